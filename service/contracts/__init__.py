@@ -1,0 +1,1 @@
+"""The published language: what others send us and what we promise them."""

@@ -1,0 +1,106 @@
+"""The change event as upstream systems write it (contract §4), typed for its JSON Schema.
+
+`core.decode` and `core.convert` read the same shapes leniently and with plain messages;
+a test holds both to the same examples.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+NAME_CHARACTERS_MAX = 255
+"""Characters of a family code or an asset code."""
+
+CONTEXT_BYTES_MAX = 4 * 1024
+"""Bytes of `context` as it stands in the event."""
+
+Name = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=NAME_CHARACTERS_MAX,
+        pattern=r"^[^/\u0000-\u001f\u007f-\u009f]+$",
+        description="Without `/`, control characters, or space at either end.",
+    ),
+]
+
+Scalar = str | float | bool | None
+"""What an entry may hold; a number is sent to the PIM as text, exactly as written."""
+
+
+class AssetValue(msgspec.Struct, frozen=True):
+    """One value in the PIM's own shape (akeneo.md §4.1); absent locale or channel mean null."""
+
+    data: Scalar | list[str]
+    locale: str | None = None
+    channel: str | None = None
+
+
+Values = dict[str, Scalar | list[AssetValue | str]]
+"""Attribute code → the PIM's shape, or a bare value for one entry without locale and channel.
+
+A list holds either entries or strings, never both.
+"""
+
+
+class UpsertData(msgspec.Struct, frozen=True):
+    """`data` of an upsert: which asset, and the values that change; the others stay."""
+
+    values: Values
+    asset_family: Name | UnsetType = UNSET
+    code: Name | UnsetType = UNSET
+    context: dict[str, object] | UnsetType | None = UNSET
+
+
+class DeleteData(msgspec.Struct, frozen=True):
+    """`data` of a delete: which asset."""
+
+    asset_family: Name | UnsetType = UNSET
+    code: Name | UnsetType = UNSET
+    context: dict[str, object] | UnsetType | None = UNSET
+
+
+class CloudEvent(msgspec.Struct, frozen=True):
+    """Form 1: a CloudEvent 1.0 in structured mode; other attributes are tolerated."""
+
+    specversion: Literal["1.0"]
+    id: Annotated[str, Meta(min_length=1)]
+    source: Annotated[str, Meta(min_length=1)]
+    type: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Ends, at a dot and before an optional `.vN`, in asset.created, "
+            "asset.updated, asset.upserted or asset.deleted; any other type is skipped.",
+        ),
+    ]
+    data: UpsertData | DeleteData | UnsetType | None = UNSET
+    datacontenttype: str | UnsetType | None = UNSET
+    subject: Annotated[str, Meta(description="May name the asset: FAMILY/CODE.")] | UnsetType = (
+        UNSET
+    )
+    time: str | UnsetType = UNSET
+
+
+class PlainUpsert(msgspec.Struct, frozen=True, tag_field="action", tag="upsert"):
+    """Form 3: plain JSON with `"action": "upsert"`."""
+
+    values: Values
+    asset_family: Name | UnsetType = UNSET
+    code: Name | UnsetType = UNSET
+    context: dict[str, object] | UnsetType | None = UNSET
+    id: str | UnsetType | None = UNSET
+    source: str | UnsetType | None = UNSET
+    time: str | UnsetType | None = UNSET
+
+
+class PlainDelete(msgspec.Struct, frozen=True, tag_field="action", tag="delete"):
+    """Form 3: plain JSON with `"action": "delete"`."""
+
+    asset_family: Name | UnsetType = UNSET
+    code: Name | UnsetType = UNSET
+    context: dict[str, object] | UnsetType | None = UNSET
+    id: str | UnsetType | None = UNSET
+    source: str | UnsetType | None = UNSET
+    time: str | UnsetType | None = UNSET

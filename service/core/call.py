@@ -1,0 +1,81 @@
+"""One write call: which assets it carries, and what is held against it so far."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from service.core.coalesce import Verb, body_of
+from service.core.effects import DeleteOne, Request, UpsertAssets
+from service.core.job import Job
+from service.core.model import Asset
+from service.core.verdict import Failure, Said
+
+Lane = tuple[str, Verb]
+"""Family and verb: what gets sick together."""
+
+
+class Stage(Enum):
+    """Which request of the call is under way."""
+
+    WRITE = "write"
+    FAMILY = "family"
+    """GET of the family: was the 404 of the write the family's or the asset's?"""
+    FAMILIES = "families"
+    """GET of the family list: is that 404 the PIM's own?"""
+    PROBED_FAMILY = "probed_family"
+    """GET of the family after a failed probe: is the PIM well otherwise?"""
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A write call on its way, waiting or in flight. Identity is the object."""
+
+    id: int
+    lane: Lane
+    jobs: list[Job]
+    is_half: bool = False
+    own_failures: int = 0
+    """Own failures of a call of several assets."""
+    failures_in_row: int = 0
+    """Sends in a row that did not succeed: what its delay grows by."""
+    suspicions: list[int] = field(default_factory=list)
+    """Numbers of the sends that are under suspicion."""
+    failure: Failure | None = None
+    """The last one."""
+    retry_at: float = 0.0
+    sent: int = 0
+    """The number of its send, over all calls."""
+    stage: Stage = Stage.WRITE
+    missing: Said | None = None
+    """What the write said, while its 404 is checked."""
+
+    @property
+    def family(self) -> str:
+        """Which family it writes to."""
+        return self.lane[0]
+
+    @property
+    def verb(self) -> Verb:
+        """How it writes."""
+        return self.lane[1]
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it carries a single asset."""
+        return len(self.jobs) == 1
+
+    @property
+    def assets(self) -> list[Asset]:
+        """Its assets, in the order of the call."""
+        return [job.asset for job in self.jobs]
+
+    def request(self) -> Request:
+        """The write itself."""
+        if self.verb is Verb.DELETE:
+            return DeleteOne(self.family, self.jobs[0].asset.code)
+        return UpsertAssets(self.family, tuple(body_of(job.step) for job in self.jobs))
+
+    def count_attempt(self) -> None:
+        """Every change that the call carries was tried once more."""
+        for job in self.jobs:
+            for change in job.step.changes:
+                change.attempts += 1

@@ -1,0 +1,535 @@
+"""Which call goes next, and what the end of one means (design D5, D6, D7).
+
+Rule 1: a call starts only with a slot, the rate, the lease and a hope to commit its outcome.
+Rule 2: fresh work and repair take turns, upserts and deletes take turns, families take turns.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.contracts.outcome import Result
+from service.core.call import Call, Lane, Stage
+from service.core.coalesce import Verb
+from service.core.effects import (
+    AllowRequest,
+    CutCall,
+    Effect,
+    GetFamilies,
+    GetFamily,
+    Note,
+    StartCall,
+)
+from service.core.gate import Gate, Jitter
+from service.core.inputs import Answer, CallFault, CallReply, FaultKind
+from service.core.job import Ended, Job, failed
+from service.core.lanes import Lanes
+from service.core.model import Asset, Change
+from service.core.rules import CREDENTIALS_NOTE_SECONDS, FAMILY_SEEN_SECONDS, Rules
+from service.core.verdict import (
+    Cut,
+    Failure,
+    Forbidden,
+    ItemKind,
+    Judged,
+    Missing,
+    Refused,
+    Said,
+    Suspicious,
+    Throttled,
+    is_unknown,
+    is_well,
+    judge,
+)
+from service.core.window import Windows
+
+LOGIN_CALL_ID = 0
+"""The one call that carries no change: it shows wrong credentials at once."""
+
+FAMILIES_SEEN_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where the calls' news goes."""
+
+    emit: Callable[[Effect], None]
+    settle: Callable[[Ended], None]
+
+
+class Calls:
+    """Windows, lanes and gate at work for one assignment after another."""
+
+    def __init__(self, rules: Rules, jitter: Jitter, desk: Desk) -> None:
+        self._rules = rules
+        self._desk = desk
+        self.gate = Gate(rules.calls_at_once_max, rules.calls_per_second_max, jitter)
+        self.lanes = Lanes(rules.retry_attempts_max, rules.retry_seconds_max, jitter, self._give_up)
+        self.windows = self._new_windows()
+        self.busy: dict[Asset, Job] = {}
+        self.in_flight: dict[int, Call] = {}
+        self._wanted: deque[int] = deque()
+        """Calls in flight that want one more request, in order."""
+        self._families_seen: dict[str, float] = {}
+        self._login_wanted = True
+        self._verb_turn = Verb.UPSERT
+        self._repair_turn = False
+        self._probe_turn = False
+        self._credentials_noted_at = float("-inf")
+        self.only_in_flight = False
+        """While a revocation drains: what was not sent is dropped."""
+        self._patience = 0.0
+        self._now = 0.0
+
+    # --- work --------------------------------------------------------------------------------
+
+    def add(self, change: Change, now: float) -> None:
+        """An admitted change waits: behind its asset's job, else in its family's window."""
+        job = self.busy.get(change.asset)
+        if job is not None:
+            job.behind.append(change)
+        else:
+            self.windows.add(change, now)
+
+    def forget(self) -> None:
+        """The assignment is over: what waits is dropped, what is in flight is cut."""
+        for call_id in self.gate.in_flight:
+            self._desk.emit(CutCall(call_id))
+        self.in_flight.clear()
+        self.drop_waiting()
+        self.only_in_flight = False
+
+    def drop_waiting(self) -> None:
+        """What was not sent is left to the next owner."""
+        self.windows = self._new_windows()
+        self.lanes.forget()
+        sent = {job.asset: job for call in self.in_flight.values() for job in call.jobs}
+        for job in sent.values():
+            job.behind.clear()
+        self.busy = sent
+
+    def cut_all(self) -> None:
+        """Give up every request in flight."""
+        for call_id in self.gate.in_flight:
+            self._desk.emit(CutCall(call_id))
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing waits and nothing is in flight."""
+        return not self.busy and self.windows.is_empty and not self.gate.in_flight
+
+    @property
+    def asset_count(self) -> int:
+        """Assets that wait or are in work."""
+        return len(self.busy) + self.windows.asset_count
+
+    # --- starting ----------------------------------------------------------------------------
+
+    def dispatch(self, now: float, patience: float, *, may_start: bool) -> None:
+        """Send what may be sent now."""
+        self._now, self._patience = now, patience
+        while self._wanted and self.gate.may_send(now):
+            self._continue(self._wanted.popleft(), now)
+        while may_start and self.gate.may_start(now):
+            if self._login_wanted:
+                self._log_in(now)
+                continue
+            chosen = self._choose(now)
+            if chosen is None:
+                return
+            call, repair = chosen
+            self._start(call, now, repair=repair)
+
+    def want_request(self, call_id: int) -> None:
+        """A call in flight needs one more request in its slot."""
+        if call_id in self.gate.in_flight:
+            self._wanted.append(call_id)
+
+    def next_time(self, now: float) -> float | None:
+        """When time alone could let a call start."""
+        times = [self.gate.next_time(now), self.windows.next_due_at]
+        if self.lanes.breaker.is_open:
+            times.append(self.lanes.breaker.probe_at)
+        else:
+            times.append(self.lanes.next_retry_at())
+            times.extend(
+                state.probe_at for _, state in self.lanes.sick_lanes() if state.probing is None
+            )
+        return min((time for time in times if time is not None), default=None)
+
+    def _log_in(self, now: float) -> None:
+        self._login_wanted = False
+        self.gate.start(LOGIN_CALL_ID, now, repair=False)
+        self._desk.emit(StartCall(LOGIN_CALL_ID, GetFamilies()))
+
+    def _continue(self, call_id: int, now: float) -> None:
+        if call_id not in self.gate.in_flight:
+            return
+        self.gate.send(now)
+        call = self.in_flight.get(call_id)
+        if call is None or call.stage is Stage.WRITE:
+            self._desk.emit(AllowRequest(call_id))
+        elif call.stage is Stage.FAMILIES:
+            self._desk.emit(StartCall(call_id, GetFamilies()))
+        else:
+            self._desk.emit(StartCall(call_id, GetFamily(call.family)))
+
+    def _choose(self, now: float) -> tuple[Call, bool] | None:
+        """The next call, and whether it is repair."""
+        if self.lanes.breaker.is_open:
+            probe = self._breaker_probe(now)
+            return (probe, True) if probe else None
+        for repair in (self._repair_turn, not self._repair_turn):
+            call = self._next_repair(now) if repair else self._next_fresh()
+            if call is not None:
+                self._repair_turn = not repair
+                return call, repair
+        return None
+
+    def _next_fresh(self) -> Call | None:
+        other = Verb.DELETE if self._verb_turn is Verb.UPSERT else Verb.UPSERT
+        for verb in (self._verb_turn, other):
+            for family in self.windows.due_families(verb):
+                if self.lanes.is_sick((family, verb)):
+                    continue
+                self._verb_turn = Verb.DELETE if verb is Verb.UPSERT else Verb.UPSERT
+                closed_by = self.windows.closed_by(family)
+                jobs = self.windows.cut(family, verb)
+                fields = {"family": family, "assets": len(jobs), "by": closed_by}
+                self._desk.emit(Note("window.closed", fields))
+                return self._put_to_work((family, verb), jobs)
+        return None
+
+    def _next_repair(self, now: float) -> Call | None:
+        if not self.gate.may_repair:
+            return None
+        self._probe_turn = not self._probe_turn
+        if self._probe_turn:
+            return self.lanes.take_retry(now) or self._lane_probe(now)
+        return self._lane_probe(now) or self.lanes.take_retry(now)
+
+    def _lane_probe(self, now: float) -> Call | None:
+        for lane, state in self.lanes.sick_lanes():
+            if state.probing is None and state.probe_at <= now:
+                call = self._probe_of(lane)
+                if call is not None:
+                    state.probing = call.id
+                    return call
+        return None
+
+    def _breaker_probe(self, now: float) -> Call | None:
+        breaker = self.lanes.breaker
+        if breaker.probing is not None or breaker.probe_at > now:
+            return None
+        lanes = set(self.lanes.waiting_lanes())
+        for family in self.windows.families():
+            lanes.update((family, verb) for verb in Verb if self.windows.waits(family, verb))
+        if not lanes:
+            return None
+        lane = min(lanes, key=lambda lane: (breaker.turns.get(lane, 0), lane[0], lane[1].value))
+        breaker.turns[lane] = max(breaker.turns.values(), default=0) + 1
+        call = self._probe_of(lane)
+        assert call is not None
+        breaker.probing = call.id
+        return call
+
+    def _probe_of(self, lane: Lane) -> Call | None:
+        """A single asset of the lane, waiting calls and window in turn."""
+        state = self.lanes.lane(lane)
+        state.window_turn = not state.window_turn
+        has_window = self.windows.waits(*lane)
+        if has_window and (state.window_turn or not state.waiting):
+            return self._put_to_work(lane, [self.windows.cut_one(*lane)])
+        return self.lanes.take_waiting_asset(lane)
+
+    def _put_to_work(self, lane: Lane, jobs: list[Job]) -> Call:
+        for job in jobs:
+            assert self.busy.setdefault(job.asset, job) is job, "one asset, one job"
+        return self.lanes.new_call(lane, jobs)
+
+    def _start(self, call: Call, now: float, *, repair: bool) -> None:
+        self.gate.start(call.id, now, repair=repair)
+        self.lanes.sending(call)
+        call.stage = Stage.WRITE
+        call.count_attempt()
+        self.in_flight[call.id] = call
+        self._desk.emit(StartCall(call.id, call.request()))
+
+    # --- ending ------------------------------------------------------------------------------
+
+    def ended(self, call_id: int, answer: Answer, now: float, patience: float) -> None:
+        """A request of a call ended: decide, or send the next one in the same slot."""
+        self._now, self._patience = now, patience
+        self._note_answer(call_id, answer)
+        call = self.in_flight.get(call_id)
+        if call is None:
+            if call_id == LOGIN_CALL_ID and isinstance(answer, CallReply) and answer.status == 429:
+                self._throttle(call_id, answer.retry_after_seconds)
+            self._release(call_id, answer)
+        elif call.stage is Stage.WRITE:
+            self._write_ended(call, answer)
+        elif call.stage is Stage.PROBED_FAMILY:
+            self._probe_checked(call, answer)
+        else:
+            self._missing_checked(call, answer)
+
+    def _note_answer(self, call_id: int, answer: Answer) -> None:
+        refused = isinstance(answer, CallFault) and answer.kind is FaultKind.CREDENTIALS
+        if not refused or self._now < self._credentials_noted_at + CREDENTIALS_NOTE_SECONDS:
+            return
+        assert isinstance(answer, CallFault)
+        self._credentials_noted_at = self._now
+        self._desk.emit(Note("credentials.refused", {"call": call_id, "message": answer.message}))
+
+    def _release(self, call_id: int, answer: Answer) -> None:
+        """The call gives its slot back."""
+        self.in_flight.pop(call_id, None)
+        is_cut = isinstance(answer, CallFault) and answer.kind is FaultKind.CUT
+        is_throttled = isinstance(answer, CallReply) and answer.status == 429
+        if not is_cut and not is_throttled and self.gate.answered(call_id):
+            self._desk.emit(Note("gate.opened"))
+        self.gate.end(call_id)
+
+    def _write_ended(self, call: Call, answer: Answer) -> None:
+        verdict = judge(call.verb, [asset.code for asset in call.assets], answer)
+        match verdict:
+            case Missing(said):
+                self._check_missing(call, said)
+            case Throttled(retry_after_seconds):
+                self._put_off(call, answer, retry_after_seconds)
+            case Suspicious(failure):
+                self._suspect(call, failure, answer)
+            case Forbidden(failure) if call.is_alone:
+                self._suspect(call, failure, answer)
+            case Forbidden(_):
+                self._release(call.id, answer)
+                self._unless_dropped(call, lambda: self.lanes.halve(call, self._now))
+            case Cut():
+                self._release(call.id, answer)
+                self._forget_probe(call)
+                self._unless_dropped(call, lambda: self.lanes.wait(call, self._now))
+            case Judged(items):
+                self._succeed(call, answer)
+                for job, item in zip(list(call.jobs), items, strict=True):
+                    self._end_item(call, job, item.kind, item.said)
+            case Refused(reason, said):
+                self._succeed(call, answer)
+                if call.is_alone:
+                    job = call.jobs[0]
+                    job.refuse(reason, said)
+                    self._after_step(job)
+                else:
+                    self._unless_dropped(call, lambda: self.lanes.halve(call, self._now))
+
+    def _succeed(self, call: Call, answer: Answer) -> None:
+        self._release(call.id, answer)
+        self._see_family(call.family)
+        was_sick = self.lanes.is_sick(call.lane)
+        if self.lanes.succeeded(call, self._now, self._patience):
+            self._desk.emit(Note("breaker.closed", {"family": call.family}))
+        if was_sick:
+            fields = {"family": call.family, "verb": call.verb.value}
+            self._desk.emit(Note("family.healed", fields))
+
+    def _end_item(self, call: Call, job: Job, kind: ItemKind, said: Said) -> None:
+        if kind is ItemKind.RETRY:
+            job.last_failure = Failure("pim_error", said)
+            self._unless_dropped_job(job, lambda: self.lanes.isolate(job, self._now, failures=1))
+            return
+        if kind is ItemKind.APPLIED:
+            job.apply(said, _result(call.verb, said))
+        else:
+            job.refuse("refused_by_pim", said)
+        self._after_step(job, refused=kind is ItemKind.REFUSED)
+
+    def _after_step(self, job: Job, *, refused: bool = True) -> None:
+        """A step ended: settle what is released, go on with the next."""
+        for ended in job.take_ended():
+            self._desk.settle(ended)
+        if job.is_over:
+            self._free(job)
+        elif self.only_in_flight:
+            del self.busy[job.asset]
+        elif refused or job.verb is Verb.DELETE:
+            self.lanes.isolate(job, self._now)
+        else:
+            self.windows.resume(job)
+
+    def _free(self, job: Job) -> None:
+        """The asset is no longer busy: what waited behind enters its window."""
+        del self.busy[job.asset]
+        for change in job.behind:
+            self.windows.add(change, self._now)
+
+    def _put_off(self, call: Call, answer: Answer, retry_after_seconds: float | None) -> None:
+        self._throttle(call.id, retry_after_seconds)
+        self._release(call.id, answer)
+        self._forget_probe(call)
+        self._unless_dropped(call, lambda: self.lanes.wait(call, self._now))
+
+    def _throttle(self, call_id: int, retry_after_seconds: float | None) -> None:
+        if self.gate.throttle(call_id, self._now, retry_after_seconds):
+            seconds = (self.gate.closed_until or self._now) - self._now
+            self._desk.emit(Note("gate.closed", {"seconds": round(seconds, 3)}))
+
+    def _suspect(self, call: Call, failure: Failure, answer: Answer) -> None:
+        fields = {
+            "family": call.family,
+            "verb": call.verb.value,
+            "assets": len(call.jobs),
+            "status": failure.said.status,
+            "message": failure.said.message,
+        }
+        self._desk.emit(Note("call.suspected", fields))
+        is_probe = self.lanes.breaker.is_open and self.lanes.breaker.probing == call.id
+        if is_probe and not self.only_in_flight:
+            call.failure = failure
+            self._check(call, Stage.PROBED_FAMILY)
+            return
+        self._release(call.id, answer)
+        self._unless_dropped(call, lambda: self._hold_against(call, failure))
+
+    def _hold_against(self, call: Call, failure: Failure) -> None:
+        was_sick = self.lanes.is_sick(call.lane)
+        if self.lanes.suspected(call, failure, self._now, self._patience):
+            self._desk.emit(Note("breaker.opened", {"message": failure.said.message}))
+        self.note_sickness(call.lane, was_sick=was_sick)
+
+    def note_sickness(self, lane: Lane, *, was_sick: bool) -> None:
+        """Say that a lane fell sick, once."""
+        if not was_sick and self.lanes.is_sick(lane):
+            self._desk.emit(Note("family.sick", {"family": lane[0], "verb": lane[1].value}))
+
+    def _forget_probe(self, call: Call) -> None:
+        """A probe that was cut or throttled says nothing; the next one may go."""
+        if self.lanes.breaker.probing == call.id:
+            self.lanes.breaker.probing = None
+        state = self.lanes.lane(call.lane)
+        if state.probing == call.id:
+            state.probing = None
+
+    # --- checks ------------------------------------------------------------------------------
+
+    def _check(self, call: Call, stage: Stage) -> None:
+        """One more request in the same slot, as soon as the rate allows it."""
+        call.stage = stage
+        self._wanted.append(call.id)
+
+    def _check_missing(self, call: Call, said: Said) -> None:
+        call.missing = said
+        seen_at = self._families_seen.get(call.family)
+        is_seen = seen_at is not None and self._now - seen_at <= FAMILY_SEEN_SECONDS
+        if call.verb is Verb.DELETE and is_seen:
+            self._end_absent(call, CallReply(404, own_json=True))
+        else:
+            self._check(call, Stage.FAMILY)
+
+    def _missing_checked(self, call: Call, answer: Answer) -> None:
+        said = call.missing
+        assert said is not None
+        if isinstance(answer, CallFault) and answer.kind is FaultKind.CUT:
+            self._write_ended(call, answer)
+        elif isinstance(answer, CallReply) and answer.status == 429:
+            self._put_off(call, answer, answer.retry_after_seconds)
+        elif call.stage is Stage.FAMILY and is_well(answer) and call.verb is Verb.DELETE:
+            self._end_absent(call, answer)
+        elif call.stage is Stage.FAMILY and is_unknown(answer):
+            self._check(call, Stage.FAMILIES)
+        elif call.stage is Stage.FAMILIES and is_well(answer):
+            self._end_unknown_family(call, answer, said)
+        else:
+            self._suspect(call, Failure("pim_error", said), answer)
+
+    def _end_absent(self, call: Call, answer: Answer) -> None:
+        assert call.missing is not None
+        self._succeed(call, answer)
+        job = call.jobs[0]
+        job.apply(call.missing, "absent")
+        self._after_step(job, refused=False)
+
+    def _end_unknown_family(self, call: Call, answer: Answer, said: Said) -> None:
+        self._release(call.id, answer)
+        self._forget_probe(call)
+        for job in list(call.jobs):
+            job.reject_step("unknown_family", said)
+            self._after_step(job)
+
+    def _probe_checked(self, call: Call, answer: Answer) -> None:
+        """After a failed probe: is the PIM well otherwise? A single asset takes that as proof."""
+        assert call.failure is not None
+        failure = call.failure
+        if isinstance(answer, CallReply) and answer.status == 429:
+            self._throttle(call.id, answer.retry_after_seconds)
+        self._release(call.id, answer)
+        if self.only_in_flight:
+            return
+        if not self.lanes.breaker.is_open or self.lanes.breaker.probing != call.id:
+            self._hold_against(call, failure)
+        elif is_well(answer) and self.asset_count == 1:
+            self.lanes.close_breaker(self._now)
+            self._desk.emit(Note("breaker.closed", {"family": call.family}))
+            self.lanes.own_failure(call, self._now, self._patience)
+        else:
+            self.lanes.probe_failed(call, self._now, family_well=is_well(answer))
+
+    # --- small -------------------------------------------------------------------------------
+
+    def _give_up(self, job: Job, failure: Failure) -> None:
+        """A single asset's budget is used up: an upsert's later changes fail with it."""
+        message = f"Given up after {job.own_failures} failures of its own."
+        self.fail_job(job, failure, message)
+
+    def fail_job(self, job: Job, failure: Failure, message: str) -> None:
+        """The job's step fails; of an upsert, every change of the asset then waiting too."""
+        is_upsert = job.verb is Verb.UPSERT
+        job.fail(failure, message)
+        behind = list(job.behind) if is_upsert else []
+        if is_upsert:
+            job.behind.clear()
+        self._after_step(job)
+        for change in behind:
+            self._desk.settle(((change, failed(failure, message)),))
+
+    def fail_step(self, job: Job, failure: Failure, message: str) -> None:
+        """The job's step fails; its other steps and what waits behind go on."""
+        job.fail_step(failure, message)
+        self._after_step(job)
+
+    def fail_waiting(self, changes: list[Change], failure: Failure, message: str) -> None:
+        """Upserts that waited in a window fail there, in order."""
+        for change in changes:
+            self._desk.settle(((change, failed(failure, message)),))
+
+    def take_up(self, job: Job) -> None:
+        """An asset taken out of its window without a call."""
+        assert self.busy.setdefault(job.asset, job) is job
+
+    def _unless_dropped(self, call: Call, go_on: Callable[[], None]) -> None:
+        """Go on with a call, unless what was not settled is left to the next owner."""
+        if not self.only_in_flight:
+            go_on()
+            return
+        for job in call.jobs:
+            self.busy.pop(job.asset, None)
+
+    def _unless_dropped_job(self, job: Job, go_on: Callable[[], None]) -> None:
+        if self.only_in_flight:
+            self.busy.pop(job.asset, None)
+        else:
+            go_on()
+
+    def _see_family(self, family: str) -> None:
+        self._families_seen.pop(family, None)
+        self._families_seen[family] = self._now
+        if len(self._families_seen) > FAMILIES_SEEN_MAX:
+            del self._families_seen[next(iter(self._families_seen))]
+
+    def _new_windows(self) -> Windows:
+        rules = self._rules
+        return Windows(rules.window_seconds_max, rules.window_assets_max, rules.window_bytes_max)
+
+
+def _result(verb: Verb, said: Said) -> Result:
+    if verb is Verb.DELETE:
+        return "deleted"
+    return "created" if said.status == 201 else "updated"

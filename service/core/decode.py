@@ -1,0 +1,414 @@
+"""Bytes and headers → `AssetChange`, or a `Rejection` that says what is wrong (contract §4).
+
+Rule 1: total. Whatever the bytes are, the answer is a value; nothing raises.
+Rule 2: what names an asset is used exactly as given, never trimmed or folded.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import msgspec
+from msgspec import Raw
+
+from service.contracts.asset_change import CONTEXT_BYTES_MAX, NAME_CHARACTERS_MAX
+from service.contracts.outcome import Action, Reason, SourceEvent, Status
+from service.core.model import Asset, AssetChange, Extensions, Rejection, SourceRecord
+
+MANDATORY_ATTRIBUTES = ("id", "source", "specversion", "type")
+EXTENSIONS = ("correlationid", "traceparent", "tracestate")
+OWN_ECHO = "com.akeneo."
+
+_TYPE = re.compile(r"(?:.*\.)?asset\.(created|updated|upserted|deleted)(?:\.v[0-9]+)?", re.DOTALL)
+_JSON_MEDIA_TYPE = re.compile(
+    r"\s*[^;\s]+/(?:[^;\s]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.DOTALL
+)
+_CONTROL = re.compile(r"[\u0000-\u001f\u007f-\u009f]")
+
+_members = msgspec.json.Decoder(dict[str, Raw])
+_text = msgspec.json.Decoder(str)
+_NULL = b"null"
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """What bounds a record, and which types are ours."""
+
+    record_bytes_max: int
+    type_prefix: str = ""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was understood so far: it goes into the outcome even of a rejected record."""
+
+    event: SourceEvent = field(default_factory=SourceEvent)
+    action: Action | None = None
+    asset: Asset | None = None
+    extensions: Extensions = ()
+
+
+class _RejectedError(Exception):
+    """Leaves the readers below; never leaves this file."""
+
+    def __init__(self, reason: Reason, message: str, status: Status = "rejected") -> None:
+        self.reason = reason
+        self.message = message
+        self.status = status
+
+
+def decode(record: SourceRecord, limits: DecodeLimits) -> AssetChange | Rejection:
+    """Read one record as a change of one asset.
+
+    Accepts a CloudEvent (structured or binary), a tombstone, or plain JSON with an `action`.
+    """
+    known = _Known()
+    try:
+        values = _read(record, limits, known)
+    except _RejectedError as rejected:
+        return Rejection(
+            status=rejected.status,
+            reason=rejected.reason,
+            message=rejected.message,
+            action=known.action,
+            asset=known.asset,
+            event=known.event,
+            extensions=known.extensions,
+        )
+    assert known.action is not None
+    assert known.asset is not None
+    return AssetChange(known.action, known.asset, known.event, values, known.extensions)
+
+
+def _read(record: SourceRecord, limits: DecodeLimits, known: _Known) -> bytes | None:
+    """Fill `known`; return the JSON text of `values`, None for a delete."""
+    headers = dict(record.headers)
+    known.extensions = _plain_extensions(headers)
+    if record.size > limits.record_bytes_max:
+        _reject(
+            "too_large",
+            f"The record has {record.size} bytes of key, value and headers; "
+            f"the limit is {limits.record_bytes_max}.",
+        )
+    has_ce_headers = any(name.startswith("ce_") for name in headers)
+    if record.value is None and not has_ce_headers:
+        _read_tombstone(record, known)
+        return None
+    content_type = headers.get("content-type") or b""
+    if record.value is not None and content_type.lower().startswith(b"application/cloudevents"):
+        return _read_structured(record, content_type, limits, known)
+    if has_ce_headers:
+        return _read_binary(record, headers, limits, known)
+    return _read_plain(record, known)
+
+
+# --- the three forms -------------------------------------------------------------------------
+
+
+def _read_tombstone(record: SourceRecord, known: _Known) -> None:
+    known.action = "delete"
+    asset = _asset_of_path(_key_text(record))
+    if asset is None:
+        _reject("invalid_event", "A tombstone names its asset by its key: it must be FAMILY/CODE.")
+    known.asset = asset
+
+
+def _read_structured(
+    record: SourceRecord, content_type: bytes, limits: DecodeLimits, known: _Known
+) -> bytes | None:
+    if not re.match(rb"application/cloudevents\+json\s*(;|$)", content_type, re.IGNORECASE):
+        _reject(
+            "undecodable",
+            f"The content type {_shown(content_type)} is not read; "
+            "structured CloudEvents must be application/cloudevents+json, one a record.",
+        )
+    envelope = _object(_json_value(record), "The event")
+    attributes = {name: _attribute(envelope, name) for name in MANDATORY_ATTRIBUTES}
+    _note_event(known, attributes, envelope)
+    _require_version(attributes["specversion"])
+    known.action = _action_of(attributes["type"], limits)
+    if _given(envelope, "data_base64"):
+        _reject("invalid_event", "The event carries data_base64; only JSON data is read.")
+    if _given(envelope, "datacontenttype"):
+        _require_json(_string(envelope, "datacontenttype"))
+    if not _given(envelope, "data"):
+        if known.action == "upsert":
+            _reject("invalid_event", "An upsert needs `data` with its `values`.")
+        known.asset = _asset_beside_data(record, known)
+        return None
+    return _read_data(_object(envelope["data"], "`data`"), record, known)
+
+
+def _read_binary(
+    record: SourceRecord,
+    headers: Mapping[str, bytes | None],
+    limits: DecodeLimits,
+    known: _Known,
+) -> bytes | None:
+    attributes = {
+        name[3:]: _header_text(name, content)
+        for name, content in headers.items()
+        if name.startswith("ce_") and content is not None
+    }
+    missing = [f"ce_{name}" for name in MANDATORY_ATTRIBUTES if not attributes.get(name)]
+    if missing:
+        _reject("invalid_event", f"The CloudEvents headers are incomplete: {', '.join(missing)}.")
+    known.event = SourceEvent(
+        id=attributes["id"],
+        source=attributes["source"],
+        type=attributes["type"],
+        subject=attributes.get("subject"),
+        time=attributes.get("time"),
+    )
+    known.extensions = _merged_extensions(attributes, known.extensions)
+    _require_version(attributes["specversion"])
+    known.action = _action_of(attributes["type"], limits)
+    if record.value is None:
+        if known.action == "upsert":
+            _reject("invalid_event", "An upsert needs a value; this record's is null.")
+        known.asset = _asset_beside_data(record, known)
+        return None
+    content_type = headers.get("content-type")
+    if content_type:
+        _require_json(_header_text("content-type", content_type))
+    return _read_data(_object(_json_value(record), "The value"), record, known)
+
+
+def _read_plain(record: SourceRecord, known: _Known) -> bytes | None:
+    members = _object(_json_value(record), "The value")
+    if "action" not in members and "specversion" in members:
+        _reject(
+            "invalid_event",
+            "The value looks like a structured CloudEvent; "
+            "its record needs the header content-type: application/cloudevents+json.",
+        )
+    known.event = SourceEvent(
+        id=_optional_string(members, "id"),
+        source=_optional_string(members, "source"),
+        time=_optional_string(members, "time"),
+    )
+    action = _optional_string(members, "action")
+    if action not in ("upsert", "delete"):
+        _reject("invalid_event", 'Plain JSON needs "action": "upsert" or "action": "delete".')
+    known.action = "upsert" if action == "upsert" else "delete"
+    return _read_data(members, record, known)
+
+
+def _read_data(data: Mapping[str, Raw], record: SourceRecord, known: _Known) -> bytes | None:
+    """Read `data` (or the members of plain JSON), the same in every form."""
+    known.asset = _asset_in_data(data) or _asset_beside_data(record, known)
+    if _given(data, "context"):
+        known.event = msgspec.structs.replace(known.event, context=_context(data["context"]))
+    if known.action == "delete":
+        return None
+    if not _given(data, "values"):
+        _reject("invalid_event", "An upsert needs `values`, an object; it may be {}.")
+    return bytes(data["values"])
+
+
+# --- parts -----------------------------------------------------------------------------------
+
+
+def _action_of(event_type: str, limits: DecodeLimits) -> Action:
+    """The type's action; any type that is not ours is skipped (contract §4)."""
+    found = _TYPE.fullmatch(event_type)
+    ours = event_type.startswith(limits.type_prefix) and not event_type.startswith(OWN_ECHO)
+    if found is None or not ours:
+        raise _RejectedError(
+            "unknown_type", f"Events of type {_shown(event_type)} are not synchronised.", "skipped"
+        )
+    return "delete" if found[1] == "deleted" else "upsert"
+
+
+def _asset_in_data(data: Mapping[str, Raw]) -> Asset | None:
+    """Family and code from `data`: both together or neither."""
+    if "asset_family" not in data and "code" not in data:
+        return None
+    for name in ("asset_family", "code"):
+        if name not in data:
+            _reject("invalid_event", f"`data` has no `{name}`; it names its asset by both or none.")
+    return Asset(_name(data, "asset_family"), _name(data, "code"))
+
+
+def _asset_beside_data(record: SourceRecord, known: _Known) -> Asset:
+    """Family and code from the subject, else from the key."""
+    asset = _asset_of_path(known.event.subject) or _asset_of_path(_key_text(record))
+    if asset is None:
+        _reject(
+            "invalid_event",
+            "The event names no asset: neither `data` (asset_family and code), "
+            "nor the subject, nor the key (FAMILY/CODE).",
+        )
+    return asset
+
+
+def _asset_of_path(path: str | None) -> Asset | None:
+    family, slash, code = (path or "").partition("/")
+    if not slash or _flaw_of_name(family) or _flaw_of_name(code):
+        return None
+    return Asset(family, code)
+
+
+def _name(data: Mapping[str, Raw], member: str) -> str:
+    name = _string(data, member)
+    flaw = _flaw_of_name(name)
+    if flaw:
+        _reject("invalid_event", f"`{member}` {flaw}.")
+    return name
+
+
+def _flaw_of_name(name: str) -> str | None:
+    if not name:
+        return "is empty"
+    if len(name) > NAME_CHARACTERS_MAX:
+        return f"has {len(name)} characters; at most {NAME_CHARACTERS_MAX} are allowed"
+    if "/" in name:
+        return "contains a slash"
+    if _CONTROL.search(name):
+        return "contains a control character"
+    if name.strip() != name:
+        return "begins or ends with space"
+    return None
+
+
+def _context(raw: Raw) -> Raw:
+    text = bytes(raw)
+    if not text.startswith(b"{"):
+        _reject("invalid_event", "`context` must be an object.")
+    if len(text) > CONTEXT_BYTES_MAX:
+        _reject("too_large", f"`context` has {len(text)} bytes; the limit is {CONTEXT_BYTES_MAX}.")
+    return Raw(text)
+
+
+def _note_event(known: _Known, attributes: Mapping[str, str], envelope: Mapping[str, Raw]) -> None:
+    known.event = SourceEvent(
+        id=attributes["id"],
+        source=attributes["source"],
+        type=attributes["type"],
+        subject=_optional_string(envelope, "subject"),
+        time=_optional_string(envelope, "time"),
+    )
+    texts = {name: _lenient_text(envelope[name]) for name in EXTENSIONS if name in envelope}
+    known.extensions = _merged_extensions(texts, known.extensions)
+
+
+def _merged_extensions(attributes: Mapping[str, str | None], outer: Extensions) -> Extensions:
+    """The event's own extensions win over the plain trace headers of the record."""
+    merged = dict(outer)
+    merged.update({name: text for name in EXTENSIONS if (text := attributes.get(name))})
+    return tuple(merged.items())
+
+
+def _plain_extensions(headers: Mapping[str, bytes | None]) -> Extensions:
+    found: list[tuple[str, str]] = []
+    for name in EXTENSIONS:
+        content = headers.get(name)
+        if content:
+            found.append((name, content.decode("utf-8", "replace")))
+    return tuple(found)
+
+
+def _require_version(specversion: str) -> None:
+    if specversion != "1.0":
+        _reject("invalid_event", f"CloudEvents {_shown(specversion)} is not read, only 1.0.")
+
+
+def _require_json(media_type: str) -> None:
+    if not _JSON_MEDIA_TYPE.fullmatch(media_type):
+        _reject("invalid_event", f"The data is {_shown(media_type)}; only JSON data is read.")
+
+
+# --- JSON and text ---------------------------------------------------------------------------
+
+
+def _json_value(record: SourceRecord) -> bytes:
+    value = record.value
+    assert value is not None
+    if value.startswith(b"\x00"):
+        _reject(
+            "undecodable",
+            "The value has schema-registry framing (its first byte is 0x00); "
+            "events must be plain JSON.",
+        )
+    if value.startswith(b"\xef\xbb\xbf"):
+        _reject("undecodable", "The value begins with a byte order mark; JSON has none.")
+    try:
+        value.decode()
+    except UnicodeDecodeError as error:
+        _reject("undecodable", f"The value is not UTF-8 (byte {error.start}).")
+    try:
+        msgspec.json.decode(value, type=Raw)
+    except _UNREADABLE as error:
+        _reject("undecodable", f"The value is no JSON: {error}.")
+    return value
+
+
+def _object(text: bytes | Raw, what: str) -> dict[str, Raw]:
+    try:
+        return _members.decode(text)
+    except msgspec.ValidationError:
+        _reject("invalid_event", f"{what} must be a JSON object.")
+    except _UNREADABLE as error:
+        _reject("undecodable", f"{what} cannot be read: {error}.")
+
+
+def _given(members: Mapping[str, Raw], name: str) -> bool:
+    """Present and not null."""
+    return name in members and bytes(members[name]) != _NULL
+
+
+def _attribute(envelope: Mapping[str, Raw], name: str) -> str:
+    if not _given(envelope, name):
+        _reject("invalid_event", f"The CloudEvent has no `{name}`.")
+    text = _string(envelope, name)
+    if not text:
+        _reject("invalid_event", f"The CloudEvent's `{name}` is empty.")
+    return text
+
+
+def _string(members: Mapping[str, Raw], name: str) -> str:
+    try:
+        return _text.decode(members[name])
+    except msgspec.ValidationError:
+        _reject("invalid_event", f"`{name}` must be a string.")
+    except _UNREADABLE as error:
+        _reject("undecodable", f"`{name}` cannot be read: {error}.")
+
+
+def _optional_string(members: Mapping[str, Raw], name: str) -> str | None:
+    return _string(members, name) if _given(members, name) else None
+
+
+def _lenient_text(raw: Raw) -> str | None:
+    """An extension's text; extensions are others' business, so a wrong one is left out."""
+    try:
+        return _text.decode(raw)
+    except _UNREADABLE:
+        return None
+
+
+def _header_text(name: str, content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        _reject("invalid_event", f"The header {name} is not UTF-8.")
+
+
+def _key_text(record: SourceRecord) -> str | None:
+    try:
+        return record.key.decode() if record.key else None
+    except UnicodeDecodeError:
+        return None
+
+
+def _shown(text: str | bytes) -> str:
+    """A foreign text, short enough for a message."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    return repr(text if len(text) <= 80 else text[:77] + "...")
+
+
+def _reject(reason: Reason, message: str) -> NoReturn:
+    raise _RejectedError(reason, message)

@@ -1,0 +1,147 @@
+"""What the core asks for, in the imperative. The shell performs; it decides nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from service.core.model import Headers, Partition, UpsertAsset
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertAssets:
+    """PATCH several assets of one family: at most 100, each once."""
+
+    family: str
+    assets: tuple[UpsertAsset, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOne:
+    """DELETE one asset."""
+
+    family: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetFamily:
+    """GET one family: does it exist, and does the PIM answer?"""
+
+    family: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetFamilies:
+    """GET the family list: does the PIM answer as itself? It logs in where that is needed."""
+
+
+Request = UpsertAssets | DeleteOne | GetFamily | GetFamilies
+
+
+@dataclass(frozen=True, slots=True)
+class StartCall:
+    """Send this request; answer with one `CallEnded`."""
+
+    call_id: int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class CutCall:
+    """Give up a request in flight; it ends as a `CallFault` of kind CUT."""
+
+    call_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class AllowRequest:
+    """The extra request that a call wanted may go out."""
+
+    call_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One record for the outcomes topic or the dead-letter topic."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    @property
+    def size(self) -> int:
+        """Bytes of key, value and headers."""
+        total = len(self.key or b"") + len(self.value or b"")
+        return total + sum(len(name) + len(content or b"") for name, content in self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class PositionCommit:
+    """A partition's watermark and the offset map above it, ready as commit metadata."""
+
+    position: int
+    metadata: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """One transaction: outcomes, dead letters and positions, all or nothing."""
+
+    outcomes: tuple[LogRecord, ...]
+    dead_letters: tuple[LogRecord, ...]
+    positions: Mapping[Partition, PositionCommit]
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Write the settlement; answer with `Committed` or `CommitRefused`."""
+
+    settlement: Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class SetIntake:
+    """From now on exactly these partitions are paused."""
+
+    paused: frozenset[Partition]
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """The drain is over. `unsettled` changes were left to the next owner."""
+
+    unsettled: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropAssignment:
+    """The group fenced us: this epoch is over, without a last transaction."""
+
+
+FactName = Literal[
+    "breaker.opened",
+    "breaker.closed",
+    "call.ended",
+    "call.suspected",
+    "change.settled",
+    "credentials.refused",
+    "family.sick",
+    "family.healed",
+    "gate.closed",
+    "gate.opened",
+    "intake.paused",
+    "intake.resumed",
+    "settlement.cut",
+    "window.closed",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A fact for people and meters. Nobody may decide anything by it."""
+
+    name: FactName
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+Effect = StartCall | CutCall | AllowRequest | Settle | SetIntake | Drained | DropAssignment | Note

@@ -1,0 +1,143 @@
+"""One asset in work: its changes of a batch, the steps still to do, how each change ended.
+
+Rule 1: the asset is busy from the job's first moment to its last ending; later changes wait.
+Rule 2: endings are released in the order of the changes, a delete together with what it
+superseded.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from service.contracts.outcome import Reason, Result, Status
+from service.core.coalesce import Step, Verb, coalesce, merge, one_by_one
+from service.core.model import Asset, Change
+from service.core.verdict import Failure, Said
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How one change ended. `by` is the outcome id of the change that merged or superseded it."""
+
+    status: Status
+    result: Result | None = None
+    reason: Reason | None = None
+    said: Said | None = None
+    message: str | None = None
+    by: str | None = None
+
+
+Ended = tuple[tuple[Change, Ending], ...]
+"""Changes that settle together, in order."""
+
+
+class Job:
+    """The changes of one asset in work."""
+
+    def __init__(self, asset: Asset, changes: Sequence[Change], bytes_max: int) -> None:
+        assert changes
+        self.asset = asset
+        self._bytes_max = bytes_max
+        self._unreleased: deque[Change] = deque(changes)
+        self._endings: dict[int, Ending] = {}
+        self._steps: deque[Step] = deque(coalesce(changes, bytes_max))
+        self.behind: deque[Change] = deque()
+        """Later changes of the asset: they enter a window when the job is over."""
+        self.own_failures = 0
+        """Own failures of calls with this asset alone: what its budget counts."""
+        self.failing_since: float | None = None
+        """Since when, by the patience clock."""
+        self.last_failure: Failure | None = None
+
+    @property
+    def step(self) -> Step:
+        """What is to do next."""
+        return self._steps[0]
+
+    @property
+    def verb(self) -> Verb:
+        """How."""
+        return self._steps[0].verb
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every change ended."""
+        return not self._steps
+
+    @property
+    def open_changes(self) -> Sequence[Change]:
+        """Changes not yet released, in order."""
+        return self._unreleased
+
+    def apply(self, said: Said, result: Result) -> None:
+        """The PIM did the step."""
+        step = self._steps.popleft()
+        last = step.changes[-1]
+        for change in step.superseded:
+            self._end(change, Ending("superseded", by=last.outcome_id))
+        for change in step.changes[:-1]:
+            self._end(change, Ending("applied", "merged", said=said, by=last.outcome_id))
+        self._end(last, Ending("applied", result, said=said))
+        self._start_anew()
+
+    def refuse(self, reason: Reason, said: Said) -> None:
+        """The PIM refused the step for good; merged changes are taken apart instead."""
+        if len(self.step.changes) > 1:
+            self._steps.extendleft(reversed(one_by_one(self._steps.popleft())))
+        else:
+            self._finish_step(Ending("rejected", reason=reason, said=said))
+        self._start_anew()
+
+    def reject_step(self, reason: Reason, said: Said) -> None:
+        """Every change of the step is refused for the same reason, merged or not."""
+        self._finish_step(Ending("rejected", reason=reason, said=said))
+        self._start_anew()
+
+    def fail_step(self, failure: Failure, message: str) -> None:
+        """No more patience with this step."""
+        self._finish_step(failed(failure, message))
+        self._start_anew()
+
+    def fail(self, failure: Failure, message: str) -> None:
+        """The budget is used up: the step fails, and of an upsert all that wait after it."""
+        is_upsert = self.verb is Verb.UPSERT
+        self.fail_step(failure, message)
+        while is_upsert and self._steps:
+            self.fail_step(failure, message)
+
+    def take_ended(self) -> Iterator[Ended]:
+        """Release what ended, in order; each item settles as a whole."""
+        group: list[tuple[Change, Ending]] = []
+        while self._unreleased and id(self._unreleased[0]) in self._endings:
+            change = self._unreleased.popleft()
+            ending = self._endings.pop(id(change))
+            group.append((change, ending))
+            if ending.status != "superseded":
+                yield tuple(group)
+                group = []
+        assert not group, "a superseded change is released with its delete"
+
+    def _finish_step(self, ending: Ending) -> None:
+        """End the step's changes alike; around a delete the upserts it superseded are sent."""
+        step = self._steps.popleft()
+        for change in step.changes:
+            self._end(change, ending)
+        for change in step.superseded:
+            if change.is_delete:
+                self._end(change, ending)
+        rescued = [change for change in step.superseded if not change.is_delete]
+        self._steps.extendleft(reversed(merge(rescued, self._bytes_max)))
+
+    def _end(self, change: Change, ending: Ending) -> None:
+        assert id(change) not in self._endings
+        self._endings[id(change)] = ending
+
+    def _start_anew(self) -> None:
+        self.own_failures = 0
+        self.failing_since = None
+        self.last_failure = None
+
+
+def failed(failure: Failure, message: str) -> Ending:
+    """The ending of a change on which all patience is used up."""
+    return Ending("failed", reason=failure.reason, said=failure.said, message=message)

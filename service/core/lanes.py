@@ -1,0 +1,325 @@
+"""The one decider: success, suspicion, own failure (design D7).
+
+Rule 1: a failure is a call's own only when a write sent after it succeeded; until then it is a
+suspicion, and three in a row without a success open the breaker and count against nobody.
+Rule 2: an own failure isolates: several assets are halved, one asset uses its budget, three
+assets in a row make their lane sick.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from service.core.call import Call, Lane
+from service.core.gate import Jitter, delay
+from service.core.job import Job
+from service.core.model import Asset
+from service.core.rules import BREAKER_SUSPICIONS, SICK_LANE_FAILURES
+from service.core.verdict import Failure
+
+
+@dataclass(slots=True)
+class LaneState:
+    """What is known of one lane that has, or had, trouble."""
+
+    waiting: dict[int, Call] = field(default_factory=dict)
+    """Calls to be sent again, in turn."""
+    failing: dict[Asset, None] = field(default_factory=dict)
+    """Different assets that failed alone since the lane's last success."""
+    failure: Failure | None = None
+    sick_since: float | None = None
+    """By the patience clock."""
+    probing: int | None = None
+    probe_failures: int = 0
+    probe_at: float = 0.0
+    window_turn: bool = False
+    """Whether the next probe is from the window, else from the waiting calls."""
+
+    @property
+    def is_sick(self) -> bool:
+        """Only one probe at a time."""
+        return self.sick_since is not None
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Open: nothing but one probe at a time, and nothing counts against anybody."""
+
+    is_open: bool = False
+    suspicions_in_row: int = 0
+    probing: int | None = None
+    probe_failures: int = 0
+    probe_at: float = 0.0
+    family_well: bool = False
+    """Whether the last GET after a probe was answered by the PIM itself."""
+    turns: dict[Lane, int] = field(default_factory=dict)
+    """When each lane was probed last, by count: the longest ago is next."""
+
+
+GaveUp = Callable[[Job, Failure], None]
+"""Told of a single asset whose budget is used up."""
+
+
+class Lanes:
+    """Calls that wait to be sent again, and whose failure each failure was."""
+
+    def __init__(
+        self, attempts_max: int, seconds_max: float, jitter: Jitter, gave_up: GaveUp
+    ) -> None:
+        self._attempts_max = attempts_max
+        self._seconds_max = seconds_max
+        self._jitter = jitter
+        self._gave_up = gave_up
+        self._lanes: dict[Lane, LaneState] = {}
+        self._retries: list[tuple[float, int, Call]] = []
+        self._waits_made = 0
+        self._suspected: dict[int, Call] = {}
+        self._calls_made = 0
+        self._sends_made = 0
+        self._latest_success = 0
+        self.breaker = Breaker()
+
+    # --- calls -------------------------------------------------------------------------------
+
+    def new_call(self, lane: Lane, jobs: list[Job], *, is_half: bool = False) -> Call:
+        """A call of these assets, with a number of its own."""
+        assert jobs
+        self._calls_made += 1
+        return Call(self._calls_made, lane, jobs, is_half=is_half)
+
+    def sending(self, call: Call) -> None:
+        """The call's write goes out: sends are numbered, so that later is later."""
+        self._sends_made += 1
+        call.sent = self._sends_made
+
+    def wait(self, call: Call, retry_at: float) -> None:
+        """The call waits to be sent again."""
+        call.retry_at = retry_at
+        self.lane(call.lane).waiting[call.id] = call
+        self._waits_made += 1
+        heapq.heappush(self._retries, (retry_at, self._waits_made, call))
+
+    def isolate(self, job: Job, now: float, *, failures: int = 0) -> None:
+        """The asset goes on alone, after the delay of so many failures."""
+        call = self.new_call((job.asset.family, job.verb), [job])
+        call.failures_in_row = failures
+        self.wait(call, now + (delay(failures, self._jitter) if failures else 0.0))
+
+    def halve(self, call: Call, now: float) -> None:
+        """The call goes on as two, split between its assets."""
+        assert len(call.jobs) > 1
+        self._suspected.pop(call.id, None)
+        middle = len(call.jobs) // 2
+        for jobs in (call.jobs[:middle], call.jobs[middle:]):
+            self.wait(self.new_call(call.lane, jobs, is_half=True), now)
+
+    def lane(self, lane: Lane) -> LaneState:
+        """The lane's state, made where there is none."""
+        state = self._lanes.get(lane)
+        if state is None:
+            state = self._lanes[lane] = LaneState()
+        return state
+
+    def is_sick(self, lane: Lane) -> bool:
+        """Whether the lane takes only probes."""
+        state = self._lanes.get(lane)
+        return state is not None and state.is_sick
+
+    def sick_lanes(self) -> Iterator[tuple[Lane, LaneState]]:
+        """The sick lanes."""
+        return ((lane, state) for lane, state in list(self._lanes.items()) if state.is_sick)
+
+    def waiting_calls(self) -> Iterator[Call]:
+        """Every call that waits to be sent again."""
+        for state in list(self._lanes.values()):
+            yield from list(state.waiting.values())
+
+    def waiting_lanes(self) -> Iterator[Lane]:
+        """Lanes with calls that wait."""
+        return (lane for lane, state in self._lanes.items() if state.waiting)
+
+    # --- choosing ----------------------------------------------------------------------------
+
+    def take_retry(self, now: float) -> Call | None:
+        """The next call whose delay is over, outside sick lanes."""
+        while self._retries and self._retries[0][0] <= now:
+            retry_at, _, call = heapq.heappop(self._retries)
+            state = self.lane(call.lane)
+            if call.id in state.waiting and call.retry_at == retry_at and not state.is_sick:
+                del state.waiting[call.id]
+                return call
+        return None
+
+    def next_retry_at(self) -> float | None:
+        """When the next call's delay is over."""
+        return self._retries[0][0] if self._retries else None
+
+    def take_waiting_asset(self, lane: Lane) -> Call | None:
+        """One asset of the lane's longest-waiting call, as a call of its own: a probe."""
+        state = self.lane(lane)
+        call = next(iter(state.waiting.values()), None)
+        if call is None:
+            return None
+        if call.is_alone:
+            del state.waiting[call.id]
+            return call
+        return self.new_call(lane, [call.jobs.pop(0)])
+
+    def take_out(self, call: Call, job: Job) -> None:
+        """The asset leaves a waiting call: its step has ended without it."""
+        call.jobs.remove(job)
+        if not call.jobs:
+            del self.lane(call.lane).waiting[call.id]
+            self._suspected.pop(call.id, None)
+
+    # --- deciding ----------------------------------------------------------------------------
+
+    def succeeded(self, call: Call, now: float, patience: float) -> bool:
+        """The PIM judged the call. True where that closes the breaker."""
+        self._latest_success = max(self._latest_success, call.sent)
+        self._suspected.pop(call.id, None)
+        call.suspicions.clear()
+        call.failures_in_row = 0
+        self.breaker.suspicions_in_row = 0
+        self._heal(call.lane, now)
+        if self.breaker.is_open:
+            self.close_breaker(now)
+            return True
+        for suspect in list(self._suspected.values()):
+            self._convict(suspect, call.sent, now, patience)
+        return False
+
+    def suspected(self, call: Call, failure: Failure, now: float, patience: float) -> bool:
+        """The call ended without a judgement. True where that opens the breaker."""
+        call.failure = failure
+        call.failures_in_row += 1
+        self._after_probe(call, now)
+        if self.breaker.is_open:
+            self.wait(call, now)
+            return False
+        if self._latest_success > call.sent:
+            self.own_failure(call, now, patience)
+            return False
+        call.suspicions.append(call.sent)
+        self._suspected[call.id] = call
+        if self._is_spent(call, patience):
+            self._go_on(call, now, patience)
+        else:
+            self.wait(call, now + delay(call.failures_in_row, self._jitter))
+        self.breaker.suspicions_in_row += 1
+        if self.breaker.suspicions_in_row < BREAKER_SUSPICIONS:
+            return False
+        self._open_breaker(now)
+        return True
+
+    def own_failure(self, call: Call, now: float, patience: float) -> None:
+        """The failure is the call's own: count it, isolate, or give up. Not in flight."""
+        self._count_own_failure(call, patience)
+        self._go_on(call, now, patience)
+
+    def close_breaker(self, now: float) -> None:
+        """A success: every suspicion is erased; several assets under one go on as halves."""
+        self.breaker = Breaker()
+        for call in list(self._suspected.values()):
+            call.suspicions.clear()
+            state = self.lane(call.lane)
+            if not call.is_alone and call.id in state.waiting:
+                del state.waiting[call.id]
+                self.halve(call, now)
+        self._suspected.clear()
+        for call in self.waiting_calls():
+            call.failures_in_row = 0
+            self.wait(call, now)
+
+    def probe_failed(self, call: Call, now: float, *, family_well: bool) -> None:
+        """The breaker's probe failed; the next one is another lane's or asset's."""
+        breaker = self.breaker
+        breaker.family_well = family_well
+        breaker.probing = None
+        breaker.probe_failures += 1
+        breaker.probe_at = now + delay(breaker.probe_failures, self._jitter)
+        self.wait(call, breaker.probe_at)
+
+    def forget(self) -> None:
+        """The assignment is over: calls, suspicions and sick lanes go with it."""
+        self._lanes.clear()
+        self._retries.clear()
+        self._suspected.clear()
+        self.breaker.probing = None
+
+    def _convict(self, suspect: Call, success: int, now: float, patience: float) -> None:
+        """A write sent after the suspect's succeeded: those suspicions are its own failures."""
+        guilty = [sent for sent in suspect.suspicions if sent < success]
+        if not guilty:
+            return
+        suspect.suspicions = [sent for sent in suspect.suspicions if sent >= success]
+        if not suspect.suspicions:
+            del self._suspected[suspect.id]
+        for _ in guilty:
+            self._count_own_failure(suspect, patience)
+        state = self.lane(suspect.lane)
+        if suspect.id in state.waiting:
+            del state.waiting[suspect.id]
+            self._go_on(suspect, now, patience)
+
+    def _count_own_failure(self, call: Call, patience: float) -> None:
+        assert call.failure is not None
+        if not call.is_alone:
+            call.own_failures += 1
+            return
+        job = call.jobs[0]
+        job.own_failures += 1
+        job.last_failure = call.failure
+        if job.failing_since is None:
+            job.failing_since = patience
+        state = self.lane(call.lane)
+        state.failing[job.asset] = None
+        state.failure = call.failure
+        if len(state.failing) >= SICK_LANE_FAILURES and not state.is_sick:
+            state.sick_since = patience
+
+    def _go_on(self, call: Call, now: float, patience: float) -> None:
+        """After own failures: halves, the budget's end, or another try after its delay."""
+        if not self._is_spent(call, patience):
+            failures = call.jobs[0].own_failures if call.is_alone else call.own_failures
+            self.wait(call, now + delay(max(1, failures), self._jitter))
+        elif call.is_alone:
+            job = call.jobs[0]
+            assert job.last_failure is not None
+            self._suspected.pop(call.id, None)
+            self._gave_up(job, job.last_failure)
+        else:
+            self.halve(call, now)
+
+    def _is_spent(self, call: Call, patience: float) -> bool:
+        """Whether the call has failed by itself as often, or as long, as it may."""
+        if not call.is_alone:
+            return call.own_failures >= (1 if call.is_half else 2)
+        job = call.jobs[0]
+        if job.own_failures >= self._attempts_max:
+            return True
+        since = job.failing_since
+        return since is not None and patience - since >= self._seconds_max
+
+    def _after_probe(self, call: Call, now: float) -> None:
+        state = self.lane(call.lane)
+        if state.probing == call.id:
+            state.probing = None
+            state.probe_failures += 1
+            state.probe_at = now + delay(state.probe_failures, self._jitter)
+
+    def _heal(self, lane: Lane, now: float) -> None:
+        state = self._lanes.get(lane)
+        if state is None:
+            return
+        was_sick = state.is_sick
+        self._lanes[lane] = LaneState(waiting=state.waiting)
+        if was_sick:
+            for call in list(state.waiting.values()):
+                self.wait(call, now)
+        elif not state.waiting:
+            del self._lanes[lane]
+
+    def _open_breaker(self, now: float) -> None:
+        self.breaker = Breaker(is_open=True, suspicions_in_row=BREAKER_SUSPICIONS)
+        self.breaker.probe_at = now + delay(1, self._jitter)

@@ -1,0 +1,231 @@
+"""What we owe Kafka: every admitted offset, until its outcome is committed.
+
+Rule 1: an outcome leaves only in the transaction that also marks its offset settled, by the
+watermark or by the map above it; so a restart repeats none and loses none.
+Rule 2: outcomes leave in the order they were settled; what settles together leaves together.
+Rule 3: the watermark walks the offsets that were read; gaps (compaction, markers) are nothing.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from service.core import offset_map
+from service.core.effects import LogRecord, PositionCommit, Settlement
+from service.core.inputs import Start
+from service.core.model import Partition
+from service.core.rules import (
+    MAP_OFFSETS_MAX,
+    TRANSACTION_BYTES_MAX,
+    TRANSACTION_OUTCOMES_MAX,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A change whose outcome is known: what will be written for it. `held_bytes` it occupied."""
+
+    partition: Partition
+    offset: int
+    outcome: LogRecord
+    dead_letter: LogRecord | None
+    held_bytes: int
+
+    @property
+    def size(self) -> int:
+        """Bytes that the transaction grows by."""
+        return self.outcome.size + (self.dead_letter.size if self.dead_letter else 0)
+
+
+Group = tuple[Settled, ...]
+"""Outcomes that no transaction may split: a delete and what it supersedes."""
+
+
+@dataclass(slots=True)
+class _PartitionLedger:
+    watermark: int
+    position: int
+    committed: set[int]
+    """Settled and committed above the watermark, those of an earlier owner too."""
+    uncommitted: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    """Read and not yet committed, in order."""
+
+    @property
+    def span(self) -> int:
+        return self.position - self.watermark
+
+    def watermark_with(self, chosen: set[int]) -> int:
+        """The watermark once `chosen` are committed too."""
+        for offset in self.uncommitted:
+            if offset not in chosen:
+                return offset
+        return self.position
+
+    def commit(self, chosen: set[int]) -> None:
+        self.watermark = self.watermark_with(chosen)
+        for offset in chosen:
+            del self.uncommitted[offset]
+        self.committed |= chosen
+        self.committed = {offset for offset in self.committed if offset >= self.watermark}
+
+
+Chosen = dict[Partition, set[int]]
+
+
+class Ledger:
+    """The offsets of one assignment. Counts what is held: admitted and not yet committed."""
+
+    def __init__(self, starts: Mapping[Partition, Start]) -> None:
+        self._partitions = {
+            partition: _PartitionLedger(
+                watermark=start.position,
+                position=start.position,
+                committed={offset for offset in start.settled if offset >= start.position},
+            )
+            for partition, start in starts.items()
+        }
+        self._ready: list[Group] = []
+        self._chosen: list[Group] = []
+        self._map_offsets_max = MAP_OFFSETS_MAX
+        self.held_changes = 0
+        self.held_bytes = 0
+
+    @property
+    def partitions(self) -> Iterable[Partition]:
+        """The partitions of the assignment."""
+        return self._partitions.keys()
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether outcomes wait to be committed."""
+        return bool(self._ready)
+
+    @property
+    def ready_count(self) -> int:
+        """Outcomes that wait to be committed or are being committed."""
+        return sum(map(len, self._ready)) + sum(map(len, self._chosen))
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether a transaction is under way."""
+        return bool(self._chosen)
+
+    def admit(self, partition: Partition, offset: int, size: int) -> bool:
+        """Owe this offset an outcome; False where it is settled already, or read twice."""
+        book = self._partitions.get(partition)
+        if book is None or offset < book.position:
+            return False
+        book.position = offset + 1
+        if offset in book.committed:
+            return False
+        book.uncommitted[offset] = None
+        self.held_changes += 1
+        self.held_bytes += size
+        return True
+
+    def settle(self, group: Group) -> None:
+        """These outcomes are known; they leave in one transaction."""
+        assert group
+        for settled in group:
+            assert settled.offset in self._partitions[settled.partition].uncommitted
+        self._ready.append(group)
+
+    def span(self, partition: Partition) -> int:
+        """Offsets from the watermark to the position."""
+        return self._partitions[partition].span
+
+    def oldest(self, partition: Partition) -> int | None:
+        """The offset at the watermark, None where nothing is owed."""
+        return next(iter(self._partitions[partition].uncommitted), None)
+
+    def take_settlement(self) -> Settlement | None:
+        """Choose the next transaction, in order, within its limits; None where nothing can go."""
+        assert not self._chosen
+        possible = self._within_map(self._ready)
+        # A prefix within the limits may wait for the watermark that only the rest would move.
+        taken = self._within_map(_first_within_limits(possible)) or possible
+        if not taken:
+            return None
+        left = set(map(id, taken))
+        self._ready = [group for group in self._ready if id(group) not in left]
+        self._chosen = taken
+        return self._settlement(taken)
+
+    def committed(self) -> None:
+        """The transaction is on the log: its offsets are settled, its memory is free."""
+        assert self._chosen
+        for partition, offsets in _offsets(self._chosen).items():
+            self._partitions[partition].commit(offsets)
+        for group in self._chosen:
+            self.held_changes -= len(group)
+            self.held_bytes -= sum(settled.held_bytes for settled in group)
+        self._chosen = []
+        assert self.held_changes >= 0
+        assert self.held_bytes >= 0
+
+    def refused(self, *, map_too_large: bool) -> None:
+        """The transaction was aborted: the same outcomes go again, the map cut if it was that."""
+        assert self._chosen
+        self._ready = self._chosen + self._ready
+        self._chosen = []
+        if map_too_large:
+            self._map_offsets_max //= 2
+
+    def _within_map(self, taken: list[Group]) -> list[Group]:
+        """Leave out what lies too far above the watermark that would be committed with it.
+
+        Leaving a group out can lower the watermark of another partition, so look again until
+        nothing changes. An asset's later outcomes lie higher still, so its order holds.
+        """
+        while True:
+            chosen = _offsets(taken)
+            ceilings = {
+                partition: self._partitions[partition].watermark_with(offsets)
+                + self._map_offsets_max
+                for partition, offsets in chosen.items()
+            }
+            kept = [
+                group
+                for group in taken
+                if all(settled.offset <= ceilings[settled.partition] for settled in group)
+            ]
+            if len(kept) == len(taken):
+                return kept
+            taken = kept
+
+    def _settlement(self, taken: Sequence[Group]) -> Settlement:
+        chosen = _offsets(taken)
+        positions: dict[Partition, PositionCommit] = {}
+        for partition, offsets in chosen.items():
+            book = self._partitions[partition]
+            watermark = book.watermark_with(offsets)
+            settled = [offset for offset in book.committed | offsets if offset > watermark]
+            metadata = offset_map.encode(watermark, settled)
+            positions[partition] = PositionCommit(watermark, metadata)
+        flat = [settled for group in taken for settled in group]
+        return Settlement(
+            outcomes=tuple(settled.outcome for settled in flat),
+            dead_letters=tuple(settled.dead_letter for settled in flat if settled.dead_letter),
+            positions=positions,
+        )
+
+
+def _offsets(groups: Iterable[Group]) -> Chosen:
+    chosen: Chosen = {}
+    for group in groups:
+        for settled in group:
+            chosen.setdefault(settled.partition, set()).add(settled.offset)
+    return chosen
+
+
+def _first_within_limits(groups: Sequence[Group]) -> list[Group]:
+    taken: list[Group] = []
+    count = size = 0
+    for group in groups:
+        count += len(group)
+        size += sum(settled.size for settled in group)
+        fits = count <= TRANSACTION_OUTCOMES_MAX and size <= TRANSACTION_BYTES_MAX
+        if taken and not fits:
+            break
+        taken.append(group)
+    return taken

@@ -1,0 +1,156 @@
+"""The nouns of the core.
+
+Rule 1: what crosses a boundary is frozen; only the owner's own bookkeeping (`Change`) moves.
+Rule 2: `offset` is this record, `position` the next one to read.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from service.contracts.outcome import Action, ChangeError, Reason, SourceEvent, Status
+
+
+class Partition(NamedTuple):
+    """One partition of an events topic."""
+
+    topic: str
+    number: int
+
+
+class Asset(NamedTuple):
+    """An asset of the PIM: family code and asset code, compared exactly."""
+
+    family: str
+    code: str
+
+    @property
+    def path(self) -> str:
+        """`FAMILY/CODE`, as keys and subjects have it."""
+        return f"{self.family}/{self.code}"
+
+
+class Moment(NamedTuple):
+    """Now, twice: seconds of a monotonic clock to decide by, UTC to stamp with."""
+
+    seconds: float
+    utc_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a record stands, and in which assignment (epoch) it was read."""
+
+    partition: Partition
+    offset: int
+    epoch: int
+
+    @property
+    def outcome_id(self) -> str:
+        """`TOPIC/PARTITION/OFFSET`: the same change always has the same outcome id."""
+        return f"{self.partition.topic}/{self.partition.number}/{self.offset}"
+
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """A record as it came: raw bytes, nothing read yet. `timestamp_ms` is UTC, -1 unknown."""
+
+    origin: Origin
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    timestamp_ms: int = -1
+
+    @property
+    def size(self) -> int:
+        """Bytes of key, value and headers: what the limits count."""
+        total = len(self.key or b"") + len(self.value or b"")
+        for name, content in self.headers:
+            total += len(name) + len(content or b"")
+        return total
+
+
+Extensions = tuple[tuple[str, str], ...]
+"""CloudEvents extensions that outcomes carry on: correlationid, traceparent, tracestate."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetChange:
+    """A change that was understood; `values` is still JSON text (None for a delete)."""
+
+    action: Action
+    asset: Asset
+    event: SourceEvent
+    values: bytes | None
+    extensions: Extensions = ()
+
+
+ValueKey = tuple[str, str | None, str | None]
+"""(attribute, locale, channel): what a value is merged by (akeneo.md §4.3)."""
+
+ValueData = str | bool | list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertAsset:
+    """Set these values of an asset, creating it where absent; `size` is JSON bytes."""
+
+    asset: Asset
+    values: dict[ValueKey, ValueData]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAsset:
+    """Delete an asset."""
+
+    asset: Asset
+    size: int = 0
+
+
+Command = UpsertAsset | DeleteAsset
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A record that becomes no command, and why; what was understood of it comes along."""
+
+    status: Status
+    reason: Reason
+    message: str
+    errors: tuple[ChangeError, ...] = ()
+    action: Action | None = None
+    asset: Asset | None = None
+    event: SourceEvent = field(default_factory=SourceEvent)
+    extensions: Extensions = ()
+
+
+@dataclass(slots=True, eq=False)
+class Change:
+    """An admitted record: owed exactly one outcome. Identity is the object."""
+
+    record: SourceRecord
+    size: int
+    command: Command
+    event: SourceEvent
+    extensions: Extensions
+    admitted_at: float
+    received_utc_ms: int
+    attempts: int = 0
+
+    @property
+    def asset(self) -> Asset:
+        """Which asset it changes."""
+        return self.command.asset
+
+    @property
+    def is_delete(self) -> bool:
+        """Whether it deletes."""
+        return isinstance(self.command, DeleteAsset)
+
+    @property
+    def outcome_id(self) -> str:
+        """The id of its outcome."""
+        return self.record.origin.outcome_id

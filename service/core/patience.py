@@ -1,0 +1,221 @@
+"""How long a failing asset or a sick lane may keep others waiting (design D7).
+
+Rule 1: the clock of patience stands still while nothing could succeed: breaker open, gate
+closed, lease lost. An outage cuts nobody's budget.
+Rule 2: patience ends early only where it would stop others: a partition at its span limit, or
+repair that holds more than its share of what may be pending.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from service.core.call import Call, Lane
+from service.core.calls import Calls
+from service.core.coalesce import Verb
+from service.core.job import Job
+from service.core.lanes import LaneState
+from service.core.model import Change
+from service.core.rules import PATIENCE_SHARE, Rules
+from service.core.verdict import Failure, Said
+from service.core.window import Entry
+
+CHECK_SECONDS = 0.5
+"""Between two looks at who has waited too long."""
+
+
+@dataclass(slots=True)
+class PatienceClock:
+    """Seconds in which something could have succeeded."""
+
+    seconds: float = 0.0
+    _looked_at: float | None = None
+
+    def advance(self, now: float, *, running: bool) -> None:
+        """Count the time since the last look, if the clock ran."""
+        if running and self._looked_at is not None:
+            self.seconds += max(0.0, now - self._looked_at)
+        self._looked_at = now
+
+
+@dataclass(frozen=True, slots=True)
+class _Patient:
+    """A single thing that waits for repair: an asset of a waiting call, or of a sick window."""
+
+    since: float
+    """When its oldest change was admitted, by the patience clock."""
+    changes: int
+    size: int
+    give_up: Callable[[str], None]
+
+
+class Patience:
+    """Ends what waited too long. Looks only while the clock runs."""
+
+    def __init__(self, rules: Rules, calls: Calls) -> None:
+        self._rules = rules
+        self._calls = calls
+        self._next_look_at = 0.0
+
+    @property
+    def next_time(self) -> float | None:
+        """When to look again, None where nothing needs patience."""
+        needs = any(True for _ in self._calls.lanes.sick_lanes()) or any(
+            True for _ in self._calls.lanes.waiting_calls()
+        )
+        return self._next_look_at if needs else None
+
+    def look(self, now: float, clock: float, stuck: list[Change]) -> None:
+        """End what waited too long; `stuck` are changes at watermarks of full partitions."""
+        if now < self._next_look_at:
+            return
+        self._next_look_at = now + CHECK_SECONDS
+        for lane, state in self._calls.lanes.sick_lanes():
+            self._expire(lane, state, clock)
+        for change in stuck:
+            self._unstick(change)
+        self._keep_share()
+
+    # --- a sick lane's changes ---------------------------------------------------------------
+
+    def _expire(self, lane: Lane, state: LaneState, clock: float) -> None:
+        assert state.sick_since is not None
+        failure = state.failure
+        assert failure is not None
+        horizon = clock - self._rules.retry_seconds_max
+        if state.sick_since > horizon:
+            return
+        message = _lane_message(lane)
+        for call in list(state.waiting.values()):
+            for job in list(call.jobs):
+                if job.step.changes[0].admitted_at <= horizon:
+                    self._end_waiting(call, job, failure, message)
+        for job in self._calls.windows.resumed(lane[0]) if lane[1] is Verb.UPSERT else ():
+            if job.step.changes[0].admitted_at <= horizon:
+                self._end_resumed(job, failure, message)
+        for entry in self._calls.windows.entries(*lane):
+            self._expire_entry(entry, lane[1], horizon, failure, message)
+
+    def _expire_entry(
+        self, entry: Entry, verb: Verb, horizon: float, failure: Failure, message: str
+    ) -> None:
+        if verb is Verb.DELETE:
+            last_delete = next(change for change in reversed(entry.changes) if change.is_delete)
+            if last_delete.admitted_at <= horizon:
+                self._end_delete(entry, failure, message)
+            return
+        count = sum(1 for change in entry.changes if change.admitted_at <= horizon)
+        if count:
+            taken = self._calls.windows.take_first(entry, verb, count)
+            self._calls.fail_waiting(taken, _uncalled(failure), message)
+
+    # --- ending early ------------------------------------------------------------------------
+
+    def _unstick(self, change: Change) -> None:
+        """A partition is full behind this change: whatever it waits for in repair ends now."""
+        job = self._calls.busy.get(change.asset)
+        message = "Given up early: its partition could not go on without it."
+        if job is None:
+            self._unstick_window(change, message)
+            return
+        for call in self._calls.lanes.waiting_calls():
+            if job in call.jobs:
+                if self._is_in_repair(call, job):
+                    self._give_up_waiting(call, job, message)
+                return
+
+    def _unstick_window(self, change: Change, message: str) -> None:
+        for verb in Verb:
+            lane = (change.asset.family, verb)
+            if not self._calls.lanes.is_sick(lane):
+                continue
+            for entry in self._calls.windows.entries(*lane):
+                if change in entry.changes:
+                    self._give_up_entry(entry, lane, message)
+                    return
+
+    def _keep_share(self) -> None:
+        """Repair and what waits behind it hold at most a quarter of what may be pending."""
+        patients = sorted(self._patients(), key=lambda patient: patient.since)
+        changes = sum(patient.changes for patient in patients)
+        size = sum(patient.size for patient in patients)
+        for patient in patients:
+            if (
+                changes <= self._rules.pending_changes_max * PATIENCE_SHARE
+                and size <= self._rules.pending_bytes_max * PATIENCE_SHARE
+            ):
+                return
+            patient.give_up("Given up early: too many changes wait for repair.")
+            changes -= patient.changes
+            size -= patient.size
+
+    def _patients(self) -> Iterator[_Patient]:
+        for call in self._calls.lanes.waiting_calls():
+            for job in call.jobs:
+                if self._is_in_repair(call, job):
+                    give_up = partial(self._give_up_waiting, call, job)
+                    yield _patient([*job.open_changes, *job.behind], give_up)
+        for lane, _ in self._calls.lanes.sick_lanes():
+            for entry in self._calls.windows.entries(*lane):
+                yield _patient(entry.changes, partial(self._give_up_entry, entry, lane))
+
+    def _is_in_repair(self, call: Call, job: Job) -> bool:
+        """It uses its budget, or its lane is sick."""
+        return job.own_failures > 0 or self._calls.lanes.is_sick(call.lane)
+
+    def _give_up_waiting(self, call: Call, job: Job, message: str) -> None:
+        failure = job.last_failure or self._failure_of(call.lane)
+        self._calls.lanes.take_out(call, job)
+        self._calls.fail_job(job, _said_to(job, failure), message)
+
+    def _give_up_entry(self, entry: Entry, lane: Lane, message: str) -> None:
+        failure = self._failure_of(lane)
+        if lane[1] is Verb.DELETE:
+            self._end_delete(entry, failure, message)
+        else:
+            taken = self._calls.windows.take_first(entry, lane[1], len(entry.changes))
+            self._calls.fail_waiting(taken, _uncalled(failure), message)
+
+    # --- ending ------------------------------------------------------------------------------
+
+    def _end_waiting(self, call: Call, job: Job, failure: Failure, message: str) -> None:
+        self._calls.lanes.take_out(call, job)
+        self._calls.fail_step(job, _said_to(job, failure), message)
+
+    def _end_resumed(self, job: Job, failure: Failure, message: str) -> None:
+        self._calls.windows.take_resumed(job)
+        self._calls.fail_step(job, _uncalled(failure), message)
+
+    def _end_delete(self, entry: Entry, failure: Failure, message: str) -> None:
+        """The delete ends uncalled; the upserts around it go on."""
+        job = self._calls.windows.take_entry(entry, Verb.DELETE)
+        self._calls.take_up(job)
+        self._calls.fail_step(job, _uncalled(failure), message)
+
+    def _failure_of(self, lane: Lane) -> Failure:
+        failure = self._calls.lanes.lane(lane).failure
+        assert failure is not None, "a sick lane has failed"
+        return failure
+
+
+def _patient(changes: list[Change], give_up: Callable[[str], None]) -> _Patient:
+    return _Patient(
+        since=min(change.admitted_at for change in changes),
+        changes=len(changes),
+        size=sum(change.size for change in changes),
+        give_up=give_up,
+    )
+
+
+def _said_to(job: Job, failure: Failure) -> Failure:
+    """What was said to this asset; of another asset's answer only the reason is taken."""
+    return job.last_failure or _uncalled(failure)
+
+
+def _uncalled(failure: Failure) -> Failure:
+    return Failure(failure.reason, Said(None))
+
+
+def _lane_message(lane: Lane) -> str:
+    family, verb = lane
+    return f"Waited too long: every {verb.value} in the family {family} fails at present."

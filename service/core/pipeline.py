@@ -1,0 +1,362 @@
+"""The one owner of state: `step(input, moment) -> effects`.
+
+Rule 1: every record admitted is owed exactly one outcome; it leaves with its position.
+Rule 2: whatever belongs to an assignment that is over is dropped; its new owner reads it again.
+"""
+
+from service.core.calls import Calls, Desk
+from service.core.convert import convert
+from service.core.decode import decode
+from service.core.effects import Drained, DropAssignment, Effect, Note, SetIntake, Settle
+from service.core.gate import Jitter
+from service.core.inputs import (
+    Arrived,
+    Assigned,
+    CallEnded,
+    CommitRefusal,
+    CommitRefused,
+    Committed,
+    DrainKind,
+    DrainStarted,
+    Forgotten,
+    Input,
+    LeaseRenewed,
+    RequestWanted,
+    TimePassed,
+)
+from service.core.job import Ended
+from service.core.ledger import Ledger
+from service.core.model import Change, Moment, Partition, Rejection, SourceRecord
+from service.core.patience import Patience, PatienceClock
+from service.core.report import Reporter
+from service.core.rules import (
+    BREAKER_HELD_CHANGES,
+    COMMIT_SILENCE_SECONDS,
+    LAST_TRANSACTION_SECONDS,
+    SPAN_PAUSE_OFFSETS,
+    Rules,
+)
+
+
+class Pipeline:
+    """Decode, convert, window, coalesce, verdict, report, ledger: the rooms, in order."""
+
+    def __init__(self, rules: Rules, jitter: Jitter) -> None:
+        self._rules = rules
+        self._effects: list[Effect] = []
+        self._reporter = Reporter(rules.outcome_source)
+        self._clock = PatienceClock()
+        self.calls = Calls(rules, jitter, Desk(self._effects.append, self._settle))
+        self._patience = Patience(rules, self.calls)
+        self.ledger = Ledger({})
+        self._epoch = -1
+        self._is_assigned = False
+        self._changes: dict[tuple[Partition, int], Change] = {}
+        self._lease_until = float("-inf")
+        self._is_cut = False
+        self._drain: DrainStarted | None = None
+        self._is_drained = False
+        self._paused: frozenset[Partition] = frozenset()
+        self._is_full = False
+        self._settled_at = float("-inf")
+        self._silent_since: float | None = None
+        self._moment = Moment(float("-inf"), 0)
+
+    # --- the one way in ----------------------------------------------------------------------
+
+    def step(self, happened: Input, moment: Moment) -> list[Effect]:
+        """Take what happened, and answer with what is to be done, in order."""
+        assert moment.seconds >= self._moment.seconds, "the clock is monotonic"
+        self._moment = moment
+        self._clock.advance(moment.seconds, running=self._can_succeed)
+        self._take(happened)
+        self._pass_time()
+        effects = self._effects[:]
+        self._effects.clear()
+        return effects
+
+    def next_time(self) -> float | None:
+        """When `TimePassed` is due at the latest, in seconds of the monotonic clock."""
+        now = self._moment.seconds
+        times = [self._patience.next_time]
+        if self._may_call:
+            times.append(self.calls.next_time(now))
+        if self.calls.gate.in_flight and not self._is_cut:
+            times.append(self._lease_until)
+        if self._silent_since is not None:
+            times.append(self._silent_since + COMMIT_SILENCE_SECONDS)
+        if self.ledger.has_ready and not self.ledger.is_settling:
+            times.append(self._settled_at + self._rules.commit_interval_seconds)
+        if self._drain is not None and not self._is_drained:
+            times += [self._drain.deadline, self._drain.deadline + LAST_TRANSACTION_SECONDS]
+        return min((time for time in times if time is not None and time > now), default=None)
+
+    @property
+    def held_changes(self) -> int:
+        """Changes admitted and not yet committed."""
+        return self.ledger.held_changes
+
+    def _take(self, happened: Input) -> None:
+        now = self._moment.seconds
+        match happened:
+            case Arrived(records):
+                for record in records:
+                    self._admit(record)
+            case CallEnded(call_id, answer):
+                self.calls.ended(call_id, answer, now, self._clock.seconds)
+            case RequestWanted(call_id):
+                self.calls.want_request(call_id)
+            case Committed():
+                self._committed()
+            case CommitRefused(why):
+                self._commit_refused(why)
+            case LeaseRenewed(until):
+                self._lease_until = max(self._lease_until, until)
+                self._is_cut = self._is_cut and now >= self._lease_until
+            case Assigned():
+                self._assign(happened)
+            case DrainStarted():
+                self._start_drain(happened)
+            case Forgotten():
+                self._forget()
+            case TimePassed():
+                pass
+
+    def _pass_time(self) -> None:
+        """What follows from the new state and from time alone."""
+        now = self._moment.seconds
+        self._cut_late_calls(now)
+        self.calls.windows.pass_time(now)
+        if self._drain is not None and self._drain.kind is DrainKind.SHUTDOWN:
+            self.calls.windows.flush(now)
+        if self._can_succeed and not self._drops_unsent:
+            self._patience.look(now, self._clock.seconds, self._stuck())
+        self.calls.dispatch(now, self._clock.seconds, may_start=self._may_call)
+        self._maybe_settle(now)
+        self._maybe_finish_drain(now)
+        self._set_intake()
+
+    # --- records -----------------------------------------------------------------------------
+
+    def _admit(self, record: SourceRecord) -> None:
+        origin = record.origin
+        if not self._is_assigned or origin.epoch != self._epoch or self._drain is not None:
+            return
+        size = record.size
+        if not self.ledger.admit(origin.partition, origin.offset, size):
+            return
+        change = decode(record, self._rules.decode)
+        command = change if isinstance(change, Rejection) else convert(change, self._rules.deletes)
+        if isinstance(command, Rejection):
+            self._reject(record, command)
+            return
+        assert not isinstance(change, Rejection)
+        admitted = Change(
+            record=record,
+            size=size,
+            command=command,
+            event=change.event,
+            extensions=change.extensions,
+            admitted_at=self._clock.seconds,
+            received_utc_ms=self._moment.utc_ms,
+        )
+        self._changes[origin.partition, origin.offset] = admitted
+        self.calls.add(admitted, self._moment.seconds)
+
+    def _reject(self, record: SourceRecord, rejection: Rejection) -> None:
+        settled = self._reporter.of_rejection(record, rejection, self._moment.utc_ms)
+        self.ledger.settle((settled,))
+        fields = {
+            "outcome": record.origin.outcome_id,
+            "status": rejection.status,
+            "reason": rejection.reason,
+            "message": rejection.message,
+        }
+        self._effects.append(Note("change.settled", fields))
+
+    def _settle(self, ended: Ended) -> None:
+        """Changes that ended together leave together."""
+        utc_ms = self._moment.utc_ms
+        self.ledger.settle(
+            tuple(self._reporter.of_change(change, ending, utc_ms) for change, ending in ended)
+        )
+        for change, ending in ended:
+            origin = change.record.origin
+            del self._changes[origin.partition, origin.offset]
+            fields = {
+                "outcome": change.outcome_id,
+                "status": ending.status,
+                "reason": ending.reason,
+                "message": ending.message or (ending.said.message if ending.said else None),
+            }
+            self._effects.append(Note("change.settled", fields))
+
+    # --- settlements -------------------------------------------------------------------------
+
+    def _maybe_settle(self, now: float) -> None:
+        if not self.ledger.has_ready:
+            return
+        if self._silent_since is None:
+            self._silent_since = now
+        if self.ledger.is_settling:
+            return
+        if now < self._settled_at + self._rules.commit_interval_seconds:
+            return
+        settlement = self.ledger.take_settlement()
+        if settlement is not None:
+            self._settled_at = now
+            self._effects.append(Settle(settlement))
+
+    def _committed(self) -> None:
+        if self.ledger.is_settling:  # not where the assignment was dropped meanwhile
+            self.ledger.committed()
+        self._silent_since = None
+
+    def _commit_refused(self, why: CommitRefusal) -> None:
+        if not self.ledger.is_settling:
+            return
+        if why is CommitRefusal.FENCED:
+            self._effects.append(DropAssignment())
+            self._forget()
+            return
+        too_large = why is CommitRefusal.METADATA_TOO_LARGE
+        if too_large:
+            self._effects.append(Note("settlement.cut"))
+        self.ledger.refused(map_too_large=too_large)
+
+    # --- assignments and drains --------------------------------------------------------------
+
+    def _assign(self, assigned: Assigned) -> None:
+        assert assigned.epoch > self._epoch
+        self._forget()
+        self._epoch = assigned.epoch
+        self._is_assigned = True
+        self.ledger = Ledger(assigned.partitions)
+        self.calls.gate.share(len(assigned.partitions), assigned.partitions_total)
+        if self._drain is not None and self._drain.kind is DrainKind.REVOCATION:
+            self._drain = None
+        self._set_intake(anew=True)
+
+    def _forget(self) -> None:
+        self._is_assigned = False
+        self.ledger = Ledger({})
+        self._changes.clear()
+        self.calls.forget()
+        self.calls.gate.share(0, 0)
+        self._silent_since = None
+        self._is_full = False
+        if self._drain is not None and self._drain.kind is DrainKind.REVOCATION:
+            self._drain = None
+
+    def _start_drain(self, drain: DrainStarted) -> None:
+        """A revocation during a shutdown ends it: what was not sent is dropped."""
+        if self._drain is not None and self._drain.kind is DrainKind.REVOCATION:
+            return
+        self._drain = drain
+        self._is_drained = False
+        if drain.kind is DrainKind.REVOCATION:
+            self.calls.only_in_flight = True
+            self.calls.drop_waiting()
+
+    def _maybe_finish_drain(self, now: float) -> None:
+        drain = self._drain
+        if drain is None or self._is_drained:
+            return
+        if now >= drain.deadline and self.calls.gate.in_flight and not self._is_cut:
+            self._is_cut = True
+            self.calls.cut_all()
+        is_quiet = not self.calls.gate.in_flight and not self.ledger.has_ready
+        is_quiet = is_quiet and not self.ledger.is_settling
+        if self._waits_for_all(drain, now):
+            is_quiet = is_quiet and self.calls.is_idle
+        if is_quiet or now >= drain.deadline + LAST_TRANSACTION_SECONDS:
+            self._is_drained = True
+            self._effects.append(Drained(self.ledger.held_changes))
+
+    def _waits_for_all(self, drain: DrainStarted, now: float) -> bool:
+        """Whether the drain finishes what was not sent too, not only the calls in flight."""
+        if drain.kind is DrainKind.REVOCATION or now >= drain.deadline:
+            return False
+        closed_until = self.calls.gate.closed_until
+        gate_opens = closed_until is None or closed_until < drain.deadline
+        return gate_opens and not self.calls.lanes.breaker.is_open and not self._is_halted
+
+    # --- may we? -----------------------------------------------------------------------------
+
+    @property
+    def _has_lease(self) -> bool:
+        return self._moment.seconds < self._lease_until
+
+    @property
+    def _is_halted(self) -> bool:
+        """Outcomes wait and nothing could be committed for too long."""
+        since = self._silent_since
+        return since is not None and self._moment.seconds - since >= COMMIT_SILENCE_SECONDS
+
+    @property
+    def _can_succeed(self) -> bool:
+        """Whether a call could succeed now: else nobody's patience runs."""
+        is_well = not self.calls.lanes.breaker.is_open and not self.calls.gate.is_closed
+        return is_well and self._has_lease
+
+    @property
+    def _drops_unsent(self) -> bool:
+        return self._drain is not None and self._drain.kind is DrainKind.REVOCATION
+
+    @property
+    def _may_call(self) -> bool:
+        if not self._has_lease or self._is_halted or self._drops_unsent:
+            return False
+        return self._drain is None or self._moment.seconds < self._drain.deadline
+
+    def _cut_late_calls(self, now: float) -> None:
+        """No call outlives the lease."""
+        if now >= self._lease_until and self.calls.gate.in_flight and not self._is_cut:
+            self._is_cut = True
+            self.calls.cut_all()
+
+    def _stuck(self) -> list[Change]:
+        """The changes at the watermarks of partitions that are full."""
+        stuck: list[Change] = []
+        for partition in self.ledger.partitions:
+            if self.ledger.span(partition) >= SPAN_PAUSE_OFFSETS:
+                offset = self.ledger.oldest(partition)
+                change = self._changes.get((partition, offset)) if offset is not None else None
+                if change is not None:
+                    stuck.append(change)
+        return stuck
+
+    # --- intake ------------------------------------------------------------------------------
+
+    def _set_intake(self, *, anew: bool = False) -> None:
+        """Pause what must wait, resume at half: the core says, the shell does."""
+        paused = self._partitions_to_pause()
+        if paused == self._paused and not anew:
+            return
+        if bool(paused) != bool(self._paused):
+            fields = {"partitions": len(paused), "held": self.ledger.held_changes}
+            self._effects.append(Note("intake.paused" if paused else "intake.resumed", fields))
+        self._paused = paused
+        self._effects.append(SetIntake(paused))
+
+    def _partitions_to_pause(self) -> frozenset[Partition]:
+        everything = frozenset(self.ledger.partitions)
+        if self._drain is not None:
+            return everything
+        share = 0.5 if self._is_full else 1.0
+        changes_max = self._rules.pending_changes_max
+        if self.calls.lanes.breaker.is_open and not self.calls.lanes.breaker.family_well:
+            changes_max = min(changes_max, BREAKER_HELD_CHANGES)
+        self._is_full = (
+            self.ledger.held_changes >= changes_max * share
+            or self.ledger.held_bytes >= self._rules.pending_bytes_max * share
+        )
+        if self._is_full:
+            return everything
+        return frozenset(partition for partition in everything if self._is_spanned(partition))
+
+    def _is_spanned(self, partition: Partition) -> bool:
+        limit = SPAN_PAUSE_OFFSETS
+        if partition in self._paused:
+            limit //= 2
+        return self.ledger.span(partition) >= limit

@@ -1,0 +1,282 @@
+"""How a change ended → its outcome and dead letter, as records to write (contract §5)."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from service.contracts.outcome import (
+    DEAD_LETTER_MESSAGE_BYTES_MAX,
+    DEAD_STATUSES,
+    ERRORS_BYTES_MAX,
+    ERRORS_MAX,
+    MESSAGE_CHARACTERS_MAX,
+    OUTCOME_BYTES_MAX,
+    ChangeError,
+    Outcome,
+    OutcomeData,
+    PimAnswer,
+    Reason,
+    RecordOrigin,
+    SourceEvent,
+)
+from service.core.effects import LogRecord
+from service.core.job import Ending
+from service.core.ledger import Settled
+from service.core.model import Change, Extensions, Headers, Rejection, SourceRecord
+
+CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
+REPLAY_HEADER = "replay.of"
+DEAD_LETTER_PREFIX = "dlq."
+
+_encode = msgspec.json.encode
+
+_SENTENCES: dict[Reason, str] = {
+    "unknown_family": "The PIM has no such asset family, or hides it from us.",
+    "refused_by_pim": "The PIM refused the change.",
+    "too_large": "The PIM refused the change as too large.",
+    "pim_error": "The PIM failed on this change again and again.",
+    "timeout": "The PIM did not answer in time, again and again.",
+    "forbidden": "The PIM forbids this change to our connection.",
+}
+
+
+class Reporter:
+    """Makes the records of an outcome. `source` is the CloudEvents source of this deployment."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def of_change(self, change: Change, ending: Ending, utc_ms: int) -> Settled:
+        """The records of a change that became a command."""
+        said = ending.said if change.attempts else None
+        pim_errors, cut = _fitting(said.errors if said else ())
+        pim = None
+        if said is not None:
+            pim = PimAnswer(said.status, _short(said.message), pim_errors)
+        data = OutcomeData(
+            status=ending.status,
+            result=ending.result,
+            reason=ending.reason,
+            message=_sentence(ending),
+            errors=[_change_error(raw) for raw in pim_errors] if ending.reason else [],
+            action="delete" if change.is_delete else "upsert",
+            asset_family=change.asset.family,
+            code=change.asset.code,
+            event=change.event,
+            origin=_origin(change.record),
+            pim=pim,
+            merged_into=ending.by if ending.status == "applied" else None,
+            superseded_by=ending.by if ending.status == "superseded" else None,
+            replay_of=_replay_of(change.record),
+            attempts=change.attempts,
+            received_at=timestamp(change.received_utc_ms),
+            completed_at=timestamp(utc_ms),
+            errors_truncated=cut or UNSET,
+        )
+        subject = change.asset.path
+        return self._settled(change.record, data, change.extensions, subject, change.size, utc_ms)
+
+    def of_rejection(self, record: SourceRecord, rejection: Rejection, utc_ms: int) -> Settled:
+        """The records of a record that became no command."""
+        errors = list(rejection.errors[:ERRORS_MAX])
+        while errors and len(_encode(errors)) > ERRORS_BYTES_MAX:
+            errors = errors[: len(errors) // 2]
+        asset = rejection.asset
+        data = OutcomeData(
+            status=rejection.status,
+            result=None,
+            reason=rejection.reason,
+            message=_short(rejection.message),
+            errors=errors,
+            action=rejection.action,
+            asset_family=asset.family if asset else None,
+            code=asset.code if asset else None,
+            event=rejection.event,
+            origin=_origin(record),
+            pim=None,
+            merged_into=None,
+            superseded_by=None,
+            replay_of=_replay_of(record),
+            attempts=0,
+            received_at=timestamp(utc_ms),
+            completed_at=timestamp(utc_ms),
+            errors_truncated=len(errors) < len(rejection.errors) or UNSET,
+        )
+        subject = asset.path if asset else None
+        return self._settled(record, data, rejection.extensions, subject, record.size, utc_ms)
+
+    def _settled(
+        self,
+        record: SourceRecord,
+        data: OutcomeData,
+        extensions: Extensions,
+        subject: str | None,
+        held_bytes: int,
+        utc_ms: int,
+    ) -> Settled:
+        carried = dict(extensions)
+        outcome = Outcome(
+            specversion="1.0",
+            type=f"asset-sync.asset.{data.status}.v1",
+            source=self._source,
+            id=record.origin.outcome_id,
+            time=timestamp(utc_ms),
+            datacontenttype="application/json",
+            data=data,
+            subject=subject or UNSET,
+            causationid=data.event.id or UNSET,
+            correlationid=carried.get("correlationid", UNSET),
+            traceparent=carried.get("traceparent", UNSET),
+            tracestate=carried.get("tracestate", UNSET),
+        )
+        value = _bounded(outcome)
+        key = subject.encode() if subject else record.key or outcome.id.encode()
+        outcome_record = LogRecord(key, value, _ce_headers(outcome))
+        dead = data.status in DEAD_STATUSES
+        return Settled(
+            partition=record.origin.partition,
+            offset=record.origin.offset,
+            outcome=outcome_record,
+            dead_letter=_dead_letter(record, data) if dead else None,
+            held_bytes=held_bytes,
+        )
+
+
+def timestamp(utc_ms: int) -> str:
+    """Milliseconds since 1970 as RFC 3339 in UTC."""
+    moment = datetime.fromtimestamp(utc_ms / 1000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc_ms % 1000:03d}Z"
+
+
+def _sentence(ending: Ending) -> str | None:
+    """What a person reads first; nothing where the change was applied."""
+    if ending.status == "applied":
+        return None
+    if ending.status == "superseded":
+        return "A later delete of the same asset was applied."
+    assert ending.reason is not None
+    parts = [ending.message or _SENTENCES[ending.reason]]
+    if ending.said is not None and ending.said.message:
+        parts.append(f"It said: {ending.said.message}")
+    return _short(" ".join(parts))
+
+
+def _short(message: str | None) -> str | None:
+    if message is None or len(message) <= MESSAGE_CHARACTERS_MAX:
+        return message
+    return message[: MESSAGE_CHARACTERS_MAX - 1] + "…"
+
+
+def _origin(record: SourceRecord) -> RecordOrigin:
+    origin = record.origin
+    known = 0 <= record.timestamp_ms < 253_402_300_800_000  # the year 10000
+    return RecordOrigin(
+        topic=origin.partition.topic,
+        partition=origin.partition.number,
+        offset=origin.offset,
+        key=record.key.decode("utf-8", "replace") if record.key is not None else None,
+        timestamp=timestamp(record.timestamp_ms) if known else None,
+    )
+
+
+def _replay_of(record: SourceRecord) -> str | None:
+    for name, content in record.headers:
+        if name == REPLAY_HEADER and content:
+            return content.decode("utf-8", "replace")
+    return None
+
+
+def _fitting(errors: Sequence[Raw]) -> tuple[list[Raw], bool]:
+    """As many of the PIM's errors as an outcome holds, and whether any was left out."""
+    kept: list[Raw] = []
+    size = 0
+    for raw in errors:
+        size += len(bytes(raw))
+        # `errors` and `pim.errors` both repeat them: half of the room for each
+        if len(kept) == ERRORS_MAX or size > ERRORS_BYTES_MAX // 2:
+            return kept, True
+        kept.append(raw)
+    return kept, False
+
+
+def _change_error(raw: Raw) -> ChangeError:
+    """The PIM's error in our shape (akeneo.md §8); what it lacks is null."""
+    try:
+        members = msgspec.json.decode(raw, type=dict[str, object])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ChangeError(message=_short(bytes(raw).decode("utf-8", "replace")))
+    path = _text(members.get("property"))
+    return ChangeError(
+        path=path,
+        message=_short(_text(members.get("message"))),
+        attribute=_text(members.get("attribute")) or _attribute_of(path),
+        locale=_text(members.get("locale")),
+        channel=_text(members.get("channel") or members.get("scope")),
+    )
+
+
+def _attribute_of(path: str | None) -> str | None:
+    """`values.main_colors[0].data` → `main_colors`."""
+    if path is None or not path.startswith("values."):
+        return None
+    return path.removeprefix("values.").split(".")[0].split("[")[0] or None
+
+
+def _text(found: object) -> str | None:
+    return found if isinstance(found, str) else None
+
+
+def _bounded(outcome: Outcome) -> bytes:
+    """The outcome's JSON; what is foreign and long is left out until it fits."""
+    value = _encode(outcome)
+    if len(value) <= OUTCOME_BYTES_MAX:
+        return value
+    replace = msgspec.structs.replace
+    data = outcome.data
+    pim = replace(data.pim, errors=[]) if data.pim else None
+    data = replace(data, errors=[], pim=pim, errors_truncated=True)
+    value = _encode(replace(outcome, data=data))
+    if len(value) <= OUTCOME_BYTES_MAX:
+        return value
+    # Only foreign text of the event, its key or its extensions can still be that long.
+    event = SourceEvent(id=_clipped(data.event.id), type=_clipped(data.event.type))
+    origin = replace(data.origin, key=_clipped(data.origin.key))
+    data = replace(data, event=event, origin=origin, message=_clipped(data.message))
+    data = replace(data, replay_of=_clipped(data.replay_of))
+    bare = replace(outcome, data=data, causationid=event.id or UNSET)
+    bare = replace(bare, correlationid=UNSET, traceparent=UNSET, tracestate=UNSET)
+    value = _encode(bare)
+    assert len(value) <= OUTCOME_BYTES_MAX
+    return value
+
+
+def _clipped(text: str | None) -> str | None:
+    return text if text is None else text[:MESSAGE_CHARACTERS_MAX]
+
+
+def _ce_headers(outcome: Outcome) -> Headers:
+    headers: list[tuple[str, bytes | None]] = [("content-type", CONTENT_TYPE)]
+    for name in Outcome.__struct_fields__:
+        content = getattr(outcome, name)
+        if name not in ("data", "datacontenttype") and content is not UNSET:
+            headers.append((f"ce_{name}", content.encode()))
+    return tuple(headers)
+
+
+def _dead_letter(record: SourceRecord, data: OutcomeData) -> LogRecord:
+    """The record untouched, plus why; headers of an earlier death are replaced."""
+    origin = record.origin
+    message = (data.message or "").encode()[:DEAD_LETTER_MESSAGE_BYTES_MAX]
+    ours: Iterable[tuple[str, bytes]] = (
+        ("dlq.original.topic", origin.partition.topic.encode()),
+        ("dlq.original.partition", b"%d" % origin.partition.number),
+        ("dlq.original.offset", b"%d" % origin.offset),
+        ("dlq.original.timestamp", b"%d" % record.timestamp_ms),
+        ("dlq.reason", (data.reason or "").encode()),
+        ("dlq.message", message.decode("utf-8", "ignore").encode()),
+        ("dlq.attempts", b"%d" % data.attempts),
+        ("dlq.outcome.id", origin.outcome_id.encode()),
+    )
+    return LogRecord(record.key, record.value, (*record.headers, *ours))

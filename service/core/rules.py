@@ -1,0 +1,61 @@
+"""Every limit of the core, a number with its unit. `settings` fills them in; nothing else does."""
+
+from dataclasses import dataclass
+
+from service.core.convert import Deletes
+from service.core.decode import DecodeLimits
+
+CHANGES_PER_ASSET_MAX = 1_000
+"""Changes of one asset in one batch: bounds the group that one transaction may not split."""
+
+SPAN_PAUSE_OFFSETS = 20_000
+"""Offsets between the watermark and the newest record at which a partition pauses."""
+
+MAP_OFFSETS_MAX = 24_000
+"""Offsets above the watermark that the offset map holds: 3,000 bytes, 4,004 characters of 4,096."""
+
+TRANSACTION_OUTCOMES_MAX = 5_000
+TRANSACTION_BYTES_MAX = 8 * 1024 * 1024
+
+COMMIT_SILENCE_SECONDS = 15.0
+"""No new calls while outcomes wait and nothing could be committed for this long."""
+
+BREAKER_SUSPICIONS = 3
+BREAKER_HELD_CHANGES = 1_000
+"""Changes held at which intake pauses while the breaker is open and no GET is well."""
+
+SICK_LANE_FAILURES = 3
+DELAY_SECONDS_MIN = 0.5
+DELAY_SECONDS_MAX = 30.0
+RETRY_AFTER_SECONDS_MAX = 300.0
+
+FAMILY_SEEN_SECONDS = 600.0
+"""A write that succeeded this recently proves that its family exists."""
+
+PATIENCE_SHARE = 0.25
+"""Share of the pending limits that waiting for repair may hold."""
+
+LAST_TRANSACTION_SECONDS = 10.0
+"""After a drain's deadline, what the last transaction may still take."""
+
+CREDENTIALS_NOTE_SECONDS = 60.0
+"""Refused credentials are said this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings that the core decides by."""
+
+    decode: DecodeLimits
+    deletes: Deletes = "apply"
+    window_seconds_max: float = 2.0
+    window_assets_max: int = 100
+    window_bytes_max: int = 4 * 1024 * 1024
+    calls_at_once_max: int = 4
+    calls_per_second_max: int = 50
+    retry_attempts_max: int = 8
+    retry_seconds_max: float = 300.0
+    pending_changes_max: int = 10_000
+    pending_bytes_max: int = 128 * 1024 * 1024
+    commit_interval_seconds: float = 0.1
+    outcome_source: str = "/asset-sync/asset-sync"

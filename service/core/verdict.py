@@ -1,0 +1,178 @@
+"""An answer of the PIM → what it means (design D7, akeneo.md §2.2, §2.3, §7, §8).
+
+Rule 1: only status, `status_code` and shape decide, never the text of a message.
+Rule 2: whatever is not named here is a suspicion: it may be the PIM's fault or the call's own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import msgspec
+
+from service.contracts.outcome import Reason
+from service.core.coalesce import Verb
+from service.core.inputs import Answer, CallFault, CallReply, FaultKind, ItemReply
+
+ITEM_APPLIED = frozenset({201, 204})
+ITEM_RETRY = frozenset({408, 429})
+CALL_REFUSED = frozenset({400, 405, 406, 409, 415, 422})
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the PIM (or the wire) said, as the outcome will show it."""
+
+    status: int | None
+    message: str | None = None
+    errors: tuple[msgspec.Raw, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a call failed: a reason for a `failed` outcome, and what was said."""
+
+    reason: Reason
+    said: Said
+
+
+class ItemKind(Enum):
+    """What a bulk answer says of one asset."""
+
+    APPLIED = "applied"
+    REFUSED = "refused"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemVerdict:
+    """One asset of a successful bulk call."""
+
+    kind: ItemKind
+    said: Said
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A success with a word on each asset, in the order of the call."""
+
+    items: tuple[ItemVerdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A success: the PIM judged the call as a whole and refused it. Halves; alone final."""
+
+    reason: Reason
+    said: Said
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A JSON 404: the family is unknown, or (DELETE) the asset is absent. To be checked."""
+
+    said: Said
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """403: perhaps the body is too heavy. Halves; alone a suspicion."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """429: nobody's failure. The gate closes."""
+
+    retry_after_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicious:
+    """No judgement came; whose failure it is shows later."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """We gave the request up: neither suspicion nor attempt."""
+
+
+Verdict = Judged | Refused | Missing | Forbidden | Throttled | Suspicious | Cut
+
+
+def judge(verb: Verb, codes: Sequence[str], answer: Answer) -> Verdict:
+    """What the answer to a write call means; `codes` are the call's assets, in order."""
+    if isinstance(answer, CallFault):
+        return _judge_fault(answer)
+    if answer.status == 429:
+        return Throttled(answer.retry_after_seconds)
+    said = Said(answer.status, answer.message, answer.errors)
+    if answer.status == 403:
+        return Forbidden(Failure("forbidden", said))
+    if answer.status == 401:
+        return Suspicious(Failure("forbidden", said))
+    if answer.own_json and answer.status in CALL_REFUSED:
+        return Refused("refused_by_pim", said)
+    if answer.own_json and answer.status == 413:
+        return Refused("too_large", said)
+    if answer.own_json and answer.status == 404:
+        return Missing(said)
+    if verb is Verb.DELETE and answer.status == 204:
+        return Judged((ItemVerdict(ItemKind.APPLIED, said),))
+    if verb is Verb.UPSERT and answer.status == 200:
+        return _judge_items(codes, answer)
+    return Suspicious(Failure("pim_error", said))
+
+
+def is_well(answer: Answer) -> bool:
+    """Whether a GET was answered by the PIM itself with 200."""
+    return isinstance(answer, CallReply) and answer.status == 200 and answer.own_json
+
+
+def is_unknown(answer: Answer) -> bool:
+    """Whether a GET was answered by the PIM itself with 404."""
+    return isinstance(answer, CallReply) and answer.status == 404 and answer.own_json
+
+
+def _judge_fault(fault: CallFault) -> Verdict:
+    if fault.kind is FaultKind.CUT:
+        return Cut()
+    reason: Reason = "timeout" if fault.kind is FaultKind.TIMEOUT else "pim_error"
+    if fault.kind is FaultKind.CREDENTIALS:
+        reason = "forbidden"
+    return Suspicious(Failure(reason, Said(None, fault.message)))
+
+
+def _judge_items(codes: Sequence[str], reply: CallReply) -> Verdict:
+    items = reply.items
+    if items is None:
+        return _odd(reply, "The PIM answered 200 with no list of results.")
+    if len(items) != len(codes):
+        return _odd(reply, f"The PIM answered {len(items)} results for {len(codes)} assets.")
+    if not all(map(_matches, codes, items)):
+        return _odd(reply, "The PIM's results are not for the assets that were sent.")
+    verdicts = tuple(map(_judge_item, items))
+    if all(verdict.kind is ItemKind.RETRY for verdict in verdicts):
+        return Suspicious(Failure("pim_error", verdicts[0].said))
+    return Judged(verdicts)
+
+
+def _matches(code: str, item: ItemReply) -> bool:
+    """Same place, same code; whether the PIM folds case is unknown (akeneo.md §2.5)."""
+    return item.code is not None and item.code.casefold() == code.casefold()
+
+
+def _judge_item(item: ItemReply) -> ItemVerdict:
+    said = Said(item.status, item.message, item.errors)
+    if item.status in ITEM_APPLIED:
+        return ItemVerdict(ItemKind.APPLIED, said)
+    if item.status is None or item.status in ITEM_RETRY or item.status >= 500:
+        return ItemVerdict(ItemKind.RETRY, said)
+    return ItemVerdict(ItemKind.REFUSED, said)
+
+
+def _odd(reply: CallReply, message: str) -> Suspicious:
+    return Suspicious(Failure("pim_error", Said(reply.status, message)))

@@ -1,0 +1,255 @@
+"""Which changes wait together: one window a family, its assets in turn (design D5).
+
+Rule 1: a window is due by time, count or bytes; a due window goes on filling until it is cut.
+Rule 2: an asset stands in its family's window once, with all its changes in order.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from service.core.coalesce import Verb
+from service.core.job import Job
+from service.core.model import Asset, Change
+from service.core.rules import CHANGES_PER_ASSET_MAX
+
+ClosedBy = Literal["time", "assets", "bytes", "drain"]
+
+
+@dataclass(slots=True)
+class Entry:
+    """An asset that waits, with its changes."""
+
+    asset: Asset
+    changes: list[Change]
+    entered_at: float
+    size: int = 0
+
+
+@dataclass(slots=True)
+class FamilyWindow:
+    """The assets of one family that wait, by the verb that comes first."""
+
+    upserts: dict[str, Entry] = field(default_factory=dict)
+    deletes: dict[str, Entry] = field(default_factory=dict)
+    resumed: deque[Job] = field(default_factory=deque)
+    """Assets whose delete is done and whose upserts go next, at once."""
+    size: int = 0
+    opened_at: float | None = None
+    """When the first change entered that is not due yet."""
+    due_to: float = float("-inf")
+    """What entered up to then is due."""
+    closed_by: ClosedBy = "time"
+
+    def entries(self, verb: Verb) -> dict[str, Entry]:
+        """The entries that begin with this verb."""
+        return self.deletes if verb is Verb.DELETE else self.upserts
+
+    def is_due(self, verb: Verb) -> bool:
+        """Whether a call with this verb could be cut now."""
+        if verb is Verb.UPSERT and self.resumed:
+            return True
+        first = next(iter(self.entries(verb).values()), None)
+        return first is not None and first.entered_at <= self.due_to
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing waits."""
+        return not (self.upserts or self.deletes or self.resumed)
+
+
+class Windows:
+    """The windows of all families, and whose turn it is."""
+
+    def __init__(self, seconds_max: float, assets_max: int, bytes_max: int) -> None:
+        self._seconds_max = seconds_max
+        self._assets_max = assets_max
+        self._bytes_max = bytes_max
+        self._families: dict[str, FamilyWindow] = {}
+        self._timers: list[tuple[float, str]] = []
+        self._turns: dict[Verb, dict[str, None]] = {Verb.UPSERT: {}, Verb.DELETE: {}}
+        """Families with due work, in turn."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing waits in any window."""
+        return not self._families
+
+    @property
+    def next_due_at(self) -> float | None:
+        """When the next window becomes due by time."""
+        return self._timers[0][0] if self._timers else None
+
+    def add(self, change: Change, now: float) -> None:
+        """The change waits with its family."""
+        asset = change.asset
+        window = self._families.get(asset.family)
+        if window is None:
+            window = self._families[asset.family] = FamilyWindow()
+        entry = self._entry(window, asset, now)
+        entry.changes.append(change)
+        entry.size += change.command.size
+        window.size += change.command.size
+        if change.is_delete and asset.code in window.upserts:
+            window.deletes[asset.code] = window.upserts.pop(asset.code)
+        if window.opened_at is None and entry.entered_at > window.due_to:
+            window.opened_at = now
+            heapq.heappush(self._timers, (now + self._seconds_max, asset.family))
+        if len(window.upserts) + len(window.deletes) >= self._assets_max:
+            self._close(asset.family, window, now, "assets")
+        elif window.size >= self._bytes_max:
+            self._close(asset.family, window, now, "bytes")
+        else:
+            self._note_turns(asset.family, window)
+
+    def resume(self, job: Job) -> None:
+        """An asset whose delete is done: its upserts go with the family's next call."""
+        assert job.verb is Verb.UPSERT
+        window = self._families.setdefault(job.asset.family, FamilyWindow())
+        window.resumed.append(job)
+        self._note_turns(job.asset.family, window)
+
+    def pass_time(self, now: float) -> None:
+        """Windows whose time has come are due."""
+        while self._timers and self._timers[0][0] <= now:
+            _, family = heapq.heappop(self._timers)
+            window = self._families.get(family)
+            if window is None or window.opened_at is None:
+                continue
+            if window.opened_at + self._seconds_max <= now:
+                self._close(family, window, now, "time")
+
+    def flush(self, now: float) -> None:
+        """Everything that waits is due."""
+        for family, window in self._families.items():
+            self._close(family, window, now, "drain")
+
+    def due_families(self, verb: Verb) -> Iterator[str]:
+        """Families with due work for the verb, whose turn is first first."""
+        return iter(self._turns[verb])
+
+    def has_due(self, verb: Verb) -> bool:
+        """Whether any family has due work for the verb."""
+        return bool(self._turns[verb])
+
+    def waits(self, family: str, verb: Verb) -> bool:
+        """Whether anything of this lane waits, due or not."""
+        window = self._families.get(family)
+        return window is not None and bool(
+            window.entries(verb) or (verb is Verb.UPSERT and window.resumed)
+        )
+
+    def families(self) -> Iterator[str]:
+        """Families with anything that waits."""
+        return iter(self._families)
+
+    def resumed(self, family: str) -> Iterator[Job]:
+        """The family's assets whose upserts go next."""
+        window = self._families.get(family)
+        return iter(list(window.resumed) if window else [])
+
+    def take_resumed(self, job: Job) -> None:
+        """Take a resumed asset out: its step has ended already."""
+        window = self._families[job.asset.family]
+        window.resumed.remove(job)
+        self._after_taking(job.asset.family, window, Verb.UPSERT)
+
+    def closed_by(self, family: str) -> ClosedBy:
+        """What made the family's window due last."""
+        return self._families[family].closed_by
+
+    @property
+    def asset_count(self) -> int:
+        """Assets that wait in any window."""
+        return sum(len(window.upserts) + len(window.deletes) for window in self._families.values())
+
+    def cut(self, family: str, verb: Verb) -> list[Job]:
+        """Take the next call's assets from a due window: many upserts, or one delete."""
+        window = self._families[family]
+        jobs: list[Job] = []
+        size = 0
+        assets_max = 1 if verb is Verb.DELETE else self._assets_max
+        while verb is Verb.UPSERT and window.resumed and len(jobs) < assets_max:
+            if jobs and size + window.resumed[0].step.size > self._bytes_max:
+                break
+            jobs.append(window.resumed.popleft())
+            size += jobs[-1].step.size
+        entries = window.entries(verb)
+        while entries and len(jobs) < assets_max:
+            entry = next(iter(entries.values()))
+            if jobs and size + entry.size > self._bytes_max:
+                break
+            jobs.append(self._take(window, entry, verb))
+            size += entry.size
+        self._after_taking(family, window, verb)
+        return jobs
+
+    def cut_one(self, family: str, verb: Verb) -> Job:
+        """Take the lane's first asset, due or not: a probe."""
+        window = self._families[family]
+        if verb is Verb.UPSERT and window.resumed:
+            job = window.resumed.popleft()
+        else:
+            job = self._take(window, next(iter(window.entries(verb).values())), verb)
+        self._after_taking(family, window, verb)
+        return job
+
+    def take_first(self, entry: Entry, verb: Verb, count: int) -> list[Change]:
+        """Take the first changes of a waiting asset out of its window: they end uncalled."""
+        window = self._families[entry.asset.family]
+        taken, entry.changes = entry.changes[:count], entry.changes[count:]
+        size = sum(change.command.size for change in taken)
+        entry.size -= size
+        window.size -= size
+        if not entry.changes:
+            del window.entries(verb)[entry.asset.code]
+        self._after_taking(entry.asset.family, window, verb)
+        return taken
+
+    def take_entry(self, entry: Entry, verb: Verb) -> Job:
+        """Put a waiting asset in work without a call: its first step has ended already."""
+        window = self._families[entry.asset.family]
+        job = self._take(window, entry, verb)
+        self._after_taking(entry.asset.family, window, verb)
+        return job
+
+    def entries(self, family: str, verb: Verb) -> Iterator[Entry]:
+        """The lane's waiting assets, first come first."""
+        window = self._families.get(family)
+        return iter(list(window.entries(verb).values()) if window else [])
+
+    def _entry(self, window: FamilyWindow, asset: Asset, now: float) -> Entry:
+        entry = window.upserts.get(asset.code) or window.deletes.get(asset.code)
+        if entry is None:
+            entry = window.upserts[asset.code] = Entry(asset, [], now)
+        return entry
+
+    def _take(self, window: FamilyWindow, entry: Entry, verb: Verb) -> Job:
+        """Put an asset in work; what exceeds a batch waits behind it."""
+        del window.entries(verb)[entry.asset.code]
+        window.size -= entry.size
+        job = Job(entry.asset, entry.changes[:CHANGES_PER_ASSET_MAX], self._bytes_max)
+        job.behind.extend(entry.changes[CHANGES_PER_ASSET_MAX:])
+        return job
+
+    def _close(self, family: str, window: FamilyWindow, now: float, by: ClosedBy) -> None:
+        window.due_to = now
+        window.opened_at = None
+        window.closed_by = by
+        self._note_turns(family, window)
+
+    def _after_taking(self, family: str, window: FamilyWindow, verb: Verb) -> None:
+        self._turns[verb].pop(family, None)
+        if window.is_empty:
+            del self._families[family]
+        else:
+            self._note_turns(family, window)
+
+    def _note_turns(self, family: str, window: FamilyWindow) -> None:
+        for verb, turns in self._turns.items():
+            if window.is_due(verb):
+                turns.setdefault(family, None)
+            else:
+                turns.pop(family, None)

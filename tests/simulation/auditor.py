@@ -1,0 +1,161 @@
+"""The second, simpler model: what must be true of a world that has come to rest.
+
+It shares no rule with the core: it knows the events that were planned, the outcomes that a
+`read_committed` reader sees, and the PIM's state.
+"""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.simulation.plan import UNKNOWN_FAMILY, Plan, PlannedRecord
+
+Address = tuple[int, int]
+"""Partition and offset."""
+
+
+@dataclass
+class Auditor:
+    """Collects what is visible, then judges."""
+
+    plan: Plan
+    written: dict[Address, PlannedRecord] = field(default_factory=dict)
+    outcomes: list[dict[str, Any]] = field(default_factory=list)
+    dead_letters: list[tuple[bytes | None, bytes | None, dict[str, bytes | None]]] = field(
+        default_factory=list
+    )
+    waived: set[tuple[str, str]] = field(default_factory=set)
+    """Assets with a request that was given up and landed late (P2 assumes there is none)."""
+    held_max: int = 0
+    calls_at_once_max: int = 0
+
+    def see_outcome(self, value: bytes) -> None:
+        """A committed outcome."""
+        self.outcomes.append(json.loads(value))
+
+    def verdict(self, pim: dict[tuple[str, str], dict[str, str]]) -> list[str]:
+        """Everything that is wrong; an empty list is a good world."""
+        return [
+            *self._each_exactly_once(),
+            *self._each_asset_in_order(),
+            *self._each_status_is_true(),
+            *self._dead_letters_are_the_records(),
+            *self._pim_is_the_replay(pim),
+            *self._outages_fail_nobody(),
+        ]
+
+    @property
+    def settled(self) -> int:
+        """Outcomes seen so far."""
+        return len(self.outcomes)
+
+    def _each_exactly_once(self) -> list[str]:
+        seen: dict[str, int] = defaultdict(int)
+        for outcome in self.outcomes:
+            seen[outcome["id"]] += 1
+        wanted = {f"events/{partition}/{offset}" for partition, offset in self.written}
+        flaws = [f"{id_}: {count} outcomes" for id_, count in seen.items() if count > 1]
+        flaws += [f"{id_}: no outcome" for id_ in sorted(wanted - seen.keys())]
+        flaws += [f"{id_}: an outcome of nothing" for id_ in sorted(seen.keys() - wanted)]
+        return flaws
+
+    def _each_asset_in_order(self) -> list[str]:
+        flaws = []
+        last: dict[tuple[str, str], int] = {}
+        for outcome in self.outcomes:
+            data = outcome["data"]
+            if data["status"] == "skipped" or data["reason"] in {"undecodable", "invalid_event"}:
+                continue
+            asset = (data["asset_family"], data["code"])
+            offset = data["origin"]["offset"]
+            if offset < last.get(asset, -1):
+                flaws.append(f"{outcome['id']}: overtaken by {last[asset]}")
+            last[asset] = max(offset, last.get(asset, -1))
+        return flaws
+
+    def _each_status_is_true(self) -> list[str]:
+        by_id = {outcome["id"]: outcome["data"] for outcome in self.outcomes}
+        flaws = []
+        for id_, data in by_id.items():
+            address = (data["origin"]["partition"], data["origin"]["offset"])
+            record = self.written.get(address)
+            if record is None:
+                continue
+            flaw = _flaw_of_status(record, data, by_id)
+            if flaw:
+                flaws.append(f"{id_}: {flaw}")
+        return flaws
+
+    def _dead_letters_are_the_records(self) -> list[str]:
+        dead = {
+            outcome["id"]
+            for outcome in self.outcomes
+            if outcome["data"]["status"] in {"rejected", "failed"}
+        }
+        buried = []
+        flaws = []
+        for key, value, headers in self.dead_letters:
+            id_ = (headers["dlq.outcome.id"] or b"").decode()
+            buried.append(id_)
+            _, partition, offset = id_.split("/")
+            record = self.written[int(partition), int(offset)]
+            if (key, value) != (record.key, record.value):
+                flaws.append(f"{id_}: its dead letter differs from the record")
+        if sorted(buried) != sorted(dead):
+            flaws.append(f"dead letters {sorted(buried)} are not the dead {sorted(dead)}")
+        return flaws
+
+    def _pim_is_the_replay(self, pim: dict[tuple[str, str], dict[str, str]]) -> list[str]:
+        status = {
+            (data["origin"]["partition"], data["origin"]["offset"]): data["status"]
+            for data in (outcome["data"] for outcome in self.outcomes)
+        }
+        replay: dict[tuple[str, str], dict[str, str]] = {}
+        uncertain = set(self.waived)
+        for address in sorted(self.written):
+            record = self.written[address]
+            if status.get(address) == "failed":
+                uncertain.add(record.asset)  # the PIM may have applied what it did not answer
+            if status.get(address) != "applied":
+                continue
+            if record.kind == "delete":
+                replay.pop(record.asset, None)
+            else:
+                replay.setdefault(record.asset, {}).update(record.values)
+        return [
+            f"{'/'.join(asset)}: the PIM has {pim.get(asset)}, the replay {replay.get(asset)}"
+            for asset in sorted(pim.keys() | replay.keys())
+            if asset not in uncertain and pim.get(asset) != replay.get(asset)
+        ]
+
+    def _outages_fail_nobody(self) -> list[str]:
+        if self.plan.trouble == "everything":
+            return []
+        return [
+            f"{outcome['id']}: failed, though only outages were injected"
+            for outcome in self.outcomes
+            if outcome["data"]["status"] == "failed"
+        ]
+
+
+def _flaw_of_status(
+    record: PlannedRecord, data: dict[str, Any], by_id: dict[str, dict[str, Any]]
+) -> str | None:
+    status = data["status"]
+    if record.kind == "broken":
+        return None if status == "rejected" else f"broken, but {status}"
+    if status == "superseded":
+        by = by_id.get(data["superseded_by"])
+        if by is None or by["status"] != "applied" or by["action"] != "delete":
+            return "superseded by no applied delete"
+    if status == "applied" and data["result"] == "merged":
+        into = by_id.get(data["merged_into"])
+        if into is None or into["status"] != "applied":
+            return "merged into no applied change"
+    if status == "applied" and "bad" in record.values:
+        # overwritten by a merged later change it would not have been judged; it never is here
+        return "applied, though the PIM refuses it"
+    if status == "rejected" and not ("bad" in record.values or record.asset[0] == UNKNOWN_FAMILY):
+        return f"rejected ({data['reason']}), though nothing is wrong with it"
+    return None

@@ -1,0 +1,45 @@
+"""The PIM of a world: state that calls change, at a moment of the world's choice."""
+
+from dataclasses import dataclass, field
+
+from service.core.effects import DeleteOne, GetFamilies, GetFamily, Request, UpsertAssets
+from service.core.inputs import CallReply, ItemReply
+from tests.simulation.plan import FAMILIES
+
+REFUSED_ATTRIBUTE = "bad"
+
+
+@dataclass
+class SimPim:
+    """Assets by (family, code); a missing one does not exist."""
+
+    assets: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+
+    def answer(self, request: Request, limit: int | None = None) -> CallReply:
+        """Apply the request, of a bulk one only the first `limit` items, and answer."""
+        match request:
+            case GetFamilies():
+                return CallReply(200, own_json=True)
+            case GetFamily(family):
+                return CallReply(200 if family in FAMILIES else 404, own_json=True)
+            case UpsertAssets(family, _) if family not in FAMILIES:
+                return CallReply(404, own_json=True, message="no family")
+            case UpsertAssets(family, assets):
+                items = [
+                    self._upsert(family, asset.asset.code, asset.values)
+                    for asset in assets[:limit]
+                ]
+                return CallReply(200, own_json=True, items=tuple(items))
+            case DeleteOne(family, code):
+                if self.assets.pop((family, code), None) is None:
+                    return CallReply(404, own_json=True, message="absent")
+                return CallReply(204)
+
+    def _upsert(self, family: str, code: str, values: object) -> ItemReply:
+        assert isinstance(values, dict)
+        named = {attribute: datum for (attribute, _, _), datum in values.items()}
+        if REFUSED_ATTRIBUTE in named:
+            return ItemReply(code, 422, "business rules")
+        is_new = (family, code) not in self.assets
+        self.assets.setdefault((family, code), {}).update(named)
+        return ItemReply(code, 201 if is_new else 204)

@@ -1,0 +1,515 @@
+"""A world from one seed: Kafka, its group, the PIM, replicas that crash and freeze.
+
+The replicas run the real `Pipeline`; everything else is made of a heap of moments.
+"""
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from service.core import offset_map
+from service.core.decode import DecodeLimits
+from service.core.effects import (
+    AllowRequest,
+    CutCall,
+    Drained,
+    DropAssignment,
+    Effect,
+    PositionCommit,
+    SetIntake,
+    Settle,
+    Settlement,
+    StartCall,
+    UpsertAssets,
+)
+from service.core.inputs import (
+    Answer,
+    Arrived,
+    Assigned,
+    CallEnded,
+    CallFault,
+    CallReply,
+    CommitRefusal,
+    CommitRefused,
+    Committed,
+    DrainKind,
+    DrainStarted,
+    FaultKind,
+    Forgotten,
+    Input,
+    LeaseRenewed,
+    Start,
+    TimePassed,
+)
+from service.core.model import Moment, Origin, Partition, SourceRecord
+from service.core.pipeline import Pipeline
+from service.core.rules import Rules
+from tests.simulation.auditor import Auditor
+from tests.simulation.pim import SimPim
+from tests.simulation.plan import Plan, PlannedRecord
+
+SESSION_SECONDS = 6.0
+HEARTBEAT_SECONDS = 1.0
+DRAIN_SECONDS = 8.0
+CALL_TIMEOUT_SECONDS = 5.0
+REST_SECONDS = 40_000.0
+"""After the last fault, how long a world may take to come to rest."""
+
+MENDED_SECONDS = 3_000.0
+"""After the last fault, when the PIM's administrator has mended what was its own."""
+
+PipelineFactory = Callable[[Rules, Callable[[], float]], Pipeline]
+
+
+@dataclass(eq=False)
+class SimCall:
+    """A request on its way: when it is applied, and whether somebody still wants the answer."""
+
+    request: StartCall
+    owner: "Owner"
+    is_given_up: bool = False
+    reply: CallReply | None = None
+    """What the PIM answered, once it applied the request."""
+
+
+@dataclass(eq=False)
+class Owner:
+    """A replica: the real pipeline in a simulated shell."""
+
+    number: int
+    pipeline: Pipeline
+    is_alive: bool = True
+    frozen_until: float = 0.0
+    generation: int = -1
+    epoch: int = -1
+    reading: dict[int, int] = field(default_factory=dict)
+    """Partition → index of the next record to read."""
+    paused: frozenset[Partition] = frozenset()
+    calls: dict[int, SimCall] = field(default_factory=dict)
+    mailbox: list[Input] = field(default_factory=list)
+    wake_up: int = 0
+    last_heartbeat: float = 0.0
+    is_leaving: bool = False
+    has_rejoined: bool = True
+
+
+class World:
+    """Runs one plan to its end."""
+
+    def __init__(self, plan: Plan, pipeline: PipelineFactory = Pipeline) -> None:
+        self.plan = plan
+        self.chance = random.Random(plan.seed ^ 0x5EED)
+        self.pim = SimPim()
+        self.auditor = Auditor(plan)
+        self.now = 0.0
+        self._make_pipeline = pipeline
+        self._moments: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+        self._logs: list[list[tuple[int, PlannedRecord]]] = [[] for _ in range(plan.partitions)]
+        self._next_offset = [0] * plan.partitions
+        self._committed: dict[int, PositionCommit] = {}
+        self._owners: list[Owner] = []
+        self._members: list[Owner] = []
+        self._generation = 0
+        self._rebalance_ends_at: float | None = None
+        self.steps = 0
+
+    # --- the run -----------------------------------------------------------------------------
+
+    def run(self) -> list[str]:
+        """Everything that is wrong with the world, once it rests."""
+        for record in self.plan.records:
+            self._at(record.time, lambda record=record: self._write(record))
+        for _ in range(self.plan.owners):
+            self._spawn()
+        self._plan_troubles()
+        self._at(0.0, self._beat)
+        while self._moments and not self._rests:
+            time, _, happen = heapq.heappop(self._moments)
+            if time > self.plan.ends_at + REST_SECONDS:
+                break
+            self.now = time
+            happen()
+        return self.auditor.verdict(self.pim.assets)
+
+    @property
+    def _rests(self) -> bool:
+        return (
+            self.now > self.plan.ends_at + SESSION_SECONDS
+            and self.auditor.settled >= len(self.plan.records)
+            and not any(owner.calls for owner in self._owners if owner.is_alive)
+        )
+
+    def _plan_troubles(self) -> None:
+        for time, seconds, number in self.plan.freezes:
+            self._at(time, lambda s=seconds, n=number: self._freeze(n, s))
+        for time, number in self.plan.kills:
+            self._at(time, lambda n=number: self._kill(self._alive(n)))
+        for time in self.plan.joins:
+            self._at(time, self._spawn)
+        for time, number in self.plan.leaves:
+            self._at(time, lambda n=number: self._leave(n))
+        self._at(self.plan.ends_at, self._ensure_somebody)
+
+    def _at(self, time: float, happen: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._moments, (time, self._count, happen))
+
+    # --- Kafka -------------------------------------------------------------------------------
+
+    def _write(self, record: PlannedRecord) -> None:
+        offset = self._next_offset[record.partition]
+        while self.chance.random() < self.plan.gap_share:
+            offset += 1
+        self._next_offset[record.partition] = offset + 1
+        self._logs[record.partition].append((offset, record))
+        self.auditor.written[record.partition, offset] = record
+
+    def _poll(self, owner: Owner) -> None:
+        records = []
+        for partition, index in owner.reading.items():
+            if Partition("events", partition) in owner.paused:
+                continue
+            log = self._logs[partition]
+            until = min(len(log), index + self.chance.randint(1, 20))
+            for offset, planned in log[index:until]:
+                origin = Origin(Partition("events", partition), offset, owner.epoch)
+                records.append(SourceRecord(origin, planned.key, planned.value))
+            owner.reading[partition] = until
+        if records:
+            self._tell(owner, Arrived(tuple(records)))
+
+    def _land(self, owner: Owner, generation: int, settlement: Settlement) -> None:
+        """The commit reaches the coordinator: all of it, or nothing."""
+        is_member = owner in self._members and generation == self._generation
+        if not is_member:
+            self._later(0.01, owner, CommitRefused(CommitRefusal.FENCED))
+            return
+        for outcome in settlement.outcomes:
+            assert outcome.value is not None
+            self.auditor.see_outcome(outcome.value)
+        for dead in settlement.dead_letters:
+            self.auditor.dead_letters.append((dead.key, dead.value, dict(dead.headers)))
+        for partition, commit in settlement.positions.items():
+            self._committed[partition.number] = commit
+        self._later(0.01, owner, Committed())
+
+    # --- the group ---------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        """Heartbeats, sessions, polls: everything that ticks."""
+        for owner in list(self._members):
+            if owner.is_alive and owner.frozen_until <= self.now:
+                if self.now - owner.last_heartbeat >= HEARTBEAT_SECONDS:
+                    owner.last_heartbeat = self.now
+                    self._tell(owner, LeaseRenewed(self.now + SESSION_SECONDS - 1))
+            elif self.now - owner.last_heartbeat > SESSION_SECONDS:
+                self._members.remove(owner)
+                self._rebalance()
+        for owner in self._owners:
+            if owner.is_alive and owner.frozen_until <= self.now:
+                self._poll(owner)
+                if owner not in self._members and not owner.is_leaving:
+                    self._rejoin(owner)
+        if self._rebalance_ends_at is not None:
+            self._maybe_finish_rebalance()
+        self._at(self.now + 0.1, self._beat)
+
+    def _rejoin(self, owner: Owner) -> None:
+        """A member that was thrown out finds out, forgets, and joins anew."""
+        self._forget(owner)
+        owner.last_heartbeat = self.now
+        self._members.append(owner)
+        self._rebalance()
+
+    def _rebalance(self) -> None:
+        if self._rebalance_ends_at is not None:
+            return
+        self._rebalance_ends_at = self.now + DRAIN_SECONDS + 4
+        for owner in self._members:
+            owner.has_rejoined = not owner.reading
+            if owner.reading:
+                deadline = self.now + DRAIN_SECONDS
+                self._tell(owner, DrainStarted(DrainKind.REVOCATION, deadline))
+
+    def _maybe_finish_rebalance(self) -> None:
+        assert self._rebalance_ends_at is not None
+        if self.now < self._rebalance_ends_at:
+            if not all(owner.has_rejoined for owner in self._members):
+                return
+        else:
+            self._members = [owner for owner in self._members if owner.has_rejoined]
+        self._rebalance_ends_at = None
+        self._generation += 1
+        joined = [owner for owner in self._members if owner.is_alive]
+        for owner in joined:
+            self._forget(owner)
+        shares: dict[int, list[int]] = {owner.number: [] for owner in joined}
+        order = list(range(self.plan.partitions))
+        self.chance.shuffle(order)
+        for index, partition in enumerate(order):
+            if joined:
+                shares[joined[index % len(joined)].number].append(partition)
+        for owner in joined:
+            self._assign(owner, shares[owner.number])
+
+    def _assign(self, owner: Owner, partitions: list[int]) -> None:
+        owner.generation = self._generation
+        owner.epoch += 1
+        owner.reading = {}
+        starts: dict[Partition, Start] = {}
+        for partition in partitions:
+            commit = self._committed.get(partition, PositionCommit(0, ""))
+            settled = offset_map.decode(commit.position, commit.metadata)
+            starts[Partition("events", partition)] = Start(commit.position, settled)
+            log = self._logs[partition]
+            owner.reading[partition] = next(
+                (i for i, (offset, _) in enumerate(log) if offset >= commit.position), len(log)
+            )
+        owner.last_heartbeat = self.now
+        self._tell(owner, LeaseRenewed(self.now + SESSION_SECONDS - 1))
+        self._tell(owner, Assigned(owner.epoch, starts, self.plan.partitions))
+
+    def _forget(self, owner: Owner) -> None:
+        owner.reading = {}
+        self._tell(owner, Forgotten())
+
+    # --- replicas ----------------------------------------------------------------------------
+
+    def _spawn(self) -> None:
+        rules = Rules(
+            decode=DecodeLimits(1 << 20),
+            window_seconds_max=self.plan.window_seconds,
+            window_assets_max=self.chance.choice((1, 5, 100)),
+            calls_at_once_max=self.chance.choice((1, 4, 10)),
+            pending_changes_max=self.plan.pending_max,
+            commit_interval_seconds=0.1,
+        )
+        number = len(self._owners)
+        chance = random.Random(self.plan.seed * 1000 + number)
+        owner = Owner(number, self._make_pipeline(rules, chance.random))
+        owner.last_heartbeat = self.now
+        self._owners.append(owner)
+        self._members.append(owner)
+        self._rebalance()
+
+    def _alive(self, number: int) -> Owner | None:
+        alive = [owner for owner in self._owners if owner.is_alive]
+        return alive[number % len(alive)] if alive else None
+
+    def _ensure_somebody(self) -> None:
+        if not any(owner.is_alive and not owner.is_leaving for owner in self._owners):
+            self._spawn()
+
+    def _kill(self, owner: Owner | None) -> None:
+        if owner is None or not owner.is_alive:
+            return
+        owner.is_alive = False
+        for call in owner.calls.values():
+            self._abandon(call)
+        owner.calls.clear()
+        self._at(self.now + self.chance.uniform(0.5, 8), self._spawn)
+
+    def _freeze(self, number: int, seconds: float) -> None:
+        owner = self._alive(number)
+        if owner is not None:
+            owner.frozen_until = self.now + seconds
+            self._at(owner.frozen_until, lambda: self._wake(owner))
+
+    def _wake(self, owner: Owner) -> None:
+        if not owner.is_alive or owner.frozen_until > self.now:
+            return
+        waiting, owner.mailbox = owner.mailbox, []
+        for happened in waiting:
+            self._step(owner, happened)
+        self._step(owner, TimePassed())
+
+    def _leave(self, number: int) -> None:
+        """SIGTERM."""
+        owner = self._alive(number)
+        if owner is None or owner.is_leaving:
+            return
+        owner.is_leaving = True
+        self._tell(owner, DrainStarted(DrainKind.SHUTDOWN, self.now + DRAIN_SECONDS))
+        self._at(self.now + 5, self._spawn)
+
+    def _tell(self, owner: Owner, happened: Input) -> None:
+        if not owner.is_alive:
+            return
+        if owner.frozen_until > self.now:
+            owner.mailbox.append(happened)
+        else:
+            self._step(owner, happened)
+
+    def _later(self, seconds: float, owner: Owner, happened: Input) -> None:
+        self._at(self.now + seconds, lambda: self._tell(owner, happened))
+
+    def _step(self, owner: Owner, happened: Input) -> None:
+        if not owner.is_alive:
+            return
+        self.steps += 1
+        moment = Moment(self.now, round(self.now * 1000))
+        effects = owner.pipeline.step(happened, moment)
+        self.auditor.held_max = max(self.auditor.held_max, owner.pipeline.held_changes)
+        for effect in effects:
+            if self.now < self.plan.ends_at and self.chance.random() < self.plan.crash_share:
+                self._kill(owner)
+            if not owner.is_alive:
+                return
+            self._perform(owner, effect)
+        self._set_alarm(owner)
+
+    def _set_alarm(self, owner: Owner) -> None:
+        owner.wake_up += 1
+        token = owner.wake_up
+        time = owner.pipeline.next_time()
+        if time is None:
+            return
+
+        def ring() -> None:
+            if owner.wake_up == token:
+                self._tell(owner, TimePassed())
+
+        self._at(max(time, self.now), ring)
+
+    def _perform(self, owner: Owner, effect: Effect) -> None:
+        match effect:
+            case StartCall():
+                self._call(owner, effect)
+            case CutCall(call_id):
+                call = owner.calls.pop(call_id, None)
+                if call is not None:
+                    self._abandon(call)
+                    fault = CallFault(FaultKind.CUT, "cut")
+                    self._later(0.0, owner, CallEnded(call_id, fault))
+            case AllowRequest():
+                raise AssertionError("nobody here asks for more requests")
+            case Settle(settlement):
+                generation = owner.generation
+                self._at(
+                    self.now + self.chance.uniform(0.005, 0.05),
+                    lambda: self._land(owner, generation, settlement),
+                )
+            case SetIntake(paused):
+                owner.paused = paused
+            case DropAssignment():
+                owner.reading = {}
+                if owner in self._members:
+                    self._members.remove(owner)
+                    self._rebalance()
+            case Drained():
+                self._drained(owner)
+            case _:
+                pass
+
+    def _drained(self, owner: Owner) -> None:
+        if not owner.is_leaving:
+            owner.has_rejoined = True
+            return
+        owner.is_alive = False
+        for call in owner.calls.values():
+            self._abandon(call)
+        owner.calls.clear()
+        if owner in self._members:
+            self._members.remove(owner)
+            self._rebalance()
+
+    # --- calls -------------------------------------------------------------------------------
+
+    def _call(self, owner: Owner, request: StartCall) -> None:
+        call = SimCall(request, owner)
+        owner.calls[request.call_id] = call
+        in_flight = sum(len(other.calls) for other in self._owners if other.is_alive)
+        self.auditor.calls_at_once_max = max(self.auditor.calls_at_once_max, in_flight)
+        seconds = self.plan.call_seconds * self.chance.uniform(0.5, 2)
+        fault = self._fault_of(request)
+        if fault is None:
+            self._at(self.now + seconds * 0.7, lambda: self._apply(call))
+            self._at(self.now + seconds, lambda: self._answer(call, None))
+            return
+        answer, applies = fault
+        if applies:
+            self._at(self.now + seconds * 0.7, lambda: self._apply(call, partly=True))
+        is_timeout = isinstance(answer, CallFault) and answer.kind is FaultKind.TIMEOUT
+        wait = CALL_TIMEOUT_SECONDS if is_timeout else seconds
+        self._at(self.now + wait, lambda: self._answer(call, answer))
+
+    def _fault_of(self, request: StartCall) -> tuple[Answer, bool] | None:
+        """What goes wrong with a request, and whether (part of) it is applied all the same."""
+        if any(start <= self.now < end for start, end in self.plan.outages):
+            return self.chance.choice(
+                (
+                    (CallFault(FaultKind.CONNECTION, "refused"), False),
+                    (CallReply(503), False),
+                    (CallFault(FaultKind.TIMEOUT, "no answer"), False),
+                )
+            )
+        if self.now >= self.plan.ends_at:
+            return self._own_fault(request)
+        dice = self.chance.random()
+        if dice < self.plan.throttle_share:
+            after = self.chance.choice((None, 1.0))
+            return CallReply(429, retry_after_seconds=after), False
+        if self.chance.random() < self.plan.timeout_share:
+            return CallFault(FaultKind.TIMEOUT, "no answer"), self.chance.random() < 0.5
+        if self.chance.random() < self.plan.half_share:
+            return CallFault(FaultKind.CONNECTION, "reset"), True
+        if self.chance.random() < self.plan.error_share:
+            return CallReply(500), self.chance.random() < 0.5
+        return self._own_fault(request)
+
+    def _own_fault(self, request: StartCall) -> tuple[Answer, bool] | None:
+        """Faults that are the request's own, and last until somebody mends them."""
+        if self.now >= self.plan.ends_at + MENDED_SECONDS:
+            return None
+        match request.request:
+            case UpsertAssets(family, assets):
+                codes = [asset.asset.code for asset in assets]
+            case _:
+                family = getattr(request.request, "family", "")
+                codes = [getattr(request.request, "code", "")]
+        is_write = bool(codes[0])
+        if is_write and any((family, code) in self.plan.poison for code in codes):
+            return CallReply(500), False
+        if is_write and family == self.plan.sick_family:
+            return CallReply(502), False
+        is_delete = is_write and not isinstance(request.request, UpsertAssets)
+        if is_delete and self.plan.no_delete_right:
+            return CallReply(403, own_json=True, message="no right"), False
+        return None
+
+    def _apply(self, call: SimCall, *, partly: bool = False) -> None:
+        if call.is_given_up:
+            return
+        limit = self.chance.randint(0, 100) if partly else None
+        self._apply_now(call, limit)
+
+    def _apply_now(self, call: SimCall, limit: int | None) -> None:
+        call.reply = self.pim.answer(call.request.request, limit)
+
+    def _answer(self, call: SimCall, answer: Answer | None) -> None:
+        if call.is_given_up:
+            return
+        answer = answer or call.reply
+        assert answer is not None
+        call.owner.calls.pop(call.request.call_id, None)
+        self._tell(call.owner, CallEnded(call.request.call_id, answer))
+
+    def _abandon(self, call: SimCall) -> None:
+        """Nobody waits any more: the PIM finished the request, drops it, or (late) applies it."""
+        call.is_given_up = True
+        if call.reply is not None:
+            return
+        if self.chance.random() < 0.3:
+            self._apply_now(call, self.chance.choice((None, 1)))
+        elif self.plan.lands_late and self.chance.random() < 0.5:
+            self._at(self.now + self.chance.uniform(1, 20), lambda: self._apply_late(call))
+
+    def _apply_late(self, call: SimCall) -> None:
+        request = call.request.request
+        if isinstance(request, UpsertAssets):
+            self.auditor.waived.update(tuple(asset.asset) for asset in request.assets)
+        elif hasattr(request, "code"):
+            self.auditor.waived.add((request.family, request.code))
+        self._apply_now(call, None)
