@@ -94,8 +94,9 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Write the settlement; answer with `Committed` or `CommitRefused`."""
+    """Write the settlement; answer with `Committed` or `CommitRefused` and its number."""
 
+    number: int
     settlement: Settlement
 
 

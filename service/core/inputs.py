@@ -120,7 +120,9 @@ class RequestWanted:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The settlement is on the log."""
+    """The settlement of this number is on the log."""
+
+    number: int
 
 
 class CommitRefusal(Enum):
@@ -133,8 +135,9 @@ class CommitRefusal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CommitRefused:
-    """The settlement was aborted and nothing of it is visible."""
+    """The settlement of this number was aborted and nothing of it is visible."""
 
+    number: int
     why: CommitRefusal
 
 

@@ -199,7 +199,8 @@ class Ledger:
         for partition, offsets in chosen.items():
             book = self._partitions[partition]
             watermark = book.watermark_with(offsets)
-            settled = [offset for offset in book.committed | offsets if offset > watermark]
+            # The watermark itself may be settled: by an earlier owner, and not read again yet.
+            settled = [offset for offset in book.committed | offsets if offset >= watermark]
             metadata = offset_map.encode(watermark, settled)
             positions[partition] = PositionCommit(watermark, metadata)
         flat = [settled for group in taken for settled in group]

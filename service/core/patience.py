@@ -160,8 +160,8 @@ class Patience:
                 yield _patient(entry.changes, partial(self._give_up_entry, entry, lane))
 
     def _is_in_repair(self, call: Call, job: Job) -> bool:
-        """It uses its budget, or its lane is sick."""
-        return job.own_failures > 0 or self._calls.lanes.is_sick(call.lane)
+        """It uses its budget, or its lane is sick. A lone failure may be an outage's last echo."""
+        return job.own_failures > 1 or self._calls.lanes.is_sick(call.lane)
 
     def _give_up_waiting(self, call: Call, job: Job, message: str) -> None:
         failure = job.last_failure or self._failure_of(call.lane)

@@ -59,6 +59,7 @@ class Pipeline:
         self._paused: frozenset[Partition] = frozenset()
         self._is_full = False
         self._settled_at = float("-inf")
+        self._settlements_made = 0
         self._silent_since: float | None = None
         self._moment = Moment(float("-inf"), 0)
 
@@ -106,10 +107,10 @@ class Pipeline:
                 self.calls.ended(call_id, answer, now, self._clock.seconds)
             case RequestWanted(call_id):
                 self.calls.want_request(call_id)
-            case Committed():
-                self._committed()
-            case CommitRefused(why):
-                self._commit_refused(why)
+            case Committed(number):
+                self._committed(number)
+            case CommitRefused(number, why):
+                self._commit_refused(number, why)
             case LeaseRenewed(until):
                 self._lease_until = max(self._lease_until, until)
                 self._is_cut = self._is_cut and now >= self._lease_until
@@ -205,15 +206,16 @@ class Pipeline:
         settlement = self.ledger.take_settlement()
         if settlement is not None:
             self._settled_at = now
-            self._effects.append(Settle(settlement))
+            self._settlements_made += 1
+            self._effects.append(Settle(self._settlements_made, settlement))
 
-    def _committed(self) -> None:
-        if self.ledger.is_settling:  # not where the assignment was dropped meanwhile
+    def _committed(self, number: int) -> None:
+        if self._is_of_this_assignment(number):
             self.ledger.committed()
-        self._silent_since = None
+            self._silent_since = None
 
-    def _commit_refused(self, why: CommitRefusal) -> None:
-        if not self.ledger.is_settling:
+    def _commit_refused(self, number: int, why: CommitRefusal) -> None:
+        if not self._is_of_this_assignment(number):
             return
         if why is CommitRefusal.FENCED:
             self._effects.append(DropAssignment())
@@ -223,6 +225,10 @@ class Pipeline:
         if too_large:
             self._effects.append(Note("settlement.cut"))
         self.ledger.refused(map_too_large=too_large)
+
+    def _is_of_this_assignment(self, number: int) -> bool:
+        """An answer may come when its assignment is over: it is nobody's then."""
+        return self.ledger.is_settling and number == self._settlements_made
 
     # --- assignments and drains --------------------------------------------------------------
 

@@ -180,11 +180,13 @@ class World:
         if records:
             self._tell(owner, Arrived(tuple(records)))
 
-    def _land(self, owner: Owner, generation: int, settlement: Settlement) -> None:
+    def _land(
+        self, owner: Owner, generation: int, number: int, settlement: Settlement
+    ) -> None:
         """The commit reaches the coordinator: all of it, or nothing."""
         is_member = owner in self._members and generation == self._generation
         if not is_member:
-            self._later(0.01, owner, CommitRefused(CommitRefusal.FENCED))
+            self._later(0.01, owner, CommitRefused(number, CommitRefusal.FENCED))
             return
         for outcome in settlement.outcomes:
             assert outcome.value is not None
@@ -193,7 +195,7 @@ class World:
             self.auditor.dead_letters.append((dead.key, dead.value, dict(dead.headers)))
         for partition, commit in settlement.positions.items():
             self._committed[partition.number] = commit
-        self._later(0.01, owner, Committed())
+        self._later(0.01, owner, Committed(number))
 
     # --- the group ---------------------------------------------------------------------------
 
@@ -385,11 +387,11 @@ class World:
                     self._later(0.0, owner, CallEnded(call_id, fault))
             case AllowRequest():
                 raise AssertionError("nobody here asks for more requests")
-            case Settle(settlement):
+            case Settle(number, settlement):
                 generation = owner.generation
                 self._at(
                     self.now + self.chance.uniform(0.005, 0.05),
-                    lambda: self._land(owner, generation, settlement),
+                    lambda: self._land(owner, generation, number, settlement),
                 )
             case SetIntake(paused):
                 owner.paused = paused

@@ -1,0 +1,1 @@
+"""The neighbours, one folder each; siblings do not know one another."""

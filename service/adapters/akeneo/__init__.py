@@ -1,0 +1,1 @@
+"""The Asset API of Akeneo PIM over HTTP: translates and bounds, decides nothing."""

@@ -1,0 +1,223 @@
+"""`AssetApi` over httpx: one request in, one answer out. Never retries, never interprets.
+
+What can go wrong and what it becomes:
+
+* no connection, a cut one, a proxy's refusal, a body too large  → CallFault CONNECTION
+* no answer within the timeout                                  → CallFault TIMEOUT
+* the PIM refuses our credentials                               → CallFault CREDENTIALS
+* any answer at all                                             → CallReply
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import aiohttp
+import httpx
+from httpx_aiohttp import HttpxAiohttpClient
+
+from service.adapters.akeneo.auth import (
+    NoTokenError,
+    RefusedError,
+    Token,
+    TokenReply,
+    renewal,
+)
+from service.adapters.akeneo.wire import HttpRequest, read_reply, write_request
+from service.core.effects import Request
+from service.core.inputs import Answer, CallFault, CallReply, FaultKind
+from service.settings import Credentials, PimSettings, SettingsError
+
+REPLY_BYTES_MAX = 16 * 1024 * 1024
+"""A bulk answer of 100 refusals has some hundred KiB; what is larger is not the PIM's."""
+
+Permit = Callable[[], Awaitable[None]]
+
+_NETWORK_ERRORS = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError)
+
+
+class _TooLargeError(Exception):
+    """The answer exceeds `REPLY_BYTES_MAX`."""
+
+
+class _CutError(Exception):
+    """The lease ended while the token was fetched: the write must not leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The token in use, and when to renew it (monotonic seconds)."""
+
+    token: Token
+    renew_at: float | None
+
+
+class HttpAssetApi:
+    """The Asset API of one PIM, with one connection's credentials."""
+
+    def __init__(self, pim: PimSettings, credentials: Callable[[], Credentials]) -> None:
+        self._base_url = pim.base_url.rstrip("/")
+        self._timeout_seconds = pim.timeout_seconds
+        self._credentials = credentials
+        self._renewing = asyncio.Lock()
+        self._held: _Held | None = None
+        self._refresh_token: str | None = None
+        proxy = pim.proxy_url.get_secret_value() if pim.proxy_url else None
+        self._client = HttpxAiohttpClient(
+            verify=_tls(pim),
+            limits=httpx.Limits(max_connections=pim.max_concurrency + 1, keepalive_expiry=30),
+            timeout=None,
+            trust_env=False,
+            proxy=proxy,
+            headers={"accept": "application/json", "user-agent": "asset-sync"},
+        )
+
+    async def send(
+        self, request: Request, *, permit: Permit, may_write: Callable[[], bool]
+    ) -> Answer:
+        """Send the request, with a valid token; a 401 renews it once and replays."""
+        written = write_request(request)
+        if written is None:
+            message = "The code cannot stand in a URL."
+            return CallReply(422, own_json=True, message=message)
+        try:
+            return await self._send_with_token(written, permit, may_write)
+        except _CutError:
+            return CallFault(FaultKind.CUT, "Given up by asset-sync.")
+        except RefusedError as error:
+            return CallFault(FaultKind.CREDENTIALS, f"The PIM refuses our credentials: {error}")
+        except SettingsError as error:
+            return CallFault(FaultKind.CREDENTIALS, f"Our credentials cannot be read: {error}")
+        except NoTokenError as error:
+            return error.reply
+        except TimeoutError:
+            message = f"No answer within {self._timeout_seconds:g} s."
+            return CallFault(FaultKind.TIMEOUT, message)
+        except _TooLargeError:
+            message = f"The answer has more than {REPLY_BYTES_MAX} bytes."
+            return CallFault(FaultKind.CONNECTION, message)
+        except _NETWORK_ERRORS as error:
+            return CallFault(FaultKind.CONNECTION, _plain(error))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _send_with_token(
+        self, written: HttpRequest, permit: Permit, may_write: Callable[[], bool]
+    ) -> CallReply:
+        token, was_fetched = await self._token(permit)
+        if was_fetched:
+            await permit()  # the call's own place in the rate was the token's
+        reply = await self._exchange(written, token, may_write)
+        if reply.status != 401:
+            return reply
+        self._drop(token)
+        renewed, _ = await self._token(permit)
+        if renewed == token:
+            return reply  # an app token that the PIM revoked: only a person can mend that
+        await permit()
+        return await self._exchange(written, renewed, may_write)
+
+    async def _exchange(
+        self, written: HttpRequest, token: Token, may_write: Callable[[], bool]
+    ) -> CallReply:
+        if not may_write():
+            raise _CutError
+        _, reply = await self._request(written, f"Bearer {token.access}")
+        return reply
+
+    async def _token(self, permit: Permit) -> tuple[Token, bool]:
+        """The token in use, or a fresh one: fetched once, whoever asks (single flight)."""
+        if (held := self._usable()) is not None:
+            return held, False
+        async with self._renewing:
+            if (held := self._usable()) is not None:
+                return held, False
+            credentials = self._credentials()
+            if credentials.app_token is not None:
+                self._hold(Token(credentials.app_token))
+                assert self._held is not None
+                return self._held.token, False
+            token = await self._renew(credentials, permit)
+            self._hold(token)
+            return token, True
+
+    async def _renew(self, credentials: Credentials, permit: Permit) -> Token:
+        flow = renewal(credentials, self._refresh_token)
+        request, authorization = next(flow)
+        is_first = True
+        while True:
+            if not is_first:
+                await permit()
+            is_first = False
+            body, reply = await self._request(request, authorization)
+            try:
+                request, authorization = flow.send(TokenReply(body, reply))
+            except StopIteration as done:
+                token: Token = done.value
+                return token
+
+    def _usable(self) -> Token | None:
+        held = self._held
+        if held is None:
+            return None
+        if held.renew_at is not None and time.monotonic() >= held.renew_at:
+            return None
+        return held.token
+
+    def _hold(self, token: Token) -> None:
+        renew_at = None if token.renew_in is None else time.monotonic() + token.renew_in
+        self._held = _Held(token, renew_at)
+        self._refresh_token = token.refresh
+
+    def _drop(self, token: Token) -> None:
+        """The PIM does not accept the token any more; unless another call renewed it already."""
+        if self._held is not None and self._held.token == token:
+            self._held = None
+
+    async def _request(self, written: HttpRequest, authorization: str) -> tuple[bytes, CallReply]:
+        headers = {"authorization": authorization}
+        if written.body is not None:
+            headers["content-type"] = "application/json"
+        async with asyncio.timeout(self._timeout_seconds):
+            request = self._client.build_request(
+                written.method,
+                self._base_url + written.path,
+                content=written.body,
+                headers=headers,
+            )
+            response = await self._client.send(request, stream=True)
+            try:
+                body = await _bounded_body(response)
+            finally:
+                await response.aclose()
+        return body, read_reply(response.status_code, response.headers, body)
+
+
+async def _bounded_body(response: httpx.Response) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > REPLY_BYTES_MAX:
+            raise _TooLargeError
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _tls(pim: PimSettings) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if pim.ca_file is not None:
+        context.load_verify_locations(pim.ca_file)
+    return context
+
+
+def _plain(error: BaseException) -> str:
+    """The fault in words; the innermost cause is the one that names it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    words = str(error) or type(error).__name__
+    return f"The connection failed: {words}"

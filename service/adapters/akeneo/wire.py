@@ -1,0 +1,160 @@
+"""The JSON of the Asset REST API, both directions (akeneo.md §2, §3, §8).
+
+What is written is exact; what is read is taken leniently: branch on status and shape only.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Raw
+
+from service.core.convert import in_pim_shape
+from service.core.effects import DeleteOne, GetFamilies, GetFamily, Request, UpsertAssets
+from service.core.inputs import CallReply, ItemReply
+
+API = "/api/rest/v1"
+TOKEN_PATH = "/api/oauth/v1/token"  # noqa: S105 - a path
+MESSAGE_CHARACTERS_MAX = 2000
+
+_members = msgspec.json.Decoder(dict[str, Raw])
+_items = msgspec.json.Decoder(list[Raw])
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class HttpRequest(NamedTuple):
+    """A request as it goes out."""
+
+    method: str
+    path: str
+    body: bytes | None = None
+
+
+def write_request(request: Request) -> HttpRequest | None:
+    """The HTTP request; None where a code cannot stand in a URL (`.` and `..`)."""
+    match request:
+        case GetFamilies():
+            return HttpRequest("GET", f"{API}/asset-families")
+        case UpsertAssets(family, assets):
+            body = msgspec.json.encode(
+                [
+                    {"code": asset.asset.code, "values": in_pim_shape(asset.values)}
+                    for asset in assets
+                ]
+            )
+            path = _path("asset-families", family, "assets")
+            return HttpRequest("PATCH", path, body) if path else None
+        case DeleteOne(family, code):
+            path = _path("asset-families", family, "assets", code)
+            return HttpRequest("DELETE", path) if path else None
+        case GetFamily(family):
+            path = _path("asset-families", family)
+            return HttpRequest("GET", path) if path else None
+
+
+def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> CallReply:
+    """What the PIM, or something before it, answered."""
+    retry_after = read_retry_after(headers.get("retry-after"))
+    try:
+        text = body.strip()
+        if text.startswith(b"["):
+            items = tuple(map(_item, _items.decode(text)))
+            return CallReply(status, own_json=True, items=items, retry_after_seconds=retry_after)
+        members = _members.decode(text)
+    except _UNREADABLE:
+        message = _phrase(status)
+        return CallReply(status, message=message, retry_after_seconds=retry_after)
+    return CallReply(
+        status,
+        own_json=_is_own(status, members),
+        message=_text(members.get("message")) or _phrase(status),
+        errors=_errors(members.get("errors")),
+        retry_after_seconds=retry_after,
+    )
+
+
+def read_retry_after(text: str | None) -> float | None:
+    """Seconds to wait: a number or an HTTP date (akeneo.md §7); None where there is neither."""
+    if not text:
+        return None
+    if text.strip().isascii() and text.strip().isdigit():
+        return float(text[:12])
+    try:
+        until = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+
+
+def _path(*segments: str) -> str | None:
+    if any(segment in {".", ".."} for segment in segments):
+        return None  # every proxy on the way would take it for a step
+    return "/".join((API, *(quote(segment, safe="") for segment in segments)))
+
+
+def _is_own(status: int, members: Mapping[str, Raw]) -> bool:
+    """The PIM repeats the status as `code` in every error (§8); a proxy's JSON does not.
+
+    What it shows with 200 (a family, a list) has a `code` of its own or `_links`.
+    """
+    if status == HTTPStatus.OK:
+        return "code" in members or "_links" in members or "_embedded" in members
+    try:
+        return msgspec.json.decode(members["code"], type=int, strict=False) == status
+    except (KeyError, *_UNREADABLE):
+        return False
+
+
+def _item(raw: Raw) -> ItemReply:
+    try:
+        members = _members.decode(raw)
+    except _UNREADABLE:
+        return ItemReply(None, None)
+    return ItemReply(
+        code=_text(members.get("code")),
+        status=_status(members.get("status_code")),
+        message=_text(members.get("message")),
+        errors=_errors(members.get("errors")),
+    )
+
+
+def _status(raw: Raw | None) -> int | None:
+    if raw is None:
+        return None
+    try:
+        return msgspec.json.decode(raw, type=int, strict=False)
+    except _UNREADABLE:
+        return None
+
+
+def _text(raw: Raw | None) -> str | None:
+    if raw is None:
+        return None
+    try:
+        return msgspec.json.decode(raw, type=str)[:MESSAGE_CHARACTERS_MAX]
+    except _UNREADABLE:
+        return None
+
+
+def _errors(raw: Raw | None) -> tuple[Raw, ...]:
+    """The PIM's errors, verbatim; what is no list has none."""
+    if raw is None:
+        return ()
+    try:
+        bytes(raw).decode()
+        return tuple(Raw(bytes(error)) for error in _items.decode(raw))
+    except _UNREADABLE:
+        return ()
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f"HTTP {status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"HTTP {status}"

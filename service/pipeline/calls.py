@@ -1,0 +1,69 @@
+"""Runs the calls that the core starts: each request ends as exactly one `CallEnded`."""
+
+import asyncio
+from collections.abc import Callable
+
+from service.core.effects import StartCall
+from service.core.inputs import Answer, CallEnded, CallFault, FaultKind, Input, RequestWanted
+from service.ports import AssetApi
+
+
+class CallRunner:
+    """One task a request in flight."""
+
+    def __init__(
+        self, api: AssetApi, tell: Callable[[Input], None], may_write: Callable[[], bool]
+    ) -> None:
+        self._api = api
+        self._tell = tell
+        self._may_write = may_write
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._wanted: dict[int, asyncio.Future[None]] = {}
+
+    def start(self, start: StartCall) -> None:
+        """Send the request of a call."""
+        task = asyncio.ensure_future(self._run(start))
+        self._tasks[start.call_id] = task
+
+    def cut(self, call_id: int) -> None:
+        """Give the request up, if it is still in flight."""
+        task = self._tasks.get(call_id)
+        if task is not None:
+            task.cancel()
+
+    def allow(self, call_id: int) -> None:
+        """The extra request that the call wanted may go out."""
+        wanted = self._wanted.pop(call_id, None)
+        if wanted is not None and not wanted.done():
+            wanted.set_result(None)
+
+    async def close(self) -> None:
+        """Cut everything and wait until it is gone."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, start: StartCall) -> None:
+        call_id = start.call_id
+        answer: Answer = CallFault(FaultKind.CUT, "Given up by asset-sync.")
+        try:
+            answer = await self._api.send(
+                start.request,
+                permit=lambda: self._permit(call_id),
+                may_write=self._may_write,
+            )
+        except asyncio.CancelledError:
+            pass  # the call was cut; nobody awaits this task
+        finally:
+            self._wanted.pop(call_id, None)
+            if self._tasks.get(call_id) is asyncio.current_task():
+                del self._tasks[call_id]
+            self._tell(CallEnded(call_id, answer))
+
+    async def _permit(self, call_id: int) -> None:
+        """Wait until one more request of this call may leave (it takes from the rate)."""
+        wanted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._wanted[call_id] = wanted
+        self._tell(RequestWanted(call_id))
+        await wanted

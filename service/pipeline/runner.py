@@ -1,0 +1,176 @@
+"""The one task that owns the pipeline: next input or next due time → step → perform.
+
+Rule 1: everything enters by `tell`; nobody else touches the pipeline.
+Rule 2: an exception here is our bug, or a log that can promise nothing: it ends the process.
+"""
+
+import asyncio
+from collections import deque
+
+from service.core.effects import (
+    AllowRequest,
+    CutCall,
+    Drained,
+    DropAssignment,
+    Effect,
+    Note,
+    SetIntake,
+    Settle,
+    StartCall,
+)
+from service.core.inputs import (
+    Assigned,
+    CommitRefused,
+    Committed,
+    DrainKind,
+    DrainStarted,
+    Forgotten,
+    Input,
+    LeaseRenewed,
+    TimePassed,
+)
+from service.core.pipeline import Pipeline
+from service.pipeline.calls import CallRunner
+from service.ports import AssetApi, Clock, Intake, Observer, OutcomeLog
+
+
+class Runner:
+    """Runs a pipeline between its neighbours until it is cancelled or fails."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        api: AssetApi,
+        log: OutcomeLog,
+        intake: Intake,
+        observer: Observer,
+        clock: Clock,
+    ) -> None:
+        self.pipeline = pipeline
+        self._log = log
+        self._intake = intake
+        self._observer = observer
+        self._clock = clock
+        self._inbox: deque[Input] = deque()
+        self._something = asyncio.Event()
+        self._calls = CallRunner(api, self.tell, self._has_lease)
+        self._lease_until = float("-inf")
+        self._settling: set[asyncio.Task[None]] = set()
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._drains: list[asyncio.Future[int]] = []
+        self.is_fenced = asyncio.Event()
+        """Set when the group fenced this replica: it has to join anew."""
+
+    def tell(self, happened: Input) -> None:
+        """Something happened. Never waits; what may enter is bounded by the intake."""
+        if isinstance(happened, LeaseRenewed):
+            self._lease_until = max(self._lease_until, happened.until)
+        self._inbox.append(happened)
+        self._something.set()
+
+    async def run(self) -> None:
+        """Step until cancelled.
+
+        Raises:
+            FatalError: the outcome log can promise nothing any more.
+        """
+        waiter: asyncio.Task[bool] | None = None
+        try:
+            while True:
+                self._step_through_inbox()
+                waiter = asyncio.ensure_future(self._something.wait())
+                await asyncio.wait(
+                    (waiter, self._failure),
+                    timeout=self._seconds_to_next(),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                waiter.cancel()
+                if self._failure.done():
+                    self._failure.result()
+        finally:
+            if waiter is not None:
+                waiter.cancel()
+            await self._calls.close()
+            for task in self._settling:
+                task.cancel()
+
+    async def drain(self, kind: DrainKind, seconds: float) -> int:
+        """Finish within so many seconds; the changes that were left unsettled."""
+        drained: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._drains.append(drained)
+        self.tell(DrainStarted(kind, self._clock.now().seconds + seconds))
+        return await drained
+
+    def assign(self, assigned: Assigned) -> None:
+        """A new assignment begins."""
+        self.is_fenced.clear()
+        self.tell(assigned)
+
+    def forget(self) -> None:
+        """The assignment is over."""
+        self.tell(Forgotten())
+
+    def _has_lease(self) -> bool:
+        return self._clock.now().seconds < self._lease_until
+
+    def _step_through_inbox(self) -> None:
+        self._something.clear()
+        happened: Input = TimePassed()
+        while True:
+            # Time first: after a pause the lease must be seen as lost before anything else.
+            for effect in self.pipeline.step(happened, self._clock.now()):
+                self._perform(effect)
+            if not self._inbox:
+                return
+            happened = self._inbox.popleft()
+
+    def _seconds_to_next(self) -> float | None:
+        if self._inbox:
+            return 0.0
+        next_time = self.pipeline.next_time()
+        if next_time is None:
+            return None
+        return max(0.0, next_time - self._clock.now().seconds)
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Note():
+                self._observer.note(effect)
+            case StartCall():
+                self._calls.start(effect)
+            case CutCall(call_id):
+                self._calls.cut(call_id)
+            case AllowRequest(call_id):
+                self._calls.allow(call_id)
+            case Settle():
+                self._start(effect)
+            case SetIntake(paused):
+                self._intake.set_paused(paused)
+            case Drained(unsettled):
+                self._end_drains(unsettled)
+            case DropAssignment():
+                self.is_fenced.set()
+
+    def _start(self, settle: Settle) -> None:
+        task = asyncio.ensure_future(self._settle(settle))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _settle(self, settle: Settle) -> None:
+        try:
+            refusal = await self._log.write(settle.settlement)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the run
+            if not self._failure.done():
+                self._failure.set_exception(error)
+            return
+        if refusal is None:
+            self.tell(Committed(settle.number))
+        else:
+            self.tell(CommitRefused(settle.number, refusal))
+
+    def _end_drains(self, unsettled: int) -> None:
+        for drained in self._drains:
+            if not drained.done():
+                drained.set_result(unsettled)
+        self._drains.clear()

@@ -1,0 +1,68 @@
+"""The seams between the pipeline and its neighbours."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from service.core.effects import Note, Request, Settlement
+from service.core.inputs import Answer, CommitRefusal
+from service.core.model import Moment, Partition
+
+
+class FatalError(Exception):
+    """Nothing more can be promised: the process ends with 1, a restart reads the truth."""
+
+
+class Clock(Protocol):
+    """Time, handed in."""
+
+    def now(self) -> Moment:
+        """Now, by a monotonic clock and in UTC."""
+        ...
+
+
+class AssetApi(Protocol):
+    """The PIM's Asset API."""
+
+    async def send(
+        self,
+        request: Request,
+        *,
+        permit: Callable[[], Awaitable[None]],
+        may_write: Callable[[], bool],
+    ) -> Answer:
+        """Send one request and translate its answer; never retries, never interprets.
+
+        Args:
+            request: what to send.
+            permit: awaited before each further request (a token) that this one needs.
+            may_write: asked right before the request leaves; if not, it ends as CUT.
+        """
+        ...
+
+
+class OutcomeLog(Protocol):
+    """The transactional log of outcomes, dead letters and positions."""
+
+    async def write(self, settlement: Settlement) -> CommitRefusal | None:
+        """Write all of it or nothing. None: it is committed.
+
+        Raises:
+            FatalError: it is unknown whether it was written, or nothing can be any more.
+        """
+        ...
+
+
+class Intake(Protocol):
+    """The tap of the events topics."""
+
+    def set_paused(self, partitions: frozenset[Partition]) -> None:
+        """From now on exactly these partitions are paused."""
+        ...
+
+
+class Observer(Protocol):
+    """Who is told of facts: logs and meters."""
+
+    def note(self, fact: Note) -> None:
+        """A fact happened."""
+        ...
