@@ -26,8 +26,7 @@ class SimPim:
                 return CallReply(404, own_json=True, message="no family")
             case UpsertAssets(family, assets):
                 items = [
-                    self._upsert(family, asset.asset.code, asset.values)
-                    for asset in assets[:limit]
+                    self._upsert(family, asset.asset.code, asset.values) for asset in assets[:limit]
                 ]
                 return CallReply(200, own_json=True, items=tuple(items))
             case DeleteOne(family, code):

@@ -61,8 +61,8 @@ class Plan:
 def plan(seed: int, trouble: Trouble | None = None) -> Plan:
     """The world of a seed."""
     chance = random.Random(seed)
-    if trouble is None:
-        trouble = chance.choice(("calm", "outages", "everything", "everything"))
+    troubles: list[Trouble] = ["calm", "outages", "everything", "everything"]
+    trouble = trouble or chance.choice(troubles)
     rough = trouble == "everything"
     ends_at = chance.uniform(5, 60)
     partitions = chance.randint(1, 4)
@@ -97,9 +97,7 @@ def plan(seed: int, trouble: Trouble | None = None) -> Plan:
         sick_family=chance.choice(FAMILIES) if rough and chance.random() < 0.2 else None,
         no_delete_right=rough and chance.random() < 0.1,
         lands_late=rough and chance.random() < 0.1,
-        freezes=tuple(
-            (moment(), chance.uniform(0.5, 20), chance.randrange(8)) for _ in few(2)
-        ),
+        freezes=tuple((moment(), chance.uniform(0.5, 20), chance.randrange(8)) for _ in few(2)),
         kills=tuple((moment(), chance.randrange(8)) for _ in few(3)),
         joins=tuple(moment() for _ in few(3)),
         leaves=tuple((moment(), chance.randrange(8)) for _ in few(2)),
@@ -145,14 +143,13 @@ def _record(  # noqa: PLR0913, PLR0917 - the traits of a world, used in one plac
     if dice < 0.04:
         return PlannedRecord(time, partition, key, b"{broken", "broken", asset)
     if dice < 0.06:
-        event = {"action": "rename", "asset_family": family, "code": code}
-        return PlannedRecord(time, partition, key, json.dumps(event).encode(), "broken", asset)
+        odd = {"action": "rename", "asset_family": family, "code": code}
+        return PlannedRecord(time, partition, key, json.dumps(odd).encode(), "broken", asset)
     if dice < 0.06 + delete_share:
         return PlannedRecord(time, partition, key, None, "delete", asset)
     values = {f"v{chance.randrange(3)}": f"{number}" for _ in range(chance.randint(0, 3))}
     if chance.random() < 0.1:
         values["bad"] = "refused"
-    event = {"action": "upsert", "asset_family": family, "code": code, "values": values}
-    return PlannedRecord(
-        time, partition, key, json.dumps(event).encode(), "upsert", asset, values
-    )
+    event: dict[str, object] = {"action": "upsert", "asset_family": family, "code": code}
+    event["values"] = values
+    return PlannedRecord(time, partition, key, json.dumps(event).encode(), "upsert", asset, values)

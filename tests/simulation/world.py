@@ -7,12 +7,14 @@ import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from service.core import offset_map
 from service.core.decode import DecodeLimits
 from service.core.effects import (
     AllowRequest,
     CutCall,
+    DeleteOne,
     Drained,
     DropAssignment,
     Effect,
@@ -120,7 +122,7 @@ class World:
     def run(self) -> list[str]:
         """Everything that is wrong with the world, once it rests."""
         for record in self.plan.records:
-            self._at(record.time, lambda record=record: self._write(record))
+            self._at(record.time, partial(self._write, record))
         for _ in range(self.plan.owners):
             self._spawn()
         self._plan_troubles()
@@ -143,13 +145,13 @@ class World:
 
     def _plan_troubles(self) -> None:
         for time, seconds, number in self.plan.freezes:
-            self._at(time, lambda s=seconds, n=number: self._freeze(n, s))
+            self._at(time, partial(self._freeze, number, seconds))
         for time, number in self.plan.kills:
-            self._at(time, lambda n=number: self._kill(self._alive(n)))
+            self._at(time, partial(self._kill_some, number))
         for time in self.plan.joins:
             self._at(time, self._spawn)
         for time, number in self.plan.leaves:
-            self._at(time, lambda n=number: self._leave(n))
+            self._at(time, partial(self._leave, number))
         self._at(self.plan.ends_at, self._ensure_somebody)
 
     def _at(self, time: float, happen: Callable[[], None]) -> None:
@@ -180,9 +182,7 @@ class World:
         if records:
             self._tell(owner, Arrived(tuple(records)))
 
-    def _land(
-        self, owner: Owner, generation: int, number: int, settlement: Settlement
-    ) -> None:
+    def _land(self, owner: Owner, generation: int, number: int, settlement: Settlement) -> None:
         """The commit reaches the coordinator: all of it, or nothing."""
         is_member = owner in self._members and generation == self._generation
         if not is_member:
@@ -303,6 +303,9 @@ class World:
     def _ensure_somebody(self) -> None:
         if not any(owner.is_alive and not owner.is_leaving for owner in self._owners):
             self._spawn()
+
+    def _kill_some(self, number: int) -> None:
+        self._kill(self._alive(number))
 
     def _kill(self, owner: Owner | None) -> None:
         if owner is None or not owner.is_alive:
@@ -511,7 +514,9 @@ class World:
     def _apply_late(self, call: SimCall) -> None:
         request = call.request.request
         if isinstance(request, UpsertAssets):
-            self.auditor.waived.update(tuple(asset.asset) for asset in request.assets)
-        elif hasattr(request, "code"):
+            self.auditor.waived.update(
+                (request.family, asset.asset.code) for asset in request.assets
+            )
+        elif isinstance(request, DeleteOne):
             self.auditor.waived.add((request.family, request.code))
         self._apply_now(call, None)

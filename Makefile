@@ -1,0 +1,46 @@
+# Everything a developer does, a line each. `make` lists it; only Python 3.11-3.14 is needed.
+
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null \
+	&& echo $$p && break; done)
+BIN = .venv/bin
+SEEDS ?= 10000
+FROM ?= 0
+
+.PHONY: help setup test test-fast lint format sim lock ci clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv from the lock (every target does it first)
+	@test -n "$(PYTHON)" || { echo "asset-sync needs Python 3.11 to 3.14 on PATH, or: make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) tools/bootstrap.py
+
+test: setup ## all tests
+	$(BIN)/python -m pytest -n auto
+
+test-fast: setup ## the tests that need no broker
+	$(BIN)/python -m pytest -n auto -m "not kafka and not processes and not containers"
+
+lint: setup ## ruff, strict types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: setup ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+sim: setup ## SEEDS worlds (10000) from seed FROM (0)
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM)
+
+lock: setup ## resolve requirements.lock anew (needs uv)
+	uv pip compile pyproject.toml --extra demo --group test --group lint --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		-o requirements.lock tools/build.in
+
+ci: lint test ## what CI runs
+
+clean: ## remove everything that was made here
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

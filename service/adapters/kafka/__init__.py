@@ -1,0 +1,1 @@
+"""Kafka: the door in, the assignment, the transactional log out, and the fencing layer."""

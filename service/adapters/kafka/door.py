@@ -1,0 +1,163 @@
+"""The door: FastStream's batch subscriber, raw records in, nothing decided (design D1).
+
+Rule 1: the handler never raises and never waits; back-pressure is pause and return.
+Rule 2: what aiokafka raises is seen here first: FastStream's loop would log it for ever.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from faststream.kafka.message import KafkaMessage
+
+from service.adapters.kafka.assignment import Assignment
+from service.adapters.kafka.fencing import request_rejoin
+from service.adapters.kafka.options import connection
+from service.core.inputs import Arrived
+from service.core.model import Origin, Partition, SourceRecord
+from service.ports import FatalError
+from service.settings import KafkaSettings
+
+POLL_RECORDS_MAX = 500
+POLL_SECONDS = 0.05
+POLL_INTERVAL_SECONDS_MAX = 300
+DRAIN_MARGIN_SECONDS = 15.0
+
+
+class Door:
+    """Opens the events topics, hands every record over, pauses and resumes."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        drain_seconds: float,
+        assignment: Assignment,
+        arrive: Callable[[Arrived], None],
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._assignment = assignment
+        self._arrive = arrive
+        self._fail = fail
+        self.polled_at = time.monotonic()
+        options = connection(kafka)
+        self._broker = KafkaBroker(
+            options.pop("bootstrap_servers").split(","),
+            client_id=options.pop("client_id"),
+            apply_types=False,
+            allow_auto_create_topics=False,
+            logger=None,
+            consumer_only=True,
+        )
+        self._subscriber = self._broker.subscriber(
+            *kafka.events_topic_names,
+            group_id=kafka.group_id,
+            group_instance_id=kafka.group_instance_id,
+            batch=True,
+            max_records=POLL_RECORDS_MAX,
+            batch_timeout_ms=round(POLL_SECONDS * 1000),
+            ack_policy=AckPolicy.MANUAL,
+            isolation_level="read_committed",
+            auto_offset_reset="none",
+            listener=assignment,
+            session_timeout_ms=round(kafka.session_timeout_seconds * 1000),
+            heartbeat_interval_ms=round(kafka.session_timeout_seconds * 100),
+            rebalance_timeout_ms=round((drain_seconds + DRAIN_MARGIN_SECONDS) * 1000),
+            max_poll_interval_ms=POLL_INTERVAL_SECONDS_MAX * 1000,
+            partition_assignment_strategy=(StickyPartitionAssignor,),
+            parser=_as_it_came,
+            decoder=_pass_through,
+        )
+        self._subscriber(self._handle)
+
+    async def open(self) -> None:
+        """Join the group and start to read."""
+        original = self._subscriber.start
+
+        async def start() -> None:
+            await original()
+
+        await self._broker.connect()
+        await start()
+
+    async def close(self) -> None:
+        """Leave the group (a static member keeps its place)."""
+        await self._broker.stop()
+
+    def set_paused(self, partitions: frozenset[Partition]) -> None:
+        """From now on exactly these partitions are paused."""
+        consumer = self._subscriber.consumer
+        if consumer is None:
+            return
+        wanted = {TopicPartition(p.topic, p.number) for p in partitions} & consumer.assignment()
+        paused = consumer.paused()
+        if resume := paused - wanted:
+            consumer.resume(*resume)
+        if pause := wanted - paused:
+            consumer.pause(*pause)
+
+    async def _handle(self, records: Sequence[ConsumerRecord]) -> None:
+        """Hand over; records of partitions that are not (yet, any more) ours come again."""
+        epoch, ours = self._assignment.epoch, self._assignment.partitions
+        if epoch is None:
+            return
+        taken = []
+        for record in records:
+            partition = Partition(record.topic, record.partition)
+            if partition in ours:
+                origin = Origin(partition, record.offset, epoch)
+                taken.append(
+                    SourceRecord(
+                        origin, record.key, record.value, tuple(record.headers), record.timestamp
+                    )
+                )
+        if taken:
+            self._arrive(Arrived(tuple(taken)))
+
+
+async def _as_it_came(records: Any) -> KafkaMessage:  # noqa: ANN401 - FastStream's seam
+    """Replace the default parser: nothing is decoded here."""
+    return KafkaMessage(body=records, raw_message=records, consumer=None)  # type: ignore[arg-type]
+
+
+async def _pass_through(message: Any) -> Any:  # noqa: ANN401 - FastStream's seam
+    return message.raw_message
+
+
+def guard(
+    consumer: AIOKafkaConsumer,
+    polled: Callable[[], None],
+    fail: Callable[[BaseException], None],
+) -> None:
+    """See every poll of FastStream's loop, and what it raises, before the loop does."""
+    stock = consumer.getmany
+    log = structlog.get_logger("asset_sync.kafka")
+
+    async def getmany(*places: Any, **options: Any) -> Any:  # noqa: ANN401 - aiokafka's
+        try:
+            records = await stock(*places, **options)
+        except NoOffsetForPartitionError:
+            records = {}  # its assignment is still being read; the seek follows
+        except OffsetOutOfRangeError as error:
+            log.error("position.lost", message=f"A position is out of range: {error}")
+            request_rejoin(consumer)
+            records = {}
+        except ConsumerStoppedError:
+            raise
+        except KafkaError as error:
+            fail(FatalError(f"The consumer failed: {error!r}"))
+            records = {}
+        polled()
+        return records
+
+    consumer.getmany = getmany

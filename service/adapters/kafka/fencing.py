@@ -1,0 +1,384 @@
+"""KIP-447 for aiokafka 0.14: the only file that touches its private parts.
+
+Stock aiokafka commits offsets in transactions without the group's generation
+(TxnOffsetCommit v0) and reads committed offsets that a transaction may still change. Both lose
+outcomes, or repeat them, when a paused replica wakes up (kafka.md §0, §2). Here: TxnOffsetCommit
+v3 with generation, member and instance; OffsetFetch v7 with `require_stable`; and the send time
+of joins and heartbeats that the coordinator acknowledged, for the lease.
+
+Seams, each guarded by a contract test (docs/upgrading-aiokafka.md):
+`Sender._do_txn_offset_commit`, `TransactionManager._pending_txn_offsets` and `.state`,
+`AIOKafkaConsumer._coordinator`, `GroupCoordinator.generation / member_id / _group_instance_id /
+_send_req / _start_heartbeat_task / request_rejoin`.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.client import CoordinationType
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
+from aiokafka.producer.sender import TxnOffsetCommitHandler
+from aiokafka.producer.transaction_manager import TransactionState
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    TaggedFields,
+)
+from aiokafka.structs import OffsetAndMetadata
+
+from service.core.inputs import CommitRefusal
+
+NO_ERROR = 0
+REBALANCE_IN_PROGRESS = 27
+UNSTABLE_OFFSET_COMMIT = 88
+STABLE_BACKOFF_SECONDS = 0.1
+
+# The transaction is to be aborted, and the producer stays usable.
+REFUSALS = {
+    12: CommitRefusal.METADATA_TOO_LARGE,
+    22: CommitRefusal.FENCED,  # ILLEGAL_GENERATION
+    25: CommitRefusal.FENCED,  # UNKNOWN_MEMBER_ID
+    27: CommitRefusal.REBALANCE_IN_PROGRESS,
+}
+
+
+class OffsetsRefusedError(Exception):
+    """The group's coordinator refused the offsets; abort, the producer stays usable."""
+
+    def __init__(self, refusal: CommitRefusal) -> None:
+        super().__init__(refusal.value)
+        self.refusal = refusal
+
+
+class InstanceFencedError(Exception):
+    """Another process uses our group.instance.id (error 82)."""
+
+
+class GroupMetadata(NamedTuple):
+    """Who we are in the group, as of one assignment.
+
+    Taken when partitions are assigned and kept: a member that was thrown out resets itself to
+    (-1, ""), which the broker takes for "no group" and does not fence.
+    """
+
+    group_id: str
+    generation: int
+    member_id: str
+    instance_id: str | None
+
+
+def group_metadata(consumer: AIOKafkaConsumer) -> GroupMetadata:
+    """The consumer's place in the group now."""
+    group = consumer._coordinator
+    return GroupMetadata(
+        group.group_id, group.generation, group.member_id, group._group_instance_id
+    )
+
+
+def request_rejoin(consumer: AIOKafkaConsumer) -> None:
+    """Make the consumer go through revocation and assignment once more."""
+    consumer._coordinator.request_rejoin()
+
+
+def keep_heartbeat(consumer: AIOKafkaConsumer) -> None:
+    """Let heartbeats run while partitions are being assigned, not only afterwards."""
+    consumer._coordinator._start_heartbeat_task()
+
+
+def watch_acknowledgements(
+    consumer: AIOKafkaConsumer, acknowledged: Callable[[float], None]
+) -> None:
+    """Report the send time (monotonic) of each join and heartbeat that was acknowledged.
+
+    The send time, because an answer may be read late, after a pause; then it proves nothing.
+    """
+    group = consumer._coordinator
+    stock = group._send_req
+    if getattr(stock, "is_watched", False):
+        return
+
+    async def send(request: Any) -> Any:
+        sent_at = time.monotonic()
+        response = await stock(request)
+        if isinstance(request, HeartbeatRequest):
+            if response.error_code in {NO_ERROR, REBALANCE_IN_PROGRESS}:
+                acknowledged(sent_at)
+        elif isinstance(request, JoinGroupRequest) and response.error_code == NO_ERROR:
+            acknowledged(sent_at)
+        return response
+
+    send.is_watched = True  # type: ignore[attr-defined]
+    group._send_req = send
+
+
+async def stable_committed(
+    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    """Committed positions with their metadata, once no transaction can change them any more.
+
+    Raises:
+        KafkaError: the coordinator refuses; a group that has no position lacks the entry.
+    """
+    group = consumer._coordinator
+    by_topic: dict[str, list[int]] = defaultdict(list)
+    for partition in partitions:
+        by_topic[partition.topic].append(partition.partition)
+    while True:
+        await group.ensure_coordinator_known()
+        try:
+            response = await group._send_req(_OffsetFetch(group.group_id, list(by_topic.items())))
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            await asyncio.sleep(STABLE_BACKOFF_SECONDS)
+            continue
+        committed = _read_committed(response)
+        if committed is not None:
+            return committed
+        await asyncio.sleep(STABLE_BACKOFF_SECONDS)
+
+
+def _read_committed(
+    response: Any,
+) -> dict[TopicPartition, OffsetAndMetadata] | None:
+    """The positions; None where one of them is still in doubt."""
+    committed: dict[TopicPartition, OffsetAndMetadata] = {}
+    codes = {response.error_code}
+    for topic, places, _ in response.topics:
+        for number, offset, _epoch, metadata, code, _tags in places:
+            codes.add(code)
+            if offset >= 0:
+                place = TopicPartition(topic, number)
+                committed[place] = OffsetAndMetadata(offset, metadata or "")
+    for code in codes - {NO_ERROR, UNSTABLE_OFFSET_COMMIT}:
+        error = for_code(code)()
+        if not error.retriable or isinstance(error, UnknownTopicOrPartitionError):
+            raise error
+        return None
+    return None if UNSTABLE_OFFSET_COMMIT in codes else committed
+
+
+class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
+    """A transactional producer whose offsets carry the group's generation."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._group: GroupMetadata | None = None
+        sender = self._sender
+
+        async def commit_offsets(
+            offsets: Mapping[TopicPartition, OffsetAndMetadata], group_id: str
+        ) -> None:
+            assert self._group is not None
+            node = await sender._find_coordinator(CoordinationType.GROUP, group_id)
+            await _TxnOffsetCommitHandler(sender, offsets, self._group).do(node)
+
+        sender._do_txn_offset_commit = commit_offsets
+
+    async def send_offsets(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group: GroupMetadata
+    ) -> None:
+        """Add positions to the open transaction.
+
+        Raises:
+            OffsetsRefusedError: abort the transaction; the producer stays usable.
+            InstanceFencedError: another process took our place; end.
+        """
+        self._group = group
+        await self.send_offsets_to_transaction(dict(offsets), group.group_id)
+
+    @property
+    def is_usable(self) -> bool:
+        """False once aiokafka put itself into an error state: then its abort cannot be trusted.
+
+        After an abortable error aiokafka 0.14 sends no EndTxn, and the next commit publishes
+        what was "aborted" (kafka.md §0).
+        """
+        return self._txn_manager.state not in {
+            TransactionState.ABORTABLE_ERROR,
+            TransactionState.FATAL_ERROR,
+        }
+
+
+class _TxnOffsetCommitHandler(TxnOffsetCommitHandler):  # type: ignore[misc]
+    def __init__(self, sender: Any, offsets: Any, group: GroupMetadata) -> None:
+        super().__init__(sender, offsets, group.group_id)
+        self._group = group
+
+    def create_request(self) -> Any:
+        transaction = self._sender._txn_manager
+        topics: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        for place, offset in sorted(self._offsets.items()):
+            topics[place.topic].append((place.partition, offset.offset, -1, offset.metadata, {}))
+        return _TxnOffsetCommit(
+            transaction.transactional_id,
+            self._group.group_id,
+            transaction.producer_id,
+            transaction.producer_epoch,
+            self._group.generation,
+            self._group.member_id,
+            self._group.instance_id,
+            [(topic, places, {}) for topic, places in topics.items()],
+        )
+
+    def handle_response(self, response: Any) -> Any:
+        plain = [
+            (topic, [(number, code) for number, code, _ in places])
+            for topic, places, _ in response.errors
+        ]
+        codes = {code for _, places in plain for _, code in places}
+        error: Exception | None = None
+        if 82 in codes:
+            error = InstanceFencedError()
+        for code, refusal in REFUSALS.items():
+            if code in codes and error is None:
+                error = OffsetsRefusedError(refusal)
+        if error is not None:
+            # Not by error_transaction(): in aiokafka 0.14 it forgets the partitions already
+            # added, and abort_transaction() then sends no EndTxn.
+            _, _, future = self._sender._txn_manager._pending_txn_offsets.popleft()
+            if not future.done():
+                future.set_exception(error)
+            return None
+        return super().handle_response(SimpleNamespace(errors=plain))
+
+
+# --- the two requests that aiokafka 0.14 lacks -------------------------------------------------
+
+
+class _TxnOffsetCommitResponse3(Response):  # type: ignore[misc]
+    API_KEY = 28
+    API_VERSION = 3
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "errors",
+            CompactArray(
+                ("topic", CompactString("utf-8")),
+                (
+                    "partition_errors",
+                    CompactArray(
+                        ("partition", Int32), ("error_code", Int16), ("tags", TaggedFields)
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _TxnOffsetCommitRequest3(RequestStruct):  # type: ignore[misc]
+    API_KEY = 28
+    API_VERSION = 3
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _TxnOffsetCommitResponse3
+    SCHEMA = Schema(
+        ("transactional_id", CompactString("utf-8")),
+        ("group_id", CompactString("utf-8")),
+        ("producer_id", Int64),
+        ("producer_epoch", Int16),
+        ("generation_id", Int32),
+        ("member_id", CompactString("utf-8")),
+        ("group_instance_id", CompactString("utf-8")),
+        (
+            "topics",
+            CompactArray(
+                ("topic", CompactString("utf-8")),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("offset", Int64),
+                        ("leader_epoch", Int32),
+                        ("metadata", CompactString("utf-8")),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _TxnOffsetCommit(Request[_TxnOffsetCommitRequest3]):  # type: ignore[misc]
+    API_KEY = 28
+
+    def __init__(self, *fields: Any) -> None:
+        self._fields = fields
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class(*self._fields, {})
+
+
+class _OffsetFetchResponse7(Response):  # type: ignore[misc]
+    API_KEY = 9
+    API_VERSION = 7
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic", CompactString("utf-8")),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("offset", Int64),
+                        ("leader_epoch", Int32),
+                        ("metadata", CompactString("utf-8")),
+                        ("error_code", Int16),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("error_code", Int16),
+        ("tags", TaggedFields),
+    )
+
+
+class _OffsetFetchRequest7(RequestStruct):  # type: ignore[misc]
+    API_KEY = 9
+    API_VERSION = 7
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _OffsetFetchResponse7
+    SCHEMA = Schema(
+        ("group_id", CompactString("utf-8")),
+        (
+            "topics",
+            CompactArray(
+                ("topic", CompactString("utf-8")),
+                ("partitions", CompactArray(Int32)),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("require_stable", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _OffsetFetch(Request[_OffsetFetchRequest7]):  # type: ignore[misc]
+    API_KEY = 9
+
+    def __init__(self, group_id: str, topics: list[tuple[str, list[int]]]) -> None:
+        self._group_id = group_id
+        self._topics = topics
+
+    def build(self, request_struct_class: Any) -> Any:
+        topics: list[Any] = [(topic, numbers, {}) for topic, numbers in self._topics]
+        return request_struct_class(self._group_id, topics, True, {})  # noqa: FBT003

@@ -1,0 +1,32 @@
+"""Whole worlds: crashes, freezes, rebalances, a failing PIM; judged by the auditor."""
+
+import pytest
+
+from tests.simulation.plan import plan
+from tests.simulation.world import World
+
+SEEDS = 300
+CHUNK = 25
+
+REGRESSIONS = {
+    1302: "The watermark itself was settled by an earlier owner and not read again: the map "
+    "left it out, and it was settled twice.",
+    3536: "Likewise, with one outcome repeated and nothing else wrong.",
+    3708: "Likewise, with a delete repeated after a later upsert.",
+    4037: "Likewise, with an outcome overtaken by a later one.",
+    555: "A single hot asset under an outage's end was given up early after one own failure.",
+}
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_no_world_loses_repeats_or_disorders_anything(first: int) -> None:
+    """P1-P5 in worlds from consecutive seeds."""
+    flaws = {seed: World(plan(seed)).run() for seed in range(first, first + CHUNK)}
+
+    assert not {seed: found for seed, found in flaws.items() if found}
+
+
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_a_seed_that_failed_once_never_fails_again(seed: int) -> None:
+    """Each failing seed stays, with its story above."""
+    assert World(plan(seed)).run() == []

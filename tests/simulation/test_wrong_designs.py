@@ -1,0 +1,114 @@
+"""The simulation finds the known wrong designs: else its silence would prove nothing."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from service.core import calls, ledger, offset_map, pipeline
+from service.core.inputs import DrainKind
+from service.core.job import Ending, Job
+from tests.simulation.plan import plan
+from tests.simulation.world import World
+
+WORLDS_MAX = 400
+
+
+def finds_a_flaw() -> bool:
+    """Whether any of the first worlds goes wrong; an assertion that fires counts too."""
+    for seed in range(WORLDS_MAX):
+        try:
+            if World(plan(seed, "everything")).run():
+                return True
+        except (AssertionError, KeyError):
+            return True
+    return False
+
+
+def test_it_finds_acking_the_whole_partition(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Committing the position instead of the watermark loses what was open."""
+
+    def everything(book: ledger._PartitionLedger, chosen: set[int]) -> int:  # noqa: ARG001
+        return book.position
+
+    monkeypatch.setattr(ledger._PartitionLedger, "watermark_with", everything)
+
+    assert finds_a_flaw()
+
+
+def test_it_finds_publishing_without_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outcomes above the watermark come again after a restart."""
+
+    def nothing(watermark: int, settled: Iterable[int]) -> str:  # noqa: ARG001
+        return ""
+
+    monkeypatch.setattr(offset_map, "encode", nothing)
+
+    assert finds_a_flaw()
+
+
+def test_it_finds_forgetting_the_restored_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier owner settled is to be written into every later map too."""
+    stock = ledger.Ledger._settlement
+
+    def forgetful(self: ledger.Ledger, taken: list[ledger.Group]) -> object:
+        for partition, offsets in ledger._offsets(taken).items():
+            book = self._partitions[partition]
+            book.committed = {offset for offset in book.committed if offset < book.position}
+            assert offsets
+        return stock(self, taken)
+
+    monkeypatch.setattr(ledger.Ledger, "_settlement", forgetful)
+
+    assert finds_a_flaw()
+
+
+def test_it_finds_walking_away_from_calls_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that nobody waits for, or cuts, lands after the new owner's."""
+    stock = pipeline.Pipeline._maybe_finish_drain
+
+    def hasty(self: pipeline.Pipeline, now: float) -> None:
+        if self._drain is not None and self._drain.kind is DrainKind.REVOCATION:
+            self.calls.gate.in_flight.clear()
+        stock(self, now)
+
+    monkeypatch.setattr(pipeline.Pipeline, "_maybe_finish_drain", hasty)
+
+    assert finds_a_flaw()
+
+
+def test_it_finds_superseded_settled_before_its_delete(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delete may fail after all; then what it superseded was lost."""
+    stock = Job.__init__
+
+    def rash(self: Job, *args: object) -> None:
+        stock(self, *args)  # type: ignore[arg-type]
+        step = self._steps[0]
+        for change in step.superseded:
+            self._endings[id(change)] = Ending("superseded", by=step.changes[-1].outcome_id)
+        if step.superseded:
+            emptied = type(step)(step.verb, step.changes, (), step.size)
+            self._steps[0] = emptied
+
+    monkeypatch.setattr(Job, "__init__", rash)
+
+    assert finds_a_flaw()
+
+
+def test_it_finds_overtaking_while_a_merge_is_taken_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An asset is busy until every change of its batch is settled."""
+    stock = calls.Calls._after_step
+
+    def careless(self: calls.Calls, job: Job, *, refused: bool = True) -> None:
+        stock(self, job, refused=refused)
+        if refused and not job.is_over:
+            self.busy.pop(job.asset, None)
+            behind, job.behind = list(job.behind), type(job.behind)()
+            for change in behind:
+                self.windows.add(change, self._now)
+            monkeypatch.setattr(self, "_free", lambda _: None)
+
+    monkeypatch.setattr(calls.Calls, "_after_step", careless)
+
+    assert finds_a_flaw()
