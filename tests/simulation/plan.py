@@ -62,8 +62,8 @@ def plan(seed: int, trouble: Trouble | None = None) -> Plan:
     """The world of a seed."""
     chance = random.Random(seed)
     troubles: list[Trouble] = ["calm", "outages", "everything", "everything"]
-    trouble = trouble or chance.choice(troubles)
-    rough = trouble == "everything"
+    kind: Trouble = chance.choice(troubles) if trouble is None else trouble
+    rough = kind == "everything"
     ends_at = chance.uniform(5, 60)
     partitions = chance.randint(1, 4)
     owners = chance.randint(1, 3)
@@ -71,14 +71,14 @@ def plan(seed: int, trouble: Trouble | None = None) -> Plan:
     assets = sorted({record.asset for record in records})
 
     def few(most: int) -> range:
-        return range(chance.randint(0, most) if trouble != "calm" else 0)
+        return range(chance.randint(0, most) if kind != "calm" else 0)
 
     def moment() -> float:
         return chance.uniform(0, ends_at)
 
     return Plan(
         seed=seed,
-        trouble=trouble,
+        trouble=kind,
         partitions=partitions,
         owners=owners,
         records=records,
@@ -88,7 +88,7 @@ def plan(seed: int, trouble: Trouble | None = None) -> Plan:
         error_share=chance.choice((0.0, 0.1)) if rough else 0.0,
         timeout_share=chance.choice((0.0, 0.05)) if rough else 0.0,
         half_share=chance.choice((0.0, 0.1)) if rough else 0.0,
-        throttle_share=chance.choice((0.0, 0.2)) if trouble != "calm" else 0.0,
+        throttle_share=chance.choice((0.0, 0.2)) if kind != "calm" else 0.0,
         crash_share=chance.choice((0.0, 0.0, 0.002)) if rough else 0.0,
         outages=tuple((start := moment(), start + chance.uniform(1, 90)) for _ in few(2)),
         poison=frozenset(chance.sample(assets, min(2, len(assets))))
@@ -103,7 +103,7 @@ def plan(seed: int, trouble: Trouble | None = None) -> Plan:
         leaves=tuple((moment(), chance.randrange(8)) for _ in few(2)),
         gap_share=chance.choice((0.0, 0.2)),
         # A quarter of the pending limit is patience's share: an outage alone must not use it up.
-        pending_max=chance.choice((8 if trouble != "outages" else 100, 100, 10_000)),
+        pending_max=chance.choice((8 if kind != "outages" else 100, 100, 10_000)),
     )
 
 

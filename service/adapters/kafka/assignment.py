@@ -64,14 +64,18 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self._epoch = 0
         self._above_end: dict[TopicPartition, float] = {}
         self.assignee: Assignee | None = None
-        self.consumer: AIOKafkaConsumer | None = None
+        self.meet: Callable[[], AIOKafkaConsumer] | None = None
+        """Where the consumer is to be had, once it is made; it exists before the first join."""
         self.epoch: int | None = None
         """The epoch that records belong to now; None between two assignments."""
         self.partitions: frozenset[Partition] = frozenset()
         self.lease_renewed_at = time.monotonic()
         self._second_look: asyncio.TimerHandle | None = None
 
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+    async def on_partitions_revoked(
+        self,
+        revoked: Iterable[TopicPartition],  # noqa: ARG002 - an eager rebalance revokes all
+    ) -> None:
         """Finish calls in flight, write the last transaction, forget."""
         try:
             self._watch()
@@ -94,6 +98,10 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - aiokafka would only log it
             self._fail(error)
 
+    def rejoin(self) -> None:
+        """The group fenced us: go through revocation and assignment once more."""
+        request_rejoin(self.consumer)
+
     def _end(self) -> None:
         self.epoch = None
         self.partitions = frozenset()
@@ -101,8 +109,13 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         assert self.assignee is not None
         self.assignee.forget()
 
+    @property
+    def consumer(self) -> AIOKafkaConsumer:
+        """The consumer that this listener listens to."""
+        assert self.meet is not None
+        return self.meet()
+
     def _watch(self) -> None:
-        assert self.consumer is not None
         watch_acknowledgements(self.consumer, self._acknowledged)
 
     def _acknowledged(self, sent_at: float) -> None:
@@ -113,7 +126,6 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _begin(self, places: list[TopicPartition]) -> None:
         consumer, assignee = self.consumer, self.assignee
-        assert consumer is not None
         assert assignee is not None
         if self.epoch is not None:
             self._end()
@@ -192,7 +204,6 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _look_again(self) -> None:
         consumer = self.consumer
-        assert consumer is not None
         if self._second_look is None:
             loop = asyncio.get_running_loop()
 

@@ -23,7 +23,7 @@ from faststream.kafka.message import KafkaMessage
 
 from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.fencing import request_rejoin
-from service.adapters.kafka.options import connection
+from service.adapters.kafka.options import security
 from service.core.inputs import Arrived
 from service.core.model import Origin, Partition, SourceRecord
 from service.ports import FatalError
@@ -50,10 +50,10 @@ class Door:
         self._arrive = arrive
         self._fail = fail
         self.polled_at = time.monotonic()
-        options = connection(kafka)
         self._broker = KafkaBroker(
-            options.pop("bootstrap_servers").split(","),
-            client_id=options.pop("client_id"),
+            kafka.bootstrap_servers.split(","),
+            client_id=kafka.client_id,
+            security=security(kafka),
             apply_types=False,
             allow_auto_create_topics=False,
             logger=None,
@@ -79,16 +79,24 @@ class Door:
             decoder=_pass_through,
         )
         self._subscriber(self._handle)
+        assignment.meet = self._meet
+        self._guarded: AIOKafkaConsumer | None = None
+
+    def _meet(self) -> AIOKafkaConsumer:
+        """The consumer, guarded from its first moment."""
+        consumer = self._subscriber.consumer
+        assert consumer is not None
+        if self._guarded is not consumer:
+            self._guarded = consumer
+            guard(consumer, self._polled, self._fail)
+        return consumer
+
+    def _polled(self) -> None:
+        self.polled_at = time.monotonic()
 
     async def open(self) -> None:
         """Join the group and start to read."""
-        original = self._subscriber.start
-
-        async def start() -> None:
-            await original()
-
-        await self._broker.connect()
-        await start()
+        await self._broker.start()
 
     async def close(self) -> None:
         """Leave the group (a static member keeps its place)."""
@@ -149,7 +157,9 @@ def guard(
         except NoOffsetForPartitionError:
             records = {}  # its assignment is still being read; the seek follows
         except OffsetOutOfRangeError as error:
-            log.error("position.lost", message=f"A position is out of range: {error}")
+            log.error(  # noqa: TRY400 - an operating failure, no traceback
+                "position.lost", message=f"A position is out of range: {error}"
+            )
             request_rejoin(consumer)
             records = {}
         except ConsumerStoppedError:

@@ -4,6 +4,8 @@ import logging
 import ssl
 from typing import Any
 
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+
 from service.settings import KafkaSettings
 
 REQUEST_TIMEOUT_MS = 20_000
@@ -26,6 +28,27 @@ def connection(kafka: KafkaSettings) -> dict[str, Any]:
     if kafka.security_protocol.endswith("SSL"):
         options["ssl_context"] = tls(kafka)
     return options
+
+
+def security(kafka: KafkaSettings) -> BaseSecurity | None:
+    """The same for FastStream."""
+    ssl_context = tls(kafka) if kafka.security_protocol.endswith("SSL") else None
+    use_ssl = ssl_context is not None
+    if not kafka.security_protocol.startswith("SASL"):
+        return BaseSecurity(ssl_context=ssl_context, use_ssl=True) if use_ssl else None
+    assert kafka.sasl_password is not None
+    assert kafka.sasl_mechanism is not None
+    kinds: dict[str, type[SASLPlaintext | SASLScram256 | SASLScram512]] = {
+        "PLAIN": SASLPlaintext,
+        "SCRAM-SHA-256": SASLScram256,
+        "SCRAM-SHA-512": SASLScram512,
+    }
+    return kinds[kafka.sasl_mechanism](
+        username=kafka.sasl_username or "",
+        password=kafka.sasl_password.get_secret_value(),
+        ssl_context=ssl_context,
+        use_ssl=use_ssl,
+    )
 
 
 def tls(kafka: KafkaSettings) -> ssl.SSLContext:

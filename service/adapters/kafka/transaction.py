@@ -101,9 +101,7 @@ class TransactionLog:
         async with self._writing:
             return await self._within_time(self._write((), [], positions))
 
-    async def _within_time(
-        self, writing: Awaitable[CommitRefusal | None]
-    ) -> CommitRefusal | None:
+    async def _within_time(self, writing: Awaitable[CommitRefusal | None]) -> CommitRefusal | None:
         try:
             return await asyncio.wait_for(writing, COMMIT_SECONDS_MAX)
         except TimeoutError:
@@ -149,9 +147,9 @@ class TransactionLog:
     ) -> None:
         """Send and wait for every record: a commit would not notice one that is missing."""
         dead: list[tuple[LogRecord, asyncio.Future[object]]] = []
-        sent: list[asyncio.Future[object]] = []
-        for record in outcomes:
-            sent.append(await self._send(producer, self._kafka.outcomes_topic, record))
+        sent = [
+            await self._send(producer, self._kafka.outcomes_topic, record) for record in outcomes
+        ]
         for record in dead_letters:
             future = await self._send(producer, self._kafka.dead_letters_topic, record)
             dead.append((record, future))

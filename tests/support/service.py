@@ -1,0 +1,146 @@
+"""The whole system around one test: topics on a real broker, a PIM, replicas as processes."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from service.playground.pim_simulator import PimSimulator
+
+
+@dataclass
+class Bench:
+    """Names of its own on a shared broker; replicas are separate processes."""
+
+    bootstrap: str
+    pim_url: str
+    pim: PimSimulator
+    folder: Path
+    partitions: int = 3
+    suffix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    replicas: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def events(self) -> str:
+        """The events topic."""
+        return f"events.{self.suffix}"
+
+    @property
+    def outcomes(self) -> str:
+        """The outcomes topic."""
+        return f"outcomes.{self.suffix}"
+
+    @property
+    def dead(self) -> str:
+        """The dead-letter topic."""
+        return f"dead.{self.suffix}"
+
+    async def create_topics(self) -> None:
+        """Make the three topics."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        names = (self.events, self.outcomes, self.dead)
+        await admin.create_topics([NewTopic(name, self.partitions, 1) for name in names])
+        await admin.close()
+
+    def environ(self) -> dict[str, str]:
+        """The settings of a replica."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("ASSET_SYNC_")}
+        ours = {
+            "KAFKA__BOOTSTRAP_SERVERS": self.bootstrap,
+            "KAFKA__GROUP_ID": f"group.{self.suffix}",
+            "KAFKA__EVENTS_TOPICS": self.events,
+            "KAFKA__OUTCOMES_TOPIC": self.outcomes,
+            "KAFKA__DEAD_LETTERS_TOPIC": self.dead,
+            "KAFKA__SESSION_TIMEOUT_SECONDS": "3",
+            "PIM__BASE_URL": self.pim_url,
+            "PIM__CLIENT_ID": self.pim.client_id,
+            "PIM__CLIENT_SECRET": self.pim.client_secret,
+            "PIM__USERNAME": self.pim.username,
+            "PIM__PASSWORD": self.pim.password,
+            "PIM__TIMEOUT_SECONDS": "5",
+            "WINDOW__MAX_SECONDS": "0.2",
+            "DRAIN__MAX_SECONDS": "10",
+            "HTTP__HOST": "127.0.0.1",
+            "HTTP__PORT": "0",
+        }
+        return inherited | {f"ASSET_SYNC_{name}": value for name, value in ours.items()}
+
+    def start(self, **settings: str) -> subprocess.Popen[bytes]:
+        """Start one more replica; its log lies in the folder."""
+        environ = self.environ() | settings
+        with (self.folder / f"replica-{len(self.replicas)}.log").open("wb") as log:
+            replica = subprocess.Popen(
+                [sys.executable, "-m", "service", "run"],
+                env=environ,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+            )
+        self.replicas.append(replica)
+        return replica
+
+    def logs(self) -> str:
+        """What the replicas said, for a failing test."""
+        return "\n".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
+
+    async def publish(self, records: list[tuple[int, bytes | None, bytes | None]]) -> None:
+        """Write (partition, key, value) records."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
+        await producer.start()
+        sent = [
+            await producer.send(self.events, value, key=key, partition=partition)
+            for partition, key, value in records
+        ]
+        await asyncio.gather(*sent)
+        await producer.stop()
+
+    async def read(
+        self, topic: str, count: int, seconds: float = 60.0
+    ) -> list[tuple[bytes | None, bytes | None, dict[str, bytes]]]:
+        """Every committed record of a topic, once there are `count`; or what came in time."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+        )
+        await consumer.start()
+        try:
+            consumer.assign([TopicPartition(topic, n) for n in range(self.partitions)])
+            await consumer.seek_to_beginning()
+            found: list[tuple[bytes | None, bytes | None, dict[str, bytes]]] = []
+            loop = asyncio.get_running_loop()
+            deadline = loop.time() + seconds
+            quiet_since = loop.time()
+            while loop.time() < deadline:
+                batches = await consumer.getmany(timeout_ms=200)
+                for records in batches.values():
+                    found += [(r.key, r.value, dict(r.headers)) for r in records]
+                    quiet_since = loop.time()
+                # a little longer than needed: a repeated outcome must have the time to show
+                if len(found) >= count and loop.time() - quiet_since > 1.0:
+                    break
+            return found
+        finally:
+            await consumer.stop()
+
+    async def outcome_data(self, count: int, seconds: float = 60.0) -> list[dict[str, Any]]:
+        """The outcomes, in the order of each partition."""
+        records = await self.read(self.outcomes, count, seconds)
+        return [json.loads(value) for _, value, _ in records if value is not None]
+
+    def end(self) -> None:
+        """End what still runs."""
+        for replica in self.replicas:
+            if replica.poll() is None:
+                replica.kill()
+                replica.wait()
