@@ -1,0 +1,68 @@
+"""Records and changes, made in one line."""
+
+import json
+
+from service.core.convert import convert
+from service.core.decode import DecodeLimits, decode
+from service.core.model import AssetChange, Command, Origin, Partition, Rejection, SourceRecord
+
+LIMITS = DecodeLimits(record_bytes_max=1024 * 1024)
+STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")
+BINARY = (
+    ("ce_id", b"e1"),
+    ("ce_source", b"/dam"),
+    ("ce_specversion", b"1.0"),
+    ("ce_type", b"asset.updated"),
+)
+
+
+def record(
+    value: object,
+    key: bytes | None = None,
+    headers: tuple[tuple[str, bytes | None], ...] = (),
+) -> SourceRecord:
+    """A record; what is no bytes (and not None) becomes JSON."""
+    if value is not None and not isinstance(value, bytes):
+        value = json.dumps(value).encode()
+    return SourceRecord(Origin(Partition("events", 0), 0, 0), key, value, headers)
+
+
+def plain(**members: object) -> SourceRecord:
+    """Form 3: an upsert of packshots/a, with these members beside or instead."""
+    base = {"action": "upsert", "asset_family": "packshots", "code": "a", "values": {}}
+    return record({name: m for name, m in (base | members).items() if m is not ...})
+
+
+def cloud(**members: object) -> SourceRecord:
+    """Form 1: a structured CloudEvent, with these members beside or instead."""
+    base = {
+        "specversion": "1.0",
+        "id": "e1",
+        "source": "/dam",
+        "type": "asset.updated",
+        "data": {"asset_family": "packshots", "code": "a", "values": {}},
+    }
+    event = {name: m for name, m in (base | members).items() if m is not ...}
+    return record(event, headers=(STRUCTURED,))
+
+
+def decoded(source: SourceRecord) -> AssetChange:
+    """What it is understood as; it must be."""
+    change = decode(source, LIMITS)
+    assert isinstance(change, AssetChange), change
+    return change
+
+
+def rejected(source: SourceRecord) -> Rejection:
+    """Why it is not; from decode or convert."""
+    change = decode(source, LIMITS)
+    found = change if isinstance(change, Rejection) else convert(change)
+    assert isinstance(found, Rejection), found
+    return found
+
+
+def command(source: SourceRecord) -> Command:
+    """What it asks for; it must."""
+    found = convert(decoded(source))
+    assert not isinstance(found, Rejection), found
+    return found

@@ -1,0 +1,91 @@
+"""Settings: readable errors, secrets from files that never show."""
+
+from pathlib import Path
+
+import pytest
+
+from service.settings import SettingsError, load
+
+MINIMUM = {
+    "ASSET_SYNC_PIM__BASE_URL": "https://pim.example",
+    "ASSET_SYNC_PIM__APP_TOKEN": "t0p-secret",
+}
+
+
+def problem(**more: str) -> str:
+    """What is said of these settings."""
+    given = MINIMUM | {f"ASSET_SYNC_{name}": value for name, value in more.items()}
+    with pytest.raises(SettingsError) as caught:
+        load(given, None)
+    return str(caught.value)
+
+
+def test_the_minimum_is_enough() -> None:
+    """Defaults as in contract §3."""
+    settings = load(MINIMUM, None).settings
+
+    assert settings.kafka.events_topic_names == ("dam.asset-changes",)
+    assert settings.window.max_bytes == 4 * 1024**2
+    assert settings.rules().outcome_source == "/asset-sync/asset-sync"
+
+
+def test_an_unknown_variable_names_the_nearest() -> None:
+    """A typo is an error, or a warning where that is wanted."""
+    assert "Did you mean ASSET_SYNC_WINDOW__MAX_SECONDS?" in problem(WINDOW__MAX_SECOND="1")
+    given = MINIMUM | {"ASSET_SYNC_X": "1", "ASSET_SYNC_UNKNOWN_VARIABLES": "warn"}
+    assert "ASSET_SYNC_X" in load(given, None).warnings[0]
+
+
+def test_service_links_are_ignored() -> None:
+    """Kubernetes sets them for a Service named asset-sync-…."""
+    link = {"ASSET_SYNC_WEB_PORT_80_TCP": "tcp://10.0.0.1:80", "ASSET_SYNC_WEB_SERVICE_HOST": "x"}
+
+    assert load(MINIMUM | link, None).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PIM__BASE_URL", "http://pim.example"),
+        ("PIM__BASE_URL", "pim.example"),
+        ("WINDOW__MAX_ASSETS", "101"),
+        ("WINDOW__MAX_BYTES", "1 parsec"),
+        ("KAFKA__SECURITY_PROTOCOL", "SASL_SSL"),
+        ("KAFKA__OUTCOMES_TOPIC", "dam.asset-changes"),
+        ("PIM__USERNAME", "both"),
+    ],
+)
+def test_a_wrong_value_is_one_plain_line(name: str, value: str) -> None:
+    """It names the variable, and never shows a secret."""
+    said = problem(**{name: value})
+
+    assert len(said.splitlines()) == 1
+    assert name.split("__", maxsplit=1)[0] in said
+    assert "t0p-secret" not in said
+
+
+def test_secrets_come_from_files(tmp_path: Path) -> None:
+    """Read anew for each login; both a variable and a file is an error."""
+    file = tmp_path / "token"
+    file.write_text("first-secret\n")
+    given = {
+        "ASSET_SYNC_PIM__BASE_URL": "https://pim.example",
+        "ASSET_SYNC_PIM__APP_TOKEN_FILE": str(file),
+    }
+    loaded = load(given, None)
+
+    assert loaded.credentials().app_token == "first-secret"
+    file.write_text("two\n")
+    assert loaded.credentials().app_token == "two"
+    assert "both set" in problem(PIM__APP_TOKEN_FILE=str(file))
+    assert "first-secret" not in repr(loaded.settings)
+
+
+def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
+    """Its other lines are ignored; the environment is stronger."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("OTHER=1\nASSET_SYNC_DELETES=skip\nASSET_SYNC_PIM__APP_TOKEN=weak\n")
+    loaded = load(MINIMUM, dotenv)
+
+    assert loaded.settings.deletes == "skip"
+    assert loaded.credentials().app_token == "t0p-secret"
