@@ -7,7 +7,7 @@ BIN = .venv/bin
 SEEDS ?= 10000
 FROM ?= 0
 
-.PHONY: help setup test test-fast lint format sim lock ci clean
+.PHONY: help setup demo test test-fast lint format sim lock ci schemas clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -15,6 +15,9 @@ help: ## this list
 setup: ## make .venv from the lock (every target does it first)
 	@test -n "$(PYTHON)" || { echo "asset-sync needs Python 3.11 to 3.14 on PATH, or: make PYTHON=/path/to/python"; exit 1; }
 	@$(PYTHON) tools/bootstrap.py
+
+demo: setup ## the whole system on this machine, killed once in the middle (first time: 45 MB)
+	$(BIN)/asset-sync demo
 
 test: setup ## all tests
 	$(BIN)/python -m pytest -n auto
@@ -41,6 +44,10 @@ lock: setup ## resolve requirements.lock anew (needs uv)
 		-o requirements.lock tools/build.in
 
 ci: lint test ## what CI runs
+
+schemas: setup ## write the published JSON Schemas anew; the diff is a change of the contract
+	$(BIN)/asset-sync schema events > tests/contract/schemas/events.json
+	$(BIN)/asset-sync schema outcomes > tests/contract/schemas/outcomes.json
 
 clean: ## remove everything that was made here
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -530,3 +530,15 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def load_kafka(environ: Mapping[str, str] | None = None) -> KafkaSettings:
+    """The Kafka settings alone, for commands that need no PIM.
+
+    Raises:
+        SettingsError: as `load`.
+    """
+    environ = os.environ if environ is None else environ
+    stand_in = {f"{PREFIX}PIM__BASE_URL": "https://unused.example", f"{PREFIX}PIM__APP_TOKEN": "-"}
+    given = {k: v for k, v in environ.items() if not k.startswith(f"{PREFIX}PIM__")}
+    return load(given | stand_in, None).settings.kafka

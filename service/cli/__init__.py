@@ -3,8 +3,13 @@
 import click
 
 from service import __version__
+from service.cli.convert import convert
+from service.cli.demo import demo
+from service.cli.outcomes import outcomes
 from service.cli.pim_simulator import pim_simulator
+from service.cli.publish import publish
 from service.cli.run import run
+from service.cli.schema import schema
 
 
 @click.group()
@@ -13,5 +18,5 @@ def main() -> None:
     """Carry asset changes from DAM systems over Kafka to Akeneo PIM."""
 
 
-main.add_command(run)
-main.add_command(pim_simulator)
+for command in (run, demo, publish, outcomes, convert, pim_simulator, schema):
+    main.add_command(command)

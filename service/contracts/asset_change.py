@@ -4,7 +4,7 @@
 a test holds both to the same examples.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -44,21 +44,13 @@ A list holds either entries or strings, never both.
 """
 
 
-class UpsertData(msgspec.Struct, frozen=True):
-    """`data` of an upsert: which asset, and the values that change; the others stay."""
+class ChangeData(msgspec.Struct, frozen=True):
+    """Which asset, and for an upsert (which needs them) the values that change."""
 
-    values: Values
+    values: Values | UnsetType = UNSET
     asset_family: Name | UnsetType = UNSET
     code: Name | UnsetType = UNSET
-    context: dict[str, object] | UnsetType | None = UNSET
-
-
-class DeleteData(msgspec.Struct, frozen=True):
-    """`data` of a delete: which asset."""
-
-    asset_family: Name | UnsetType = UNSET
-    code: Name | UnsetType = UNSET
-    context: dict[str, object] | UnsetType | None = UNSET
+    context: dict[str, Any] | UnsetType | None = UNSET
 
 
 class CloudEvent(msgspec.Struct, frozen=True):
@@ -75,7 +67,7 @@ class CloudEvent(msgspec.Struct, frozen=True):
             "asset.updated, asset.upserted or asset.deleted; any other type is skipped.",
         ),
     ]
-    data: UpsertData | DeleteData | UnsetType | None = UNSET
+    data: ChangeData | UnsetType | None = UNSET
     datacontenttype: str | UnsetType | None = UNSET
     subject: Annotated[str, Meta(description="May name the asset: FAMILY/CODE.")] | UnsetType = (
         UNSET
@@ -89,7 +81,7 @@ class PlainUpsert(msgspec.Struct, frozen=True, tag_field="action", tag="upsert")
     values: Values
     asset_family: Name | UnsetType = UNSET
     code: Name | UnsetType = UNSET
-    context: dict[str, object] | UnsetType | None = UNSET
+    context: dict[str, Any] | UnsetType | None = UNSET
     id: str | UnsetType | None = UNSET
     source: str | UnsetType | None = UNSET
     time: str | UnsetType | None = UNSET
@@ -100,7 +92,7 @@ class PlainDelete(msgspec.Struct, frozen=True, tag_field="action", tag="delete")
 
     asset_family: Name | UnsetType = UNSET
     code: Name | UnsetType = UNSET
-    context: dict[str, object] | UnsetType | None = UNSET
+    context: dict[str, Any] | UnsetType | None = UNSET
     id: str | UnsetType | None = UNSET
     source: str | UnsetType | None = UNSET
     time: str | UnsetType | None = UNSET

@@ -1,0 +1,48 @@
+"""`asset-sync outcomes`."""
+
+import asyncio
+
+import click
+import msgspec
+from aiokafka.errors import KafkaError
+
+from service.adapters.kafka.topics import read
+from service.cli.options import kafka_settings, stop
+from service.contracts.outcome import Outcome
+
+STATUSES = ("applied", "superseded", "rejected", "failed", "skipped")
+
+
+@click.command()
+@click.option("--follow", is_flag=True, help="Go on with what comes.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only these.")
+@click.option("--asset", metavar="FAMILY/CODE", help="Only this one; one partition is read.")
+@click.option("--json", "as_json", is_flag=True, help="The events as they are, a line each.")
+def outcomes(*, follow: bool, status: str | None, asset: str | None, as_json: bool) -> None:
+    """Show the outcome topic."""
+    kafka = kafka_settings()
+    try:
+        asyncio.run(_show(follow=follow, status=status, asset=asset, as_json=as_json))
+    except KeyboardInterrupt:
+        return
+    except (KafkaError, OSError) as error:
+        stop(f"Kafka at {kafka.bootstrap_servers} failed: {error}")
+
+
+async def _show(*, follow: bool, status: str | None, asset: str | None, as_json: bool) -> None:
+    kafka = kafka_settings()
+    key = asset.encode() if asset else None
+    async for record in read(kafka, kafka.outcomes_topic, follow=follow, key=key):
+        try:
+            found = msgspec.json.decode(record.value or b"", type=Outcome)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue  # not ours
+        if (status and found.data.status != status) or (key and record.key != key):
+            continue
+        if as_json:
+            click.echo(record.value)
+            continue
+        data = found.data
+        detail = data.result or data.reason or data.superseded_by or ""
+        subject = found.subject if isinstance(found.subject, str) else "-"
+        click.echo(f"{found.time}  {data.status:<10} {detail:<14} {subject}  {data.message or ''}")
