@@ -1,4 +1,4 @@
-"""The published schemas are frozen, and hold what the service reads and writes."""
+"""The published schemas are frozen; the official SDK reads what we write."""
 
 import json
 from pathlib import Path
@@ -6,15 +6,65 @@ from typing import Any, get_args
 
 import jsonschema
 import pytest
-from cloudevents.core.bindings.kafka import KafkaMessage, from_structured  # noqa: F401
-from msgspec import to_builtins
+from cloudevents.core.bindings.kafka import KafkaMessage, from_structured_event
 
 from service.contracts.schema import Language, schema
-from service.core.coalesce import Verb
+from service.core.effects import LogRecord
 from service.core.job import Job
-from service.core.model import Change
+from service.core.model import Change, SourceRecord
 from service.core.report import Reporter
 from service.core.verdict import Said
 from tests.support.builders import cloud, command, decoded, plain
 
 SCHEMAS = Path(__file__).parent / "schemas"
+
+
+def outcome() -> LogRecord:
+    """The outcome of a change that was applied."""
+    source = cloud(time="2026-11-23T10:14:59Z")
+    change = decoded(source)
+    admitted = Change(source, source.size, command(source), change.event, (), 0.0, 0, attempts=1)
+    job = Job(admitted.asset, [admitted], 1000)
+    job.apply(Said(201), "created")
+    ((found, ending),) = next(job.take_ended())
+    return Reporter("/asset-sync/test").of_change(found, ending, 1_795_000_000_000).outcome
+
+
+@pytest.mark.parametrize("language", get_args(Language))
+def test_a_schema_changes_only_on_purpose(language: Language) -> None:
+    """`make schemas` writes them anew; the diff is a change of the contract."""
+    frozen = json.loads((SCHEMAS / f"{language}.json").read_text())
+
+    assert frozen == schema(language)
+
+
+def test_an_outcome_is_what_its_schema_says() -> None:
+    """And carries what the contract shows."""
+    value = outcome().value
+    assert value is not None
+    event: dict[str, Any] = json.loads(value)
+
+    jsonschema.validate(event, schema("outcomes"))
+    assert event["id"] == "events/0/0"
+    assert event["causationid"] == "e1"
+    assert event["data"]["result"] == "created"
+    assert event["data"]["pim"] == {"status_code": 201, "message": None, "errors": []}
+
+
+def test_the_official_sdk_reads_an_outcome() -> None:
+    """Structured mode, by the Kafka binding."""
+    record = outcome()
+    assert record.value is not None
+    headers = {name: content or b"" for name, content in record.headers}
+    event = from_structured_event(KafkaMessage(headers, record.key, record.value))
+
+    assert event.get_type() == "asset-sync.asset.applied.v1"
+    assert event.get_subject() == "packshots/a"
+    assert headers["ce_id"] == b"events/0/0"
+
+
+@pytest.mark.parametrize("source", [plain(), plain(action="delete"), cloud()])
+def test_what_is_read_is_what_the_schema_says(source: SourceRecord) -> None:
+    """The decoder and the published types agree on these."""
+    jsonschema.validate(json.loads(source.value or b""), schema("events"))
+    decoded(source)
