@@ -11,6 +11,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Coroutine
 
 import structlog
 
@@ -85,7 +86,8 @@ class Service:
         self._log.info(
             "service.started", version=__version__, settings_from=list(self._loaded.sources)
         )
-        await require_topics(settings.kafka)
+        if not await self._unless_stopped(require_topics(settings.kafka)):
+            return 0
         port = await self._port.open(settings.http.host, settings.http.port)
         self._log.info("http.listening", port=port)
         await self._outcomes.start()
@@ -103,6 +105,17 @@ class Service:
             watching.cancel()
             opening.cancel()
             await self._close(running)
+
+    async def _unless_stopped(self, starting: Coroutine[None, None, None]) -> bool:
+        """Whether the start went through before a signal ended it."""
+        task = asyncio.ensure_future(starting)
+        await asyncio.wait((task, self._ended), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+            return True
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return False
 
     async def _close(self, running: asyncio.Future[None]) -> None:
         for closing in (self._door.close, self._outcomes.stop):

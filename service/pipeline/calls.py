@@ -12,11 +12,16 @@ class CallRunner:
     """One task a request in flight."""
 
     def __init__(
-        self, api: AssetApi, tell: Callable[[Input], None], may_write: Callable[[], bool]
+        self,
+        api: AssetApi,
+        tell: Callable[[Input], None],
+        may_write: Callable[[], bool],
+        fail: Callable[[Exception], None],
     ) -> None:
         self._api = api
         self._tell = tell
         self._may_write = may_write
+        self._fail = fail
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._wanted: dict[int, asyncio.Future[None]] = {}
 
@@ -55,6 +60,8 @@ class CallRunner:
             )
         except asyncio.CancelledError:
             pass  # the call was cut; nobody awaits this task
+        except Exception as error:  # noqa: BLE001 - our bug: faults are values
+            self._fail(error)
         finally:
             self._wanted.pop(call_id, None)
             if self._tasks.get(call_id) is asyncio.current_task():

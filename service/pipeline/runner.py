@@ -54,7 +54,7 @@ class Runner:
         self._clock = clock
         self._inbox: deque[Input] = deque()
         self._something = asyncio.Event()
-        self._calls = CallRunner(api, self.tell, self._has_lease)
+        self._calls = CallRunner(api, self.tell, self._has_lease, self._fail)
         self._lease_until = float("-inf")
         self._settling: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -161,13 +161,17 @@ class Runner:
         try:
             refusal = await self._log.write(settle.settlement)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends the run
-            if not self._failure.done():
-                self._failure.set_exception(error)
+            self._fail(error)
             return
         if refusal is None:
             self.tell(Committed(settle.number))
         else:
             self.tell(CommitRefused(settle.number, refusal))
+
+    def _fail(self, error: Exception) -> None:
+        """Nothing more can be promised: `run` raises it."""
+        if not self._failure.done():
+            self._failure.set_exception(error)
 
     def _end_drains(self, unsettled: int) -> None:
         for drained in self._drains:

@@ -5,7 +5,7 @@ Rule 2: what aiokafka raises is seen here first: FastStream's loop would log it 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -160,7 +160,7 @@ def guard(
             log.error(  # noqa: TRY400 - an operating failure, no traceback
                 "position.lost", message=f"A position is out of range: {error}"
             )
-            request_rejoin(consumer)
+            await _go_on_in_range(consumer, error.args[0])
             records = {}
         except ConsumerStoppedError:
             raise
@@ -171,3 +171,13 @@ def guard(
         return records
 
     consumer.getmany = getmany
+
+
+async def _go_on_in_range(consumer: AIOKafkaConsumer, lost: Mapping[TopicPartition, int]) -> None:
+    """Below the log's start: read on there, keeping what is held. Above its end: look anew."""
+    first = await consumer.beginning_offsets(list(lost))
+    for place, position in lost.items():
+        if position < first[place]:
+            consumer.seek(place, first[place])
+        else:
+            request_rejoin(consumer)

@@ -1,0 +1,47 @@
+"""What an operator sees when it cannot start."""
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.support.service import Bench
+
+pytestmark = [pytest.mark.kafka, pytest.mark.processes]
+
+
+async def test_a_missing_topic_is_named(bench: Bench) -> None:
+    """Exit 1 with a plain sentence, no traceback."""
+    replica = bench.start(ASSET_SYNC_KAFKA__OUTCOMES_TOPIC="nowhere")
+
+    assert await asyncio.to_thread(replica.wait, 30) == 1
+    assert "Kafka has no topic nowhere" in bench.logs()
+    assert "Traceback" not in bench.logs()
+
+
+async def test_wrong_settings_end_with_two(bench: Bench) -> None:
+    """And the variable's name."""
+    replica = bench.start(ASSET_SYNC_WINDOW__MAX_ASSETS="1000")
+
+    assert await asyncio.to_thread(replica.wait, 30) == 2
+    assert "ASSET_SYNC_WINDOW__MAX_ASSETS" in bench.logs()
+
+
+async def test_a_stop_while_waiting_for_the_broker_is_heard(bench: Bench) -> None:
+    """SIGTERM during the start ends it at once."""
+    replica = bench.start(ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
+    await asyncio.sleep(3)
+    replica.send_signal(signal.SIGTERM)
+
+    assert await asyncio.to_thread(replica.wait, 10) == 0
+
+
+async def test_wrong_credentials_are_said_and_cost_nothing(bench: Bench) -> None:
+    """The service runs and waits; no change fails."""
+    await bench.publish([(0, b"packshots/a", None)])
+    replica = bench.start(ASSET_SYNC_PIM__PASSWORD="wrong")
+    outcomes = await bench.outcome_data(1, seconds=6)
+
+    assert outcomes == []
+    assert replica.poll() is None
+    assert "The PIM refuses our credentials" in bench.logs()
