@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 from service.adapters.kafka.topics import read
 from service.cli.options import kafka_settings, stop
 from service.contracts.outcome import Outcome
+from service.settings import KafkaSettings
 
 STATUSES = ("applied", "superseded", "rejected", "failed", "skipped")
 
@@ -22,15 +23,16 @@ def outcomes(*, follow: bool, status: str | None, asset: str | None, as_json: bo
     """Show the outcome topic."""
     kafka = kafka_settings()
     try:
-        asyncio.run(_show(follow=follow, status=status, asset=asset, as_json=as_json))
+        asyncio.run(_show(kafka, follow=follow, status=status, asset=asset, as_json=as_json))
     except KeyboardInterrupt:
         return
     except (KafkaError, OSError) as error:
         stop(f"Kafka at {kafka.bootstrap_servers} failed: {error}")
 
 
-async def _show(*, follow: bool, status: str | None, asset: str | None, as_json: bool) -> None:
-    kafka = kafka_settings()
+async def _show(
+    kafka: KafkaSettings, *, follow: bool, status: str | None, asset: str | None, as_json: bool
+) -> None:
     key = asset.encode() if asset else None
     async for record in read(kafka, kafka.outcomes_topic, follow=follow, key=key):
         try:

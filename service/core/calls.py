@@ -303,11 +303,11 @@ class Calls:
                 self._suspect(call, failure, answer)
             case Forbidden(_):
                 self._release(call.id, answer)
-                self._unless_dropped(call, lambda: self.lanes.halve(call, self._now))
+                self._unless_dropped(call.jobs, lambda: self.lanes.halve(call, self._now))
             case Cut():
                 self._release(call.id, answer)
                 self._forget_probe(call)
-                self._unless_dropped(call, lambda: self.lanes.wait(call, self._now))
+                self._unless_dropped(call.jobs, lambda: self.lanes.wait(call, self._now))
             case Judged(items):
                 self._succeed(call, answer)
                 for job, item in zip(list(call.jobs), items, strict=True):
@@ -319,7 +319,7 @@ class Calls:
                     job.refuse(reason, said)
                     self._after_step(job)
                 else:
-                    self._unless_dropped(call, lambda: self.lanes.halve(call, self._now))
+                    self._unless_dropped(call.jobs, lambda: self.lanes.halve(call, self._now))
 
     def _succeed(self, call: Call, answer: Answer) -> None:
         self._release(call.id, answer)
@@ -334,7 +334,7 @@ class Calls:
     def _end_item(self, call: Call, job: Job, kind: ItemKind, said: Said) -> None:
         if kind is ItemKind.RETRY:
             job.last_failure = Failure("pim_error", said)
-            self._unless_dropped_job(job, lambda: self.lanes.isolate(job, self._now, failures=1))
+            self._unless_dropped([job], lambda: self.lanes.isolate(job, self._now, failures=1))
             return
         if kind is ItemKind.APPLIED:
             job.apply(said, _result(call.verb, said))
@@ -365,7 +365,7 @@ class Calls:
         self._throttle(call.id, retry_after_seconds)
         self._release(call.id, answer)
         self._forget_probe(call)
-        self._unless_dropped(call, lambda: self.lanes.wait(call, self._now))
+        self._unless_dropped(call.jobs, lambda: self.lanes.wait(call, self._now))
 
     def _throttle(self, call_id: int, retry_after_seconds: float | None) -> None:
         if self.gate.throttle(call_id, self._now, retry_after_seconds):
@@ -387,7 +387,7 @@ class Calls:
             self._check(call, Stage.PROBED_FAMILY)
             return
         self._release(call.id, answer)
-        self._unless_dropped(call, lambda: self._hold_against(call, failure))
+        self._unless_dropped(call.jobs, lambda: self._hold_against(call, failure))
 
     def _hold_against(self, call: Call, failure: Failure) -> None:
         was_sick = self.lanes.is_sick(call.lane)
@@ -487,8 +487,7 @@ class Calls:
         if is_upsert:
             job.behind.clear()
         self._after_step(job)
-        for change in behind:
-            self._desk.settle(((change, failed(failure, message)),))
+        self.fail_waiting(behind, failure, message)
 
     def fail_step(self, job: Job, failure: Failure, message: str) -> None:
         """The job's step fails; its other steps and what waits behind go on."""
@@ -496,7 +495,7 @@ class Calls:
         self._after_step(job)
 
     def fail_waiting(self, changes: list[Change], failure: Failure, message: str) -> None:
-        """Upserts that waited in a window fail there, in order."""
+        """Changes that waited uncalled fail where they are, in order."""
         for change in changes:
             self._desk.settle(((change, failed(failure, message)),))
 
@@ -504,19 +503,13 @@ class Calls:
         """An asset taken out of its window without a call."""
         assert self.busy.setdefault(job.asset, job) is job
 
-    def _unless_dropped(self, call: Call, go_on: Callable[[], None]) -> None:
-        """Go on with a call, unless what was not settled is left to the next owner."""
+    def _unless_dropped(self, jobs: list[Job], go_on: Callable[[], None]) -> None:
+        """Go on with these, unless what was not settled is left to the next owner."""
         if not self.only_in_flight:
             go_on()
             return
-        for job in call.jobs:
+        for job in jobs:
             self.busy.pop(job.asset, None)
-
-    def _unless_dropped_job(self, job: Job, go_on: Callable[[], None]) -> None:
-        if self.only_in_flight:
-            self.busy.pop(job.asset, None)
-        else:
-            go_on()
 
     def _see_family(self, family: str) -> None:
         self._families_seen.pop(family, None)

@@ -122,7 +122,6 @@ class DropAssignment:
 FactName = Literal[
     "breaker.opened",
     "breaker.closed",
-    "call.ended",
     "call.suspected",
     "change.settled",
     "credentials.refused",

@@ -1,7 +1,7 @@
 """What the core is told, in the past tense: the only way in is `Pipeline.step`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 import msgspec
@@ -144,8 +144,6 @@ class CommitRefused:
 @dataclass(frozen=True, slots=True)
 class TimePassed:
     """Nothing happened but time."""
-
-    nothing: None = field(default=None, repr=False)
 
 
 Input = (

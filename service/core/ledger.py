@@ -101,11 +101,6 @@ class Ledger:
         return bool(self._ready)
 
     @property
-    def ready_count(self) -> int:
-        """Outcomes that wait to be committed or are being committed."""
-        return sum(map(len, self._ready)) + sum(map(len, self._chosen))
-
-    @property
     def is_settling(self) -> bool:
         """Whether a transaction is under way."""
         return bool(self._chosen)

@@ -130,10 +130,6 @@ class Windows:
         """Families with due work for the verb, whose turn is first first."""
         return iter(self._turns[verb])
 
-    def has_due(self, verb: Verb) -> bool:
-        """Whether any family has due work for the verb."""
-        return bool(self._turns[verb])
-
     def waits(self, family: str, verb: Verb) -> bool:
         """Whether anything of this lane waits, due or not."""
         window = self._families.get(family)

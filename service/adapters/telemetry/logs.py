@@ -16,7 +16,6 @@ _LEVEL_OF: dict[FactName, Literal["debug", "info", "warning", "error"]] = {
     "family.sick": "warning",
     "settlement.cut": "warning",
     "window.closed": "debug",
-    "call.ended": "debug",
 }
 
 
