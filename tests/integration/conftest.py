@@ -1,20 +1,12 @@
-"""One embedded broker for the session; topics, group and PIM of its own for each test."""
+"""Topics, group and PIM of its own for each test, on the session's broker."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from service.playground.embedded_kafka import embedded_kafka
 from service.playground.pim_simulator import PimSimulator, serve
 from tests.support.service import Bench
-
-
-@pytest.fixture(scope="session")
-def bootstrap() -> Iterator[str]:
-    """The address of a running broker."""
-    with embedded_kafka() as broker:
-        yield broker.bootstrap_servers
 
 
 @pytest.fixture

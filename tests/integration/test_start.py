@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 async def test_a_missing_topic_is_named(bench: Bench) -> None:
     """Exit 1 with a plain sentence, no traceback."""
-    replica = bench.start(ASSET_SYNC_KAFKA__OUTCOMES_TOPIC="nowhere")
+    replica = bench.start(KAFKA__OUTCOMES_TOPIC="nowhere")
 
     assert await asyncio.to_thread(replica.wait, 30) == 1
     assert "Kafka has no topic nowhere" in bench.logs()
@@ -21,7 +21,7 @@ async def test_a_missing_topic_is_named(bench: Bench) -> None:
 
 async def test_wrong_settings_end_with_two(bench: Bench) -> None:
     """And the variable's name."""
-    replica = bench.start(ASSET_SYNC_WINDOW__MAX_ASSETS="1000")
+    replica = bench.start(WINDOW__MAX_ASSETS="1000")
 
     assert await asyncio.to_thread(replica.wait, 30) == 2
     assert "ASSET_SYNC_WINDOW__MAX_ASSETS" in bench.logs()
@@ -29,7 +29,7 @@ async def test_wrong_settings_end_with_two(bench: Bench) -> None:
 
 async def test_a_stop_while_waiting_for_the_broker_is_heard(bench: Bench) -> None:
     """SIGTERM during the start ends it at once."""
-    replica = bench.start(ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
+    replica = bench.start(KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
     await asyncio.sleep(3)
     replica.send_signal(signal.SIGTERM)
 
@@ -39,7 +39,7 @@ async def test_a_stop_while_waiting_for_the_broker_is_heard(bench: Bench) -> Non
 async def test_wrong_credentials_are_said_and_cost_nothing(bench: Bench) -> None:
     """The service runs and waits; no change fails."""
     await bench.publish([(0, b"packshots/a", None)])
-    replica = bench.start(ASSET_SYNC_PIM__PASSWORD="wrong")
+    replica = bench.start(PIM__PASSWORD="wrong")
     outcomes = await bench.outcome_data(1, seconds=6)
 
     assert outcomes == []

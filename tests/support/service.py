@@ -15,6 +15,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from service.playground.pim_simulator import PimSimulator
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+Input = tuple[int, bytes | None, bytes | None]
+"""Partition, key and value of a record to publish."""
+
 
 @dataclass
 class Bench:
@@ -27,6 +32,10 @@ class Bench:
     partitions: int = 3
     suffix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     replicas: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    published: dict[tuple[int, int], tuple[bytes | None, bytes | None]] = field(
+        default_factory=dict
+    )
+    """(partition, offset) → key and value of what was published."""
 
     @property
     def events(self) -> str:
@@ -51,9 +60,8 @@ class Bench:
         await admin.create_topics([NewTopic(name, self.partitions, 1) for name in names])
         await admin.close()
 
-    def environ(self) -> dict[str, str]:
-        """The settings of a replica."""
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("ASSET_SYNC_")}
+    def settings(self) -> dict[str, str]:
+        """The settings of a replica, as variables."""
         ours = {
             "KAFKA__BOOTSTRAP_SERVERS": self.bootstrap,
             "KAFKA__GROUP_ID": f"group.{self.suffix}",
@@ -72,14 +80,31 @@ class Bench:
             "HTTP__HOST": "127.0.0.1",
             "HTTP__PORT": "0",
         }
-        return inherited | {f"ASSET_SYNC_{name}": value for name, value in ours.items()}
+        return {f"ASSET_SYNC_{name}": value for name, value in ours.items()}
 
     def start(self, **settings: str) -> subprocess.Popen[bytes]:
-        """Start one more replica; its log lies in the folder."""
-        environ = self.environ() | settings
+        """Start one more replica, with more or other settings; its log lies in the folder."""
+        return self._start([sys.executable, "-m", "service", "run"], settings)
+
+    def start_doomed(self, moment: str, number: int = 3) -> subprocess.Popen[bytes]:
+        """Start a replica that dies at this moment of its transaction of this number."""
+        command = [sys.executable, "-m", "tests.support.doomed", moment, str(number)]
+        return self._start(command, {})
+
+    def start_container(self, docker: str, image: str) -> subprocess.Popen[bytes]:
+        """Start a replica in a container, as restricted as the chart runs it."""
+        command = [docker, "run", "--rm", "--network=host", "--read-only"]
+        command += ["--cap-drop=ALL", "--security-opt=no-new-privileges"]
+        command += [f"--env={name}" for name in self.settings()]
+        return self._start([*command, image], {})
+
+    def _start(self, command: list[str], settings: dict[str, str]) -> subprocess.Popen[bytes]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("ASSET_SYNC_")}
+        ours = {f"ASSET_SYNC_{name}": value for name, value in settings.items()}
+        environ = inherited | self.settings() | ours | {"PYTHONPATH": str(ROOT)}
         with (self.folder / f"replica-{len(self.replicas)}.log").open("wb") as log:
-            replica = subprocess.Popen(
-                [sys.executable, "-m", "service", "run"],
+            replica = subprocess.Popen(  # noqa: S603 - our own
+                command,
                 env=environ,
                 stdout=log,
                 stderr=log,
@@ -88,20 +113,35 @@ class Bench:
         self.replicas.append(replica)
         return replica
 
+    async def keep_running(self, replica: subprocess.Popen[bytes]) -> None:
+        """Start a replica anew whenever it ends, as Kubernetes does."""
+        while True:
+            await asyncio.to_thread(replica.wait)
+            assert replica.returncode == 1, self.logs()[-3000:]
+            replica = self.start()
+
     def logs(self) -> str:
         """What the replicas said, for a failing test."""
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
 
-    async def publish(self, records: list[tuple[int, bytes | None, bytes | None]]) -> None:
-        """Write (partition, key, value) records."""
+    async def publish(self, records: list[Input]) -> None:
+        """Write the records, and remember where they went."""
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
         await producer.start()
         sent = [
             await producer.send(self.events, value, key=key, partition=partition)
             for partition, key, value in records
         ]
-        await asyncio.gather(*sent)
+        for (_, key, value), stored in zip(records, await asyncio.gather(*sent), strict=True):
+            self.published[stored.partition, stored.offset] = (key, value)
         await producer.stop()
+
+    async def publish_and_start(self, records: list[Input]) -> subprocess.Popen[bytes]:
+        """Publish, start a replica and wait until it is in the middle of the work."""
+        await self.publish(records)
+        replica = self.start()
+        await self.outcome_data(len(records) // 10)
+        return replica
 
     async def read(
         self, topic: str, count: int, seconds: float = 60.0

@@ -27,6 +27,7 @@ from service.ports import FatalError
 from service.settings import KafkaSettings
 
 COMMIT_SECONDS_MAX = 15.0
+START_SECONDS_MAX = 60.0
 TRANSACTION_TIMEOUT_MS = 10_000
 """How long a dead replica's open transaction blocks its successor and committed readers."""
 BATCH_BYTES = 256 * 1024
@@ -51,7 +52,7 @@ class TransactionLog:
         """Connect, and abort what a predecessor of the same id left open.
 
         Raises:
-            FatalError: the broker refuses the transactional id.
+            FatalError: the broker refuses the transactional id, or does not answer in time.
         """
         producer = FencingProducer(
             **connection(self._kafka),
@@ -64,7 +65,13 @@ class TransactionLog:
             compression_type="lz4",
         )
         try:
-            await producer.start()
+            await asyncio.wait_for(producer.start(), START_SECONDS_MAX)
+        except TimeoutError:
+            await producer.stop()
+            raise FatalError(
+                f"The broker gives no producer id within {START_SECONDS_MAX:g} s. Is "
+                "__transaction_state there, with enough replicas for its min.insync.replicas?"
+            ) from None
         except KafkaError as error:
             await producer.stop()
             raise FatalError(

@@ -1,0 +1,50 @@
+"""The service, killed by itself inside a transaction: `python -m … MOMENT NUMBER`.
+
+MOMENT: `begun`, `sent` (all records, not the offsets), `offsets` or `committed`; the process
+dies with kill -9 at that moment of its transaction NUMBER.
+"""
+
+import os
+import signal
+import sys
+from typing import Any
+
+from service.cli import main
+from service.adapters.kafka.fencing import FencingProducer
+
+AFTER = {
+    "begun": "begin_transaction",
+    "offsets": "send_offsets",
+    "committed": "commit_transaction",
+}
+BEFORE = {"sent": "send_offsets"}
+
+
+def doom(moment: str, number: int) -> None:
+    """Die at the moment of the transaction of this number."""
+    begun = 0
+
+    def wrap(name: str) -> None:
+        stock = getattr(FencingProducer, name)
+
+        async def step(producer: Any, *given: Any) -> Any:  # noqa: ANN401 - aiokafka's
+            nonlocal begun
+            begun += name == "begin_transaction"
+            is_last = begun == number
+            if is_last and BEFORE.get(moment) == name:
+                os.kill(os.getpid(), signal.SIGKILL)
+            done = await stock(producer, *given)
+            if is_last and AFTER.get(moment) == name:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return done
+
+        setattr(FencingProducer, name, step)
+
+    for name in AFTER.values():
+        wrap(name)
+
+
+if __name__ == "__main__":
+    doom(sys.argv[1], int(sys.argv[2]))
+    sys.argv = ["asset-sync", "run"]
+    main()

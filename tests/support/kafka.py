@@ -1,0 +1,76 @@
+"""A broker for the tests: embedded, in a container, or one that runs already."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from testcontainers.community.kafka import KafkaContainer
+
+from service.playground.embedded_kafka import embedded_kafka
+
+HOST_NETWORK = "TEST_KAFKA_HOST_NETWORK"
+"""Set it where the Docker engine has no bridge network: the container shares the host's."""
+CONTROLLER_PORT = 9094
+PROPERTIES = {
+    "auto.create.topics.enable": "false",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+}
+"""What one broker alone needs, as in the embedded one."""
+
+
+class Broker(Protocol):
+    """What a test needs to know."""
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """HOST:PORT."""
+        ...
+
+
+@dataclass(frozen=True)
+class Address:
+    """A broker that somebody else runs."""
+
+    bootstrap_servers: str
+
+
+@contextlib.contextmanager
+def broker_of(backend: str, image: str) -> Iterator[Broker]:
+    """The broker of a backend: `embedded`, `testcontainers` or an address."""
+    if backend == "embedded":
+        with embedded_kafka() as broker:
+            yield broker
+    elif backend == "testcontainers":
+        container = _HostKafka(image) if os.environ.get(HOST_NETWORK) else KafkaContainer(image)
+        for name, content in PROPERTIES.items():
+            container.with_env("KAFKA_" + name.upper().replace(".", "_"), content)
+        with container.with_kraft() as running:
+            yield Address(running.get_bootstrap_server())
+    else:
+        yield Address(backend)
+
+
+class _HostKafka(KafkaContainer):
+    """On the host's network, loopback only: no bridge, no port mapping."""
+
+    def __init__(self, image: str) -> None:
+        super().__init__(image, port=29093)
+        self.ports.clear()
+        self.with_kwargs(network_mode="host", hostname="kafka", extra_hosts={"kafka": "127.0.0.1"})
+        self.listeners = self.listeners.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - away with it
+
+    def _configure_kraft(self) -> None:
+        super()._configure_kraft()
+        controller = f"CONTROLLER://127.0.0.1:{CONTROLLER_PORT}"
+        self.with_env("KAFKA_LISTENERS", f"{self.listeners},{controller}")
+
+    def get_exposed_port(self, port: int) -> int:
+        return port
+
+    def get_container_host_ip(self) -> str:
+        return "127.0.0.1"

@@ -1,0 +1,116 @@
+"""What every run must end with: one outcome a record, dead letters whole, the PIM as replayed.
+
+Written from the contract alone; it shares no code with the service.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from tests.support.service import Bench, Input
+
+Values = dict[tuple[str, str | None], object]
+"""(attribute, locale) → data."""
+
+
+def upsert(family: str, code: str, values: dict[str, object]) -> bytes:
+    """A plain event."""
+    event = {"action": "upsert", "asset_family": family, "code": code, "values": values}
+    return json.dumps(event).encode()
+
+
+def events(count: int, assets: int, partitions: int) -> list[Input]:
+    """Upserts of a few assets with values that come, change and go; tombstones; broken bytes."""
+    made: list[Input] = []
+    for number in range(count):
+        asset = number % assets
+        family = "packshots" if asset % 2 else "manuals"
+        code = f"a{asset}"
+        value: bytes | None = upsert(family, code, _values(number))
+        if number % 50 == 7:
+            value = b"{broken %d" % number
+        elif number % 10 == 3:
+            value = None
+        made.append((asset % partitions, f"{family}/{code}".encode(), value))
+    return made
+
+
+def _values(number: int) -> dict[str, object]:
+    locale = ("en_US", "fr_FR")[number % 2]
+    caption = None if number % 7 == 0 else f"Vue {number}"
+    return {
+        "n": str(number),
+        f"only_{number % 3}": f"v{number}",
+        "caption": [{"locale": locale, "channel": None, "data": caption}],
+    }
+
+
+async def assert_exactly_once(
+    bench: Bench, count: int, seconds: float = 60.0
+) -> list[dict[str, Any]]:
+    """P1, P2 and P3 for everything that was published; the outcomes."""
+    outcomes = await bench.outcome_data(count, seconds)
+    ids = Counter(outcome["id"] for outcome in outcomes)
+    repeated = [id_ for id_, times in ids.items() if times > 1]
+    assert repeated == [], bench.logs()[-3000:]
+    expected = {f"{bench.events}/{place}/{offset}" for place, offset in bench.published}
+    assert set(ids) == expected, (len(ids), len(expected), bench.logs()[-5000:])
+    data = [outcome["data"] for outcome in outcomes]
+    assert shown(bench.pim.assets) == replay(bench, data)
+    await assert_dead_letters_whole(bench, data)
+    return outcomes
+
+
+def replay(bench: Bench, outcomes: Iterable[dict[str, Any]]) -> dict[tuple[str, str], Values]:
+    """The assets that the applied changes make, one by one in partition order."""
+    assets: dict[tuple[str, str], Values] = {}
+    for data in sorted(outcomes, key=lambda data: int(data["origin"]["offset"])):
+        if data["status"] != "applied":
+            continue
+        asset = (data["asset_family"], data["code"])
+        if data["action"] == "delete":
+            assets.pop(asset, None)
+            continue
+        _, value = bench.published[data["origin"]["partition"], data["origin"]["offset"]]
+        assert value is not None
+        state = assets.setdefault(asset, {})
+        for place, content in _entries(json.loads(value)["values"]):
+            state.pop(place, None)
+            if content is not None:
+                state[place] = content
+    return assets
+
+
+def _entries(values: dict[str, Any]) -> Iterable[tuple[tuple[str, str | None], object]]:
+    for attribute, content in values.items():
+        if not isinstance(content, list):
+            yield (attribute, None), content
+            continue
+        for entry in content:
+            yield (attribute, entry["locale"]), entry["data"]
+
+
+def shown(assets: Any) -> dict[tuple[str, str], Values]:  # noqa: ANN401 - the simulator's state
+    """The simulator's assets in the same shape."""
+    return {
+        asset: {
+            (attribute, locale): data
+            for attribute, entries in values.items()
+            for (locale, _), data in entries.items()
+        }
+        for asset, values in assets.items()
+    }
+
+
+async def assert_dead_letters_whole(bench: Bench, outcomes: Iterable[dict[str, Any]]) -> None:
+    """Each rejected or failed record lies in the dead-letter topic, byte for byte, once."""
+    bad = [data["origin"] for data in outcomes if data["status"] in {"rejected", "failed"}]
+    wanted = Counter(bench.published[origin["partition"], origin["offset"]] for origin in bad)
+    found = await bench.read(bench.dead, len(bad))
+    assert Counter((key, value) for key, value, _ in found) == wanted
+    places = {
+        (int(headers["dlq.original.partition"]), int(headers["dlq.original.offset"]))
+        for _, _, headers in found
+    }
+    assert places == {(origin["partition"], origin["offset"]) for origin in bad}
