@@ -1,5 +1,6 @@
 """The simulation finds the known wrong designs: else its silence would prove nothing."""
 
+import contextlib
 from collections.abc import Iterable
 
 import pytest
@@ -14,13 +15,14 @@ WORLDS_MAX = 400
 
 
 def finds_a_flaw() -> bool:
-    """Whether any of the first worlds goes wrong; an assertion that fires counts too."""
+    """Whether the auditor finds any of the first worlds wrong.
+
+    A mutated core may also trip over itself; that is no find of the simulation's.
+    """
     for seed in range(WORLDS_MAX):
-        try:
+        with contextlib.suppress(AssertionError, KeyError):
             if World(plan(seed, "everything")).run():
                 return True
-        except (AssertionError, KeyError):
-            return True
     return False
 
 

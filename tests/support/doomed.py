@@ -9,8 +9,8 @@ import signal
 import sys
 from typing import Any
 
-from service.cli import main
 from service.adapters.kafka.fencing import FencingProducer
+from service.cli import main
 
 AFTER = {
     "begun": "begin_transaction",

@@ -258,24 +258,19 @@ class _TxnOffsetCommitHandler(TxnOffsetCommitHandler):  # type: ignore[misc]
 # --- the two requests that aiokafka 0.14 lacks -------------------------------------------------
 
 
+def _by_topic(name: str, places: str, *fields: tuple[str, Any]) -> tuple[str, Any]:
+    """The frame that both protocols share: topics, each with its partitions."""
+    tags = ("tags", TaggedFields)
+    partition = CompactArray(*fields, tags)
+    return name, CompactArray(("topic", CompactString("utf-8")), (places, partition), tags)
+
+
 class _TxnOffsetCommitResponse3(Response):  # type: ignore[misc]
     API_KEY = 28
     API_VERSION = 3
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        (
-            "errors",
-            CompactArray(
-                ("topic", CompactString("utf-8")),
-                (
-                    "partition_errors",
-                    CompactArray(
-                        ("partition", Int32), ("error_code", Int16), ("tags", TaggedFields)
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
-        ),
+        _by_topic("errors", "partition_errors", ("partition", Int32), ("error_code", Int16)),
         ("tags", TaggedFields),
     )
 
@@ -293,22 +288,13 @@ class _TxnOffsetCommitRequest3(RequestStruct):  # type: ignore[misc]
         ("generation_id", Int32),
         ("member_id", CompactString("utf-8")),
         ("group_instance_id", CompactString("utf-8")),
-        (
+        _by_topic(
             "topics",
-            CompactArray(
-                ("topic", CompactString("utf-8")),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("offset", Int64),
-                        ("leader_epoch", Int32),
-                        ("metadata", CompactString("utf-8")),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
+            "partitions",
+            ("partition", Int32),
+            ("offset", Int64),
+            ("leader_epoch", Int32),
+            ("metadata", CompactString("utf-8")),
         ),
         ("tags", TaggedFields),
     )
@@ -329,23 +315,14 @@ class _OffsetFetchResponse7(Response):  # type: ignore[misc]
     API_VERSION = 7
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        (
+        _by_topic(
             "topics",
-            CompactArray(
-                ("topic", CompactString("utf-8")),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("offset", Int64),
-                        ("leader_epoch", Int32),
-                        ("metadata", CompactString("utf-8")),
-                        ("error_code", Int16),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
+            "partitions",
+            ("partition", Int32),
+            ("offset", Int64),
+            ("leader_epoch", Int32),
+            ("metadata", CompactString("utf-8")),
+            ("error_code", Int16),
         ),
         ("error_code", Int16),
         ("tags", TaggedFields),

@@ -7,10 +7,13 @@ restart can read what is true.
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka.fencing import (
@@ -35,6 +38,30 @@ REQUEST_BYTES_MAX = 64 * 1024 * 1024
 """The topic's own limit decides; the client's must not be in its way."""
 
 OMITTED = ("dlq.value.omitted", b"true")
+
+_partition_of = DefaultPartitioner()
+
+
+@dataclass(frozen=True)
+class _DeadLetters:
+    """What is to be buried, and whether each in a batch of its own."""
+
+    records: tuple[LogRecord, ...]
+    go_alone: bool = False
+
+    def without(self, refused: list[LogRecord]) -> "_DeadLetters":
+        """What to try after a refusal: each alone; then those refused even so without value."""
+        if not self.go_alone:
+            return _DeadLetters(self.records, go_alone=True)
+        if any(record.value is None for record in refused):
+            raise FatalError("The dead-letter topic refuses a dead letter even without its value.")
+        gone = set(map(id, refused))
+        bare = tuple(_bare(record) if id(record) in gone else record for record in self.records)
+        return _DeadLetters(bare, go_alone=True)
+
+
+def _bare(record: LogRecord) -> LogRecord:
+    return LogRecord(record.key, None, (*record.headers, OMITTED))
 
 
 class TransactionLog:
@@ -91,22 +118,22 @@ class TransactionLog:
             FatalError: it is unknown whether it was written, or nothing can be any more.
         """
         async with self._writing:
-            dead_letters = list(settlement.dead_letters)
+            dead = _DeadLetters(settlement.dead_letters)
             while True:
                 try:
                     return await self._within_time(
-                        self._write(settlement.outcomes, dead_letters, settlement.positions)
+                        self._write(settlement.outcomes, dead, settlement.positions)
                     )
                 except _TooLargeError as error:
                     await self._renew_producer()
-                    dead_letters = _without_value(dead_letters, error.dead_letter)
+                    dead = dead.without(error.refused)
 
     async def commit_positions(
         self, positions: Mapping[Partition, PositionCommit]
     ) -> CommitRefusal | None:
         """Commit where partitions begin, before their first record is taken."""
         async with self._writing:
-            return await self._within_time(self._write((), [], positions))
+            return await self._within_time(self._write((), _DeadLetters(()), positions))
 
     async def _within_time(self, writing: Awaitable[CommitRefusal | None]) -> CommitRefusal | None:
         try:
@@ -127,7 +154,7 @@ class TransactionLog:
     async def _write(
         self,
         outcomes: tuple[LogRecord, ...],
-        dead_letters: list[LogRecord],
+        dead: _DeadLetters,
         positions: Mapping[Partition, PositionCommit],
     ) -> CommitRefusal | None:
         producer, group = self._producer, self.group
@@ -136,7 +163,7 @@ class TransactionLog:
             return CommitRefusal.FENCED
         await producer.begin_transaction()
         try:
-            await self._send_all(producer, outcomes, dead_letters)
+            await self._send_all(producer, outcomes, dead)
             await producer.send_offsets(_offsets(positions), group)
         except OffsetsRefusedError as refused:
             await producer.abort_transaction()
@@ -147,38 +174,25 @@ class TransactionLog:
         return None
 
     async def _send_all(
-        self,
-        producer: FencingProducer,
-        outcomes: tuple[LogRecord, ...],
-        dead_letters: list[LogRecord],
+        self, producer: FencingProducer, outcomes: Sequence[LogRecord], dead: _DeadLetters
     ) -> None:
         """Send and wait for every record: a commit would not notice one that is missing."""
-        dead: list[tuple[LogRecord, asyncio.Future[object]]] = []
-        sent = [
-            await self._send(producer, self._kafka.outcomes_topic, record) for record in outcomes
-        ]
-        for record in dead_letters:
-            future = await self._send(producer, self._kafka.dead_letters_topic, record)
-            dead.append((record, future))
-        await asyncio.gather(*sent, *(future for _, future in dead), return_exceptions=True)
-        too_large = [
-            record
-            for record, future in dead
-            if isinstance(future.exception(), MessageSizeTooLargeError)
-        ]
-        if too_large:
-            raise _TooLargeError(max(too_large, key=lambda record: record.size))
-        for future in sent + [future for _, future in dead]:
-            future.result()
-
-    async def _send(
-        self, producer: FencingProducer, topic: str, record: LogRecord
-    ) -> asyncio.Future[object]:
-        headers = [(name, content) for name, content in record.headers]
-        future: asyncio.Future[object] = await producer.send(
-            topic, record.value, key=record.key, headers=headers
+        settings = self._kafka
+        outcome_batches = await _batches(producer, settings.outcomes_topic, outcomes)
+        dead_batches = await _batches(
+            producer, settings.dead_letters_topic, dead.records, alone=dead.go_alone
         )
-        return future
+        for batch in (*outcome_batches, *dead_batches):
+            batch.sent = await producer.send_batch(
+                batch.builder, batch.place.topic, partition=batch.place.partition
+            )
+        sent = [batch.sent for batch in (*outcome_batches, *dead_batches)]
+        await asyncio.gather(*sent, return_exceptions=True)
+        refused = [batch for batch in dead_batches if batch.is_too_large]
+        if refused:
+            raise _TooLargeError([record for batch in refused for record in batch.records])
+        for future in sent:
+            future.result()
 
     async def _renew_producer(self) -> None:
         """After a refused batch the sequence has a gap: a successor of the same id starts anew."""
@@ -188,18 +202,58 @@ class TransactionLog:
 
 
 class _TooLargeError(Exception):
-    """The broker refused a dead letter as too large."""
+    """The broker refused these dead letters as too large, each or as a batch."""
 
-    def __init__(self, dead_letter: LogRecord) -> None:
+    def __init__(self, refused: list[LogRecord]) -> None:
         super().__init__("too large")
-        self.dead_letter = dead_letter
+        self.refused = refused
 
 
-def _without_value(dead_letters: list[LogRecord], refused: LogRecord) -> list[LogRecord]:
-    if refused.value is None:
-        raise FatalError("The dead-letter topic refuses a dead letter even without its value.")
-    bare = LogRecord(refused.key, None, (*refused.headers, OMITTED))
-    return [bare if record is refused else record for record in dead_letters]
+@dataclass(eq=False)
+class _Batch:
+    """Records for one partition, and what became of them."""
+
+    place: TopicPartition
+    builder: BatchBuilder
+    records: list[LogRecord] = field(default_factory=list)
+    sent: asyncio.Future[object] = field(default_factory=asyncio.Future)
+
+    def append(self, record: LogRecord) -> bool:
+        """Take one more record; False where the batch is full.
+
+        Not by the producer's `send`: it refuses a record without key and value, and a tombstone
+        without a key is a record that is to be buried, too.
+        """
+        is_taken = self.builder.append(
+            timestamp=None, key=record.key, value=record.value, headers=list(record.headers)
+        )
+        if is_taken:
+            self.records.append(record)
+        return bool(is_taken)
+
+    @property
+    def is_too_large(self) -> bool:
+        return isinstance(self.sent.exception(), MessageSizeTooLargeError)
+
+
+async def _batches(
+    producer: FencingProducer, topic: str, records: Iterable[LogRecord], *, alone: bool = False
+) -> list[_Batch]:
+    """The records in order, in batches by partition: Kafka's default, murmur2 of the key."""
+    places = sorted(await producer.partitions_for(topic))
+    batches: list[_Batch] = []
+    filling: dict[int, _Batch] = {}
+    for record in records:
+        number = _partition_of(record.key, places, places)
+        batch = filling.get(number)
+        if batch is None or alone or not batch.append(record):
+            batch = filling[number] = _Batch(TopicPartition(topic, number), producer.create_batch())
+            batches.append(batch)
+            is_taken = batch.append(record)
+            assert is_taken, "an empty batch takes any record"
+    for batch in batches:
+        batch.builder.close()
+    return batches
 
 
 def _offsets(

@@ -1,0 +1,85 @@
+"""A consumer group of one member on a real broker, with topics of its own."""
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from service.adapters.kafka.fencing import GroupMetadata, group_metadata
+
+QUIET_MS = 700
+"""How long a reader waits for more before it says that this is all."""
+
+
+@dataclass
+class Group:
+    """Its topics have one partition each; `consumer` is its only member."""
+
+    bootstrap: str
+    name: str
+    events: str
+    outcomes: str
+    dead: str
+    consumer: AIOKafkaConsumer
+
+    @property
+    def place(self) -> TopicPartition:
+        """The one partition of the events topic."""
+        return TopicPartition(self.events, 0)
+
+    @property
+    def member(self) -> GroupMetadata:
+        """The member, as of its assignment."""
+        return group_metadata(self.consumer)
+
+    async def visible(self, topic: str) -> list[Any]:
+        """What a `read_committed` reader sees of the topic."""
+        reader = AIOKafkaConsumer(
+            topic,
+            bootstrap_servers=self.bootstrap,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+        )
+        await reader.start()
+        try:
+            found: list[Any] = []
+            while records := await reader.getmany(timeout_ms=QUIET_MS):
+                found += [record for batch in records.values() for record in batch]
+            return found
+        finally:
+            await reader.stop()
+
+
+@contextlib.asynccontextmanager
+async def group_of_one(bootstrap: str, **dead_letter_configs: str) -> AsyncIterator[Group]:
+    """Topics, and a member that has joined."""
+    suffix = uuid.uuid4().hex[:8]
+    events, outcomes, dead = (f"{kind}.{suffix}" for kind in ("events", "outcomes", "dead"))
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    await admin.create_topics(
+        [
+            NewTopic(events, 1, 1),
+            NewTopic(outcomes, 1, 1),
+            NewTopic(dead, 1, 1, topic_configs=dead_letter_configs),
+        ]
+    )
+    await admin.close()
+    consumer = AIOKafkaConsumer(
+        events,
+        bootstrap_servers=bootstrap,
+        group_id=f"group.{suffix}",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    await consumer.start()
+    try:
+        while not consumer.assignment():
+            await consumer.getmany(timeout_ms=100)
+        yield Group(bootstrap, f"group.{suffix}", events, outcomes, dead, consumer)
+    finally:
+        await consumer.stop()

@@ -1,0 +1,39 @@
+"""Neighbours in memory: the same contract suite runs against them and against the real ones."""
+
+from dataclasses import dataclass, field
+
+from service.core.effects import LogRecord, PositionCommit, Settlement
+from service.core.inputs import CommitRefusal
+from service.core.model import Partition
+
+METADATA_CHARACTERS_MAX = 4096
+
+
+@dataclass
+class MemoryLog:
+    """An `OutcomeLog`: what was committed, for members of the present generation only."""
+
+    generation: int = 1
+    """Of the group; a log of another generation is fenced."""
+    ours: int = 1
+    record_bytes_max: int = 1024 * 1024
+    outcomes: list[LogRecord] = field(default_factory=list)
+    dead_letters: list[LogRecord] = field(default_factory=list)
+    positions: dict[Partition, PositionCommit] = field(default_factory=dict)
+
+    async def write(self, settlement: Settlement) -> CommitRefusal | None:
+        """Write all of it or nothing."""
+        if self.ours != self.generation:
+            return CommitRefusal.FENCED
+        commits = settlement.positions.values()
+        if any(len(commit.metadata) > METADATA_CHARACTERS_MAX for commit in commits):
+            return CommitRefusal.METADATA_TOO_LARGE
+        self.outcomes += settlement.outcomes
+        self.dead_letters += [self._fitting(dead) for dead in settlement.dead_letters]
+        self.positions |= settlement.positions
+        return None
+
+    def _fitting(self, dead: LogRecord) -> LogRecord:
+        if dead.size <= self.record_bytes_max:
+            return dead
+        return LogRecord(dead.key, None, (*dead.headers, ("dlq.value.omitted", b"true")))
