@@ -2,10 +2,25 @@
 
 import json
 
+from service.contracts.outcome import SourceEvent
 from service.core.convert import convert
 from service.core.decode import DecodeLimits, decode
-from service.core.model import AssetChange, Command, Origin, Partition, Rejection, SourceRecord
+from service.core.model import (
+    Asset,
+    AssetChange,
+    Change,
+    Command,
+    DeleteAsset,
+    Origin,
+    Partition,
+    Rejection,
+    SourceRecord,
+    UpsertAsset,
+    ValueData,
+    ValueKey,
+)
 
+ASSET = Asset("packshots", "a")
 LIMITS = DecodeLimits(record_bytes_max=1024 * 1024)
 STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")
 BINARY = (
@@ -66,3 +81,32 @@ def command(source: SourceRecord) -> Command:
     found = convert(decoded(source))
     assert not isinstance(found, Rejection), found
     return found
+
+
+def changes(
+    *wanted: dict[str, ValueData] | None, asset: Asset = ASSET, first: int = 0
+) -> list[Change]:
+    """Changes of one asset in order: a dict of values upserts, None deletes."""
+    return [change(values, asset, first + number) for number, values in enumerate(wanted)]
+
+
+def change(values: dict[str, ValueData] | None, asset: Asset = ASSET, offset: int = 0) -> Change:
+    """One admitted change; its size is the number of its values' bytes."""
+    made: Command
+    if values is None:
+        made = DeleteAsset(asset)
+    else:
+        keyed: dict[ValueKey, ValueData] = {
+            (name, None, None): data for name, data in values.items()
+        }
+        made = UpsertAsset(asset, keyed, len(json.dumps(values)))
+    origin = Origin(Partition("events", 0), offset, 0)
+    return Change(
+        record=SourceRecord(origin, asset.path.encode(), b"{}"),
+        size=10,
+        command=made,
+        event=SourceEvent(),
+        extensions=(),
+        admitted_at=0.0,
+        received_utc_ms=0,
+    )

@@ -1,0 +1,141 @@
+"""The ledger against a plainer model: sets of offsets (P1, D3)."""
+
+from collections.abc import Callable
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from service.core import offset_map
+from service.core.effects import LogRecord, PositionCommit
+from service.core.inputs import Start
+from service.core.ledger import Ledger, Settled
+from service.core.model import Partition
+
+PLACES = (Partition("events", 0), Partition("events", 1))
+Address = tuple[Partition, int]
+
+
+class LedgerModel(RuleBasedStateMachine):
+    """Records are read with gaps, settled in any order, committed, refused; replicas die."""
+
+    @initialize()
+    def begin(self) -> None:
+        """An empty group."""
+        self.log: dict[Partition, list[int]] = {place: [] for place in PLACES}
+        self.committed_positions = {place: PositionCommit(0, "") for place in PLACES}
+        self.seen: list[Address] = []
+        self.assign()
+
+    def assign(self) -> None:
+        """A new owner begins where the last transaction said."""
+        starts = {}
+        for place, commit in self.committed_positions.items():
+            settled = offset_map.decode(commit.position, commit.metadata)
+            starts[place] = Start(commit.position, settled)
+        self.ledger = Ledger(starts)
+        self.read_to = {place: start.position for place, start in starts.items()}
+        self.open: list[Address] = []
+        self.ready: list[Address] = []
+        self.in_transaction: list[Address] = []
+        self.settlement_positions: dict[Partition, PositionCommit] = {}
+
+    @rule(place=st.sampled_from(PLACES), gap=st.integers(0, 3))
+    def write(self, place: Partition, gap: int) -> None:
+        """A record, perhaps after a gap (compaction, transaction markers)."""
+        log = self.log[place]
+        log.append((log[-1] + 1 if log else 0) + gap)
+
+    @rule(place=st.sampled_from(PLACES))
+    def read(self, place: Partition) -> None:
+        """The owner reads the next record; what is settled already is not admitted again."""
+        following = [offset for offset in self.log[place] if offset >= self.read_to[place]]
+        if not following:
+            return
+        offset = following[0]
+        self.read_to[place] = offset + 1
+        is_admitted = self.ledger.admit(place, offset, 10)
+        assert is_admitted == ((place, offset) not in self.seen)
+        if is_admitted:
+            self.open.append((place, offset))
+        assert not self.ledger.admit(place, offset, 10), "the same record read twice"
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def settle(self, data: st.DataObject) -> None:
+        """A change ends, or a few together."""
+        addresses = data.draw(st.lists(st.sampled_from(self.open), min_size=1, unique=True))
+        for address in addresses:
+            self.open.remove(address)
+        self.ledger.settle(tuple(map(_settled, addresses)))
+        self.ready += addresses
+
+    @precondition(lambda self: self.ready and not self.in_transaction)
+    @rule()
+    def take(self) -> None:
+        """A transaction begins."""
+        settlement = self.ledger.take_settlement()
+        assert settlement is not None, "a map of 24,000 offsets holds everything here"
+        taken = [_address(outcome) for outcome in settlement.outcomes]
+        assert taken == self.ready, "everything, in the order it was settled"
+        self.in_transaction, self.ready = taken, []
+        self.settlement_positions = dict(settlement.positions)
+
+    @precondition(lambda self: self.in_transaction)
+    @rule()
+    def commit(self) -> None:
+        """It is on the log."""
+        self._land()
+        self.ledger.committed()
+        self.in_transaction = []
+
+    @precondition(lambda self: self.in_transaction)
+    @rule()
+    def refuse(self) -> None:
+        """It was aborted: the same goes again, first."""
+        self.ledger.refused(map_too_large=False)
+        self.ready = self.in_transaction + self.ready
+        self.in_transaction = []
+
+    @rule(landed=st.booleans())
+    def die(self, *, landed: bool) -> None:
+        """Kill -9, before or after the transaction reached the log."""
+        if landed and self.in_transaction:
+            self._land()
+        self.assign()
+
+    def _land(self) -> None:
+        assert not set(self.in_transaction) & set(self.seen), "an outcome is repeated"
+        self.seen += self.in_transaction
+        self.committed_positions |= self.settlement_positions
+
+    @invariant()
+    def counts_what_is_held(self) -> None:
+        """Admitted and not yet committed."""
+        held = len(self.open) + len(self.ready) + len(self.in_transaction)
+        assert self.ledger.held_changes == held
+        assert self.ledger.held_bytes == 10 * held
+
+    @invariant()
+    def positions_tell_exactly_what_was_seen(self) -> None:
+        """Below the watermark, or in the map: seen; all else: not."""
+        for place, commit in self.committed_positions.items():
+            settled = offset_map.decode(commit.position, commit.metadata)
+            told = {o for o in self.log[place] if o < commit.position or o in settled}
+            assert told == {offset for p, offset in self.seen if p == place}
+
+
+def _settled(address: Address) -> Settled:
+    place, offset = address
+    outcome = LogRecord(b"%d" % place.number, b"%d" % offset, ())
+    return Settled(place, offset, outcome, None, held_bytes=10)
+
+
+def _address(outcome: LogRecord) -> Address:
+    assert outcome.key is not None
+    assert outcome.value is not None
+    return PLACES[int(outcome.key)], int(outcome.value)
+
+
+TestLedger: Callable[..., object] = LedgerModel.TestCase
+LedgerModel.TestCase.settings = settings(max_examples=80, stateful_step_count=60, deadline=None)

@@ -1,0 +1,121 @@
+"""Windows lose nothing, keep each asset's order and every limit, whoever cuts when (D5)."""
+
+from collections import defaultdict
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.core.coalesce import Verb
+from service.core.model import Asset, Change, ValueData
+from service.core.window import Windows
+from tests.support.builders import change
+
+SECONDS_MAX = 2.0
+ASSETS_MAX = 3
+BYTES_MAX = 60
+
+events = st.tuples(
+    st.just("add"),
+    st.sampled_from(["f", "g"]),
+    st.sampled_from("abcdef"),
+    st.none() | st.dictionaries(st.sampled_from("xy"), st.text(max_size=30), max_size=2),
+)
+times = st.tuples(st.just("wait"), st.floats(0.1, 3.0))
+cuts = st.tuples(st.just("cut"), st.sampled_from(list(Verb)))
+
+
+class Bench:
+    """Windows, and what went in and came out."""
+
+    def __init__(self) -> None:
+        self.windows = Windows(SECONDS_MAX, ASSETS_MAX, BYTES_MAX)
+        self.now = 0.0
+        self.added: dict[Asset, list[Change]] = defaultdict(list)
+        self.taken: dict[Asset, list[Change]] = defaultdict(list)
+
+    def add(self, family: str, code: str, values: dict[str, ValueData] | None) -> None:
+        """A change arrives."""
+        made = change(values, Asset(family, code), sum(map(len, self.added.values())))
+        self.added[made.asset].append(made)
+        self.windows.add(made, self.now)
+
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self.now += seconds
+        self.windows.pass_time(self.now)
+
+    def cut(self, verb: Verb) -> bool:
+        """The gate grants a call; False where nothing is due."""
+        family = next(self.windows.due_families(verb), None)
+        if family is None:
+            return False
+        jobs = self.windows.cut(family, verb)
+        assert 1 <= len(jobs) <= (1 if verb is Verb.DELETE else ASSETS_MAX)
+        assert len({job.asset for job in jobs}) == len(jobs), "an asset stands in a call once"
+        assert {job.verb for job in jobs} == {verb}
+        size = sum(sum(c.command.size for c in job.open_changes) for job in jobs)
+        assert size <= BYTES_MAX or len(jobs) == 1
+        for job in jobs:
+            assert job.asset.family == family
+            self.taken[job.asset] += job.open_changes
+            self.taken[job.asset] += job.behind
+        return True
+
+
+@settings(deadline=None)
+@given(st.lists(events | times | cuts, max_size=60))
+def test_nothing_is_lost_or_reordered(script: list[tuple[object, ...]]) -> None:
+    """After enough time and calls, everything came out, each asset in order."""
+    bench = Bench()
+    for name, *arguments in script:
+        getattr(bench, str(name))(*arguments)
+    bench.wait(SECONDS_MAX + 1)
+    while bench.cut(Verb.UPSERT) or bench.cut(Verb.DELETE):
+        pass
+
+    assert bench.windows.is_empty
+    assert {asset: found for asset, found in bench.taken.items() if found} == dict(bench.added)
+
+
+@given(st.floats(0.0, 1.99))
+def test_a_window_is_not_due_before_its_time(seconds: float) -> None:
+    """Unless count or bytes make it so."""
+    bench = Bench()
+    bench.add("f", "a", {"x": "1"})
+    bench.wait(seconds)
+
+    assert not bench.cut(Verb.UPSERT)
+
+
+def test_count_makes_a_window_due_and_it_fills_on() -> None:
+    """Three assets make it due; deletes count; what comes later goes with the same call."""
+    bench = Bench()
+    bench.add("f", "a", {})
+    bench.add("f", "b", None)
+    assert not bench.cut(Verb.UPSERT)
+    bench.add("f", "c", {})
+    bench.add("f", "d", {})
+
+    assert bench.cut(Verb.UPSERT)
+    assert [asset.code for asset in bench.taken] == ["a", "c", "d"]
+
+
+def test_bytes_make_a_window_due() -> None:
+    """A large change does not wait."""
+    bench = Bench()
+    bench.add("f", "a", {"x": "y" * BYTES_MAX})
+
+    assert bench.cut(Verb.UPSERT)
+
+
+def test_families_take_turns() -> None:
+    """A busy family does not starve another."""
+    bench = Bench()
+    for number in range(9):
+        bench.add("f", f"a{number}", {})
+    bench.add("g", "z", {})
+    bench.wait(SECONDS_MAX)
+
+    assert bench.cut(Verb.UPSERT)
+    assert bench.cut(Verb.UPSERT)
+    assert {asset.family for asset in bench.taken} == {"f", "g"}

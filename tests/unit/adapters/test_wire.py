@@ -1,0 +1,124 @@
+"""The JSON of the Asset API: written exactly, read leniently (akeneo.md §2, §7, §8)."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.adapters.akeneo.wire import read_reply, read_retry_after, write_request
+from service.core.effects import DeleteOne, GetFamilies, GetFamily, UpsertAssets
+from service.core.model import Asset, UpsertAsset, ValueData, ValueKey
+
+
+def test_an_upsert_is_one_array() -> None:
+    """`code` and `values` in the PIM's shape; nothing else."""
+    values: dict[ValueKey, ValueData] = {
+        ("label", "en_US", None): "Side",
+        ("label", "fr_FR", None): None,
+        ("on", None, "print"): True,
+    }
+    asset = UpsertAsset(Asset("pack", "a"), values, 0)
+    written = write_request(UpsertAssets("pack", (asset,)))
+
+    assert written is not None
+    assert (written.method, written.path) == ("PATCH", "/api/rest/v1/asset-families/pack/assets")
+    label = [
+        {"locale": "en_US", "channel": None, "data": "Side"},
+        {"locale": "fr_FR", "channel": None, "data": None},
+    ]
+    on = [{"locale": None, "channel": "print", "data": True}]
+    assert json.loads(written.body or b"") == [{"code": "a", "values": {"label": label, "on": on}}]
+
+
+@pytest.mark.parametrize(
+    ("code", "segment"),
+    [("a b", "a%20b"), ("ä", "%C3%A4"), ("a?b#c", "a%3Fb%23c"), ("50%", "50%25"), ("..a", "..a")],
+)
+def test_codes_are_encoded(code: str, segment: str) -> None:
+    """Sent exactly as given, whatever is in them."""
+    written = write_request(DeleteOne("f", code))
+    assert written is not None
+    assert written.path == f"/api/rest/v1/asset-families/f/assets/{segment}"
+
+
+@pytest.mark.parametrize("code", [".", ".."])
+def test_steps_of_a_path_are_no_codes(code: str) -> None:
+    """Every proxy on the way would resolve them: another resource would be deleted."""
+    assert write_request(DeleteOne("f", code)) is None
+    assert write_request(DeleteOne(code, "a")) is None
+    assert write_request(GetFamily(code)) is None
+
+
+def test_reading_the_family_list() -> None:
+    """A GET without a body."""
+    written = write_request(GetFamilies())
+    assert written is not None
+    assert (written.method, written.path, written.body) == (
+        "GET",
+        "/api/rest/v1/asset-families",
+        None,
+    )
+
+
+def test_items_are_read_with_their_errors_verbatim() -> None:
+    """What is missing or odd is unknown, not an error of ours."""
+    body = (
+        b'[{"code":"a","status_code":201},{"code":"b","status_code":"422","message":"No",'
+        b'"errors":[{"property":"values.x","message":"m","more":1}]},{"status_code":[]},7]'
+    )
+    reply = read_reply(200, {}, body)
+
+    assert reply.items is not None
+    first, second, third, fourth = reply.items
+    assert (first.code, first.status) == ("a", 201)
+    assert (second.status, second.message) == (422, "No")
+    assert bytes(second.errors[0]) == b'{"property":"values.x","message":"m","more":1}'
+    assert (third.code, third.status) == (None, None)
+    assert fourth.code is None
+
+
+def test_the_pims_own_errors_repeat_their_status() -> None:
+    """A proxy's JSON does not, nor does HTML."""
+    assert read_reply(422, {}, b'{"code":422,"message":"x"}').own_json
+    assert not read_reply(422, {}, b'{"error":"bad gateway"}').own_json
+    assert not read_reply(404, {}, b'{"code":"NOT_FOUND","message":"route"}').own_json
+    assert not read_reply(404, {}, b"<html>404</html>").own_json
+    assert read_reply(404, {}, b"<html>").message == "HTTP 404 Not Found"
+
+
+def test_retry_after() -> None:
+    """Seconds, a date, or nothing that anybody understands."""
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    assert read_retry_after("7") == 7.0
+    assert 50 < (read_retry_after(soon) or 0) <= 60
+    assert read_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    for odd in (None, "", "soon", "-3", "1.5", "Wed, 99 Oct 2015"):
+        assert read_retry_after(odd) is None, odd
+
+
+@given(st.integers(100, 599), st.binary(max_size=200))
+def test_any_body_is_an_answer(status: int, body: bytes) -> None:
+    """Nothing that a server sends raises."""
+    assert read_reply(status, {}, body).status == status
+
+
+json_bodies = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["code", "status_code", "message", "errors"]), inner, max_size=4
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.integers(100, 599), json_bodies)
+def test_any_json_is_an_answer(status: int, content: object) -> None:
+    """Whatever stands where."""
+    reply = read_reply(status, {}, json.dumps(content).encode())
+    assert reply.items is None or isinstance(content, list)

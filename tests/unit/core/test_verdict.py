@@ -1,0 +1,117 @@
+"""What every answer of the PIM means (D7, akeneo.md §2, §7, §8)."""
+
+import pytest
+
+from service.core.coalesce import Verb
+from service.core.inputs import Answer, CallFault, CallReply, FaultKind, ItemReply
+from service.core.verdict import (
+    Cut,
+    Forbidden,
+    ItemKind,
+    Judged,
+    Missing,
+    Refused,
+    Suspicious,
+    Throttled,
+    Verdict,
+    judge,
+)
+
+
+def upsert(answer: Answer, *codes: str) -> Verdict:
+    """The verdict on a bulk call."""
+    return judge(Verb.UPSERT, codes or ("a",), answer)
+
+
+def items(*statuses: int | None) -> CallReply:
+    """A bulk answer for the assets a, b, c and so on."""
+    replies = tuple(
+        ItemReply(code, status) for code, status in zip("abcdef", statuses, strict=False)
+    )
+    return CallReply(200, own_json=True, items=replies)
+
+
+def kinds(verdict: Verdict) -> list[ItemKind]:
+    """What it says of each asset."""
+    assert isinstance(verdict, Judged)
+    return [item.kind for item in verdict.items]
+
+
+def test_each_item_has_its_own_verdict() -> None:
+    """201 and 204 applied; 408, 429, 5xx and none to be tried again; all else refused."""
+    found = kinds(upsert(items(201, 204, 422, 503, 429, None), *"abcdef"))
+
+    applied, refused, retry = ItemKind.APPLIED, ItemKind.REFUSED, ItemKind.RETRY
+    assert found == [applied, applied, refused, retry, retry, retry]
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 404, 409, 413, 499])
+def test_any_other_item_status_refuses(status: int) -> None:
+    """Also one that nobody documented."""
+    assert kinds(upsert(items(201, status), "a", "b"))[1] is ItemKind.REFUSED
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        items(503, 429),
+        items(201),
+        items(201, 204, 204),
+        CallReply(200, own_json=True, items=(ItemReply("b", 201), ItemReply("a", 201))),
+        CallReply(200, own_json=True, items=(ItemReply(None, 201), ItemReply("b", 201))),
+        CallReply(200, own_json=True),
+        CallReply(200),
+        CallReply(204),
+        CallReply(302),
+        CallReply(401, own_json=True),
+        CallReply(404),
+        CallReply(408, own_json=True),
+        CallReply(418),
+        CallReply(422),
+        CallReply(500, own_json=True),
+        CallReply(503),
+        CallFault(FaultKind.TIMEOUT, "x"),
+        CallFault(FaultKind.CONNECTION, "x"),
+        CallFault(FaultKind.CREDENTIALS, "x"),
+    ],
+)  # fmt: skip
+def test_what_is_no_judgement_is_a_suspicion(answer: Answer) -> None:
+    """Only retries, wrong lengths or codes, a proxy's pages, no answer."""
+    assert isinstance(upsert(answer, "a", "b"), Suspicious)
+
+
+@pytest.mark.parametrize("status", [400, 405, 406, 409, 415, 422])
+def test_the_pims_own_refusal_of_a_call(status: int) -> None:
+    """As its own JSON: it judged the call."""
+    verdict = upsert(CallReply(status, own_json=True))
+    assert isinstance(verdict, Refused)
+    assert verdict.reason == "refused_by_pim"
+
+
+def test_too_large_a_call() -> None:
+    """413 as its own JSON; a firewall's 413 is a suspicion."""
+    verdict = upsert(CallReply(413, own_json=True))
+    assert isinstance(verdict, Refused)
+    assert verdict.reason == "too_large"
+    assert isinstance(upsert(CallReply(413)), Suspicious)
+
+
+def test_the_rest() -> None:
+    """404 is to be checked, 403 may be the body's weight, 429 is nobody's, a cut is nothing."""
+    assert isinstance(upsert(CallReply(404, own_json=True)), Missing)
+    assert isinstance(upsert(CallReply(403)), Forbidden)
+    assert upsert(CallReply(429, retry_after_seconds=3.0)) == Throttled(3.0)
+    assert isinstance(upsert(CallFault(FaultKind.CUT, "x")), Cut)
+
+
+def test_a_delete() -> None:
+    """204 is done; 404 is to be checked; a 200 is none of the PIM's answers to it."""
+    assert kinds(judge(Verb.DELETE, ["a"], CallReply(204))) == [ItemKind.APPLIED]
+    assert isinstance(judge(Verb.DELETE, ["a"], CallReply(404, own_json=True)), Missing)
+    assert isinstance(judge(Verb.DELETE, ["a"], CallReply(200)), Suspicious)
+
+
+def test_the_pim_may_fold_case() -> None:
+    """Whether it does is unknown; a code that differs by case alone matches."""
+    reply = CallReply(200, own_json=True, items=(ItemReply("ABC", 204),))
+    assert isinstance(upsert(reply, "abc"), Judged)
