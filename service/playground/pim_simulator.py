@@ -50,6 +50,9 @@ class PimSimulator:
         default_factory=dict
     )
     calls: int = 0
+    """Writes that came in."""
+    logins: int = 0
+    """Tokens that were given."""
     faults: deque[Fault] = field(default_factory=deque)
     is_down: bool = False
     _tokens: set[str] = field(default_factory=set)
@@ -90,6 +93,7 @@ class PimSimulator:
                 return _error(422, "Refresh token is invalid or has expired")
         elif (grant.get("username"), grant.get("password")) != (self.username, self.password):
             return _error(422, "No user found for the given username and password")
+        self.logins += 1
         access, refresh = secrets.token_hex(16), secrets.token_hex(16)
         self._tokens |= {access, refresh}
         return _json(
@@ -255,7 +259,7 @@ class PimSimulator:
 
 async def serve(simulator: PimSimulator, port: int = 0) -> tuple[web.AppRunner, str]:
     """Serve on loopback; the runner to clean up, and the base URL."""
-    runner = web.AppRunner(simulator.application(), access_log=None)
+    runner = web.AppRunner(simulator.application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     return runner, f"http://127.0.0.1:{runner.addresses[0][1]}"

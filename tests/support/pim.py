@@ -1,0 +1,37 @@
+"""The PIM simulator and our client of it, for tests in this process."""
+
+from service.adapters.akeneo.api import HttpAssetApi
+from service.playground.pim_simulator import PimSimulator
+from service.settings import Credentials, PimSettings
+
+FAMILIES = ("packshots", "manuals", "videos", "banners")
+
+
+def simulator() -> PimSimulator:
+    """A PIM of four families that know every attribute but `bad`."""
+    return PimSimulator(dict.fromkeys(FAMILIES, frozenset({"n"})))
+
+
+def credentials_of(pim: PimSimulator) -> Credentials:
+    """What opens the simulator."""
+    return Credentials(
+        client_id=pim.client_id,
+        client_secret=pim.client_secret,
+        username=pim.username,
+        password=pim.password,
+    )
+
+
+def api_of(pim: PimSimulator, url: str, timeout_seconds: float = 5.0) -> HttpAssetApi:
+    """Our client, with the simulator's credentials as they are at each login."""
+    settings = PimSettings.model_validate(
+        {
+            "base_url": url,
+            "timeout_seconds": timeout_seconds,
+            "client_id": "x",
+            "client_secret": "x",
+            "username": "x",
+            "password": "x",
+        }
+    )
+    return HttpAssetApi(settings, lambda: credentials_of(pim))

@@ -1,0 +1,191 @@
+"""The client against the simulator over HTTP: tokens, permits, and everything that goes wrong."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+
+from service.adapters.akeneo.api import HttpAssetApi
+from service.core.effects import DeleteOne, GetFamilies, UpsertAssets
+from service.core.inputs import Answer, CallFault, CallReply, FaultKind
+from service.core.model import Asset, UpsertAsset
+from service.playground.pim_simulator import Fault, PimSimulator, serve
+from service.settings import Credentials
+from tests.support.pim import api_of, credentials_of, simulator
+
+WRITE = UpsertAssets("packshots", (UpsertAsset(Asset("packshots", "a"), {}, 0),))
+
+
+@dataclass
+class Bench:
+    """A simulator, our client, and the permits it asked for."""
+
+    pim: PimSimulator
+    api: HttpAssetApi
+    permits: int = 0
+    may_write: bool = True
+    answers: list[Answer] = field(default_factory=list)
+
+    async def permit(self) -> None:
+        """Granted at once, counted."""
+        self.permits += 1
+
+    async def write(self) -> Answer:
+        """Send one upsert."""
+        return await self.api.send(WRITE, permit=self.permit, may_write=lambda: self.may_write)
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    """The simulator behind our client."""
+    pim = simulator()
+    runner, url = await serve(pim)
+    made = Bench(pim, api_of(pim, url, timeout_seconds=0.5))
+    yield made
+    await made.api.close()
+    await runner.cleanup()
+
+
+def fault(answer: Answer) -> FaultKind:
+    """Its kind; there must be one."""
+    assert isinstance(answer, CallFault), answer
+    return answer.kind
+
+
+async def test_a_login_takes_one_more_permit(bench: Bench) -> None:
+    """The token went out in the call's own place; the write needs another; then none."""
+    assert isinstance(await bench.write(), CallReply)
+    assert bench.permits == 1
+    await bench.write()
+    assert bench.permits == 1
+
+
+async def test_logging_in_is_single_flight(bench: Bench) -> None:
+    """Ten calls at once fetch one token."""
+    answers = await asyncio.gather(*(bench.write() for _ in range(10)))
+
+    assert {answer.status for answer in answers if isinstance(answer, CallReply)} == {200}
+    assert bench.pim.logins == 1
+
+
+async def test_an_expired_token_is_renewed_and_the_call_replayed(bench: Bench) -> None:
+    """401 → refresh → replay; where the refresh token is gone too, the password."""
+    await bench.write()
+    bench.pim.forget_tokens()
+
+    answer = await bench.write()
+
+    assert isinstance(answer, CallReply)
+    assert answer.status == 200
+    assert bench.pim.logins == 2
+
+
+async def test_a_401_that_stays_is_passed_on_after_one_replay(bench: Bench) -> None:
+    """No endless renewal."""
+    await bench.write()
+    bench.pim.faults.extend([Fault(status=401)] * 2)
+
+    answer = await bench.write()
+
+    assert isinstance(answer, CallReply)
+    assert answer.status == 401
+    assert not bench.pim.faults
+
+
+async def test_refused_credentials_and_their_mending(bench: Bench) -> None:
+    """The PIM's words; read anew at each login, so a rotated password is taken up."""
+    stale = Credentials(client_id="client", client_secret="secret", username="u", password="0pen")
+    bench.api._credentials = lambda: stale
+    answer = await bench.write()
+    assert fault(answer) is FaultKind.CREDENTIALS
+    assert isinstance(answer, CallFault)
+    assert "No user found" in answer.message
+    assert stale.password not in answer.message
+
+    bench.api._credentials = lambda: credentials_of(bench.pim)
+    assert isinstance(await bench.write(), CallReply)
+
+
+async def test_no_answer_in_time(bench: Bench) -> None:
+    """A hanging PIM holds a slot for the timeout, not for ever."""
+    bench.pim.faults.append(Fault(delay_seconds=30))
+    assert fault(await bench.write()) is FaultKind.TIMEOUT
+
+
+async def test_a_cut_connection(bench: Bench) -> None:
+    """In words."""
+    bench.pim.faults.append(Fault(cut=True))
+    answer = await bench.write()
+    assert fault(answer) is FaultKind.CONNECTION
+    assert isinstance(answer, CallFault)
+    assert answer.message.startswith("The connection failed: ")
+
+
+async def test_the_lease_may_end_while_the_token_is_fetched(bench: Bench) -> None:
+    """Then the write does not leave."""
+    bench.may_write = False
+    assert fault(await bench.write()) is FaultKind.CUT
+    assert bench.pim.calls == 0
+
+
+async def test_a_code_that_is_a_step_of_a_path_is_answered_here(bench: Bench) -> None:
+    """A proxy would resolve it to another resource."""
+    delete = DeleteOne("packshots", "..")
+    answer = await bench.api.send(delete, permit=bench.permit, may_write=lambda: True)
+    assert isinstance(answer, CallReply)
+    assert (answer.status, answer.own_json) == (422, True)
+    assert bench.pim.logins == 0
+
+
+async def answer_of(handler: web.StreamResponse) -> Answer:
+    """What our client makes of an answer that no PIM gives."""
+    pim = simulator()
+    application = web.Application()
+    application.router.add_post("/api/oauth/v1/token", pim._token)
+
+    async def odd(_: web.Request) -> web.StreamResponse:
+        return handler
+
+    application.router.add_get("/api/rest/v1/asset-families", odd)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    api = api_of(pim, f"http://127.0.0.1:{runner.addresses[0][1]}")
+
+    async def permit() -> None: ...
+
+    try:
+        return await api.send(GetFamilies(), permit=permit, may_write=lambda: True)
+    finally:
+        await api.close()
+        await runner.cleanup()
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    """A login page behind it is no PIM."""
+    answer = await answer_of(web.Response(status=302, headers={"location": "/login"}))
+    assert isinstance(answer, CallReply)
+    assert answer.status == 302
+
+
+async def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded by us, not by whoever answers."""
+    monkeypatch.setattr("service.adapters.akeneo.api.REPLY_BYTES_MAX", 1000)
+    answer = await answer_of(web.Response(body=b"x" * 5000))
+    assert fault(answer) is FaultKind.CONNECTION
+
+
+async def test_an_unreachable_pim() -> None:
+    """In words, without an address's details going missing."""
+    api = api_of(simulator(), "http://127.0.0.1:9")
+
+    async def permit() -> None: ...
+
+    answer = await api.send(WRITE, permit=permit, may_write=lambda: True)
+    await api.close()
+    assert fault(answer) is FaultKind.CONNECTION
+    assert isinstance(answer, CallFault)
+    assert "127.0.0.1" in answer.message
