@@ -52,9 +52,10 @@ lock: setup ## resolve both locks anew: all, and what the image needs (needs uv)
 
 ci: lint test ## what CI runs
 
-schemas: setup ## write the published JSON Schemas anew; the diff is a change of the contract
+schemas: setup ## write the published schemas anew; the diff is a change of the contract
 	$(BIN)/asset-sync schema events > tests/contract/schemas/events.json
 	$(BIN)/asset-sync schema outcomes > tests/contract/schemas/outcomes.json
+	$(BIN)/asset-sync schema asyncapi > tests/contract/schemas/asyncapi.json
 
 clean: ## remove everything that was made here
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

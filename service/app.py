@@ -25,15 +25,18 @@ from service.adapters.kafka.options import quieten_aiokafka
 from service.adapters.kafka.preflight import require_topics
 from service.adapters.kafka.transaction import TransactionLog
 from service.adapters.telemetry.logs import LogObserver, configure
+from service.adapters.telemetry.metrics import Meters, process_registry
+from service.contracts.asyncapi import Topics, asyncapi
 from service.core.inputs import Arrived, DrainKind
 from service.core.pipeline import Pipeline
 from service.pipeline.runner import Runner
-from service.ports import FatalError
+from service.ports import FatalError, Observers
 from service.settings import Loaded
 
 POLL_SILENCE_SECONDS_MAX = 60.0
 GROUP_SILENCE_SECONDS_MAX = 60.0
 """Beyond the rebalance timeout, how long the group may leave us without an acknowledgement."""
+LOOP_SILENCE_SECONDS_MAX = 30.0
 LOOK_SECONDS = 1.0
 CLOSE_SECONDS_MAX = 10.0
 
@@ -54,16 +57,20 @@ class Service:
             settings.kafka, drain_seconds, self._outcomes, self.fail, self._say
         )
         self._door = Door(settings.kafka, drain_seconds, self._assignment, self._arrive, self.fail)
+        registry = process_registry()
         self._runner = Runner(
             Pipeline(settings.rules(), random.random),
             api=self._api,
             log=self._outcomes,
             intake=self._door,
-            observer=LogObserver(),
+            observer=Observers(LogObserver(), Meters(registry, __version__, self._readings)),
             clock=SystemClock(),
         )
         self._assignment.assignee = self._runner
-        self._port = HttpPort(self._live, self._ready)
+        kafka = settings.kafka
+        topics = Topics(kafka.events_topic_names, kafka.outcomes_topic, kafka.group_id)
+        document = asyncapi(__version__, topics)
+        self._port = HttpPort(self._live, self._ready, registry, document)
 
     def fail(self, error: BaseException) -> None:
         """Nothing more can be promised: end."""
@@ -159,8 +166,17 @@ class Service:
             if now - self._assignment.lease_renewed_at > silence_max:
                 self.fail(FatalError("The group's coordinator acknowledges us no more."))
 
+    def _readings(self) -> dict[str, float]:
+        return self._runner.pipeline.readings()
+
     def _live(self) -> dict[str, bool]:
-        return {"runner": not self._ended.done() or self._is_draining}
+        """Loops that turn; neither Kafka nor the PIM is asked."""
+        now = time.monotonic()
+        is_assigned = self._assignment.epoch is not None
+        return {
+            "runner": now - self._runner.stepped_at < LOOP_SILENCE_SECONDS_MAX,
+            "poll": not is_assigned or now - self._door.polled_at < POLL_SILENCE_SECONDS_MAX,
+        }
 
     def _ready(self) -> dict[str, bool]:
         return {

@@ -66,3 +66,15 @@ class Observer(Protocol):
     def note(self, fact: Note) -> None:
         """A fact happened."""
         ...
+
+
+class Observers:
+    """Tells several observers."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def note(self, fact: Note) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.note(fact)

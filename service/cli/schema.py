@@ -3,20 +3,30 @@
 import click
 import msgspec
 
+from service import __version__
+from service.contracts.asyncapi import Topics, asyncapi
 from service.contracts.schema import Language
 from service.contracts.schema import schema as schema_of
 from service.settings import variables
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["events", "outcomes", "settings"]))
+@click.argument("what", type=click.Choice(["events", "outcomes", "asyncapi", "settings"]))
 def schema(what: Language | str) -> None:
-    """Print the JSON Schema of events or outcomes, or the settings reference."""
+    """Print the JSON Schema of events or outcomes, the AsyncAPI document, or the settings.
+
+    The AsyncAPI document of a running service, with its own topics, is at /asyncapi.
+    """
     if what == "settings":
         for variable, group, name in variables():
             field = group.model_fields[name]
             default = "required" if field.is_required() else f"{field.default}"
             click.echo(f"{variable:<48} {default:<24} {field.description or ''}")
+    elif what == "asyncapi":
+        _print(asyncapi(__version__, Topics()))
     else:
-        made = schema_of("events" if what == "events" else "outcomes")
-        click.echo(msgspec.json.format(msgspec.json.encode(made), indent=2))
+        _print(schema_of("events" if what == "events" else "outcomes"))
+
+
+def _print(document: object) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))

@@ -97,6 +97,20 @@ class Pipeline:
         """Changes admitted and not yet committed."""
         return self.ledger.held_changes
 
+    def readings(self) -> dict[str, float]:
+        """What gauges show of the state; nothing decides by it."""
+        gate = self.calls.gate
+        return {
+            "unsettled_changes": self.ledger.held_changes,
+            "unsettled_bytes": self.ledger.held_bytes,
+            "calls_in_flight": len(gate.in_flight),
+            "calls_at_once_limit": gate.cap,
+            "breaker_open": self.calls.lanes.breaker.is_open,
+            "gate_closed": gate.is_closed,
+            "paused_partitions": len(self._paused),
+            "assigned_partitions": len(list(self.ledger.partitions)),
+        }
+
     def _take(self, happened: Input) -> None:
         now = self._moment.seconds
         match happened:

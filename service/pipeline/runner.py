@@ -33,6 +33,9 @@ from service.core.pipeline import Pipeline
 from service.pipeline.calls import CallRunner
 from service.ports import AssetApi, Clock, Intake, Observer, OutcomeLog
 
+ROUND_SECONDS_MAX = 1.0
+"""The longest sleep: a loop that turns is how others see that it lives."""
+
 
 class Runner:
     """Runs a pipeline between its neighbours until it is cancelled or fails."""
@@ -59,6 +62,8 @@ class Runner:
         self._settling: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._drains: list[asyncio.Future[int]] = []
+        self.stepped_at = clock.now().seconds
+        """When the loop went round last: it does at least every `ROUND_SECONDS_MAX`."""
         self.is_fenced = asyncio.Event()
         """Set when the group fenced this replica: it has to join anew."""
 
@@ -116,6 +121,7 @@ class Runner:
 
     def _step_through_inbox(self) -> None:
         self._something.clear()
+        self.stepped_at = self._clock.now().seconds
         happened: Input = TimePassed()
         while True:
             # Time first: after a pause the lease must be seen as lost before anything else.
@@ -125,13 +131,13 @@ class Runner:
                 return
             happened = self._inbox.popleft()
 
-    def _seconds_to_next(self) -> float | None:
+    def _seconds_to_next(self) -> float:
         if self._inbox:
             return 0.0
         next_time = self.pipeline.next_time()
         if next_time is None:
-            return None
-        return max(0.0, next_time - self._clock.now().seconds)
+            return ROUND_SECONDS_MAX
+        return min(ROUND_SECONDS_MAX, max(0.0, next_time - self._clock.now().seconds))
 
     def _perform(self, effect: Effect) -> None:
         match effect:

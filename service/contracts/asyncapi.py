@@ -1,0 +1,107 @@
+"""The AsyncAPI 3 document: both topics, their messages and Kafka bindings (conventions.md §2.4)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from service.contracts.asset_change import CloudEvent, PlainDelete, PlainUpsert
+from service.contracts.outcome import Outcome
+
+BINDING = "0.5.0"
+CLOUD_EVENTS = "application/cloudevents+json"
+_KEY = {"type": "string", "description": "FAMILY/CODE"}
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The names that a deployment gave its topics, and its consumer group."""
+
+    events: tuple[str, ...] = ("dam.asset-changes",)
+    outcomes: str = "pim.asset-outcomes"
+    group: str = "asset-sync"
+
+
+def asyncapi(version: str, topics: Topics) -> dict[str, Any]:
+    """The document, as JSON: asset-sync receives changes and sends outcomes."""
+    shapes, schemas = msgspec.json.schema_components(
+        (CloudEvent, PlainUpsert, PlainDelete, Outcome), ref_template="#/components/schemas/{name}"
+    )
+    cloud_event, plain_upsert, plain_delete, outcome = shapes
+    channels = {f"events{index or ''}": _events(name) for index, name in enumerate(topics.events)}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "asset-sync",
+            "version": version,
+            "description": "Carries asset changes from DAM systems to Akeneo PIM; each change "
+            "leaves exactly one outcome. Read the outcomes with isolation.level=read_committed.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": channels | {"outcomes": _outcomes(topics.outcomes)},
+        "operations": {
+            **{f"receive_{name}": _receive(name, topics.group) for name in channels},
+            "send_outcomes": {
+                "action": "send",
+                "channel": {"$ref": "#/channels/outcomes"},
+                "summary": "One outcome a change, by transaction.",
+            },
+        },
+        "components": {
+            "schemas": schemas,
+            "messages": {
+                "cloudEvent": _message("A CloudEvent 1.0", CLOUD_EVENTS, cloud_event),
+                "plain": _message(
+                    "Plain JSON", "application/json", {"anyOf": [plain_upsert, plain_delete]}
+                ),
+                "tombstone": _message("A tombstone: delete", "application/json", {"type": "null"}),
+                "outcome": _message("The outcome of one change", CLOUD_EVENTS, outcome),
+            },
+        },
+    }
+
+
+def _events(topic: str) -> dict[str, Any]:
+    names = ("cloudEvent", "plain", "tombstone")
+    return {
+        "address": topic,
+        "description": "Asset changes of a DAM. All changes of one asset in one partition.",
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
+        "bindings": {"kafka": {"topic": topic, "bindingVersion": BINDING}},
+    }
+
+
+def _outcomes(topic: str) -> dict[str, Any]:
+    configuration = {"cleanup.policy": ["delete"]}
+    return {
+        "address": topic,
+        "description": "One record a change; `ce_*` headers repeat the attributes.",
+        "messages": {"outcome": {"$ref": "#/components/messages/outcome"}},
+        "bindings": {
+            "kafka": {
+                "topic": topic,
+                "topicConfiguration": configuration,
+                "bindingVersion": BINDING,
+            }
+        },
+    }
+
+
+def _receive(channel: str, group: str) -> dict[str, Any]:
+    group_id = {"type": "string", "enum": [group]}
+    return {
+        "action": "receive",
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "summary": "Read committed; each record gets exactly one outcome.",
+        "bindings": {"kafka": {"groupId": group_id, "bindingVersion": BINDING}},
+    }
+
+
+def _message(title: str, content_type: str, payload: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "title": title,
+        "contentType": content_type,
+        "payload": payload,
+        "bindings": {"kafka": {"key": _KEY, "bindingVersion": BINDING}},
+    }
