@@ -4,10 +4,12 @@ import sys
 
 import click
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 from service.cli.options import stop
-from service.playground.demo import DemoResult, run_demo
+from service.playground.demo import DemoResult, Progress, run_demo
 from service.playground.embedded_kafka import EmbeddedKafkaError
 
 
@@ -20,14 +22,31 @@ def demo(*, events: int, keep: bool) -> None:
     The first run fetches Apache Kafka's jars (45 MB). Exit code 1 where the numbers don't add up.
     """
     console = Console()
+    columns = (TextColumn("outcomes"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
-        result = run_demo(events, console.print, _keep if keep else None)
+        with Bar(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("outcomes", total=events)
+
+            seen = 0
+
+            def count(done: int, _: int) -> None:
+                nonlocal seen
+                bar.update(task, completed=done)
+                if not console.is_terminal and done > seen:
+                    console.print(f"{done} outcomes")
+                seen = done
+
+            def stay(kafka: str, pim: str) -> None:
+                bar.stop()
+                _keep(kafka, pim)
+
+            result = run_demo(events, Progress(console.print, count), stay if keep else None)
     except EmbeddedKafkaError as error:
         stop(str(error))
     console.print(_table(result))
-    for flaw in result.flaws:
-        console.print(f"[red]{flaw}[/red]")
-    sys.exit(1 if result.flaws else 0)
+    for flaw in result.audit.flaws:
+        console.print(flaw, style="red", markup=False)
+    sys.exit(1 if result.audit.flaws else 0)
 
 
 def _keep(kafka: str, pim: str) -> None:
@@ -36,16 +55,17 @@ def _keep(kafka: str, pim: str) -> None:
 
 
 def _table(result: DemoResult) -> Table:
-    table = Table(title=f"asset-sync demo, {result.seconds:.0f} s, one kill -9")
-    table.add_column("what")
-    table.add_column("count", justify="right")
-    table.add_row("events", str(result.events))
-    for status, count in sorted(result.statuses.items()):
+    found = result.audit
+    table = Table(title=f"asset-sync demo, {result.seconds:.0f} s, one kill -9", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("events", str(found.events))
+    for status, count in sorted(found.statuses.items()):
         table.add_row(f"outcomes {status}", str(count))
     table.add_row("write calls to the PIM", str(result.pim_calls))
-    table.add_row("calls saved by grouping", str(result.events - result.pim_calls))
-    table.add_row("assets in the PIM", str(result.assets_in_pim))
-    table.add_row("assets by the outcomes", str(result.assets_expected))
-    table.add_row("duplicates", str(result.duplicates))
-    table.add_row("missing", str(result.missing))
+    table.add_row("calls saved by grouping", str(found.events - result.pim_calls))
+    table.add_row("assets in the PIM", str(found.assets_in_pim))
+    table.add_row("assets by the outcomes, value by value", str(found.assets_expected))
+    table.add_row("duplicates", str(found.duplicates))
+    table.add_row("missing", str(found.missing))
     return table

@@ -1,32 +1,130 @@
 """`asset-sync pim-simulator`."""
 
 import asyncio
+from pathlib import Path
 
 import click
+import msgspec
 
-from service.playground.pim_simulator import PimSimulator, serve
+from service.cli.options import stop
+from service.playground.pim.faults import Scenario, read_scenario
+from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.structure import Structure, free, sample
+from service.playground.pim.switches import Switches
+
+SWITCHES = "".join(
+    f"  {field.name} = {field.default}\n" for field in msgspec.structs.fields(Switches)
+)
 
 
-@click.command("pim-simulator")
+@click.command(
+    "pim-simulator",
+    epilog=f"""\b
+Switches (what Akeneo's documents leave open) and their defaults:
+{SWITCHES}
+\b
+A scenario file makes things go wrong by the clock:
+  {{"phases": [{{"at_seconds": 10, "for_seconds": 60,
+                "fault": {{"route": "any", "status": 503, "times": null}}}}]}}
+A fault has route (any, token, read, write, upsert, delete, option), family, asset,
+times, and what happens: status with body and retry_after, delay_seconds, hang,
+cut (before, after) with stored. Faults can also be posted as a list to
+/_control/faults while it runs; DELETE takes them back. The page at / lists all routes.
+""",
+)
 @click.option("--port", default=8081, show_default=True, help="On loopback; 0 takes a free one.")
 @click.option(
-    "--family", "families", multiple=True, default=("packshots",), show_default=True,
-    help="A family that exists; may be repeated.",
-)  # fmt: skip
-def pim_simulator(port: int, families: tuple[str, ...]) -> None:
-    """Serve a PIM for tests on loopback until interrupted."""
-    asyncio.run(_serve(port, families))
-
-
-async def _serve(port: int, families: tuple[str, ...]) -> None:
-    simulator = PimSimulator(dict.fromkeys(families))
-    runner, url = await serve(simulator, port)
-    click.echo(f"PIM simulator at {url}")
-    click.echo(
-        f"client id {simulator.client_id}, secret {simulator.client_secret}, "
-        f"user {simulator.username}, password {simulator.password}"
+    "--structure",
+    "structure_file",
+    type=click.Path(exists=True, path_type=Path),
+    help="Families, attributes, options and channels from a JSON file; else a sample of four.",
+)
+@click.option(
+    "--family",
+    "families",
+    multiple=True,
+    help="Instead: a family that takes any value; may be repeated.",
+)
+@click.option(
+    "--scenario",
+    "scenario_file",
+    type=click.Path(exists=True, path_type=Path),
+    help="Faults by the clock, from a JSON file.",
+)
+@click.option(
+    "--switch",
+    "switches",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Answer an open question another way; may be repeated.",
+)
+@click.option("--call-seconds", default=0.0, show_default=True, help="How long each call takes.")
+@click.option("--calls-at-once", default=4, show_default=True, help="Above it: 429.")
+@click.option("--calls-per-second", default=100, show_default=True, help="Above it: 429.")
+@click.option("--token-seconds", default=3600, show_default=True, help="A token's lifetime.")
+@click.option("--app-token", help="A token that an app would have.")
+def pim_simulator(  # noqa: PLR0913, PLR0917 - an option each
+    port: int,
+    structure_file: Path | None,
+    families: tuple[str, ...],
+    scenario_file: Path | None,
+    switches: tuple[str, ...],
+    call_seconds: float,
+    calls_at_once: int,
+    calls_per_second: int,
+    token_seconds: int,
+    app_token: str | None,
+) -> None:
+    """Serve a PIM on loopback until interrupted: Akeneo's Asset API as its documents tell it."""
+    simulator = PimSimulator(
+        free(*families) if families else _structure(structure_file),
+        switches=_switches(switches),
+        call_seconds=call_seconds,
+        calls_at_once_max=calls_at_once,
+        calls_per_second_max=calls_per_second,
     )
+    simulator.tokens.lifetime_seconds = token_seconds
+    simulator.tokens.app_token = app_token
+    try:
+        scenario = read_scenario(scenario_file) if scenario_file else None
+        asyncio.run(_serve(simulator, port, scenario))
+    except ValueError as error:
+        stop(f"The scenario cannot be used: {error}", 2)
+    except OSError as error:
+        stop(f"The port {port} cannot be had: {error.strerror}. Give another with --port.")
+    except KeyboardInterrupt:
+        pass
+
+
+async def _serve(simulator: PimSimulator, port: int, scenario: Scenario | None) -> None:
+    runner, url = await serve(simulator, port)
+    if scenario is not None:
+        simulator.faults.plan(scenario)
+    tokens = simulator.tokens
+    click.echo(f"PIM simulator at {url} (its routes: {url}/)")
+    click.echo(
+        f"client id {tokens.client_id}, secret {tokens.client_secret}, "
+        f"user {tokens.username}, password {tokens.password}"
+    )
+    click.echo(f"families: {', '.join(simulator.structure.families)}")
     try:
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()
+
+
+def _structure(path: Path | None) -> Structure:
+    if path is None:
+        return sample()
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Structure)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        stop(f"The structure {path} cannot be used: {error}", 2)
+
+
+def _switches(given: tuple[str, ...]) -> Switches:
+    pairs = dict(pair.partition("=")[::2] for pair in given)
+    try:
+        return msgspec.convert(pairs, Switches, strict=False)
+    except msgspec.ValidationError as error:
+        stop(f"--switch: {error}", 2)

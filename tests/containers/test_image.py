@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from service.playground.pim_simulator import PimSimulator, serve
+from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.structure import free
 from tests.support.proof import assert_exactly_once, events
 from tests.support.service import Bench
 
@@ -22,7 +23,7 @@ DOCKER = os.environ.get("DOCKER", "docker")
 @pytest.fixture
 async def bench(bootstrap: str, tmp_path: Path) -> AsyncIterator[Bench]:
     """Topics and a PIM; replicas are containers."""
-    pim = PimSimulator({"packshots": None, "manuals": None})
+    pim = PimSimulator(free("packshots", "manuals"))
     runner, url = await serve(pim)
     made = Bench(bootstrap, url, pim, tmp_path)
     await made.create_topics()

@@ -13,7 +13,7 @@ from service.core.effects import DeleteOne, GetFamilies, GetFamily, Request, Ups
 from service.core.inputs import Answer
 from service.core.model import Asset, UpsertAsset
 from service.core.verdict import ItemKind, Judged, Missing, is_unknown, is_well, judge
-from service.playground.pim_simulator import serve
+from service.playground.pim.simulator import serve
 from tests.simulation.pim import SimPim
 from tests.support.pim import api_of, simulator
 

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from service.playground.pim_simulator import PimSimulator, serve
+from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.structure import free
 from tests.support.service import Bench
 
 
 @pytest.fixture
 async def bench(bootstrap: str, tmp_path: Path) -> AsyncIterator[Bench]:
     """The system around a test, with a PIM of two families."""
-    pim = PimSimulator({"packshots": None, "manuals": None})
+    pim = PimSimulator(free("packshots", "manuals"))
     runner, url = await serve(pim)
     made = Bench(bootstrap, url, pim, tmp_path)
     await made.create_topics()

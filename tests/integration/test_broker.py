@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from service.playground.embedded_kafka import EmbeddedKafka, embedded_kafka
-from service.playground.pim_simulator import PimSimulator, serve
+from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.structure import free
 from tests.support.proof import assert_exactly_once, events
 from tests.support.service import Bench
 
@@ -24,7 +25,7 @@ def own_broker() -> Iterator[EmbeddedKafka]:
 @pytest.fixture
 async def bench(own_broker: EmbeddedKafka, tmp_path: Path) -> AsyncIterator[Bench]:
     """The system around it."""
-    pim = PimSimulator({"packshots": None, "manuals": None}, call_seconds=0.05)
+    pim = PimSimulator(free("packshots", "manuals"), call_seconds=0.05)
     runner, url = await serve(pim)
     made = Bench(own_broker.bootstrap_servers, url, pim, tmp_path)
     await made.create_topics()

@@ -4,15 +4,15 @@ import asyncio
 
 import pytest
 
-from service.playground.demo import run_demo
+from service.playground.demo import Progress, run_demo
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 
 async def test_the_demo_adds_up() -> None:
     """Broker, PIM, service and a kill -9: nothing twice, nothing missing."""
-    result = await asyncio.to_thread(run_demo, 400, lambda _: None, None)
+    result = await asyncio.to_thread(run_demo, 400, Progress(lambda _: None))
 
-    assert result.flaws == []
-    assert sum(result.statuses.values()) == 400
+    assert result.audit.flaws == []
+    assert sum(result.audit.statuses.values()) == 400
     assert result.pim_calls < 400

@@ -52,12 +52,12 @@ async def test_a_kill_inside_a_transaction(bench: Bench, moment: str) -> None:
 
 async def test_a_pim_outage_costs_nothing(bench: Bench) -> None:
     """While the PIM is down everything waits; nothing fails."""
-    bench.pim.is_down = True
+    bench.pim.go_down()
     records = events(200, 30, bench.partitions)
     await bench.publish(records)
     bench.start()
     await asyncio.sleep(5)
-    bench.pim.is_down = False
+    bench.pim.come_back()
 
     outcomes = await assert_exactly_once(bench, len(records))
 

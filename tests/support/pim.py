@@ -1,7 +1,8 @@
 """The PIM simulator and our client of it, for tests in this process."""
 
 from service.adapters.akeneo.api import HttpAssetApi
-from service.playground.pim_simulator import PimSimulator
+from service.playground.pim.simulator import PimSimulator
+from service.playground.pim.structure import Attribute, Structure, family
 from service.settings import Credentials, PimSettings
 
 FAMILIES = ("packshots", "manuals", "videos", "banners")
@@ -9,16 +10,16 @@ FAMILIES = ("packshots", "manuals", "videos", "banners")
 
 def simulator() -> PimSimulator:
     """A PIM of four families that know every attribute but `bad`."""
-    return PimSimulator(dict.fromkeys(FAMILIES, frozenset({"n"})))
+    return PimSimulator(Structure({code: family(code, Attribute("n")) for code in FAMILIES}))
 
 
 def credentials_of(pim: PimSimulator) -> Credentials:
     """What opens the simulator."""
     return Credentials(
-        client_id=pim.client_id,
-        client_secret=pim.client_secret,
-        username=pim.username,
-        password=pim.password,
+        client_id=pim.tokens.client_id,
+        client_secret=pim.tokens.client_secret,
+        username=pim.tokens.username,
+        password=pim.tokens.password,
     )
 
 

@@ -20,14 +20,19 @@ def upsert(family: str, code: str, values: dict[str, object]) -> bytes:
     return json.dumps(event).encode()
 
 
-def events(count: int, assets: int, partitions: int) -> list[Input]:
-    """Upserts of a few assets with values that come, change and go; tombstones; broken bytes."""
+def events(count: int, assets: int, partitions: int, pad: int = 0) -> list[Input]:
+    """Upserts of a few assets with values that come, change and go; tombstones; broken bytes.
+
+    Each upsert is larger by `pad` characters.
+    """
     made: list[Input] = []
     for number in range(count):
         asset = number % assets
         family = "packshots" if asset % 2 else "manuals"
         code = f"a{asset}"
-        value: bytes | None = upsert(family, code, _values(number))
+        value: bytes | None = upsert(
+            family, code, _values(number) | ({"pad": "x" * pad} if pad else {})
+        )
         if number % 50 == 7:
             value = b"{broken %d" % number
         elif number % 10 == 3:
@@ -57,7 +62,7 @@ async def assert_exactly_once(
     expected = {f"{bench.events}/{place}/{offset}" for place, offset in bench.published}
     assert set(ids) == expected, (len(ids), len(expected), bench.logs()[-5000:])
     data = [outcome["data"] for outcome in outcomes]
-    assert shown(bench.pim.assets) == replay(bench, data)
+    assert shown(bench.pim.state) == replay(bench, data)
     await assert_dead_letters_whole(bench, data)
     return outcomes
 
@@ -98,8 +103,9 @@ def shown(assets: Any) -> dict[tuple[str, str], Values]:  # noqa: ANN401 - the s
             (attribute, locale): data
             for attribute, entries in values.items()
             for (locale, _), data in entries.items()
+            if data is not None
         }
-        for asset, values in assets.items()
+        for asset, values in ((key, found.values) for key, found in assets.items())
     }
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import OffsetAndMetadata
 
-from service.playground.pim_simulator import PimSimulator
+from service.playground.pim.simulator import PimSimulator
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -70,10 +71,10 @@ class Bench:
             "KAFKA__DEAD_LETTERS_TOPIC": self.dead,
             "KAFKA__SESSION_TIMEOUT_SECONDS": "3",
             "PIM__BASE_URL": self.pim_url,
-            "PIM__CLIENT_ID": self.pim.client_id,
-            "PIM__CLIENT_SECRET": self.pim.client_secret,
-            "PIM__USERNAME": self.pim.username,
-            "PIM__PASSWORD": self.pim.password,
+            "PIM__CLIENT_ID": self.pim.tokens.client_id,
+            "PIM__CLIENT_SECRET": self.pim.tokens.client_secret,
+            "PIM__USERNAME": self.pim.tokens.username,
+            "PIM__PASSWORD": self.pim.tokens.password,
             "PIM__TIMEOUT_SECONDS": "5",
             "WINDOW__MAX_SECONDS": "0.2",
             "DRAIN__MAX_SECONDS": "10",
@@ -135,6 +136,18 @@ class Bench:
         for (_, key, value), stored in zip(records, await asyncio.gather(*sent), strict=True):
             self.published[stored.partition, stored.offset] = (key, value)
         await producer.stop()
+
+    async def commit(self, positions: dict[TopicPartition, OffsetAndMetadata]) -> None:
+        """Commit positions of the group, from outside."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap,
+            group_id=f"group.{self.suffix}",
+            enable_auto_commit=False,
+        )
+        await consumer.start()
+        consumer.assign(list(positions))
+        await consumer.commit(positions)
+        await consumer.stop()
 
     async def publish_and_start(self, records: list[Input]) -> subprocess.Popen[bytes]:
         """Publish, start a replica and wait until it is in the middle of the work."""

@@ -11,7 +11,8 @@ from service.adapters.akeneo.api import HttpAssetApi
 from service.core.effects import DeleteOne, GetFamilies, UpsertAssets
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.core.model import Asset, UpsertAsset
-from service.playground.pim_simulator import Fault, PimSimulator, serve
+from service.playground.pim.faults import Fault
+from service.playground.pim.simulator import PimSimulator, serve
 from service.settings import Credentials
 from tests.support.pim import api_of, credentials_of, simulator
 
@@ -67,31 +68,31 @@ async def test_logging_in_is_single_flight(bench: Bench) -> None:
     answers = await asyncio.gather(*(bench.write() for _ in range(10)))
 
     assert {answer.status for answer in answers if isinstance(answer, CallReply)} == {200}
-    assert bench.pim.logins == 1
+    assert bench.pim.tokens.given == 1
 
 
 async def test_an_expired_token_is_renewed_and_the_call_replayed(bench: Bench) -> None:
     """401 → refresh → replay; where the refresh token is gone too, the password."""
     await bench.write()
-    bench.pim.forget_tokens()
+    bench.pim.tokens.forget()
 
     answer = await bench.write()
 
     assert isinstance(answer, CallReply)
     assert answer.status == 200
-    assert bench.pim.logins == 2
+    assert bench.pim.tokens.given == 2
 
 
 async def test_a_401_that_stays_is_passed_on_after_one_replay(bench: Bench) -> None:
     """No endless renewal."""
     await bench.write()
-    bench.pim.faults.extend([Fault(status=401)] * 2)
+    bench.pim.faults.add(Fault(status=401, times=2))
 
     answer = await bench.write()
 
     assert isinstance(answer, CallReply)
     assert answer.status == 401
-    assert not bench.pim.faults
+    assert not bench.pim.faults.are_pending
 
 
 async def test_refused_credentials_and_their_mending(bench: Bench) -> None:
@@ -110,13 +111,13 @@ async def test_refused_credentials_and_their_mending(bench: Bench) -> None:
 
 async def test_no_answer_in_time(bench: Bench) -> None:
     """A hanging PIM holds a slot for the timeout, not for ever."""
-    bench.pim.faults.append(Fault(delay_seconds=30))
+    bench.pim.faults.add(Fault(hang=True))
     assert fault(await bench.write()) is FaultKind.TIMEOUT
 
 
 async def test_a_cut_connection(bench: Bench) -> None:
     """In words."""
-    bench.pim.faults.append(Fault(cut=True))
+    bench.pim.faults.add(Fault(cut="before"))
     answer = await bench.write()
     assert fault(answer) is FaultKind.CONNECTION
     assert isinstance(answer, CallFault)
@@ -127,7 +128,7 @@ async def test_the_lease_may_end_while_the_token_is_fetched(bench: Bench) -> Non
     """Then the write does not leave."""
     bench.may_write = False
     assert fault(await bench.write()) is FaultKind.CUT
-    assert bench.pim.calls == 0
+    assert bench.pim.writes == 0
 
 
 async def test_a_code_that_is_a_step_of_a_path_is_answered_here(bench: Bench) -> None:
@@ -136,7 +137,7 @@ async def test_a_code_that_is_a_step_of_a_path_is_answered_here(bench: Bench) ->
     answer = await bench.api.send(delete, permit=bench.permit, may_write=lambda: True)
     assert isinstance(answer, CallReply)
     assert (answer.status, answer.own_json) == (422, True)
-    assert bench.pim.logins == 0
+    assert bench.pim.tokens.given == 0
 
 
 async def answer_of(handler: web.StreamResponse) -> Answer:

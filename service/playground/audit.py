@@ -1,0 +1,110 @@
+"""Do the numbers add up? Outcomes against the events and the PIM's state (P1, P2).
+
+It reads the events by the contract alone and shares no rule with the service.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.playground.pim.assets import Asset
+
+AssetKey = tuple[str, str]
+Values = dict[tuple[str, str | None, str | None], object]
+"""(attribute, locale, channel) → data as the PIM has it."""
+
+FLAWS_SHOWN_MAX = 5
+
+
+@dataclass
+class Audit:
+    """What was found; `flaws` is empty where everything adds up."""
+
+    events: int
+    statuses: Counter[str]
+    duplicates: int
+    missing: int
+    assets_in_pim: int
+    assets_expected: int
+    flaws: list[str] = field(default_factory=list)
+
+
+def audit(
+    events: Mapping[tuple[int, int], bytes | None],
+    outcomes: Sequence[Mapping[str, Any]],
+    pim: Mapping[AssetKey, Asset],
+) -> Audit:
+    """Judge; `events` are values by (partition, offset), `outcomes` as read committed."""
+    ids = Counter(outcome["id"] for outcome in outcomes)
+    expected = replay(events, outcomes)
+    found = {key: shown(asset) for key, asset in pim.items()}
+    result = Audit(
+        events=len(events),
+        statuses=Counter(outcome["data"]["status"] for outcome in outcomes),
+        duplicates=sum(times - 1 for times in ids.values()),
+        missing=len(events) - len(ids),
+        assets_in_pim=len(found),
+        assets_expected=len(expected),
+    )
+    if result.duplicates:
+        result.flaws.append(f"{result.duplicates} outcomes stand twice.")
+    if result.missing:
+        result.flaws.append(f"{result.missing} events have no outcome.")
+    odd = [key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)]
+    result.flaws += [
+        f"{'/'.join(key)}: the PIM has {found.get(key)}, the outcomes say {expected.get(key)}."
+        for key in sorted(odd)[:FLAWS_SHOWN_MAX]
+    ]
+    return result
+
+
+def replay(
+    events: Mapping[tuple[int, int], bytes | None], outcomes: Sequence[Mapping[str, Any]]
+) -> dict[AssetKey, Values]:
+    """The assets that the applied changes make, one by one in partition order."""
+    assets: dict[AssetKey, Values] = {}
+    by_offset = sorted(outcomes, key=lambda outcome: int(outcome["data"]["origin"]["offset"]))
+    for data in (outcome["data"] for outcome in by_offset):
+        if data["status"] != "applied":
+            continue
+        key = (data["asset_family"], data["code"])
+        if data["action"] == "delete":
+            assets.pop(key, None)
+            continue
+        value = events[data["origin"]["partition"], data["origin"]["offset"]]
+        assert value is not None
+        state = assets.setdefault(key, {})
+        for place, content in _entries(_values(json.loads(value))):
+            state.pop(place, None)
+            if content is not None and content != []:
+                state[place] = content
+    return assets
+
+
+def shown(asset: Asset) -> Values:
+    """What the PIM has of an asset."""
+    return {
+        (attribute, locale, channel): data
+        for attribute, entries in asset.values.items()
+        for (locale, channel), data in entries.items()
+        if data is not None
+    }
+
+
+def _values(event: dict[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = (event if "action" in event else event["data"])["values"]
+    return values
+
+
+def _entries(values: dict[str, Any]) -> list[tuple[tuple[str, str | None, str | None], object]]:
+    found: list[tuple[tuple[str, str | None, str | None], object]] = []
+    for attribute, content in values.items():
+        is_list = isinstance(content, list) and content and isinstance(content[0], dict)
+        for entry in content if is_list else [{"data": content}]:
+            data = entry["data"]
+            if isinstance(data, int | float) and not isinstance(data, bool):
+                data = str(data)
+            found.append(((attribute, entry.get("locale"), entry.get("channel")), data))
+    return found
