@@ -4,6 +4,7 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3 p
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
 BIN = .venv/bin
+PYTEST = $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest
 export BASE CA KAFKA
 SEEDS ?= 10000
 FROM ?= 0
@@ -20,8 +21,9 @@ setup: ## make .venv from the lock (every target does it first)
 demo: setup ## the whole system on this machine, killed once in the middle (first time: 45 MB)
 	$(BIN)/asset-sync demo
 
-test: setup ## all tests
-	$(BIN)/python -m pytest -n auto -m "not containers"
+test: setup ## all tests (COVERAGE=1: measured, with a gate)
+	$(PYTEST) -n auto -m "not containers"
+	$(if $(COVERAGE),@$(BIN)/coverage combine -q && $(BIN)/coverage report)
 
 test-fast: setup ## the tests that need no broker
 	$(BIN)/python -m pytest -n auto -m "not kafka and not processes and not containers"
@@ -58,4 +60,4 @@ schemas: setup ## write the published schemas anew; the diff is a change of the 
 	$(BIN)/asset-sync schema asyncapi > tests/contract/schemas/asyncapi.json
 
 clean: ## remove everything that was made here
-	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* build dist

@@ -37,6 +37,10 @@ PREFIX = "ASSET_SYNC_"
 SECRETS_DIR = PREFIX + "SECRETS_DIR"
 UNKNOWN_VARIABLES = PREFIX + "UNKNOWN_VARIABLES"
 SECRET_BYTES_MAX = 64 * 1024
+PIM_CALLS_AT_ONCE = 4
+"""Of one connection (akeneo.md §7)."""
+PIM_CALLS_PER_SECOND = 100
+"""Of all callers of one PIM together."""
 
 _SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\w+)")
 _SIZE = re.compile(r"\s*(\d+)\s*(B|KiB|MiB|GiB|KB|MB|GB)?\s*", re.IGNORECASE)
@@ -298,15 +302,34 @@ class Settings(BaseSettings):
         )
 
     def warnings(self) -> list[str]:
-        """Settings that are allowed and unwise."""
-        found = []
-        if self.drain.max_seconds < self.pim.timeout_seconds:
-            found.append(
-                f"{PREFIX}DRAIN__MAX_SECONDS ({self.drain.max_seconds:g}) is below "
-                f"{PREFIX}PIM__TIMEOUT_SECONDS ({self.pim.timeout_seconds:g}): "
-                "a drain may cut calls that the PIM is still working on."
-            )
-        return found
+        """Settings that are allowed and unwise, a sentence each."""
+        kafka, pim, drain = self.kafka, self.pim, self.drain
+        unwise = {
+            f"{PREFIX}DRAIN__MAX_SECONDS ({drain.max_seconds:g}) is below "
+            f"{PREFIX}PIM__TIMEOUT_SECONDS ({pim.timeout_seconds:g}): a drain may cut calls "
+            "that the PIM is still working on.": drain.max_seconds < pim.timeout_seconds,
+            f"{PREFIX}PIM__MAX_CONCURRENCY ({pim.max_concurrency}) is above "
+            f"{PIM_CALLS_AT_ONCE}, what Akeneo allows a connection: expect 429s.": (
+                pim.max_concurrency > PIM_CALLS_AT_ONCE
+            ),
+            f"{PREFIX}PIM__MAX_CALLS_PER_SECOND ({pim.max_calls_per_second}) is above "
+            f"{PIM_CALLS_PER_SECOND}, what Akeneo allows all its callers: expect 429s.": (
+                pim.max_calls_per_second > PIM_CALLS_PER_SECOND
+            ),
+            f"{PREFIX}PIPELINE__MAX_PENDING_CHANGES ({self.pipeline.max_pending_changes}) is "
+            f"below {PREFIX}WINDOW__MAX_ASSETS ({self.window.max_assets}): windows never fill.": (
+                self.pipeline.max_pending_changes < self.window.max_assets
+            ),
+            f"{PREFIX}PIPELINE__MAX_PENDING_BYTES is below {PREFIX}KAFKA__MAX_RECORD_BYTES: "
+            "one record may pause the intake.": (
+                self.pipeline.max_pending_bytes < kafka.max_record_bytes
+            ),
+            f"{PREFIX}KAFKA__SECURITY_PROTOCOL is {kafka.security_protocol}: the password crosses "
+            "the network readable.": (
+                kafka.security_protocol == "SASL_PLAINTEXT" and kafka.sasl_mechanism == "PLAIN"
+            ),
+        }
+        return [sentence for sentence, is_so in unwise.items() if is_so]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 import html
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 Checks = Callable[[], Mapping[str, bool]]
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
@@ -29,8 +30,8 @@ class HttpPort:
         self._registry = registry
         self._asyncapi = asyncapi
         application = web.Application()
-        application.router.add_get("/livez", lambda request: _answer(request, live()))
-        application.router.add_get("/readyz", lambda request: _answer(request, ready()))
+        application.router.add_get("/livez", _probe(live))
+        application.router.add_get("/readyz", _probe(ready))
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/asyncapi", self._document)
         self._runner = web.AppRunner(application, access_log=None)
@@ -57,13 +58,19 @@ class HttpPort:
         return web.Response(text=_page(self._asyncapi), content_type="text/html")
 
 
-async def _answer(request: web.Request, checks: Mapping[str, bool]) -> web.Response:
-    lines = [
-        f"[{'+' if ok else '-'}]{name} {'ok' if ok else 'failed'}" for name, ok in checks.items()
-    ]
-    is_well = all(checks.values())
-    text = "\n".join(lines) if "verbose" in request.query else "ok" if is_well else "failed"
-    return web.Response(text=text + "\n", status=200 if is_well else 503)
+def _probe(checks: Checks) -> Handler:
+    async def answer(request: web.Request) -> web.Response:
+        found = checks()
+        is_well = all(found.values())
+        text = "ok\n" if is_well else "failed\n"
+        if "verbose" in request.query:
+            text = "".join(
+                f"[{'+' if ok else '-'}]{name} {'ok' if ok else 'failed'}\n"
+                for name, ok in found.items()
+            )
+        return web.Response(text=text, status=200 if is_well else 503)
+
+    return answer
 
 
 def _page(document: dict[str, Any]) -> str:

@@ -40,6 +40,9 @@ MESSAGE_CHARACTERS_MAX = 2000
 OUTCOME_BYTES_MAX = 64 * 1024
 """Bytes of one outcome's value."""
 
+OUTCOME_KEY_BYTES_MAX = 8 * 1024
+"""Bytes of an outcome's key; an input's key that is longer is not taken for one."""
+
 DEAD_LETTER_MESSAGE_BYTES_MAX = 1024
 """Bytes of the `dlq.message` header."""
 

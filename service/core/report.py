@@ -13,6 +13,7 @@ from service.contracts.outcome import (
     ERRORS_MAX,
     MESSAGE_CHARACTERS_MAX,
     OUTCOME_BYTES_MAX,
+    OUTCOME_KEY_BYTES_MAX,
     ChangeError,
     Outcome,
     OutcomeData,
@@ -131,9 +132,8 @@ class Reporter:
             traceparent=carried.get("traceparent", UNSET),
             tracestate=carried.get("tracestate", UNSET),
         )
-        value = _bounded(outcome)
-        key = subject.encode() if subject else record.key or outcome.id.encode()
-        outcome_record = LogRecord(key, value, _ce_headers(outcome))
+        outcome, value = _bounded(outcome)
+        outcome_record = LogRecord(_key(record, subject), value, _ce_headers(outcome))
         dead = data.status in DEAD_STATUSES
         return Settled(
             partition=record.origin.partition,
@@ -228,18 +228,28 @@ def _text(found: object) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _bounded(outcome: Outcome) -> bytes:
-    """The outcome's JSON; what is foreign and long is left out until it fits."""
+def _key(record: SourceRecord, subject: str | None) -> bytes:
+    """`FAMILY/CODE`; else the input's key, where that is no document of its own; else the id."""
+    if subject:
+        return subject.encode()
+    if record.key and len(record.key) <= OUTCOME_KEY_BYTES_MAX:
+        return record.key
+    return record.origin.outcome_id.encode()
+
+
+def _bounded(outcome: Outcome) -> tuple[Outcome, bytes]:
+    """The outcome and its JSON; what is foreign and long is left out until it fits."""
     value = _encode(outcome)
     if len(value) <= OUTCOME_BYTES_MAX:
-        return value
+        return outcome, value
     replace = msgspec.structs.replace
     data = outcome.data
     pim = replace(data.pim, errors=[]) if data.pim else None
     data = replace(data, errors=[], pim=pim, errors_truncated=True)
-    value = _encode(replace(outcome, data=data))
+    shorter = replace(outcome, data=data)
+    value = _encode(shorter)
     if len(value) <= OUTCOME_BYTES_MAX:
-        return value
+        return shorter, value
     # Only foreign text of the event, its key or its extensions can still be that long.
     event = SourceEvent(id=_clipped(data.event.id), type=_clipped(data.event.type))
     origin = replace(data.origin, key=_clipped(data.origin.key))
@@ -249,7 +259,7 @@ def _bounded(outcome: Outcome) -> bytes:
     bare = replace(bare, correlationid=UNSET, traceparent=UNSET, tracestate=UNSET)
     value = _encode(bare)
     assert len(value) <= OUTCOME_BYTES_MAX
-    return value
+    return bare, value
 
 
 def _clipped(text: str | None) -> str | None:
@@ -266,7 +276,7 @@ def _ce_headers(outcome: Outcome) -> Headers:
 
 
 def _dead_letter(record: SourceRecord, data: OutcomeData) -> LogRecord:
-    """The record untouched, plus why; headers of an earlier death are replaced."""
+    """The record untouched, plus why; headers of an earlier death stand before ours."""
     origin = record.origin
     message = (data.message or "").encode()[:DEAD_LETTER_MESSAGE_BYTES_MAX]
     ours: Iterable[tuple[str, bytes]] = (

@@ -8,6 +8,8 @@ import jsonschema
 import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_structured_event
 
+from service import __version__
+from service.contracts.asyncapi import Topics, asyncapi
 from service.contracts.schema import Language, schema
 from service.core.effects import LogRecord
 from service.core.job import Job
@@ -36,6 +38,13 @@ def test_a_schema_changes_only_on_purpose(language: Language) -> None:
     frozen = json.loads((SCHEMAS / f"{language}.json").read_text())
 
     assert frozen == schema(language)
+
+
+def test_the_asyncapi_document_changes_only_on_purpose() -> None:
+    """Likewise."""
+    frozen = json.loads((SCHEMAS / "asyncapi.json").read_text())
+
+    assert frozen == asyncapi(__version__, Topics())
 
 
 def test_an_outcome_is_what_its_schema_says() -> None:

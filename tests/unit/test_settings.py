@@ -89,3 +89,20 @@ def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
 
     assert loaded.settings.deletes == "skip"
     assert loaded.credentials().app_token == "t0p-secret"
+
+
+@pytest.mark.parametrize(
+    ("unwise", "said"),
+    [
+        ({"DRAIN__MAX_SECONDS": "30"}, "a drain may cut calls"),
+        ({"PIM__MAX_CONCURRENCY": "8"}, "expect 429s"),
+        ({"PIM__MAX_CALLS_PER_SECOND": "200"}, "expect 429s"),
+        ({"PIPELINE__MAX_PENDING_CHANGES": "50"}, "windows never fill"),
+        ({"PIPELINE__MAX_PENDING_BYTES": "1KiB"}, "may pause the intake"),
+    ],
+)
+def test_what_is_allowed_and_unwise_is_said(unwise: dict[str, str], said: str) -> None:
+    """One sentence, and it runs."""
+    given = MINIMUM | {f"ASSET_SYNC_{name}": value for name, value in unwise.items()}
+    (warning,) = load(given, None).warnings
+    assert said in warning

@@ -1,0 +1,199 @@
+"""What an outcome says, and how it stays within its limits (contract §5)."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from service.contracts.outcome import OUTCOME_BYTES_MAX
+from service.core.convert import convert
+from service.core.decode import decode
+from service.core.effects import LogRecord
+from service.core.job import Ending
+from service.core.ledger import Settled
+from service.core.model import Change, Rejection, SourceRecord
+from service.core.report import Reporter, timestamp
+from service.core.verdict import Said
+from tests.support.builders import LIMITS, change, cloud, plain, record
+
+REPORTER = Reporter("/asset-sync/test")
+NOW = 1_795_000_000_123
+
+
+def data_of(settled: Settled) -> dict[str, Any]:
+    """The outcome's data, as a reader sees them."""
+    assert settled.outcome.value is not None
+    found: dict[str, Any] = json.loads(settled.outcome.value)["data"]
+    return found
+
+
+def reported(source: SourceRecord) -> Settled:
+    """The outcome of a record that was rejected, or applied."""
+    understood = decode(source, LIMITS)
+    command = understood if isinstance(understood, Rejection) else convert(understood)
+    if isinstance(command, Rejection):
+        return REPORTER.of_rejection(source, command, NOW)
+    assert not isinstance(understood, Rejection)
+    admitted = Change(
+        source, source.size, command, understood.event, understood.extensions, 0.0, NOW, attempts=1
+    )
+    return REPORTER.of_change(admitted, Ending("applied", "created", said=Said(201)), NOW)
+
+
+def ended(ending: Ending, attempts: int = 1) -> dict[str, Any]:
+    """The data of a change that ended so."""
+    made = change({"a": "1"})
+    made.attempts = attempts
+    return data_of(REPORTER.of_change(made, ending, NOW))
+
+
+def header(dead: LogRecord | None, name: str) -> str:
+    """One header of a dead letter."""
+    assert dead is not None
+    return (dict(dead.headers)[name] or b"").decode()
+
+
+def test_times_are_utc_with_milliseconds() -> None:
+    """RFC 3339."""
+    assert timestamp(NOW) == "2026-11-18T11:06:40.123Z"
+
+
+def test_what_the_pim_said_of_a_refusal_is_passed_on_and_translated() -> None:
+    """Verbatim under `pim`, in our shape under `errors`."""
+    error = b'{"property":"values.main_colors[0].data","message":"No option teal","extra":{"x":1}}'
+    said = Said(422, "Rules.", (Raw(error),))
+    found = ended(Ending("rejected", reason="refused_by_pim", said=said))
+
+    assert found["pim"]["errors"] == [json.loads(error)]
+    assert found["errors"] == [
+        {
+            "path": "values.main_colors[0].data",
+            "message": "No option teal",
+            "attribute": "main_colors",
+            "locale": None,
+            "channel": None,
+        }
+    ]
+    assert found["message"] == "The PIM refused the change. It said: Rules."
+
+
+@pytest.mark.parametrize("raw", [b"7", b'"text"', b"[]", b'{"property":3}', b"null"])
+def test_errors_of_any_shape_are_shown(raw: bytes) -> None:
+    """Akeneo's own shapes vary."""
+    said = Said(422, None, (Raw(raw),))
+    found = ended(Ending("rejected", reason="refused_by_pim", said=said))
+    assert found["pim"]["errors"] == [json.loads(raw)]
+    assert len(found["errors"]) == 1
+
+
+def test_too_many_errors_are_cut_and_said() -> None:
+    """At most 50, and `errors_truncated`."""
+    said = Said(422, "m" * 5000, tuple(Raw(b'{"message":"%d"}' % n) for n in range(80)))
+    found = ended(Ending("rejected", reason="refused_by_pim", said=said))
+    assert len(found["errors"]) == len(found["pim"]["errors"]) == 50
+    assert found["errors_truncated"]
+    assert len(found["message"]) <= 2000
+
+
+def test_a_change_without_a_call_has_no_pim() -> None:
+    """`attempts` 0, `pim` null; with a call that nobody answered, the fault."""
+    assert (
+        ended(Ending("failed", reason="timeout", said=Said(None, "x")), attempts=0)["pim"] is None
+    )
+    found = ended(Ending("failed", reason="timeout", said=Said(None, "No answer within 60 s.")))
+    assert found["pim"] == {"status_code": None, "message": "No answer within 60 s.", "errors": []}
+
+
+def test_merged_and_superseded_name_the_other() -> None:
+    """By its outcome id."""
+    merged = ended(Ending("applied", "merged", said=Said(204), by="events/0/9"))
+    superseded = ended(Ending("superseded", by="events/0/9"), attempts=0)
+    assert (merged["merged_into"], merged["superseded_by"]) == ("events/0/9", None)
+    assert (superseded["merged_into"], superseded["superseded_by"]) == (None, "events/0/9")
+    assert superseded["message"]
+
+
+def test_a_dead_letter_is_the_record_and_why() -> None:
+    """Key, value and headers untouched; ours beside them."""
+    source = record(b"\xff", b"\xfe", (("a", b"\x00"), ("a", None), ("dlq.reason", b"old")))
+    settled = reported(source)
+    dead = settled.dead_letter
+
+    assert dead is not None
+    assert (dead.key, dead.value) == (source.key, source.value)
+    assert dead.headers[:3] == source.headers
+    assert header(dead, "dlq.reason") == "undecodable"
+    assert header(dead, "dlq.outcome.id") == "events/0/0"
+    assert len(header(dead, "dlq.message")) > 10
+
+
+@pytest.mark.parametrize(
+    ("source", "key"),
+    [
+        (plain(), b"packshots/a"),
+        (record(b"{broken", b"some-key"), b"some-key"),
+        (record(b"{broken"), b"events/0/0"),
+    ],
+)
+def test_the_key_of_an_outcome(source: SourceRecord, key: bytes) -> None:
+    """FAMILY/CODE; else the input's key; else the outcome's id."""
+    assert reported(source).outcome.key == key
+
+
+def test_extensions_are_carried_on() -> None:
+    """Tracing goes through us."""
+    settled = reported(cloud(traceparent="00-ab-cd-01", correlationid="c1"))
+    headers = dict(settled.outcome.headers)
+    assert headers["ce_traceparent"] == b"00-ab-cd-01"
+    assert headers["ce_correlationid"] == b"c1"
+
+
+def test_foreign_text_cannot_make_an_outcome_too_large() -> None:
+    """An event's own id, type, subject and context may be long."""
+    long = "x" * 100_000
+    settled = reported(cloud(id=long, type=f"{long}.asset.updated", source=long))
+    assert len(settled.outcome.value or b"") <= OUTCOME_BYTES_MAX
+    assert data_of(settled)["status"] == "applied"
+
+
+@pytest.mark.parametrize("member", ["id", "type", "traceparent", "subject"])
+def test_headers_are_bounded_too(member: str) -> None:
+    """Else the broker refuses the outcome, and the same record ends the service for ever."""
+    outcome = reported(cloud(**{member: "x" * 900_000})).outcome
+    assert outcome.size <= 2 * OUTCOME_BYTES_MAX
+
+
+def test_a_key_that_is_a_document_is_no_key() -> None:
+    """Likewise."""
+    assert reported(record(b"{broken", b"k" * 900_000)).outcome.key == b"events/0/0"
+
+
+texts = st.text(max_size=20) | st.just("\ud800") | st.text(min_size=500, max_size=600)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "id": texts,
+            "type": texts | st.just("asset.updated"),
+            "subject": texts,
+            "time": texts,
+            "traceparent": texts,
+            "correlationid": texts,
+            "source": texts,
+            "data": st.none() | texts | st.dictionaries(texts, texts, max_size=3),
+        },
+    ),
+    st.none() | st.binary(max_size=10),
+)
+def test_any_event_has_an_outcome(members: dict[str, object], key: bytes | None) -> None:
+    """Whatever was in it can be written."""
+    event = cloud(**members)
+    source = SourceRecord(event.origin, key, event.value, event.headers)
+    settled = reported(source)
+    assert json.loads(settled.outcome.value or b"")["id"] == "events/0/0"
+    assert all(isinstance(content, bytes) for _, content in settled.outcome.headers)
