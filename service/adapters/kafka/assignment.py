@@ -98,6 +98,10 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - aiokafka would only log it
             self._fail(error)
 
+    def owns(self, place: TopicPartition) -> bool:
+        """Whether the partition was handed over; before, its beginning is still looked for."""
+        return Partition(place.topic, place.partition) in self.partitions
+
     def rejoin(self) -> None:
         """The group fenced us: go through revocation and assignment once more."""
         request_rejoin(self.consumer)
@@ -135,6 +139,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         if starts is None:
             request_rejoin(consumer)
             return
+        if in_doubt := set(places) - starts.keys():
+            consumer.pause(*in_doubt)
         for place, start in starts.items():
             consumer.seek(place, start.position)
         self._epoch += 1

@@ -88,7 +88,7 @@ class Door:
         assert consumer is not None
         if self._guarded is not consumer:
             self._guarded = consumer
-            guard(consumer, self._polled, self._fail)
+            guard(consumer, self._polled, self._fail, self._assignment.owns)
         return consumer
 
     def _polled(self) -> None:
@@ -107,7 +107,10 @@ class Door:
         consumer = self._subscriber.consumer
         if consumer is None:
             return
-        wanted = {TopicPartition(p.topic, p.number) for p in partitions} & consumer.assignment()
+        assigned = consumer.assignment()
+        wanted = {TopicPartition(p.topic, p.number) for p in partitions} & assigned
+        # Whose beginning is still in doubt stays paused, whatever the core says of the others.
+        wanted |= {place for place in assigned if not self._assignment.owns(place)}
         paused = consumer.paused()
         if resume := paused - wanted:
             consumer.resume(*resume)
@@ -146,6 +149,7 @@ def guard(
     consumer: AIOKafkaConsumer,
     polled: Callable[[], None],
     fail: Callable[[BaseException], None],
+    owns: Callable[[TopicPartition], bool],
 ) -> None:
     """See every poll of FastStream's loop, and what it raises, before the loop does."""
     stock = consumer.getmany
@@ -157,10 +161,13 @@ def guard(
         except NoOffsetForPartitionError:
             records = {}  # its assignment is still being read; the seek follows
         except OffsetOutOfRangeError as error:
-            log.error(  # noqa: TRY400 - an operating failure, no traceback
-                "position.lost", message=f"A position is out of range: {error}"
-            )
-            await _go_on_in_range(consumer, error.args[0])
+            # Of a partition that is not ours yet, the assignment finds the beginning.
+            lost = {place: at for place, at in error.args[0].items() if owns(place)}
+            if lost:
+                log.error(  # noqa: TRY400 - an operating failure, no traceback
+                    "position.lost", message=f"Positions are out of range: {_told(lost)}"
+                )
+                await _go_on_in_range(consumer, lost)
             records = {}
         except ConsumerStoppedError:
             raise
@@ -171,6 +178,10 @@ def guard(
         return records
 
     consumer.getmany = getmany
+
+
+def _told(positions: Mapping[TopicPartition, int]) -> str:
+    return ", ".join(f"{p.topic}/{p.partition} at {at}" for p, at in positions.items())
 
 
 async def _go_on_in_range(consumer: AIOKafkaConsumer, lost: Mapping[TopicPartition, int]) -> None:
