@@ -64,7 +64,8 @@ class Calls:
         self._rules = rules
         self._desk = desk
         self.gate = Gate(rules.calls_at_once_max, rules.calls_per_second_max, jitter)
-        self.lanes = Lanes(rules.retry_attempts_max, rules.retry_seconds_max, jitter, self._give_up)
+        attempts_max, seconds_max = rules.retry_attempts_max, rules.retry_seconds_max
+        self.lanes = Lanes(attempts_max, seconds_max, jitter, self._give_up, self._fall_sick)
         self.windows = self._new_windows()
         self.busy: dict[Asset, Job] = {}
         self.in_flight: dict[int, Call] = {}
@@ -155,7 +156,8 @@ class Calls:
             times.extend(
                 state.probe_at for _, state in self.lanes.sick_lanes() if state.probing is None
             )
-        return min((time for time in times if time is not None), default=None)
+        # What is due already waits for something else: a slot, the rate, the gate.
+        return min((time for time in times if time is not None and time > now), default=None)
 
     def _log_in(self, now: float) -> None:
         self._login_wanted = False
@@ -390,15 +392,11 @@ class Calls:
         self._unless_dropped(call.jobs, lambda: self._hold_against(call, failure))
 
     def _hold_against(self, call: Call, failure: Failure) -> None:
-        was_sick = self.lanes.is_sick(call.lane)
         if self.lanes.suspected(call, failure, self._now, self._patience):
             self._desk.emit(Note("breaker.opened", {"message": failure.said.message}))
-        self.note_sickness(call.lane, was_sick=was_sick)
 
-    def note_sickness(self, lane: Lane, *, was_sick: bool) -> None:
-        """Say that a lane fell sick, once."""
-        if not was_sick and self.lanes.is_sick(lane):
-            self._desk.emit(Note("family.sick", {"family": lane[0], "verb": lane[1].value}))
+    def _fall_sick(self, lane: Lane) -> None:
+        self._desk.emit(Note("family.sick", {"family": lane[0], "verb": lane[1].value}))
 
     def _forget_probe(self, call: Call) -> None:
         """A probe that was cut or throttled says nothing; the next one may go."""

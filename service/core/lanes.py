@@ -29,6 +29,8 @@ class LaneState:
     failure: Failure | None = None
     sick_since: float | None = None
     """By the patience clock."""
+    outlasted: int = 0
+    """Times in a row that another lane's success closed the breaker while this one failed."""
     probing: int | None = None
     probe_failures: int = 0
     probe_at: float = 0.0
@@ -46,7 +48,8 @@ class Breaker:
     """Open: nothing but one probe at a time, and nothing counts against anybody."""
 
     is_open: bool = False
-    suspicions_in_row: int = 0
+    accused: set[Lane] = field(default_factory=set)
+    """Lanes whose suspicions opened it, and whose probes failed since."""
     probing: int | None = None
     probe_failures: int = 0
     probe_at: float = 0.0
@@ -59,17 +62,26 @@ class Breaker:
 GaveUp = Callable[[Job, Failure], None]
 """Told of a single asset whose budget is used up."""
 
+FellSick = Callable[[Lane], None]
+"""Told of a lane from which only probes go."""
+
 
 class Lanes:
     """Calls that wait to be sent again, and whose failure each failure was."""
 
     def __init__(
-        self, attempts_max: int, seconds_max: float, jitter: Jitter, gave_up: GaveUp
+        self,
+        attempts_max: int,
+        seconds_max: float,
+        jitter: Jitter,
+        gave_up: GaveUp,
+        fell_sick: FellSick,
     ) -> None:
         self._attempts_max = attempts_max
         self._seconds_max = seconds_max
         self._jitter = jitter
         self._gave_up = gave_up
+        self._fell_sick = fell_sick
         self._lanes: dict[Lane, LaneState] = {}
         self._retries: list[tuple[float, int, Call]] = []
         self._waits_made = 0
@@ -77,6 +89,7 @@ class Lanes:
         self._calls_made = 0
         self._sends_made = 0
         self._latest_success = 0
+        self._suspicions_in_row: list[Lane] = []
         self.breaker = Breaker()
 
     # --- calls -------------------------------------------------------------------------------
@@ -180,9 +193,10 @@ class Lanes:
         self._suspected.pop(call.id, None)
         call.suspicions.clear()
         call.failures_in_row = 0
-        self.breaker.suspicions_in_row = 0
+        self._suspicions_in_row.clear()
         self._heal(call.lane, now)
         if self.breaker.is_open:
+            self._accuse(self.breaker.accused - {call.lane}, patience)
             self.close_breaker(now)
             return True
         for suspect in list(self._suspected.values()):
@@ -193,6 +207,7 @@ class Lanes:
         """The call ended without a judgement. True where that opens the breaker."""
         call.failure = failure
         call.failures_in_row += 1
+        self.lane(call.lane).failure = failure
         self._after_probe(call, now)
         if self.breaker.is_open:
             self.wait(call, now)
@@ -206,8 +221,8 @@ class Lanes:
             self._go_on(call, now, patience)
         else:
             self.wait(call, now + delay(call.failures_in_row, self._jitter))
-        self.breaker.suspicions_in_row += 1
-        if self.breaker.suspicions_in_row < BREAKER_SUSPICIONS:
+        self._suspicions_in_row.append(call.lane)
+        if len(self._suspicions_in_row) < BREAKER_SUSPICIONS:
             return False
         self._open_breaker(now)
         return True
@@ -218,8 +233,13 @@ class Lanes:
         self._go_on(call, now, patience)
 
     def close_breaker(self, now: float) -> None:
-        """A success: every suspicion is erased; several assets under one go on as halves."""
+        """A success: every suspicion is erased; several assets under one go on as halves.
+
+        What failed before goes again soon, and if it fails once more, waits as long as before:
+        a bad asset must not open the breaker anew, three times as fast as others succeed.
+        """
         self.breaker = Breaker()
+        self._suspicions_in_row.clear()
         for call in list(self._suspected.values()):
             call.suspicions.clear()
             state = self.lane(call.lane)
@@ -228,13 +248,29 @@ class Lanes:
                 self.halve(call, now)
         self._suspected.clear()
         for call in self.waiting_calls():
-            call.failures_in_row = 0
-            self.wait(call, now)
+            failures = min(call.failures_in_row, BREAKER_SUSPICIONS)
+            self.wait(call, now + (delay(failures, self._jitter) if failures else 0.0))
+
+    def _accuse(self, lanes: set[Lane], patience: float) -> None:
+        """Another lane succeeds while these fail: a few times in a row is no outage (ADR 3)."""
+        for lane in lanes:
+            state = self.lane(lane)
+            state.outlasted += 1
+            if state.outlasted >= SICK_LANE_FAILURES:
+                self._make_sick(lane, state, patience)
+
+    def _make_sick(self, lane: Lane, state: LaneState, patience: float) -> None:
+        if not state.is_sick:
+            state.sick_since = patience
+            self._fell_sick(lane)
 
     def probe_failed(self, call: Call, now: float, *, family_well: bool) -> None:
         """The breaker's probe failed; the next one is another lane's or asset's."""
         breaker = self.breaker
         breaker.family_well = family_well
+        breaker.accused.add(call.lane)
+        self.lane(call.lane).failure = call.failure
+        call.failures_in_row += 1
         breaker.probing = None
         breaker.probe_failures += 1
         breaker.probe_at = now + delay(breaker.probe_failures, self._jitter)
@@ -245,6 +281,7 @@ class Lanes:
         self._lanes.clear()
         self._retries.clear()
         self._suspected.clear()
+        self._suspicions_in_row.clear()
         self.breaker.probing = None
 
     def _convict(self, suspect: Call, success: int, now: float, patience: float) -> None:
@@ -275,8 +312,8 @@ class Lanes:
         state = self.lane(call.lane)
         state.failing[job.asset] = None
         state.failure = call.failure
-        if len(state.failing) >= SICK_LANE_FAILURES and not state.is_sick:
-            state.sick_since = patience
+        if len(state.failing) >= SICK_LANE_FAILURES:
+            self._make_sick(call.lane, state, patience)
 
     def _go_on(self, call: Call, now: float, patience: float) -> None:
         """After own failures: halves, the budget's end, or another try after its delay."""
@@ -321,5 +358,5 @@ class Lanes:
             del self._lanes[lane]
 
     def _open_breaker(self, now: float) -> None:
-        self.breaker = Breaker(is_open=True, suspicions_in_row=BREAKER_SUSPICIONS)
+        self.breaker = Breaker(is_open=True, accused=set(self._suspicions_in_row))
         self.breaker.probe_at = now + delay(1, self._jitter)

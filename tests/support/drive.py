@@ -1,0 +1,275 @@
+"""One replica in virtual time: the real pipeline between a scripted PIM and a log that commits.
+
+Smaller than a world of the simulation: for tests that state one sentence of the design.
+"""
+
+import heapq
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.core.decode import DecodeLimits
+from service.core.effects import (
+    AllowRequest,
+    CutCall,
+    DeleteOne,
+    Effect,
+    GetFamilies,
+    GetFamily,
+    Note,
+    Request,
+    SetIntake,
+    Settle,
+    StartCall,
+    UpsertAssets,
+)
+from service.core.inputs import (
+    Answer,
+    Arrived,
+    Assigned,
+    CallEnded,
+    CallFault,
+    CallReply,
+    Committed,
+    FaultKind,
+    Input,
+    ItemReply,
+    LeaseRenewed,
+    Start,
+    TimePassed,
+)
+from service.core.model import Asset, Moment, Origin, Partition, SourceRecord
+from service.core.pipeline import Pipeline
+from service.core.rules import Rules
+
+POLL_SECONDS = 0.05
+POLL_RECORDS_MAX = 500
+COMMIT_SECONDS = 0.01
+FOREVER = 1e9
+
+Pim = Callable[[Request, float], Answer | None]
+"""What the PIM answers at a time (seconds); None: as a PIM that is well."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request that went out, and when it ended."""
+
+    at: float
+    request: Request
+    ended_at: float
+    answer: Answer
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it would change the PIM."""
+        return isinstance(self.request, UpsertAssets | DeleteOne)
+
+
+@dataclass
+class Drive:
+    """Write records with `upsert` and `delete`, then `run`; look at outcomes, sent, facts."""
+
+    pim: Pim = lambda _request, _now: None
+    seed: int = 0
+    call_seconds: float = 0.05
+    timeout_seconds: float = 60.0
+    partitions: int = 1
+    rules: dict[str, Any] = field(default_factory=dict)
+    now: float = 0.0
+    outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    settled_at: dict[str, float] = field(default_factory=dict)
+    sent: list[Sent] = field(default_factory=list)
+    facts: list[tuple[float, Note]] = field(default_factory=list)
+    at_once_max: int = 0
+    held_max: int = 0
+
+    def __post_init__(self) -> None:
+        """Make the replica, and give it every partition."""
+        self._chance = random.Random(self.seed)
+        self.pipeline = Pipeline(
+            Rules(decode=DecodeLimits(1 << 20), **self.rules), self._chance.random
+        )
+        self._log: list[list[SourceRecord]] = [[] for _ in range(self.partitions)]
+        self._read = [0] * self.partitions
+        self._paused: frozenset[Partition] = frozenset()
+        self._moments: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+        self._alarm = 0
+        self._calls: dict[int, int] = {}
+        self._polls = False
+        self._assets: dict[tuple[str, str], None] = {}
+        starts = {Partition("events", number): Start(0) for number in range(self.partitions)}
+        self._at(0.0, lambda: self._step(LeaseRenewed(FOREVER)))
+        self._at(0.0, lambda: self._step(Assigned(1, starts, self.partitions)))
+
+    # --- what a test writes ------------------------------------------------------------------
+
+    def upsert(self, family: str, code: str, partition: int = 0, **values: str) -> str:
+        """Write an upsert; its outcome's id."""
+        event = {"action": "upsert", "asset_family": family, "code": code, "values": values}
+        return self._write(partition, None, json.dumps(event).encode())
+
+    def delete(self, family: str, code: str, partition: int = 0) -> str:
+        """Write a tombstone; its outcome's id."""
+        return self._write(partition, f"{family}/{code}".encode(), None)
+
+    def _write(self, partition: int, key: bytes | None, value: bytes | None) -> str:
+        log = self._log[partition]
+        origin = Origin(Partition("events", partition), len(log), 1)
+        log.append(SourceRecord(origin, key, value))
+        if not self._polls:
+            self._polls = True
+            self._at(self.now, self._poll)
+        return origin.outcome_id
+
+    # --- the run -----------------------------------------------------------------------------
+
+    def run(self, seconds: float = FOREVER) -> "Drive":
+        """Until everything is settled, or so many seconds have passed."""
+        until = self.now + seconds
+        while self._moments and self._moments[0][0] <= until:
+            if self.is_done and seconds == FOREVER:
+                return self
+            time, _, happen = heapq.heappop(self._moments)
+            self.now = time
+            happen()
+        self.now = max(self.now, until if until < FOREVER else self.now)
+        return self
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every record has its outcome."""
+        return len(self.outcomes) >= sum(map(len, self._log))
+
+    def statuses(self, ids: Iterable[str] | None = None) -> Counter[str]:
+        """How many outcomes of each status."""
+        chosen = self.outcomes if ids is None else ids
+        return Counter(self.outcomes[id_]["status"] for id_ in chosen if id_ in self.outcomes)
+
+    def last_settled_at(self, ids: Iterable[str]) -> float:
+        """When the last of these was settled (seconds); each must be."""
+        return max(self.settled_at[id_] for id_ in ids)
+
+    def noted(self, name: str) -> list[float]:
+        """When this fact was noted."""
+        return [at for at, fact in self.facts if fact.name == name]
+
+    @property
+    def writes(self) -> list[Sent]:
+        """The write calls that ended, in the order of their ends."""
+        return [sent for sent in self.sent if sent.is_write]
+
+    def _at(self, time: float, happen: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._moments, (time, self._count, happen))
+
+    def _poll(self) -> None:
+        records: list[SourceRecord] = []
+        for number, log in enumerate(self._log):
+            if Partition("events", number) not in self._paused:
+                until = min(len(log), self._read[number] + POLL_RECORDS_MAX)
+                records += log[self._read[number] : until]
+                self._read[number] = until
+        if records:
+            self._step(Arrived(tuple(records)))
+        self._polls = any(read < len(log) for read, log in zip(self._read, self._log, strict=True))
+        if self._polls:
+            self._at(self.now + POLL_SECONDS, self._poll)
+
+    def _step(self, happened: Input) -> None:
+        effects = self.pipeline.step(happened, Moment(self.now, round(self.now * 1000)))
+        self.held_max = max(self.held_max, self.pipeline.held_changes)
+        for effect in effects:
+            self._perform(effect)
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        self._alarm += 1
+        token, time = self._alarm, self.pipeline.next_time()
+        if time is not None:
+            self._at(max(time, self.now), lambda: self._ring(token))
+
+    def _ring(self, token: int) -> None:
+        if token == self._alarm:
+            self._step(TimePassed())
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case StartCall(call_id, request):
+                self._send(call_id, request)
+            case CutCall(call_id):
+                if self._calls.pop(call_id, None) is not None:
+                    fault = CallFault(FaultKind.CUT, "cut")
+                    self._at(self.now, lambda: self._step(CallEnded(call_id, fault)))
+            case AllowRequest():
+                raise AssertionError("nobody here asks for more requests")
+            case Settle(number, settlement):
+                for record in settlement.outcomes:
+                    found = json.loads(record.value or b"")
+                    assert found["id"] not in self.outcomes, "an outcome is repeated"
+                    self.outcomes[found["id"]] = found["data"]
+                    self.settled_at[found["id"]] = self.now
+                self._at(self.now + COMMIT_SECONDS, lambda: self._step(Committed(number)))
+            case SetIntake(paused):
+                self._paused = paused
+            case Note():
+                self.facts.append((self.now, effect))
+            case _:
+                pass
+
+    def _send(self, call_id: int, request: Request) -> None:
+        self._count += 1
+        token, began = self._count, self.now
+        self._calls[call_id] = token
+        self.at_once_max = max(self.at_once_max, len(self._calls))
+        said = self.pim(request, self.now)
+        answer = self._answer(request) if said is None else said
+        hangs = isinstance(answer, CallFault) and answer.kind is FaultKind.TIMEOUT
+        seconds = (
+            self.timeout_seconds if hangs else self.call_seconds * self._chance.uniform(0.5, 2)
+        )
+
+        def end() -> None:
+            if self._calls.get(call_id) == token:
+                del self._calls[call_id]
+                self.sent.append(Sent(began, request, self.now, answer))
+                self._step(CallEnded(call_id, answer))
+
+        self._at(self.now + seconds, end)
+
+    def _answer(self, request: Request) -> CallReply:
+        """A PIM that is well, knows every family and every asset once it was written."""
+        match request:
+            case GetFamilies() | GetFamily():
+                return CallReply(200, own_json=True)
+            case DeleteOne(family, code):
+                known = self._assets.pop((family, code), self) is not self
+                return CallReply(204) if known else CallReply(404, own_json=True)
+            case UpsertAssets(family, assets):
+                items = [self._upsert(family, asset.asset) for asset in assets]
+                return CallReply(200, own_json=True, items=tuple(items))
+
+    def _upsert(self, family: str, asset: Asset) -> ItemReply:
+        is_new = (family, asset.code) not in self._assets
+        self._assets[family, asset.code] = None
+        return ItemReply(asset.code, 201 if is_new else 204)
+
+
+def codes_of(request: Request) -> set[str]:
+    """The assets that a write carries."""
+    match request:
+        case UpsertAssets(_, assets):
+            return {asset.asset.code for asset in assets}
+        case DeleteOne(_, code):
+            return {code}
+        case _:
+            return set()
+
+
+def family_of(request: Request) -> str | None:
+    """The family that a request is about."""
+    return None if isinstance(request, GetFamilies) else request.family
