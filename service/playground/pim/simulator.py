@@ -6,6 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
@@ -31,6 +32,9 @@ MEDIA_BYTES_MAX = 64 * 1024 * 1024
 RATE_SECONDS = 1.0
 RETRY_AFTER = "1"
 HANG_SECONDS = 3600.0
+
+STORED_MAX = web.RequestKey("stored_max", int)
+"""Of a bulk call that is about to be cut: how many items it stores."""
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -191,7 +195,7 @@ class PimSimulator:
             self._check_token(request)
             self._check_right(route)
             if fault is not None and fault.cut == "after" and fault.stored is not None:
-                request["stored_max"] = fault.stored
+                request[STORED_MAX] = fault.stored
             response = await answer(request)
         except RefusedError as refused:
             response = _json(refused.status, refused.body)
@@ -413,7 +417,7 @@ class PimSimulator:
                 message = f'Asset family "{code}" does not exist.'
                 return _json(200, [_item(item, 422, message) for item in items])
             family = known
-        stored_max = request.get("stored_max", len(items))
+        stored_max = request.get(STORED_MAX, len(items))
         seen: set[object] = set()
         results = []
         for item in items[:stored_max]:
@@ -475,7 +479,8 @@ class PimSimulator:
         if not isinstance(found, web.FileField):
             raise RefusedError(422, "The property file is required.")
         digest = secrets.token_hex(20)
-        name = "".join(c if c.isalnum() or c in "._-" else "_" for c in found.filename)
+        given = unquote(found.filename)
+        name = "".join(c if c.isalnum() or c in "._-" else "_" for c in given)
         code = f"{digest[0]}/{digest[1]}/{digest[2]}/{digest[3]}/{digest}_{name}"
         self.media[code] = found.file.read()
         location = f"{_base(request)}{API}/asset-media-files/{code}"

@@ -1,0 +1,415 @@
+"""The simulator's own rules, switches and faults: what no real PIM could be asked for."""
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from service.playground.pim.faults import Fault, read_scenario
+from service.playground.pim.simulator import API, PimSimulator, serve
+from service.playground.pim.structure import Attribute, Structure, family, sample
+from service.playground.pim.switches import Switches
+from service.playground.pim.values import BusinessRules, flaws_of_shape
+
+Values = dict[str, list[dict[str, Any]]]
+ATTRIBUTES = {
+    attribute.code: attribute
+    for attribute in (
+        Attribute("text", max_characters=5),
+        Attribute("mail", validation_rule="email"),
+        Attribute("url", validation_rule="url"),
+        Attribute("sku", validation_rule="regexp", validation_regexp="/^[A-Z]+$/i"),
+        Attribute("number", "number", min_value="0", max_value="10"),
+        Attribute("decimal", "number", decimals_allowed=True),
+        Attribute("one", "single_option", options={"red": {}}),
+        Attribute("many", "multiple_options", options={"red": {}, "blue": {}}),
+        Attribute("file", "media_file", allowed_extensions=["png"]),
+        Attribute("flag", "boolean"),
+        Attribute("day", "date"),
+        Attribute("by_locale", value_per_locale=True),
+        Attribute("by_channel", value_per_channel=True),
+        Attribute("by_both", value_per_locale=True, value_per_channel=True),
+    )
+}
+STRUCTURE = Structure({"f": family("f", *ATTRIBUTES.values())})
+
+
+def entry(data: object, locale: str | None = None, channel: str | None = None) -> dict[str, Any]:
+    """One entry."""
+    return {"locale": locale, "channel": channel, "data": data}
+
+
+def flaws(values: Values, **switches: Any) -> list[str]:  # noqa: ANN401 - of any switch
+    """What shape or rules refuse."""
+    shape = [text for _, text in flaws_of_shape(values, ATTRIBUTES)]
+    rules = BusinessRules(STRUCTURE, Switches(**switches), lambda code: code == "a/b_x.png")
+    return shape or [text for _, text in rules.flaws(values, ATTRIBUTES)]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "data"),
+    [
+        ("text", "abcde"), ("text", None), ("mail", "a@b.cd"), ("url", "https://a.example/x"),
+        ("sku", "abc"), ("number", "10"), ("decimal", "1.5"), ("one", "red"), ("one", None),
+        ("many", ["red", "blue"]), ("many", []), ("file", "a/b_x.png"), ("flag", False),
+        ("day", "2026-01-31T09:23:34+00:00"),
+    ],
+)  # fmt: skip
+def test_what_an_attribute_takes(attribute: str, data: object) -> None:
+    """§4.2."""
+    assert flaws({attribute: [entry(data)]}) == []
+
+
+@pytest.mark.parametrize(
+    ("attribute", "data"),
+    [
+        ("text", "abcdef"), ("text", 7), ("mail", "nobody"), ("url", "nowhere"), ("sku", "12"),
+        ("number", "11"), ("number", "-1"), ("number", "1.5"), ("number", "x"), ("number", 5),
+        ("one", "teal"), ("one", ["red"]), ("many", ["red", "teal"]), ("many", "red"),
+        ("file", "nothing.png"), ("flag", "true"), ("day", "2026-01-31"), ("nowhere", "x"),
+    ],
+)  # fmt: skip
+def test_what_an_attribute_refuses(attribute: str, data: object) -> None:
+    """Type first, then rules; each with a sentence."""
+    (flaw,) = flaws({attribute: [entry(data)]})
+    assert flaw
+
+
+@pytest.mark.parametrize(
+    ("attribute", "place", "is_well"),
+    [
+        ("text", (None, None), True), ("text", ("en_US", None), False),
+        ("text", (None, "print"), False),
+        ("by_locale", ("fr_FR", None), True), ("by_locale", (None, None), False),
+        ("by_locale", ("de_DE", None), False),
+        ("by_channel", (None, "print"), True), ("by_channel", (None, None), False),
+        ("by_channel", (None, "nowhere"), False), ("by_channel", ("en_US", "print"), False),
+        ("by_both", ("en_US", "print"), True), ("by_both", ("fr_FR", "print"), False),
+        ("by_both", ("fr_FR", "ecommerce"), True), ("by_both", ("en_US", None), False),
+    ],
+)  # fmt: skip
+def test_where_a_value_may_stand(
+    attribute: str, place: tuple[str | None, str | None], *, is_well: bool
+) -> None:
+    """The table of §4.1, with locales activated by channel."""
+    assert (flaws({attribute: [entry("x", *place)]}) == []) is is_well
+
+
+@pytest.mark.parametrize(
+    ("attribute", "data", "switch"),
+    [
+        ("number", 5, {"json_number": "accept"}),
+        ("day", "2026-01-31", {"short_date": "accept"}),
+        ("file", "nothing.png", {"missing_media_file": "accept"}),
+    ],
+)
+def test_switches_of_values(attribute: str, data: object, switch: dict[str, str]) -> None:
+    """§13: 7, 8, 9."""
+    assert flaws({attribute: [entry(data)]}) != []
+    assert flaws({attribute: [entry(data)]}, **switch) == []
+
+
+@pytest.mark.parametrize("values", [[], "x", None, {"text": "x"}, {"text": [7]}, {"text": [{}]}])
+def test_shapes_that_are_no_values(values: object) -> None:
+    """They are named, and nothing crashes."""
+    assert list(flaws_of_shape(values, ATTRIBUTES))
+
+
+Call = Callable[..., Any]
+
+
+class Bench:
+    """A simulator and a caller with a token."""
+
+    def __init__(self, pim: PimSimulator, url: str, session: aiohttp.ClientSession) -> None:
+        self.pim = pim
+        self._url = url
+        self._session = session
+        self._token = ""
+
+    async def log_in(self) -> None:
+        """Take a token."""
+        tokens = self.pim.tokens
+        auth = aiohttp.encode_basic_auth(tokens.client_id, tokens.client_secret)
+        body = {
+            "grant_type": "password",
+            "username": tokens.username,
+            "password": tokens.password,
+        }
+        async with self._session.post(
+            self._url + "/api/oauth/v1/token", json=body, headers={"authorization": auth}
+        ) as answer:
+            self._token = (await answer.json())["access_token"]
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        **more: Any,  # noqa: ANN401 - aiohttp's
+    ) -> tuple[int, Any, dict[str, str]]:
+        """Status, body and headers."""
+        headers = {"authorization": f"Bearer {self._token}"} | more.pop("headers", {})
+        async with self._session.request(
+            method, self._url + path, headers=headers, **more
+        ) as answer:
+            body = await answer.read()
+            is_json = "json" in answer.headers.get("content-type", "")
+            found = json.loads(body) if is_json else body
+            return answer.status, found, {k.lower(): v for k, v in answer.headers.items()}
+
+    async def bulk(self, *codes: str, name: str = "packshots") -> tuple[int, Any]:
+        """Upsert these assets without values."""
+        items = [{"code": code} for code in codes]
+        status, body, _ = await self.call(
+            "PATCH", f"{API}/asset-families/{name}/assets", json=items
+        )
+        return status, body
+
+    async def delete(self, code: str) -> int:
+        """Delete an asset."""
+        return (await self.call("DELETE", f"{API}/asset-families/packshots/assets/{code}"))[0]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Callable[..., Any]]:
+    """Start simulators with switches and limits."""
+    runners = []
+    async with aiohttp.ClientSession() as session:
+
+        async def make(limits: dict[str, Any] | None = None, **switches: Any) -> Bench:  # noqa: ANN401
+            pim = PimSimulator(sample(), switches=Switches(**switches), **(limits or {}))
+            runner, url = await serve(pim)
+            runners.append(runner)
+            bench = Bench(pim, url, session)
+            await bench.log_in()
+            return bench
+
+        yield make
+    for runner in runners:
+        await runner.cleanup()
+
+
+Start = Callable[..., Any]
+
+
+async def test_switches_of_bulk_calls(start: Start) -> None:
+    """§13: 1, 2, 5, 6."""
+    bench = await start()
+    assert [item["status_code"] for item in (await bench.bulk("a", "a"))[1]] == [201, 204]
+    assert (await bench.bulk("a-b"))[1][0]["status_code"] == 422
+    assert (await bench.bulk("a", name="typo"))[0] == 404
+    assert await bench.bulk() == (200, [])
+
+    other = await start(
+        duplicate_in_batch="refuse",
+        hyphen_in_code="accept",
+        unknown_family_on_bulk="items",
+        empty_array="refuse",
+    )
+    assert [item["status_code"] for item in (await other.bulk("a", "a"))[1]] == [201, 422]
+    assert (await other.bulk("a-b"))[1][0]["status_code"] == 201
+    assert (await other.bulk("a", name="typo"))[1][0]["status_code"] == 422
+    assert (await other.bulk())[0] == 400
+
+
+async def test_switches_of_reading(start: Start) -> None:
+    """§13: 3, 4, 11, 15."""
+    bench = await start(case_of_codes="folded", page_size=2, empty_map="list")
+    await bench.bulk("A", "b", "c")
+    path = f"{API}/asset-families/packshots/assets"
+    _, page, _ = await bench.call("GET", path)
+    assert [item["code"] for item in page["_embedded"]["items"]] == ["a", "b"]
+    assert page["_embedded"]["items"][0]["values"] == []
+    following = page["_links"]["next"]["href"].removeprefix(bench._url)
+    _, page, _ = await bench.call("GET", following)
+    assert [item["code"] for item in page["_embedded"]["items"]] == ["c"]
+    assert "next" not in page["_links"]
+    assert (await bench.call("GET", f"{path}/A"))[0] == 200
+
+    erased = {"code": "d", "values": {"photographer": [entry(None)]}}
+    for switch, shown in (("omitted", {}), ("null", {"photographer": [entry(None)]})):
+        other = await start(erased_value=switch)
+        await other.call("PATCH", path, json=[erased])
+        assert (await other.call("GET", f"{path}/d"))[1]["values"] == shown
+
+
+async def test_a_linked_asset(start: Start) -> None:
+    """§13: 10."""
+    path = f"{API}/asset-families/packshots/assets"
+    linked = {"code": "a", "values": {"product_ref": [entry("boot")]}}
+    for switch, status in (("accept", 204), ("refuse", 422)):
+        bench = await start(delete_of_linked=switch)
+        await bench.call("PATCH", path, json=[linked])
+        assert await bench.delete("a") == status
+
+
+async def test_too_large_a_body(start: Start) -> None:
+    """§13: 13."""
+    big = {"code": "a", "values": {"photographer": [entry("x" * 9_000_000)]}}
+    for switch in ("403", "413"):
+        bench = await start(oversize=switch)
+        path = f"{API}/asset-families/packshots/assets"
+        with io.BytesIO(json.dumps([big]).encode()) as body:
+            headers = {"content-type": "application/json"}
+            assert (await bench.call("PATCH", path, data=body, headers=headers))[0] == int(switch)
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [("always", [True, True]), ("never", [False, False]), ("alternate", [True, False])],
+)
+async def test_above_its_limit_it_throttles(start: Start, mode: str, expected: list[bool]) -> None:
+    """§7, §13: 12; with or without Retry-After."""
+    bench = await start({"calls_at_once_max": 1, "call_seconds": 0.3}, retry_after=mode)
+    paths = [f"{API}/asset-families"] * 3
+    answers = await asyncio.gather(*(bench.call("GET", path) for path in paths))
+    throttled = [headers for status, _, headers in answers if status == 429]
+    assert ["retry-after" in headers for headers in throttled] == expected
+    assert bench.pim.counts["throttled"] == 2
+
+
+async def test_calls_a_second(start: Start) -> None:
+    """§7."""
+    bench = await start({"calls_per_second_max": 3})
+    statuses = [(await bench.call("GET", f"{API}/asset-families"))[0] for _ in range(5)]
+    assert statuses == [200, 200, 200, 429, 429]
+
+
+async def test_faults_on_demand(start: Start) -> None:
+    """By route, family, asset, times; posted over HTTP and taken back."""
+    bench = await start()
+    faults = [
+        {"route": "upsert", "asset": "bad", "status": 500, "body": "json", "times": None},
+        {"route": "delete", "status": 503, "retry_after": "7", "times": 1},
+    ]
+    assert (await bench.call("POST", "/_control/faults", json=faults))[0] == 204
+    assert (await bench.bulk("good"))[0] == 200
+    assert (await bench.bulk("good", "bad"))[0] == 500
+    assert (await bench.bulk("bad"))[0] == 500
+    path = f"{API}/asset-families/packshots/assets/good"
+    status, body, headers = await bench.call("DELETE", path)
+    assert (status, headers["retry-after"]) == (503, "7")
+    assert b"<html>" in body
+    assert await bench.delete("good") == 204
+    assert (await bench.call("DELETE", "/_control/faults"))[0] == 204
+    assert (await bench.bulk("bad"))[0] == 200
+    status, body, _ = await bench.call("POST", "/_control/faults", json=[{"kind": "odd"}])
+    assert status == 400
+    assert "kind" in body["message"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "stored"),
+    [
+        (Fault(cut="before"), set()),
+        (Fault(cut="after"), {"a", "b", "c"}),
+        (Fault(cut="after", stored=2), {"a", "b"}),
+    ],
+)
+async def test_a_cut_connection_before_after_and_in_the_middle(
+    start: Start, fault: Fault, stored: set[str]
+) -> None:
+    """§13: 14."""
+    bench = await start()
+    bench.pim.faults.add(fault)
+    with pytest.raises(aiohttp.ClientError):
+        await bench.bulk("a", "b", "c")
+    assert {code for _, code in bench.pim.state} == stored
+
+
+async def test_tokens_expire_and_are_forgotten(start: Start) -> None:
+    """On demand too."""
+    bench = await start()
+    await bench.call("POST", "/_control/tokens/expire")
+    status, body, _ = await bench.call("GET", f"{API}/asset-families")
+    assert (status, body["message"]) == (401, "The access token provided has expired.")
+    await bench.call("POST", "/_control/tokens/forget")
+    assert "invalid" in (await bench.call("GET", f"{API}/asset-families"))[1]["message"]
+
+
+async def test_a_missing_right(start: Start) -> None:
+    """403 on that route alone."""
+    bench = await start()
+    bench.pim.rights.discard("delete")
+    await bench.bulk("a")
+    assert await bench.delete("a") == 403
+
+
+async def test_structure_can_be_written(start: Start) -> None:
+    """§5: families, attributes, options; limits and what cannot change."""
+    bench = await start()
+    family_path = f"{API}/asset-families/fresh"
+    assert (await bench.call("PATCH", family_path, json={"code": "fresh"}))[0] == 201
+    path = f"{family_path}/attributes/color"
+    made = {"code": "color", "type": "single_option"}
+    assert (await bench.call("PATCH", path, json=made))[0] == 201
+    assert (await bench.call("PATCH", path, json=made))[0] == 422, "nothing to change"
+    assert (await bench.call("PATCH", path, json=made | {"type": "text"}))[0] == 422
+    for number in range(100):
+        option = {"code": f"o{number}"}
+        await bench.call("PATCH", f"{path}/options/o{number}", json=option)
+        bench.pim._sent.clear()
+    assert (await bench.call("PATCH", f"{path}/options/o100", json={"code": "o100"}))[0] == 422
+    _, options, _ = await bench.call("GET", f"{path}/options")
+    assert len(options) == 100
+    assert (await bench.call("GET", f"{path}/options/o7"))[1]["code"] == "o7"
+    label = f"{family_path}/attributes/label/options"
+    assert (await bench.call("GET", label))[0] == 404
+
+
+async def test_media_files(start: Start) -> None:
+    """§6: upload, code in a header, bytes back, and into a value."""
+    bench = await start()
+    form = aiohttp.FormData()
+    form.add_field("file", b"\x89PNG", filename="side view.png", content_type="image/png")
+    path = f"{API}/asset-media-files"
+    status, _, headers = await bench.call("POST", path, data=form)
+    code = headers["asset-media-file-code"]
+    assert status == 201
+    assert code.endswith("_side_view.png")
+    status, body, _ = await bench.call("GET", f"{path}/{code}")
+    assert (status, body) == (200, b"\x89PNG")
+    asset = {"code": "a", "values": {"media": [entry(code)]}}
+    assets = f"{API}/asset-families/packshots/assets"
+    assert (await bench.call("PATCH", assets, json=[asset]))[1][0]["status_code"] == 201
+    assert (await bench.call("POST", path, json={}))[0] == 415
+
+
+async def test_it_describes_itself(start: Start) -> None:
+    """A page and an OpenAPI document with every route."""
+    bench = await start()
+    status, page, _ = await bench.call("GET", "/")
+    assert status == 200
+    assert b"/asset-families/{family}/assets" in page
+    _, document, _ = await bench.call("GET", "/openapi.json")
+    assert document["openapi"] == "3.1.0"
+    assert "patch" in document["paths"][f"{API}/asset-families/{{family}}/assets"]
+    assert f"{API}/asset-media-files/{{code}}" in document["paths"]
+
+
+async def test_a_scenario_by_the_clock(start: Start, tmp_path: Path) -> None:
+    """Faults come and go."""
+    fault = {"route": "any", "status": 503, "times": None}
+    phases = [{"at_seconds": 0.3, "for_seconds": 0.3, "fault": fault}]
+    path = tmp_path / "scenario.json"
+    path.write_text(json.dumps({"phases": phases}))
+    bench = await start()
+    bench.pim.faults.plan(read_scenario(path))
+    seen = []
+    for _ in range(3):
+        seen.append((await bench.bulk("a"))[0])
+        await asyncio.sleep(0.4)
+    assert seen == [200, 503, 200]
+
+
+def test_a_scenario_that_cannot_be_read(tmp_path: Path) -> None:
+    """The message says where."""
+    path = tmp_path / "odd.json"
+    path.write_text('{"phases": [{"fault": {"status": "many"}}]}')
+    with pytest.raises(ValueError, match=r"odd\.json.*status"):
+        read_scenario(path)
