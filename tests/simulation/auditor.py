@@ -27,6 +27,8 @@ class Auditor:
     )
     waived: set[tuple[str, str]] = field(default_factory=set)
     """Assets with a request that was given up and landed late (P2 assumes there is none)."""
+    outlived: list[str] = field(default_factory=list)
+    """Calls that a replica, awake, let land when their assignment was over (design D8)."""
     held_max: int = 0
     calls_at_once_max: int = 0
 
@@ -43,6 +45,7 @@ class Auditor:
             *self._dead_letters_are_the_records(),
             *self._pim_is_the_replay(pim),
             *self._outages_fail_nobody(),
+            *(f"{call}: it outlived its assignment" for call in self.outlived),
         ]
 
     @property

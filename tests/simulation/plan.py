@@ -8,6 +8,9 @@ from typing import Literal
 FAMILIES = ("packshots", "manuals", "videos", "banners")
 UNKNOWN_FAMILY = "typo"
 
+LATER = 0x400000
+"""Traits that came later have chances of their own: old seeds keep their meaning."""
+
 Trouble = Literal["calm", "outages", "everything"]
 
 
@@ -37,6 +40,8 @@ class Plan:
     """Faults happen before; afterwards everything heals."""
     window_seconds: float
     call_seconds: float
+    slow_share: float
+    """Chance of a call that takes almost as long as its timeout."""
     error_share: float
     timeout_share: float
     half_share: float
@@ -61,6 +66,7 @@ class Plan:
 def plan(seed: int, trouble: Trouble | None = None) -> Plan:
     """The world of a seed."""
     chance = random.Random(seed)
+    later = random.Random(seed ^ LATER)
     troubles: list[Trouble] = ["calm", "outages", "everything", "everything"]
     kind: Trouble = chance.choice(troubles) if trouble is None else trouble
     rough = kind == "everything"
@@ -85,6 +91,7 @@ def plan(seed: int, trouble: Trouble | None = None) -> Plan:
         ends_at=ends_at,
         window_seconds=chance.choice((0.0, 0.2, 2.0)),
         call_seconds=chance.choice((0.01, 0.2, 1.5)),
+        slow_share=later.choice((0.0, 0.0, 0.2)) if rough else 0.0,
         error_share=chance.choice((0.0, 0.1)) if rough else 0.0,
         timeout_share=chance.choice((0.0, 0.05)) if rough else 0.0,
         half_share=chance.choice((0.0, 0.1)) if rough else 0.0,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import pytest
 
 from service.core import calls, ledger, offset_map, pipeline
+from service.core.effects import Drained
 from service.core.inputs import DrainKind
 from service.core.job import Ending, Job
 from tests.simulation.plan import plan
@@ -66,14 +67,22 @@ def test_it_finds_forgetting_the_restored_map(monkeypatch: pytest.MonkeyPatch) -
 
 def test_it_finds_walking_away_from_calls_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that nobody waits for, or cuts, lands after the new owner's."""
-    stock = pipeline.Pipeline._maybe_finish_drain
+    drain, forget = pipeline.Pipeline._maybe_finish_drain, calls.Calls.forget
 
     def hasty(self: pipeline.Pipeline, now: float) -> None:
         if self._drain is not None and self._drain.kind is DrainKind.REVOCATION:
-            self.calls.gate.in_flight.clear()
-        stock(self, now)
+            if not self._is_drained:
+                self._is_drained = True
+                self._effects.append(Drained(self.ledger.held_changes))
+            return
+        drain(self, now)
+
+    def leave_them(self: calls.Calls) -> None:
+        self.gate.in_flight.clear()  # so that none is cut
+        forget(self)
 
     monkeypatch.setattr(pipeline.Pipeline, "_maybe_finish_drain", hasty)
+    monkeypatch.setattr(calls.Calls, "forget", leave_them)
 
     assert finds_a_flaw()
 

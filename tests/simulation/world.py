@@ -49,7 +49,7 @@ from service.core.pipeline import Pipeline
 from service.core.rules import Rules
 from tests.simulation.auditor import Auditor
 from tests.simulation.pim import SimPim
-from tests.simulation.plan import Plan, PlannedRecord
+from tests.simulation.plan import LATER, Plan, PlannedRecord
 
 SESSION_SECONDS = 6.0
 HEARTBEAT_SECONDS = 1.0
@@ -70,6 +70,7 @@ class SimCall:
 
     request: StartCall
     owner: "Owner"
+    epoch: int
     is_given_up: bool = False
     reply: CallReply | None = None
     """What the PIM answered, once it applied the request."""
@@ -102,6 +103,7 @@ class World:
     def __init__(self, plan: Plan, pipeline: PipelineFactory = Pipeline) -> None:
         self.plan = plan
         self.chance = random.Random(plan.seed ^ 0x5EED)
+        self.later = random.Random(plan.seed ^ LATER)
         self.pim = SimPim()
         self.auditor = Auditor(plan)
         self.now = 0.0
@@ -423,11 +425,13 @@ class World:
     # --- calls -------------------------------------------------------------------------------
 
     def _call(self, owner: Owner, request: StartCall) -> None:
-        call = SimCall(request, owner)
+        call = SimCall(request, owner, owner.epoch)
         owner.calls[request.call_id] = call
         in_flight = sum(len(other.calls) for other in self._owners if other.is_alive)
         self.auditor.calls_at_once_max = max(self.auditor.calls_at_once_max, in_flight)
         seconds = self.plan.call_seconds * self.chance.uniform(0.5, 2)
+        if self.later.random() < self.plan.slow_share:
+            seconds = CALL_TIMEOUT_SECONDS * self.later.uniform(0.6, 0.95)
         fault = self._fault_of(request)
         if fault is None:
             self._at(self.now + seconds * 0.7, lambda: self._apply(call))
@@ -487,6 +491,9 @@ class World:
     def _apply(self, call: SimCall, *, partly: bool = False) -> None:
         if call.is_given_up:
             return
+        is_awake = call.owner.is_alive and call.owner.frozen_until <= self.now
+        if is_awake and call.epoch != call.owner.epoch:
+            self.auditor.outlived.append(f"call {call.request.call_id} of {call.owner.number}")
         limit = self.chance.randint(0, 100) if partly else None
         self._apply_now(call, limit)
 
