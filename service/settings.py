@@ -31,7 +31,7 @@ from pydantic_settings import (
 )
 
 from service.core.decode import DecodeLimits
-from service.core.rules import Rules
+from service.core.rules import Rules, StructureRules
 
 PREFIX = "ASSET_SYNC_"
 SECRETS_DIR = PREFIX + "SECRETS_DIR"
@@ -194,6 +194,19 @@ class PimSettings(_Group):
         return self
 
 
+class StructureSettings(_Group):
+    """What is done with the PIM's families, attributes and options."""
+
+    validate_values: bool = Field(
+        default=True, alias="validate", description="Reject early what the PIM would refuse."
+    )
+    create_options: bool = Field(default=False, description="Create options that the PIM lacks.")
+    default_locale: str | None = Field(
+        None, description="Of a bare value for an attribute that differs by locale."
+    )
+    max_age_seconds: float = Field(600, ge=1, le=86_400, description="Then they are read anew.")
+
+
 class WindowSettings(_Group):
     """When a family's window is due."""
 
@@ -264,6 +277,9 @@ class Settings(BaseSettings):
     events: EventsSettings = Field(default_factory=lambda: EventsSettings(type_prefix=""))
     deletes: Literal["apply", "skip"] = Field("apply", description="skip: deletes end skipped.")
     pim: PimSettings
+    structure: StructureSettings = Field(
+        default_factory=lambda: StructureSettings.model_validate({})
+    )
     window: WindowSettings = Field(default_factory=lambda: WindowSettings.model_validate({}))
     retry: RetrySettings = Field(default_factory=lambda: RetrySettings.model_validate({}))
     pipeline: PipelineSettings = Field(default_factory=lambda: PipelineSettings.model_validate({}))
@@ -293,6 +309,12 @@ class Settings(BaseSettings):
             window_bytes_max=self.window.max_bytes,
             calls_at_once_max=self.pim.max_concurrency,
             calls_per_second_max=self.pim.max_calls_per_second,
+            structure=StructureRules(
+                validate_values=self.structure.validate_values,
+                create_options=self.structure.create_options,
+                default_locale=self.structure.default_locale,
+                max_age_seconds=self.structure.max_age_seconds,
+            ),
             retry_attempts_max=self.retry.max_attempts,
             retry_seconds_max=self.retry.max_seconds,
             pending_changes_max=self.pipeline.max_pending_changes,
@@ -413,8 +435,8 @@ def variables() -> Iterator[tuple[str, type[BaseModel], str]]:
     for name, field in Settings.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            for inner in kind.model_fields:
-                yield f"{PREFIX}{name}__{inner}".upper(), kind, inner
+            for inner, found in kind.model_fields.items():
+                yield f"{PREFIX}{name}__{found.alias or inner}".upper(), kind, inner
         else:
             yield f"{PREFIX}{name}".upper(), Settings, name
 

@@ -17,6 +17,7 @@ Reason = Literal[
     "too_large",
     "unknown_family",
     "refused_by_pim",
+    "invalid_values",
     "pim_error",
     "timeout",
     "forbidden",

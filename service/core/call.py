@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from service.core.coalesce import Verb, body_of
+from service.core.coalesce import Verb
 from service.core.effects import DeleteOne, Request, UpsertAssets
 from service.core.job import Job
 from service.core.model import Asset
@@ -72,7 +72,7 @@ class Call:
         """The write itself."""
         if self.verb is Verb.DELETE:
             return DeleteOne(self.family, self.jobs[0].asset.code)
-        return UpsertAssets(self.family, tuple(body_of(job.step) for job in self.jobs))
+        return UpsertAssets(self.family, tuple(job.body() for job in self.jobs))
 
     def count_attempt(self) -> None:
         """Every change that the call carries was tried once more."""

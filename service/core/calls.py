@@ -26,6 +26,7 @@ from service.core.job import Ended, Job, failed
 from service.core.lanes import Lanes
 from service.core.model import Asset, Change
 from service.core.rules import CREDENTIALS_NOTE_SECONDS, FAMILY_SEEN_SECONDS, Rules
+from service.core.structures import Creation, Examined, Reading, Structures
 from service.core.verdict import (
     Cut,
     Failure,
@@ -66,11 +67,14 @@ class Calls:
         self.gate = Gate(rules.calls_at_once_max, rules.calls_per_second_max, jitter)
         attempts_max, seconds_max = rules.retry_attempts_max, rules.retry_seconds_max
         self.lanes = Lanes(attempts_max, seconds_max, jitter, self._give_up, self._fall_sick)
+        self.structures = Structures(rules.structure, jitter) if rules.structure else None
+        self._errands: dict[int, Reading | Creation] = {}
+        """Calls in flight that carry no change: structures read, options created."""
         self.windows = self._new_windows()
         self.busy: dict[Asset, Job] = {}
         self.in_flight: dict[int, Call] = {}
-        self._wanted: deque[int] = deque()
-        """Calls in flight that want one more request, in order."""
+        self._wanted: deque[tuple[int, bool]] = deque()
+        """Calls in flight that want one more request, in order; True: for a token, under way."""
         self._families_seen: dict[str, float] = {}
         self._login_wanted = True
         self._verb_turn = Verb.UPSERT
@@ -97,6 +101,7 @@ class Calls:
         for call_id in self.gate.in_flight:
             self._desk.emit(CutCall(call_id))
         self.in_flight.clear()
+        self._errands.clear()
         self.drop_waiting()
         self.only_in_flight = False
 
@@ -104,6 +109,8 @@ class Calls:
         """What was not sent is left to the next owner."""
         self.windows = self._new_windows()
         self.lanes.forget()
+        if self.structures is not None:
+            self.structures.forget()
         sent = {job.asset: job for call in self.in_flight.values() for job in call.jobs}
         for job in sent.values():
             job.behind.clear()
@@ -130,7 +137,7 @@ class Calls:
         """Send what may be sent now."""
         self._now, self._patience = now, patience
         while self._wanted and self.gate.may_send(now):
-            self._continue(self._wanted.popleft(), now)
+            self._continue(*self._wanted.popleft(), now)
         while may_start and self.gate.may_start(now):
             if self._login_wanted:
                 self._log_in(now)
@@ -139,16 +146,21 @@ class Calls:
             if chosen is None:
                 return
             call, repair = chosen
-            self._start(call, now, repair=repair)
+            if not isinstance(call, Call):
+                self._start_errand(call, now)
+            elif self._examine(call, now):
+                self._start(call, now, repair=repair)
 
     def want_request(self, call_id: int) -> None:
         """A call in flight needs one more request in its slot."""
         if call_id in self.gate.in_flight:
-            self._wanted.append(call_id)
+            self._wanted.append((call_id, True))
 
     def next_time(self, now: float) -> float | None:
         """When time alone could let a call start."""
         times = [self.gate.next_time(now), self.windows.next_due_at]
+        if self.structures is not None:
+            times.extend(self.structures.next_time())
         if self.lanes.breaker.is_open:
             times.append(self.lanes.breaker.probe_at)
         else:
@@ -164,36 +176,47 @@ class Calls:
         self.gate.start(LOGIN_CALL_ID, now, repair=False)
         self._desk.emit(StartCall(LOGIN_CALL_ID, GetFamilies()))
 
-    def _continue(self, call_id: int, now: float) -> None:
+    def _continue(self, call_id: int, is_token: bool, now: float) -> None:  # noqa: FBT001 - a pair
         if call_id not in self.gate.in_flight:
             return
         self.gate.send(now)
-        call = self.in_flight.get(call_id)
-        if call is None or call.stage is Stage.WRITE:
+        if is_token:
             self._desk.emit(AllowRequest(call_id))
-        elif call.stage is Stage.FAMILIES:
+            return
+        if call_id in self._errands:
+            self._desk.emit(StartCall(call_id, self._errands[call_id].request))
+            return
+        call = self.in_flight[call_id]
+        if call.stage is Stage.FAMILIES:
             self._desk.emit(StartCall(call_id, GetFamilies()))
         else:
             self._desk.emit(StartCall(call_id, GetFamily(call.family)))
 
-    def _choose(self, now: float) -> tuple[Call, bool] | None:
+    def _choose(self, now: float) -> tuple[Call | Reading | Creation, bool] | None:
         """The next call, and whether it is repair."""
         if self.lanes.breaker.is_open:
             probe = self._breaker_probe(now)
             return (probe, True) if probe else None
+        if self.structures is not None and (errand := self.structures.next_errand(now)):
+            return errand, False
         for repair in (self._repair_turn, not self._repair_turn):
-            call = self._next_repair(now) if repair else self._next_fresh()
+            call = self._next_repair(now) if repair else self._next_fresh(now)
             if call is not None:
                 self._repair_turn = not repair
                 return call, repair
         return None
 
-    def _next_fresh(self) -> Call | None:
+    def _next_fresh(self, now: float) -> Call | Reading | None:
         other = Verb.DELETE if self._verb_turn is Verb.UPSERT else Verb.UPSERT
         for verb in (self._verb_turn, other):
             for family in self.windows.due_families(verb):
                 if self.lanes.is_sick((family, verb)):
                     continue
+                if verb is Verb.UPSERT and self.structures is not None:
+                    if self.structures.wants_reading(family, now):
+                        return self.structures.begin(family, now)
+                    if not self.structures.may_send(family):
+                        continue
                 self._verb_turn = Verb.DELETE if verb is Verb.UPSERT else Verb.UPSERT
                 closed_by = self.windows.closed_by(family)
                 jobs = self.windows.cut(family, verb)
@@ -219,10 +242,13 @@ class Calls:
                     return call
         return None
 
-    def _breaker_probe(self, now: float) -> Call | None:
+    def _breaker_probe(self, now: float) -> Call | Reading | Creation | None:
         breaker = self.lanes.breaker
-        if breaker.probing is not None or breaker.probe_at > now:
+        if breaker.probing is not None or breaker.probe_at > now or self._errands:
             return None
+        # What waits for its structure could be the one that proves the PIM well.
+        if self.structures is not None and (errand := self.structures.next_errand(now)):
+            return errand
         lanes = set(self.lanes.waiting_lanes())
         for family in self.windows.families():
             lanes.update((family, verb) for verb in Verb if self.windows.waits(family, verb))
@@ -249,6 +275,37 @@ class Calls:
             assert self.busy.setdefault(job.asset, job) is job, "one asset, one job"
         return self.lanes.new_call(lane, jobs)
 
+    def _start_errand(self, errand: Reading | Creation, now: float) -> None:
+        call_id = self.lanes.new_call_id()
+        self._errands[call_id] = errand
+        self.gate.start(call_id, now, repair=False)
+        self._desk.emit(StartCall(call_id, errand.request))
+
+    def _examine(self, call: Call, now: float) -> bool:
+        """Shape the values that go out; what is flawed or in doubt stays. False: nothing is left.
+
+        Every upsert passes here, fresh or repaired: a step may have come to the front since.
+        """
+        if self.structures is None or call.verb is Verb.DELETE:
+            return True
+        flawed = []
+        for job in list(call.jobs):
+            found = self.structures.examine(job, now)
+            if found is Examined.READY:
+                continue
+            call.jobs.remove(job)
+            if found is Examined.DOUBTFUL:
+                self.structures.park(job)
+            else:
+                flawed.append(job)
+        if not call.jobs:
+            self.lanes.drop(call)
+            self._forget_probe(call)
+        for job in flawed:
+            job.reject_flawed()
+            self._after_step(job)
+        return bool(call.jobs)
+
     def _start(self, call: Call, now: float, *, repair: bool) -> None:
         self.gate.start(call.id, now, repair=repair)
         self.lanes.sending(call)
@@ -264,7 +321,9 @@ class Calls:
         self._now, self._patience = now, patience
         self._note_answer(call_id, answer)
         call = self.in_flight.get(call_id)
-        if call is None:
+        if call_id in self._errands:
+            self._errand_ended(call_id, answer)
+        elif call is None:
             if call_id == LOGIN_CALL_ID and isinstance(answer, CallReply) and answer.status == 429:
                 self._throttle(call_id, answer.retry_after_seconds)
             self._release(call_id, answer)
@@ -274,6 +333,41 @@ class Calls:
             self._probe_checked(call, answer)
         else:
             self._missing_checked(call, answer)
+
+    def _errand_ended(self, call_id: int, answer: Answer) -> None:
+        """A structure was read on, or an option created; neither is anybody's failure."""
+        assert self.structures is not None
+        errand = self._errands[call_id]
+        is_throttled = isinstance(answer, CallReply) and answer.status == 429
+        if is_throttled or (isinstance(answer, CallFault) and answer.kind is FaultKind.CUT):
+            if isinstance(answer, CallReply):
+                self._throttle(call_id, answer.retry_after_seconds)
+            self.structures.put_off(errand, self._now)
+            jobs = []
+        elif isinstance(errand, Creation):
+            jobs = self.structures.created(errand, answer, self._now)
+            self._note_creation(errand, answer)
+        elif not errand.take(answer):
+            jobs = self.structures.could_not_read(errand)
+            if self.lanes.breaker.is_open:
+                self.lanes.put_off_probe(self._now)
+            self._desk.emit(Note("structure.unreadable", {"family": errand.family}))
+        elif not errand.is_done:
+            self._wanted.append((call_id, False))
+            return
+        else:
+            jobs = self.structures.read(errand)
+            self._desk.emit(Note("structure.read", {"family": errand.family}))
+        del self._errands[call_id]
+        self._release(call_id, answer)
+        for job in jobs:
+            self.windows.resume(job)
+
+    def _note_creation(self, creation: Creation, answer: Answer) -> None:
+        is_done = isinstance(answer, CallReply) and answer.status in {201, 204}
+        attribute, code = creation.option
+        fields = {"family": creation.family, "attribute": attribute, "option": code}
+        self._desk.emit(Note("option.created" if is_done else "option.refused", fields))
 
     def _note_answer(self, call_id: int, answer: Answer) -> None:
         refused = isinstance(answer, CallFault) and answer.kind is FaultKind.CREDENTIALS
@@ -318,8 +412,9 @@ class Calls:
                 self._succeed(call, answer)
                 if call.is_alone:
                     job = call.jobs[0]
-                    job.refuse(reason, said)
-                    self._after_step(job)
+                    if not self._is_doubted(job):
+                        job.refuse(reason, said)
+                        self._after_step(job)
                 else:
                     self._unless_dropped(call.jobs, lambda: self.lanes.halve(call, self._now))
 
@@ -340,9 +435,20 @@ class Calls:
             return
         if kind is ItemKind.APPLIED:
             job.apply(said, _result(call.verb, said))
+        elif self._is_doubted(job):
+            return
         else:
             job.refuse("refused_by_pim", said)
         self._after_step(job, refused=kind is ItemKind.REFUSED)
+
+    def _is_doubted(self, job: Job) -> bool:
+        """Whether the refusal may be due to values that went unshaped: then it is tried again."""
+        if self.structures is None or job.verb is Verb.DELETE or self.only_in_flight:
+            return False
+        is_doubted = self.structures.doubt(job, self._now)
+        if is_doubted:
+            self.structures.park(job)
+        return is_doubted
 
     def _after_step(self, job: Job, *, refused: bool = True) -> None:
         """A step ended: settle what is released, go on with the next."""
@@ -411,7 +517,7 @@ class Calls:
     def _check(self, call: Call, stage: Stage) -> None:
         """One more request in the same slot, as soon as the rate allows it."""
         call.stage = stage
-        self._wanted.append(call.id)
+        self._wanted.append((call.id, False))
 
     def _check_missing(self, call: Call, said: Said) -> None:
         call.missing = said

@@ -35,7 +35,33 @@ class GetFamilies:
     """GET the family list: does the PIM answer as itself? It logs in where that is needed."""
 
 
-Request = UpsertAssets | DeleteOne | GetFamily | GetFamilies
+@dataclass(frozen=True, slots=True)
+class GetAttributes:
+    """GET the attributes of a family."""
+
+    family: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetOptions:
+    """GET the options of an attribute."""
+
+    family: str
+    attribute: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateOption:
+    """PATCH an option that is not there."""
+
+    family: str
+    attribute: str
+    code: str
+
+
+Request = (
+    UpsertAssets | DeleteOne | GetFamily | GetFamilies | GetAttributes | GetOptions | CreateOption
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +157,11 @@ FactName = Literal[
     "gate.opened",
     "intake.paused",
     "intake.resumed",
+    "option.created",
+    "option.refused",
     "settlement.cut",
+    "structure.read",
+    "structure.unreadable",
     "window.closed",
 ]
 

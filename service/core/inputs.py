@@ -7,6 +7,7 @@ from enum import Enum
 import msgspec
 
 from service.core.model import Partition, SourceRecord
+from service.core.structure import Attribute
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,10 @@ class CallReply:
     message: str | None = None
     errors: tuple[msgspec.Raw, ...] = ()
     retry_after_seconds: float | None = None
+    attributes: tuple[Attribute, ...] | None = None
+    """Of a family, where that was asked for."""
+    options: frozenset[str] | None = None
+    """Codes of an attribute's options, likewise."""
 
 
 Answer = CallReply | CallFault

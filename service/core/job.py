@@ -9,10 +9,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from service.contracts.outcome import Reason, Result, Status
-from service.core.coalesce import Step, Verb, coalesce, merge, one_by_one
-from service.core.model import Asset, Change
+from service.contracts.outcome import ChangeError, Reason, Result, Status
+from service.core.coalesce import Step, Verb, body_of, coalesce, merge, one_by_one
+from service.core.model import Asset, Change, UpsertAsset, ValueData, ValueKey
+from service.core.structure import MissingOption, Shaped, Structure, shape
 from service.core.verdict import Failure, Said
+
+FLAWS_TOLD_MAX = 3
+"""Flaws in the sentence for a person; `errors` has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class Ending:
     said: Said | None = None
     message: str | None = None
     by: str | None = None
+    errors: tuple[ChangeError, ...] = ()
+    """Found by us, without a call."""
 
 
 Ended = tuple[tuple[Change, Ending], ...]
@@ -48,6 +54,10 @@ class Job:
         self.failing_since: float | None = None
         """Since when, by the patience clock."""
         self.last_failure: Failure | None = None
+        self._shaped: Shaped | None = None
+        self._shaped_by: Structure | None = None
+        self.doubted_at: float | None = None
+        """Since when (seconds) the step's values are in doubt."""
 
     @property
     def step(self) -> Step:
@@ -68,6 +78,55 @@ class Job:
     def open_changes(self) -> Sequence[Change]:
         """Changes not yet released, in order."""
         return self._unreleased
+
+    def shape(self, structure: Structure, default_locale: str | None) -> None:
+        """Bring the step's values into the family's shapes, each change by itself, in order."""
+        if self._shaped_by is structure:
+            return
+        self._shaped_by = structure
+        values: dict[ValueKey, ValueData] = {}
+        flaws: list[ChangeError] = []
+        missing: list[MissingOption] = []
+        for change in self.step.changes:
+            assert isinstance(change.command, UpsertAsset)
+            shaped = shape(change.command.values, structure, default_locale)
+            values.update(shaped.values)
+            flaws += shaped.flaws
+            missing += shaped.missing_options
+        self._shaped = Shaped(values, flaws, missing)
+
+    @property
+    def is_shaped(self) -> bool:
+        """Whether the family's structure was known."""
+        return self._shaped is not None
+
+    @property
+    def flaws(self) -> Sequence[ChangeError]:
+        """What the PIM would refuse of the step."""
+        return self._shaped.flaws if self._shaped else ()
+
+    @property
+    def missing_options(self) -> Sequence[MissingOption]:
+        """Options that the step names and the PIM lacks."""
+        return self._shaped.missing_options if self._shaped else ()
+
+    def body(self) -> UpsertAsset:
+        """What goes to the PIM for an upsert step."""
+        if self._shaped is None:
+            return body_of(self.step)
+        return UpsertAsset(self.asset, self._shaped.values, self.step.size)
+
+    def reject_flawed(self) -> None:
+        """The PIM would refuse the step; merged changes are taken apart instead."""
+        assert self.flaws
+        if len(self.step.changes) > 1:
+            self._steps.extendleft(reversed(one_by_one(self._steps.popleft())))
+        else:
+            errors = tuple(self.flaws)
+            message = " ".join(str(flaw.message) for flaw in errors[:FLAWS_TOLD_MAX])
+            ending = Ending("rejected", reason="invalid_values", message=message, errors=errors)
+            self._finish_step(ending)
+        self._start_anew()
 
     def apply(self, said: Said, result: Result) -> None:
         """The PIM did the step."""
@@ -136,6 +195,8 @@ class Job:
         self.own_failures = 0
         self.failing_since = None
         self.last_failure = None
+        self.doubted_at = None
+        self._shaped = self._shaped_by = None
 
 
 def failed(failure: Failure, message: str) -> Ending:

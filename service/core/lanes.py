@@ -97,8 +97,16 @@ class Lanes:
     def new_call(self, lane: Lane, jobs: list[Job], *, is_half: bool = False) -> Call:
         """A call of these assets, with a number of its own."""
         assert jobs
+        return Call(self.new_call_id(), lane, jobs, is_half=is_half)
+
+    def new_call_id(self) -> int:
+        """A number that no call of this process has had."""
         self._calls_made += 1
-        return Call(self._calls_made, lane, jobs, is_half=is_half)
+        return self._calls_made
+
+    def drop(self, call: Call) -> None:
+        """The call lost all its assets before it was sent."""
+        self._suspected.pop(call.id, None)
 
     def sending(self, call: Call) -> None:
         """The call's write goes out: sends are numbered, so that later is later."""
@@ -272,9 +280,14 @@ class Lanes:
         self.lane(call.lane).failure = call.failure
         call.failures_in_row += 1
         breaker.probing = None
+        self.put_off_probe(now)
+        self.wait(call, breaker.probe_at)
+
+    def put_off_probe(self, now: float) -> None:
+        """The PIM does not answer: ask less and less often."""
+        breaker = self.breaker
         breaker.probe_failures += 1
         breaker.probe_at = now + delay(breaker.probe_failures, self._jitter)
-        self.wait(call, breaker.probe_at)
 
     def forget(self) -> None:
         """The assignment is over: calls, suspicions and sick lanes go with it."""

@@ -32,10 +32,12 @@ REPLAY_HEADER = "replay.of"
 DEAD_LETTER_PREFIX = "dlq."
 
 _encode = msgspec.json.encode
+replace = msgspec.structs.replace
 
 _SENTENCES: dict[Reason, str] = {
     "unknown_family": "The PIM has no such asset family, or hides it from us.",
     "refused_by_pim": "The PIM refused the change.",
+    "invalid_values": "The family's attributes do not take these values.",
     "too_large": "The PIM refused the change as too large.",
     "pim_error": "The PIM failed on this change again and again.",
     "timeout": "The PIM did not answer in time, again and again.",
@@ -61,7 +63,7 @@ class Reporter:
             result=ending.result,
             reason=ending.reason,
             message=_sentence(ending),
-            errors=[_change_error(raw) for raw in pim_errors] if ending.reason else [],
+            errors=_errors(ending, pim_errors),
             action="delete" if change.is_delete else "upsert",
             asset_family=change.asset.family,
             code=change.asset.code,
@@ -74,7 +76,7 @@ class Reporter:
             attempts=change.attempts,
             received_at=timestamp(change.received_utc_ms),
             completed_at=timestamp(utc_ms),
-            errors_truncated=cut or UNSET,
+            errors_truncated=cut or len(ending.errors) > ERRORS_MAX or UNSET,
         )
         subject = change.asset.path
         return self._settled(change.record, data, change.extensions, subject, change.size, utc_ms)
@@ -201,6 +203,13 @@ def _fitting(errors: Sequence[Raw]) -> tuple[list[Raw], bool]:
     return kept, False
 
 
+def _errors(ending: Ending, pim_errors: Sequence[Raw]) -> list[ChangeError]:
+    """Ours, or the PIM's in our shape."""
+    if ending.errors:
+        return [replace(e, message=_short(e.message)) for e in ending.errors[:ERRORS_MAX]]
+    return [_change_error(raw) for raw in pim_errors] if ending.reason else []
+
+
 def _change_error(raw: Raw) -> ChangeError:
     """The PIM's error in our shape (akeneo.md §8); what it lacks is null."""
     try:
@@ -242,7 +251,6 @@ def _bounded(outcome: Outcome) -> tuple[Outcome, bytes]:
     value = _encode(outcome)
     if len(value) <= OUTCOME_BYTES_MAX:
         return outcome, value
-    replace = msgspec.structs.replace
     data = outcome.data
     pim = replace(data.pim, errors=[]) if data.pim else None
     data = replace(data, errors=[], pim=pim, errors_truncated=True)

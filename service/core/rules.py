@@ -42,6 +42,26 @@ CREDENTIALS_NOTE_SECONDS = 60.0
 """Refused credentials are said this often."""
 
 
+STRUCTURE_REST_SECONDS = 5.0
+"""Between two readings of a family's structure for doubt's sake; the first is at once."""
+
+STRUCTURE_RETRY_SECONDS = 60.0
+"""After a reading that failed, how long values go as they came."""
+
+OPTIONS_PER_SECOND_MAX = 3
+"""Options created a second (akeneo.md §7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StructureRules:
+    """What is done with families' structures."""
+
+    validate_values: bool = True
+    create_options: bool = False
+    default_locale: str | None = None
+    max_age_seconds: float = 600.0
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The settings that the core decides by."""
@@ -58,4 +78,6 @@ class Rules:
     pending_changes_max: int = 10_000
     pending_bytes_max: int = 128 * 1024 * 1024
     commit_interval_seconds: float = 0.1
+    structure: StructureRules | None = None
+    """None: values go as they came."""
     outcome_source: str = "/asset-sync/asset-sync"

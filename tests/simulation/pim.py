@@ -2,8 +2,18 @@
 
 from dataclasses import dataclass, field
 
-from service.core.effects import DeleteOne, GetFamilies, GetFamily, Request, UpsertAssets
+from service.core.effects import (
+    CreateOption,
+    DeleteOne,
+    GetAttributes,
+    GetFamilies,
+    GetFamily,
+    GetOptions,
+    Request,
+    UpsertAssets,
+)
 from service.core.inputs import CallReply, ItemReply
+from service.core.structure import Attribute
 from tests.simulation.plan import FAMILIES
 
 REFUSED_ATTRIBUTE = "bad"
@@ -29,6 +39,15 @@ class SimPim:
                     self._upsert(family, asset.asset.code, asset.values) for asset in assets[:limit]
                 ]
                 return CallReply(200, own_json=True, items=tuple(items))
+            case GetAttributes(family) if family not in FAMILIES:
+                return CallReply(404, own_json=True, message="no family")
+            case GetAttributes():
+                known = (Attribute(f"v{number}", "text") for number in range(3))
+                return CallReply(200, own_json=True, attributes=tuple(known))
+            case GetOptions():
+                return CallReply(200, own_json=True, options=frozenset())
+            case CreateOption():
+                return CallReply(201)
             case DeleteOne(family, code):
                 if self.assets.pop((family, code), None) is None:
                     return CallReply(404, own_json=True, message="absent")

@@ -61,6 +61,10 @@ class Plan:
     leaves: tuple[tuple[float, int], ...]
     gap_share: float
     pending_max: int
+    token_share: float
+    """Chance of a request that needs a token first: one more place in the rate."""
+    reads_structure: bool
+    """Whether replicas shape and validate by the families' structures."""
 
 
 def plan(seed: int, trouble: Trouble | None = None) -> Plan:
@@ -110,6 +114,8 @@ def plan(seed: int, trouble: Trouble | None = None) -> Plan:
         leaves=tuple((moment(), chance.randrange(8)) for _ in few(2)),
         gap_share=chance.choice((0.0, 0.2)),
         # A quarter of the pending limit is patience's share: an outage alone must not use it up.
+        reads_structure=later.random() < 0.4,
+        token_share=later.choice((0.0, 0.1)),
         pending_max=chance.choice((8 if kind != "outages" else 100, 100, 10_000)),
     )
 

@@ -15,6 +15,8 @@ REGRESSIONS = {
     3708: "Likewise, with a delete repeated after a later upsert.",
     4037: "Likewise, with an outcome overtaken by a later one.",
     555: "A single hot asset under an outage's end was given up early after one own failure.",
+    233: "The breaker was open and the only asset waited for its structure: nobody asked.",
+    418: "Likewise, at the start of a world.",
 }
 
 

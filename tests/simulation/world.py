@@ -41,12 +41,13 @@ from service.core.inputs import (
     Forgotten,
     Input,
     LeaseRenewed,
+    RequestWanted,
     Start,
     TimePassed,
 )
 from service.core.model import Moment, Origin, Partition, SourceRecord
 from service.core.pipeline import Pipeline
-from service.core.rules import Rules
+from service.core.rules import Rules, StructureRules
 from tests.simulation.auditor import Auditor
 from tests.simulation.pim import SimPim
 from tests.simulation.plan import LATER, Plan, PlannedRecord
@@ -289,6 +290,7 @@ class World:
             calls_at_once_max=self.chance.choice((1, 4, 10)),
             pending_changes_max=self.plan.pending_max,
             commit_interval_seconds=0.1,
+            structure=StructureRules() if self.plan.reads_structure else None,
         )
         number = len(self._owners)
         chance = random.Random(self.plan.seed * 1000 + number)
@@ -390,8 +392,9 @@ class World:
                     self._abandon(call)
                     fault = CallFault(FaultKind.CUT, "cut")
                     self._later(0.0, owner, CallEnded(call_id, fault))
-            case AllowRequest():
-                raise AssertionError("nobody here asks for more requests")
+            case AllowRequest(call_id):
+                if call_id in owner.calls:
+                    self._send(owner.calls[call_id])
             case Settle(number, settlement):
                 generation = owner.generation
                 self._at(
@@ -426,7 +429,17 @@ class World:
 
     def _call(self, owner: Owner, request: StartCall) -> None:
         call = SimCall(request, owner, owner.epoch)
+        assert request.call_id not in owner.calls, "one request at a time in a call's slot"
         owner.calls[request.call_id] = call
+        if self.later.random() < self.plan.token_share:
+            self._later(0.01, owner, RequestWanted(request.call_id))
+        else:
+            self._send(call)
+
+    def _send(self, call: SimCall) -> None:
+        if call.is_given_up:
+            return
+        request = call.request
         in_flight = sum(len(other.calls) for other in self._owners if other.is_alive)
         self.auditor.calls_at_once_max = max(self.auditor.calls_at_once_max, in_flight)
         seconds = self.plan.call_seconds * self.chance.uniform(0.5, 2)

@@ -14,11 +14,14 @@ from typing import Any
 from service.core.decode import DecodeLimits
 from service.core.effects import (
     AllowRequest,
+    CreateOption,
     CutCall,
     DeleteOne,
     Effect,
+    GetAttributes,
     GetFamilies,
     GetFamily,
+    GetOptions,
     Note,
     Request,
     SetIntake,
@@ -246,6 +249,12 @@ class Drive:
         match request:
             case GetFamilies() | GetFamily():
                 return CallReply(200, own_json=True)
+            case GetAttributes():
+                return CallReply(200, own_json=True, attributes=())
+            case GetOptions():
+                return CallReply(200, own_json=True, options=frozenset())
+            case CreateOption():
+                return CallReply(201)
             case DeleteOne(family, code):
                 known = self._assets.pop((family, code), self) is not self
                 return CallReply(204) if known else CallReply(404, own_json=True)

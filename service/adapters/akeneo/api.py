@@ -25,7 +25,12 @@ from service.adapters.akeneo.auth import (
     TokenReply,
     renewal,
 )
-from service.adapters.akeneo.wire import HttpRequest, read_reply, write_request
+from service.adapters.akeneo.wire import (
+    HttpRequest,
+    read_reply,
+    with_structure,
+    write_request,
+)
 from service.core.effects import Request
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.settings import Credentials, PimSettings, SettingsError
@@ -83,7 +88,8 @@ class HttpAssetApi:
             message = "The code cannot stand in a URL."
             return CallReply(422, own_json=True, message=message)
         try:
-            return await self._send_with_token(written, permit, may_write)
+            body, reply = await self._send_with_token(written, permit, may_write)
+            return with_structure(request, reply, body)
         except _CutError:
             return CallFault(FaultKind.CUT, "Given up by asset-sync.")
         except RefusedError as error:
@@ -107,27 +113,26 @@ class HttpAssetApi:
 
     async def _send_with_token(
         self, written: HttpRequest, permit: Permit, may_write: Callable[[], bool]
-    ) -> CallReply:
+    ) -> tuple[bytes, CallReply]:
         token, was_fetched = await self._token(permit)
         if was_fetched:
             await permit()  # the call's own place in the rate was the token's
-        reply = await self._exchange(written, token, may_write)
+        body, reply = await self._exchange(written, token, may_write)
         if reply.status != 401:
-            return reply
+            return body, reply
         self._drop(token)
         renewed, _ = await self._token(permit)
         if renewed == token:
-            return reply  # an app token that the PIM revoked: only a person can mend that
+            return body, reply  # an app token that the PIM revoked: only a person can mend that
         await permit()
         return await self._exchange(written, renewed, may_write)
 
     async def _exchange(
         self, written: HttpRequest, token: Token, may_write: Callable[[], bool]
-    ) -> CallReply:
+    ) -> tuple[bytes, CallReply]:
         if not may_write():
             raise _CutError
-        _, reply = await self._request(written, f"Bearer {token.access}")
-        return reply
+        return await self._request(written, f"Bearer {token.access}")
 
     async def _token(self, permit: Permit) -> tuple[Token, bool]:
         """The token in use, or a fresh one: fetched once, whoever asks (single flight)."""

@@ -4,7 +4,9 @@ What is written is exact; what is read is taken leniently: branch on status and 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import NamedTuple
@@ -14,8 +16,18 @@ import msgspec
 from msgspec import Raw
 
 from service.core.convert import in_pim_shape
-from service.core.effects import DeleteOne, GetFamilies, GetFamily, Request, UpsertAssets
+from service.core.effects import (
+    CreateOption,
+    DeleteOne,
+    GetAttributes,
+    GetFamilies,
+    GetFamily,
+    GetOptions,
+    Request,
+    UpsertAssets,
+)
 from service.core.inputs import CallReply, ItemReply
+from service.core.structure import Attribute
 
 API = "/api/rest/v1"
 TOKEN_PATH = "/api/oauth/v1/token"  # noqa: S105 - a path
@@ -23,6 +35,27 @@ MESSAGE_CHARACTERS_MAX = 2000
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 _items = msgspec.json.Decoder(list[Raw])
+
+
+class _PimAttribute(msgspec.Struct):
+    """An attribute as the PIM shows it, read leniently: limits may be numbers or text."""
+
+    code: str
+    type: str
+    value_per_locale: bool = False
+    value_per_channel: bool = False
+    max_characters: int | str | None = None
+    decimals_allowed: bool | None = None
+    min_value: float | str | None = None
+    max_value: float | str | None = None
+
+
+class _PimOption(msgspec.Struct):
+    code: str
+
+
+_attributes = msgspec.json.Decoder(list[_PimAttribute])
+_options = msgspec.json.Decoder(list[_PimOption])
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -54,6 +87,33 @@ def write_request(request: Request) -> HttpRequest | None:
         case GetFamily(family):
             path = _path("asset-families", family)
             return HttpRequest("GET", path) if path else None
+        case GetAttributes(family):
+            path = _path("asset-families", family, "attributes")
+            return HttpRequest("GET", path) if path else None
+        case GetOptions(family, attribute):
+            path = _path("asset-families", family, "attributes", attribute, "options")
+            return HttpRequest("GET", path) if path else None
+        case CreateOption(family, attribute, code):
+            path = _path("asset-families", family, "attributes", attribute, "options", code)
+            body = msgspec.json.encode({"code": code})
+            return HttpRequest("PATCH", path, body) if path else None
+
+
+def with_structure(request: Request, reply: CallReply, body: bytes) -> CallReply:
+    """The reply, with what it tells of a family's structure where that was asked for (§5)."""
+    if reply.status != HTTPStatus.OK:
+        return reply
+    try:
+        match request:
+            case GetAttributes():
+                attributes = tuple(map(_attribute, _attributes.decode(body)))
+                return replace(reply, attributes=attributes)
+            case GetOptions():
+                options = frozenset(option.code for option in _options.decode(body))
+                return replace(reply, options=options)
+    except _UNREADABLE:
+        pass
+    return reply
 
 
 def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> CallReply:
@@ -109,6 +169,28 @@ def _is_own(status: int, members: Mapping[str, Raw]) -> bool:
         return msgspec.json.decode(members["code"], type=int, strict=False) == status
     except (KeyError, *_UNREADABLE):
         return False
+
+
+def _attribute(shown: _PimAttribute) -> Attribute:
+    most = str(shown.max_characters)
+    return Attribute(
+        code=shown.code,
+        type=shown.type,
+        per_locale=shown.value_per_locale,
+        per_channel=shown.value_per_channel,
+        characters_max=int(most) if most.isdecimal() else None,
+        takes_decimals=shown.decimals_allowed,
+        least=_number(shown.min_value),
+        most=_number(shown.max_value),
+    )
+
+
+def _number(shown: float | str | None) -> str | None:
+    """A limit as text; what is no number limits nothing."""
+    try:
+        return None if shown is None else str(Decimal(str(shown)))
+    except InvalidOperation:
+        return None
 
 
 def _item(raw: Raw) -> ItemReply:

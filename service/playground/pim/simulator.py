@@ -176,6 +176,8 @@ class PimSimulator:
             self.at_once_seen = max(self.at_once_seen, self._in_flight)
             try:
                 return await self._carry_out(route, request, answer)
+            except ConnectionError:
+                return web.Response(status=499)  # the caller is gone; nobody reads this
             finally:
                 self._in_flight -= 1
 

@@ -1,0 +1,310 @@
+"""Families' structures: read once, kept, read anew where in doubt (akeneo.md §5).
+
+Rule 1: nothing is rejected by what was read before the doubt: a flaw is judged by a reading that
+began after it was found.
+Rule 2: when a structure cannot be read, values go as they came; a refusal of such values is
+believed only after one more try to read.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from service.core.effects import CreateOption, GetAttributes, GetOptions, Request
+from service.core.gate import Jitter, delay
+from service.core.inputs import Answer, CallReply
+from service.core.job import Job
+from service.core.rules import (
+    OPTIONS_PER_SECOND_MAX,
+    STRUCTURE_REST_SECONDS,
+    STRUCTURE_RETRY_SECONDS,
+    StructureRules,
+)
+from service.core.structure import OPTIONS_PER_ATTRIBUTE_MAX, Attribute, MissingOption, Structure
+from service.core.verdict import is_well
+
+CREATION_ATTEMPTS_MAX = 5
+
+
+class Examined(Enum):
+    """What becomes of a job before its call."""
+
+    READY = "ready"
+    DOUBTFUL = "doubtful"
+    """It waits for a reading, or for an option to be created."""
+    FLAWED = "flawed"
+    """The PIM would refuse it."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """A structure on its way: attributes first, then the options of each that has some."""
+
+    family: str
+    began_at: float
+    attributes: dict[str, Attribute] | None = None
+    options: dict[str, frozenset[str]] = field(default_factory=dict)
+    left: deque[str] = field(default_factory=deque)
+    """Attributes whose options are still to be read."""
+
+    @property
+    def request(self) -> Request:
+        """What to ask next."""
+        if self.attributes is None:
+            return GetAttributes(self.family)
+        return GetOptions(self.family, self.left[0])
+
+    def take(self, answer: Answer) -> bool:
+        """Take the answer in; False where it is none."""
+        if not isinstance(answer, CallReply) or answer.status != 200:
+            return False
+        if self.attributes is None:
+            if not answer.attributes:
+                return False  # every family has a label: without any, something is hidden from us
+            self.attributes = {found.code: found for found in answer.attributes}
+            self.left.extend(c for c, found in self.attributes.items() if found.has_options)
+            return True
+        if answer.options is None:
+            return False
+        self.options[self.left.popleft()] = answer.options
+        return True
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything was read."""
+        return self.attributes is not None and not self.left
+
+
+@dataclass(slots=True)
+class Creation:
+    """An option that is to be there before the values that name it go."""
+
+    family: str
+    option: MissingOption
+    attempts: int = 0
+    not_before: float = float("-inf")
+
+    @property
+    def request(self) -> CreateOption:
+        """The call."""
+        return CreateOption(self.family, *self.option)
+
+
+@dataclass(slots=True)
+class _Family:
+    structure: Structure | None = None
+    began_at: float = float("-inf")
+    """When the last reading began."""
+    is_reading: bool = False
+    could_read: bool = False
+    """Whether that reading succeeded."""
+    is_doubted: bool = False
+    """Read anew as soon as may be."""
+    rests_until: float = float("-inf")
+    """Before then doubt alone reads nothing."""
+    parked: list[Job] = field(default_factory=list)
+    creating: dict[MissingOption, Creation] = field(default_factory=dict)
+    refused: set[MissingOption] = field(default_factory=set)
+    """Options that the PIM would not create, until the next reading."""
+
+
+class Structures:
+    """The cache, who waits for it, and what is to be asked."""
+
+    def __init__(self, rules: StructureRules, jitter: Jitter) -> None:
+        self._rules = rules
+        self._jitter = jitter
+        self._families: dict[str, _Family] = {}
+        self._errands: dict[str, None] = {}
+        """Families with parked jobs, in turn."""
+        self._created_at: deque[float] = deque()
+
+    # --- before a call -----------------------------------------------------------------------
+
+    def may_send(self, family: str) -> bool:
+        """Whether fresh upserts may go: not while a first reading is on its way."""
+        known = self._families.get(family)
+        return known is None or known.structure is not None or not known.is_reading
+
+    def wants_reading(self, family: str, now: float) -> bool:
+        """Whether to read the family before its fresh upserts go, or beside them."""
+        known = self._families.get(family)
+        if known is None:
+            return True
+        if known.is_reading:
+            return False
+        age = now - known.began_at
+        if known.is_doubted and now >= known.rests_until:
+            return True
+        return age >= (self._rules.max_age_seconds if known.could_read else STRUCTURE_RETRY_SECONDS)
+
+    def begin(self, family: str, now: float) -> Reading:
+        """A reading goes out."""
+        known = self._family(family)
+        if known.is_doubted:
+            known.rests_until = now + STRUCTURE_REST_SECONDS
+        known.is_reading, known.is_doubted, known.began_at = True, False, now
+        return Reading(family, now)
+
+    def examine(self, job: Job, now: float) -> Examined:
+        """Shape the job's values; may it go?"""
+        known = self._families.get(job.asset.family)
+        if known is None or known.structure is None:
+            return self._examine_unshaped(job, known)
+        job.shape(known.structure, self._rules.default_locale)
+        if not job.flaws:
+            return Examined.READY
+        only_options = len(job.missing_options) == len(job.flaws)
+        creates = self._rules.create_options and only_options
+        if not self._rules.validate_values and not creates:
+            return Examined.READY
+        if job.doubted_at is None:
+            job.doubted_at = now
+        if known.began_at < job.doubted_at or known.is_reading:
+            known.is_doubted = not known.is_reading
+            return Examined.DOUBTFUL
+        if not known.could_read:
+            return Examined.READY
+        if creates and self._plan_creations(job, known):
+            return Examined.DOUBTFUL
+        return Examined.FLAWED if self._rules.validate_values else Examined.READY
+
+    def _examine_unshaped(self, job: Job, known: _Family | None) -> Examined:
+        if job.doubted_at is None:
+            return Examined.READY
+        if known is not None and not known.is_reading and known.began_at >= job.doubted_at:
+            return Examined.READY  # tried, and still unreadable
+        if known is not None:
+            known.is_doubted = not known.is_reading
+        return Examined.DOUBTFUL
+
+    def doubt(self, job: Job, now: float) -> bool:
+        """The PIM refused the job's values. True where they were unshaped: try once more."""
+        known = self._families.get(job.asset.family)
+        if known is not None and not known.is_reading:
+            known.is_doubted = True
+        if job.is_shaped or job.doubted_at is not None:
+            return False
+        job.doubted_at = now
+        # A route that fails for a moment is given that moment.
+        self._family(job.asset.family).rests_until = now + STRUCTURE_REST_SECONDS
+        return True
+
+    def park(self, job: Job) -> None:
+        """The job waits for a reading or for its options."""
+        self._family(job.asset.family).parked.append(job)
+        self._errands[job.asset.family] = None
+
+    # --- errands -----------------------------------------------------------------------------
+
+    def next_errand(self, now: float) -> Reading | Creation | None:
+        """What parked jobs wait for and may be asked now."""
+        for family in list(self._errands):
+            known = self._families[family]
+            for creation in known.creating.values():
+                if creation.not_before <= now and self._may_create(now):
+                    creation.not_before = float("inf")  # until it ends
+                    self._created_at.append(now)
+                    return creation
+            if known.creating or known.is_reading:
+                continue
+            if now >= known.rests_until:
+                known.is_doubted = True
+                return self.begin(family, now)
+        return None
+
+    def next_time(self) -> Iterator[float]:
+        """When errands may go."""
+        for family in self._errands:
+            known = self._families[family]
+            if known.creating:
+                room = self._created_at[0] + 1.0 if self._created_at else float("-inf")
+                yield from (max(room, c.not_before) for c in known.creating.values())
+            elif not known.is_reading:
+                yield known.rests_until
+
+    def read(self, reading: Reading) -> list[Job]:
+        """The reading is done; the jobs that waited for it."""
+        assert reading.attributes is not None
+        known = self._family(reading.family)
+        known.structure = Structure(reading.attributes, reading.options)
+        known.is_reading, known.could_read = False, True
+        known.refused.clear()
+        return self._unpark(reading.family)
+
+    def could_not_read(self, reading: Reading) -> list[Job]:
+        """The reading failed: what was known stays, what waited goes on without."""
+        known = self._family(reading.family)
+        known.is_reading = known.could_read = False
+        return self._unpark(reading.family)
+
+    def put_off(self, errand: Reading | Creation, now: float) -> None:
+        """It was cut or throttled: nobody knows more than before."""
+        known = self._family(errand.family)
+        if isinstance(errand, Creation):
+            errand.not_before = now
+        else:
+            known.is_reading, known.began_at = False, float("-inf")
+
+    def created(self, creation: Creation, answer: Answer, now: float) -> list[Job]:
+        """A creation ended; the jobs that need wait no more."""
+        known = self._family(creation.family)
+        creation.attempts += 1
+        if isinstance(answer, CallReply) and answer.status in {201, 204}:
+            assert known.structure is not None
+            attribute, code = creation.option
+            options = dict(known.structure.options)
+            options[attribute] = options.get(attribute, frozenset()) | {code}
+            known.structure = Structure(known.structure.attributes, options)
+        elif isinstance(answer, CallReply) and answer.own_json and not is_well(answer):
+            known.refused.add(creation.option)
+        elif creation.attempts < CREATION_ATTEMPTS_MAX:
+            creation.not_before = now + delay(creation.attempts, self._jitter)
+            return []
+        else:
+            known.refused.add(creation.option)
+        del known.creating[creation.option]
+        return [] if known.creating else self._unpark(creation.family)
+
+    def forget(self) -> None:
+        """The assignment is over: nobody waits; what was read stays known."""
+        self._errands.clear()
+        for known in self._families.values():
+            known.parked.clear()
+            known.creating.clear()
+            known.is_reading = False
+
+    def _plan_creations(self, job: Job, known: _Family) -> bool:
+        """Whether every option that the job misses is, or will be, on its way."""
+        assert known.structure is not None
+        missing = [option for option in job.missing_options if option not in known.refused]
+        if len(missing) < len(job.missing_options):
+            return False
+        for option in missing:
+            if option in known.creating:
+                continue
+            planned = sum(attribute == option[0] for attribute, _ in known.creating)
+            have = len(known.structure.options.get(option[0], ()))
+            if have + planned >= OPTIONS_PER_ATTRIBUTE_MAX:
+                known.refused.add(option)
+                return False
+            known.creating[option] = Creation(job.asset.family, option)
+        return True
+
+    def _may_create(self, now: float) -> bool:
+        while self._created_at and now - self._created_at[0] >= 1.0:
+            self._created_at.popleft()
+        return len(self._created_at) < OPTIONS_PER_SECOND_MAX
+
+    def _unpark(self, family: str) -> list[Job]:
+        self._errands.pop(family, None)
+        known = self._family(family)
+        parked, known.parked = known.parked, []
+        return parked
+
+    def _family(self, family: str) -> _Family:
+        known = self._families.get(family)
+        if known is None:
+            known = self._families[family] = _Family()
+        return known

@@ -1,0 +1,218 @@
+"""The PIM edge over HTTP and on real Kafka: structure, outages, tokens, throttling.
+
+Each ends with one outcome a change, dead letters whole, and the PIM as the outcomes say.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.playground.audit import audit
+from service.playground.pim.faults import Fault
+from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.structure import sample
+from tests.support.proof import assert_dead_letters_whole, upsert
+from tests.support.service import Bench, Input
+
+pytestmark = [pytest.mark.kafka, pytest.mark.processes]
+
+FAMILIES = ("packshots", "ambient", "videos", "manuals")
+
+
+@pytest.fixture
+async def bench(bootstrap: str, tmp_path: Path) -> AsyncIterator[Bench]:
+    """A PIM with a real structure, strict about its limits."""
+    pim = PimSimulator(sample(), call_seconds=0.03)
+    runner, url = await serve(pim)
+    made = Bench(bootstrap, url, pim, tmp_path)
+    await made.create_topics()
+    try:
+        yield made
+    finally:
+        made.end()
+        await runner.cleanup()
+
+
+def changes(count: int, partitions: int = 3, start: int = 0) -> list[Input]:
+    """Upserts with shorthand values, and deletes, over four families and 120 assets."""
+    made: list[Input] = []
+    for number in range(start, start + count):
+        asset = number % 120
+        family, code = FAMILIES[asset % 4], f"a{asset}"
+        label = [{"locale": "en_US", "channel": None, "data": f"View {number}"}]
+        values: dict[str, object] = {
+            "pages": number % 50,
+            "usable": number % 2 == 0,
+            "label": label,
+        }
+        value = upsert(family, code, values) if number % 17 else None
+        made.append((asset % partitions, f"{family}/{code}".encode(), value))
+    return made
+
+
+async def assert_adds_up(bench: Bench, count: int, seconds: float = 90.0) -> list[dict[str, Any]]:
+    """P1, P2, P3 by the playground's audit; the data of the outcomes."""
+    outcomes = await bench.outcome_data(count, seconds)
+    events = {place: value for place, (_, value) in bench.published.items()}
+    found = audit(events, outcomes, bench.pim.state)
+    assert found.flaws == [], bench.logs()[-3000:]
+    data = [outcome["data"] for outcome in outcomes]
+    await assert_dead_letters_whole(bench, data)
+    return data
+
+
+def statuses(data: list[dict[str, Any]]) -> Counter[str]:
+    """How many of each."""
+    return Counter(found["status"] for found in data)
+
+
+async def test_shorthand_values_take_the_pims_shape(bench: Bench) -> None:
+    """One colour for several, a bare text for a locale; what fits nothing is rejected early."""
+    lines: list[dict[str, object]] = [
+        {"main_colors": "red", "usage": ["web"], "usable": "true", "label": "Side"},
+        {"main_colors": ["red", "teal"]},
+        {"colour_typo": "x"},
+        {"pages": "-3"},
+    ]
+    records: list[Input] = [
+        (0, None, upsert("packshots", f"a{number}", values)) for number, values in enumerate(lines)
+    ]
+    await bench.publish(records)
+    bench.start(STRUCTURE__DEFAULT_LOCALE="en_US")
+
+    outcomes = [outcome["data"] for outcome in await bench.outcome_data(4)]
+    by_code = {found["code"]: found for found in outcomes}
+
+    assert by_code["a0"]["status"] == "applied"
+    assert bench.pim.state["packshots", "a0"].values == {
+        "main_colors": {(None, None): ["red"]},
+        "usage": {(None, None): "web"},
+        "usable": {(None, None): True},
+        "label": {("en_US", None): "Side"},
+    }
+    messages = [by_code[code]["message"] for code in ("a1", "a2", "a3")]
+    assert messages == [
+        "main_colors has no option teal.",
+        "The family has no attribute colour_typo.",
+        "pages takes 0 at least, -3 given.",
+    ]
+    assert {by_code[code]["reason"] for code in ("a1", "a2", "a3")} == {"invalid_values"}
+    assert bench.pim.counts["upsert"] == 1
+
+
+async def test_a_new_colour_is_created_once(bench: Bench) -> None:
+    """300 events, one option call."""
+    records: list[Input] = [
+        (n % 3, None, upsert("packshots", f"a{n}", {"main_colors": ["teal"]})) for n in range(300)
+    ]
+    await bench.publish(records)
+    bench.start(STRUCTURE__CREATE_OPTIONS="true")
+
+    data = [outcome["data"] for outcome in await bench.outcome_data(300)]
+
+    assert statuses(data) == {"applied": 300}
+    assert bench.pim.counts["option"] == 1
+
+
+async def test_an_outage_of_a_minute(bench: Bench) -> None:
+    """Every route answers 503 for 60 s: nothing fails, nothing is lost."""
+    bench.pim.faults.add(Fault(route="any", status=503, times=None), seconds=60)
+    await bench.publish(changes(900))
+    bench.start()
+
+    data = await assert_adds_up(bench, 900, 120)
+
+    assert statuses(data)["failed"] == 0
+
+
+@pytest.mark.parametrize("retry_after", ["1", None])
+async def test_storms_of_429(bench: Bench, retry_after: str | None) -> None:
+    """With and without Retry-After."""
+    storm = Fault(route="any", status=429, retry_after=retry_after, body="json", times=None)
+    bench.pim.faults.add(storm, seconds=8)
+    await bench.publish(changes(900))
+    bench.start()
+
+    data = await assert_adds_up(bench, 900)
+
+    assert statuses(data)["failed"] == 0
+
+
+async def test_tokens_run_out_under_load(bench: Bench) -> None:
+    """Access tokens expire, then refresh tokens are gone too, then the password changes."""
+    replica = bench.start()
+    for number, trouble in enumerate((bench.pim.tokens.expire, bench.pim.tokens.forget)):
+        await bench.publish(changes(600, start=number * 600))
+        await bench.outcome_data(number * 600 + 100)
+        trouble()
+    data = await assert_adds_up(bench, 1200)
+
+    assert statuses(data)["failed"] == 0
+    assert replica.poll() is None
+
+
+async def test_a_password_that_changes_in_its_file(bench: Bench) -> None:
+    """Refused, said, and taken up from the file without a restart."""
+    secret = bench.folder / "password"
+    secret.write_text("password\n")
+    variables = {"PIM__PASSWORD_FILE": str(secret)}
+    without = {k: v for k, v in bench.settings().items() if not k.endswith("PIM__PASSWORD")}
+    bench.settings = lambda: without  # type: ignore[method-assign]
+    await bench.publish(changes(300))
+    bench.start(**variables)
+    await bench.outcome_data(300)
+    bench.pim.tokens.password = "rotated"
+    bench.pim.tokens.forget()
+    await bench.publish(changes(300, start=300))
+    await asyncio.sleep(4)
+    secret.write_text("rotated\n")
+
+    data = await assert_adds_up(bench, 600, 120)
+
+    assert statuses(data)["failed"] == 0
+    assert "refuses our credentials" in bench.logs()
+    assert "rotated" not in bench.logs()
+
+
+async def test_a_poison_asset_and_a_sick_family(bench: Bench) -> None:
+    """Both end `failed`; nobody else does."""
+    bench.pim.faults.add(Fault(route="upsert", asset="a4", status=500, times=None))
+    bench.pim.faults.add(Fault(route="write", family="videos", status=502, times=None))
+    await bench.publish(changes(600))
+    bench.start(RETRY__MAX_ATTEMPTS="3", RETRY__MAX_SECONDS="5")
+    later = 600
+    for _ in range(12):  # what comes on proves the PIM well
+        await asyncio.sleep(2)
+        await bench.publish(changes(10, start=later))
+        later += 10
+
+    outcomes = await bench.outcome_data(later, 120)
+    data = [outcome["data"] for outcome in outcomes]
+
+    assert len({outcome["id"] for outcome in outcomes}) == len(outcomes) == later
+    failed = {
+        (found["asset_family"], found["code"]) for found in data if found["status"] == "failed"
+    }
+    assert failed
+    assert {f for f in failed if f[0] != "videos"} <= {("packshots", "a4")}
+    innocent = [f for f in data if f["asset_family"] != "videos" and f["code"] != "a4"]
+    assert {found["status"] for found in innocent} <= {"applied", "superseded"}
+
+
+async def test_a_replica_joins_at_full_load(bench: Bench) -> None:
+    """The simulator answers 429 above four calls at once: the shares keep that limit (P8)."""
+    bench.pim.call_seconds = 0.05
+    await bench.publish(changes(6000))
+    bench.start()
+    await bench.outcome_data(1000)
+    bench.start()
+    data = await assert_adds_up(bench, 6000, 120)
+
+    calls = sum(bench.pim.counts.values()) - bench.pim.counts["throttled"]
+    assert bench.pim.counts["throttled"] <= calls / 100, json.dumps(bench.pim.counts)
+    assert statuses(data)["failed"] == 0
