@@ -58,6 +58,7 @@ schemas: setup ## write the published schemas anew; the diff is a change of the 
 	$(BIN)/asset-sync schema events > tests/contract/schemas/events.json
 	$(BIN)/asset-sync schema outcomes > tests/contract/schemas/outcomes.json
 	$(BIN)/asset-sync schema asyncapi > tests/contract/schemas/asyncapi.json
+	$(BIN)/asset-sync schema reasons > docs/reasons.md
 
 clean: ## remove everything that was made here
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* build dist

@@ -93,6 +93,7 @@ class Service:
         self._log.info(
             "service.started", version=__version__, settings_from=list(self._loaded.sources)
         )
+        self._log.info("kafka.connecting", bootstrap_servers=settings.kafka.bootstrap_servers)
         if not await self._unless_stopped(require_topics(settings.kafka)):
             return 0
         port = await self._port.open(settings.http.host, settings.http.port)

@@ -1,7 +1,8 @@
 """The seams between the pipeline and its neighbours."""
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from service.core.effects import Note, Request, Settlement
 from service.core.inputs import Answer, CommitRefusal
@@ -10,6 +11,15 @@ from service.core.model import Moment, Partition
 
 class FatalError(Exception):
     """Nothing more can be promised: the process ends with 1, a restart reads the truth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a look at a neighbour found, and what to do about it."""
+
+    grade: Literal["ok", "warning", "failed"]
+    message: str
+    remedy: str = ""
 
 
 class Clock(Protocol):

@@ -3,6 +3,7 @@
 import click
 
 from service import __version__
+from service.cli.check import check
 from service.cli.convert import convert
 from service.cli.demo import demo
 from service.cli.outcomes import outcomes
@@ -18,5 +19,5 @@ def main() -> None:
     """Carry asset changes from DAM systems over Kafka to Akeneo PIM."""
 
 
-for command in (run, demo, publish, outcomes, convert, pim_simulator, schema):
+for command in (run, demo, check, publish, outcomes, convert, pim_simulator, schema):
     main.add_command(command)

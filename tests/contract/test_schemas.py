@@ -10,6 +10,7 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_structured_event
 
 from service import __version__
 from service.contracts.asyncapi import Topics, asyncapi
+from service.contracts.reasons import document
 from service.contracts.schema import Language, schema
 from service.core.effects import LogRecord
 from service.core.job import Job
@@ -19,6 +20,7 @@ from service.core.verdict import Said
 from tests.support.builders import cloud, command, decoded, plain
 
 SCHEMAS = Path(__file__).parent / "schemas"
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def outcome() -> LogRecord:
@@ -45,6 +47,11 @@ def test_the_asyncapi_document_changes_only_on_purpose() -> None:
     frozen = json.loads((SCHEMAS / "asyncapi.json").read_text())
 
     assert frozen == asyncapi(__version__, Topics())
+
+
+def test_the_page_of_reasons_is_the_codes() -> None:
+    """`make schemas` writes it anew; every word has a meaning."""
+    assert (ROOT / "docs" / "reasons.md").read_text() == document()
 
 
 def test_an_outcome_is_what_its_schema_says() -> None:

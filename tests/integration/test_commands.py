@@ -1,5 +1,6 @@
 """The commands as a person types them."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 
 from tests.support.service import ROOT, Bench
 
@@ -29,6 +32,11 @@ def run(
         check=False,
         timeout=90,
     )
+
+
+async def aside(bench: Bench, *words: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
+    """The same, while this process goes on serving the PIM."""
+    return await asyncio.to_thread(lambda: run(bench, *words, given=None, **settings))
 
 
 LINES = [
@@ -120,7 +128,7 @@ async def test_the_settings_reference(bench: Bench) -> None:
 
 async def test_help_on_every_level(bench: Bench) -> None:
     """A line a command, and more for each."""
-    names = ("run", "demo", "publish", "outcomes", "convert", "pim-simulator", "schema")
+    names = ("run", "demo", "check", "publish", "outcomes", "convert", "pim-simulator", "schema")
     shown = run(bench, "--help").stdout.decode()
     for name in names:
         assert name in shown
@@ -152,3 +160,60 @@ async def test_the_simulator_refuses_what_it_cannot_use(
     assert failed.returncode == 2
     assert said in failed.stderr
     assert b"Traceback" not in failed.stderr
+
+
+async def test_check_finds_all_well(bench: Bench) -> None:
+    """Kafka, the PIM, the rights: a line each, exit 0."""
+    shown = await aside(bench, "check", DRAIN__MAX_SECONDS="75")
+    text = shown.stdout.decode()
+    assert shown.returncode == 0, text
+    for words in (
+        f"Topic {bench.events} has 3 partitions.",
+        "offset.metadata.max.bytes is 4096.",
+        "no position yet",
+        "Transactional ids",
+        "lets us in",
+        "the right to delete assets",
+        "the right to create and update assets",
+        "edition EE",
+        "clock and the PIM's agree",
+    ):
+        assert words in text
+    assert bench.pim.state == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said", "remedy"),
+    [
+        ({"KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:9"}, "failed  Kafka at", "BOOTSTRAP_SERVERS"),
+        ({"KAFKA__OUTCOMES_TOPIC": "nowhere"}, "Topic nowhere is not there.", "creates no topic"),
+        ({"PIM__PASSWORD": "wrong"}, "The PIM refuses our credentials", "PIM__CLIENT_ID"),
+        ({"PIM__BASE_URL": "http://127.0.0.1:9"}, "The connection failed", "PIM__BASE_URL"),
+    ],
+)
+async def test_check_names_what_fails_and_the_remedy(
+    bench: Bench, settings: dict[str, str], said: str, remedy: str
+) -> None:
+    """Exit 1, no traceback."""
+    shown = await aside(bench, "check", **settings)
+    text = " ".join(shown.stdout.decode().split())
+    assert shown.returncode == 1
+    assert " ".join(said.split()) in text
+    assert remedy in text
+    assert shown.stderr == b""
+
+
+async def test_check_finds_a_missing_right_and_a_foreign_group(bench: Bench) -> None:
+    """403 on DELETE alone; another service's positions."""
+    bench.pim.rights.discard("delete")
+    await bench.commit({TopicPartition(bench.events, 0): OffsetAndMetadata(3, "somebody's")})
+    shown = await aside(bench, "check")
+    text = shown.stdout.decode()
+    assert shown.returncode == 1
+    assert "We have no right to delete assets." in text
+    assert "is not asset-sync's" in text
+
+
+async def test_check_refuses_wrong_settings(bench: Bench) -> None:
+    """Exit 2."""
+    assert (await aside(bench, "check", WINDOW__MAX_ASSETS="1000")).returncode == 2

@@ -11,7 +11,7 @@ What can go wrong and what it becomes:
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -49,6 +49,15 @@ class _TooLargeError(Exception):
 
 class _CutError(Exception):
     """The lease ended while the token was fetched: the write must not leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawReply:
+    """An answer as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,26 @@ class HttpAssetApi:
             message = f"The answer has more than {REPLY_BYTES_MAX} bytes."
             return CallFault(FaultKind.CONNECTION, message)
         except _NETWORK_ERRORS as error:
+            return CallFault(FaultKind.CONNECTION, _plain(error))
+
+    async def ask(self, method: str, path: str, body: bytes | None = None) -> RawReply | CallFault:
+        """One request with a valid token, for commands: the answer as it came."""
+
+        async def permit() -> None: ...
+
+        try:
+            token, _ = await self._token(permit)
+            written = HttpRequest(method, path, body)
+            return await self._raw(written, f"Bearer {token.access}")
+        except (RefusedError, SettingsError) as error:
+            return CallFault(FaultKind.CREDENTIALS, f"The PIM refuses our credentials: {error}")
+        except NoTokenError as error:
+            message = f"No token came: {error.reply.message}"
+            return CallFault(FaultKind.CONNECTION, message)
+        except TimeoutError:
+            message = f"No answer within {self._timeout_seconds:g} s."
+            return CallFault(FaultKind.TIMEOUT, message)
+        except (_TooLargeError, *_NETWORK_ERRORS) as error:
             return CallFault(FaultKind.CONNECTION, _plain(error))
 
     async def close(self) -> None:
@@ -184,6 +213,10 @@ class HttpAssetApi:
             self._held = None
 
     async def _request(self, written: HttpRequest, authorization: str) -> tuple[bytes, CallReply]:
+        raw = await self._raw(written, authorization)
+        return raw.body, read_reply(raw.status, raw.headers, raw.body)
+
+    async def _raw(self, written: HttpRequest, authorization: str) -> RawReply:
         headers = {"authorization": authorization}
         if written.body is not None:
             headers["content-type"] = "application/json"
@@ -199,7 +232,7 @@ class HttpAssetApi:
                 body = await _bounded_body(response)
             finally:
                 await response.aclose()
-        return body, read_reply(response.status_code, response.headers, body)
+        return RawReply(response.status_code, response.headers, body)
 
 
 async def _bounded_body(response: httpx.Response) -> bytes:

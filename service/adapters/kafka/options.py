@@ -71,6 +71,9 @@ def quieten_aiokafka() -> None:
 
     def is_news(record: logging.LogRecord) -> bool:
         # Back-to-back transactions: the broker is still writing the last one's markers.
-        return "NotEnoughReplicas" not in record.getMessage()
+        # A broker that is away: said once, by us.
+        message = record.getMessage()
+        return "NotEnoughReplicas" not in message and "Unable connect to" not in message
 
-    logging.getLogger("aiokafka.producer.sender").addFilter(is_news)
+    for name in ("aiokafka", "aiokafka.producer.sender"):
+        logging.getLogger(name).addFilter(is_news)

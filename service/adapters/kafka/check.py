@@ -1,0 +1,155 @@
+"""Is Kafka as the service needs it (contract §5, Topics)? One finding a question."""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
+
+from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
+from service.core import offset_map
+from service.ports import Finding
+from service.settings import KafkaSettings
+
+CHECK_SECONDS_MAX = 15.0
+RETRY_SECONDS = 0.5
+DEAD_LETTER_ROOM_BYTES = 16 * 1024
+METADATA_BYTES_MIN = 4096
+
+Configs = dict[str, str]
+
+
+async def check_kafka(kafka: KafkaSettings) -> list[Finding]:
+    """Every finding; where the broker cannot be reached, only that one."""
+    admin = AIOKafkaAdminClient(**connection(kafka), request_timeout_ms=REQUEST_TIMEOUT_MS)
+    try:
+        await asyncio.wait_for(admin.start(), CHECK_SECONDS_MAX)
+    except (KafkaError, OSError, TimeoutError) as error:
+        await admin.close()
+        remedy = "Check ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS and the security settings."
+        return [Finding("failed", f"Kafka at {kafka.bootstrap_servers}: {error}", remedy)]
+    try:
+        return [
+            Finding("ok", f"Kafka at {kafka.bootstrap_servers} answers."),
+            *await _check_topics(admin, kafka),
+            *await _check_broker(admin),
+            *await _check_group(admin, kafka),
+            await _check_transactions(kafka),
+        ]
+    finally:
+        await admin.close()
+
+
+async def _check_topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[Finding]:
+    names = [*kafka.events_topic_names, kafka.outcomes_topic, kafka.dead_letters_topic]
+    described = {found["topic"]: found for found in await admin.describe_topics(names)}
+    findings = [_topic(name, described.get(name)) for name in names]
+    present = [name for name in names if (described.get(name) or {}).get("partitions")]
+    try:
+        configs = {name: await _configs(admin, ConfigResourceType.TOPIC, name) for name in present}
+    except KafkaError as error:
+        remedy = "Grant DescribeConfigs on the topics, or check their policies by hand."
+        return [*findings, Finding("warning", f"Topic settings cannot be read: {error}", remedy)]
+    return [*findings, *_policies(kafka, configs)]
+
+
+def _topic(name: str, described: dict[str, Any] | None) -> Finding:
+    partitions = (described or {}).get("partitions") or []
+    if not partitions:
+        remedy = "Create it, or grant Describe on it; asset-sync creates no topic."
+        return Finding("failed", f"Topic {name} is not there.", remedy)
+    return Finding("ok", f"Topic {name} has {len(partitions)} partitions.")
+
+
+def _policies(kafka: KafkaSettings, configs: dict[str, Configs]) -> Iterator[Finding]:
+    for name in (kafka.outcomes_topic, kafka.dead_letters_topic):
+        policy = configs.get(name, {}).get("cleanup.policy", "delete")
+        if "compact" in policy:
+            remedy = f"Set cleanup.policy=delete on {name}: compaction would drop outcomes."
+            yield Finding("failed", f"Topic {name} is compacted ({policy}).", remedy)
+    room = _bytes(configs.get(kafka.dead_letters_topic, {}))
+    for name in kafka.events_topic_names:
+        largest = _bytes(configs.get(name, {}))
+        if room is not None and largest is not None and room < largest + DEAD_LETTER_ROOM_BYTES:
+            wanted = largest + DEAD_LETTER_ROOM_BYTES
+            remedy = f"Set max.message.bytes of {kafka.dead_letters_topic} to {wanted} or more."
+            yield Finding(
+                "warning",
+                f"A record of {name} may be too large to be buried whole ({room} bytes).",
+                remedy,
+            )
+
+
+def _bytes(configs: Configs) -> int | None:
+    text = configs.get("max.message.bytes", "")
+    return int(text) if text.isdigit() else None
+
+
+async def _check_broker(admin: AIOKafkaAdminClient) -> list[Finding]:
+    cluster = await admin.describe_cluster()
+    node = str(cluster["brokers"][0]["node_id"])
+    try:
+        configs = await _configs(admin, ConfigResourceType.BROKER, node)
+    except KafkaError:
+        remedy = "Check by hand that offset.metadata.max.bytes is 4096 or more."
+        return [Finding("warning", "The broker's settings are hidden from us.", remedy)]
+    limit = int(configs.get("offset.metadata.max.bytes", METADATA_BYTES_MIN))
+    if limit < METADATA_BYTES_MIN:
+        remedy = "Set offset.metadata.max.bytes to 4096: below, outcomes wait for one another."
+        return [Finding("warning", f"offset.metadata.max.bytes is {limit}.", remedy)]
+    return [Finding("ok", f"offset.metadata.max.bytes is {limit}.")]
+
+
+async def _check_group(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[Finding]:
+    try:
+        offsets = await asyncio.wait_for(_offsets(admin, kafka.group_id), CHECK_SECONDS_MAX)
+    except (KafkaError, TimeoutError) as error:
+        remedy = f"Grant Read on the group {kafka.group_id}."
+        return [Finding("failed", f"Group {kafka.group_id}: {error}", remedy)]
+    for place, found in offsets.items():
+        try:
+            offset_map.decode(found.offset, found.metadata or "")
+        except offset_map.OffsetMapError as error:
+            remedy = "Another service uses the group: give asset-sync one of its own."
+            return [Finding("failed", f"{place.topic}/{place.partition}: {error}.", remedy)]
+    known = f"{len(offsets)} positions" if offsets else "no position yet"
+    return [Finding("ok", f"Group {kafka.group_id} has {known}.")]
+
+
+async def _offsets(admin: AIOKafkaAdminClient, group: str) -> dict[Any, Any]:
+    """The group's positions; a broker that has just started elects its coordinator first."""
+    while True:
+        try:
+            found: dict[Any, Any] = await admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return found
+
+
+async def _check_transactions(kafka: KafkaSettings) -> Finding:
+    """A transactional id of the deployment's prefix can be had; nothing is written."""
+    name = f"{kafka.group_id}.check-{uuid.uuid4().hex[:8]}"
+    producer = AIOKafkaProducer(**connection(kafka), transactional_id=name)
+    try:
+        await asyncio.wait_for(producer.start(), CHECK_SECONDS_MAX)
+    except (KafkaError, TimeoutError) as error:
+        remedy = f"Grant Write and Describe on transactional ids that begin with {kafka.group_id}."
+        return Finding("failed", f"No transactional id can be had: {error!r}", remedy)
+    finally:
+        await producer.stop()
+    return Finding("ok", f"Transactional ids {kafka.group_id}.* can be had.")
+
+
+async def _configs(admin: AIOKafkaAdminClient, kind: ConfigResourceType, name: str) -> Configs:
+    found: Configs = {}
+    for response in await admin.describe_configs([ConfigResource(kind, name)]):
+        for code, message, _, _, entries in response.resources:
+            if code:
+                raise KafkaError(message or f"error {code}")
+            found |= {entry[0]: entry[1] or "" for entry in entries}
+    return found
