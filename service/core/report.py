@@ -91,7 +91,7 @@ class Reporter:
             status=rejection.status,
             result=None,
             reason=rejection.reason,
-            message=_short(rejection.message),
+            message=_with_link(rejection.message, rejection.reason),
             errors=errors,
             action=rejection.action,
             asset_family=asset.family if asset else None,
@@ -162,13 +162,19 @@ def _sentence(ending: Ending) -> str | None:
     parts = [ending.message or _SENTENCES[ending.reason]]
     if ending.said is not None and ending.said.message:
         parts.append(f"It said: {ending.said.message}")
-    return _short(" ".join(parts))
+    return _with_link(" ".join(parts), ending.reason)
 
 
-def _short(message: str | None) -> str | None:
-    if message is None or len(message) <= MESSAGE_CHARACTERS_MAX:
+def _with_link(message: str, reason: Reason) -> str:
+    """The sentence, and where this project's own page says who acts and how."""
+    link = f" (docs/reasons.md#{reason})"
+    return (_short(message, MESSAGE_CHARACTERS_MAX - len(link)) or "") + link
+
+
+def _short(message: str | None, characters_max: int = MESSAGE_CHARACTERS_MAX) -> str | None:
+    if message is None or len(message) <= characters_max:
         return message
-    return message[: MESSAGE_CHARACTERS_MAX - 1] + "…"
+    return message[: characters_max - 1] + "…"
 
 
 def _origin(record: SourceRecord) -> RecordOrigin:

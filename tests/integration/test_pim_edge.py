@@ -96,11 +96,16 @@ async def test_shorthand_values_take_the_pims_shape(bench: Bench) -> None:
         "label": {("en_US", None): "Side"},
     }
     messages = [by_code[code]["message"] for code in ("a1", "a2", "a3")]
-    assert messages == [
-        "main_colors has no option teal.",
-        "The family has no attribute colour_typo.",
-        "pages takes 0 at least, -3 given.",
-    ]
+    for message, said in zip(
+        messages,
+        (
+            "main_colors has no option teal.",
+            "The family has no attribute colour_typo.",
+            "pages takes 0 at least, -3 given.",
+        ),
+        strict=True,
+    ):
+        assert message.startswith(said)
     assert {by_code[code]["reason"] for code in ("a1", "a2", "a3")} == {"invalid_values"}
     assert bench.pim.counts["upsert"] == 1
 

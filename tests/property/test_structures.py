@@ -97,7 +97,8 @@ def test_what_the_pim_would_refuse_is_rejected_without_a_call() -> None:
 
     found = made.outcomes[bad]
     assert (found["status"], found["reason"]) == ("rejected", "invalid_values")
-    assert found["message"] == "pages takes 10 at most, 11 given."
+    assert found["message"].startswith("pages takes 10 at most, 11 given.")
+    assert "reasons.md#invalid_values" in found["message"]
     assert found["errors"][0]["attribute"] == "pages"
     assert (found["pim"], found["attempts"]) == (None, 0)
     assert made.statuses([good]) == {"applied": 1}

@@ -77,7 +77,8 @@ def test_what_the_pim_said_of_a_refusal_is_passed_on_and_translated() -> None:
             "channel": None,
         }
     ]
-    assert found["message"] == "The PIM refused the change. It said: Rules."
+    link = "(docs/reasons.md#refused_by_pim)"
+    assert found["message"] == f"The PIM refused the change. It said: Rules. {link}"
 
 
 @pytest.mark.parametrize("raw", [b"7", b'"text"', b"[]", b'{"property":3}', b"null"])
