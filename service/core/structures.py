@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 
 from service.core.effects import CreateOption, GetAttributes, GetOptions, Request
 from service.core.gate import Jitter, delay
@@ -25,6 +26,8 @@ from service.core.structure import OPTIONS_PER_ATTRIBUTE_MAX, Attribute, Missing
 from service.core.verdict import is_well
 
 CREATION_ATTEMPTS_MAX = 5
+FAMILIES_KEPT_MAX = 1_000
+"""Families whose structure is kept: some kilobytes each, a few hundred at the very most."""
 
 
 class Examined(Enum):
@@ -108,6 +111,11 @@ class _Family:
     refused: set[MissingOption] = field(default_factory=set)
     """Options that the PIM would not create, until the next reading."""
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for it."""
+        return bool(self.is_reading or self.parked or self.creating)
+
 
 class Structures:
     """The cache, who waits for it, and what is to be asked."""
@@ -145,6 +153,8 @@ class Structures:
         if known.is_doubted:
             known.rests_until = now + STRUCTURE_REST_SECONDS
         known.is_reading, known.is_doubted, known.began_at = True, False, now
+        self._families[family] = self._families.pop(family)  # the last to be let go
+        self._let_go()
         return Reading(family, now)
 
     def examine(self, job: Job, now: float) -> Examined:
@@ -291,6 +301,13 @@ class Structures:
                 return False
             known.creating[option] = Creation(job.asset.family, option)
         return True
+
+    def _let_go(self) -> None:
+        """Keep as many families as memory is meant for: those read longest ago go."""
+        surplus = len(self._families) - FAMILIES_KEPT_MAX
+        for family in list(islice(self._families, max(0, surplus))):
+            if not self._families[family].is_wanted:
+                del self._families[family]
 
     def _may_create(self, now: float) -> bool:
         while self._created_at and now - self._created_at[0] >= 1.0:

@@ -255,3 +255,17 @@ def test_merged_changes_are_shaped_one_by_one_and_taken_apart() -> None:
 
     statuses = [made.outcomes[id_]["status"] for id_ in (first, second, third)]
     assert statuses == ["applied", "rejected", "applied"]
+
+
+def test_memory_for_structures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events may name any number of families; those read longest ago are let go."""
+    monkeypatch.setattr("service.core.structures.FAMILIES_KEPT_MAX", 10)
+    pim = Pim("red")
+    made = drive(pim)
+    ids = [made.upsert(f"family{number % 50}", f"a{number}") for number in range(200)]
+    made.run()
+
+    structures = made.pipeline.calls.structures
+    assert structures is not None
+    assert len(structures._families) <= 10 + 4, "and those being read"
+    assert made.statuses(ids) == {"applied": 200}
