@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from service.playground.audit import audit
@@ -221,3 +222,81 @@ async def test_a_replica_joins_at_full_load(bench: Bench) -> None:
     calls = sum(bench.pim.counts.values()) - bench.pim.counts["throttled"]
     assert bench.pim.counts["throttled"] <= calls / 100, json.dumps(bench.pim.counts)
     assert statuses(data)["failed"] == 0
+
+
+async def test_an_outage_of_writes_only(bench: Bench) -> None:
+    """GETs are well: only a write proves that writes work; nothing fails."""
+    bench.pim.faults.add(Fault(route="write", status=502, times=None), seconds=12)
+    await bench.publish(changes(300))
+    bench.start()
+
+    assert statuses(await assert_adds_up(bench, 300))["failed"] == 0
+
+
+async def test_an_ingress_that_answers_404(bench: Bench) -> None:
+    """HTML on every route: no family is unknown, nothing is rejected."""
+    bench.pim.faults.add(Fault(route="any", status=404, times=None), seconds=10)
+    await bench.publish(changes(300))
+    bench.start()
+
+    assert statuses(await assert_adds_up(bench, 300)).keys() <= {"applied", "superseded"}
+
+
+async def test_a_misspelt_family_as_the_only_one(bench: Bench) -> None:
+    """A typo is no outage."""
+    records: list[Input] = [(0, None, upsert("pack_shots", f"a{n}", {})) for n in range(5)]
+    records.append((0, b"pack_shots/b", None))
+    await bench.publish(records)
+    bench.start()
+
+    data = await assert_adds_up(bench, 6, 30)
+
+    assert {found["reason"] for found in data} == {"unknown_family"}
+
+
+async def test_a_missing_delete_right(bench: Bench) -> None:
+    """403 on DELETE alone: those fail as forbidden, every upsert is applied."""
+    bench.pim.rights.discard("delete")
+    await bench.publish(changes(300))
+    bench.start(RETRY__MAX_ATTEMPTS="3", RETRY__MAX_SECONDS="3")
+    for number in range(8):
+        await asyncio.sleep(2)
+        await bench.publish(changes(16, start=301 + 17 * number))
+    data = await assert_adds_up(bench, 300 + 8 * 16, 90)
+
+    by_action = Counter((found["action"], found["status"]) for found in data)
+    assert by_action.keys() <= {("delete", "failed"), ("upsert", "applied")}
+    failed = [found for found in data if found["status"] == "failed"]
+    assert {found["reason"] for found in failed} == {"forbidden"}
+
+
+async def test_four_hanging_assets(bench: Bench) -> None:
+    """One in each family holds its slot for the timeout; the rest is through long before."""
+    for number in range(4):
+        hang = Fault(route="upsert", family=FAMILIES[number], asset=f"hang{number}", hang=True)
+        bench.pim.faults.add(msgspec.structs.replace(hang, times=None))
+    hanging: list[Input] = [
+        (0, None, upsert(FAMILIES[number], f"hang{number}", {})) for number in range(4)
+    ]
+    await bench.publish(hanging + changes(600))
+    bench.start(PIM__TIMEOUT_SECONDS="1", RETRY__MAX_ATTEMPTS="2")
+    for number in range(10):
+        await asyncio.sleep(2)
+        await bench.publish(changes(12, start=600 + 12 * number))
+
+    data = await assert_adds_up(bench, 4 + 600 + 120, 90)
+
+    failed = {found["code"] for found in data if found["status"] == "failed"}
+    assert failed == {f"hang{number}" for number in range(4)}
+
+
+async def test_a_sick_family_alone_waits_until_it_heals(bench: Bench) -> None:
+    """Nothing proves the PIM well: nothing fails, and it goes on by itself."""
+    bench.pim.faults.add(Fault(route="write", family="videos", status=500, times=None), seconds=15)
+    records: list[Input] = [
+        (0, None, upsert("videos", f"a{number}", {"pages": number % 9})) for number in range(60)
+    ]
+    await bench.publish(records)
+    bench.start(RETRY__MAX_ATTEMPTS="2", RETRY__MAX_SECONDS="2")
+
+    assert statuses(await assert_adds_up(bench, 60)) == {"applied": 60}

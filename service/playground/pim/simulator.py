@@ -31,7 +31,9 @@ BODY_BYTES_MAX = 8 * 1024 * 1024
 MEDIA_BYTES_MAX = 64 * 1024 * 1024
 RATE_SECONDS = 1.0
 RETRY_AFTER = "1"
-HANG_SECONDS = 3600.0
+HANG_LOOK_SECONDS = 0.1
+GONE = 499
+"""The caller is gone; nobody reads this."""
 
 STORED_MAX = web.RequestKey("stored_max", int)
 """Of a bulk call that is about to be cut: how many items it stores."""
@@ -177,7 +179,7 @@ class PimSimulator:
             try:
                 return await self._carry_out(route, request, answer)
             except ConnectionError:
-                return web.Response(status=499)  # the caller is gone; nobody reads this
+                return web.Response(status=GONE)
             finally:
                 self._in_flight -= 1
 
@@ -233,7 +235,10 @@ class PimSimulator:
 
     async def _strike(self, request: web.Request, fault: Fault) -> web.StreamResponse | None:
         """The fault's answer; None where the call is carried out (and perhaps cut after)."""
-        await asyncio.sleep(HANG_SECONDS if fault.hang else fault.delay_seconds)
+        await asyncio.sleep(fault.delay_seconds)
+        if fault.hang:
+            await _hang(request)
+            return web.Response(status=GONE)
         if fault.cut == "before":
             _cut(request)
             return web.Response(status=503)
@@ -605,6 +610,12 @@ def _faulty(fault: Fault, headers: dict[str, str]) -> web.Response:
         return _json(fault.status, {"code": fault.status, "message": "A fault on demand."}, headers)
     text = "<html><body>upstream error</body></html>" if fault.body == "html" else ""
     return web.Response(text=text, status=fault.status, content_type="text/html", headers=headers)
+
+
+async def _hang(request: web.Request) -> None:
+    """Hold the call, and its place among those at once, for as long as the caller waits."""
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
+        await asyncio.sleep(HANG_LOOK_SECONDS)
 
 
 def _cut(request: web.Request) -> None:
