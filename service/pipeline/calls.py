@@ -22,13 +22,15 @@ class CallRunner:
         self._tell = tell
         self._may_write = may_write
         self._fail = fail
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._tasks: dict[int, asyncio.Task[Answer]] = {}
         self._wanted: dict[int, asyncio.Future[None]] = {}
 
     def start(self, start: StartCall) -> None:
         """Send the request of a call."""
         task = asyncio.ensure_future(self._run(start))
         self._tasks[start.call_id] = task
+        # Not at the end of the task's own code: cut before its first step, it never runs any.
+        task.add_done_callback(lambda done: self._ended(start.call_id, done))
 
     def cut(self, call_id: int) -> None:
         """Give the request up, if it is still in flight."""
@@ -49,24 +51,25 @@ class CallRunner:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, start: StartCall) -> None:
-        call_id = start.call_id
+    async def _run(self, start: StartCall) -> Answer:
+        return await self._api.send(
+            start.request,
+            permit=lambda: self._permit(start.call_id),
+            may_write=self._may_write,
+        )
+
+    def _ended(self, call_id: int, task: asyncio.Task[Answer]) -> None:
+        self._wanted.pop(call_id, None)
+        if self._tasks.get(call_id) is task:
+            del self._tasks[call_id]
         answer: Answer = CallFault(FaultKind.CUT, "Given up by asset-sync.")
-        try:
-            answer = await self._api.send(
-                start.request,
-                permit=lambda: self._permit(call_id),
-                may_write=self._may_write,
-            )
-        except asyncio.CancelledError:
-            pass  # the call was cut; nobody awaits this task
-        except Exception as error:  # noqa: BLE001 - our bug: faults are values
-            self._fail(error)
-        finally:
-            self._wanted.pop(call_id, None)
-            if self._tasks.get(call_id) is asyncio.current_task():
-                del self._tasks[call_id]
-            self._tell(CallEnded(call_id, answer))
+        if not task.cancelled():
+            error = task.exception()
+            if isinstance(error, Exception):
+                self._fail(error)  # our bug: faults are values
+            else:
+                answer = task.result()
+        self._tell(CallEnded(call_id, answer))
 
     async def _permit(self, call_id: int) -> None:
         """Wait until one more request of this call may leave (it takes from the rate)."""

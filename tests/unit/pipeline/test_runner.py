@@ -244,3 +244,15 @@ async def test_the_intake_is_told_after_each_assignment(bench: Bench) -> None:
     said = len(bench.neighbours.paused)
     bench.runner.assign(Assigned(2, {PLACE: Start(0)}, 1))
     await bench.until(lambda: len(bench.neighbours.paused) > said)
+
+
+async def test_a_call_that_is_cut_before_it_began_gives_its_slot_back(bench: Bench) -> None:
+    """Assigned, started and forgotten in one turn of the loop: a slot must not be lost."""
+    for epoch in range(1, 11):
+        bench.runner.tell(LeaseRenewed(asyncio.get_running_loop().time() + 60))
+        bench.runner.assign(Assigned(epoch, {PLACE: Start(0)}, 1))
+        bench.runner.forget()
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+
+    assert bench.runner.pipeline.calls.gate.in_flight == set()
