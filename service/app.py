@@ -20,7 +20,7 @@ from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.clock import SystemClock
 from service.adapters.http import HttpPort
 from service.adapters.kafka.assignment import Assignment
-from service.adapters.kafka.door import Door
+from service.adapters.kafka.door import DRAIN_MARGIN_SECONDS, Door
 from service.adapters.kafka.options import quieten_aiokafka
 from service.adapters.kafka.preflight import require_topics
 from service.adapters.kafka.transaction import TransactionLog
@@ -154,7 +154,7 @@ class Service:
     async def _watch(self) -> None:
         """End where the consumer is stuck; rejoin where the group fenced us."""
         settings = self._settings
-        silence_max = settings.drain.max_seconds + 15 + GROUP_SILENCE_SECONDS_MAX
+        silence_max = settings.drain.max_seconds + DRAIN_MARGIN_SECONDS + GROUP_SILENCE_SECONDS_MAX
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             now = time.monotonic()

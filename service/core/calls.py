@@ -40,6 +40,7 @@ from service.core.verdict import (
     Throttled,
     is_unknown,
     is_well,
+    is_written,
     judge,
 )
 from service.core.window import Windows
@@ -364,10 +365,9 @@ class Calls:
             self.windows.resume(job)
 
     def _note_creation(self, creation: Creation, answer: Answer) -> None:
-        is_done = isinstance(answer, CallReply) and answer.status in {201, 204}
         attribute, code = creation.option
         fields = {"family": creation.family, "attribute": attribute, "option": code}
-        self._desk.emit(Note("option.created" if is_done else "option.refused", fields))
+        self._desk.emit(Note("option.created" if is_written(answer) else "option.refused", fields))
 
     def _note_answer(self, call_id: int, answer: Answer) -> None:
         refused = isinstance(answer, CallFault) and answer.kind is FaultKind.CREDENTIALS

@@ -118,15 +118,12 @@ class Job:
 
     def reject_flawed(self) -> None:
         """The PIM would refuse the step; merged changes are taken apart instead."""
-        assert self.flaws
-        if len(self.step.changes) > 1:
-            self._steps.extendleft(reversed(one_by_one(self._steps.popleft())))
-        else:
-            errors = tuple(self.flaws)
-            message = " ".join(str(flaw.message) for flaw in errors[:FLAWS_TOLD_MAX])
-            ending = Ending("rejected", reason="invalid_values", message=message, errors=errors)
-            self._finish_step(ending)
-        self._start_anew()
+        errors = tuple(self.flaws)
+        assert errors
+        message = " ".join(str(flaw.message) for flaw in errors[:FLAWS_TOLD_MAX])
+        self._end_or_take_apart(
+            Ending("rejected", reason="invalid_values", message=message, errors=errors)
+        )
 
     def apply(self, said: Said, result: Result) -> None:
         """The PIM did the step."""
@@ -141,11 +138,7 @@ class Job:
 
     def refuse(self, reason: Reason, said: Said) -> None:
         """The PIM refused the step for good; merged changes are taken apart instead."""
-        if len(self.step.changes) > 1:
-            self._steps.extendleft(reversed(one_by_one(self._steps.popleft())))
-        else:
-            self._finish_step(Ending("rejected", reason=reason, said=said))
-        self._start_anew()
+        self._end_or_take_apart(Ending("rejected", reason=reason, said=said))
 
     def reject_step(self, reason: Reason, said: Said) -> None:
         """Every change of the step is refused for the same reason, merged or not."""
@@ -175,6 +168,13 @@ class Job:
                 yield tuple(group)
                 group = []
         assert not group, "a superseded change is released with its delete"
+
+    def _end_or_take_apart(self, ending: Ending) -> None:
+        if len(self.step.changes) > 1:
+            self._steps.extendleft(reversed(one_by_one(self._steps.popleft())))
+        else:
+            self._finish_step(ending)
+        self._start_anew()
 
     def _finish_step(self, ending: Ending) -> None:
         """End the step's changes alike; around a delete the upserts it superseded are sent."""

@@ -168,6 +168,8 @@ def _unknown_options(data: ValueData, attribute: Attribute, structure: Structure
     if known is None or not attribute.has_options or data is None or isinstance(data, bool):
         return ()
     codes = [data] if isinstance(data, str) else data
+    if known.issuperset(codes):
+        return ()
     # Whether the PIM folds the case of option codes is unknown (akeneo.md §2.5): benefit of doubt.
     folded = {code.casefold() for code in known}
     return [code for code in codes if code.casefold() not in folded]

@@ -23,7 +23,7 @@ from service.core.rules import (
     StructureRules,
 )
 from service.core.structure import OPTIONS_PER_ATTRIBUTE_MAX, Attribute, MissingOption, Structure
-from service.core.verdict import is_well
+from service.core.verdict import is_well, is_written
 
 CREATION_ATTEMPTS_MAX = 5
 FAMILIES_KEPT_MAX = 1_000
@@ -45,7 +45,6 @@ class Reading:
     """A structure on its way: attributes first, then the options of each that has some."""
 
     family: str
-    began_at: float
     attributes: dict[str, Attribute] | None = None
     options: dict[str, frozenset[str]] = field(default_factory=dict)
     left: deque[str] = field(default_factory=deque)
@@ -155,7 +154,7 @@ class Structures:
         known.is_reading, known.is_doubted, known.began_at = True, False, now
         self._families[family] = self._families.pop(family)  # the last to be let go
         self._let_go()
-        return Reading(family, now)
+        return Reading(family)
 
     def examine(self, job: Job, now: float) -> Examined:
         """Shape the job's values; may it go?"""
@@ -260,8 +259,10 @@ class Structures:
     def created(self, creation: Creation, answer: Answer, now: float) -> list[Job]:
         """A creation ended; the jobs that need wait no more."""
         known = self._family(creation.family)
+        if known.creating.get(creation.option) is not creation:
+            return []  # asked in an assignment that is over
         creation.attempts += 1
-        if isinstance(answer, CallReply) and answer.status in {201, 204}:
+        if is_written(answer):
             assert known.structure is not None
             attribute, code = creation.option
             options = dict(known.structure.options)

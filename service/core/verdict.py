@@ -132,6 +132,11 @@ def is_well(answer: Answer) -> bool:
     return isinstance(answer, CallReply) and answer.status == 200 and answer.own_json
 
 
+def is_written(answer: Answer) -> bool:
+    """Whether a single PATCH was carried out: created or updated."""
+    return isinstance(answer, CallReply) and answer.status in ITEM_APPLIED
+
+
 def is_unknown(answer: Answer) -> bool:
     """Whether a GET was answered by the PIM itself with 404."""
     return isinstance(answer, CallReply) and answer.status == 404 and answer.own_json

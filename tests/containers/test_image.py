@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.support.proof import assert_exactly_once, events
-from tests.support.service import Bench
+from tests.support.service import Bench, bench_around
 
 pytestmark = [pytest.mark.containers, pytest.mark.kafka]
 
@@ -24,14 +24,8 @@ DOCKER = os.environ.get("DOCKER", "docker")
 async def bench(bootstrap: str, tmp_path: Path) -> AsyncIterator[Bench]:
     """Topics and a PIM; replicas are containers."""
     pim = PimSimulator(free("packshots", "manuals"))
-    runner, url = await serve(pim)
-    made = Bench(bootstrap, url, pim, tmp_path)
-    await made.create_topics()
-    try:
+    async with bench_around(bootstrap, tmp_path, pim) as made:
         yield made
-    finally:
-        made.end()
-        await runner.cleanup()
 
 
 async def test_the_image_does_the_main_job(bench: Bench) -> None:

@@ -5,20 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
-from tests.support.service import Bench
+from tests.support.service import Bench, bench_around
 
 
 @pytest.fixture
 async def bench(bootstrap: str, tmp_path: Path) -> AsyncIterator[Bench]:
     """The system around a test, with a PIM of two families."""
     pim = PimSimulator(free("packshots", "manuals"))
-    runner, url = await serve(pim)
-    made = Bench(bootstrap, url, pim, tmp_path)
-    await made.create_topics()
-    try:
+    async with bench_around(bootstrap, tmp_path, pim) as made:
         yield made
-    finally:
-        made.end()
-        await runner.cleanup()

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from service.playground.embedded_kafka import EmbeddedKafka, embedded_kafka
-from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.support.proof import assert_exactly_once, events
-from tests.support.service import Bench
+from tests.support.service import Bench, bench_around
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
@@ -26,14 +26,8 @@ def own_broker() -> Iterator[EmbeddedKafka]:
 async def bench(own_broker: EmbeddedKafka, tmp_path: Path) -> AsyncIterator[Bench]:
     """The system around it."""
     pim = PimSimulator(free("packshots", "manuals"), call_seconds=0.05)
-    runner, url = await serve(pim)
-    made = Bench(own_broker.bootstrap_servers, url, pim, tmp_path)
-    await made.create_topics()
-    try:
+    async with bench_around(own_broker.bootstrap_servers, tmp_path, pim) as made:
         yield made
-    finally:
-        made.end()
-        await runner.cleanup()
 
 
 @pytest.mark.parametrize("away_seconds", [0, 8])

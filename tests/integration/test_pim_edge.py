@@ -15,10 +15,10 @@ import pytest
 
 from service.playground.audit import audit
 from service.playground.pim.faults import Fault
-from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import sample
 from tests.support.proof import assert_dead_letters_whole, upsert
-from tests.support.service import Bench, Input
+from tests.support.service import Bench, Input, bench_around
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
@@ -29,14 +29,8 @@ FAMILIES = ("packshots", "ambient", "videos", "manuals")
 async def bench(bootstrap: str, tmp_path: Path) -> AsyncIterator[Bench]:
     """A PIM with a real structure, strict about its limits."""
     pim = PimSimulator(sample(), call_seconds=0.03)
-    runner, url = await serve(pim)
-    made = Bench(bootstrap, url, pim, tmp_path)
-    await made.create_topics()
-    try:
+    async with bench_around(bootstrap, tmp_path, pim) as made:
         yield made
-    finally:
-        made.end()
-        await runner.cleanup()
 
 
 def changes(count: int, partitions: int = 3, start: int = 0) -> list[Input]:
@@ -59,8 +53,7 @@ def changes(count: int, partitions: int = 3, start: int = 0) -> list[Input]:
 async def assert_adds_up(bench: Bench, count: int, seconds: float = 90.0) -> list[dict[str, Any]]:
     """P1, P2, P3 by the playground's audit; the data of the outcomes."""
     outcomes = await bench.outcome_data(count, seconds)
-    events = {place: value for place, (_, value) in bench.published.items()}
-    found = audit(events, outcomes, bench.pim.state)
+    found = audit(bench.values(), outcomes, bench.pim.state)
     assert found.flaws == [], bench.logs()[-3000:]
     data = [outcome["data"] for outcome in outcomes]
     await assert_dead_letters_whole(bench, data)

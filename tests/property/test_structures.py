@@ -6,6 +6,7 @@ from service.core.effects import CreateOption, GetAttributes, GetOptions, Reques
 from service.core.inputs import Answer, CallReply, ItemReply
 from service.core.rules import StructureRules
 from service.core.structure import Attribute
+from service.core.structures import Creation, Structures
 from tests.support.drive import Drive
 
 ATTRIBUTES = (
@@ -269,3 +270,11 @@ def test_memory_for_structures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert structures is not None
     assert len(structures._families) <= 10 + 4, "and those being read"
     assert made.statuses(ids) == {"applied": 200}
+
+
+def test_a_creation_that_ends_after_a_revocation_is_nobodys() -> None:
+    """The assignment that asked for it is over; its jobs are gone with it."""
+    structures = Structures(StructureRules(create_options=True), jitter=lambda: 0.5)
+    late = Creation("packshots", ("colors", "teal"))
+    structures.forget()
+    assert structures.created(late, CallReply(201), now=1.0) == []

@@ -1,6 +1,6 @@
 """What every run must end with: one outcome a record, dead letters whole, the PIM as replayed.
 
-Written from the contract alone; it shares no code with the service.
+Written from the contract alone, with the playground's replay; it shares no rule with the service.
 """
 
 import json
@@ -8,10 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from service.playground.audit import replay, shown
 from tests.support.service import Bench, Input
-
-Values = dict[tuple[str, str | None], object]
-"""(attribute, locale) → data."""
 
 
 def upsert(family: str, code: str, values: dict[str, object]) -> bytes:
@@ -62,51 +60,11 @@ async def assert_exactly_once(
     expected = {f"{bench.events}/{place}/{offset}" for place, offset in bench.published}
     assert set(ids) == expected, (len(ids), len(expected), bench.logs()[-5000:])
     data = [outcome["data"] for outcome in outcomes]
-    assert shown(bench.pim.state) == replay(bench, data)
+    assert {key: shown(asset) for key, asset in bench.pim.state.items()} == replay(
+        bench.values(), outcomes
+    )
     await assert_dead_letters_whole(bench, data)
     return outcomes
-
-
-def replay(bench: Bench, outcomes: Iterable[dict[str, Any]]) -> dict[tuple[str, str], Values]:
-    """The assets that the applied changes make, one by one in partition order."""
-    assets: dict[tuple[str, str], Values] = {}
-    for data in sorted(outcomes, key=lambda data: int(data["origin"]["offset"])):
-        if data["status"] != "applied":
-            continue
-        asset = (data["asset_family"], data["code"])
-        if data["action"] == "delete":
-            assets.pop(asset, None)
-            continue
-        _, value = bench.published[data["origin"]["partition"], data["origin"]["offset"]]
-        assert value is not None
-        state = assets.setdefault(asset, {})
-        for place, content in _entries(json.loads(value)["values"]):
-            state.pop(place, None)
-            if content is not None:
-                state[place] = content
-    return assets
-
-
-def _entries(values: dict[str, Any]) -> Iterable[tuple[tuple[str, str | None], object]]:
-    for attribute, content in values.items():
-        if not isinstance(content, list):
-            yield (attribute, None), content
-            continue
-        for entry in content:
-            yield (attribute, entry["locale"]), entry["data"]
-
-
-def shown(assets: Any) -> dict[tuple[str, str], Values]:  # noqa: ANN401 - the simulator's state
-    """The simulator's assets in the same shape."""
-    return {
-        asset: {
-            (attribute, locale): data
-            for attribute, entries in values.items()
-            for (locale, _), data in entries.items()
-            if data is not None
-        }
-        for asset, values in ((key, found.values) for key, found in assets.items())
-    }
 
 
 async def assert_dead_letters_whole(bench: Bench, outcomes: Iterable[dict[str, Any]]) -> None:

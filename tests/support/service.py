@@ -1,11 +1,13 @@
 """The whole system around one test: topics on a real broker, a PIM, replicas as processes."""
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import OffsetAndMetadata
 
-from service.playground.pim.simulator import PimSimulator
+from service.playground.pim.simulator import PimSimulator, serve
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -137,6 +139,10 @@ class Bench:
             self.published[stored.partition, stored.offset] = (key, value)
         await producer.stop()
 
+    def values(self) -> dict[tuple[int, int], bytes | None]:
+        """What was published, by (partition, offset): for the playground's audit."""
+        return {place: value for place, (_, value) in self.published.items()}
+
     async def commit(self, positions: dict[TopicPartition, OffsetAndMetadata]) -> None:
         """Commit positions of the group, from outside."""
         consumer = AIOKafkaConsumer(
@@ -197,3 +203,16 @@ class Bench:
             if replica.poll() is None:
                 replica.kill()
                 replica.wait()
+
+
+@contextlib.asynccontextmanager
+async def bench_around(bootstrap: str, folder: Path, pim: PimSimulator) -> AsyncIterator[Bench]:
+    """The system around one test: the PIM serves, the topics are made; all ends with it."""
+    runner, url = await serve(pim)
+    made = Bench(bootstrap, url, pim, folder)
+    await made.create_topics()
+    try:
+        yield made
+    finally:
+        made.end()
+        await runner.cleanup()

@@ -322,6 +322,15 @@ async def test_a_cut_connection_before_after_and_in_the_middle(
     assert {code for _, code in bench.pim.state} == stored
 
 
+async def test_what_a_cut_has_stored_is_a_switch_too(start: Start) -> None:
+    """§13: 14, where the fault does not say."""
+    bench = await start(stored_before_cut=1)
+    bench.pim.faults.add(Fault(cut="after"))
+    with pytest.raises(aiohttp.ClientError):
+        await bench.bulk("a", "b", "c")
+    assert {code for _, code in bench.pim.state} == {"a"}
+
+
 async def test_tokens_expire_and_are_forgotten(start: Start) -> None:
     """On demand too."""
     bench = await start()

@@ -47,6 +47,10 @@ class _TooLargeError(Exception):
     """The answer exceeds `REPLY_BYTES_MAX`."""
 
 
+_FAULTS = (RefusedError, SettingsError, TimeoutError, _TooLargeError, *_NETWORK_ERRORS)
+"""What ends a request without an answer."""
+
+
 class _CutError(Exception):
     """The lease ended while the token was fetched: the write must not leave."""
 
@@ -97,24 +101,14 @@ class HttpAssetApi:
             message = "The code cannot stand in a URL."
             return CallReply(422, own_json=True, message=message)
         try:
-            body, reply = await self._send_with_token(written, permit, may_write)
-            return with_structure(request, reply, body)
+            raw = await self._send_with_token(written, permit, may_write)
         except _CutError:
             return CallFault(FaultKind.CUT, "Given up by asset-sync.")
-        except RefusedError as error:
-            return CallFault(FaultKind.CREDENTIALS, f"The PIM refuses our credentials: {error}")
-        except SettingsError as error:
-            return CallFault(FaultKind.CREDENTIALS, f"Our credentials cannot be read: {error}")
         except NoTokenError as error:
             return error.reply
-        except TimeoutError:
-            message = f"No answer within {self._timeout_seconds:g} s."
-            return CallFault(FaultKind.TIMEOUT, message)
-        except _TooLargeError:
-            message = f"The answer has more than {REPLY_BYTES_MAX} bytes."
-            return CallFault(FaultKind.CONNECTION, message)
-        except _NETWORK_ERRORS as error:
-            return CallFault(FaultKind.CONNECTION, _plain(error))
+        except _FAULTS as error:
+            return self._fault_of(error)
+        return with_structure(request, _read(raw), raw.body)
 
     async def ask(self, method: str, path: str, body: bytes | None = None) -> RawReply | CallFault:
         """One request with a valid token, for commands: the answer as it came."""
@@ -124,17 +118,29 @@ class HttpAssetApi:
         try:
             token, _ = await self._token(permit)
             written = HttpRequest(method, path, body)
-            return await self._raw(written, f"Bearer {token.access}")
-        except (RefusedError, SettingsError) as error:
-            return CallFault(FaultKind.CREDENTIALS, f"The PIM refuses our credentials: {error}")
+            return await self._request(written, f"Bearer {token.access}")
         except NoTokenError as error:
             message = f"No token came: {error.reply.message}"
             return CallFault(FaultKind.CONNECTION, message)
-        except TimeoutError:
-            message = f"No answer within {self._timeout_seconds:g} s."
-            return CallFault(FaultKind.TIMEOUT, message)
-        except (_TooLargeError, *_NETWORK_ERRORS) as error:
-            return CallFault(FaultKind.CONNECTION, _plain(error))
+        except _FAULTS as error:
+            return self._fault_of(error)
+
+    def _fault_of(self, error: Exception) -> CallFault:
+        """What became of a request without an answer, in words."""
+        match error:
+            case RefusedError():
+                message = f"The PIM refuses our credentials: {error}"
+                return CallFault(FaultKind.CREDENTIALS, message)
+            case SettingsError():
+                return CallFault(FaultKind.CREDENTIALS, f"Our credentials cannot be read: {error}")
+            case TimeoutError():
+                message = f"No answer within {self._timeout_seconds:g} s."
+                return CallFault(FaultKind.TIMEOUT, message)
+            case _TooLargeError():
+                message = f"The answer has more than {REPLY_BYTES_MAX} bytes."
+                return CallFault(FaultKind.CONNECTION, message)
+            case _:
+                return CallFault(FaultKind.CONNECTION, _plain(error))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -142,23 +148,23 @@ class HttpAssetApi:
 
     async def _send_with_token(
         self, written: HttpRequest, permit: Permit, may_write: Callable[[], bool]
-    ) -> tuple[bytes, CallReply]:
+    ) -> RawReply:
         token, was_fetched = await self._token(permit)
         if was_fetched:
             await permit()  # the call's own place in the rate was the token's
-        body, reply = await self._exchange(written, token, may_write)
-        if reply.status != 401:
-            return body, reply
+        raw = await self._exchange(written, token, may_write)
+        if raw.status != 401:
+            return raw
         self._drop(token)
         renewed, _ = await self._token(permit)
         if renewed == token:
-            return body, reply  # an app token that the PIM revoked: only a person can mend that
+            return raw  # an app token that the PIM revoked: only a person can mend that
         await permit()
         return await self._exchange(written, renewed, may_write)
 
     async def _exchange(
         self, written: HttpRequest, token: Token, may_write: Callable[[], bool]
-    ) -> tuple[bytes, CallReply]:
+    ) -> RawReply:
         if not may_write():
             raise _CutError
         return await self._request(written, f"Bearer {token.access}")
@@ -187,9 +193,9 @@ class HttpAssetApi:
             if not is_first:
                 await permit()
             is_first = False
-            body, reply = await self._request(request, authorization)
+            raw = await self._request(request, authorization)
             try:
-                request, authorization = flow.send(TokenReply(body, reply))
+                request, authorization = flow.send(TokenReply(raw.body, _read(raw)))
             except StopIteration as done:
                 token: Token = done.value
                 return token
@@ -212,11 +218,7 @@ class HttpAssetApi:
         if self._held is not None and self._held.token == token:
             self._held = None
 
-    async def _request(self, written: HttpRequest, authorization: str) -> tuple[bytes, CallReply]:
-        raw = await self._raw(written, authorization)
-        return raw.body, read_reply(raw.status, raw.headers, raw.body)
-
-    async def _raw(self, written: HttpRequest, authorization: str) -> RawReply:
+    async def _request(self, written: HttpRequest, authorization: str) -> RawReply:
         headers = {"authorization": authorization}
         if written.body is not None:
             headers["content-type"] = "application/json"
@@ -233,6 +235,10 @@ class HttpAssetApi:
             finally:
                 await response.aclose()
         return RawReply(response.status_code, response.headers, body)
+
+
+def _read(raw: RawReply) -> CallReply:
+    return read_reply(raw.status, raw.headers, raw.body)
 
 
 async def _bounded_body(response: httpx.Response) -> bytes:

@@ -265,6 +265,15 @@ def _by_topic(name: str, places: str, *fields: tuple[str, Any]) -> tuple[str, An
     return name, CompactArray(("topic", CompactString("utf-8")), (places, partition), tags)
 
 
+_COMMITTED = (
+    ("partition", Int32),
+    ("offset", Int64),
+    ("leader_epoch", Int32),
+    ("metadata", CompactString("utf-8")),
+)
+"""A committed position as both protocols write it."""
+
+
 class _TxnOffsetCommitResponse3(Response):  # type: ignore[misc]
     API_KEY = 28
     API_VERSION = 3
@@ -288,14 +297,7 @@ class _TxnOffsetCommitRequest3(RequestStruct):  # type: ignore[misc]
         ("generation_id", Int32),
         ("member_id", CompactString("utf-8")),
         ("group_instance_id", CompactString("utf-8")),
-        _by_topic(
-            "topics",
-            "partitions",
-            ("partition", Int32),
-            ("offset", Int64),
-            ("leader_epoch", Int32),
-            ("metadata", CompactString("utf-8")),
-        ),
+        _by_topic("topics", "partitions", *_COMMITTED),
         ("tags", TaggedFields),
     )
 
@@ -315,15 +317,7 @@ class _OffsetFetchResponse7(Response):  # type: ignore[misc]
     API_VERSION = 7
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        _by_topic(
-            "topics",
-            "partitions",
-            ("partition", Int32),
-            ("offset", Int64),
-            ("leader_epoch", Int32),
-            ("metadata", CompactString("utf-8")),
-            ("error_code", Int16),
-        ),
+        _by_topic("topics", "partitions", *_COMMITTED, ("error_code", Int16)),
         ("error_code", Int16),
         ("tags", TaggedFields),
     )

@@ -1,7 +1,6 @@
 """Reading and writing topics for the commands: no group is joined, no position committed."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterable
 from typing import NamedTuple
 
@@ -64,7 +63,6 @@ async def read(
     *,
     follow: bool = False,
     key: bytes | None = None,
-    seconds_max: float | None = None,
 ) -> AsyncIterator[StoredRecord]:
     """Committed records from the start; of one key only its partition. Ends at the end."""
     consumer = AIOKafkaConsumer(
@@ -81,8 +79,7 @@ async def read(
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
         ends = await consumer.end_offsets(places)
-        deadline = None if seconds_max is None else time.monotonic() + seconds_max
-        while deadline is None or time.monotonic() < deadline:
+        while True:
             for place, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
                 for record in records:
                     yield StoredRecord(place.partition, record.offset, record.key, record.value)

@@ -198,14 +198,19 @@ class PimSimulator:
         try:
             self._check_token(request)
             self._check_right(route)
-            if fault is not None and fault.cut == "after" and fault.stored is not None:
-                request[STORED_MAX] = fault.stored
+            if fault is not None and fault.cut == "after":
+                self._limit_stored(request, fault)
             response = await answer(request)
         except RefusedError as refused:
             response = _json(refused.status, refused.body)
         if fault is not None and fault.cut == "after":
             _cut(request)
         return response
+
+    def _limit_stored(self, request: web.Request, fault: Fault) -> None:
+        stored = fault.stored if fault.stored is not None else self.switches.stored_before_cut
+        if stored is not None:
+            request[STORED_MAX] = stored
 
     def _is_throttled(self) -> bool:
         now = time.monotonic()

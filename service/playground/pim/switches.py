@@ -34,7 +34,7 @@ class Switches(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """12 Whether a 429 says when to come back."""
     oversize: Literal["403", "413"] = "403"
     """13 The answer to a body of more than 8 MB."""
-    stored_before_cut: int = 0
-    """14 Items that a bulk call has stored when a fault cuts it (a fault may say otherwise)."""
+    stored_before_cut: int | None = None
+    """14 Items that a bulk call has stored when a fault cuts it; a fault may say. None: all."""
     empty_map: Literal["object", "list"] = "object"
     """15 An empty map in JSON: `{}`, or PHP's `[]`."""
