@@ -5,6 +5,7 @@ import click
 from service import __version__
 from service.cli.check import check
 from service.cli.convert import convert
+from service.cli.dead_letters import dead_letters
 from service.cli.demo import demo
 from service.cli.outcomes import outcomes
 from service.cli.pim_simulator import pim_simulator
@@ -19,5 +20,16 @@ def main() -> None:
     """Carry asset changes from DAM systems over Kafka to Akeneo PIM."""
 
 
-for command in (run, demo, check, publish, outcomes, convert, pim_simulator, schema):
+COMMANDS = (
+    run,
+    demo,
+    check,
+    publish,
+    outcomes,
+    dead_letters,
+    convert,
+    pim_simulator,
+    schema,
+)
+for command in COMMANDS:
     main.add_command(command)

@@ -6,7 +6,7 @@ import click
 import msgspec
 from aiokafka.errors import KafkaError
 
-from service.adapters.kafka.topics import read
+from service.adapters.kafka.topics import Read, read
 from service.cli.options import kafka_settings, stop
 from service.contracts.outcome import Outcome
 from service.settings import KafkaSettings
@@ -34,7 +34,7 @@ async def _show(
     kafka: KafkaSettings, *, follow: bool, status: str | None, asset: str | None, as_json: bool
 ) -> None:
     key = asset.encode() if asset else None
-    async for record in read(kafka, kafka.outcomes_topic, follow=follow, key=key):
+    async for record in read(kafka, kafka.outcomes_topic, Read(key), follow=follow):
         try:
             found = msgspec.json.decode(record.value or b"", type=Outcome)
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -29,6 +29,7 @@ from service.core.model import Change, Extensions, Headers, Rejection, SourceRec
 
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 REPLAY_HEADER = "replay.of"
+REPLAY_COUNT_HEADER = "replay.count"
 DEAD_LETTER_PREFIX = "dlq."
 
 _encode = msgspec.json.encode

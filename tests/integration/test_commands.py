@@ -1,42 +1,15 @@
 """The commands as a person types them."""
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from tests.support.service import ROOT, Bench
+from tests.support.service import Bench, aside, run
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
-
-
-def run(
-    bench: Bench, *words: str, given: bytes | None = None, **settings: str
-) -> subprocess.CompletedProcess[bytes]:
-    """One command with the settings of the bench."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("ASSET_SYNC_")}
-    ours = {f"ASSET_SYNC_{name}": value for name, value in settings.items()}
-    environ = inherited | bench.settings() | ours | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "service", *words],
-        input=given,
-        capture_output=True,
-        env=environ,
-        cwd=bench.folder,
-        check=False,
-        timeout=90,
-    )
-
-
-async def aside(bench: Bench, *words: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
-    """The same, while this process goes on serving the PIM."""
-    return await asyncio.to_thread(lambda: run(bench, *words, given=None, **settings))
 
 
 LINES = [

@@ -1,7 +1,7 @@
 """Reading and writing topics for the commands: no group is joined, no position committed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -32,6 +32,22 @@ class StoredRecord(NamedTuple):
     offset: int
     key: bytes | None
     value: bytes | None
+    headers: Headers
+    timestamp_ms: int
+
+
+class Read(NamedTuple):
+    """Which part of a topic to read: all of it, or less."""
+
+    key: bytes | None = None
+    """Only the partition of this key."""
+    since_utc_ms: int | None = None
+    """Only what was written from then on."""
+    begin: Mapping[int, int] | None = None
+    """Only these partitions, from these offsets on."""
+
+
+ALL = Read()
 
 
 async def write(kafka: KafkaSettings, topic: str, records: Iterable[NewRecord]) -> int:
@@ -58,13 +74,13 @@ async def write(kafka: KafkaSettings, topic: str, records: Iterable[NewRecord]) 
 
 
 async def read(
-    kafka: KafkaSettings,
-    topic: str,
-    *,
-    follow: bool = False,
-    key: bytes | None = None,
-) -> AsyncIterator[StoredRecord]:
-    """Committed records from the start; of one key only its partition. Ends at the end."""
+    kafka: KafkaSettings, topic: str, part: Read = ALL, *, follow: bool = False
+) -> AsyncGenerator[StoredRecord]:
+    """Committed records in the order of each partition. Ends at the end, unless it follows.
+
+    Raises:
+        KafkaError: the topic is not there, or the broker refuses us or does not answer.
+    """
     consumer = AIOKafkaConsumer(
         **connection(kafka),
         isolation_level="read_committed",
@@ -73,16 +89,23 @@ async def read(
     )
     try:
         await consumer.start()
-        places = await _places(kafka, topic, key)
+        places = await _places(kafka, topic, part)
         if not places:
             raise UnknownTopicOrPartitionError(topic)
         consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
         ends = await consumer.end_offsets(places)
+        await _seek(consumer, places, part)
         while True:
             for place, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
-                for record in records:
-                    yield StoredRecord(place.partition, record.offset, record.key, record.value)
+                for found in records:
+                    yield StoredRecord(
+                        place.partition,
+                        found.offset,
+                        found.key,
+                        found.value,
+                        tuple(found.headers),
+                        found.timestamp,
+                    )
             if follow:
                 continue
             if all([await consumer.position(p) >= ends[p] for p in places]):
@@ -91,7 +114,21 @@ async def read(
         await consumer.stop()
 
 
-async def _places(kafka: KafkaSettings, topic: str, key: bytes | None) -> list[TopicPartition]:
+async def _seek(consumer: AIOKafkaConsumer, places: list[TopicPartition], part: Read) -> None:
+    await consumer.seek_to_beginning(*places)
+    for place in places:
+        if part.begin is not None:
+            consumer.seek(place, part.begin[place.partition])
+    if part.since_utc_ms is not None:
+        found = await consumer.offsets_for_times(dict.fromkeys(places, part.since_utc_ms))
+        for place in places:
+            if found[place] is not None:
+                consumer.seek(place, found[place].offset)
+            else:
+                await consumer.seek_to_end(place)
+
+
+async def _places(kafka: KafkaSettings, topic: str, part: Read) -> list[TopicPartition]:
     admin = AIOKafkaAdminClient(**connection(kafka))
     try:
         await admin.start()
@@ -99,6 +136,8 @@ async def _places(kafka: KafkaSettings, topic: str, key: bytes | None) -> list[T
     finally:
         await admin.close()
     numbers = sorted(place["partition"] for place in described[0]["partitions"])
-    if key is not None and numbers:
-        numbers = [DefaultPartitioner()(key, numbers, numbers)]
+    if part.key is not None and numbers:
+        numbers = [DefaultPartitioner()(part.key, numbers, numbers)]
+    if part.begin is not None:
+        numbers = [number for number in numbers if number in part.begin]
     return [TopicPartition(topic, number) for number in numbers]

@@ -7,15 +7,14 @@ restart can read what is true.
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
-from aiokafka.partitioner import DefaultPartitioner
-from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from service.adapters.kafka.batches import by_key, fill, send
 from service.adapters.kafka.fencing import (
     FencingProducer,
     GroupMetadata,
@@ -23,6 +22,7 @@ from service.adapters.kafka.fencing import (
     OffsetsRefusedError,
 )
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
+from service.core.dead_letters import OMITTED_HEADER
 from service.core.effects import LogRecord, PositionCommit, Settlement
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
@@ -36,10 +36,6 @@ TRANSACTION_TIMEOUT_MS = 10_000
 BATCH_BYTES = 256 * 1024
 REQUEST_BYTES_MAX = 64 * 1024 * 1024
 """The topic's own limit decides; the client's must not be in its way."""
-
-OMITTED = ("dlq.value.omitted", b"true")
-
-_partition_of = DefaultPartitioner()
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class _DeadLetters:
 
 
 def _bare(record: LogRecord) -> LogRecord:
-    return LogRecord(record.key, None, (*record.headers, OMITTED))
+    return LogRecord(record.key, None, (*record.headers, (OMITTED_HEADER, b"true")))
 
 
 class TransactionLog:
@@ -177,22 +173,17 @@ class TransactionLog:
         self, producer: FencingProducer, outcomes: Sequence[LogRecord], dead: _DeadLetters
     ) -> None:
         """Send and wait for every record: a commit would not notice one that is missing."""
-        settings = self._kafka
-        outcome_batches = await _batches(producer, settings.outcomes_topic, outcomes)
-        dead_batches = await _batches(
-            producer, settings.dead_letters_topic, dead.records, alone=dead.go_alone
-        )
-        for batch in (*outcome_batches, *dead_batches):
-            batch.sent = await producer.send_batch(
-                batch.builder, batch.place.topic, partition=batch.place.partition
-            )
-        sent = [batch.sent for batch in (*outcome_batches, *dead_batches)]
-        await asyncio.gather(*sent, return_exceptions=True)
+        outcomes_topic, dead_topic = self._kafka.outcomes_topic, self._kafka.dead_letters_topic
+        outcome_batches = fill(producer, await by_key(producer, outcomes_topic, outcomes))
+        dead_placed = await by_key(producer, dead_topic, dead.records)
+        dead_batches = fill(producer, dead_placed, alone=dead.go_alone)
+        batches = (*outcome_batches, *dead_batches)
+        await send(producer, batches)
         refused = [batch for batch in dead_batches if batch.is_too_large]
         if refused:
             raise _TooLargeError([record for batch in refused for record in batch.records])
-        for future in sent:
-            future.result()
+        for batch in batches:
+            batch.sent.result()
 
     async def _renew_producer(self) -> None:
         """After a refused batch the sequence has a gap: a successor of the same id starts anew."""
@@ -207,53 +198,6 @@ class _TooLargeError(Exception):
     def __init__(self, refused: list[LogRecord]) -> None:
         super().__init__("too large")
         self.refused = refused
-
-
-@dataclass(eq=False)
-class _Batch:
-    """Records for one partition, and what became of them."""
-
-    place: TopicPartition
-    builder: BatchBuilder
-    records: list[LogRecord] = field(default_factory=list)
-    sent: asyncio.Future[object] = field(default_factory=asyncio.Future)
-
-    def append(self, record: LogRecord) -> bool:
-        """Take one more record; False where the batch is full.
-
-        Not by the producer's `send`: it refuses a record without key and value, and a tombstone
-        without a key is a record that is to be buried, too.
-        """
-        is_taken = self.builder.append(
-            timestamp=None, key=record.key, value=record.value, headers=list(record.headers)
-        )
-        if is_taken:
-            self.records.append(record)
-        return bool(is_taken)
-
-    @property
-    def is_too_large(self) -> bool:
-        return isinstance(self.sent.exception(), MessageSizeTooLargeError)
-
-
-async def _batches(
-    producer: FencingProducer, topic: str, records: Iterable[LogRecord], *, alone: bool = False
-) -> list[_Batch]:
-    """The records in order, in batches by partition: Kafka's default, murmur2 of the key."""
-    places = sorted(await producer.partitions_for(topic))
-    batches: list[_Batch] = []
-    filling: dict[int, _Batch] = {}
-    for record in records:
-        number = _partition_of(record.key, places, places)
-        batch = filling.get(number)
-        if batch is None or alone or not batch.append(record):
-            batch = filling[number] = _Batch(TopicPartition(topic, number), producer.create_batch())
-            batches.append(batch)
-            is_taken = batch.append(record)
-            assert is_taken, "an empty batch takes any record"
-    for batch in batches:
-        batch.builder.close()
-    return batches
 
 
 def _offsets(

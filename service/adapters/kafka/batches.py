@@ -1,0 +1,82 @@
+"""Records on their way into a transaction: in batches by partition, in order.
+
+Not by the producer's own `send`: it refuses a record without key and value, and a tombstone
+without a key is a record that is to be buried, replayed and marked, too.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from service.core.effects import LogRecord
+
+Placed = tuple[TopicPartition, LogRecord]
+
+_partition_of = DefaultPartitioner()
+
+
+@dataclass(eq=False)
+class Batch:
+    """Records for one partition, and what became of them."""
+
+    place: TopicPartition
+    builder: BatchBuilder
+    records: list[LogRecord] = field(default_factory=list)
+    sent: asyncio.Future[object] = field(default_factory=asyncio.Future)
+
+    def append(self, record: LogRecord) -> bool:
+        """Take one more record; False where the batch is full."""
+        is_taken = self.builder.append(
+            timestamp=None, key=record.key, value=record.value, headers=list(record.headers)
+        )
+        if is_taken:
+            self.records.append(record)
+        return bool(is_taken)
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether the broker refused it for its size."""
+        return isinstance(self.sent.exception(), MessageSizeTooLargeError)
+
+
+async def by_key(
+    producer: AIOKafkaProducer, topic: str, records: Iterable[LogRecord]
+) -> list[Placed]:
+    """Each record with its partition by Kafka's default: murmur2 of the key."""
+    numbers = sorted(await producer.partitions_for(topic))
+    return [
+        (TopicPartition(topic, _partition_of(record.key, numbers, numbers)), record)
+        for record in records
+    ]
+
+
+def fill(
+    producer: AIOKafkaProducer, placed: Iterable[Placed], *, alone: bool = False
+) -> list[Batch]:
+    """The records in as few batches as they fit in, or each in one of its own."""
+    batches: list[Batch] = []
+    filling: dict[TopicPartition, Batch] = {}
+    for place, record in placed:
+        batch = filling.get(place)
+        if batch is None or alone or not batch.append(record):
+            batch = filling[place] = Batch(place, producer.create_batch())
+            batches.append(batch)
+            is_taken = batch.append(record)
+            assert is_taken, "an empty batch takes any record"
+    for batch in batches:
+        batch.builder.close()
+    return batches
+
+
+async def send(producer: AIOKafkaProducer, batches: Sequence[Batch]) -> None:
+    """Send and wait for all; what became of each stands in `sent`."""
+    for batch in batches:
+        batch.sent = await producer.send_batch(
+            batch.builder, batch.place.topic, partition=batch.place.partition
+        )
+    await asyncio.gather(*(batch.sent for batch in batches), return_exceptions=True)

@@ -1,0 +1,168 @@
+"""Dead letters, from their burial to the record that a replay writes (contract §5)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.core.convert import convert
+from service.core.dead_letters import (
+    Applied,
+    DeadLetter,
+    Filter,
+    ReplayRules,
+    left_out,
+    mark,
+    read_dead_letter,
+    read_mark,
+    revived,
+)
+from service.core.decode import decode
+from service.core.effects import LogRecord
+from service.core.model import Asset, Headers, Origin, Partition, Rejection, SourceRecord
+from service.core.report import Reporter
+from tests.support.builders import LIMITS, plain
+
+RULES = ReplayRules(frozenset({"events"}))
+NAMES = st.sampled_from(
+    [
+        "traceparent", "replay.of", "replay.count", "dlq.replayed", "dlq.value.omitted",
+        "dlq.reason", "dlq.original.topic", "ce_type",
+    ]
+)  # fmt: skip
+HEADERS = st.lists(st.tuples(NAMES, st.none() | st.binary(max_size=8))).map(tuple)
+
+
+def bury(record: SourceRecord) -> LogRecord:
+    """The dead letter that the service writes for a record that it rejects."""
+    understood = decode(record, LIMITS)
+    rejection = understood if isinstance(understood, Rejection) else convert(understood)
+    assert isinstance(rejection, Rejection)
+    dead = Reporter("/asset-sync/test").of_rejection(record, rejection, 1).dead_letter
+    assert dead is not None
+    return dead
+
+
+def letter(dead: LogRecord, *, buried_utc_ms: int = 1000) -> DeadLetter:
+    """The dead letter, read from the topic."""
+    return read_dead_letter((2, 7), dead.key, dead.value, dead.headers, buried_utc_ms)
+
+
+def bad(headers: Headers = (), offset: int = 41) -> SourceRecord:
+    """A record of packshots/a whose values have a wrong shape."""
+    value = plain(values={"n": {}}).value
+    return SourceRecord(Origin(Partition("events", 3), offset, 0), b"k", value, headers, 5)
+
+
+def test_it_tells_whose_it_is_and_why() -> None:
+    """From its headers, and from the record itself."""
+    found = letter(bury(bad()))
+    assert found.outcome_id == "events/3/41"
+    assert found.asset == Asset("packshots", "a")
+    assert found.reason == "invalid_event"
+    assert "holds an object" in found.message
+    assert found.replay_count == 0
+    assert not found.is_omitted
+
+
+@given(headers=HEADERS, key=st.none() | st.binary(max_size=5))
+def test_a_replay_is_what_came_whatever_headers_it_brought(
+    headers: Headers, key: bytes | None
+) -> None:
+    """Key, value and headers; but for `dlq.*` and `replay.*`, which are ours to write."""
+    source = SourceRecord(Origin(Partition("events", 3), 41, 0), key, b"{", headers, 5)
+    dead = bury(source)
+    found = letter(dead)
+    again = revived(found, dead.key, dead.value, dead.headers)
+
+    assert found.outcome_id == "events/3/41"
+    assert (again.key, again.value) == (key, b"{")
+    foreign = [h for h in headers if not h[0].startswith(("dlq.", "replay."))]
+    assert list(again.headers[:-2]) == foreign
+    assert again.headers[-2] == ("replay.of", b"events/3/41")
+    assert again.headers[-1] == ("replay.count", b"%d" % (found.replay_count + 1))
+    assert read_mark(dead.headers) is None, "a dead letter is no mark, whatever it brought"
+    assert not found.is_omitted
+
+
+def test_each_death_counts_one_replay_more() -> None:
+    """A record that dies again says so; at three it wants to be forced."""
+    source = bad()
+    for count in range(1, 4):
+        dead = bury(source)
+        again = revived(letter(dead), dead.key, dead.value, dead.headers)
+        assert dict(again.headers)["replay.count"] == b"%d" % count
+        source = bad(again.headers)
+    last = letter(bury(source))
+    assert left_out(last, RULES, is_replayed=False, is_overtaken=False) == "replayed 3 times"
+    forced = ReplayRules(frozenset({"events"}), force=True)
+    assert left_out(last, forced, is_replayed=False, is_overtaken=False) is None
+
+
+def test_a_mark_names_its_dead_letter() -> None:
+    """And is read back; on the same key."""
+    found = letter(bury(bad()))
+    marked = mark(found, b"k")
+    assert (marked.key, marked.value) == (b"k", None)
+    assert read_mark(marked.headers) == (2, 7)
+
+
+@pytest.mark.parametrize("text", [b"", b"2", b"a/b", b"-1/2", b"1/2/3", b"\xff", None])
+def test_a_mark_that_cannot_be_read_is_none(text: bytes | None) -> None:
+    """Somebody else's record."""
+    assert read_mark((("dlq.replayed", text),)) is None
+
+
+@given(key=st.none() | st.binary(), value=st.none() | st.binary(), headers=HEADERS)
+def test_any_record_of_the_topic_can_be_listed(
+    key: bytes | None, value: bytes | None, headers: Headers
+) -> None:
+    """Total: what is not ours is never replayed."""
+    found = read_dead_letter((0, 0), key, value, headers, 0)
+    if found.origin is None:
+        assert left_out(found, RULES, is_replayed=False, is_overtaken=False) == "unreadable"
+
+
+def test_what_a_replay_leaves_out() -> None:
+    """The first reason that holds."""
+    found = letter(bury(bad()))
+    assert left_out(found, RULES, is_replayed=False, is_overtaken=False) is None
+    assert left_out(found, RULES, is_replayed=True, is_overtaken=True) == "replayed"
+    assert left_out(found, RULES, is_replayed=False, is_overtaken=True) == "overtaken"
+    willing = ReplayRules(frozenset({"events"}), include_overtaken=True)
+    assert left_out(found, willing, is_replayed=False, is_overtaken=True) is None
+    elsewhere = ReplayRules(frozenset({"others"}))
+    assert left_out(found, elsewhere, is_replayed=False, is_overtaken=False) == "foreign topic"
+    dead = bury(bad())
+    bare = LogRecord(dead.key, None, (*dead.headers, ("dlq.value.omitted", b"true")))
+    assert left_out(letter(bare), RULES, is_replayed=False, is_overtaken=False) == "without value"
+
+
+def test_what_overtakes() -> None:
+    """A higher offset in its partition; in another partition only what ended later."""
+    found = letter(bury(bad()), buried_utc_ms=1000)
+    asset, here, there = Asset("packshots", "a"), Partition("events", 3), Partition("events", 4)
+    cases = {
+        (here, 42, 900): True,
+        (here, 40, 2000): False,
+        (there, 1, 1001): True,
+        (there, 99, 999): False,
+    }
+    for (partition, offset, utc_ms), expected in cases.items():
+        applied = Applied(frozenset({asset}))
+        applied.add(asset, partition, offset, utc_ms)
+        applied.add(Asset("packshots", "b"), here, 99, 9999)
+        assert applied.overtakes(found) is expected, (partition, offset, utc_ms)
+
+
+def test_filters() -> None:
+    """Each narrows; an asset that is unknown is nobody's."""
+    found = letter(bury(bad()), buried_utc_ms=1000)
+    assert Filter().takes(found)
+    assert Filter("invalid_event", "packshots", "packshots/a", 1000).takes(found)
+    for narrow in (
+        Filter(reason="too_large"),
+        Filter(family="manuals"),
+        Filter(asset="packshots/b"),
+        Filter(since_utc_ms=1001),
+    ):
+        assert not narrow.takes(found)
