@@ -54,11 +54,13 @@ lock: setup ## resolve both locks anew: all, and what the image needs (needs uv)
 
 ci: lint test ## what CI runs
 
-schemas: setup ## write the published schemas anew; the diff is a change of the contract
+schemas: setup ## write schemas and generated pages anew; their diff is a change of the contract
 	$(BIN)/asset-sync schema events > tests/contract/schemas/events.json
 	$(BIN)/asset-sync schema outcomes > tests/contract/schemas/outcomes.json
 	$(BIN)/asset-sync schema asyncapi > tests/contract/schemas/asyncapi.json
 	$(BIN)/asset-sync schema reasons > docs/reasons.md
+	$(BIN)/asset-sync schema settings > docs/settings.md
+	$(BIN)/asset-sync schema metrics > docs/metrics.md
 
 clean: ## remove everything that was made here
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* build dist

@@ -14,11 +14,12 @@ import time
 from collections.abc import Coroutine
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from service import __version__
 from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.clock import SystemClock
-from service.adapters.http import HttpPort
+from service.adapters.http.port import Answers, HttpPort
 from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.door import DRAIN_MARGIN_SECONDS, Door
 from service.adapters.kafka.options import quieten_aiokafka
@@ -26,17 +27,22 @@ from service.adapters.kafka.preflight import require_topics
 from service.adapters.kafka.transaction import TransactionLog
 from service.adapters.telemetry.logs import LogObserver, configure
 from service.adapters.telemetry.metrics import Meters, process_registry
+from service.adapters.telemetry.view import About, View
 from service.contracts.asyncapi import Topics, asyncapi
+from service.core.effects import Note
 from service.core.inputs import Arrived, DrainKind
 from service.core.pipeline import Pipeline
+from service.core.status import FamilyStatus, families
 from service.pipeline.runner import Runner
 from service.ports import FatalError, Observers
-from service.settings import Loaded
+from service.settings import Loaded, Settings
 
 POLL_SILENCE_SECONDS_MAX = 60.0
 GROUP_SILENCE_SECONDS_MAX = 60.0
 """Beyond the rebalance timeout, how long the group may leave us without an acknowledgement."""
 LOOP_SILENCE_SECONDS_MAX = 30.0
+QUIET_MARGIN_SECONDS = 90.0
+"""Beyond its window and its calls, how long held work may see nothing happen: three delays."""
 LOOK_SECONDS = 1.0
 CLOSE_SECONDS_MAX = 10.0
 
@@ -50,27 +56,47 @@ class Service:
         self._log = structlog.get_logger()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_draining = False
-        self._api = HttpAssetApi(settings.pim, loaded.credentials)
+        self._observers = Observers()
+        self._api = HttpAssetApi(settings.pim, loaded.credentials, self._observers)
         self._outcomes = TransactionLog(settings.kafka)
         drain_seconds = settings.drain.max_seconds
         self._assignment = Assignment(
-            settings.kafka, drain_seconds, self._outcomes, self.fail, self._say
+            settings.kafka, drain_seconds, self._outcomes, self.fail, self._lost
         )
-        self._door = Door(settings.kafka, drain_seconds, self._assignment, self._arrive, self.fail)
-        registry = process_registry()
+        self._door = Door(
+            settings.kafka, drain_seconds, self._assignment, self._arrive, self.fail, self._lost
+        )
         self._runner = Runner(
             Pipeline(settings.rules(), random.random),
             api=self._api,
             log=self._outcomes,
             intake=self._door,
-            observer=Observers(LogObserver(), Meters(registry, __version__, self._readings)),
+            observer=self._observers,
             clock=SystemClock(),
         )
         self._assignment.assignee = self._runner
-        kafka = settings.kafka
+        self._view = View(
+            _about(settings), self._runner.status, self._families, lambda: self._door.lags
+        )
+        registry = process_registry()
+        self._observers.add(LogObserver(settings.log.level))
+        self._observers.add(Meters(registry, __version__, self._view.readings))
+        self._observers.add(self._view.board)
+        self._port = HttpPort(self._answers(registry))
+
+    def _answers(self, registry: CollectorRegistry) -> Answers:
+        kafka, http = self._settings.kafka, self._settings.http
         topics = Topics(kafka.events_topic_names, kafka.outcomes_topic, kafka.group_id)
-        document = asyncapi(__version__, topics)
-        self._port = HttpPort(self._live, self._ready, registry, document)
+        return Answers(
+            live=self._live,
+            ready=self._ready,
+            live_lines=self._view.live_lines,
+            ready_lines=self._view.ready_lines,
+            registry=registry,
+            asyncapi=asyncapi(__version__, topics),
+            release=self._runner.release,
+            status=self._view.page if http.status_page else None,
+        )
 
     def fail(self, error: BaseException) -> None:
         """Nothing more can be promised: end."""
@@ -148,8 +174,8 @@ class Service:
         if not opening.cancelled() and (error := opening.exception()) is not None:
             self.fail(FatalError(f"The group could not be joined: {error!r}"))
 
-    def _say(self, event: str, message: str) -> None:
-        self._log.error(event, message=message)
+    def _lost(self, message: str) -> None:
+        self._observers.note(Note("position.lost", {"message": message}))
 
     async def _watch(self) -> None:
         """End where the consumer is stuck; rejoin where the group fenced us."""
@@ -157,6 +183,7 @@ class Service:
         silence_max = settings.drain.max_seconds + DRAIN_MARGIN_SECONDS + GROUP_SILENCE_SECONDS_MAX
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            await self._door.look_at_lags()
             now = time.monotonic()
             if self._assignment.epoch is not None:
                 if now - self._door.polled_at > POLL_SILENCE_SECONDS_MAX:
@@ -167,8 +194,8 @@ class Service:
             if now - self._assignment.lease_renewed_at > silence_max:
                 self.fail(FatalError("The group's coordinator acknowledges us no more."))
 
-    def _readings(self) -> dict[str, float]:
-        return self._runner.pipeline.readings()
+    def _families(self) -> list[FamilyStatus]:
+        return families(self._runner.pipeline.calls)
 
     def _live(self) -> dict[str, bool]:
         """Loops that turn; neither Kafka nor the PIM is asked."""
@@ -177,6 +204,7 @@ class Service:
         return {
             "runner": now - self._runner.stepped_at < LOOP_SILENCE_SECONDS_MAX,
             "poll": not is_assigned or now - self._door.polled_at < POLL_SILENCE_SECONDS_MAX,
+            **self._view.live(),
         }
 
     def _ready(self) -> dict[str, bool]:
@@ -185,6 +213,23 @@ class Service:
             "producer": not self._ended.done(),
             "not_draining": not self._is_draining,
         }
+
+
+def _about(settings: Settings) -> About:
+    """What the view shows of the settings."""
+    pipeline = settings.pipeline
+    return About(
+        version=__version__,
+        group=settings.kafka.group_id,
+        limits={
+            "unsettled_changes_limit": pipeline.max_pending_changes,
+            "unsettled_bytes_limit": pipeline.max_pending_bytes,
+        },
+        # A call may take its timeout, and a token's before it; a window may wait for its time.
+        quiet_seconds_max=QUIET_MARGIN_SECONDS
+        + settings.window.max_seconds
+        + 2 * settings.pim.timeout_seconds,
+    )
 
 
 async def run(loaded: Loaded) -> int:

@@ -2,11 +2,26 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Literal, Protocol
 
 from service.core.effects import Note, Request, Settlement
 from service.core.inputs import Answer, CommitRefusal
 from service.core.model import Moment, Partition
+
+Route = Literal[
+    "token", "upsert", "delete", "family", "families", "attributes", "options", "option", "other"
+]
+"""What a request to the PIM is for."""
+
+RequestEnd = Literal["2xx", "3xx", "4xx", "429", "5xx", "timeout", "connection", "cut"]
+"""How it ended: by its status, or without one."""
+
+
+def status_class(status: int) -> RequestEnd:
+    """The class of an HTTP status; 429 stands alone."""
+    classes: dict[int, RequestEnd] = {2: "2xx", 3: "3xx", 4: "4xx"}
+    return "429" if status == HTTPStatus.TOO_MANY_REQUESTS else classes.get(status // 100, "5xx")
 
 
 class FatalError(Exception):
@@ -82,7 +97,11 @@ class Observers:
     """Tells several observers."""
 
     def __init__(self, *observers: Observer) -> None:
-        self._observers = observers
+        self._observers = list(observers)
+
+    def add(self, observer: Observer) -> None:
+        """Tell this one too, from now on."""
+        self._observers.append(observer)
 
     def note(self, fact: Note) -> None:
         """Tell each."""

@@ -42,6 +42,7 @@ PIM_CALLS_AT_ONCE = 4
 PIM_CALLS_PER_SECOND = 100
 """Of all callers of one PIM together."""
 
+_PIM_NAMES = frozenset({"client_id", "username"})
 _SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\w+)")
 _SIZE = re.compile(r"\s*(\d+)\s*(B|KiB|MiB|GiB|KB|MB|GB)?\s*", re.IGNORECASE)
 _UNITS = {
@@ -236,6 +237,28 @@ class PipelineSettings(_Group):
     )
 
 
+class DeadLettersSettings(_Group):
+    """When to stop dead-lettering and let a person look."""
+
+    max_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Of the last 1,000 changes, over two families; then intake pauses. 1: never.",
+    )
+
+
+class TracesSettings(_Group):
+    """OpenTelemetry traces (needs the extra `otel`)."""
+
+    endpoint: str | None = Field(
+        None, description="OTLP over HTTP, such as http://collector:4318/v1/traces; none: off."
+    )
+    sample_ratio: float = Field(
+        1, ge=0, le=1, description="Of the events whose producer did not decide."
+    )
+
+
 class DrainSettings(_Group):
     """How a replica ends."""
 
@@ -249,6 +272,9 @@ class HttpSettings(_Group):
 
     host: str = Field("0.0.0.0", description="Where to listen.")  # noqa: S104 - a pod's port
     port: int = Field(8080, ge=0, le=65_535, description="0 takes a free one and prints it.")
+    status_page: bool = Field(
+        default=False, description="A page for the operator at /: what is open, last outcomes."
+    )
 
 
 class LogSettings(_Group):
@@ -283,8 +309,12 @@ class Settings(BaseSettings):
     window: WindowSettings = Field(default_factory=lambda: WindowSettings.model_validate({}))
     retry: RetrySettings = Field(default_factory=lambda: RetrySettings.model_validate({}))
     pipeline: PipelineSettings = Field(default_factory=lambda: PipelineSettings.model_validate({}))
+    dead_letters: DeadLettersSettings = Field(
+        default_factory=lambda: DeadLettersSettings.model_validate({})
+    )
     drain: DrainSettings = Field(default_factory=lambda: DrainSettings.model_validate({}))
     http: HttpSettings = Field(default_factory=lambda: HttpSettings.model_validate({}))
+    traces: TracesSettings = Field(default_factory=lambda: TracesSettings.model_validate({}))
     log: LogSettings = Field(default_factory=lambda: LogSettings.model_validate({}))
 
     @classmethod
@@ -320,6 +350,7 @@ class Settings(BaseSettings):
             pending_changes_max=self.pipeline.max_pending_changes,
             pending_bytes_max=self.pipeline.max_pending_bytes,
             commit_interval_seconds=self.pipeline.commit_interval_seconds,
+            dead_letter_share_max=self.dead_letters.max_share,
             outcome_source=self.outcomes.source or f"/asset-sync/{self.kafka.group_id}",
         )
 
@@ -430,6 +461,33 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".
     )
 
 
+def reference() -> str:
+    """Every setting, as `docs/settings.md`."""
+    lines = [
+        "# Settings",
+        "",
+        "Environment variables, also from a `.env` file. Those marked *secret* may come as a file:",
+        "`…_FILE` names it, or a file of that name lies in `ASSET_SYNC_SECRETS_DIR`. Sizes take a",
+        "unit (`128MiB`). An unknown `ASSET_SYNC_*` variable is an error, unless",
+        "`ASSET_SYNC_UNKNOWN_VARIABLES=warn`. This page is generated: `make schemas`.",
+        "",
+        "| variable | default | meaning |",
+        "|---|---|---|",
+    ]
+    for variable, group, name in variables():
+        field = group.model_fields[name]
+        default = "required" if field.is_required() else _default(field.default)
+        secret = " *Secret.*" if _is_secret(group, name) else ""
+        lines.append(f"| `{variable}` | {default} | {field.description or ''}{secret} |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(value: object) -> str:
+    if value is None or value == "":
+        return "none"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
 def variables() -> Iterator[tuple[str, type[BaseModel], str]]:
     """Every variable, with the group and the name of its field."""
     for name, field in Settings.model_fields.items():
@@ -447,11 +505,8 @@ def _path_of(variable: str) -> tuple[str, ...]:
 
 def _is_secret(group: type[BaseModel], name: str) -> bool:
     """Secrets and the names that go with them may come as files."""
-    return "SecretStr" in str(group.model_fields[name].annotation) or name in {
-        "client_id",
-        "username",
-        "sasl_username",
-    }
+    is_name = name == "sasl_username" or (group is PimSettings and name in _PIM_NAMES)
+    return is_name or "SecretStr" in str(group.model_fields[name].annotation)
 
 
 def _dotenv(path: Path | None) -> dict[str, str]:
@@ -583,7 +638,20 @@ def load_kafka(environ: Mapping[str, str] | None = None) -> KafkaSettings:
     Raises:
         SettingsError: as `load`.
     """
+    return _load_without_pim(environ).kafka
+
+
+def load_http(environ: Mapping[str, str] | None = None) -> HttpSettings:
+    """The settings of the service's own port alone, for commands that talk to it.
+
+    Raises:
+        SettingsError: as `load`.
+    """
+    return _load_without_pim(environ).http
+
+
+def _load_without_pim(environ: Mapping[str, str] | None) -> Settings:
     environ = os.environ if environ is None else environ
     stand_in = {f"{PREFIX}PIM__BASE_URL": "https://unused.example", f"{PREFIX}PIM__APP_TOKEN": "-"}
     given = {k: v for k, v in environ.items() if not k.startswith(f"{PREFIX}PIM__")}
-    return load(given | stand_in, None).settings.kafka
+    return load(given | stand_in, None).settings

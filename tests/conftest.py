@@ -1,10 +1,14 @@
 """Options and fixtures of all tests: one broker for the session, from one of three backends."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from service.playground.pim.simulator import PimSimulator
+from service.playground.pim.structure import free
 from tests.support.kafka import Broker, broker_of
+from tests.support.service import Bench, bench_around
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,3 +39,11 @@ def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
 def bootstrap(broker: Broker) -> str:
     """The address of a running broker."""
     return broker.bootstrap_servers
+
+
+@pytest.fixture
+async def bench(bootstrap: str, tmp_path: Path) -> AsyncIterator[Bench]:
+    """The system around a test, with a PIM of two families."""
+    pim = PimSimulator(free("packshots", "manuals"))
+    async with bench_around(bootstrap, tmp_path, pim) as made:
+        yield made

@@ -10,6 +10,7 @@ from service.cli.demo import demo
 from service.cli.outcomes import outcomes
 from service.cli.pim_simulator import pim_simulator
 from service.cli.publish import publish
+from service.cli.release import release
 from service.cli.run import run
 from service.cli.schema import schema
 
@@ -24,6 +25,7 @@ COMMANDS = (
     run,
     demo,
     check,
+    release,
     publish,
     outcomes,
     dead_letters,

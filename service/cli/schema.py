@@ -4,27 +4,27 @@ import click
 import msgspec
 
 from service import __version__
+from service.adapters.telemetry.catalogue import as_markdown
 from service.contracts.asyncapi import Topics, asyncapi
 from service.contracts.reasons import document
 from service.contracts.schema import Language
 from service.contracts.schema import schema as schema_of
-from service.settings import variables
+from service.settings import reference
 
 
 @click.command()
 @click.argument(
-    "what", type=click.Choice(["events", "outcomes", "asyncapi", "settings", "reasons"])
+    "what", type=click.Choice(["events", "outcomes", "asyncapi", "settings", "metrics", "reasons"])
 )
 def schema(what: Language | str) -> None:
-    """Print the JSON Schema of events or outcomes, the AsyncAPI document, settings or reasons.
+    """Print the language of the service: JSON Schemas, AsyncAPI, settings, metrics, reasons.
 
     The AsyncAPI document of a running service, with its own topics, is at /asyncapi.
     """
     if what == "settings":
-        for variable, group, name in variables():
-            field = group.model_fields[name]
-            default = "required" if field.is_required() else f"{field.default}"
-            click.echo(f"{variable:<48} {default:<24} {field.description or ''}")
+        click.echo(reference(), nl=False)
+    elif what == "metrics":
+        click.echo(as_markdown(), nl=False)
     elif what == "reasons":
         click.echo(document(), nl=False)
     elif what == "asyncapi":

@@ -6,7 +6,7 @@ from enum import Enum
 from service.core.coalesce import Verb
 from service.core.effects import DeleteOne, Request, UpsertAssets
 from service.core.job import Job
-from service.core.model import Asset
+from service.core.model import Asset, Origin
 from service.core.verdict import Failure, Said
 
 Lane = tuple[str, Verb]
@@ -73,6 +73,10 @@ class Call:
         if self.verb is Verb.DELETE:
             return DeleteOne(self.family, self.jobs[0].asset.code)
         return UpsertAssets(self.family, tuple(job.body() for job in self.jobs))
+
+    def origins(self) -> tuple[Origin, ...]:
+        """The changes that it carries."""
+        return tuple(change.record.origin for job in self.jobs for change in job.step.changes)
 
     def count_attempt(self) -> None:
         """Every change that the call carries was tried once more."""

@@ -1,12 +1,13 @@
-"""Which call goes next, and what the end of one means (design D5, D6, D7).
+"""Calls from their start to their end, and what each end means (design D6, D7).
 
 Rule 1: a call starts only with a slot, the rate, the lease and a hope to commit its outcome.
-Rule 2: fresh work and repair take turns, upserts and deletes take turns, families take turns.
+Rule 2: an asset is busy from its first call until its last change of that job has ended.
 """
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from service.contracts.outcome import Result
 from service.core.call import Call, Lane, Stage
@@ -26,7 +27,8 @@ from service.core.job import Ended, Job, failed
 from service.core.lanes import Lanes
 from service.core.model import Asset, Change
 from service.core.rules import CREDENTIALS_NOTE_SECONDS, FAMILY_SEEN_SECONDS, Rules
-from service.core.structures import Creation, Examined, Reading, Structures
+from service.core.structures import Creation, Examined, Structures
+from service.core.turns import Errand, Turns
 from service.core.verdict import (
     Cut,
     Failure,
@@ -50,6 +52,9 @@ LOGIN_CALL_ID = 0
 
 FAMILIES_SEEN_MAX = 10_000
 
+RetryCause = Literal["throttled", "cut", "item", "refused", "forbidden"]
+"""Why a call, or a part of it, goes again, suspicions aside."""
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -63,24 +68,25 @@ class Calls:
     """Windows, lanes and gate at work for one assignment after another."""
 
     def __init__(self, rules: Rules, jitter: Jitter, desk: Desk) -> None:
-        self._rules = rules
         self._desk = desk
         self.gate = Gate(rules.calls_at_once_max, rules.calls_per_second_max, jitter)
         attempts_max, seconds_max = rules.retry_attempts_max, rules.retry_seconds_max
         self.lanes = Lanes(attempts_max, seconds_max, jitter, self._give_up, self._fall_sick)
         self.structures = Structures(rules.structure, jitter) if rules.structure else None
-        self._errands: dict[int, Reading | Creation] = {}
+        self._errands: dict[int, Errand] = {}
         """Calls in flight that carry no change: structures read, options created."""
-        self.windows = self._new_windows()
+        self.windows = Windows(
+            rules.window_seconds_max, rules.window_assets_max, rules.window_bytes_max
+        )
+        self._turns = Turns(
+            self.windows, self.lanes, self.structures, self.gate, self._put_to_work, desk.emit
+        )
         self.busy: dict[Asset, Job] = {}
         self.in_flight: dict[int, Call] = {}
         self._wanted: deque[tuple[int, bool]] = deque()
         """Calls in flight that want one more request, in order; True: for a token, under way."""
         self._families_seen: dict[str, float] = {}
         self._login_wanted = True
-        self._verb_turn = Verb.UPSERT
-        self._repair_turn = False
-        self._probe_turn = False
         self._credentials_noted_at = float("-inf")
         self.only_in_flight = False
         """While a revocation drains: what was not sent is dropped."""
@@ -108,7 +114,7 @@ class Calls:
 
     def drop_waiting(self) -> None:
         """What was not sent is left to the next owner."""
-        self.windows = self._new_windows()
+        self.windows.clear()
         self.lanes.forget()
         if self.structures is not None:
             self.structures.forget()
@@ -134,16 +140,16 @@ class Calls:
 
     # --- starting ----------------------------------------------------------------------------
 
-    def dispatch(self, now: float, patience: float, *, may_start: bool) -> None:
+    def dispatch(self, now: float, patience: float, may_start: Callable[[], bool]) -> None:
         """Send what may be sent now."""
         self._now, self._patience = now, patience
         while self._wanted and self.gate.may_send(now):
             self._continue(*self._wanted.popleft(), now)
-        while may_start and self.gate.may_start(now):
+        while may_start() and self.gate.may_start(now):
             if self._login_wanted:
                 self._log_in(now)
                 continue
-            chosen = self._choose(now)
+            chosen = self._turns.next(now, is_errand_out=bool(self._errands))
             if chosen is None:
                 return
             call, repair = chosen
@@ -193,90 +199,12 @@ class Calls:
         else:
             self._desk.emit(StartCall(call_id, GetFamily(call.family)))
 
-    def _choose(self, now: float) -> tuple[Call | Reading | Creation, bool] | None:
-        """The next call, and whether it is repair."""
-        if self.lanes.breaker.is_open:
-            probe = self._breaker_probe(now)
-            return (probe, True) if probe else None
-        if self.structures is not None and (errand := self.structures.next_errand(now)):
-            return errand, False
-        for repair in (self._repair_turn, not self._repair_turn):
-            call = self._next_repair(now) if repair else self._next_fresh(now)
-            if call is not None:
-                self._repair_turn = not repair
-                return call, repair
-        return None
-
-    def _next_fresh(self, now: float) -> Call | Reading | None:
-        other = Verb.DELETE if self._verb_turn is Verb.UPSERT else Verb.UPSERT
-        for verb in (self._verb_turn, other):
-            for family in self.windows.due_families(verb):
-                if self.lanes.is_sick((family, verb)):
-                    continue
-                if verb is Verb.UPSERT and self.structures is not None:
-                    if self.structures.wants_reading(family, now):
-                        return self.structures.begin(family, now)
-                    if not self.structures.may_send(family):
-                        continue
-                self._verb_turn = Verb.DELETE if verb is Verb.UPSERT else Verb.UPSERT
-                closed_by = self.windows.closed_by(family)
-                jobs = self.windows.cut(family, verb)
-                fields = {"family": family, "assets": len(jobs), "by": closed_by}
-                self._desk.emit(Note("window.closed", fields))
-                return self._put_to_work((family, verb), jobs)
-        return None
-
-    def _next_repair(self, now: float) -> Call | None:
-        if not self.gate.may_repair:
-            return None
-        self._probe_turn = not self._probe_turn
-        if self._probe_turn:
-            return self.lanes.take_retry(now) or self._lane_probe(now)
-        return self._lane_probe(now) or self.lanes.take_retry(now)
-
-    def _lane_probe(self, now: float) -> Call | None:
-        for lane, state in self.lanes.sick_lanes():
-            if state.probing is None and state.probe_at <= now:
-                call = self._probe_of(lane)
-                if call is not None:
-                    state.probing = call.id
-                    return call
-        return None
-
-    def _breaker_probe(self, now: float) -> Call | Reading | Creation | None:
-        breaker = self.lanes.breaker
-        if breaker.probing is not None or breaker.probe_at > now or self._errands:
-            return None
-        # What waits for its structure could be the one that proves the PIM well.
-        if self.structures is not None and (errand := self.structures.next_errand(now)):
-            return errand
-        lanes = set(self.lanes.waiting_lanes())
-        for family in self.windows.families():
-            lanes.update((family, verb) for verb in Verb if self.windows.waits(family, verb))
-        if not lanes:
-            return None
-        lane = min(lanes, key=lambda lane: (breaker.turns.get(lane, 0), lane[0], lane[1].value))
-        breaker.turns[lane] = max(breaker.turns.values(), default=0) + 1
-        call = self._probe_of(lane)
-        assert call is not None
-        breaker.probing = call.id
-        return call
-
-    def _probe_of(self, lane: Lane) -> Call | None:
-        """A single asset of the lane, waiting calls and window in turn."""
-        state = self.lanes.lane(lane)
-        state.window_turn = not state.window_turn
-        has_window = self.windows.waits(*lane)
-        if has_window and (state.window_turn or not state.waiting):
-            return self._put_to_work(lane, [self.windows.cut_one(*lane)])
-        return self.lanes.take_waiting_asset(lane)
-
     def _put_to_work(self, lane: Lane, jobs: list[Job]) -> Call:
         for job in jobs:
             assert self.busy.setdefault(job.asset, job) is job, "one asset, one job"
         return self.lanes.new_call(lane, jobs)
 
-    def _start_errand(self, errand: Reading | Creation, now: float) -> None:
+    def _start_errand(self, errand: Errand, now: float) -> None:
         call_id = self.lanes.new_call_id()
         self._errands[call_id] = errand
         self.gate.start(call_id, now, repair=False)
@@ -313,7 +241,7 @@ class Calls:
         call.stage = Stage.WRITE
         call.count_attempt()
         self.in_flight[call.id] = call
-        self._desk.emit(StartCall(call.id, call.request()))
+        self._desk.emit(StartCall(call.id, call.request(), call.origins()))
 
     # --- ending ------------------------------------------------------------------------------
 
@@ -399,10 +327,12 @@ class Calls:
                 self._suspect(call, failure, answer)
             case Forbidden(_):
                 self._release(call.id, answer)
+                self._note_put_off(call, "forbidden")
                 self._unless_dropped(call.jobs, lambda: self.lanes.halve(call, self._now))
             case Cut():
                 self._release(call.id, answer)
                 self._forget_probe(call)
+                self._note_put_off(call, "cut")
                 self._unless_dropped(call.jobs, lambda: self.lanes.wait(call, self._now))
             case Judged(items):
                 self._succeed(call, answer)
@@ -416,7 +346,13 @@ class Calls:
                         job.refuse(reason, said)
                         self._after_step(job)
                 else:
+                    self._note_put_off(call, "refused")
                     self._unless_dropped(call.jobs, lambda: self.lanes.halve(call, self._now))
+
+    def _note_put_off(self, call: Call, cause: RetryCause) -> None:
+        """The call, or a part of it, goes again."""
+        fields = {"family": call.family, "verb": call.verb.value, "cause": cause}
+        self._desk.emit(Note("call.put_off", fields))
 
     def _succeed(self, call: Call, answer: Answer) -> None:
         self._release(call.id, answer)
@@ -431,6 +367,7 @@ class Calls:
     def _end_item(self, call: Call, job: Job, kind: ItemKind, said: Said) -> None:
         if kind is ItemKind.RETRY:
             job.last_failure = Failure("pim_error", said)
+            self._note_put_off(call, "item")
             self._unless_dropped([job], lambda: self.lanes.isolate(job, self._now, failures=1))
             return
         if kind is ItemKind.APPLIED:
@@ -473,6 +410,7 @@ class Calls:
         self._throttle(call.id, retry_after_seconds)
         self._release(call.id, answer)
         self._forget_probe(call)
+        self._note_put_off(call, "throttled")
         self._unless_dropped(call.jobs, lambda: self.lanes.wait(call, self._now))
 
     def _throttle(self, call_id: int, retry_after_seconds: float | None) -> None:
@@ -486,6 +424,7 @@ class Calls:
             "verb": call.verb.value,
             "assets": len(call.jobs),
             "status": failure.said.status,
+            "reason": failure.reason,
             "message": failure.said.message,
         }
         self._desk.emit(Note("call.suspected", fields))
@@ -620,10 +559,6 @@ class Calls:
         self._families_seen[family] = self._now
         if len(self._families_seen) > FAMILIES_SEEN_MAX:
             del self._families_seen[next(iter(self._families_seen))]
-
-    def _new_windows(self) -> Windows:
-        rules = self._rules
-        return Windows(rules.window_seconds_max, rules.window_assets_max, rules.window_bytes_max)
 
 
 def _result(verb: Verb, said: Said) -> Result:

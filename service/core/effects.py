@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from service.core.model import Headers, Partition, UpsertAsset
+from service.contracts.outcome import Reason, Status
+from service.core.model import Headers, Origin, Partition, UpsertAsset
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class StartCall:
 
     call_id: int
     request: Request
+    origins: tuple[Origin, ...] = ()
+    """The changes that a write carries, for those who trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,27 @@ class LogRecord:
         """Bytes of key, value and headers."""
         total = len(self.key or b"") + len(self.value or b"")
         return total + sum(len(name) + len(content or b"") for name, content in self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A change whose outcome is known: what will be written for it. `held_bytes` it occupied."""
+
+    partition: Partition
+    offset: int
+    outcome: LogRecord
+    dead_letter: LogRecord | None
+    held_bytes: int
+    status: Status = "applied"
+    reason: Reason | None = None
+    family: str | None = None
+    born_utc_ms: int = -1
+    """When its record was written, -1 unknown."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that the transaction grows by."""
+        return self.outcome.size + (self.dead_letter.size if self.dead_letter else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +172,12 @@ class DropAssignment:
 FactName = Literal[
     "breaker.opened",
     "breaker.closed",
+    "call.put_off",
     "call.suspected",
     "change.settled",
     "credentials.refused",
+    "dead_letters.limit_reached",
+    "dead_letters.released",
     "family.sick",
     "family.healed",
     "gate.closed",
@@ -159,7 +186,10 @@ FactName = Literal[
     "intake.resumed",
     "option.created",
     "option.refused",
-    "settlement.cut",
+    "position.lost",
+    "request.ended",
+    "settlement.committed",
+    "settlement.refused",
     "structure.read",
     "structure.unreadable",
     "window.closed",
@@ -172,6 +202,8 @@ class Note:
 
     name: FactName
     fields: Mapping[str, object] = field(default_factory=dict)
+    settled: tuple[Settled, ...] = ()
+    """What a committed settlement made visible, for those who count."""
 
 
 Effect = StartCall | CutCall | AllowRequest | Settle | SetIntake | Drained | DropAssignment | Note

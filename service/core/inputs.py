@@ -147,6 +147,11 @@ class CommitRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class Released:
+    """A person looked at what the limit on dead letters holds back, and lets it go."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """Nothing happened but time."""
 
@@ -161,5 +166,6 @@ Input = (
     | RequestWanted
     | Committed
     | CommitRefused
+    | Released
     | TimePassed
 )

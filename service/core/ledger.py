@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from service.core import offset_map
-from service.core.effects import LogRecord, PositionCommit, Settlement
+from service.core.effects import PositionCommit, Settled, Settlement
 from service.core.inputs import Start
 from service.core.model import Partition
 from service.core.rules import (
@@ -19,23 +19,6 @@ from service.core.rules import (
     TRANSACTION_BYTES_MAX,
     TRANSACTION_OUTCOMES_MAX,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A change whose outcome is known: what will be written for it. `held_bytes` it occupied."""
-
-    partition: Partition
-    offset: int
-    outcome: LogRecord
-    dead_letter: LogRecord | None
-    held_bytes: int
-
-    @property
-    def size(self) -> int:
-        """Bytes that the transaction grows by."""
-        return self.outcome.size + (self.dead_letter.size if self.dead_letter else 0)
-
 
 Group = tuple[Settled, ...]
 """Outcomes that no transaction may split: a delete and what it supersedes."""
@@ -125,6 +108,14 @@ class Ledger:
             assert settled.offset in self._partitions[settled.partition].uncommitted
         self._ready.append(group)
 
+    def watermark(self, partition: Partition) -> int:
+        """All below is settled and committed."""
+        return self._partitions[partition].watermark
+
+    def held_in(self, partition: Partition) -> int:
+        """Changes of the partition that are admitted and not yet committed."""
+        return len(self._partitions[partition].uncommitted)
+
     def span(self, partition: Partition) -> int:
         """Offsets from the watermark to the position."""
         return self._partitions[partition].span
@@ -146,7 +137,7 @@ class Ledger:
         self._chosen = taken
         return self._settlement(taken)
 
-    def committed(self) -> None:
+    def committed(self) -> Group:
         """The transaction is on the log: its offsets are settled, its memory is free."""
         assert self._chosen
         for partition, offsets in _offsets(self._chosen).items():
@@ -154,9 +145,11 @@ class Ledger:
         for group in self._chosen:
             self.held_changes -= len(group)
             self.held_bytes -= sum(settled.held_bytes for settled in group)
+        flat = tuple(settled for group in self._chosen for settled in group)
         self._chosen = []
         assert self.held_changes >= 0
         assert self.held_bytes >= 0
+        return flat
 
     def refused(self, *, map_too_large: bool) -> None:
         """The transaction was aborted: the same outcomes go again, the map cut if it was that."""

@@ -4,8 +4,14 @@ Rule 1: every record admitted is owed exactly one outcome; it leaves with its po
 Rule 2: whatever belongs to an assignment that is over is dropped; its new owner reads it again.
 """
 
+from collections.abc import Iterable
+
+from service.contracts.outcome import Reason
+from service.contracts.outcome import Status as EndStatus
 from service.core.calls import Calls, Desk
+from service.core.coalesce import Verb
 from service.core.convert import convert
+from service.core.dead_letter_limit import DeadLetterLimit
 from service.core.decode import decode
 from service.core.effects import Drained, DropAssignment, Effect, Note, SetIntake, Settle
 from service.core.gate import Jitter
@@ -21,12 +27,13 @@ from service.core.inputs import (
     Forgotten,
     Input,
     LeaseRenewed,
+    Released,
     RequestWanted,
     TimePassed,
 )
 from service.core.job import Ended
-from service.core.ledger import Ledger
-from service.core.model import Change, Moment, Partition, Rejection, SourceRecord
+from service.core.ledger import Group, Ledger
+from service.core.model import Asset, Change, Moment, Origin, Partition, Rejection, SourceRecord
 from service.core.patience import Patience, PatienceClock
 from service.core.report import Reporter
 from service.core.rules import (
@@ -36,6 +43,7 @@ from service.core.rules import (
     SPAN_PAUSE_OFFSETS,
     Rules,
 )
+from service.core.status import PartitionStatus, Status, WaitsFor
 
 
 class Pipeline:
@@ -61,6 +69,12 @@ class Pipeline:
         self._settled_at = float("-inf")
         self._settlements_made = 0
         self._silent_since: float | None = None
+        self._limit = DeadLetterLimit(rules.dead_letter_share_max, rules.dead_letter_share_changes)
+        self._withheld: list[Group] = []
+        """Dead letters that wait for a person, and what may not overtake them, in order."""
+        self._withheld_assets: set[Asset] = set()
+        self._progressed_at = float("-inf")
+        self._progressed_utc_ms: dict[Partition, int] = {}
         self._moment = Moment(float("-inf"), 0)
 
     # --- the one way in ----------------------------------------------------------------------
@@ -80,7 +94,7 @@ class Pipeline:
         """When `TimePassed` is due at the latest, in seconds of the monotonic clock."""
         now = self._moment.seconds
         times = [self._patience.next_time]
-        if self._may_call:
+        if self._may_call():
             times.append(self.calls.next_time(now))
         if self.calls.gate.in_flight and not self._is_cut:
             times.append(self._lease_until)
@@ -97,26 +111,61 @@ class Pipeline:
         """Changes admitted and not yet committed."""
         return self.ledger.held_changes
 
-    def readings(self) -> dict[str, float]:
-        """What gauges show of the state; nothing decides by it."""
-        gate = self.calls.gate
-        return {
-            "unsettled_changes": self.ledger.held_changes,
-            "unsettled_bytes": self.ledger.held_bytes,
-            "calls_in_flight": len(gate.in_flight),
-            "calls_at_once_limit": gate.cap,
-            "breaker_open": self.calls.lanes.breaker.is_open,
-            "gate_closed": gate.is_closed,
-            "paused_partitions": len(self._paused),
-            "assigned_partitions": len(list(self.ledger.partitions)),
+    def status(self, now: float) -> Status:
+        """What is open at this moment (seconds), for people and meters."""
+        calls, gate = self.calls, self.calls.gate
+        return Status(
+            waits_for=self._waits_for(),
+            held_changes=self.ledger.held_changes,
+            held_bytes=self.ledger.held_bytes,
+            withheld_changes=sum(map(len, self._withheld)),
+            is_limit_reached=self._limit.is_reached,
+            dead_of_last=self._limit.dead,
+            calls_in_flight=len(gate.in_flight),
+            calls_limit=gate.cap,
+            rate_limit=gate.rate,
+            gate_seconds=max(0.0, (gate.closed_until or now) - now),
+            is_gate_closed=gate.is_closed,
+            is_breaker_open=calls.lanes.breaker.is_open,
+            sick_lanes=sum(1 for _ in calls.lanes.sick_lanes()),
+            calls_in_repair=sum(1 for _ in calls.lanes.waiting_calls()),
+            window_wait_seconds=calls.windows.longest_wait(now),
+            silent_seconds=now - self._progressed_at,
+            partitions=tuple(map(self._partition_status, sorted(self.ledger.partitions))),
+        )
+
+    def _partition_status(self, partition: Partition) -> PartitionStatus:
+        return PartitionStatus(
+            partition,
+            watermark=self.ledger.watermark(partition),
+            held=self.ledger.held_in(partition),
+            span=self.ledger.span(partition),
+            is_paused=partition in self._paused,
+            progressed_utc_ms=self._progressed_utc_ms[partition],
+        )
+
+    def _waits_for(self) -> WaitsFor | None:
+        """Why nothing is sent, on purpose."""
+        reasons: dict[WaitsFor, bool] = {
+            "assignment": not self._is_assigned,
+            "drain": self._drain is not None,
+            "release": self._limit.is_reached,
+            "lease": not self._has_lease,
+            "commit": self._is_halted,
+            "pim": self.calls.lanes.breaker.is_open,
+            "throttling": self.calls.gate.is_closed,
         }
+        return next((reason for reason, is_so in reasons.items() if is_so), None)
 
     def _take(self, happened: Input) -> None:
         now = self._moment.seconds
+        if isinstance(happened, Arrived | Assigned | CallEnded | Committed):
+            self._progressed_at = now
         match happened:
             case Arrived(records):
                 for record in records:
                     self._admit(record)
+                self._note_progress({record.origin.partition for record in records})
             case CallEnded(call_id, answer):
                 self.calls.ended(call_id, answer, now, self._clock.seconds)
             case RequestWanted(call_id):
@@ -125,17 +174,24 @@ class Pipeline:
                 self._committed(number)
             case CommitRefused(number, why):
                 self._commit_refused(number, why)
+            case Released():
+                self._release()
+            case LeaseRenewed() | Assigned() | DrainStarted() | Forgotten():
+                self._follow_group(happened)
+            case TimePassed():
+                pass
+
+    def _follow_group(self, happened: LeaseRenewed | Assigned | DrainStarted | Forgotten) -> None:
+        match happened:
             case LeaseRenewed(until):
                 self._lease_until = max(self._lease_until, until)
-                self._is_cut = self._is_cut and now >= self._lease_until
+                self._is_cut = self._is_cut and self._moment.seconds >= self._lease_until
             case Assigned():
                 self._assign(happened)
             case DrainStarted():
                 self._start_drain(happened)
             case Forgotten():
                 self._forget()
-            case TimePassed():
-                pass
 
     def _pass_time(self) -> None:
         """What follows from the new state and from time alone."""
@@ -146,7 +202,7 @@ class Pipeline:
             self.calls.windows.flush(now)
         if self._can_succeed and not self._drops_unsent:
             self._patience.look(now, self._clock.seconds, self._stuck())
-        self.calls.dispatch(now, self._clock.seconds, may_start=self._may_call)
+        self.calls.dispatch(now, self._clock.seconds, self._may_call)
         self._maybe_settle(now)
         self._maybe_finish_drain(now)
         self._set_intake()
@@ -180,31 +236,75 @@ class Pipeline:
 
     def _reject(self, record: SourceRecord, rejection: Rejection) -> None:
         settled = self._reporter.of_rejection(record, rejection, self._moment.utc_ms)
-        self.ledger.settle((settled,))
-        fields = {
-            "outcome": record.origin.outcome_id,
-            "status": rejection.status,
-            "reason": rejection.reason,
-            "message": rejection.message,
-        }
-        self._effects.append(Note("change.settled", fields))
+        self._leave((settled,))
+        self._note_anomaly(record.origin, rejection.status, rejection.reason, rejection.message)
 
     def _settle(self, ended: Ended) -> None:
         """Changes that ended together leave together."""
         utc_ms = self._moment.utc_ms
-        self.ledger.settle(
-            tuple(self._reporter.of_change(change, ending, utc_ms) for change, ending in ended)
+        change = ended[0][0]
+        lane = (change.asset.family, Verb.DELETE if change.is_delete else Verb.UPSERT)
+        is_counted = not self.calls.lanes.is_sick(lane)
+        self._leave(
+            tuple(self._reporter.of_change(change, ending, utc_ms) for change, ending in ended),
+            change.asset,
+            is_counted=is_counted,
         )
         for change, ending in ended:
             origin = change.record.origin
             del self._changes[origin.partition, origin.offset]
+            if ending.reason is not None:
+                message = ending.message or (ending.said.message if ending.said else None)
+                self._note_anomaly(origin, ending.status, ending.reason, message)
+
+    def _leave(self, group: Group, asset: Asset | None = None, *, is_counted: bool = True) -> None:
+        """Outcomes are ready to leave, unless the limit on dead letters holds them back."""
+        was_reached = self._limit.is_reached
+        if is_counted and not was_reached:
+            for settled in group:
+                self._limit.count(settled.family, is_dead=settled.dead_letter is not None)
+        if self._limit.is_reached and not was_reached:
             fields = {
-                "outcome": change.outcome_id,
-                "status": ending.status,
-                "reason": ending.reason,
-                "message": ending.message or (ending.said.message if ending.said else None),
+                "dead_letters": self._limit.dead,
+                "of_last": self._rules.dead_letter_share_changes,
             }
-            self._effects.append(Note("change.settled", fields))
+            self._effects.append(Note("dead_letters.limit_reached", fields))
+        is_dead = any(settled.dead_letter for settled in group)
+        if self._limit.is_reached and (is_dead or asset in self._withheld_assets):
+            self._withheld.append(group)
+            if asset is not None:
+                self._withheld_assets.add(asset)
+        else:
+            self.ledger.settle(group)
+
+    def _release(self) -> None:
+        """A person looked: what was held back leaves, and work goes on."""
+        if not self._limit.is_reached:
+            return
+        self._limit.release()
+        fields = {"changes": sum(map(len, self._withheld))}
+        self._effects.append(Note("dead_letters.released", fields))
+        for group in self._withheld:
+            self.ledger.settle(group)
+        self._withheld.clear()
+        self._withheld_assets.clear()
+
+    def _note_anomaly(
+        self, origin: Origin, status: EndStatus, reason: Reason, message: str | None
+    ) -> None:
+        """One line for a change that was not applied."""
+        fields = {
+            "outcome": origin.outcome_id,
+            "status": status,
+            "reason": reason,
+            "message": message,
+        }
+        self._effects.append(Note("change.settled", fields))
+
+    def _note_progress(self, partitions: Iterable[Partition]) -> None:
+        for partition in partitions:
+            if partition in self._progressed_utc_ms:
+                self._progressed_utc_ms[partition] = self._moment.utc_ms
 
     # --- settlements -------------------------------------------------------------------------
 
@@ -224,21 +324,24 @@ class Pipeline:
             self._effects.append(Settle(self._settlements_made, settlement))
 
     def _committed(self, number: int) -> None:
-        if self._is_of_this_assignment(number):
-            self.ledger.committed()
-            self._silent_since = None
+        if not self._is_of_this_assignment(number):
+            return
+        settled = self.ledger.committed()
+        self._silent_since = None
+        self._note_progress({one.partition for one in settled})
+        seconds = self._moment.seconds - self._settled_at
+        fields = {"outcomes": len(settled), "seconds": round(seconds, 4)}
+        self._effects.append(Note("settlement.committed", fields, settled))
 
     def _commit_refused(self, number: int, why: CommitRefusal) -> None:
         if not self._is_of_this_assignment(number):
             return
+        self._effects.append(Note("settlement.refused", {"why": why.value}))
         if why is CommitRefusal.FENCED:
             self._effects.append(DropAssignment())
             self._forget()
             return
-        too_large = why is CommitRefusal.METADATA_TOO_LARGE
-        if too_large:
-            self._effects.append(Note("settlement.cut"))
-        self.ledger.refused(map_too_large=too_large)
+        self.ledger.refused(map_too_large=why is CommitRefusal.METADATA_TOO_LARGE)
 
     def _is_of_this_assignment(self, number: int) -> bool:
         """An answer may come when its assignment is over: it is nobody's then."""
@@ -252,6 +355,7 @@ class Pipeline:
         self._epoch = assigned.epoch
         self._is_assigned = True
         self.ledger = Ledger(assigned.partitions)
+        self._progressed_utc_ms = dict.fromkeys(assigned.partitions, self._moment.utc_ms)
         self.calls.gate.share(len(assigned.partitions), assigned.partitions_total)
         if self._drain is not None and self._drain.kind is DrainKind.REVOCATION:
             self._drain = None
@@ -260,6 +364,9 @@ class Pipeline:
     def _forget(self) -> None:
         self._is_assigned = False
         self.ledger = Ledger({})
+        self._progressed_utc_ms = {}
+        self._withheld.clear()
+        self._withheld_assets.clear()
         self._changes.clear()
         self.calls.forget()
         self.calls.gate.share(0, 0)
@@ -299,7 +406,8 @@ class Pipeline:
             return False
         closed_until = self.calls.gate.closed_until
         gate_opens = closed_until is None or closed_until < drain.deadline
-        return gate_opens and not self.calls.lanes.breaker.is_open and not self._is_halted
+        is_held_up = self._is_halted or self._limit.is_reached
+        return gate_opens and not self.calls.lanes.breaker.is_open and not is_held_up
 
     # --- may we? -----------------------------------------------------------------------------
 
@@ -317,15 +425,16 @@ class Pipeline:
     def _can_succeed(self) -> bool:
         """Whether a call could succeed now: else nobody's patience runs."""
         is_well = not self.calls.lanes.breaker.is_open and not self.calls.gate.is_closed
-        return is_well and self._has_lease
+        return is_well and self._has_lease and not self._limit.is_reached
 
     @property
     def _drops_unsent(self) -> bool:
         return self._drain is not None and self._drain.kind is DrainKind.REVOCATION
 
-    @property
     def _may_call(self) -> bool:
-        if not self._has_lease or self._is_halted or self._drops_unsent:
+        """Asked before each call: the one before may have reached the limit on dead letters."""
+        is_held_up = self._is_halted or self._limit.is_reached
+        if not self._has_lease or is_held_up or self._drops_unsent:
             return False
         return self._drain is None or self._moment.seconds < self._drain.deadline
 
@@ -361,7 +470,7 @@ class Pipeline:
 
     def _partitions_to_pause(self) -> frozenset[Partition]:
         everything = frozenset(self.ledger.partitions)
-        if self._drain is not None:
+        if self._drain is not None or self._limit.is_reached:
             return everything
         share = 0.5 if self._is_full else 1.0
         changes_max = self._rules.pending_changes_max

@@ -22,9 +22,8 @@ from service.contracts.outcome import (
     RecordOrigin,
     SourceEvent,
 )
-from service.core.effects import LogRecord
+from service.core.effects import LogRecord, Settled
 from service.core.job import Ending
-from service.core.ledger import Settled
 from service.core.model import Change, Extensions, Headers, Rejection, SourceRecord
 
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
@@ -144,6 +143,10 @@ class Reporter:
             outcome=outcome_record,
             dead_letter=_dead_letter(record, data) if dead else None,
             held_bytes=held_bytes,
+            status=data.status,
+            reason=data.reason,
+            family=data.asset_family,
+            born_utc_ms=record.timestamp_ms,
         )
 
 

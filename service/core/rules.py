@@ -78,6 +78,9 @@ class Rules:
     pending_changes_max: int = 10_000
     pending_bytes_max: int = 128 * 1024 * 1024
     commit_interval_seconds: float = 0.1
+    dead_letter_share_max: float = 0.5
+    dead_letter_share_changes: int = 1_000
+    """The last changes over which that share is counted."""
     structure: StructureRules | None = None
     """None: values go as they came."""
     outcome_source: str = "/asset-sync/asset-sync"

@@ -72,6 +72,13 @@ class Windows:
         self._turns: dict[Verb, dict[str, None]] = {Verb.UPSERT: {}, Verb.DELETE: {}}
         """Families with due work, in turn."""
 
+    def clear(self) -> None:
+        """Nothing waits any more."""
+        self._families.clear()
+        self._timers.clear()
+        for turns in self._turns.values():
+            turns.clear()
+
     @property
     def is_empty(self) -> bool:
         """Nothing waits in any window."""
@@ -151,6 +158,21 @@ class Windows:
         window = self._families[job.asset.family]
         window.resumed.remove(job)
         self._after_taking(job.asset.family, window, Verb.UPSERT)
+
+    def waiting_by_family(self) -> Iterator[tuple[str, int]]:
+        """Assets that wait, by family."""
+        for family, window in self._families.items():
+            yield family, len(window.upserts) + len(window.deletes) + len(window.resumed)
+
+    def longest_wait(self, now: float) -> float:
+        """Seconds that the family whose turn is next has been due; 0 where none is."""
+        turns = (next(iter(turns), None) for turns in self._turns.values())
+        return max((self.due_for(family, now) for family in turns if family), default=0.0)
+
+    def due_for(self, family: str, now: float) -> float:
+        """Seconds since the family's window became due last."""
+        due_to = self._families[family].due_to
+        return max(0.0, now - due_to) if due_to > float("-inf") else 0.0
 
     def closed_by(self, family: str) -> ClosedBy:
         """What made the family's window due last."""

@@ -27,9 +27,11 @@ from service.core.inputs import (
     Forgotten,
     Input,
     LeaseRenewed,
+    Released,
     TimePassed,
 )
 from service.core.pipeline import Pipeline
+from service.core.status import Status
 from service.pipeline.calls import CallRunner
 from service.ports import AssetApi, Clock, Intake, Observer, OutcomeLog
 
@@ -115,6 +117,18 @@ class Runner:
     def forget(self) -> None:
         """The assignment is over."""
         self.tell(Forgotten())
+
+    def status(self) -> Status:
+        """What is open now."""
+        return self.pipeline.status(self._clock.now().seconds)
+
+    def release(self) -> int | None:
+        """Let go what the limit on dead letters holds back; how much, None where it is not."""
+        status = self.status()
+        if not status.is_limit_reached:
+            return None
+        self.tell(Released())
+        return status.withheld_changes
 
     def _has_lease(self) -> bool:
         return self._clock.now().seconds < self._lease_until

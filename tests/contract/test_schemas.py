@@ -17,6 +17,7 @@ from service.core.job import Job
 from service.core.model import Change, SourceRecord
 from service.core.report import Reporter
 from service.core.verdict import Said
+from service.settings import reference, variables
 from tests.support.builders import cloud, command, decoded, plain
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -52,6 +53,12 @@ def test_the_asyncapi_document_changes_only_on_purpose() -> None:
 def test_the_page_of_reasons_is_the_codes() -> None:
     """`make schemas` writes it anew; every word has a meaning."""
     assert (ROOT / "docs" / "reasons.md").read_text() == document()
+
+
+def test_the_page_of_settings_is_the_settings() -> None:
+    """`make schemas` writes it anew; every variable has a meaning."""
+    assert (ROOT / "docs" / "settings.md").read_text() == reference()
+    assert all(group.model_fields[name].description for _, group, name in variables())
 
 
 def test_an_outcome_is_what_its_schema_says() -> None:

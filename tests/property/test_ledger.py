@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from service.core import offset_map
-from service.core.effects import LogRecord, PositionCommit
+from service.core.effects import LogRecord, PositionCommit, Settled
 from service.core.inputs import Start
-from service.core.ledger import Ledger, Settled
+from service.core.ledger import Ledger
 from service.core.model import Partition
 
 PLACES = (Partition("events", 0), Partition("events", 1))

@@ -31,6 +31,8 @@ class Auditor:
     """Calls that a replica, awake, let land when their assignment was over (design D8)."""
     held_max: int = 0
     calls_at_once_max: int = 0
+    limits_reached: int = 0
+    """Times that a replica stopped because of too many dead letters."""
 
     def see_outcome(self, value: bytes) -> None:
         """A committed outcome."""

@@ -65,6 +65,8 @@ class Plan:
     """Chance of a request that needs a token first: one more place in the rate."""
     reads_structure: bool
     """Whether replicas shape and validate by the families' structures."""
+    dead_letter_share: float
+    """Of the last 20 changes; beyond, a replica waits for a person, who comes some time later."""
 
 
 def plan(seed: int, trouble: Trouble | None = None) -> Plan:
@@ -117,6 +119,7 @@ def plan(seed: int, trouble: Trouble | None = None) -> Plan:
         reads_structure=later.random() < 0.4,
         token_share=later.choice((0.0, 0.1)),
         pending_max=chance.choice((8 if kind != "outages" else 100, 100, 10_000)),
+        dead_letter_share=later.choice((1.0, 1.0, 0.1)),
     )
 
 

@@ -17,6 +17,10 @@ REGRESSIONS = {
     555: "A single hot asset under an outage's end was given up early after one own failure.",
     233: "The breaker was open and the only asset waited for its structure: nobody asked.",
     418: "Likewise, at the start of a world.",
+    32: "A rejection reached the limit on dead letters in the middle of a dispatch, which went on: "
+    "the asset's next change was sent, and overtook the one that was held back.",
+    52: "Likewise, with the very next change.",
+    2200: "A delete's failure was held back, the upserts that ended with it in one job were not.",
 }
 
 

@@ -18,6 +18,7 @@ from service.core.effects import (
     Drained,
     DropAssignment,
     Effect,
+    Note,
     PositionCommit,
     SetIntake,
     Settle,
@@ -41,6 +42,7 @@ from service.core.inputs import (
     Forgotten,
     Input,
     LeaseRenewed,
+    Released,
     RequestWanted,
     Start,
     TimePassed,
@@ -291,6 +293,8 @@ class World:
             pending_changes_max=self.plan.pending_max,
             commit_interval_seconds=0.1,
             structure=StructureRules() if self.plan.reads_structure else None,
+            dead_letter_share_max=self.plan.dead_letter_share,
+            dead_letter_share_changes=20,
         )
         number = len(self._owners)
         chance = random.Random(self.plan.seed * 1000 + number)
@@ -410,6 +414,9 @@ class World:
                     self._rebalance()
             case Drained():
                 self._drained(owner)
+            case Note("dead_letters.limit_reached"):
+                self.auditor.limits_reached += 1
+                self._later(self.later.uniform(0.5, 20), owner, Released())
             case _:
                 pass
 

@@ -17,6 +17,7 @@ from service.core.effects import (
     CreateOption,
     CutCall,
     DeleteOne,
+    Drained,
     Effect,
     GetAttributes,
     GetFamilies,
@@ -88,6 +89,8 @@ class Drive:
     sent: list[Sent] = field(default_factory=list)
     facts: list[tuple[float, Note]] = field(default_factory=list)
     at_once_max: int = 0
+    drained: int | None = None
+    """What the last drain left unsettled."""
     held_max: int = 0
 
     def __post_init__(self) -> None:
@@ -219,6 +222,8 @@ class Drive:
                 self._at(self.now + COMMIT_SECONDS, lambda: self._step(Committed(number)))
             case SetIntake(paused):
                 self._paused = paused
+            case Drained(unsettled):
+                self.drained = unsettled
             case Note():
                 self.facts.append((self.now, effect))
             case _:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import OffsetAndMetadata
@@ -122,6 +123,22 @@ class Bench:
             await asyncio.to_thread(replica.wait)
             assert replica.returncode == 1, self.logs()[-3000:]
             replica = self.start()
+
+    async def url(self, number: int = 0) -> str:
+        """Where a replica listens, once it does."""
+        path = self.folder / f"replica-{number}.log"
+        for _ in range(300):
+            for line in path.read_text().splitlines():
+                if '"http.listening"' in line:
+                    return f"http://127.0.0.1:{json.loads(line)['port']}"
+            await asyncio.sleep(0.1)
+        raise AssertionError(path.read_text())
+
+    async def get(self, path: str, number: int = 0) -> tuple[int, str]:
+        """Ask a replica's port: status and text."""
+        url = await self.url(number) + path
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return answer.status, await answer.text()
 
     def logs(self) -> str:
         """What the replicas said, for a failing test."""

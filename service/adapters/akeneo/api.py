@@ -31,8 +31,9 @@ from service.adapters.akeneo.wire import (
     with_structure,
     write_request,
 )
-from service.core.effects import Request
+from service.core.effects import Note, Request
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
+from service.ports import Observer, Observers, RequestEnd, status_class
 from service.settings import Credentials, PimSettings, SettingsError
 
 REPLY_BYTES_MAX = 16 * 1024 * 1024
@@ -75,7 +76,13 @@ class _Held:
 class HttpAssetApi:
     """The Asset API of one PIM, with one connection's credentials."""
 
-    def __init__(self, pim: PimSettings, credentials: Callable[[], Credentials]) -> None:
+    def __init__(
+        self,
+        pim: PimSettings,
+        credentials: Callable[[], Credentials],
+        observer: Observer | None = None,
+    ) -> None:
+        self._observer = observer or Observers()
         self._base_url = pim.base_url.rstrip("/")
         self._timeout_seconds = pim.timeout_seconds
         self._credentials = credentials
@@ -219,6 +226,23 @@ class HttpAssetApi:
             self._held = None
 
     async def _request(self, written: HttpRequest, authorization: str) -> RawReply:
+        began = time.monotonic()
+        ended: RequestEnd = "cut"
+        try:
+            raw = await self._exchange_bytes(written, authorization)
+        except TimeoutError:
+            ended = "timeout"
+            raise
+        except (_TooLargeError, *_NETWORK_ERRORS):
+            ended = "connection"
+            raise
+        else:
+            ended = status_class(raw.status)
+            return raw
+        finally:
+            self._observer.note(_ended(written, ended, time.monotonic() - began))
+
+    async def _exchange_bytes(self, written: HttpRequest, authorization: str) -> RawReply:
         headers = {"authorization": authorization}
         if written.body is not None:
             headers["content-type"] = "application/json"
@@ -235,6 +259,17 @@ class HttpAssetApi:
             finally:
                 await response.aclose()
         return RawReply(response.status_code, response.headers, body)
+
+
+def _ended(written: HttpRequest, ended: RequestEnd, seconds: float) -> Note:
+    fields = {
+        "route": written.route,
+        "method": written.method,
+        "path": written.path,
+        "ended": ended,
+        "seconds": round(seconds, 4),
+    }
+    return Note("request.ended", fields)
 
 
 def _read(raw: RawReply) -> CallReply:

@@ -97,7 +97,7 @@ def renewal(credentials: Credentials, refresh_token: str | None) -> Flow:
 
 
 def _token_request(grant: dict[str, str]) -> HttpRequest:
-    return HttpRequest("POST", TOKEN_PATH, msgspec.json.encode(grant))
+    return HttpRequest("POST", TOKEN_PATH, msgspec.json.encode(grant), route="token")
 
 
 def _read(answer: TokenReply) -> Token:

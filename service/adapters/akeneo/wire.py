@@ -28,6 +28,7 @@ from service.core.effects import (
 )
 from service.core.inputs import CallReply, ItemReply
 from service.core.structure import Attribute
+from service.ports import Route
 
 API = "/api/rest/v1"
 TOKEN_PATH = "/api/oauth/v1/token"  # noqa: S105 - a path
@@ -65,13 +66,14 @@ class HttpRequest(NamedTuple):
     method: str
     path: str
     body: bytes | None = None
+    route: Route = "other"
 
 
 def write_request(request: Request) -> HttpRequest | None:
     """The HTTP request; None where a code cannot stand in a URL (`.` and `..`)."""
     match request:
         case GetFamilies():
-            return HttpRequest("GET", f"{API}/asset-families")
+            return HttpRequest("GET", f"{API}/asset-families", route="families")
         case UpsertAssets(family, assets):
             body = msgspec.json.encode(
                 [
@@ -80,23 +82,23 @@ def write_request(request: Request) -> HttpRequest | None:
                 ]
             )
             path = _path("asset-families", family, "assets")
-            return HttpRequest("PATCH", path, body) if path else None
+            return HttpRequest("PATCH", path, body, route="upsert") if path else None
         case DeleteOne(family, code):
             path = _path("asset-families", family, "assets", code)
-            return HttpRequest("DELETE", path) if path else None
+            return HttpRequest("DELETE", path, route="delete") if path else None
         case GetFamily(family):
             path = _path("asset-families", family)
-            return HttpRequest("GET", path) if path else None
+            return HttpRequest("GET", path, route="family") if path else None
         case GetAttributes(family):
             path = _path("asset-families", family, "attributes")
-            return HttpRequest("GET", path) if path else None
+            return HttpRequest("GET", path, route="attributes") if path else None
         case GetOptions(family, attribute):
             path = _path("asset-families", family, "attributes", attribute, "options")
-            return HttpRequest("GET", path) if path else None
+            return HttpRequest("GET", path, route="options") if path else None
         case CreateOption(family, attribute, code):
             path = _path("asset-families", family, "attributes", attribute, "options", code)
             body = msgspec.json.encode({"code": code})
-            return HttpRequest("PATCH", path, body) if path else None
+            return HttpRequest("PATCH", path, body, route="option") if path else None
 
 
 def with_structure(request: Request, reply: CallReply, body: bytes) -> CallReply:

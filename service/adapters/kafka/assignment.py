@@ -41,8 +41,8 @@ class Assignee(Protocol):
     async def drain(self, kind: DrainKind, seconds: float) -> int: ...  # noqa: D102
 
 
-Say = Callable[[str, str], None]
-"""Says a loss: a dotted event name and a sentence."""
+SayLost = Callable[[str], None]
+"""Says in a sentence that a committed position is lost."""
 
 
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -54,13 +54,13 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         drain_seconds: float,
         log: TransactionLog,
         fail: Callable[[BaseException], None],
-        say: Say,
+        say_lost: SayLost,
     ) -> None:
         self._kafka = kafka
         self._drain_seconds = drain_seconds
         self._log = log
         self._fail = fail
-        self._say = say
+        self._say_lost = say_lost
         self._epoch = 0
         self._above_end: dict[TopicPartition, float] = {}
         self.assignee: Assignee | None = None
@@ -187,8 +187,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                 f"the group {self._kafka.group_id}?"
             ) from error
         if position < first:
-            self._say(
-                "position.lost",
+            self._say_lost(
                 f"{place.topic}/{place.partition}: the records {position} to {first - 1} are no "
                 "longer there (retention); going on at the earliest.",
             )
@@ -201,8 +200,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             self._look_again()
             return None
         del self._above_end[place]
-        self._say(
-            "position.lost",
+        self._say_lost(
             f"{place.topic}/{place.partition}: position {position} is above the end {last}: "
             "the topic was re-created; beginning at its start.",
         )

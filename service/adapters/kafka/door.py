@@ -4,11 +4,12 @@ Rule 1: the handler never raises and never waits; back-pressure is pause and ret
 Rule 2: what aiokafka raises is seen here first: FastStream's loop would log it for ever.
 """
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import (
@@ -21,7 +22,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaMessage
 
-from service.adapters.kafka.assignment import Assignment
+from service.adapters.kafka.assignment import Assignment, SayLost
 from service.adapters.kafka.fencing import request_rejoin
 from service.adapters.kafka.options import security
 from service.core.inputs import Arrived
@@ -30,6 +31,7 @@ from service.ports import FatalError
 from service.settings import KafkaSettings
 
 POLL_RECORDS_MAX = 500
+LOOK_SECONDS_MAX = 0.2
 POLL_SECONDS = 0.05
 POLL_INTERVAL_SECONDS_MAX = 300
 DRAIN_MARGIN_SECONDS = 15.0
@@ -45,11 +47,15 @@ class Door:
         assignment: Assignment,
         arrive: Callable[[Arrived], None],
         fail: Callable[[BaseException], None],
+        say_lost: SayLost,
     ) -> None:
         self._assignment = assignment
         self._arrive = arrive
         self._fail = fail
+        self._say_lost = say_lost
         self.polled_at = time.monotonic()
+        self.lags: dict[Partition, int] = {}
+        """Records of each partition that were not read, as of the last look."""
         self._broker = KafkaBroker(
             kafka.bootstrap_servers.split(","),
             client_id=kafka.client_id,
@@ -88,11 +94,24 @@ class Door:
         assert consumer is not None
         if self._guarded is not consumer:
             self._guarded = consumer
-            guard(consumer, self._polled, self._fail, self._assignment.owns)
+            guard(consumer, self._polled, self._fail, self._assignment.owns, self._say_lost)
         return consumer
 
     def _polled(self) -> None:
         self.polled_at = time.monotonic()
+
+    async def look_at_lags(self) -> None:
+        """Hold the positions against what is stable on the broker, as its answers told it."""
+        consumer = self._subscriber.consumer
+        lags: dict[Partition, int] = {}
+        for partition in self._assignment.partitions:
+            assert consumer is not None, "it brought them"
+            place = TopicPartition(partition.topic, partition.number)
+            with contextlib.suppress(KafkaError, TimeoutError):  # between two assignments
+                end = consumer.last_stable_offset(place)
+                position = await asyncio.wait_for(consumer.position(place), LOOK_SECONDS_MAX)
+                lags[partition] = max(0, (end or 0) - position)
+        self.lags = lags
 
     async def open(self) -> None:
         """Join the group and start to read."""
@@ -150,10 +169,10 @@ def guard(
     polled: Callable[[], None],
     fail: Callable[[BaseException], None],
     owns: Callable[[TopicPartition], bool],
+    say_lost: SayLost,
 ) -> None:
     """See every poll of FastStream's loop, and what it raises, before the loop does."""
     stock = consumer.getmany
-    log = structlog.get_logger("asset_sync.kafka")
 
     async def getmany(*places: Any, **options: Any) -> Any:  # noqa: ANN401 - aiokafka's
         try:
@@ -164,9 +183,7 @@ def guard(
             # Of a partition that is not ours yet, the assignment finds the beginning.
             lost = {place: at for place, at in error.args[0].items() if owns(place)}
             if lost:
-                log.error(  # noqa: TRY400 - an operating failure, no traceback
-                    "position.lost", message=f"Positions are out of range: {_told(lost)}"
-                )
+                say_lost(f"Positions are out of range: {_told(lost)}")
                 await _go_on_in_range(consumer, lost)
             records = {}
         except ConsumerStoppedError:

@@ -6,15 +6,21 @@ from typing import Literal
 
 import structlog
 
+from service.contracts.outcome import DEAD_STATUSES
 from service.core.effects import FactName, Note
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _LEVEL_OF: dict[FactName, Literal["debug", "info", "warning", "error"]] = {
     "breaker.opened": "warning",
+    "call.put_off": "debug",
     "call.suspected": "warning",
     "credentials.refused": "error",
+    "dead_letters.limit_reached": "error",
     "family.sick": "warning",
-    "settlement.cut": "warning",
+    "position.lost": "error",
+    "request.ended": "debug",
+    "settlement.committed": "debug",
+    "settlement.refused": "warning",
     "window.closed": "debug",
 }
 
@@ -50,15 +56,23 @@ class _ToStructlog(logging.Handler):
 
 
 class LogObserver:
-    """Says facts; a change's outcome only where it is no success."""
+    """Says facts, a line each."""
 
-    def __init__(self) -> None:
+    def __init__(self, level: str = "info") -> None:
         self._log = structlog.get_logger()
+        self._is_debugging = level == "debug"
 
     def note(self, fact: Note) -> None:
-        """Say the fact at its level."""
-        level = _LEVEL_OF.get(fact.name, "info")
-        if fact.name == "change.settled":
-            is_bad = fact.fields["status"] in {"rejected", "failed"}
-            level = "warning" if is_bad else "debug"
-        self._log.log(_LEVELS[level], fact.name, **fact.fields)
+        """Say the fact at its level; a message may quote an asset's values: in debug only."""
+        level = _LEVELS[_level_of(fact)]
+        fields = dict(fact.fields)
+        if fact.name == "change.settled" and not self._is_debugging:
+            fields.pop("message", None)
+        if level >= _LEVELS["info"] or self._is_debugging:
+            self._log.log(level, fact.name, **fields)
+
+
+def _level_of(fact: Note) -> str:
+    if fact.name == "change.settled":
+        return "warning" if fact.fields["status"] in DEAD_STATUSES else "debug"
+    return _LEVEL_OF.get(fact.name, "info")

@@ -1,6 +1,9 @@
-"""What `/metrics` shows: counted from the facts that the core notes, read from its state."""
+"""What `/metrics` shows: counted from the facts that are noted, read from the core's state."""
 
+import platform
+import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
 
 from prometheus_client import (
     Counter,
@@ -9,32 +12,74 @@ from prometheus_client import (
     Info,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
 )
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from service.core.effects import Note
+from service.adapters.telemetry.catalogue import BY_NAME, PREFIX
+from service.core.effects import Note, Settled
+from service.core.model import Partition
+from service.core.status import Status
 
-FILL_BUCKETS = (1, 2, 5, 10, 20, 50, 75, 99, 100)
-"""Assets in a call."""
 
-READINGS = {
-    "unsettled_changes": "Changes admitted whose outcome is not yet committed.",
-    "unsettled_bytes": "Key, value and headers of the unsettled changes, in bytes.",
-    "calls_in_flight": "Calls to the PIM in flight.",
-    "calls_at_once_limit": "This replica's share of the calls at once.",
-    "breaker_open": "1 while the PIM is held for down and nothing but probes is sent.",
-    "gate_closed": "1 while the PIM throttles and nothing is sent.",
-    "paused_partitions": "Partitions whose intake is paused.",
-    "assigned_partitions": "Partitions of the events topics that this replica owns.",
-}
-"""Gauges, read from the core when somebody asks."""
+class Readings:
+    """What gauges are read from when somebody scrapes: nothing is kept twice."""
 
-Readings = Callable[[], Mapping[str, float]]
+    def __init__(
+        self,
+        status: Callable[[], Status],
+        lags: Callable[[], Mapping[Partition, int]],
+        limits: Mapping[str, float],
+    ) -> None:
+        self._status = status
+        self._lags = lags
+        self._limits = limits
+
+    def single(self) -> dict[str, float]:
+        """Gauges of the replica."""
+        status = self._status()
+        return {
+            **self._limits,
+            "unsettled_changes": status.held_changes,
+            "unsettled_bytes": status.held_bytes,
+            "withheld_changes": status.withheld_changes,
+            "dead_letter_limit_reached": status.is_limit_reached,
+            "quiet_seconds": status.silent_seconds,
+            "due_window_wait_seconds": status.window_wait_seconds,
+            "calls_in_flight": status.calls_in_flight,
+            "calls_at_once_limit": status.calls_limit,
+            "calls_per_second_limit": status.rate_limit,
+            "calls_in_repair": status.calls_in_repair,
+            "gate_closed": status.is_gate_closed,
+            "gate_wait_seconds": status.gate_seconds,
+            "breaker_open": status.is_breaker_open,
+            "sick_lanes": status.sick_lanes,
+            "assigned_partitions": len(status.partitions),
+            "paused_partitions": sum(one.is_paused for one in status.partitions),
+        }
+
+    def by_partition(self) -> dict[str, dict[Partition, float]]:
+        """Gauges of each assigned partition."""
+        partitions = self._status().partitions
+        return {
+            "consumer_lag": dict(self._lags()),
+            "partition_unsettled_changes": {one.partition: one.held for one in partitions},
+            "partition_span": {one.partition: one.span for one in partitions},
+            "partition_last_progress_timestamp_seconds": {
+                one.partition: one.progressed_utc_ms / 1000 for one in partitions
+            },
+        }
+
+    def waiting(self) -> dict[str, float]:
+        """1 for the reason why nothing is sent."""
+        found = self._status().waits_for
+        return {reason: reason == found for reason in BY_NAME["waiting"].labels["reason"]}
 
 
 def process_registry() -> CollectorRegistry:
     """A registry of our own, with what Python and the operating system tell of the process."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more a counter, that nobody asks for
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
@@ -45,54 +90,105 @@ class Meters:
     """An `Observer` that counts; one registry a process."""
 
     def __init__(self, registry: CollectorRegistry, version: str, readings: Readings) -> None:
-        def counter(name: str, meaning: str, *labels: str) -> Counter:
-            return Counter(f"asset_sync_{name}", meaning, labels, registry=registry)
-
-        self._outcomes = counter("outcomes", "Changes that ended.", "status", "reason")
-        self._windows = counter("windows", "Windows cut into calls, by what made them due.", "by")
-        self._fill = Histogram(
-            "asset_sync_call_assets",
-            "Assets in a call that was cut from a window.",
-            buckets=FILL_BUCKETS,
-            registry=registry,
-        )
-        self._suspected = counter("calls_suspected", "Calls without a judgement of the PIM's.")
-        self._throttled = counter("throttled", "Times that the PIM closed the gate (429).")
-        self._breaker = counter("breaker_opened", "Times that the PIM was held for down.")
-        self._lost = counter("settlements_refused", "Transactions that the group refused.")
-        Info("asset_sync_build", "What runs here.", registry=registry).info({"version": version})
+        self._registry = registry
+        self._outcomes = self._counter("outcomes")
+        self._event_age = self._histogram("event_age_seconds")
+        self._settlements = self._counter("settlements")
+        self._settlement_duration = self._histogram("settlement_duration_seconds")
+        self._settlement_outcomes = self._histogram("settlement_outcomes")
+        self._windows = self._counter("windows")
+        self._call_assets = self._histogram("call_assets")
+        self._window_wait = self._histogram("window_wait_seconds")
+        self._requests = self._histogram("pim_request_duration_seconds")
+        self._put_off = self._counter("calls_put_off")
+        self._suspected = self._counter("calls_suspected")
+        self._throttled = self._counter("throttled")
+        self._breaker = self._counter("breaker_opened")
+        self._credentials = self._counter("credentials_refused")
+        self._structures = self._counter("structures")
+        self._options = self._counter("options")
+        self._lost = self._counter("positions_lost")
+        build = Info(PREFIX + "build", BY_NAME["build"].meaning, registry=registry)
+        build.info({"version": version, "python": platform.python_version()})
         registry.register(_Gauges(readings))
 
     def note(self, fact: Note) -> None:
         """Count it."""
+        told = cast("dict[str, Any]", fact.fields)
         match fact.name:
-            case "change.settled":
-                status, reason = fact.fields["status"], fact.fields["reason"] or ""
-                self._outcomes.labels(status, reason).inc()
+            case "settlement.committed":
+                self._count_settled(fact.settled, told["seconds"])
+            case "settlement.refused":
+                self._settlements.labels(told["why"]).inc()
             case "window.closed":
-                self._windows.labels(fact.fields["by"]).inc()
-                assets = fact.fields["assets"]
-                assert isinstance(assets, int)
-                self._fill.observe(assets)
+                self._windows.labels(told["by"], told["verb"]).inc()
+                self._call_assets.labels(told["verb"]).observe(told["assets"])
+                self._window_wait.observe(told["waited_seconds"])
+            case "request.ended":
+                self._requests.labels(told["route"], told["ended"]).observe(told["seconds"])
+            case "call.put_off":
+                self._put_off.labels(told["cause"]).inc()
             case "call.suspected":
-                self._suspected.inc()
-            case "gate.closed":
-                self._throttled.inc()
-            case "breaker.opened":
-                self._breaker.inc()
-            case "settlement.cut":
-                self._lost.inc()
+                self._suspected.labels(told["reason"]).inc()
+            case "option.created" | "option.refused" | "structure.read" | "structure.unreadable":
+                kind, _, result = fact.name.partition(".")
+                {"option": self._options, "structure": self._structures}[kind].labels(result).inc()
             case _:
-                pass
+                self._count_times(fact)
+
+    def _count_times(self, fact: Note) -> None:
+        times = {
+            "gate.closed": self._throttled,
+            "breaker.opened": self._breaker,
+            "credentials.refused": self._credentials,
+            "position.lost": self._lost,
+        }
+        if fact.name in times:
+            times[fact.name].inc()
+
+    def _count_settled(self, settled: tuple[Settled, ...], seconds: float) -> None:
+        self._settlements.labels("committed").inc()
+        self._settlement_duration.observe(seconds)
+        self._settlement_outcomes.observe(len(settled))
+        now_ms = time.time() * 1000
+        for one in settled:
+            self._outcomes.labels(one.status, one.reason or "").inc()
+            if one.born_utc_ms >= 0:
+                self._event_age.observe(max(0.0, (now_ms - one.born_utc_ms) / 1000))
+
+    def _counter(self, name: str) -> Counter:
+        metric = BY_NAME[name]
+        assert metric.kind == "counter"
+        return Counter(PREFIX + name, metric.meaning, tuple(metric.labels), registry=self._registry)
+
+    def _histogram(self, name: str) -> Histogram:
+        metric = BY_NAME[name]
+        assert metric.kind == "histogram"
+        labels = tuple(metric.labels)
+        return Histogram(
+            PREFIX + name, metric.meaning, labels, buckets=metric.buckets, registry=self._registry
+        )
 
 
 class _Gauges(Collector):
-    """Reads the core's state when somebody scrapes: nothing is kept twice."""
+    """Reads the core's state when somebody scrapes."""
 
     def __init__(self, readings: Readings) -> None:
         self._readings = readings
 
     def collect(self) -> Iterator[Metric]:
-        found = self._readings()
-        for name, meaning in READINGS.items():
-            yield GaugeMetricFamily(f"asset_sync_{name}", meaning, value=found[name])
+        for name, value in self._readings.single().items():
+            yield GaugeMetricFamily(PREFIX + name, BY_NAME[name].meaning, value=float(value))
+        for name, values in self._readings.by_partition().items():
+            family = GaugeMetricFamily(
+                PREFIX + name, BY_NAME[name].meaning, labels=("topic", "partition")
+            )
+            for (topic, number), value in values.items():
+                family.add_metric((topic, str(number)), value)
+            yield family
+        waiting = GaugeMetricFamily(
+            PREFIX + "waiting", BY_NAME["waiting"].meaning, labels=("reason",)
+        )
+        for reason, value in self._readings.waiting().items():
+            waiting.add_metric((reason,), value)
+        yield waiting

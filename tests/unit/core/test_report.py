@@ -11,9 +11,8 @@ from msgspec import Raw
 from service.contracts.outcome import OUTCOME_BYTES_MAX
 from service.core.convert import convert
 from service.core.decode import decode
-from service.core.effects import LogRecord
+from service.core.effects import LogRecord, Settled
 from service.core.job import Ending
-from service.core.ledger import Settled
 from service.core.model import Change, Rejection, SourceRecord
 from service.core.report import Reporter, timestamp
 from service.core.verdict import Said

@@ -1,0 +1,1 @@
+"""The service's own port, and the pages on it."""

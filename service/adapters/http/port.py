@@ -1,0 +1,162 @@
+"""The service's own port: probes, metrics, pages (contract §6).
+
+Rule 1: nothing on it changes state, except from loopback.
+Rule 2: it is the last to close in a drain.
+"""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+Checks = Callable[[], Mapping[str, bool]]
+Lines = Callable[[], Sequence[str]]
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+STATUS_PAGE = (Path(__file__).parent / "status.html").read_text(encoding="utf-8")
+ASYNCAPI_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>body{{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
+pre{{background:#f4f4f4;padding:1rem;overflow:auto}}</style>
+<h1>{title}</h1><p>{description}</p>{channels}
+<h2>The document</h2><p>As JSON: <a href="/asyncapi?format=json">/asyncapi?format=json</a></p>
+<pre>{document}</pre></html>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the port answers with."""
+
+    live: Checks
+    ready: Checks
+    live_lines: Lines
+    """What `/livez?verbose` adds for a person."""
+    ready_lines: Lines
+    registry: CollectorRegistry
+    asyncapi: dict[str, Any]
+    release: Callable[[], int | None]
+    """Let go what the limit on dead letters holds back; None where it holds nothing."""
+    status: Callable[[], dict[str, Any]] | None = None
+    """What the status page shows; None: there is no such page."""
+
+
+class HttpPort:
+    """Answers probes, scrapes and an operator."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        application = web.Application()
+        router = application.router
+        router.add_get("/livez", _probe(answers.live, answers.live_lines))
+        router.add_get("/readyz", _probe(answers.ready, answers.ready_lines))
+        router.add_get("/metrics", self._metrics)
+        router.add_get("/asyncapi", self._asyncapi)
+        router.add_post("/release", self._release)
+        if answers.status is not None:
+            router.add_get("/", _status_page)
+            router.add_get("/status", self._status)
+        self._runner = web.AppRunner(application, access_log=None)
+
+    async def open(self, host: str, port: int) -> int:
+        """Listen; the port that was taken.
+
+        Raises:
+            OSError: the address is taken, or is none of this machine's.
+        """
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        taken: int = self._runner.addresses[0][1]
+        return taken
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self._runner.cleanup()
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        body = generate_latest(self._answers.registry)
+        return web.Response(body=body, headers={"content-type": CONTENT_TYPE_LATEST})
+
+    async def _asyncapi(self, request: web.Request) -> web.Response:
+        document = self._answers.asyncapi
+        if request.query.get("format") == "json":
+            return web.json_response(document)
+        return web.Response(text=_asyncapi_page(document), content_type="text/html")
+
+    async def _status(self, _: web.Request) -> web.Response:
+        assert self._answers.status is not None
+        return web.json_response(self._answers.status(), headers={"cache-control": "no-store"})
+
+    async def _release(self, request: web.Request) -> web.Response:
+        # A forwarded port looks like loopback too, and a web page may post to it: pages name
+        # their origin, commands do not.
+        if not _is_loopback(request.remote) or "origin" in request.headers:
+            return web.json_response({"message": "Only from this machine."}, status=403)
+        released = self._answers.release()
+        if released is None:
+            return web.json_response({"message": "Nothing is held back."}, status=409)
+        return web.json_response({"released": released})
+
+
+def _probe(checks: Checks, lines: Lines) -> Handler:
+    async def answer(request: web.Request) -> web.Response:
+        found = checks()
+        is_well = all(found.values())
+        text = "ok\n" if is_well else "failed\n"
+        if "verbose" in request.query:
+            told = [f"[{'+' if ok else '-'}]{name} {_word(ok=ok)}" for name, ok in found.items()]
+            text = "\n".join([*told, *lines(), ""])
+        return web.Response(text=text, status=200 if is_well else 503)
+
+    return answer
+
+
+def _word(*, ok: bool) -> str:
+    return "ok" if ok else "failed"
+
+
+def _is_loopback(remote: str | None) -> bool:
+    try:
+        return remote is not None and ip_address(remote).is_loopback
+    except ValueError:
+        return False
+
+
+async def _status_page(_: web.Request) -> web.Response:
+    headers = {"content-security-policy": _policy(STATUS_PAGE)}
+    return web.Response(text=STATUS_PAGE, content_type="text/html", headers=headers)
+
+
+def _policy(page: str) -> str:
+    """Nothing may run or load but what the page itself holds."""
+    hashes = {
+        tag: base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
+        for tag in ("script", "style")
+        if (found := re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL))
+    }
+    sources = "".join(f"; {tag}-src 'sha256-{digest}'" for tag, digest in hashes.items())
+    return f"default-src 'none'; connect-src 'self'{sources}"
+
+
+def _asyncapi_page(document: dict[str, Any]) -> str:
+    """The AsyncAPI document for a person: no build step, no external file."""
+    channels = "".join(
+        f"<h2>{html.escape(channel['address'])}</h2><p>{html.escape(channel['description'])}</p>"
+        for channel in document["channels"].values()
+    )
+    return ASYNCAPI_PAGE.format(
+        title=html.escape(document["info"]["title"]),
+        description=html.escape(document["info"]["description"]),
+        channels=channels,
+        document=html.escape(json.dumps(document, indent=2)),
+    )

@@ -1,0 +1,266 @@
+"""Every metric of ours: what `/metrics` shows and `docs/metrics.md` tells comes from here.
+
+Labels are closed sets; what grows with the data (families, codes, ids) is never one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from service.contracts.outcome import Reason, Status
+from service.core.calls import RetryCause
+from service.core.coalesce import Verb
+from service.core.inputs import CommitRefusal
+from service.core.status import WaitsFor
+from service.core.window import ClosedBy
+from service.ports import RequestEnd, Route
+
+PREFIX = "asset_sync_"
+Kind = Literal["counter", "gauge", "histogram", "info"]
+
+_PARTITION: Mapping[str, tuple[str, ...]] = {"topic": (), "partition": ()}
+"""An assigned partition: its values are as many as the assignment has."""
+_VERBS = tuple(verb.value for verb in Verb)
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_AGE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0)
+_COUNTS = (1, 2, 5, 10, 20, 50, 75, 99, 100)
+_BATCH = (1, 10, 50, 100, 250, 500, 1000, 2500, 5000)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric; `labels` with the values that each may have (none named: assigned ones)."""
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """As `/metrics` has it."""
+        endings: dict[Kind, str] = {"counter": "_total", "info": "_info"}
+        return PREFIX + self.name + endings.get(self.kind, "")
+
+
+CATALOGUE = (
+    # --- what comes out ---
+    Metric(
+        "outcomes",
+        "counter",
+        "changes",
+        "Changes whose outcome is committed.",
+        {"status": get_args(Status), "reason": ("", *get_args(Reason))},
+    ),
+    Metric(
+        "event_age_seconds",
+        "histogram",
+        "seconds",
+        "From the time of an event's record to its committed outcome: the service level.",
+        buckets=_AGE_SECONDS,
+    ),
+    Metric(
+        "settlements",
+        "counter",
+        "transactions",
+        "Transactions of outcomes and positions, by how they ended.",
+        {"result": ("committed", *(refusal.value for refusal in CommitRefusal))},
+    ),
+    Metric(
+        "settlement_duration_seconds",
+        "histogram",
+        "seconds",
+        "From the choice of a transaction's outcomes to its commit.",
+        buckets=_SECONDS,
+    ),
+    Metric(
+        "settlement_outcomes",
+        "histogram",
+        "changes",
+        "Outcomes in a committed transaction.",
+        buckets=_BATCH,
+    ),
+    # --- what is held ---
+    Metric(
+        "unsettled_changes",
+        "gauge",
+        "changes",
+        "Changes admitted whose outcome is not yet committed. Alert on this, not on the lag alone: "
+        "the committed position stays behind while later offsets are settled already.",
+    ),
+    Metric("unsettled_changes_limit", "gauge", "changes", "Where the intake pauses."),
+    Metric(
+        "unsettled_bytes",
+        "gauge",
+        "bytes",
+        "Key, value and headers of the unsettled changes.",
+    ),
+    Metric("unsettled_bytes_limit", "gauge", "bytes", "Where the intake pauses."),
+    Metric(
+        "withheld_changes",
+        "gauge",
+        "changes",
+        "Dead letters that the limit on dead letters holds back until somebody looks.",
+    ),
+    Metric(
+        "dead_letter_limit_reached",
+        "gauge",
+        "0 or 1",
+        "1 while the intake is paused because most changes would be dead-lettered.",
+    ),
+    Metric(
+        "waiting",
+        "gauge",
+        "0 or 1",
+        "1 for the reason why nothing is sent at present, on purpose.",
+        {"reason": get_args(WaitsFor)},
+    ),
+    Metric(
+        "quiet_seconds",
+        "gauge",
+        "seconds",
+        "Since anything arrived, a call ended or a transaction was committed.",
+    ),
+    # --- windows and calls ---
+    Metric(
+        "windows",
+        "counter",
+        "calls",
+        "Calls cut from a family's window, by what made it due.",
+        {"by": get_args(ClosedBy), "verb": _VERBS},
+    ),
+    Metric(
+        "call_assets",
+        "histogram",
+        "assets",
+        "Assets in a call that was cut from a window.",
+        {"verb": _VERBS},
+        _COUNTS,
+    ),
+    Metric(
+        "window_wait_seconds",
+        "histogram",
+        "seconds",
+        "How long a due window waited for its call: the wait at the gate.",
+        buckets=_SECONDS,
+    ),
+    Metric(
+        "due_window_wait_seconds",
+        "gauge",
+        "seconds",
+        "How long the window whose turn is next has been due.",
+    ),
+    Metric(
+        "pim_request_duration_seconds",
+        "histogram",
+        "seconds",
+        "Requests to the PIM, by what they are for and how they ended.",
+        {"route": get_args(Route), "ended": get_args(RequestEnd)},
+        _SECONDS,
+    ),
+    Metric("calls_in_flight", "gauge", "calls", "Calls to the PIM in flight."),
+    Metric("calls_at_once_limit", "gauge", "calls", "This replica's share of the calls at once."),
+    Metric("calls_per_second_limit", "gauge", "calls/s", "This replica's share of the call rate."),
+    Metric("calls_in_repair", "gauge", "calls", "Calls that wait to be sent again."),
+    Metric(
+        "calls_put_off",
+        "counter",
+        "calls",
+        "Calls that went again, or a part of them, though nobody suspected the PIM.",
+        {"cause": get_args(RetryCause)},
+    ),
+    Metric(
+        "calls_suspected",
+        "counter",
+        "calls",
+        "Calls that ended without a judgement of the PIM's.",
+        {"reason": get_args(Reason)},
+    ),
+    # --- the PIM's state, as we see it ---
+    Metric("gate_closed", "gauge", "0 or 1", "1 while the PIM throttles and nothing is sent."),
+    Metric("gate_wait_seconds", "gauge", "seconds", "Until the closed gate tries again."),
+    Metric("throttled", "counter", "times", "Times that the PIM closed the gate (429)."),
+    Metric("breaker_open", "gauge", "0 or 1", "1 while the PIM is held for down."),
+    Metric("breaker_opened", "counter", "times", "Times that the PIM was held for down."),
+    Metric("sick_lanes", "gauge", "lanes", "Family and verb that take only probes."),
+    Metric("credentials_refused", "counter", "times", "Refused credentials, at most one a minute."),
+    Metric(
+        "structures",
+        "counter",
+        "readings",
+        "Readings of a family's structure, by how they ended.",
+        {"result": ("read", "unreadable")},
+    ),
+    Metric(
+        "options",
+        "counter",
+        "options",
+        "Options that were to be created in the PIM.",
+        {"result": ("created", "refused")},
+    ),
+    # --- partitions ---
+    Metric("assigned_partitions", "gauge", "partitions", "Partitions that this replica owns."),
+    Metric("paused_partitions", "gauge", "partitions", "Partitions whose intake is paused."),
+    Metric(
+        "consumer_lag",
+        "gauge",
+        "records",
+        "Records of an assigned partition that were not read yet.",
+        _PARTITION,
+    ),
+    Metric(
+        "partition_unsettled_changes",
+        "gauge",
+        "changes",
+        "Unsettled changes of an assigned partition.",
+        _PARTITION,
+    ),
+    Metric(
+        "partition_span",
+        "gauge",
+        "offsets",
+        "Offsets from the committed position to the newest record that was read; "
+        "the partition pauses at 20,000.",
+        _PARTITION,
+    ),
+    Metric(
+        "partition_last_progress_timestamp_seconds",
+        "gauge",
+        "seconds since 1970",
+        "When a record of the partition was read, or an outcome of it committed.",
+        _PARTITION,
+    ),
+    Metric(
+        "positions_lost",
+        "counter",
+        "times",
+        "Committed positions that the broker no longer had: retention, or a re-created topic.",
+    ),
+    # --- the process ---
+    Metric("build", "info", "", "What runs here.", {"version": (), "python": ()}),
+)
+
+BY_NAME = {metric.name: metric for metric in CATALOGUE}
+
+
+def as_markdown() -> str:
+    """`docs/metrics.md`."""
+    lines = [
+        "# Metrics",
+        "",
+        "What `/metrics` shows, beside Python's own process metrics (`process_*`, `python_*`).",
+        "This page is generated: `make schemas`.",
+        "",
+        "| metric | type | unit | labels | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    for metric in CATALOGUE:
+        labels = "; ".join(
+            f"`{name}`: {', '.join(value or '(none)' for value in values) or 'any'}"
+            for name, values in metric.labels.items()
+        )
+        cells = (f"`{metric.full_name}`", metric.kind, metric.unit, labels, metric.meaning)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

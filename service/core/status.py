@@ -1,0 +1,98 @@
+"""What is open now, for people and meters. Nothing decides by it."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from service.core.calls import Calls
+from service.core.coalesce import Verb
+from service.core.model import Partition
+
+FAMILIES_SHOWN_MAX = 50
+
+WaitsFor = Literal["assignment", "drain", "release", "lease", "commit", "pim", "throttling"]
+"""Why nothing is sent, on purpose, strongest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One assigned partition."""
+
+    partition: Partition
+    watermark: int
+    held: int
+    """Changes admitted whose outcome is not yet committed."""
+    span: int
+    """Offsets from the watermark to the position."""
+    is_paused: bool
+    progressed_utc_ms: int
+    """When a record of it was admitted or committed last, or it was assigned."""
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyStatus:
+    """One family with open work; numbers of assets."""
+
+    family: str
+    waiting: int
+    in_flight: int
+    in_repair: int
+    is_sick: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One replica."""
+
+    waits_for: WaitsFor | None
+    held_changes: int
+    held_bytes: int
+    withheld_changes: int
+    """Of them, those that the limit on dead letters holds back."""
+    is_limit_reached: bool
+    dead_of_last: int
+    """Of the last changes, those that became dead letters or would."""
+    calls_in_flight: int
+    calls_limit: int
+    rate_limit: int
+    gate_seconds: float
+    """Until the gate tries again; 0 where it is open."""
+    is_gate_closed: bool
+    is_breaker_open: bool
+    sick_lanes: int
+    calls_in_repair: int
+    window_wait_seconds: float
+    """How long the window that is due longest has waited for a call."""
+    silent_seconds: float
+    """Since anything arrived, ended or was committed."""
+    partitions: tuple[PartitionStatus, ...]
+
+
+def families(calls: Calls) -> list[FamilyStatus]:
+    """The families with most open work first, at most `FAMILIES_SHOWN_MAX`."""
+    waiting = Counter(dict(calls.windows.waiting_by_family()))
+    in_flight: Counter[str] = Counter()
+    for call in calls.in_flight.values():
+        in_flight[call.family] += len(call.jobs)
+    in_repair: Counter[str] = Counter()
+    for call in calls.lanes.waiting_calls():
+        in_repair[call.family] += len(call.jobs)
+    largest = heapq.nlargest(
+        FAMILIES_SHOWN_MAX, (waiting + in_flight + in_repair).items(), key=lambda item: item[1]
+    )
+    return [
+        FamilyStatus(
+            family,
+            waiting[family],
+            in_flight[family],
+            in_repair[family],
+            any(_sick(calls, family)),
+        )
+        for family, _ in largest
+    ]
+
+
+def _sick(calls: Calls, family: str) -> Iterator[bool]:
+    return (calls.lanes.is_sick((family, verb)) for verb in Verb)

@@ -1,0 +1,138 @@
+"""What an operator sees of a running replica, and what he can do."""
+
+import asyncio
+import json
+import re
+import signal
+from collections.abc import Callable
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.adapters.telemetry.catalogue import CATALOGUE
+from service.playground.pim.faults import Fault
+from tests.support.proof import assert_exactly_once, events
+from tests.support.service import Bench, Input, aside
+
+pytestmark = [pytest.mark.kafka, pytest.mark.processes]
+
+
+async def until(bench: Bench, path: str, is_so: Callable[[str], object], seconds: int = 30) -> str:
+    """What the port says once it is so."""
+    text = ""
+    for _ in range(seconds * 5):
+        _, text = await bench.get(path)
+        if is_so(text):
+            return text
+        await asyncio.sleep(0.2)
+    raise AssertionError(text)
+
+
+async def test_probes_tell_idle_from_paused(bench: Bench) -> None:
+    """Ready once it joined; idle, then waiting for a PIM that is down, then idle again."""
+    bench.start()
+    await until(bench, "/readyz", lambda text: text == "ok\n")
+    idle = await until(bench, "/livez?verbose", lambda text: text.count(" idle: ") == 3)
+    assert "[+]progress ok" in idle
+
+    bench.pim.faults.add(Fault(route="any", status=503, times=None))
+    await bench.publish(events(60, 30, bench.partitions))
+    waiting = await until(bench, "/livez?verbose", lambda text: "the PIM is held for down" in text)
+    assert "[+]progress ok" in waiting
+    assert (await bench.get("/livez"))[0] == 200
+    assert (await bench.get("/readyz"))[0] == 200
+    assert 'asset_sync_waiting{reason="pim"} 1.0' in (await bench.get("/metrics"))[1]
+
+    bench.pim.faults.clear()
+    await assert_exactly_once(bench, 60)
+    await until(bench, "/livez?verbose", lambda text: text.count(" idle: 0 to read") == 3)
+
+
+async def test_metrics_of_a_replica_that_works(bench: Bench) -> None:
+    """They add up with what was published; and every one is in the catalogue."""
+    records = events(900, 90, bench.partitions)
+    await bench.publish(records)
+    bench.start()
+    await assert_exactly_once(bench, len(records))
+    _, text = await bench.get("/metrics")
+
+    found = {family.name: family for family in text_string_to_metric_families(text)}
+    ours = {name for name in found if name.startswith("asset_sync_")}
+    known = {metric.full_name.removesuffix("_total") for metric in CATALOGUE}
+    assert ours == known
+    outcomes = sum(sample.value for sample in found["asset_sync_outcomes"].samples)
+    assert outcomes == len(records)
+    ages = {sample.name: sample.value for sample in found["asset_sync_event_age_seconds"].samples}
+    assert ages["asset_sync_event_age_seconds_count"] == len(records)
+    assert not re.search(rf"{bench.pim.tokens.password}|{bench.pim.tokens.client_secret}", text)
+
+
+async def test_control_records_are_no_lag(bench: Bench) -> None:
+    """A DAM that writes in transactions leaves markers: they are nothing to read."""
+    bench.start()
+    await until(bench, "/readyz", lambda text: text == "ok\n")
+    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap, transactional_id=bench.suffix)
+    await producer.start()
+    for _ in range(2):
+        async with producer.transaction():
+            await producer.send(bench.events, b"{}", key=b"k", partition=0)
+    await producer.stop()
+    assert len(await bench.outcome_data(2)) == 2
+    await until(bench, "/livez?verbose", lambda text: text.count(" idle: 0 to read") == 3)
+
+
+def wrong(count: int) -> list[Input]:
+    """Events of two families that the PIM does not know."""
+    return [
+        (number % 3, None, json.dumps({
+            "action": "upsert", "asset_family": f"wrong{number % 2}", "code": f"c{number}",
+            "values": {},
+        }).encode())
+        for number in range(count)
+    ]  # fmt: skip
+
+
+async def test_too_many_dead_letters_wait_for_a_person(bench: Bench) -> None:
+    """More than half of the last 1,000, over two families: pause, say so, `release`, go on."""
+    await bench.publish(wrong(1500))
+    replica = bench.start(HTTP__STATUS_PAGE="true")
+    told = await until(bench, "/readyz?verbose", lambda text: "dead letters held back" in text)
+    assert "`asset-sync release`" in told
+    assert (await bench.get("/readyz"))[0] == 200
+    assert '"dead_letters.limit_reached"' in bench.logs()
+    settled = len(await bench.read(bench.outcomes, 500, seconds=5))
+    assert 0 < settled <= 500
+    await until(bench, "/metrics", lambda text: "asset_sync_dead_letter_limit_reached 1.0" in text)
+
+    port = (await bench.url()).rpartition(":")[2]
+    for _ in range(10):
+        released = await aside(bench, "release", "--port", port)
+        if released.returncode:
+            assert b"Nothing is held back" in released.stderr
+        if len(await bench.read(bench.outcomes, 1500, seconds=3)) == 1500:
+            break
+    ids = [outcome["id"] for outcome in await bench.outcome_data(1500)]
+    assert len(ids) == len(set(ids)) == 1500
+    replica.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(replica.wait, 30) == 0
+
+
+async def test_a_restart_goes_on_as_a_release_does(bench: Bench) -> None:
+    """What was held back comes again; SIGTERM does not wait for a person."""
+    await bench.publish(wrong(700))
+    first = bench.start()
+    await until(bench, "/readyz?verbose", lambda text: "dead letters held back" in text)
+    first.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(first.wait, 15) == 1, "not all was committed"
+    bench.start()
+    ids = [outcome["id"] for outcome in await bench.outcome_data(700)]
+    assert len(ids) == len(set(ids)) == 700
+
+
+async def test_release_without_a_service(bench: Bench) -> None:
+    """Said in a sentence."""
+    shown = await aside(bench, "release", "--port", "9")
+    assert shown.returncode == 1
+    assert b"No asset-sync answers at http://127.0.0.1:9" in shown.stderr
+    assert b"Traceback" not in shown.stderr
