@@ -46,10 +46,10 @@ sim: setup ## SEEDS worlds (10000) from seed FROM (0)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM)
 
 lock: setup ## resolve both locks anew: all, and what the image needs (needs uv)
-	uv pip compile pyproject.toml --extra demo --group test --group lint --universal \
+	uv pip compile pyproject.toml --extra demo --extra otel --group test --group lint --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		-o requirements.lock tools/build.in
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra otel --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header -c requirements.lock -o requirements-run.lock tools/build-wheel.in
 
 ci: lint test ## what CI runs

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -35,7 +36,10 @@ from service.core.pipeline import Pipeline
 from service.core.status import FamilyStatus, families
 from service.pipeline.runner import Runner
 from service.ports import FatalError, Observers
-from service.settings import Loaded, Settings
+from service.settings import Loaded, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from service.adapters.telemetry.traces import Traces
 
 POLL_SILENCE_SECONDS_MAX = 60.0
 GROUP_SILENCE_SECONDS_MAX = 60.0
@@ -59,6 +63,9 @@ class Service:
         self._observers = Observers()
         self._api = HttpAssetApi(settings.pim, loaded.credentials, self._observers)
         self._outcomes = TransactionLog(settings.kafka)
+        self._traces = _traces(settings)
+        if self._traces is not None:
+            self._observers.add(self._traces)
         drain_seconds = settings.drain.max_seconds
         self._assignment = Assignment(
             settings.kafka, drain_seconds, self._outcomes, self.fail, self._lost
@@ -68,8 +75,8 @@ class Service:
         )
         self._runner = Runner(
             Pipeline(settings.rules(), random.random),
-            api=self._api,
-            log=self._outcomes,
+            api=self._traces.around_api(self._api) if self._traces else self._api,
+            log=self._traces.around_log(self._outcomes) if self._traces else self._outcomes,
             intake=self._door,
             observer=self._observers,
             clock=SystemClock(),
@@ -161,9 +168,13 @@ class Service:
         with contextlib.suppress(Exception, asyncio.CancelledError):
             await running
         await self._api.close()
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.close)
         await self._port.close()
 
     def _arrive(self, arrived: Arrived) -> None:
+        if self._traces is not None:
+            self._traces.arrived(arrived)
         self._runner.tell(arrived)
 
     def _runner_ended(self, running: asyncio.Future[None]) -> None:
@@ -213,6 +224,24 @@ class Service:
             "producer": not self._ended.done(),
             "not_draining": not self._is_draining,
         }
+
+
+def _traces(settings: Settings) -> "Traces | None":
+    """The tracer where somebody wants it; its libraries are loaded only then.
+
+    Raises:
+        SettingsError: they are not installed.
+    """
+    if settings.traces.endpoint is None:
+        return None
+    try:
+        from service.adapters.telemetry.traces import Traces  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise SettingsError(
+            f"ASSET_SYNC_TRACES__ENDPOINT needs OpenTelemetry ({error.name} is missing): "
+            "install asset-sync[otel], or leave it out."
+        ) from None
+    return Traces(settings, __version__)
 
 
 def _about(settings: Settings) -> About:

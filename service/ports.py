@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from service.core.effects import Note, Request, Settlement
 from service.core.inputs import Answer, CommitRefusal
-from service.core.model import Moment, Partition
+from service.core.model import Moment, Origin, Partition
 
 Route = Literal[
     "token", "upsert", "delete", "family", "families", "attributes", "options", "option", "other"
@@ -51,6 +51,7 @@ class AssetApi(Protocol):
     async def send(
         self,
         request: Request,
+        origins: tuple[Origin, ...] = (),
         *,
         permit: Callable[[], Awaitable[None]],
         may_write: Callable[[], bool],
@@ -59,6 +60,7 @@ class AssetApi(Protocol):
 
         Args:
             request: what to send.
+            origins: the changes that it carries, for those who trace.
             permit: awaited before each further request (a token) that this one needs.
             may_write: asked right before the request leaves; if not, it ends as CUT.
         """

@@ -6,6 +6,7 @@ import sys
 import click
 
 from service import app
+from service.cli.options import stop
 from service.settings import SettingsError, load
 
 
@@ -17,8 +18,7 @@ def run() -> None:
     1 failed, 2 wrong settings.
     """
     try:
-        loaded = load()
+        code = asyncio.run(app.run(load()))
     except SettingsError as error:
-        click.echo(f"asset-sync cannot start:\n{error}", err=True)
-        sys.exit(2)
-    sys.exit(asyncio.run(app.run(loaded)))
+        stop(f"asset-sync cannot start:\n{error}", 2)
+    sys.exit(code)

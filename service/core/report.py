@@ -26,10 +26,14 @@ from service.core.effects import LogRecord, Settled
 from service.core.job import Ending
 from service.core.model import Change, Extensions, Headers, Rejection, SourceRecord
 
+CONTEXT_BYTES_MAX = 512
+"""Of a `tracestate`, as W3C has it; a longer one is not carried."""
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 REPLAY_HEADER = "replay.of"
 REPLAY_COUNT_HEADER = "replay.count"
 DEAD_LETTER_PREFIX = "dlq."
+CONTEXT_HEADERS = frozenset({"traceparent", "tracestate"})
+"""W3C trace context: an outcome carries its record's on."""
 
 _encode = msgspec.json.encode
 replace = msgspec.structs.replace
@@ -135,7 +139,8 @@ class Reporter:
             tracestate=carried.get("tracestate", UNSET),
         )
         outcome, value = _bounded(outcome)
-        outcome_record = LogRecord(_key(record, subject), value, _ce_headers(outcome))
+        headers = (*_ce_headers(outcome), *_context(record.headers))
+        outcome_record = LogRecord(_key(record, subject), value, headers)
         dead = data.status in DEAD_STATUSES
         return Settled(
             partition=record.origin.partition,
@@ -291,6 +296,15 @@ def _ce_headers(outcome: Outcome) -> Headers:
         if name not in ("data", "datacontenttype") and content is not UNSET:
             headers.append((f"ce_{name}", content.encode()))
     return tuple(headers)
+
+
+def _context(headers: Headers) -> Headers:
+    """The trace context; an outcome's headers are bounded, whatever an input brings."""
+    return tuple(
+        header
+        for header in headers
+        if header[0] in CONTEXT_HEADERS and len(header[1] or b"") <= CONTEXT_BYTES_MAX
+    )[: len(CONTEXT_HEADERS)]
 
 
 def _dead_letter(record: SourceRecord, data: OutcomeData) -> LogRecord:

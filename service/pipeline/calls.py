@@ -54,6 +54,7 @@ class CallRunner:
     async def _run(self, start: StartCall) -> Answer:
         return await self._api.send(
             start.request,
+            start.origins,
             permit=lambda: self._permit(start.call_id),
             may_write=self._may_write,
         )

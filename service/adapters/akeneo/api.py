@@ -33,6 +33,7 @@ from service.adapters.akeneo.wire import (
 )
 from service.core.effects import Note, Request
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
+from service.core.model import Origin
 from service.ports import Observer, Observers, RequestEnd, status_class
 from service.settings import Credentials, PimSettings, SettingsError
 
@@ -100,7 +101,12 @@ class HttpAssetApi:
         )
 
     async def send(
-        self, request: Request, *, permit: Permit, may_write: Callable[[], bool]
+        self,
+        request: Request,
+        origins: tuple[Origin, ...] = (),  # noqa: ARG002 - of the port, for those who trace
+        *,
+        permit: Permit,
+        may_write: Callable[[], bool],
     ) -> Answer:
         """Send the request, with a valid token; a 401 renews it once and replays."""
         written = write_request(request)

@@ -56,6 +56,7 @@ class GatedApi:
     async def send(
         self,
         request: Request,
+        origins: tuple[Origin, ...] = (),  # noqa: ARG002 - of the port
         *,
         permit: Callable[[], Awaitable[None]],
         may_write: Callable[[], bool],

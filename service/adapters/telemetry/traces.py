@@ -1,0 +1,326 @@
+"""OpenTelemetry spans by its conventions for messaging and HTTP: poll, process, calls, send.
+
+A record's `process` span lasts from its arrival to its committed outcome, as a child of the span
+that its `traceparent` header names. A call links to the spans of the changes that it carries; an
+outcome carries the context of its change on. Only this file knows OpenTelemetry, which is an
+extra (`otel`): without an endpoint it is never imported, and nothing is wrapped.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import requests
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, get_current_span
+from opentelemetry.trace import set_span_in_context as within
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from service.contracts.outcome import DEAD_STATUSES
+from service.core.effects import (
+    CreateOption,
+    DeleteOne,
+    GetAttributes,
+    GetFamilies,
+    GetFamily,
+    GetOptions,
+    LogRecord,
+    Note,
+    Request,
+    Settlement,
+    UpsertAssets,
+)
+from service.core.inputs import Answer, Arrived, CallReply, CommitRefusal
+from service.core.model import Headers, Origin, Partition, SourceRecord
+from service.core.report import CONTEXT_HEADERS
+from service.ports import AssetApi, OutcomeLog
+from service.settings import Settings
+
+SPANS_OPEN_MAX = 20_000
+"""Records under way whose spans are kept; of more, the oldest go untraced."""
+LINKS_MAX = 128
+
+_FAMILIES = "/api/rest/v1/asset-families"
+_FAMILY = _FAMILIES + "/{asset_family_code}"
+_ATTRIBUTES = _FAMILY + "/attributes"
+_OPTIONS = _ATTRIBUTES + "/{attribute_code}/options"
+_ROUTES: dict[type[Request], tuple[str, str]] = {
+    UpsertAssets: ("PATCH", _FAMILY + "/assets"),
+    DeleteOne: ("DELETE", _FAMILY + "/assets/{code}"),
+    GetFamily: ("GET", _FAMILY),
+    GetFamilies: ("GET", _FAMILIES),
+    GetAttributes: ("GET", _ATTRIBUTES),
+    GetOptions: ("GET", _OPTIONS),
+    CreateOption: ("PATCH", _OPTIONS + "/{code}"),
+}
+
+_propagator = TraceContextTextMapPropagator()
+
+Place = tuple[Partition, int]
+
+
+class _Names(NamedTuple):
+    """What spans call the neighbours."""
+
+    group: str
+    outcomes_topic: str
+    pim_host: str
+    pim_port: int
+
+
+class Traces:
+    """The spans of one replica. An `Observer`: a committed outcome ends its record's span."""
+
+    def __init__(
+        self, settings: Settings, version: str, exporter: SpanExporter | None = None
+    ) -> None:
+        """`exporter`: where spans go, if not to the endpoint of the settings."""
+        resource = Resource.create({"service.name": "asset-sync", "service.version": version})
+        if exporter is None:
+            session = requests.Session()
+            session.trust_env = False  # no proxy but what the settings name
+            exporter = OTLPSpanExporter(endpoint=settings.traces.endpoint, session=session)
+        self._processor = BatchSpanProcessor(exporter)
+        by_ratio = ParentBased(TraceIdRatioBased(settings.traces.sample_ratio))
+        chosen = TracerProvider(sampler=by_ratio, resource=resource, shutdown_on_exit=False)
+        chosen.add_span_processor(self._processor)
+        always = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
+        always.add_span_processor(self._processor)
+        self._by_ratio = chosen.get_tracer("asset-sync", version)
+        self._always = always.get_tracer("asset-sync", version)
+        url = urlsplit(settings.pim.base_url)
+        self._names = _Names(
+            settings.kafka.group_id,
+            settings.kafka.outcomes_topic,
+            url.hostname or "",
+            url.port or (443 if url.scheme == "https" else 80),
+        )
+        self._epoch = -1
+        self._open: OrderedDict[Place, Span] = OrderedDict()
+
+    def arrived(self, arrived: Arrived) -> None:
+        """Records were read: a span for the poll, one for each record."""
+        by_topic: dict[str, list[Span]] = {}
+        began = time.time_ns()
+        for record in arrived.records:
+            span = self._begin(record)
+            by_topic.setdefault(record.origin.partition.topic, []).append(span)
+        for topic, spans in by_topic.items():
+            attributes = self._messaging("poll", "receive", topic)
+            attributes["messaging.batch.message_count"] = len(spans)
+            links = _links(spans)
+            if links:
+                self._always.start_span(
+                    f"poll {topic}",
+                    context=Context(),
+                    kind=SpanKind.CLIENT,
+                    attributes=attributes,
+                    links=links,
+                    start_time=began,
+                ).end()
+
+    def note(self, fact: Note) -> None:
+        """Committed outcomes end the spans of their records."""
+        for settled in fact.settled:
+            span = self._open.pop((settled.partition, settled.offset), None)
+            if span is None:
+                continue
+            span.set_attribute("asset_sync.outcome.status", settled.status)
+            if settled.reason is not None:
+                span.set_attribute("asset_sync.outcome.reason", settled.reason)
+            if settled.status in DEAD_STATUSES:
+                span.set_attribute("error.type", settled.reason or settled.status)
+                span.set_status(Status(StatusCode.ERROR))
+            span.end()
+
+    def around_api(self, api: AssetApi) -> AssetApi:
+        """The API, with a span a call."""
+        return _TracedApi(api, self)
+
+    def around_log(self, log: OutcomeLog) -> OutcomeLog:
+        """The log, with a span a transaction; outcomes carry their record's context."""
+        return _TracedLog(log, self)
+
+    def close(self) -> None:
+        """Send what is left; waits for the collector, a few seconds at most."""
+        self._processor.shutdown()  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def call(self, request: Request, origins: Iterable[Origin]) -> Iterator[Span | None]:
+        """The span of a call; None where nothing that it carries is traced."""
+        method, template = _ROUTES[type(request)]
+        attributes: dict[str, str | int] = {
+            "http.request.method": method,
+            "url.template": template,
+            "server.address": self._names.pim_host,
+            "server.port": self._names.pim_port,
+        }
+        changes = [span for one in origins if (span := self._open.get(_place(one)))]
+        if not changes:
+            yield None
+            return
+        parent = within(changes[0]) if len(changes) == 1 else Context()
+        links = _links(changes) if len(changes) > 1 else ()
+        with self._always.start_as_current_span(
+            f"{method} {template}",
+            context=parent,
+            kind=SpanKind.CLIENT,
+            attributes=attributes,
+            links=links,
+        ) as span:
+            yield span
+
+    @contextmanager
+    def send(self, settlement: Settlement) -> Iterator[Settlement]:
+        """The span of a transaction, and the settlement with the contexts in its outcomes."""
+        spans: list[Span] = []
+        outcomes = tuple(self._with_context(record, spans) for record in settlement.outcomes)
+        if not spans:
+            yield settlement
+            return
+        topic = self._names.outcomes_topic
+        attributes = self._messaging("send", "send", topic)
+        attributes["messaging.batch.message_count"] = len(outcomes)
+        with self._always.start_as_current_span(
+            f"send {topic}",
+            context=Context(),
+            kind=SpanKind.PRODUCER,
+            attributes=attributes,
+            links=_links(spans),
+        ):
+            yield replace(settlement, outcomes=outcomes)
+
+    def _begin(self, record: SourceRecord) -> Span:
+        origin = record.origin
+        if origin.epoch != self._epoch:
+            self._epoch = origin.epoch
+            self._open.clear()  # of an assignment that is over: their new owner traces them
+        topic, number = origin.partition
+        attributes = self._messaging("process", "process", topic)
+        attributes["messaging.destination.partition.id"] = str(number)
+        attributes["messaging.kafka.offset"] = origin.offset
+        if record.key is not None:
+            attributes["messaging.kafka.message.key"] = record.key.decode("utf-8", "replace")
+        if record.value is None:
+            attributes["messaging.kafka.message.tombstone"] = True
+        span = self._by_ratio.start_span(
+            f"process {topic}",
+            context=_context(record.headers),
+            kind=SpanKind.CONSUMER,
+            attributes=attributes,
+        )
+        if span.is_recording():
+            self._open[_place(origin)] = span
+            if len(self._open) > SPANS_OPEN_MAX:
+                self._open.popitem(last=False)
+        return span
+
+    def _with_context(self, record: LogRecord, spans: list[Span]) -> LogRecord:
+        """The outcome, carrying its record's span on where that is traced."""
+        span = self._open.get(_place_of_outcome(record.headers))
+        if span is None:
+            return record
+        spans.append(span)
+        carrier: dict[str, str] = {}
+        _propagator.inject(carrier, within(span, Context()))
+        kept = tuple(header for header in record.headers if header[0] not in CONTEXT_HEADERS)
+        ours = tuple((name, text.encode()) for name, text in carrier.items())
+        return LogRecord(record.key, record.value, (*kept, *ours))
+
+    def _messaging(self, name: str, kind: str, topic: str) -> dict[str, str | int | bool]:
+        found: dict[str, str | int | bool] = {
+            "messaging.system": "kafka",
+            "messaging.operation.name": name,
+            "messaging.operation.type": kind,
+            "messaging.destination.name": topic,
+        }
+        if kind != "send":
+            found["messaging.consumer.group.name"] = self._names.group
+        return found
+
+
+class _TracedApi:
+    """An `AssetApi`."""
+
+    def __init__(self, api: AssetApi, traces: Traces) -> None:
+        self._api = api
+        self._traces = traces
+
+    async def send(
+        self,
+        request: Request,
+        origins: tuple[Origin, ...] = (),
+        *,
+        permit: Callable[[], Awaitable[None]],
+        may_write: Callable[[], bool],
+    ) -> Answer:
+        with self._traces.call(request, origins) as span:
+            answer = await self._api.send(request, origins, permit=permit, may_write=may_write)
+            if span is not None:
+                _tell(span, answer)
+            return answer
+
+
+class _TracedLog:
+    """An `OutcomeLog`."""
+
+    def __init__(self, log: OutcomeLog, traces: Traces) -> None:
+        self._log = log
+        self._traces = traces
+
+    async def write(self, settlement: Settlement) -> CommitRefusal | None:
+        with self._traces.send(settlement) as carried:
+            refusal = await self._log.write(carried)
+            if refusal is not None:
+                span = get_current_span()
+                span.set_attribute("error.type", refusal.value)
+                span.set_status(Status(StatusCode.ERROR))
+            return refusal
+
+
+def _tell(span: Span, answer: Answer) -> None:
+    if isinstance(answer, CallReply):
+        span.set_attribute("http.response.status_code", answer.status)
+        if answer.status >= 400:
+            span.set_attribute("error.type", str(answer.status))
+            span.set_status(Status(StatusCode.ERROR))
+    else:
+        span.set_attribute("error.type", answer.kind.value)
+        span.set_status(Status(StatusCode.ERROR, answer.message))
+
+
+def _links(spans: Iterable[Span]) -> list[Link]:
+    found = [Link(span.get_span_context()) for span in spans if span.is_recording()]
+    return found[:LINKS_MAX]
+
+
+def _context(headers: Headers) -> Context:
+    """What the producer's headers carry; of CloudEvents in binary mode, their extension."""
+    carrier: dict[str, str] = {}
+    for name, content in headers:
+        plain = name.removeprefix("ce_")
+        if plain in CONTEXT_HEADERS and content and (name == plain or plain not in carrier):
+            carrier[plain] = content.decode("utf-8", "replace")
+    return _propagator.extract(carrier, Context())
+
+
+def _place(origin: Origin) -> Place:
+    return origin.partition, origin.offset
+
+
+def _place_of_outcome(headers: Headers) -> Place:
+    """The id of an outcome is the place of its record."""
+    for name, content in headers:
+        if name == "ce_id" and content:
+            topic, number, offset = content.decode().rsplit("/", 2)
+            return Partition(topic, int(number)), int(offset)
+    raise AssertionError("every outcome has an id")

@@ -1,0 +1,78 @@
+"""A replica that traces, to a collector over OTLP."""
+
+import asyncio
+import signal
+from collections import Counter
+
+import pytest
+from aiohttp import web
+from aiokafka import AIOKafkaProducer
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.support.proof import upsert
+from tests.support.service import Bench, aside
+
+pytestmark = [pytest.mark.kafka, pytest.mark.processes]
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+async def test_a_collector_receives_the_spans(bench: Bench) -> None:
+    """One trace from the producer's span on, and the outcome carries it."""
+    requests: list[ExportTraceServiceRequest] = []
+
+    async def collect(request: web.Request) -> web.Response:
+        requests.append(ExportTraceServiceRequest.FromString(await request.read()))
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_post("/v1/traces", collect)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+
+    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap)
+    await producer.start()
+    headers = [("traceparent", f"00-{TRACE}-b7ad6b7169203331-01".encode())]
+    value = upsert("packshots", "a", {"n": "1"})
+    await producer.send_and_wait(bench.events, value, key=b"packshots/a", headers=headers)
+    await producer.stop()
+    replica = bench.start(TRACES__ENDPOINT=f"http://127.0.0.1:{port}/v1/traces")
+    ((_, _, outcome),) = await bench.read(bench.outcomes, 1)
+    replica.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(replica.wait, 30) == 0, bench.logs()
+    await runner.cleanup()
+
+    spans = [
+        span
+        for request in requests
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+    first = {span.name.split()[0]: span for span in spans}
+    assert Counter(span.name.split()[0] for span in spans) >= Counter(
+        ["poll", "process", "PATCH", "send"]
+    )
+    assert first["process"].trace_id.hex() == first["PATCH"].trace_id.hex() == TRACE
+    assert outcome["traceparent"].decode() == f"00-{TRACE}-{first['process'].span_id.hex()}-01"
+
+
+async def test_a_collector_that_is_away_costs_nothing_but_spans(bench: Bench) -> None:
+    """Outcomes go on, and the replica ends in time."""
+    await bench.publish([(0, None, upsert("packshots", str(n), {})) for n in range(50)])
+    replica = bench.start(TRACES__ENDPOINT="http://127.0.0.1:9/v1/traces")
+    assert len(await bench.outcome_data(50)) == 50
+    replica.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(replica.wait, 45) == 0, bench.logs()
+    assert "Traceback" not in bench.logs()
+
+
+async def test_without_the_extra_it_says_what_to_install(bench: Bench) -> None:
+    """Where the libraries are not installed."""
+    (bench.folder / "opentelemetry.py").write_text("raise ImportError('x', name='opentelemetry')")
+    shown = await aside(bench, "run", TRACES__ENDPOINT="http://127.0.0.1:9")
+    assert shown.returncode == 2
+    assert b"install asset-sync[otel]" in shown.stderr

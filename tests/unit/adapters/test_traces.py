@@ -1,0 +1,246 @@
+"""Spans of a replica: which there are, whose children they are, and what they link to."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from service.adapters.telemetry import traces as module
+from service.adapters.telemetry.traces import Traces
+from service.core.effects import (
+    DeleteOne,
+    GetFamilies,
+    LogRecord,
+    Note,
+    Request,
+    Settled,
+    Settlement,
+)
+from service.core.inputs import Answer, Arrived, CallFault, CallReply, CommitRefusal, FaultKind
+from service.core.model import Headers, Origin, Partition, SourceRecord
+from service.settings import load
+
+PLACE = Partition("events", 1)
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = f"00-{TRACE}-b7ad6b7169203331-01".encode()
+UNSAMPLED = f"00-{TRACE}-b7ad6b7169203331-00".encode()
+
+
+@dataclass
+class Bench:
+    """A tracer, what it exported, and neighbours that answer as told."""
+
+    exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
+    answer: Answer = field(default_factory=lambda: CallReply(204))
+    refusal: CommitRefusal | None = None
+    written: list[Settlement] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Trace everything whose producer did not decide."""
+        pim = {"ASSET_SYNC_PIM__BASE_URL": "https://pim.example", "ASSET_SYNC_PIM__APP_TOKEN": "t"}
+        self.traces = Traces(load(pim, None).settings, "1.2.3", self.exporter)
+
+    async def send(
+        self,
+        request: Request,  # noqa: ARG002 - of the port
+        origins: tuple[Origin, ...] = (),  # noqa: ARG002
+        *,
+        permit: Callable[[], Awaitable[None]],  # noqa: ARG002
+        may_write: Callable[[], bool],  # noqa: ARG002
+    ) -> Answer:
+        """An `AssetApi`."""
+        return self.answer
+
+    async def write(self, settlement: Settlement) -> CommitRefusal | None:
+        """An `OutcomeLog`."""
+        self.written.append(settlement)
+        return self.refusal
+
+    def arrive(self, *headers: Headers, epoch: int = 1) -> list[Origin]:
+        """A record for each; their origins."""
+        origins = [Origin(PLACE, offset, epoch) for offset in range(len(headers))]
+        records = (
+            SourceRecord(origin, b"f/a", None, found)
+            for origin, found in zip(origins, headers, strict=True)
+        )
+        self.traces.arrived(Arrived(tuple(records)))
+        return origins
+
+    async def call(self, *origins: Origin, request: Request = DeleteOne("f", "a")) -> None:  # noqa: B008 - frozen
+        """A call that carries these."""
+
+        async def permit() -> None: ...
+
+        api = self.traces.around_api(self)
+        await api.send(request, origins, permit=permit, may_write=lambda: True)
+
+    async def settle(self, *origins: Origin, reason: bool = False) -> list[Headers]:
+        """Their outcomes are written and committed; the headers that they were written with."""
+        outcomes = [_outcome(origin) for origin in origins]
+        log = self.traces.around_log(self)
+        refusal = await log.write(Settlement(tuple(outcomes), (), {}))
+        if refusal is None:
+            settled = tuple(
+                Settled(
+                    PLACE,
+                    origin.offset,
+                    outcome,
+                    None,
+                    1,
+                    status="rejected" if reason else "applied",
+                    reason="too_large" if reason else None,
+                )
+                for origin, outcome in zip(origins, outcomes, strict=True)
+            )
+            self.traces.note(Note("settlement.committed", {}, settled))
+        return [record.headers for record in self.written[-1].outcomes]
+
+    def spans(self, name: str) -> list[ReadableSpan]:
+        """What ended, by the first word of its name."""
+        self.traces._processor.force_flush()
+        return [span for span in self.exporter.get_finished_spans() if span.name.startswith(name)]
+
+
+def _outcome(origin: Origin) -> LogRecord:
+    return LogRecord(b"f/a", b"{}", (("ce_id", origin.outcome_id.encode()), ("traceparent", b"x")))
+
+
+def traced(content: bytes = PARENT, name: str = "traceparent") -> Headers:
+    """Headers of a record that is traced."""
+    return ((name, content),)
+
+
+def linked(span: ReadableSpan) -> set[int]:
+    """The spans that it links to."""
+    return {link.context.span_id for link in span.links}
+
+
+def id_of(span: ReadableSpan) -> int:
+    """Its id."""
+    assert span.context is not None
+    return int(span.context.span_id)
+
+
+async def test_from_the_event_to_the_outcome_is_one_trace() -> None:
+    """The record's span is the producer's child; the outcome carries it on."""
+    bench = Bench()
+    (origin,) = bench.arrive(traced())
+    await bench.call(origin)
+    (headers,) = await bench.settle(origin)
+
+    (process,) = bench.spans("process events")
+    assert process.kind is SpanKind.CONSUMER
+    assert process.parent is not None
+    assert process.parent.span_id == 0xB7AD6B7169203331
+    assert process.attributes is not None
+    assert process.attributes["messaging.kafka.offset"] == 0
+    assert process.attributes["messaging.kafka.message.tombstone"] is True
+    assert process.attributes["asset_sync.outcome.status"] == "applied"
+    carried = dict(headers)["traceparent"]
+    assert carried == f"00-{TRACE}-{id_of(process):016x}-01".encode()
+    assert [name for name, _ in headers].count("traceparent") == 1
+
+    (call,) = bench.spans("DELETE /api/rest/v1/asset-families/{asset_family_code}/assets/{code}")
+    assert call.kind is SpanKind.CLIENT
+    assert call.parent is not None
+    assert call.parent.span_id == id_of(process)
+    assert call.attributes is not None
+    assert call.attributes["http.response.status_code"] == 204
+    assert call.attributes["server.address"] == "pim.example"
+
+
+async def test_what_carries_several_changes_links_to_each() -> None:
+    """Poll, call and send have no single parent."""
+    bench = Bench()
+    origins = bench.arrive(traced(), traced(), ())
+    await bench.call(*origins)
+    await bench.settle(*origins)
+
+    wanted = {id_of(span) for span in bench.spans("process")}
+    assert len(wanted) == 3
+    for name in ("poll events", "DELETE", "send pim.asset-outcomes"):
+        (span,) = bench.spans(name)
+        assert span.parent is None
+        assert linked(span) == wanted
+    (poll,) = bench.spans("poll")
+    assert poll.attributes is not None
+    assert poll.attributes["messaging.batch.message_count"] == 3
+
+
+@pytest.mark.parametrize("name", ["traceparent", "ce_traceparent"])
+async def test_what_the_producer_left_out_is_left_out(name: str) -> None:
+    """Its decision holds for everything that follows; and nothing is kept for it."""
+    bench = Bench()
+    (origin,) = bench.arrive(traced(UNSAMPLED, name))
+    await bench.call(origin)
+    (headers,) = await bench.settle(origin)
+    assert bench.spans("") == []
+    assert dict(headers)["traceparent"] == b"x", "as the record brought it"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"00-zz-1-01", b"x" * 10_000])
+async def test_a_context_that_cannot_be_read_begins_a_trace(content: bytes) -> None:
+    """Bad headers are ordinary."""
+    bench = Bench()
+    (origin,) = bench.arrive(traced(content))
+    await bench.settle(origin)
+    (process,) = bench.spans("process")
+    assert process.parent is None
+
+
+async def test_failures_are_told() -> None:
+    """Of a call, of a transaction, and of a change."""
+    bench = Bench(answer=CallFault(FaultKind.TIMEOUT, "No answer."))
+    (origin,) = bench.arrive(traced())
+    await bench.call(origin)
+    bench.answer = CallReply(503)
+    await bench.call(origin)
+    bench.refusal = CommitRefusal.REBALANCE_IN_PROGRESS
+    await bench.settle(origin)
+    bench.refusal = None
+    await bench.settle(origin, reason=True)
+
+    told = [
+        (span.status.status_code, (span.attributes or {}).get("error.type"))
+        for name in ("DELETE", "send", "process")
+        for span in bench.spans(name)
+    ]
+    assert told == [
+        (StatusCode.ERROR, "timeout"),
+        (StatusCode.ERROR, "503"),
+        (StatusCode.ERROR, "rebalance_in_progress"),
+        (StatusCode.UNSET, None),
+        (StatusCode.ERROR, "too_large"),
+    ]
+
+
+async def test_errands_and_other_assignments_are_not_traced() -> None:
+    """A login carries no change; a record of an assignment that is over ends nowhere."""
+    bench = Bench()
+    await bench.call(request=GetFamilies())
+    (old,) = bench.arrive(traced())
+    bench.arrive(traced(), traced(), epoch=2)
+    await bench.call(old)
+    assert len(bench.traces._open) == 2
+    assert len(bench.spans("GET")) == 0
+
+
+async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records that were settled before a restart arrive again and end nowhere."""
+    monkeypatch.setattr(module, "SPANS_OPEN_MAX", 10)
+    bench = Bench()
+    bench.arrive(*[traced()] * 50)
+    assert len(bench.traces._open) == 10
+
+
+async def test_closing_sends_what_is_left() -> None:
+    """A replica that ends takes nothing along."""
+    bench = Bench()
+    (origin,) = bench.arrive(traced())
+    await bench.settle(origin)
+    await asyncio.to_thread(bench.traces.close)
+    assert len(bench.exporter.get_finished_spans()) == 3
