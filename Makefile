@@ -9,7 +9,7 @@ export BASE CA KAFKA
 SEEDS ?= 10000
 FROM ?= 0
 
-.PHONY: help setup demo test test-fast test-containers lint format sim lock ci schemas clean
+.PHONY: help setup demo test test-fast test-containers test-chart test-browser lint format sim lock ci schemas clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -22,15 +22,22 @@ demo: setup ## the whole system on this machine, killed once in the middle (firs
 	$(BIN)/asset-sync demo
 
 test: setup ## all tests (COVERAGE=1: measured, with a gate)
-	$(PYTEST) -n auto -m "not containers"
+	$(PYTEST) -n auto -m "not containers and not browser and not chart"
 	$(if $(COVERAGE),@$(BIN)/coverage combine -q && $(BIN)/coverage report)
 
 test-fast: setup ## the tests that need no broker
-	$(BIN)/python -m pytest -n auto -m "not kafka and not processes and not containers"
+	$(BIN)/python -m pytest -n auto -m "not kafka and not processes and not containers and not browser and not chart"
 
 test-containers: setup ## the image, and a broker from testcontainers (needs a Docker engine)
 	tests/containers/build
 	$(BIN)/python -m pytest tests/containers --kafka=testcontainers $(if $(KAFKA),--kafka-image=local/cp-kafka:7.9.9)
+
+test-chart: setup ## the chart, rendered (needs Go and npm, no cluster)
+	tests/chart/tools
+	$(BIN)/python -m pytest -n auto tests/chart
+
+test-browser: setup ## the status page in Chromium (TEST_CHROMIUM names it)
+	$(BIN)/python -m pytest tests/browser
 
 lint: setup ## ruff, strict types, layers
 	$(BIN)/ruff check .
@@ -61,6 +68,10 @@ schemas: setup ## write schemas and generated pages anew; their diff is a change
 	$(BIN)/asset-sync schema reasons > docs/reasons.md
 	$(BIN)/asset-sync schema settings > docs/settings.md
 	$(BIN)/asset-sync schema metrics > docs/metrics.md
+	$(BIN)/python -m tools.chart_schema
+	@if [ -x .cache/chart-tools/bin/helm-docs ]; then \
+		.cache/chart-tools/bin/helm-docs -s file -c deploy/helm/asset-sync -l warning; \
+	else echo "not written: the chart's README (make test-chart fetches helm-docs)"; fi
 
 clean: ## remove everything that was made here
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* build dist

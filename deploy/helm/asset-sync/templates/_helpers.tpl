@@ -1,0 +1,229 @@
+{{- define "asset-sync.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "asset-sync.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- $name := include "asset-sync.name" . }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "asset-sync.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
+{{- define "asset-sync.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "asset-sync.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: service
+{{- end }}
+
+{{- define "asset-sync.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "asset-sync.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: asset-sync
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "asset-sync.metadata" -}}
+name: {{ include "asset-sync.fullname" . }}
+namespace: {{ include "asset-sync.namespace" . }}
+labels:
+  {{- include "asset-sync.labels" . | nindent 2 }}
+{{- end }}
+
+{{- define "asset-sync.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "asset-sync.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "asset-sync.image" -}}
+{{- $image := .Values.image }}
+{{- if $image.registry }}{{ $image.registry }}/{{ end }}{{ $image.repository }}:{{ default .Chart.AppVersion $image.tag }}{{ if $image.digest }}@{{ $image.digest }}{{ end }}
+{{- end }}
+
+{{/* A setting as the service will see it: what is set, else its default. */}}
+{{- define "asset-sync.drainSeconds" -}}
+{{- get .Values.settings "DRAIN__MAX_SECONDS" | default 75 }}
+{{- end }}
+{{- define "asset-sync.callsAtOnce" -}}
+{{- get .Values.settings "PIM__MAX_CONCURRENCY" | default 4 }}
+{{- end }}
+{{- define "asset-sync.httpPort" -}}
+{{- get .Values.settings "HTTP__PORT" | default 8080 }}
+{{- end }}
+{{- define "asset-sync.groupId" -}}
+{{- get .Values.settings "KAFKA__GROUP_ID" | default "asset-sync" }}
+{{- end }}
+{{- define "asset-sync.eventsTopics" -}}
+{{- get .Values.settings "KAFKA__EVENTS_TOPICS" | default "dam.asset-changes" }}
+{{- end }}
+{{- define "asset-sync.outcomesTopic" -}}
+{{- get .Values.settings "KAFKA__OUTCOMES_TOPIC" | default "pim.asset-outcomes" }}
+{{- end }}
+{{- define "asset-sync.deadLettersTopic" -}}
+{{- get .Values.settings "KAFKA__DEAD_LETTERS_TOPIC" | default "pim.asset-dead-letters" }}
+{{- end }}
+
+{{/* What a drain takes, and 15 s for the last transaction and to leave the group. */}}
+{{- define "asset-sync.gracePeriodSeconds" -}}
+{{- $needed := add (include "asset-sync.drainSeconds" . | float64 | ceil | int) 15 }}
+{{- $given := .Values.terminationGracePeriodSeconds }}
+{{- if not (kindIs "invalid" $given) }}
+{{- if lt (int $given) (int $needed) }}
+{{- fail (printf "terminationGracePeriodSeconds is %d: a drain takes up to %d s (DRAIN__MAX_SECONDS + 15); leave it out, or lower DRAIN__MAX_SECONDS" (int $given) (int $needed)) }}
+{{- end }}
+{{- $given }}
+{{- else }}
+{{- $needed }}
+{{- end }}
+{{- end }}
+
+{{- define "asset-sync.secretName" -}}
+{{- if .Values.externalSecret.enabled }}
+{{- include "asset-sync.fullname" . }}
+{{- else }}
+{{- .Values.secret.existingSecret }}
+{{- end }}
+{{- end }}
+
+{{/* Everything that cannot work is refused before it is installed, with what to do. */}}
+{{- define "asset-sync.validate" -}}
+{{- $calls := include "asset-sync.callsAtOnce" . | int }}
+{{- $keda := .Values.autoscaling.keda }}
+{{- $hpa := .Values.autoscaling.hpa }}
+{{- if not (get .Values.settings "KAFKA__BOOTSTRAP_SERVERS") }}
+{{- fail "settings.KAFKA__BOOTSTRAP_SERVERS is required: the brokers, such as kafka-bootstrap:9092" }}
+{{- end }}
+{{- if not (get .Values.settings "PIM__BASE_URL") }}
+{{- fail "settings.PIM__BASE_URL is required: the PIM, such as https://example.cloud.akeneo.com" }}
+{{- end }}
+{{- if and .Values.externalSecret.enabled .Values.secret.existingSecret }}
+{{- fail "secret.existingSecret and externalSecret.enabled exclude one another: leave one out" }}
+{{- end }}
+{{- if not (include "asset-sync.secretName" .) }}
+{{- fail "secret.existingSecret is required: a Secret with pim__client_id, pim__client_secret, pim__username and pim__password (or pim__app_token)" }}
+{{- end }}
+{{- if and $keda.enabled $hpa.enabled }}
+{{- fail "autoscaling.keda and autoscaling.hpa exclude one another: leave one out" }}
+{{- end }}
+{{- if and (not $keda.enabled) (not $hpa.enabled) (gt (int .Values.replicaCount) $calls) }}
+{{- fail (printf "replicaCount is %d: PIM__MAX_CONCURRENCY is %d, and a replica more would break the PIM's limit of calls at once" (int .Values.replicaCount) $calls) }}
+{{- end }}
+{{- if and $keda.enabled (gt (int $keda.maxReplicaCount) (min $calls (int $keda.partitions) | int)) }}
+{{- fail (printf "autoscaling.keda.maxReplicaCount is %d: at most PIM__MAX_CONCURRENCY (%d) and partitions (%d)" (int $keda.maxReplicaCount) $calls (int $keda.partitions)) }}
+{{- end }}
+{{- if and $hpa.enabled (gt (int $hpa.maxReplicas) $calls) }}
+{{- fail (printf "autoscaling.hpa.maxReplicas is %d: at most PIM__MAX_CONCURRENCY (%d)" (int $hpa.maxReplicas) $calls) }}
+{{- end }}
+{{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled }}
+{{- fail "monitoring.podMonitor and monitoring.serviceMonitor exclude one another: leave one out" }}
+{{- end }}
+{{- if and (or .Values.strimzi.topics.enabled .Values.strimzi.user.enabled) (not .Values.strimzi.cluster) }}
+{{- fail "strimzi.cluster is required: the name of the Kafka resource" }}
+{{- end }}
+{{- end }}
+
+{{- define "asset-sync.env" -}}
+- name: ASSET_SYNC_SECRETS_DIR
+  value: /run/secrets/asset-sync
+{{- if eq .Values.workload "StatefulSet" }}
+- name: ASSET_SYNC_KAFKA__GROUP_INSTANCE_ID
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+{{- end }}
+{{- with .Values.tls.kafka }}
+{{- if .existingSecret }}
+- name: ASSET_SYNC_KAFKA__SSL_CA_FILE
+  value: /run/secrets/kafka-tls/{{ .ca }}
+{{- if .certificate }}
+- name: ASSET_SYNC_KAFKA__SSL_CERT_FILE
+  value: /run/secrets/kafka-tls/{{ .certificate }}
+- name: ASSET_SYNC_KAFKA__SSL_KEY_FILE
+  value: /run/secrets/kafka-tls/{{ required "tls.kafka.key is required with tls.kafka.certificate" .key }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.tls.pim }}
+{{- if .existingConfigMap }}
+- name: ASSET_SYNC_PIM__CA_FILE
+  value: /run/secrets/pim-tls/{{ .ca }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "asset-sync.envFrom" -}}
+- configMapRef:
+    name: {{ include "asset-sync.fullname" . }}
+{{- with .Values.extraEnvFrom }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "asset-sync.volumeMounts" -}}
+- name: secrets
+  mountPath: /run/secrets/asset-sync
+  readOnly: true
+{{- if .Values.tls.kafka.existingSecret }}
+- name: kafka-tls
+  mountPath: /run/secrets/kafka-tls
+  readOnly: true
+{{- end }}
+{{- if .Values.tls.pim.existingConfigMap }}
+- name: pim-tls
+  mountPath: /run/secrets/pim-tls
+  readOnly: true
+{{- end }}
+- name: tmp
+  mountPath: /tmp
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "asset-sync.volumes" -}}
+- name: secrets
+  secret:
+    secretName: {{ include "asset-sync.secretName" . }}
+    defaultMode: 0440
+    {{- with .Values.secret.items }}
+    items:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+{{- with .Values.tls.kafka.existingSecret }}
+- name: kafka-tls
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+{{- end }}
+{{- with .Values.tls.pim.existingConfigMap }}
+- name: pim-tls
+  configMap:
+    name: {{ . }}
+{{- end }}
+- name: tmp
+  emptyDir:
+    sizeLimit: 16Mi
+{{- with .Values.extraVolumes }}
+{{ tpl (toYaml .) $ }}
+{{- end }}
+{{- end }}

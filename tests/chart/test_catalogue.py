@@ -1,0 +1,101 @@
+"""Alerts, dashboard and runbook speak of metrics that are there. Needs no tool."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from service.adapters.telemetry.catalogue import CATALOGUE, Metric
+from tools.chart_schema import settings_schema
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CHART = ROOT / "deploy" / "helm" / "asset-sync"
+SERIES = re.compile(r"\b(asset_sync_\w+)(?:\{([^}]*)\})?")
+
+
+def alerts() -> list[dict[str, Any]]:
+    """Every alert."""
+    found = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    return [rule for group in found["groups"] for rule in group["rules"]]
+
+
+def expressions() -> Iterator[str]:
+    """Every query of alerts and dashboard."""
+    yield from (rule["expr"] for rule in alerts())
+    board = json.loads((CHART / "files" / "dashboard.json").read_text())
+    for panel in board["panels"]:
+        yield from (target["expr"] for target in panel.get("targets", ()))
+    yield from (one["definition"] for one in board["templating"]["list"] if "definition" in one)
+
+
+def names(metric: Metric) -> set[str]:
+    """The series of a metric."""
+    endings = ("_bucket", "_count", "_sum") if metric.kind == "histogram" else ("",)
+    return {metric.full_name + ending for ending in endings}
+
+
+def test_every_query_names_metrics_and_labels_of_the_catalogue() -> None:
+    """A metric that is renamed takes its alerts along."""
+    known = {name: metric for metric in CATALOGUE for name in names(metric)}
+    foreign = {"namespace", "pod", "instance", "le"}
+    queries = list(expressions())
+    assert len(queries) > 40
+    for query in queries:
+        for name, matchers in SERIES.findall(query):
+            assert name in known, query
+            labels = known[name].labels
+            for label, values in re.findall(r'(\w+)[!=]~?"([^"]*)"', matchers):
+                assert label in foreign | labels.keys(), query
+                for value in values.split("|") if label in labels else ():
+                    assert value in labels[label], query
+
+
+def test_every_alert_has_its_page() -> None:
+    """What it means, the first look, the remedy."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    sections = dict(
+        re.findall(r"^### (AssetSync\w+)\n(.*?)(?=^##|\Z)", page, re.DOTALL | re.MULTILINE)
+    )
+    assert sections.keys() == {rule["alert"] for rule in alerts()}
+    for rule in alerts():
+        assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
+        text = sections[rule["alert"]]
+        assert all(f"**{word}**" in text for word in ("Means", "Look", "Do")), rule["alert"]
+
+
+def test_every_alert_is_tried() -> None:
+    """By promtool, in alerts_test.yaml."""
+    tried = yaml.safe_load((Path(__file__).parent / "alerts_test.yaml").read_text())
+    fired = {
+        case["alertname"]
+        for test in tried["tests"]
+        for case in test["alert_rule_test"]
+        if case.get("exp_alerts")
+    }
+    assert fired == {rule["alert"] for rule in alerts()}
+
+
+def test_the_chart_knows_every_setting_and_no_secret() -> None:
+    """`make schemas` writes it anew."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert schema["properties"]["settings"] == settings_schema()
+
+
+def test_every_value_has_its_schema() -> None:
+    """And no schema is left over."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    schema["properties"].pop("global")
+
+    def same(found: dict[str, Any], described: dict[str, Any], path: str) -> None:
+        if described.get("additionalProperties") is not False or path == "/settings":
+            return
+        assert found.keys() == described["properties"].keys(), path
+        for name, inner in found.items():
+            if isinstance(inner, dict):
+                same(inner, described["properties"][name], f"{path}/{name}")
+
+    same(values, schema, "")
