@@ -25,6 +25,7 @@ from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.door import DRAIN_MARGIN_SECONDS, Door
 from service.adapters.kafka.options import quieten_aiokafka
 from service.adapters.kafka.preflight import require_topics
+from service.adapters.kafka.rights import in_words
 from service.adapters.kafka.transaction import TransactionLog
 from service.adapters.telemetry.logs import LogObserver, configure
 from service.adapters.telemetry.metrics import Meters, process_registry
@@ -183,7 +184,8 @@ class Service:
 
     def _opened(self, opening: asyncio.Future[None]) -> None:
         if not opening.cancelled() and (error := opening.exception()) is not None:
-            self.fail(FatalError(f"The group could not be joined: {error!r}"))
+            words = in_words(error, self._settings.kafka)
+            self.fail(FatalError(f"The group could not be joined: {words}"))
 
     def _lost(self, message: str) -> None:
         self._observers.note(Note("position.lost", {"message": message}))

@@ -1,7 +1,6 @@
 """`asset-sync check`."""
 
 import asyncio
-import logging
 import sys
 
 import click
@@ -10,6 +9,7 @@ from rich.console import Console
 from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.akeneo.check import check_pim
 from service.adapters.kafka.check import check_kafka
+from service.adapters.kafka.options import quieten_aiokafka
 from service.cli.options import stop
 from service.ports import Finding
 from service.settings import Loaded, SettingsError, load
@@ -25,11 +25,10 @@ def check() -> None:
     Exit code 1 where something failed, 2 where the settings cannot be read.
     """
     try:
-        loaded = load()
+        quieten_aiokafka(entirely=True)  # errors are said once, by us
+        findings = asyncio.run(_findings(load()))
     except SettingsError as error:
         stop(f"The settings cannot be used:\n{error}", 2)
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # errors are said once, by us
-    findings = asyncio.run(_findings(loaded))
     console = Console(highlight=False)
     for finding in findings:
         style = STYLES[finding.grade]

@@ -24,7 +24,7 @@ from service.adapters.kafka.replay import (
     plan,
     survey,
 )
-from service.cli.options import kafka_settings, stop
+from service.cli.options import kafka_settings, stop, stop_without_kafka
 from service.core.dead_letters import DeadLetter, Filter, ReplayRules
 from service.core.report import timestamp
 from service.settings import KafkaSettings
@@ -160,7 +160,7 @@ def _run(kafka: KafkaSettings, work: Coroutine[Any, Any, _Result]) -> _Result:
     except ReplayError as error:
         stop(str(error))
     except (KafkaError, OSError) as error:
-        stop(f"Kafka at {kafka.bootstrap_servers} failed: {error!r}")
+        stop_without_kafka(kafka, error)
 
 
 def _told(decided: Plan) -> str:

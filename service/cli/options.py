@@ -1,19 +1,22 @@
 """What several commands need: settings for Kafka alone, and errors in plain words."""
 
-import logging
 import sys
 from typing import NoReturn
 
 import click
 
+from service.adapters.kafka.options import connection, quieten_aiokafka
+from service.adapters.kafka.rights import in_words
 from service.settings import KafkaSettings, SettingsError, load_kafka
 
 
 def kafka_settings() -> KafkaSettings:
     """The Kafka settings; exits with 2 where they are wrong."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # errors are said once, by us
+    quieten_aiokafka(entirely=True)  # errors are said once, by us
     try:
-        return load_kafka()
+        kafka = load_kafka()
+        connection(kafka)  # its files, before anything begins
+        return kafka  # noqa: TRY300 - the two lines above belong together
     except SettingsError as error:
         stop(str(error), 2)
 
@@ -22,3 +25,8 @@ def stop(message: str, code: int = 1) -> NoReturn:
     """End with a plain sentence."""
     click.echo(message, err=True)
     sys.exit(code)
+
+
+def stop_without_kafka(kafka: KafkaSettings, error: BaseException) -> NoReturn:
+    """End because Kafka failed or refused us, in words."""
+    stop(f"Kafka at {kafka.bootstrap_servers} failed: {in_words(error, kafka)}")

@@ -7,7 +7,7 @@ import msgspec
 from aiokafka.errors import KafkaError
 
 from service.adapters.kafka.topics import Read, read
-from service.cli.options import kafka_settings, stop
+from service.cli.options import kafka_settings, stop_without_kafka
 from service.contracts.outcome import Outcome
 from service.settings import KafkaSettings
 
@@ -27,7 +27,7 @@ def outcomes(*, follow: bool, status: str | None, asset: str | None, as_json: bo
     except KeyboardInterrupt:
         return
     except (KafkaError, OSError) as error:
-        stop(f"Kafka at {kafka.bootstrap_servers} failed: {error}")
+        stop_without_kafka(kafka, error)
 
 
 async def _show(

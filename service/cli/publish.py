@@ -9,7 +9,7 @@ import msgspec
 from aiokafka.errors import KafkaError
 
 from service.adapters.kafka.topics import NewRecord, write
-from service.cli.options import kafka_settings, stop
+from service.cli.options import kafka_settings, stop_without_kafka
 from service.core.decode import DecodeLimits, decode
 from service.core.model import Origin, Partition, SourceRecord
 
@@ -27,7 +27,7 @@ def publish(file: BinaryIO) -> None:
     try:
         count = asyncio.run(write(kafka, kafka.events_topic_names[0], records(file)))
     except (KafkaError, OSError) as error:
-        stop(f"Kafka at {kafka.bootstrap_servers} failed: {error}")
+        stop_without_kafka(kafka, error)
     click.echo(f"{count} events published to {kafka.events_topic_names[0]}")
 
 

@@ -60,9 +60,10 @@ class EmbeddedKafka:
 
     def __init__(self, folder: Path, classpath: str, java: Path) -> None:
         self._folder = folder
-        port, controller = _free_ports(2)
+        port, controller = free_ports(2)
         self.bootstrap_servers = f"127.0.0.1:{port}"
         self._port = port
+        self._controller = controller
         self._command = [str(java), "-cp", classpath, "-XX:+UseSerialGC"]
         self._command += [
             "-XX:TieredStopAtLevel=1",
@@ -74,11 +75,11 @@ class EmbeddedKafka:
         )
         self._process: subprocess.Popen[bytes] | None = None
 
-    def format(self) -> None:
-        """Prepare the data folder."""
+    def format(self, *options: str) -> None:
+        """Prepare the data folder; `options` of Kafka's storage tool."""
         tool = [*self._command, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID]
         done = subprocess.run(  # noqa: S603 - our own command
-            [*tool, "--ignore-formatted", "--config", str(self._properties)],
+            [*tool, "--ignore-formatted", "--config", str(self._properties), *options],
             capture_output=True,
             check=False,
         )
@@ -187,7 +188,8 @@ def _cached_bytes() -> int:
     return sum(path.stat().st_size for path in repository.glob("**/*.jar"))
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

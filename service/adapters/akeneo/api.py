@@ -9,7 +9,6 @@ What can go wrong and what it becomes:
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -31,11 +30,12 @@ from service.adapters.akeneo.wire import (
     with_structure,
     write_request,
 )
+from service.adapters.tls import context
 from service.core.effects import Note, Request
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.core.model import Origin
 from service.ports import Observer, Observers, RequestEnd, status_class
-from service.settings import Credentials, PimSettings, SettingsError
+from service.settings import PREFIX, Credentials, PimSettings, SettingsError
 
 REPLY_BYTES_MAX = 16 * 1024 * 1024
 """A bulk answer of 100 refusals has some hundred KiB; what is larger is not the PIM's."""
@@ -92,7 +92,7 @@ class HttpAssetApi:
         self._refresh_token: str | None = None
         proxy = pim.proxy_url.get_secret_value() if pim.proxy_url else None
         self._client = HttpxAiohttpClient(
-            verify=_tls(pim),
+            verify=context(f"{PREFIX}PIM__", pim.ca_file),
             limits=httpx.Limits(max_connections=pim.max_concurrency + 1, keepalive_expiry=30),
             timeout=None,
             trust_env=False,
@@ -291,13 +291,6 @@ async def _bounded_body(response: httpx.Response) -> bytes:
             raise _TooLargeError
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _tls(pim: PimSettings) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if pim.ca_file is not None:
-        context.load_verify_locations(pim.ca_file)
-    return context
 
 
 def _plain(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from service.adapters.kafka.fencing import (
     stable_committed,
     watch_acknowledgements,
 )
+from service.adapters.kafka.rights import in_words
 from service.adapters.kafka.transaction import TransactionLog
 from service.core import offset_map
 from service.core.effects import PositionCommit
@@ -94,7 +95,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         except FatalError as error:
             self._fail(error)
         except (KafkaError, TimeoutError) as error:
-            self._fail(FatalError(f"The positions of the group could not be read: {error!r}"))
+            words = in_words(error, self._kafka)
+            self._fail(FatalError(f"The positions of the group could not be read: {words}"))
         except Exception as error:  # noqa: BLE001 - aiokafka would only log it
             self._fail(error)
 

@@ -11,6 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
+from service.adapters.kafka.rights import Topic, in_words, topics
 from service.core import offset_map
 from service.ports import Finding
 from service.settings import KafkaSettings
@@ -31,7 +32,11 @@ async def check_kafka(kafka: KafkaSettings) -> list[Finding]:
     except (KafkaError, OSError, TimeoutError) as error:
         await admin.close()
         remedy = "Check ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS and the security settings."
-        return [Finding("failed", f"Kafka at {kafka.bootstrap_servers}: {error}", remedy)]
+        return [
+            Finding(
+                "failed", f"Kafka at {kafka.bootstrap_servers}: {in_words(error, kafka)}", remedy
+            )
+        ]
     try:
         return [
             Finding("ok", f"Kafka at {kafka.bootstrap_servers} answers."),
@@ -45,10 +50,9 @@ async def check_kafka(kafka: KafkaSettings) -> list[Finding]:
 
 
 async def _check_topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[Finding]:
-    names = [*kafka.events_topic_names, kafka.outcomes_topic, kafka.dead_letters_topic]
-    described = {found["topic"]: found for found in await admin.describe_topics(names)}
-    findings = [_topic(name, described.get(name)) for name in names]
-    present = [name for name in names if (described.get(name) or {}).get("partitions")]
+    found = await topics(admin, kafka)
+    findings = [_topic(topic) for topic in found]
+    present = [topic.name for topic in found if topic.partitions]
     try:
         configs = {name: await _configs(admin, ConfigResourceType.TOPIC, name) for name in present}
     except KafkaError as error:
@@ -57,12 +61,11 @@ async def _check_topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> lis
     return [*findings, *_policies(kafka, configs)]
 
 
-def _topic(name: str, described: dict[str, Any] | None) -> Finding:
-    partitions = (described or {}).get("partitions") or []
-    if not partitions:
-        remedy = "Create it, or grant Describe on it; asset-sync creates no topic."
-        return Finding("failed", f"Topic {name} is not there.", remedy)
-    return Finding("ok", f"Topic {name} has {len(partitions)} partitions.")
+def _topic(topic: Topic) -> Finding:
+    if topic.complaint:
+        remedy = "Create it, or grant what is missing; asset-sync creates no topic."
+        return Finding("failed", topic.complaint, remedy)
+    return Finding("ok", f"Topic {topic.name} has {topic.partitions} partitions and is open to us.")
 
 
 def _policies(kafka: KafkaSettings, configs: dict[str, Configs]) -> Iterator[Finding]:
@@ -109,7 +112,7 @@ async def _check_group(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list
         offsets = await asyncio.wait_for(_offsets(admin, kafka.group_id), CHECK_SECONDS_MAX)
     except (KafkaError, TimeoutError) as error:
         remedy = f"Grant Read on the group {kafka.group_id}."
-        return [Finding("failed", f"Group {kafka.group_id}: {error}", remedy)]
+        return [Finding("failed", f"Group {kafka.group_id}: {in_words(error, kafka)}", remedy)]
     for place, found in offsets.items():
         try:
             offset_map.decode(found.offset, found.metadata or "")
@@ -139,7 +142,9 @@ async def _check_transactions(kafka: KafkaSettings) -> Finding:
         await asyncio.wait_for(producer.start(), CHECK_SECONDS_MAX)
     except (KafkaError, TimeoutError) as error:
         remedy = f"Grant Write and Describe on transactional ids that begin with {kafka.group_id}."
-        return Finding("failed", f"No transactional id can be had: {error!r}", remedy)
+        return Finding(
+            "failed", f"No transactional id can be had: {in_words(error, kafka)}", remedy
+        )
     finally:
         await producer.stop()
     return Finding("ok", f"Transactional ids {kafka.group_id}.* can be had.")

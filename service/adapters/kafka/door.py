@@ -25,6 +25,7 @@ from faststream.kafka.message import KafkaMessage
 from service.adapters.kafka.assignment import Assignment, SayLost
 from service.adapters.kafka.fencing import request_rejoin
 from service.adapters.kafka.options import security
+from service.adapters.kafka.rights import in_words
 from service.core.inputs import Arrived
 from service.core.model import Origin, Partition, SourceRecord
 from service.ports import FatalError
@@ -49,6 +50,7 @@ class Door:
         fail: Callable[[BaseException], None],
         say_lost: SayLost,
     ) -> None:
+        self._kafka = kafka
         self._assignment = assignment
         self._arrive = arrive
         self._fail = fail
@@ -94,11 +96,17 @@ class Door:
         assert consumer is not None
         if self._guarded is not consumer:
             self._guarded = consumer
-            guard(consumer, self._polled, self._fail, self._assignment.owns, self._say_lost)
+            guard(
+                consumer, self._polled, self._consumer_failed, self._assignment.owns, self._say_lost
+            )
         return consumer
 
     def _polled(self) -> None:
         self.polled_at = time.monotonic()
+
+    def _consumer_failed(self, error: BaseException) -> None:
+        words = in_words(error, self._kafka)
+        self._fail(FatalError(f"The consumer failed: {words}"))
 
     async def look_at_lags(self) -> None:
         """Hold the positions against what is stable on the broker, as its answers told it."""
@@ -189,7 +197,7 @@ def guard(
         except ConsumerStoppedError:
             raise
         except KafkaError as error:
-            fail(FatalError(f"The consumer failed: {error!r}"))
+            fail(error)
             records = {}
         polled()
         return records

@@ -6,7 +6,8 @@ from typing import Any
 
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
-from service.settings import KafkaSettings
+from service.adapters.tls import context
+from service.settings import PREFIX, KafkaSettings
 
 REQUEST_TIMEOUT_MS = 20_000
 
@@ -52,28 +53,54 @@ def security(kafka: KafkaSettings) -> BaseSecurity | None:
 
 
 def tls(kafka: KafkaSettings) -> ssl.SSLContext:
-    """The system's CAs, a private one, and the client's certificate where it has one."""
-    context = ssl.create_default_context()
-    if kafka.ssl_ca_file is not None:
-        context.load_verify_locations(kafka.ssl_ca_file)
-    if kafka.ssl_cert_file is not None:
-        password = kafka.ssl_key_password
-        context.load_cert_chain(
-            kafka.ssl_cert_file,
-            kafka.ssl_key_file,
-            password.get_secret_value() if password else None,
-        )
-    return context
+    """The system's CAs, a private one, and the client's certificate where it has one.
+
+    Raises:
+        SettingsError: a file cannot be used.
+    """
+    password = kafka.ssl_key_password
+    return context(
+        f"{PREFIX}KAFKA__SSL_",
+        kafka.ssl_ca_file,
+        kafka.ssl_cert_file,
+        kafka.ssl_key_file,
+        password.get_secret_value() if password else None,
+    )
 
 
-def quieten_aiokafka() -> None:
-    """Silence what aiokafka says of things that are ordinary here (kafka.md §2, §5)."""
+class _Quiet(logging.Filter):
+    """Silences aiokafka, and remembers why a broker could not be connected to."""
 
-    def is_news(record: logging.LogRecord) -> bool:
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_mute = False
+        self.last_refusal: BaseException | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is news."""
+        message = record.getMessage()
+        is_away = "Unable connect to" in message
+        if is_away and isinstance(record.args, tuple):
+            self.last_refusal = next(
+                (part for part in record.args if isinstance(part, BaseException)), None
+            )
         # Back-to-back transactions: the broker is still writing the last one's markers.
         # A broker that is away: said once, by us.
-        message = record.getMessage()
-        return "NotEnoughReplicas" not in message and "Unable connect to" not in message
+        return not self.is_mute and not is_away and "NotEnoughReplicas" not in message
 
+
+_quiet = _Quiet()
+
+
+def quieten_aiokafka(*, entirely: bool = False) -> None:
+    """Silence what aiokafka says of things that are ordinary here (kafka.md §2, §5), or all."""
+    _quiet.is_mute = entirely
     for name in ("aiokafka", "aiokafka.producer.sender"):
-        logging.getLogger(name).addFilter(is_news)
+        logging.getLogger(name).addFilter(_quiet)
+    if entirely:
+        logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+
+
+def last_refusal() -> BaseException | None:
+    """Why the last connection to a broker failed: aiokafka only logs it."""
+    return _quiet.last_refusal

@@ -1,4 +1,4 @@
-"""Before the first join: is the broker there, and are the topics?"""
+"""Before the first join: is the broker there, are the topics, and may we use them?"""
 
 import asyncio
 import time
@@ -7,6 +7,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
+from service.adapters.kafka.rights import Topic, in_words, is_final, topics
 from service.ports import FatalError
 from service.settings import KafkaSettings
 
@@ -15,36 +16,36 @@ RETRY_SECONDS = 1.0
 
 
 async def require_topics(kafka: KafkaSettings, seconds_max: float = START_SECONDS_MAX) -> None:
-    """Wait for the broker, then look for the topics.
+    """Wait for the broker, then look at the topics.
 
     Raises:
-        FatalError: the broker cannot be reached in time, or a topic is missing.
+        FatalError: the broker refuses us or cannot be reached in time; a topic is missing, or a
+            right to it.
     """
     deadline = time.monotonic() + seconds_max
     while True:
         try:
-            present = await _topics(kafka)
+            found = await _topics(kafka)
             break
         except (KafkaError, OSError) as error:
+            if is_final(error):
+                raise FatalError(in_words(error, kafka)) from error
             if time.monotonic() >= deadline:
                 raise FatalError(
-                    f"Kafka at {kafka.bootstrap_servers} cannot be reached: {error}. "
+                    f"Kafka at {kafka.bootstrap_servers} cannot be reached: "
+                    f"{in_words(error, kafka)}. "
                     "Check ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS and the security settings."
                 ) from error
             await asyncio.sleep(RETRY_SECONDS)
-    wanted = [*kafka.events_topic_names, kafka.outcomes_topic, kafka.dead_letters_topic]
-    missing = [topic for topic in wanted if topic not in present]
-    if missing:
-        raise FatalError(
-            f"Kafka has no topic {', '.join(missing)} (or hides it from us); "
-            "asset-sync creates none."
-        )
+    complaints = [topic.complaint for topic in found if topic.complaint]
+    if complaints:
+        raise FatalError(" ".join(complaints))
 
 
-async def _topics(kafka: KafkaSettings) -> set[str]:
+async def _topics(kafka: KafkaSettings) -> list[Topic]:
     admin = AIOKafkaAdminClient(**connection(kafka), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
-        return set(await admin.list_topics())
+        return await topics(admin, kafka)
     finally:
         await admin.close()

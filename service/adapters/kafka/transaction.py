@@ -22,6 +22,7 @@ from service.adapters.kafka.fencing import (
     OffsetsRefusedError,
 )
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
+from service.adapters.kafka.rights import in_words, is_final
 from service.core.dead_letters import OMITTED_HEADER
 from service.core.effects import LogRecord, PositionCommit, Settlement
 from service.core.inputs import CommitRefusal
@@ -98,7 +99,8 @@ class TransactionLog:
         except KafkaError as error:
             await producer.stop()
             raise FatalError(
-                f"The broker refuses the transactional id {self._transactional_id}: {error!r}"
+                f"The broker refuses the transactional id {self._transactional_id}: "
+                f"{in_words(error, self._kafka)}"
             ) from error
         self._producer = producer
 
@@ -145,7 +147,7 @@ class TransactionLog:
                 f"{self._kafka.group_instance_id!r}; it must be unique per replica."
             ) from None
         except KafkaError as error:
-            raise FatalError(f"The outcome log failed: {error!r}") from error
+            raise FatalError(f"The outcome log failed: {in_words(error, self._kafka)}") from error
 
     async def _write(
         self,
@@ -182,8 +184,9 @@ class TransactionLog:
         refused = [batch for batch in dead_batches if batch.is_too_large]
         if refused:
             raise _TooLargeError([record for batch in refused for record in batch.records])
-        for batch in batches:
-            batch.sent.result()
+        errors = [error for batch in batches if (error := batch.sent.exception()) is not None]
+        if errors:  # one that names what a person can mend tells more than what follows from it
+            raise next((error for error in errors if is_final(error)), errors[0])
 
     async def _renew_producer(self) -> None:
         """After a refused batch the sequence has a gap: a successor of the same id starts anew."""

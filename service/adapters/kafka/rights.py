@@ -1,0 +1,211 @@
+"""What Kafka lets us do, and in which words it is said where it does not (contract §5, Rights).
+
+aiokafka 0.14 has no request that asks for rights; this one (Metadata v8, brokers since 2.3) does.
+"""
+
+import ssl
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    for_code,
+)
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
+
+from service.adapters.kafka.options import last_refusal
+from service.settings import KafkaSettings
+
+_READ, _WRITE = 3, 4
+_UNKNOWN = -(2**31)
+"""What a broker answers that does not tell."""
+_NOT_THERE, _FORBIDDEN = 3, 29
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic that the service needs, as the broker shows it to us."""
+
+    name: str
+    partitions: int
+    """0: it is not there, or hidden from us."""
+    lacks: str | None
+    """The right that is missing: Read or Write."""
+    is_hidden: bool = False
+    """Not even Describe is granted."""
+
+    @property
+    def complaint(self) -> str | None:
+        """What is wrong, and what to do; None where it is as we need it."""
+        if self.is_hidden:
+            return f"Kafka hides topic {self.name} from our user: grant {self.lacks} on it."
+        if not self.partitions:
+            return f"Kafka has no topic {self.name}: create it; asset-sync creates none."
+        if self.lacks is not None:
+            return f"Kafka does not let our user {self.lacks.lower()} topic {self.name}: grant it."
+        return None
+
+
+async def topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[Topic]:
+    """Every topic of the settings: is it there, and may we do what we must?
+
+    Raises:
+        KafkaError: the broker refuses to answer.
+    """
+    needs = dict.fromkeys(kafka.events_topic_names, ("Read", _READ))
+    needs |= dict.fromkeys((kafka.outcomes_topic, kafka.dead_letters_topic), ("Write", _WRITE))
+    response = await admin._client.send(  # noqa: SLF001 - its own methods know no v8
+        admin._client.get_random_node(),  # noqa: SLF001
+        _Metadata(needs),
+    )
+    found = {
+        topic: (code, partitions, allowed)
+        for code, topic, _, partitions, allowed in response.topics
+    }
+    return [_topic(name, *found[name], *need) for name, need in needs.items()]
+
+
+def _topic(
+    name: str, code: int, partitions: list[Any], allowed: int, right: str, operation: int
+) -> Topic:
+    if code == _FORBIDDEN:
+        return Topic(name, 0, right, is_hidden=True)
+    if code == _NOT_THERE:
+        return Topic(name, 0, None)
+    if code:
+        raise for_code(code)(name)
+    may = allowed == _UNKNOWN or bool(allowed & (1 << operation))
+    return Topic(name, len(partitions), None if may else right)
+
+
+def in_words(error: BaseException, kafka: KafkaSettings) -> str:
+    """An error of Kafka's for a person: a right that is missing is named, with what to grant."""
+    match error:
+        case TopicAuthorizationFailedError():
+            needed = ", ".join(_names(error.args)) or "a topic"
+            return (
+                f"Kafka does not let our user at {needed}: grant Read on events topics, "
+                f"Write on {kafka.outcomes_topic} and {kafka.dead_letters_topic}."
+            )
+        case GroupAuthorizationFailedError():
+            return f"Kafka does not let our user into the group: grant Read on {kafka.group_id}."
+        case TransactionalIdAuthorizationFailed():
+            return (
+                "Kafka does not let our user have a transactional id: grant Write and Describe "
+                f"on those prefixed {kafka.group_id}."
+            )
+        case AuthenticationFailedError() | SaslAuthenticationFailed():
+            return (
+                f"Kafka refuses our user {kafka.sasl_username}: check SASL_USERNAME, "
+                "SASL_PASSWORD and SASL_MECHANISM."
+            )
+        case ssl.SSLCertVerificationError():
+            return (
+                f"Kafka's certificate is not trusted ({error.verify_message}): set SSL_CA_FILE, "
+                "and name brokers as their certificates do."
+            )
+        case ssl.SSLError():
+            return f"TLS with Kafka fails ({error.reason}): check SECURITY_PROTOCOL and SSL_*."
+        case KafkaConnectionError() if (refusal := last_refusal()) is not None:
+            return in_words(refusal, kafka) if _is_refusal(refusal) else f"{error}: {refusal}"
+        case _:
+            return str(error) or repr(error)
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether trying again is of no use: only a person can mend it."""
+    if isinstance(error, KafkaConnectionError):
+        refusal = last_refusal()
+        return refusal is not None and _is_refusal(refusal)
+    return _is_refusal(error)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    return isinstance(
+        error,
+        AuthenticationFailedError
+        | SaslAuthenticationFailed
+        | ssl.SSLCertVerificationError
+        | TopicAuthorizationFailedError
+        | GroupAuthorizationFailedError
+        | TransactionalIdAuthorizationFailed,
+    )
+
+
+def _names(parts: Iterable[object]) -> Iterator[str]:
+    for part in parts:
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, list | set | tuple | frozenset):
+            yield from _names(part)
+
+
+class _MetadataResponse8(Response):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 8
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            Array(
+                ("node_id", Int32),
+                ("host", String("utf-8")),
+                ("port", Int32),
+                ("rack", String("utf-8")),
+            ),
+        ),
+        ("cluster_id", String("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            Array(
+                ("error_code", Int16),
+                ("topic", String("utf-8")),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    Array(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", Array(Int32)),
+                        ("isr", Array(Int32)),
+                        ("offline_replicas", Array(Int32)),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+        ("cluster_authorized_operations", Int32),
+    )
+
+
+class _MetadataRequest8(RequestStruct):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 8
+    RESPONSE_TYPE = _MetadataResponse8
+    SCHEMA = Schema(
+        ("topics", Array(String("utf-8"))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+    )
+
+
+class _Metadata(Request[_MetadataRequest8]):  # type: ignore[misc]
+    API_KEY = 3
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = list(names)
+
+    def build(self, request_struct_class: Any) -> Any:  # noqa: ANN401 - aiokafka's
+        return request_struct_class(self._names, False, False, True)  # noqa: FBT003 - fields

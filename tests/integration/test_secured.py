@@ -1,0 +1,189 @@
+"""A broker with users, rights and TLS: the service needs exactly the rights of contract §5."""
+
+import asyncio
+import re
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from service.playground.pim.simulator import PimSimulator
+from service.playground.pim.structure import free
+from tests.support.proof import assert_exactly_once, events
+from tests.support.secured import (
+    DESCRIBE,
+    GROUP,
+    PASSWORD,
+    PREFIXED,
+    READ,
+    TOPIC,
+    TRANSACTIONAL_ID,
+    WRITE,
+    Right,
+    SecuredKafka,
+    secured_kafka,
+)
+from tests.support.service import Bench, aside, bench_around
+
+pytestmark = [pytest.mark.kafka, pytest.mark.processes]
+
+
+def rights(bench: Bench) -> dict[str, Right]:
+    """Exactly those of contract §5."""
+    group = f"group.{bench.suffix}"
+    return {
+        "read events": Right(TOPIC, bench.events, READ),
+        "describe events": Right(TOPIC, bench.events, DESCRIBE),
+        "write outcomes": Right(TOPIC, bench.outcomes, WRITE),
+        "describe outcomes": Right(TOPIC, bench.outcomes, DESCRIBE),
+        "write dead letters": Right(TOPIC, bench.dead, WRITE),
+        "describe dead letters": Right(TOPIC, bench.dead, DESCRIBE),
+        "read group": Right(GROUP, group, READ),
+        "write transactional id": Right(TRANSACTIONAL_ID, f"{group}.", WRITE, PREFIXED),
+        "describe transactional id": Right(TRANSACTIONAL_ID, f"{group}.", DESCRIBE, PREFIXED),
+    }
+
+
+LACKING = {
+    "read events": r"Kafka does not let our user read topic events\.",
+    "write outcomes": r"Kafka does not let our user write topic outcomes\.",
+    "write dead letters": r"Kafka does not let our user write topic dead\.",
+    "read group": r"Kafka does not let our user into the group: grant Read on group\.",
+    "write transactional id": r"have a transactional id: grant Write and Describe",
+}
+"""What each missing right makes it say. (Describe alone is implied by Read and Write.)"""
+
+USERS = ("everything", "nothing", *(name.replace(" ", "-") for name in LACKING))
+
+
+@pytest.fixture(scope="module")
+def secured() -> Iterator[SecuredKafka]:
+    """A broker; a user for each case."""
+    with secured_kafka(USERS) as running:
+        yield running
+
+
+@pytest.fixture
+async def bench(secured: SecuredKafka, tmp_path: Path) -> AsyncIterator[Bench]:
+    """The system around it; the tests themselves come as the administrator."""
+    pim = PimSimulator(free("packshots", "manuals"))
+    async with bench_around(secured.bootstrap_servers, tmp_path, pim) as made:
+        yield made
+
+
+def as_user(secured: SecuredKafka, user: str, mechanism: str = "SCRAM-SHA-256") -> dict[str, str]:
+    """Settings of a replica that comes as this user."""
+    return {
+        "KAFKA__BOOTSTRAP_SERVERS": secured.scram,
+        "KAFKA__SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA__SASL_MECHANISM": mechanism,
+        "KAFKA__SASL_USERNAME": user,
+        "KAFKA__SASL_PASSWORD": PASSWORD,
+    }
+
+
+def over_tls(secured: SecuredKafka, user: str = "everything") -> dict[str, str]:
+    """The same over TLS, with the private CA."""
+    return as_user(secured, user, "SCRAM-SHA-512") | {
+        "KAFKA__BOOTSTRAP_SERVERS": secured.tls,
+        "KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA__SSL_CA_FILE": str(secured.ca_file),
+    }
+
+
+@pytest.mark.parametrize("way", ["SCRAM-SHA-256", "SCRAM-SHA-512", "TLS"])
+async def test_the_main_job_needs_these_rights_and_no_more(
+    bench: Bench, secured: SecuredKafka, way: str
+) -> None:
+    """Upserts, deletes, dead letters, two replicas, SIGTERM."""
+    await secured.grant("everything", rights(bench).values())
+    settings = over_tls(secured) if way == "TLS" else as_user(secured, "everything", way)
+    records = events(600, 60, bench.partitions)
+    replicas = [bench.start(**settings), bench.start(**settings)]
+    await bench.publish(records)
+    await assert_exactly_once(bench, len(records))
+    for replica in replicas:
+        replica.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(replica.wait, 30) == 0, bench.logs()
+    assert PASSWORD not in bench.logs()
+
+
+@pytest.mark.parametrize("right", LACKING)
+async def test_a_missing_right_is_named(bench: Bench, secured: SecuredKafka, right: str) -> None:
+    """It ends with a sentence that says what to grant; `check` says the same."""
+    user = right.replace(" ", "-")
+    await secured.grant(user, (one for name, one in rights(bench).items() if name != right))
+    replica = bench.start(**as_user(secured, user))
+    assert await asyncio.to_thread(replica.wait, 40) == 1, bench.logs()
+    assert re.search(LACKING[right], bench.logs()), bench.logs()
+    assert "Traceback" not in bench.logs()
+
+    checked = await aside(bench, "check", **as_user(secured, user))
+    assert checked.returncode == 1
+    said = " ".join(checked.stdout.decode().split())
+    assert re.search(LACKING[right], said), said
+
+
+@pytest.mark.parametrize("right", ["write outcomes", "write dead letters", "read group"])
+async def test_a_right_that_is_taken_away_at_work(
+    bench: Bench, secured: SecuredKafka, right: str
+) -> None:
+    """No outcome twice, none lost: it ends, says why, and goes on when the right is back."""
+    given = rights(bench)
+    await secured.grant("everything", given.values())
+    settings = as_user(secured, "everything")
+    records = events(300, 60, bench.partitions)
+    await bench.publish(records)
+    replica = bench.start(**settings)
+    await bench.outcome_data(300)
+    await secured.revoke("everything", given[right])
+    await bench.publish(records)
+    assert await asyncio.to_thread(replica.wait, 60) == 1, bench.logs()
+    assert "Kafka does not let our user" in bench.logs(), bench.logs()
+    assert "Traceback" not in bench.logs()
+
+    await secured.grant("everything", [given[right]])
+    bench.start(**settings)
+    await assert_exactly_once(bench, 2 * len(records))
+
+
+async def test_a_wrong_password(bench: Bench, secured: SecuredKafka) -> None:
+    """Said at once, without the password."""
+    wrong = as_user(secured, "everything") | {"KAFKA__SASL_PASSWORD": "wrong"}
+    shown = await aside(bench, "run", **wrong)
+    assert shown.returncode == 1
+    assert b"Kafka refuses our user everything" in shown.stderr, shown
+    assert b"wrong" not in shown.stdout + shown.stderr
+    assert b"Kafka refuses our user" in (await aside(bench, "outcomes", **wrong)).stderr
+
+
+async def test_a_certificate_that_is_not_trusted(bench: Bench, secured: SecuredKafka) -> None:
+    """Said at once, with the setting that mends it."""
+    untrusted = over_tls(secured)
+    del untrusted["KAFKA__SSL_CA_FILE"]
+    for command in ("run", "check"):
+        shown = await aside(bench, command, **untrusted)
+        assert shown.returncode == 1
+        said = b" ".join((shown.stdout + shown.stderr).split())
+        assert b"Kafka's certificate is not trusted" in said, shown
+        assert b"SSL_CA_FILE" in said
+
+
+async def test_files_that_cannot_be_used(bench: Bench, secured: SecuredKafka) -> None:
+    """They are settings: exit 2, named."""
+    (bench.folder / "garbage.pem").write_text("no certificate")
+    for path, said in (("/nowhere/ca.pem", "cannot be read"), ("garbage.pem", "cannot be used")):
+        for command in (["run"], ["check"], ["outcomes"]):
+            wrong = over_tls(secured) | {"KAFKA__SSL_CA_FILE": path}
+            shown = await aside(bench, *command, **wrong)
+            assert shown.returncode == 2, shown
+            assert f"ASSET_SYNC_KAFKA__SSL_CA_FILE: {path} {said}".encode() in shown.stderr, shown
+
+
+async def test_who_may_nothing(bench: Bench, secured: SecuredKafka) -> None:
+    """Every topic is named at once."""
+    shown = await aside(bench, "run", **as_user(secured, "nothing"))
+    assert shown.returncode == 1
+    for topic in (bench.events, bench.outcomes, bench.dead):
+        assert f"Kafka hides topic {topic}".encode() in shown.stderr

@@ -1,0 +1,128 @@
+"""A broker that knows its users: SCRAM, TLS and rights. Administered over a listener of its own."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from service.playground.embedded_kafka import EmbeddedKafka, free_ports, parts
+
+PASSWORD = "a password of the tests"
+LISTENERS = """
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},\
+SCRAM://127.0.0.1:{scram},TLS://127.0.0.1:{tls}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SCRAM://127.0.0.1:{scram},TLS://127.0.0.1:{tls}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,\
+CONTROLLER:PLAINTEXT,SCRAM:SASL_PLAINTEXT,TLS:SASL_SSL
+sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.scram.scram-sha-256.sasl.jaas.config={login}
+listener.name.scram.scram-sha-512.sasl.jaas.config={login}
+listener.name.tls.scram-sha-512.sasl.jaas.config={login}
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+listener.name.tls.sasl.enabled.mechanisms=SCRAM-SHA-512
+ssl.keystore.type=PEM
+ssl.keystore.location={folder}/broker.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={folder}/ca.pem
+listener.name.tls.ssl.client.auth=requested
+"""
+
+LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+
+TOPIC, GROUP, TRANSACTIONAL_ID = 2, 3, 5
+LITERAL, PREFIXED = 3, 4
+READ, WRITE, DESCRIBE = 3, 4, 8
+ALLOW = 3
+
+
+@dataclass(frozen=True)
+class Right:
+    """What a user may do with a resource (the numbers are Kafka's)."""
+
+    resource: int
+    name: str
+    operation: int
+    pattern: int = LITERAL
+
+
+class SecuredKafka(EmbeddedKafka):
+    """`bootstrap_servers` is for the administrator; users come by `scram` or `tls`."""
+
+    def __init__(self, folder: Path, classpath: str, java: Path, users: Iterable[str]) -> None:
+        super().__init__(folder, classpath, java)
+        self._users = tuple(users)
+        scram, tls = free_ports(2)
+        self.scram = f"127.0.0.1:{scram}"
+        self.tls = f"127.0.0.1:{tls}"
+        self.ca = trustme.CA()
+        self.ca_file = folder / "ca.pem"
+        self.ca.cert_pem.write_to_path(self.ca_file)
+        certificate = self.ca.issue_cert("127.0.0.1", "localhost")
+        (folder / "broker.pem").write_bytes(_as_java_reads(certificate))
+        ports = {"port": self._port, "controller": self._controller, "scram": scram, "tls": tls}
+        with self._properties.open("a") as properties:
+            properties.write(LISTENERS.format(**ports, folder=folder, login=LOGIN))
+
+    def format(self, *options: str) -> None:
+        """Prepare the data folder, with the users."""
+        users = [
+            f"{mechanism}=[name={user},password={PASSWORD}]"
+            for user in self._users
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+        ]
+        super().format(*options, *(word for user in users for word in ("--add-scram", user)))
+
+    async def grant(self, user: str, rights: Iterable[Right]) -> None:
+        """Let the user do this."""
+        for right in rights:
+            fields = (right.resource, right.name, right.pattern, f"User:{user}", "*")
+            await self._administer(CreateAclsRequest(*fields, right.operation, ALLOW))
+
+    async def revoke(self, user: str, right: Right) -> None:
+        """Let the user do this no more."""
+        fields = (right.resource, right.name, right.pattern, f"User:{user}", "*")
+        await self._administer(DeleteAclsRequest(*fields, right.operation, ALLOW))
+
+    async def _administer(self, request: CreateAclsRequest | DeleteAclsRequest) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        await admin.start()
+        try:
+            response = await admin._send_request(request)
+            assert response.to_object()[next(iter(response.to_object()))] is not None
+        finally:
+            await admin.close()
+
+
+def _as_java_reads(certificate: trustme.LeafCert) -> bytes:
+    """Key and chain; Java wants the key in PKCS #8."""
+    key = load_pem_private_key(certificate.private_key_pem.bytes(), password=None)
+    pkcs8 = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pkcs8 + b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+
+
+@contextlib.contextmanager
+def secured_kafka(users: Iterable[str]) -> Iterator[SecuredKafka]:
+    """A running broker with these users, none of whom may do anything yet."""
+    java, classpath = parts()
+    folder = Path(tempfile.mkdtemp(prefix="asset-sync-secured-"))
+    broker = SecuredKafka(folder, classpath, java, users)
+    try:
+        broker.format()
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+        shutil.rmtree(folder, ignore_errors=True)
