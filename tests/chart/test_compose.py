@@ -1,0 +1,52 @@
+"""The compose file: its parts are there, and what it sets are settings. Needs no engine."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from service.adapters.telemetry.catalogue import PREFIX as METRICS
+from service.settings import load
+
+DEPLOY = Path(__file__).resolve().parent.parent.parent / "deploy"
+
+
+def services() -> dict[str, dict[str, Any]]:
+    """By name."""
+    found: dict[str, dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return found["services"]
+
+
+def test_every_file_that_is_mounted_is_there() -> None:
+    """By paths that hold on any machine."""
+    mounted = [
+        volume.split(":")[0] for one in services().values() for volume in one.get("volumes", ())
+    ]
+    assert len(mounted) == 5
+    for path in mounted:
+        assert path.startswith("./")
+        assert (DEPLOY / path).is_file(), path
+
+
+def test_its_settings_are_settings() -> None:
+    """And they can be used."""
+    settings = load(services()["asset-sync"]["environment"], None).settings
+    assert settings.http.status_page
+    token = settings.pim.app_token
+    assert token is not None
+    assert token.get_secret_value() in services()["simulator"]["command"]
+
+
+def test_ports_are_open_to_this_machine_alone() -> None:
+    """A demonstration is no deployment."""
+    ports = [port for one in services().values() for port in one.get("ports", ())]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_prometheus_scrapes_the_service_with_the_labels_of_the_dashboard() -> None:
+    """The dashboard chooses by namespace."""
+    found = yaml.safe_load((DEPLOY / "compose" / "prometheus.yml").read_text())
+    (job,) = found["scrape_configs"]
+    assert job["static_configs"][0]["labels"]["namespace"]
+    assert METRICS == "asset_sync_"
