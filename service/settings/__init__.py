@@ -1,0 +1,35 @@
+"""Settings: what can be set, and where it comes from (contract §3)."""
+
+from service.settings.groups import (
+    HttpSettings,
+    KafkaSettings,
+    PimSettings,
+    is_loopback,
+)
+from service.settings.load import (
+    Credentials,
+    Loaded,
+    SettingsError,
+    load,
+    load_http,
+    load_kafka,
+)
+from service.settings.model import PREFIX, Settings
+from service.settings.reference import reference, variables
+
+__all__ = [
+    "PREFIX",
+    "Credentials",
+    "HttpSettings",
+    "KafkaSettings",
+    "Loaded",
+    "PimSettings",
+    "Settings",
+    "SettingsError",
+    "is_loopback",
+    "load",
+    "load_http",
+    "load_kafka",
+    "reference",
+    "variables",
+]

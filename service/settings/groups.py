@@ -1,0 +1,273 @@
+"""What can be set: a group a neighbour or a part, each field with its meaning and its limits."""
+
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+_SIZE = re.compile(r"\s*(\d+)\s*(B|KiB|MiB|GiB|KB|MB|GB)?\s*", re.IGNORECASE)
+_UNITS = {
+    "": 1, "b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3,
+    "kb": 1000, "mb": 1000**2, "gb": 1000**3,
+}  # fmt: skip
+
+
+def _parse_size(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise ValueError("give bytes, or a number with KiB, MiB or GiB, such as 128MiB")
+    return int(found[1]) * _UNITS[(found[2] or "").lower()]
+
+
+def _parse_names(text: object) -> object:
+    if isinstance(text, str):
+        return tuple(name for part in text.split(",") if (name := part.strip()))
+    return text
+
+
+Size = Annotated[int, BeforeValidator(_parse_size)]
+_Text = Annotated[str, Field(min_length=1)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Group):
+    """The broker, the group and the topics."""
+
+    bootstrap_servers: _Text = Field("localhost:9092", description="Comma separated.")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to connect."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="With SASL_*."
+    )
+    sasl_username: str | None = Field(None, description="With SASL_*.")
+    sasl_password: SecretStr | None = Field(None, description="With SASL_*.")
+    ssl_ca_file: Path | None = Field(None, description="A private CA.")
+    ssl_cert_file: Path | None = Field(None, description="The client's certificate.")
+    ssl_key_file: Path | None = Field(None, description="The client's key.")
+    ssl_key_password: SecretStr | None = Field(None, description="Of the client's key.")
+    client_id: _Text = Field("asset-sync", description="Shown in the broker's logs.")
+    group_id: _Text = Field(
+        "asset-sync",
+        description="Consumer group; transactional ids are GROUP_ID. + a suffix. "
+        "One group, one deployment, one PIM connection.",
+    )
+    group_instance_id: str | None = Field(
+        None, description="Static membership; StatefulSet only, unique per replica."
+    )
+    session_timeout_seconds: float = Field(10, ge=1, le=300, description="Of the group.")
+    events_topics: _Text = Field("dam.asset-changes", description="Comma separated.")
+    outcomes_topic: _Text = Field("pim.asset-outcomes", description="One outcome a change.")
+    dead_letters_topic: _Text = Field(
+        "pim.asset-dead-letters", description="Records that were rejected or failed."
+    )
+    start_from: Literal["earliest", "latest"] = Field(
+        "earliest", description="Only where the group has no position."
+    )
+    max_record_bytes: Size = Field(
+        1024**2, ge=1024, description="Key, value and headers; a larger input is too_large."
+    )
+
+    @property
+    def events_topic_names(self) -> tuple[str, ...]:
+        """The events topics, each once."""
+        names = _parse_names(self.events_topics)
+        assert isinstance(names, tuple)
+        return tuple(dict.fromkeys(names))
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if not self.events_topic_names:
+            raise ValueError("EVENTS_TOPICS names no topic")
+        topics = [*self.events_topic_names, self.outcomes_topic, self.dead_letters_topic]
+        if len(set(topics)) < len(topics):
+            raise ValueError("events, outcomes and dead letters need topics of their own")
+        if self.security_protocol.startswith("SASL") and not (
+            self.sasl_mechanism and self.sasl_username and self.sasl_password
+        ):
+            raise ValueError(
+                f"{self.security_protocol} needs SASL_MECHANISM, SASL_USERNAME and SASL_PASSWORD"
+            )
+        if bool(self.ssl_cert_file) != bool(self.ssl_key_file):
+            raise ValueError("SSL_CERT_FILE and SSL_KEY_FILE go together")
+        return self
+
+
+class OutcomesSettings(_Group):
+    """What outcomes say of this deployment."""
+
+    source: str | None = Field(
+        None, description="CloudEvents source of the outcomes; default /asset-sync/GROUP_ID."
+    )
+
+
+class EventsSettings(_Group):
+    """Which events are ours."""
+
+    type_prefix: str = Field("", description="Narrows which event types are ours.")
+
+
+class PimSettings(_Group):
+    """The PIM and our connection to it."""
+
+    base_url: _Text = Field(description="https://…; plain http only to loopback.")
+    client_id: str | None = Field(None, description="Of the connection.")
+    client_secret: SecretStr | None = Field(None, description="Of the connection.")
+    username: str | None = Field(None, description="Of the connection.")
+    password: SecretStr | None = Field(None, description="Of the connection.")
+    app_token: SecretStr | None = Field(None, description="Instead of the four above.")
+    ca_file: Path | None = Field(None, description="A private CA.")
+    proxy_url: SecretStr | None = Field(None, description="A proxy to the PIM.")
+    allow_http: bool = Field(
+        default=False, description="Plain http to other hosts, at your own risk."
+    )
+    max_concurrency: int = Field(
+        4, ge=1, le=100, description="Calls at once of the whole deployment."
+    )
+    max_calls_per_second: int = Field(
+        50, ge=1, le=1_000_000, description="Of the whole deployment."
+    )
+    timeout_seconds: float = Field(60, gt=0, le=600, description="One call.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        _check_url(self.base_url, allow_http=self.allow_http)
+        connection = {
+            "CLIENT_ID": self.client_id,
+            "CLIENT_SECRET": self.client_secret,
+            "USERNAME": self.username,
+            "PASSWORD": self.password,
+        }
+        given = [name for name, value in connection.items() if value]
+        missing = [name for name, value in connection.items() if not value]
+        if self.app_token and given:
+            raise ValueError(f"APP_TOKEN stands alone; leave out {', '.join(given)}")
+        if not self.app_token and missing:
+            raise ValueError(f"{', '.join(missing)} missing (or give APP_TOKEN alone)")
+        return self
+
+
+class StructureSettings(_Group):
+    """What is done with the PIM's families, attributes and options."""
+
+    validate_values: bool = Field(
+        default=True, alias="validate", description="Reject early what the PIM would refuse."
+    )
+    create_options: bool = Field(default=False, description="Create options that the PIM lacks.")
+    default_locale: str | None = Field(
+        None, description="Of a bare value for an attribute that differs by locale."
+    )
+    max_age_seconds: float = Field(600, ge=1, le=86_400, description="Then they are read anew.")
+
+
+class WindowSettings(_Group):
+    """When a family's window is due."""
+
+    max_seconds: float = Field(2, ge=0, le=3600, description="After its first change.")
+    max_assets: int = Field(100, ge=1, le=100, description="Distinct assets, deletes included.")
+    max_bytes: Size = Field(4 * 1024**2, ge=1024, description="Of JSON.")
+
+
+class RetrySettings(_Group):
+    """Budget of an asset's call for failures that are its own."""
+
+    max_attempts: int = Field(8, ge=1, le=1000, description="Own failures alone.")
+    max_seconds: float = Field(300, ge=0, le=86_400, description="From the first of them.")
+
+
+class PipelineSettings(_Group):
+    """What may be held, and how often it is committed."""
+
+    max_pending_changes: int = Field(
+        10_000, ge=1, le=1_000_000, description="Admitted and not yet committed; intake pauses."
+    )
+    max_pending_bytes: Size = Field(
+        128 * 1024**2, ge=1024, description="Likewise, of key, value and headers."
+    )
+    commit_interval_seconds: float = Field(
+        0.1, ge=0, le=10, description="A transaction at most this often."
+    )
+
+
+class DeadLettersSettings(_Group):
+    """When to stop dead-lettering and let a person look."""
+
+    max_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Of the last 1,000 changes, over two families; then intake pauses. 1: never.",
+    )
+
+
+class TracesSettings(_Group):
+    """OpenTelemetry traces (needs the extra `otel`)."""
+
+    endpoint: str | None = Field(
+        None, description="OTLP over HTTP, such as http://collector:4318/v1/traces; none: off."
+    )
+    sample_ratio: float = Field(
+        1, ge=0, le=1, description="Of the events whose producer did not decide."
+    )
+
+
+class DrainSettings(_Group):
+    """How a replica ends."""
+
+    max_seconds: float = Field(
+        75, gt=0, le=3600, description="Budget of a drain, then what is in flight is cut."
+    )
+
+
+class HttpSettings(_Group):
+    """Probes and metrics."""
+
+    host: str = Field("0.0.0.0", description="Where to listen.")  # noqa: S104 - a pod's port
+    port: int = Field(8080, ge=0, le=65_535, description="0 takes a free one and prints it.")
+    status_page: bool = Field(
+        default=False, description="A page for the operator at /: what is open, last outcomes."
+    )
+
+
+class LogSettings(_Group):
+    """Logs."""
+
+    format: Literal["json", "console"] | None = Field(
+        None, description="Default json, console on a terminal."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="From here on.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fold_case(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the source had
+        if isinstance(given, dict):
+            return {k: v.lower() if isinstance(v, str) else v for k, v in given.items()}
+        return given
+
+
+def _check_url(url: str, *, allow_http: bool) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("BASE_URL must be a URL such as https://example.cloud.akeneo.com")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("BASE_URL must have no user, query or fragment")
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
+        raise ValueError(
+            "BASE_URL is plain http to another host: use https, or set PIM__ALLOW_HTTP=true"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine by name or address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,238 @@
+"""Where settings come from: the only file that reads the environment (contract §3).
+
+Sources, strongest first: the environment, a `.env` file, mounted secret files, defaults.
+An unknown `ASSET_SYNC_*` variable is an error that names the nearest known one.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import SecretStr, ValidationError
+
+from service.settings.groups import HttpSettings, KafkaSettings
+from service.settings.model import PREFIX, Settings
+from service.settings.reference import is_secret, variables
+
+SECRETS_DIR = PREFIX + "SECRETS_DIR"
+UNKNOWN_VARIABLES = PREFIX + "UNKNOWN_VARIABLES"
+SECRET_BYTES_MAX = 64 * 1024
+
+_SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\w+)")
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; one line a problem, each naming its variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What opens the PIM: an app token, or the four of a connection. Never shown."""
+
+    app_token: str | None = None
+    client_id: str = ""
+    client_secret: str = ""
+    username: str = ""
+    password: str = ""
+
+    def __repr__(self) -> str:
+        """Nothing of it."""
+        return "Credentials(**********)"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, where they came from, and what to say about them."""
+
+    settings: Settings
+    sources: tuple[str, ...]
+    warnings: tuple[str, ...]
+    secret_files: Mapping[tuple[str, ...], Path]
+
+    def credentials(self) -> Credentials:
+        """The PIM's credentials as of now: their files are read again each time.
+
+        Raises:
+            SettingsError: a secret file cannot be read.
+        """
+        pim = self.settings.pim
+
+        def now(name: str, value: SecretStr | str | None) -> str:
+            path = self.secret_files.get(("pim", name))
+            if path is not None:
+                return _read_secret(path)
+            return value.get_secret_value() if isinstance(value, SecretStr) else value or ""
+
+        return Credentials(
+            app_token=now("app_token", pim.app_token) or None,
+            client_id=now("client_id", pim.client_id),
+            client_secret=now("client_secret", pim.client_secret),
+            username=now("username", pim.username),
+            password=now("password", pim.password),
+        )
+
+
+def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")) -> Loaded:
+    """Read the settings.
+
+    Raises:
+        SettingsError: something is missing, wrong or unknown; the message says what to do.
+    """
+    environ = os.environ if environ is None else environ
+    from_file = _dotenv(dotenv)
+    variables = {**from_file, **{k: v for k, v in environ.items() if k.startswith(PREFIX)}}
+    problems, warnings = _unknown(variables)
+    values, secret_files, flaws = _gather(variables)
+    if problems or flaws:
+        raise SettingsError("\n".join([*problems, *flaws]))
+    try:
+        settings = Settings(**_nested(values))
+    except ValidationError as error:
+        raise SettingsError("\n".join(_lines(error))) from None
+    sources = ["environment"] if any(k.startswith(PREFIX) for k in environ) else []
+    if from_file:
+        sources.append(str(dotenv))
+    sources += [str(path) for path in secret_files.values()]
+    return Loaded(
+        settings,
+        (*sources, "defaults"),
+        (*warnings, *settings.warnings()),
+        secret_files,
+    )
+
+
+def load_kafka(environ: Mapping[str, str] | None = None) -> KafkaSettings:
+    """The Kafka settings alone, for commands that need no PIM.
+
+    Raises:
+        SettingsError: as `load`.
+    """
+    return _load_without_pim(environ).kafka
+
+
+def load_http(environ: Mapping[str, str] | None = None) -> HttpSettings:
+    """The settings of the service's own port alone, for commands that talk to it.
+
+    Raises:
+        SettingsError: as `load`.
+    """
+    return _load_without_pim(environ).http
+
+
+def _load_without_pim(environ: Mapping[str, str] | None) -> Settings:
+    environ = os.environ if environ is None else environ
+    stand_in = {f"{PREFIX}PIM__BASE_URL": "https://unused.example", f"{PREFIX}PIM__APP_TOKEN": "-"}
+    given = {k: v for k, v in environ.items() if not k.startswith(f"{PREFIX}PIM__")}
+    return load(given | stand_in, None).settings
+
+
+def _path_of(variable: str) -> tuple[str, ...]:
+    return tuple(variable.removeprefix(PREFIX).lower().split("__"))
+
+
+def _dotenv(path: Path | None) -> dict[str, str]:
+    if path is None or not path.is_file():
+        return {}
+    try:
+        lines = dotenv_values(path, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+    return {k: v or "" for k, v in lines.items() if k.startswith(PREFIX)}
+
+
+def _unknown(given: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """What is named like ours and is not known: problems, or warnings where they are wanted."""
+    known = {variable for variable, _, _ in variables()}
+    files = {f"{v}_FILE" for v, group, name in variables() if is_secret(group, name)}
+    special = {SECRETS_DIR, UNKNOWN_VARIABLES}
+    lines = []
+    for name in sorted(given.keys() - known - files - special):
+        if _SERVICE_LINK.fullmatch(name):
+            continue
+        nearest = difflib.get_close_matches(name, known | files | special, n=1, cutoff=0.4)
+        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        lines.append(f"{name} is no setting of asset-sync.{hint}")
+    mode = given.get(UNKNOWN_VARIABLES, "error")
+    if mode not in {"error", "warn"}:
+        return [*lines, f"{UNKNOWN_VARIABLES} must be error or warn, not {mode!r}."], []
+    return ([], lines) if mode == "warn" else (lines, [])
+
+
+def _gather(
+    given: Mapping[str, str],
+) -> tuple[dict[tuple[str, ...], str], dict[tuple[str, ...], Path], list[str]]:
+    """Values by path, the files that secrets came from, and what is wrong with those."""
+    values: dict[tuple[str, ...], str] = {}
+    files: dict[tuple[str, ...], Path] = {}
+    flaws: list[str] = []
+    directory = given.get(SECRETS_DIR)
+    if directory and not Path(directory).is_dir():
+        flaws.append(f"{SECRETS_DIR}: {directory} is no directory.")
+    for variable, group, name in variables():
+        path = _path_of(variable)
+        if variable in given:
+            values[path] = given[variable]
+        if not is_secret(group, name):
+            continue
+        file = _secret_file(variable, given, directory)
+        if file is None:
+            continue
+        if f"{variable}_FILE" in given and variable in given:
+            flaws.append(f"{variable} and {variable}_FILE are both set; leave one out.")
+        elif variable not in given:
+            try:
+                values[path] = _read_secret(file)
+                files[path] = file
+            except SettingsError as error:
+                flaws.append(f"{variable}_FILE: {error}")
+    return values, files, flaws
+
+
+def _secret_file(variable: str, given: Mapping[str, str], directory: str | None) -> Path | None:
+    named = given.get(f"{variable}_FILE")
+    if named:
+        return Path(named)
+    if directory:
+        for name in (variable.removeprefix(PREFIX).lower(), variable.lower(), variable):
+            if (Path(directory) / name).is_file():
+                return Path(directory) / name
+    return None
+
+
+def _read_secret(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(SECRET_BYTES_MAX + 1)
+        if len(content) > SECRET_BYTES_MAX:
+            raise SettingsError(f"{path} is larger than {SECRET_BYTES_MAX} bytes.")
+        return content.decode().strip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(f"{path} cannot be read: {reason}.") from None
+
+
+def _nested(values: Mapping[tuple[str, ...], str]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for path, value in values.items():
+        if value == "" and path != ("events", "type_prefix"):
+            continue  # an empty variable is one that is not set
+        place = nested
+        for part in path[:-1]:
+            place = place.setdefault(part, {})
+        place[path[-1]] = value
+    return {"pim": {}, **nested}
+
+
+def _lines(error: ValidationError) -> Iterator[str]:
+    """One plain line a problem; the value is never shown, it may be a secret."""
+    for flaw in error.errors(include_input=False, include_url=False):
+        place = PREFIX + "__".join(str(part) for part in flaw["loc"]).upper()
+        message = flaw["msg"].removeprefix("Value error, ")
+        if flaw["type"] == "missing":
+            message = "is required"
+        yield f"{place}: {message}."

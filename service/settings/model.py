@@ -1,0 +1,122 @@
+"""All settings together: what the core decides by, and what is allowed and unwise."""
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from service.core.decode import DecodeLimits
+from service.core.rules import Rules, StructureRules
+from service.settings.groups import (
+    DeadLettersSettings,
+    DrainSettings,
+    EventsSettings,
+    HttpSettings,
+    KafkaSettings,
+    LogSettings,
+    OutcomesSettings,
+    PimSettings,
+    PipelineSettings,
+    RetrySettings,
+    StructureSettings,
+    TracesSettings,
+    WindowSettings,
+)
+
+PREFIX = "ASSET_SYNC_"
+PIM_CALLS_AT_ONCE = 4
+"""Of one connection (akeneo.md §7)."""
+PIM_CALLS_PER_SECOND = 100
+"""Of all callers of one PIM together."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Frozen; secrets show as asterisks."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX)
+
+    kafka: KafkaSettings = Field(default_factory=lambda: KafkaSettings.model_validate({}))
+    outcomes: OutcomesSettings = Field(default_factory=lambda: OutcomesSettings(source=None))
+    events: EventsSettings = Field(default_factory=lambda: EventsSettings(type_prefix=""))
+    deletes: Literal["apply", "skip"] = Field("apply", description="skip: deletes end skipped.")
+    pim: PimSettings
+    structure: StructureSettings = Field(
+        default_factory=lambda: StructureSettings.model_validate({})
+    )
+    window: WindowSettings = Field(default_factory=lambda: WindowSettings.model_validate({}))
+    retry: RetrySettings = Field(default_factory=lambda: RetrySettings.model_validate({}))
+    pipeline: PipelineSettings = Field(default_factory=lambda: PipelineSettings.model_validate({}))
+    dead_letters: DeadLettersSettings = Field(
+        default_factory=lambda: DeadLettersSettings.model_validate({})
+    )
+    drain: DrainSettings = Field(default_factory=lambda: DrainSettings.model_validate({}))
+    http: HttpSettings = Field(default_factory=lambda: HttpSettings.model_validate({}))
+    traces: TracesSettings = Field(default_factory=lambda: TracesSettings.model_validate({}))
+    log: LogSettings = Field(default_factory=lambda: LogSettings.model_validate({}))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` gathered: it knows where each value came from."""
+        return (init_settings,)
+
+    def rules(self) -> Rules:
+        """What the core decides by."""
+        return Rules(
+            decode=DecodeLimits(self.kafka.max_record_bytes, self.events.type_prefix),
+            deletes=self.deletes,
+            window_seconds_max=self.window.max_seconds,
+            window_assets_max=self.window.max_assets,
+            window_bytes_max=self.window.max_bytes,
+            calls_at_once_max=self.pim.max_concurrency,
+            calls_per_second_max=self.pim.max_calls_per_second,
+            structure=StructureRules(
+                validate_values=self.structure.validate_values,
+                create_options=self.structure.create_options,
+                default_locale=self.structure.default_locale,
+                max_age_seconds=self.structure.max_age_seconds,
+            ),
+            retry_attempts_max=self.retry.max_attempts,
+            retry_seconds_max=self.retry.max_seconds,
+            pending_changes_max=self.pipeline.max_pending_changes,
+            pending_bytes_max=self.pipeline.max_pending_bytes,
+            commit_interval_seconds=self.pipeline.commit_interval_seconds,
+            dead_letter_share_max=self.dead_letters.max_share,
+            outcome_source=self.outcomes.source or f"/asset-sync/{self.kafka.group_id}",
+        )
+
+    def warnings(self) -> list[str]:
+        """Settings that are allowed and unwise, a sentence each."""
+        kafka, pim, drain = self.kafka, self.pim, self.drain
+        unwise = {
+            f"{PREFIX}DRAIN__MAX_SECONDS ({drain.max_seconds:g}) is below "
+            f"{PREFIX}PIM__TIMEOUT_SECONDS ({pim.timeout_seconds:g}): a drain may cut calls "
+            "that the PIM is still working on.": drain.max_seconds < pim.timeout_seconds,
+            f"{PREFIX}PIM__MAX_CONCURRENCY ({pim.max_concurrency}) is above "
+            f"{PIM_CALLS_AT_ONCE}, what Akeneo allows a connection: expect 429s.": (
+                pim.max_concurrency > PIM_CALLS_AT_ONCE
+            ),
+            f"{PREFIX}PIM__MAX_CALLS_PER_SECOND ({pim.max_calls_per_second}) is above "
+            f"{PIM_CALLS_PER_SECOND}, what Akeneo allows all its callers: expect 429s.": (
+                pim.max_calls_per_second > PIM_CALLS_PER_SECOND
+            ),
+            f"{PREFIX}PIPELINE__MAX_PENDING_CHANGES ({self.pipeline.max_pending_changes}) is "
+            f"below {PREFIX}WINDOW__MAX_ASSETS ({self.window.max_assets}): windows never fill.": (
+                self.pipeline.max_pending_changes < self.window.max_assets
+            ),
+            f"{PREFIX}PIPELINE__MAX_PENDING_BYTES is below {PREFIX}KAFKA__MAX_RECORD_BYTES: "
+            "one record may pause the intake.": (
+                self.pipeline.max_pending_bytes < kafka.max_record_bytes
+            ),
+            f"{PREFIX}KAFKA__SECURITY_PROTOCOL is {kafka.security_protocol}: the password crosses "
+            "the network readable.": (
+                kafka.security_protocol == "SASL_PLAINTEXT" and kafka.sasl_mechanism == "PLAIN"
+            ),
+        }
+        return [sentence for sentence, is_so in unwise.items() if is_so]
