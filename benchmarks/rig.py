@@ -1,0 +1,283 @@
+"""A broker, a PIM simulator and replicas, each a process of its own; and what they used.
+
+Numbers come from the operating system (CPU, memory), from the service's own metrics (outcomes,
+durations of calls as the client sees them) and from the topics (times).
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from service.playground.embedded_kafka import EmbeddedKafka, embedded_kafka
+
+ROOT = Path(__file__).resolve().parent.parent
+LOOK_SECONDS = 0.5
+BATCH_BYTES = 512 * 1024
+START_SECONDS_MAX = 30.0
+
+Event = tuple[bytes, bytes | None]
+"""Key and value."""
+
+
+@dataclass
+class Used:
+    """What a process used between two looks."""
+
+    cpu_seconds: float
+    memory_bytes: int
+    """At most, since it began."""
+
+
+@dataclass
+class Replica:
+    """The service, as a process."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    cpu_before: float = 0.0
+
+    @property
+    def url(self) -> str:
+        """Its port."""
+        found = re.search(r'"port": (\d+), "event": "http.listening"', self.log.read_text())
+        if found is None:
+            raise RuntimeError(self.log.read_text()[-2000:])
+        return f"http://127.0.0.1:{found[1]}"
+
+    def metrics(self) -> dict[str, float]:
+        """Its metrics, by name with labels."""
+        with _opener.open(self.url + "/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return {
+            name: float(value)
+            for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")
+        }
+
+    @property
+    def outcomes(self) -> float:
+        """Outcomes that it committed."""
+        return total(self.metrics(), "asset_sync_outcomes_total")
+
+    def used(self) -> Used:
+        """Since `begin`."""
+        return Used(cpu_seconds(self.process.pid) - self.cpu_before, _peak(self.process.pid))
+
+    def begin(self) -> None:
+        """From here on counts."""
+        self.cpu_before = cpu_seconds(self.process.pid)
+
+
+@dataclass
+class Rig:
+    """Topics of one bench, its PIM and its replicas."""
+
+    broker: EmbeddedKafka
+    folder: Path
+    partitions: int = 6
+    name: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def events_topic(self) -> str:
+        """Where events go."""
+        return f"events.{self.name}"
+
+    @property
+    def outcomes_topic(self) -> str:
+        """Where outcomes go."""
+        return f"outcomes.{self.name}"
+
+    async def create_topics(self) -> None:
+        """Make the three."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.bootstrap_servers)
+        await admin.start()
+        names = (self.events_topic, self.outcomes_topic, f"dead.{self.name}")
+        await admin.create_topics([NewTopic(name, self.partitions, 1) for name in names])
+        await admin.close()
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Write them in order, dealt to partitions by their key's number."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.broker.bootstrap_servers, max_batch_size=BATCH_BYTES
+        )
+        await producer.start()
+        filling = [producer.create_batch() for _ in range(self.partitions)]
+        for number, (key, value) in enumerate(events):
+            at = number % self.partitions
+            if filling[at].append(timestamp=None, key=key, value=value) is None:
+                await producer.send_batch(filling[at], self.events_topic, partition=at)
+                filling[at] = producer.create_batch()
+                filling[at].append(timestamp=None, key=key, value=value)
+        for at, batch in enumerate(filling):
+            await producer.send_batch(batch, self.events_topic, partition=at)
+        await producer.flush()
+        await producer.stop()
+
+    def start_pim(self, families: int, **options: object) -> str:
+        """A simulator that takes any value of its families; its URL."""
+        command = [sys.executable, "-m", "service", "pim-simulator", "--port", "0"]
+        command += [word for n in range(families) for word in ("--family", f"family{n:04}")]
+        for name, value in options.items():
+            command += [f"--{name.replace('_', '-')}", str(value)]
+        log = self.folder / f"pim-{self.name}.log"
+        self._start(command, log, {})
+        for _ in range(round(START_SECONDS_MAX / 0.1)):
+            if found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
+                return found[0]
+            time.sleep(0.1)
+        raise RuntimeError(log.read_text())
+
+    def start_service(self, pim: str, **settings: object) -> Replica:
+        """A replica, once its port listens."""
+        ours = {
+            "KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
+            "KAFKA__GROUP_ID": f"group.{self.name}",
+            "KAFKA__EVENTS_TOPICS": self.events_topic,
+            "KAFKA__OUTCOMES_TOPIC": self.outcomes_topic,
+            "KAFKA__DEAD_LETTERS_TOPIC": f"dead.{self.name}",
+            "PIM__BASE_URL": pim,
+            "PIM__APP_TOKEN": "bench",
+            "HTTP__HOST": "127.0.0.1",
+            "HTTP__PORT": "0",
+            **settings,
+        }
+        log = self.folder / f"service-{self.name}-{len(self._processes)}.log"
+        environ = {f"ASSET_SYNC_{name}": str(value) for name, value in ours.items()}
+        process = self._start([sys.executable, "-m", "service", "run"], log, environ)
+        replica = Replica(process, log)
+        for _ in range(round(START_SECONDS_MAX / 0.02)):
+            if "http.listening" in log.read_text():
+                replica.begin()
+                return replica
+            time.sleep(0.02)
+        raise RuntimeError(log.read_text())
+
+    def wait_for(self, replicas: Sequence[Replica], outcomes: int, seconds_max: float) -> float:
+        """Seconds until so many outcomes are committed, counted from the first one seen."""
+        deadline = time.monotonic() + seconds_max
+        began: float | None = None
+        while True:
+            done = sum(replica.outcomes for replica in replicas)
+            now = time.monotonic()
+            if done and began is None:
+                began = now
+            if done >= outcomes:
+                return now - (began or now)
+            if now > deadline:
+                logs = "\n".join(replica.log.read_text()[-1500:] for replica in replicas)
+                raise RuntimeError(f"{done:g} of {outcomes} outcomes in time\n{logs}")
+            time.sleep(LOOK_SECONDS)
+
+    def end(self) -> None:
+        """End every process."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def _start(
+        self, command: list[str], log: Path, ours: dict[str, str]
+    ) -> subprocess.Popen[bytes]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("ASSET_SYNC_")}
+        with log.open("wb") as out:
+            process = subprocess.Popen(  # noqa: S603 - our own
+                command,
+                stdout=out,
+                stderr=out,
+                env=inherited | ours | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+                cwd=self.folder,
+            )
+        self._processes.append(process)
+        return process
+
+
+@contextlib.contextmanager
+def broker() -> Iterator[tuple[EmbeddedKafka, Path]]:
+    """One broker for all benches, and a folder for logs."""
+    with embedded_kafka() as running, tempfile.TemporaryDirectory(prefix="asset-sync-bench-") as at:
+        yield running, Path(at)
+
+
+def total(metrics: dict[str, float], name: str, *labels: str) -> float:
+    """The sum of a metric's series that have these labels (`route="upsert"`)."""
+    return sum(
+        value
+        for series, value in metrics.items()
+        if series.partition("{")[0] == name and all(label in series for label in labels)
+    )
+
+
+def mean_call_seconds(metrics: dict[str, float], route: str) -> float:
+    """The mean duration of a route's requests, as the client saw them."""
+    name, label = "asset_sync_pim_request_duration_seconds", f'route="{route}"'
+    return total(metrics, f"{name}_sum", label) / total(metrics, f"{name}_count", label)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def terminate(replica: Replica) -> float:
+    """SIGTERM; seconds until it ended with 0."""
+    began = time.monotonic()
+    replica.process.send_signal(signal.SIGTERM)
+    code = replica.process.wait(120)
+    assert code == 0, replica.log.read_text()[-2000:]
+    return time.monotonic() - began
+
+
+def machine() -> str:
+    """What this ran on, in a line."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    python = sys.version.split()[0]
+    name = cpu[1].strip() if cpu else "unknown CPU"
+    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {python}"
+
+
+def upsert(family: int, code: int, size: int = 1000) -> Event:
+    """A structured event of about `size` bytes, of a DAM that tells much."""
+    event = {
+        "action": "upsert",
+        "asset_family": f"family{family:04}",
+        "code": f"asset_{code:07}",
+        "values": {
+            "photographer": "ben_levy",
+            "main_colors": ["red", "purple"],
+            "caption": [{"locale": "en_US", "channel": None, "data": f"Side view {code}"}],
+            "notes": "",
+        },
+    }
+    missing = size - len(json.dumps(event))
+    event["values"]["notes"] = "x" * max(0, missing)  # type: ignore[index]
+    return f"family{family:04}/asset_{code:07}".encode(), json.dumps(event).encode()
+
+
+def delete(family: int, code: int) -> Event:
+    """A tombstone."""
+    return f"family{family:04}/asset_{code:07}".encode(), None
+
+
+def _peak(pid: int) -> int:
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) * 1024 if found else 0
+
+
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -1,0 +1,115 @@
+"""What must be true at the end: P1, P2, P3, P6 and P8, from topics and the PIM's state alone.
+
+It knows the contract and the playground's replay; it shares no rule with the service.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.playground.audit import audit
+from tests.chaos.stage import CALLS_AT_ONCE, Stage
+
+MEMORY_BYTES_MAX = 250 * 1024 * 1024
+
+Place = tuple[int, int]
+Stored = tuple[bytes | None, bytes | None, dict[str, bytes]]
+
+
+@dataclass
+class Verdict:
+    """What was found; no flaws: every promise held."""
+
+    events: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    memory_max_bytes: int = 0
+    memory_slopes: list[float] = field(default_factory=list)
+    """Bytes a minute of the processes that lived longest, by least squares."""
+    flaws: list[str] = field(default_factory=list)
+
+
+def judge(
+    stage: Stage,
+    events: Mapping[Place, tuple[bytes | None, bytes | None]],
+    outcomes: Sequence[dict[str, Any]],
+    dead_letters: Sequence[Stored],
+    exits: Sequence[int],
+) -> Verdict:
+    """Hold everything against everything."""
+    found = audit({at: value for at, (_, value) in events.items()}, outcomes, stage.bench.pim.state)
+    verdict = Verdict(len(events), found.statuses, flaws=list(found.flaws))
+    verdict.flaws += _in_order(outcomes)
+    verdict.flaws += _dead_letters(stage.bench.events, events, outcomes, dead_letters)
+    verdict.flaws += _limits(stage)
+    for replica in stage.replicas:
+        sizes = [size for _, size in replica.memory_bytes]
+        verdict.memory_max_bytes = max(verdict.memory_max_bytes, *sizes, 0)
+        verdict.memory_slopes.append(_slope(replica.memory_bytes))
+    if verdict.memory_max_bytes > MEMORY_BYTES_MAX:
+        verdict.flaws.append(f"P6: a replica had {verdict.memory_max_bytes} bytes resident.")
+    if any(exits):
+        verdict.flaws.append(f"P7: at the end, with nothing open, they exited {list(exits)}.")
+    odd = [code for code in stage.exits if code not in {0, 1}]
+    if odd:
+        verdict.flaws.append(f"Processes ended by themselves with {odd}.")
+    return verdict
+
+
+def _in_order(outcomes: Sequence[dict[str, Any]]) -> list[str]:
+    """Outcomes of one asset's valid changes stand in their order on the topic."""
+    last: dict[tuple[str, str, int], int] = {}
+    flaws = []
+    for outcome in outcomes:
+        data = outcome["data"]
+        if data["status"] in {"rejected", "skipped"}:
+            continue
+        place = (data["asset_family"], data["code"], data["origin"]["partition"])
+        offset = data["origin"]["offset"]
+        if offset < last.get(place, -1):
+            flaws.append(f"P2: {outcome['id']} stands behind {last[place]}.")
+        last[place] = max(offset, last.get(place, -1))
+    return flaws[:5]
+
+
+def _dead_letters(
+    topic: str,
+    events: Mapping[Place, tuple[bytes | None, bytes | None]],
+    outcomes: Sequence[dict[str, Any]],
+    dead_letters: Sequence[Stored],
+) -> list[str]:
+    """Each rejected or failed record lies there once, byte for byte."""
+    bad = Counter(
+        outcome["id"] for outcome in outcomes if outcome["data"]["status"] in {"rejected", "failed"}
+    )
+    buried = Counter(headers["dlq.outcome.id"].decode() for _, _, headers in dead_letters)
+    flaws = []
+    if bad != buried:
+        flaws.append(
+            f"P3: dead letters differ from bad outcomes: {(bad - buried) + (buried - bad)}."
+        )
+    for key, value, headers in dead_letters:
+        _, partition, offset = headers["dlq.outcome.id"].decode().rsplit("/", 2)
+        if events.get((int(partition), int(offset))) != (key, value):
+            flaws.append(f"P3: the dead letter of {topic}/{partition}/{offset} is not its record.")
+    return flaws[:5]
+
+
+def _limits(stage: Stage) -> list[str]:
+    """The PIM counted how many calls there were at once; more than 100 assets it refuses."""
+    seen = stage.bench.pim.at_once_seen
+    return (
+        [f"P8: {seen} calls at once; {CALLS_AT_ONCE} are allowed."] if seen > CALLS_AT_ONCE else []
+    )
+
+
+def _slope(samples: Sequence[tuple[float, int]]) -> float:
+    """Bytes a minute; of the second half, when caches are full."""
+    half = samples[len(samples) // 2 :]
+    if len(half) < 2:
+        return 0.0
+    mean_at = sum(at for at, _ in half) / len(half)
+    mean_size = sum(size for _, size in half) / len(half)
+    spread = sum((at - mean_at) ** 2 for at, _ in half)
+    together = sum((at - mean_at) * (size - mean_size) for at, size in half)
+    return 60.0 * together / spread if spread else 0.0
