@@ -373,6 +373,8 @@ class Pipeline:
         self._silent_since = None
         self._is_full = False
         if self._drain is not None and self._drain.kind is DrainKind.REVOCATION:
+            if not self._is_drained:  # the group fenced us meanwhile: somebody waits for the end
+                self._effects.append(Drained(0))
             self._drain = None
 
     def _start_drain(self, drain: DrainStarted) -> None:

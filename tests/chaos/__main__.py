@@ -9,11 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from service.adapters.kafka.options import quieten_aiokafka
 from service.playground.dam import believable_events
 from tests.chaos.auditor import Place, Stored, Verdict, judge
 from tests.chaos.plan import Incident, plan
@@ -32,8 +34,10 @@ def main() -> int:
     parser.add_argument("--replicas", type=int, default=3, choices=range(1, 5), help="(3)")
     parser.add_argument("--rate", type=float, default=300.0, help="events a second (300)")
     parser.add_argument("--calm", action="store_true", help="no faults: a soak")
+    parser.add_argument("--log", type=Path, help="a file for what the replicas said")
     parser.add_argument("--traces", help="an OTLP endpoint that replicas trace to")
     wanted = parser.parse_args()
+    quieten_aiokafka(entirely=True)
     seed = wanted.seed if wanted.seed is not None else int(time.time())
     return asyncio.run(_run(wanted, seed))
 
@@ -55,7 +59,9 @@ async def _run(wanted: argparse.Namespace, seed: int) -> int:
         keeping.cancel()
         exits = await at.stop()
         verdict = await _verdict(at, exits)
-        if verdict.flaws:
+        if wanted.log:
+            wanted.log.write_text(at.bench.logs())
+        elif verdict.flaws:
             _say(at.bench.logs()[-20_000:])
     _print(verdict, incidents, at)
     return 1 if verdict.flaws else 0
@@ -71,29 +77,27 @@ async def _suffer(at: Stage, incident: Incident, began: float) -> None:
 
 
 async def _load(bench: Bench, rate: float, seconds: float) -> int:
-    """Events at this rate; what the broker does not take is tried again."""
-    producer = AIOKafkaProducer(
-        bootstrap_servers=bench.bootstrap, enable_idempotence=True, request_timeout_ms=10_000
-    )
-    await producer.start()
+    """Events at this rate; a broker that is away is waited for."""
     events = _events()
-    sent: list[asyncio.Future[Any]] = []
     began = time.monotonic()
     number = 0
     while time.monotonic() - began < seconds:
-        while number < (time.monotonic() - began) * rate:
-            record = next(events)
-            sent.append(
-                await producer.send(
-                    bench.events, record.value, key=record.key, headers=list(record.headers)
-                )
-            )
-            number += 1
-        await asyncio.sleep(STEP_SECONDS)
-    await producer.flush()
-    failed = [one for one in sent if one.exception() is not None]
-    await producer.stop()
-    return len(sent) - len(failed)
+        producer = AIOKafkaProducer(
+            bootstrap_servers=bench.bootstrap, enable_idempotence=True, request_timeout_ms=60_000
+        )
+        with contextlib.suppress(KafkaError, OSError):
+            await producer.start()
+            while time.monotonic() - began < seconds:
+                while number < (time.monotonic() - began) * rate:
+                    record = next(events)
+                    headers = list(record.headers)
+                    await producer.send(bench.events, record.value, record.key, headers=headers)
+                    number += 1
+                await asyncio.sleep(STEP_SECONDS)
+            await producer.flush()
+        with contextlib.suppress(KafkaError, OSError):
+            await producer.stop()
+    return number
 
 
 def _events() -> Iterator[Any]:

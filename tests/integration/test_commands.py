@@ -141,7 +141,7 @@ async def test_check_finds_all_well(bench: Bench) -> None:
     text = shown.stdout.decode()
     assert shown.returncode == 0, text
     for words in (
-        f"Topic {bench.events} has 3 partitions.",
+        f"Topic {bench.events} has 3 partitions and is open to us.",
         "offset.metadata.max.bytes is 4096.",
         "no position yet",
         "Transactional ids",
@@ -159,7 +159,11 @@ async def test_check_finds_all_well(bench: Bench) -> None:
     ("settings", "said", "remedy"),
     [
         ({"KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:9"}, "failed  Kafka at", "BOOTSTRAP_SERVERS"),
-        ({"KAFKA__OUTCOMES_TOPIC": "nowhere"}, "Topic nowhere is not there.", "creates no topic"),
+        (
+            {"KAFKA__OUTCOMES_TOPIC": "nowhere"},
+            "Kafka has no topic nowhere",
+            "asset-sync creates no",
+        ),
         ({"PIM__PASSWORD": "wrong"}, "The PIM refuses our credentials", "PIM__CLIENT_ID"),
         ({"PIM__BASE_URL": "http://127.0.0.1:9"}, "The connection failed", "PIM__BASE_URL"),
     ],

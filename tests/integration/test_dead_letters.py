@@ -127,7 +127,9 @@ async def test_the_second_replay_takes_over(bench: Bench) -> None:
     await bury(bench, count)
     first = start_command(bench, "dead-letters", "replay")
     await first_replay(bench)
+    first.send_signal(signal.SIGSTOP)
     second = run(bench, "dead-letters", "replay")
+    first.send_signal(signal.SIGCONT)
     _, said = first.communicate(timeout=60)
     assert first.returncode == 1, said
     assert b"Another replay run has taken over" in said

@@ -11,7 +11,16 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from service.core.effects import DeleteOne, GetFamilies, GetFamily, Request, UpsertAssets
-from service.core.inputs import Answer, CallFault, CallReply, FaultKind, ItemReply
+from service.core.inputs import (
+    Answer,
+    CallFault,
+    CallReply,
+    CommitRefusal,
+    DrainKind,
+    DrainStarted,
+    FaultKind,
+    ItemReply,
+)
 from service.core.rules import BREAKER_HELD_CHANGES
 from tests.support.drive import Drive, codes_of, family_of
 
@@ -529,3 +538,18 @@ def test_a_partition_at_its_span_limit_gives_up_what_stops_it(seed: int) -> None
 
     assert drive.outcomes[bad]["status"] == "failed"
     assert drive.statuses(ids) == {"applied": 24_000}
+
+
+@few
+@given(SEEDS, st.sampled_from(DrainKind))
+def test_a_drain_ends_also_when_the_group_fences_us_meanwhile(seed: int, kind: DrainKind) -> None:
+    """Nobody comes back to a replica that waits for ever for the end of a drain (chaos, seed 1)."""
+    drive = Drive(lambda _request, _now: None, seed)
+    drive.upsert("packshots", "a")
+    drive.run(2.01)
+    drive.refusal = CommitRefusal.FENCED
+    drive._step(DrainStarted(kind, drive.now + 10))
+    drive.run(5)
+
+    assert drive.drained == 0
+    assert not drive.outcomes

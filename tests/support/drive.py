@@ -37,6 +37,8 @@ from service.core.inputs import (
     CallEnded,
     CallFault,
     CallReply,
+    CommitRefusal,
+    CommitRefused,
     Committed,
     FaultKind,
     Input,
@@ -89,6 +91,8 @@ class Drive:
     sent: list[Sent] = field(default_factory=list)
     facts: list[tuple[float, Note]] = field(default_factory=list)
     at_once_max: int = 0
+    refusal: CommitRefusal | None = None
+    """With what commits are refused."""
     drained: int | None = None
     """What the last drain left unsettled."""
     held_max: int = 0
@@ -213,6 +217,9 @@ class Drive:
                     self._at(self.now, lambda: self._step(CallEnded(call_id, fault)))
             case AllowRequest():
                 raise AssertionError("nobody here asks for more requests")
+            case Settle(number) if self.refusal is not None:
+                refused = CommitRefused(number, self.refusal)
+                self._at(self.now + COMMIT_SECONDS, lambda: self._step(refused))
             case Settle(number, settlement):
                 for record in settlement.outcomes:
                     found = json.loads(record.value or b"")

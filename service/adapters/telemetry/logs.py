@@ -9,6 +9,9 @@ import structlog
 from service.contracts.outcome import DEAD_STATUSES
 from service.core.effects import FactName, Note
 
+REPEAT_SECONDS = 60.0
+SENTENCES_MAX = 1000
+
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _LEVEL_OF: dict[FactName, Literal["debug", "info", "warning", "error"]] = {
     "breaker.opened": "warning",
@@ -47,10 +50,20 @@ def configure(form: Literal["json", "console"] | None, level: str) -> None:
 
 
 class _ToStructlog(logging.Handler):
-    """What libraries say, in our shape."""
+    """What libraries say, in our shape; each sentence once a minute, whatever it is about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at: dict[tuple[str, str], float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say it."""
+        """Say it, unless it was said a moment ago: a client that tries again says so each time."""
+        sentence = (record.name, str(record.msg))
+        if record.created < self._said_at.get(sentence, 0.0) + REPEAT_SECONDS:
+            return
+        if len(self._said_at) >= SENTENCES_MAX:
+            self._said_at.clear()
+        self._said_at[sentence] = record.created
         log = structlog.get_logger()
         log.log(record.levelno, "library.said", library=record.name, message=record.getMessage())
 
