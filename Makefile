@@ -9,7 +9,7 @@ export BASE CA KAFKA
 SEEDS ?= 10000
 FROM ?= 0
 
-.PHONY: help setup demo test test-fast test-containers test-chart test-browser lint format sim lock ci schemas clean
+.PHONY: help setup demo test test-fast test-containers test-chart test-browser chaos soak bench lint format sim lock ci schemas clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,15 @@ test-chart: setup ## the chart, rendered (needs Go and npm, no cluster)
 
 test-browser: setup ## the status page in Chromium (TEST_CHROMIUM names it)
 	$(BIN)/python -m pytest tests/browser
+
+chaos: setup ## faults of all kinds for SECONDS (120) from SEED, then the verdict
+	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED))
+
+soak: setup ## load without faults for SECONDS (3600): memory must stay flat
+	$(BIN)/python -m tests.chaos --calm --seconds $(or $(SECONDS),3600) --rate 500
+
+bench: setup ## what it costs, into docs/performance.md (BENCH=name: only that, not written)
+	$(BIN)/python -m benchmarks $(or $(BENCH),--write)
 
 lint: setup ## ruff, strict types, layers
 	$(BIN)/ruff check .

@@ -167,7 +167,13 @@ class Rig:
             time.sleep(0.02)
         raise RuntimeError(log.read_text())
 
-    def wait_for(self, replicas: Sequence[Replica], outcomes: int, seconds_max: float) -> float:
+    def wait_for(
+        self,
+        replicas: Sequence[Replica],
+        outcomes: int,
+        seconds_max: float,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> float:
         """Seconds until so many outcomes are committed, counted from the first one seen."""
         deadline = time.monotonic() + seconds_max
         began: float | None = None
@@ -181,7 +187,7 @@ class Rig:
             if now > deadline:
                 logs = "\n".join(replica.log.read_text()[-1500:] for replica in replicas)
                 raise RuntimeError(f"{done:g} of {outcomes} outcomes in time\n{logs}")
-            time.sleep(LOOK_SECONDS)
+            time.sleep(look_seconds)
 
     def end(self) -> None:
         """End every process."""
