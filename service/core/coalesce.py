@@ -5,8 +5,9 @@ Rule 2: doing the steps leaves the PIM as doing the changes one by one would.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from service.core.model import Change, UpsertAsset, ValueData, ValueKey
 
@@ -18,8 +19,7 @@ class Verb(Enum):
     DELETE = "delete"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, gc=False):
     """One thing to do for an asset: a delete with what it supersedes, or merged upserts."""
 
     verb: Verb

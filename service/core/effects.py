@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from service.contracts.outcome import Reason, Status
 from service.core.model import Headers, Origin, Partition, UpsertAsset
 
@@ -89,8 +91,7 @@ class AllowRequest:
     call_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class LogRecord:
+class LogRecord(msgspec.Struct, frozen=True, gc=False):
     """One record for the outcomes topic or the dead-letter topic."""
 
     key: bytes | None
@@ -104,8 +105,7 @@ class LogRecord:
         return total + sum(len(name) + len(content or b"") for name, content in self.headers)
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """A change whose outcome is known: what will be written for it. `held_bytes` it occupied."""
 
     partition: Partition
@@ -118,11 +118,8 @@ class Settled:
     family: str | None = None
     born_utc_ms: int = -1
     """When its record was written, -1 unknown."""
-
-    @property
-    def size(self) -> int:
-        """Bytes that the transaction grows by."""
-        return self.outcome.size + (self.dead_letter.size if self.dead_letter else 0)
+    size: int = 0
+    """Bytes that the transaction grows by, about."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,8 +79,7 @@ class CallFault:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class ItemReply:
+class ItemReply(msgspec.Struct, frozen=True, gc=False):
     """One element of a bulk answer (akeneo.md §2.2)."""
 
     code: str | None

@@ -7,7 +7,8 @@ superseded.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from service.contracts.outcome import ChangeError, Reason, Result, Status
 from service.core.coalesce import Step, Verb, body_of, coalesce, merge, one_by_one
@@ -19,8 +20,7 @@ FLAWS_TOLD_MAX = 3
 """Flaws in the sentence for a person; `errors` has all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(msgspec.Struct, frozen=True, gc=False):
     """How one change ended. `by` is the outcome id of the change that merged or superseded it."""
 
     status: Status

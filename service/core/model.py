@@ -2,10 +2,14 @@
 
 Rule 1: what crosses a boundary is frozen; only the owner's own bookkeeping (`Change`) moves.
 Rule 2: `offset` is this record, `position` the next one to read.
+Rule 3: what there is one of for each event is a msgspec.Struct outside the garbage collector's
+care: made in a tenth of a dataclass's time, and part of no cycle.
 """
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from service.contracts.outcome import Action, ChangeError, Reason, SourceEvent, Status
 
@@ -36,8 +40,7 @@ class Moment(NamedTuple):
     utc_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """Where a record stands, and in which assignment (epoch) it was read."""
 
     partition: Partition
@@ -53,8 +56,7 @@ class Origin:
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRecord:
+class SourceRecord(msgspec.Struct, frozen=True, gc=False):
     """A record as it came: raw bytes, nothing read yet. `timestamp_ms` is UTC, -1 unknown."""
 
     origin: Origin
@@ -76,8 +78,7 @@ Extensions = tuple[tuple[str, str], ...]
 """CloudEvents extensions that outcomes carry on: correlationid, traceparent, tracestate."""
 
 
-@dataclass(frozen=True, slots=True)
-class AssetChange:
+class AssetChange(msgspec.Struct, frozen=True, gc=False):
     """A change that was understood; `values` is still JSON text (None for a delete)."""
 
     action: Action
@@ -93,8 +94,7 @@ ValueKey = tuple[str, str | None, str | None]
 ValueData = str | bool | list[str] | None
 
 
-@dataclass(frozen=True, slots=True)
-class UpsertAsset:
+class UpsertAsset(msgspec.Struct, frozen=True, gc=False):
     """Set these values of an asset, creating it where absent; `size` is JSON bytes."""
 
     asset: Asset
@@ -102,8 +102,7 @@ class UpsertAsset:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteAsset:
+class DeleteAsset(msgspec.Struct, frozen=True, gc=False):
     """Delete an asset."""
 
     asset: Asset
@@ -127,8 +126,7 @@ class Rejection:
     extensions: Extensions = ()
 
 
-@dataclass(slots=True, eq=False)
-class Change:
+class Change(msgspec.Struct, eq=False, gc=False):
     """An admitted record: owed exactly one outcome. Identity is the object."""
 
     record: SourceRecord

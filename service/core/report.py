@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import get_args
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -21,6 +23,7 @@ from service.contracts.outcome import (
     Reason,
     RecordOrigin,
     SourceEvent,
+    Status,
 )
 from service.core.effects import LogRecord, Settled
 from service.core.job import Ending
@@ -28,6 +31,8 @@ from service.core.model import Change, Extensions, Headers, Rejection, SourceRec
 
 CONTEXT_BYTES_MAX = 512
 """Of a `tracestate`, as W3C has it; a longer one is not carried."""
+HEADERS_BYTES = 512
+"""Of an outcome's key and headers, about: they repeat what the value says."""
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 REPLAY_HEADER = "replay.of"
 REPLAY_COUNT_HEADER = "replay.count"
@@ -38,6 +43,9 @@ CONTEXT_HEADERS = frozenset({"traceparent", "tracestate"})
 _encode = msgspec.json.encode
 replace = msgspec.structs.replace
 
+_NOTHING: dict[str, str] = {}
+_TYPES: dict[Status, str] = {status: f"asset-sync.asset.{status}.v1" for status in get_args(Status)}
+_OPTIONAL_ATTRIBUTES = ("subject", "causationid", "correlationid", "traceparent", "tracestate")
 _SENTENCES: dict[Reason, str] = {
     "unknown_family": "The PIM has no such asset family, or hides it from us.",
     "refused_by_pim": "The PIM refused the change.",
@@ -123,10 +131,10 @@ class Reporter:
         held_bytes: int,
         utc_ms: int,
     ) -> Settled:
-        carried = dict(extensions)
+        carried = dict(extensions) if extensions else _NOTHING
         outcome = Outcome(
             specversion="1.0",
-            type=f"asset-sync.asset.{data.status}.v1",
+            type=_TYPES[data.status],
             source=self._source,
             id=record.origin.outcome_id,
             time=timestamp(utc_ms),
@@ -139,26 +147,35 @@ class Reporter:
             tracestate=carried.get("tracestate", UNSET),
         )
         outcome, value = _bounded(outcome)
-        headers = (*_ce_headers(outcome), *_context(record.headers))
+        headers = _ce_headers(outcome)
+        if record.headers:
+            headers += _context(record.headers)
         outcome_record = LogRecord(_key(record, subject), value, headers)
         dead = data.status in DEAD_STATUSES
+        dead_letter = _dead_letter(record, data) if dead else None
         return Settled(
             partition=record.origin.partition,
             offset=record.origin.offset,
             outcome=outcome_record,
-            dead_letter=_dead_letter(record, data) if dead else None,
+            dead_letter=dead_letter,
             held_bytes=held_bytes,
             status=data.status,
             reason=data.reason,
             family=data.asset_family,
             born_utc_ms=record.timestamp_ms,
+            size=len(value) + HEADERS_BYTES + (dead_letter.size if dead_letter else 0),
         )
 
 
 def timestamp(utc_ms: int) -> str:
     """Milliseconds since 1970 as RFC 3339 in UTC."""
-    moment = datetime.fromtimestamp(utc_ms / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc_ms % 1000:03d}Z"
+    return f"{_second(utc_ms // 1000)}.{utc_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(utc_seconds: int) -> str:
+    """Up to the second: what arrived or ended together shares it."""
+    return datetime.fromtimestamp(utc_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _sentence(ending: Ending) -> str | None:
@@ -290,10 +307,18 @@ def _clipped(text: str | None) -> str | None:
 
 
 def _ce_headers(outcome: Outcome) -> Headers:
-    headers: list[tuple[str, bytes | None]] = [("content-type", CONTENT_TYPE)]
-    for name in Outcome.__struct_fields__:
+    """The attributes once more: a reader filters by them without parsing."""
+    headers: list[tuple[str, bytes | None]] = [
+        ("content-type", CONTENT_TYPE),
+        ("ce_specversion", b"1.0"),
+        ("ce_type", outcome.type.encode()),
+        ("ce_source", outcome.source.encode()),
+        ("ce_id", outcome.id.encode()),
+        ("ce_time", outcome.time.encode()),
+    ]
+    for name in _OPTIONAL_ATTRIBUTES:
         content = getattr(outcome, name)
-        if name not in ("data", "datacontenttype") and content is not UNSET:
+        if content is not UNSET:
             headers.append((f"ce_{name}", content.encode()))
     return tuple(headers)
 

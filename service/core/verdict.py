@@ -19,8 +19,7 @@ ITEM_RETRY = frozenset({408, 429})
 CALL_REFUSED = frozenset({400, 405, 406, 409, 415, 422})
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(msgspec.Struct, frozen=True, gc=False):
     """What the PIM (or the wire) said, as the outcome will show it."""
 
     status: int | None
@@ -44,8 +43,7 @@ class ItemKind(Enum):
     RETRY = "retry"
 
 
-@dataclass(frozen=True, slots=True)
-class ItemVerdict:
+class ItemVerdict(msgspec.Struct, frozen=True, gc=False):
     """One asset of a successful bulk call."""
 
     kind: ItemKind

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from service.core.coalesce import Verb
 from service.core.job import Job
 from service.core.model import Asset, Change
@@ -18,8 +20,7 @@ from service.core.rules import CHANGES_PER_ASSET_MAX
 ClosedBy = Literal["time", "assets", "bytes", "drain"]
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct, eq=False, gc=False):
     """An asset that waits, with its changes."""
 
     asset: Asset

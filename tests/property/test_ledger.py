@@ -128,7 +128,7 @@ class LedgerModel(RuleBasedStateMachine):
 def _settled(address: Address) -> Settled:
     place, offset = address
     outcome = LogRecord(b"%d" % place.number, b"%d" % offset, ())
-    return Settled(place, offset, outcome, None, held_bytes=10)
+    return Settled(place, offset, outcome, None, held_bytes=10, size=outcome.size)
 
 
 def _address(outcome: LogRecord) -> Address:
