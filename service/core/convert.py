@@ -31,6 +31,21 @@ ENTRY_OVERHEAD_BYTES = 40
 """JSON around one entry: `{"locale":null,"channel":null,"data":},` and the attribute's share."""
 
 
+Values = dict[ValueKey, ValueData]
+
+
+class _Entry(msgspec.Struct, gc=False):
+    """An entry in the PIM's own shape, of a usual kind of data."""
+
+    data: str | bool | list[str] | None
+    locale: str | None = None
+    channel: str | None = None
+
+
+_usual = msgspec.json.Decoder(dict[str, str | bool | list[str | _Entry] | None])
+"""What most values are: read in one go."""
+
+
 class _FlawError(Exception):
     """What is wrong with one value; never leaves this file."""
 
@@ -55,11 +70,48 @@ def convert(change: AssetChange, deletes: Deletes = "apply") -> Command | Reject
             )
         return DeleteAsset(change.asset)
     assert change.values is not None
+    values = _read_at_once(change.values)
+    if values is None:
+        found = _read_one_by_one(change, change.values)
+        if isinstance(found, Rejection):
+            return found
+        values = found
+    size = len(change.values) + len(change.asset.code) + ENTRY_OVERHEAD_BYTES * (1 + len(values))
+    return UpsertAsset(change.asset, values, size)
+
+
+def _read_at_once(text: bytes) -> Values | None:
+    """Values of the usual shapes; None where any is unusual (a number, or wrong)."""
     try:
-        attributes = _members.decode(change.values)
+        attributes = _usual.decode(text)
+    except _UNREADABLE:
+        return None
+    values: Values = {}
+    for attribute, given in attributes.items():
+        if not isinstance(given, list):
+            values[attribute, None, None] = given
+        elif not given or isinstance(given[0], str):
+            if _Entry in map(type, given):
+                return None
+            values[attribute, None, None] = given or None  # type: ignore[assignment]
+        else:
+            for entry in given:
+                if isinstance(entry, str):
+                    return None
+                key = (attribute, entry.locale, entry.channel)
+                if key in values:
+                    return None
+                values[key] = None if entry.data == [] else entry.data
+    return values
+
+
+def _read_one_by_one(change: AssetChange, text: bytes) -> Values | Rejection:
+    """Values of any shape: numbers stay as they are written, every flaw is told."""
+    try:
+        attributes = _members.decode(text)
     except _UNREADABLE:
         return _invalid(change, [ChangeError(path="values", message="`values` must be an object.")])
-    values: dict[ValueKey, ValueData] = {}
+    values: Values = {}
     flaws: list[ChangeError] = []
     for attribute, raw in attributes.items():
         try:
@@ -68,10 +120,7 @@ def convert(change: AssetChange, deletes: Deletes = "apply") -> Command | Reject
             flaws.append(_placed(attribute, flaw))
         except _UNREADABLE as error:
             flaws.append(_placed(attribute, _FlawError(f"cannot be read: {error}")))
-    if flaws:
-        return _invalid(change, flaws)
-    size = len(change.values) + len(change.asset.code) + ENTRY_OVERHEAD_BYTES * (1 + len(values))
-    return UpsertAsset(change.asset, values, size)
+    return _invalid(change, flaws) if flaws else values
 
 
 def _read_attribute(attribute: str, text: bytes, values: dict[ValueKey, ValueData]) -> None:
@@ -163,10 +212,22 @@ def _invalid(change: AssetChange, flaws: list[ChangeError]) -> Rejection:
     )
 
 
-def in_pim_shape(values: dict[ValueKey, ValueData]) -> dict[str, list[dict[str, ValueData]]]:
+class PimEntry(msgspec.Struct, frozen=True, gc=False):
+    """One value as the PIM writes it (§4.1)."""
+
+    locale: str | None
+    channel: str | None
+    data: ValueData
+
+
+def in_pim_shape(values: Values) -> dict[str, list[PimEntry]]:
     """Values as the PIM writes them: attribute → entries of locale, channel, data (§4.1)."""
-    shaped: dict[str, list[dict[str, ValueData]]] = {}
+    shaped: dict[str, list[PimEntry]] = {}
     for (attribute, locale, channel), datum in values.items():
-        entry = {"locale": locale, "channel": channel, "data": datum}
-        shaped.setdefault(attribute, []).append(entry)
+        entry = PimEntry(locale, channel, datum)
+        entries = shaped.get(attribute)
+        if entries is None:
+            shaped[attribute] = [entry]
+        else:
+            entries.append(entry)
     return shaped

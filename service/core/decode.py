@@ -7,7 +7,7 @@ Rule 2: what names an asset is used exactly as given, never trimmed or folded.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import msgspec
 from msgspec import Raw
@@ -30,6 +30,43 @@ _members = msgspec.json.Decoder(dict[str, Raw])
 _text = msgspec.json.Decoder(str)
 _NULL = b"null"
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+_ABSENT = Raw(b"")
+_NOT_GIVEN = frozenset({b"", _NULL})
+
+
+class _QuickData(msgspec.Struct, gc=False):
+    asset_family: str
+    code: str
+    values: Raw = _ABSENT
+    context: Raw = _ABSENT
+
+
+class _QuickPlain(_QuickData, gc=False, kw_only=True):
+    action: Action
+    id: str | None = None
+    source: str | None = None
+    time: str | None = None
+
+
+class _QuickCloud(msgspec.Struct, gc=False):
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: str
+    data: _QuickData
+    subject: str | None = None
+    time: str | None = None
+    datacontenttype: str | None = None
+    data_base64: Raw = _ABSENT
+    correlationid: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+
+_plain = msgspec.json.Decoder(_QuickPlain)
+_cloud = msgspec.json.Decoder(_QuickCloud)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +161,8 @@ def _read_structured(
             f"The content type {_shown(content_type)} is not read; "
             "structured CloudEvents must be application/cloudevents+json, one a record.",
         )
+    if (quick := _quick_cloud(record)) is not None:
+        return _take_cloud(quick, limits, known)
     envelope = _object(_json_value(record), "The event")
     attributes = {name: _attribute(envelope, name) for name in MANDATORY_ATTRIBUTES}
     _note_event(known, attributes, envelope)
@@ -177,6 +216,10 @@ def _read_binary(
 
 
 def _read_plain(record: SourceRecord, known: _Known) -> bytes | None:
+    if (quick := _quick_plain(record)) is not None:
+        known.event = SourceEvent(id=quick.id, source=quick.source, time=quick.time)
+        known.action = quick.action
+        return _take_data(quick, known)
     members = _object(_json_value(record), "The value")
     if "action" not in members and "specversion" in members:
         _reject(
@@ -206,6 +249,66 @@ def _read_data(data: Mapping[str, Raw], record: SourceRecord, known: _Known) -> 
     if not _given(data, "values"):
         _reject("invalid_event", "An upsert needs `values`, an object; it may be {}.")
     return bytes(data["values"])
+
+
+# --- events without any flaw, read at once ---------------------------------------------------
+
+
+def _quick_plain(record: SourceRecord) -> _QuickPlain | None:
+    """A plain event that is as it should be; None: it is to be read with care."""
+    assert record.value is not None
+    try:
+        record.value.decode()
+        quick = _plain.decode(record.value)
+    except _UNREADABLE:
+        return None
+    return quick if _is_flawless(quick, needs_values=quick.action == "upsert") else None
+
+
+def _quick_cloud(record: SourceRecord) -> _QuickCloud | None:
+    """A structured event that is as it should be; None: it is to be read with care."""
+    assert record.value is not None
+    try:
+        record.value.decode()
+        quick = _cloud.decode(record.value)
+    except _UNREADABLE:
+        return None
+    is_usual = bool(quick.id and quick.source and quick.type) and not bytes(quick.data_base64)
+    is_usual = is_usual and quick.datacontenttype in {None, "application/json"}
+    return quick if is_usual and _is_flawless(quick.data, needs_values=False) else None
+
+
+def _is_flawless(data: _QuickData, *, needs_values: bool) -> bool:
+    if _flaw_of_name(data.asset_family) or _flaw_of_name(data.code):
+        return False
+    return not needs_values or bytes(data.values) not in _NOT_GIVEN
+
+
+def _take_cloud(quick: _QuickCloud, limits: DecodeLimits, known: _Known) -> bytes | None:
+    known.event = SourceEvent(
+        id=quick.id,
+        source=quick.source,
+        type=quick.type,
+        subject=quick.subject,
+        time=quick.time,
+    )
+    if quick.correlationid or quick.traceparent or quick.tracestate:
+        texts = {name: getattr(quick, name) for name in EXTENSIONS}
+        known.extensions = _merged_extensions(texts, known.extensions)
+    known.action = _action_of(quick.type, limits)
+    return _take_data(quick.data, known)
+
+
+def _take_data(data: _QuickData, known: _Known) -> bytes | None:
+    known.asset = Asset(data.asset_family, data.code)
+    if bytes(data.context) not in _NOT_GIVEN:
+        known.event = msgspec.structs.replace(known.event, context=_context(data.context))
+    if known.action == "delete":
+        return None
+    values = bytes(data.values)
+    if values in _NOT_GIVEN:
+        _reject("invalid_event", "An upsert needs `values`, an object; it may be {}.")
+    return values
 
 
 # --- parts -----------------------------------------------------------------------------------
@@ -266,7 +369,7 @@ def _flaw_of_name(name: str) -> str | None:
         return f"has {len(name)} characters; at most {NAME_CHARACTERS_MAX} are allowed"
     if "/" in name:
         return "contains a slash"
-    if _CONTROL.search(name):
+    if not (name.isascii() and name.isprintable()) and _CONTROL.search(name):
         return "contains a control character"
     if name.strip() != name:
         return "begins or ends with space"

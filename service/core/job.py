@@ -5,7 +5,6 @@ Rule 2: endings are released in the order of the changes, a delete together with
 superseded.
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -44,10 +43,10 @@ class Job:
         assert changes
         self.asset = asset
         self._bytes_max = bytes_max
-        self._unreleased: deque[Change] = deque(changes)
+        self._unreleased = list(changes)
         self._endings: dict[int, Ending] = {}
-        self._steps: deque[Step] = deque(coalesce(changes, bytes_max))
-        self.behind: deque[Change] = deque()
+        self._steps = coalesce(changes, bytes_max)
+        self.behind: list[Change] = []
         """Later changes of the asset: they enter a window when the job is over."""
         self.own_failures = 0
         """Own failures of calls with this asset alone: what its budget counts."""
@@ -127,7 +126,7 @@ class Job:
 
     def apply(self, said: Said, result: Result) -> None:
         """The PIM did the step."""
-        step = self._steps.popleft()
+        step = self._steps.pop(0)
         last = step.changes[-1]
         for change in step.superseded:
             self._end(change, Ending("superseded", by=last.outcome_id))
@@ -161,7 +160,7 @@ class Job:
         """Release what ended, in order; each item settles as a whole."""
         group: list[tuple[Change, Ending]] = []
         while self._unreleased and id(self._unreleased[0]) in self._endings:
-            change = self._unreleased.popleft()
+            change = self._unreleased.pop(0)
             ending = self._endings.pop(id(change))
             group.append((change, ending))
             if ending.status != "superseded":
@@ -171,21 +170,21 @@ class Job:
 
     def _end_or_take_apart(self, ending: Ending) -> None:
         if len(self.step.changes) > 1:
-            self._steps.extendleft(reversed(one_by_one(self._steps.popleft())))
+            self._steps[:1] = one_by_one(self._steps[0])
         else:
             self._finish_step(ending)
         self._start_anew()
 
     def _finish_step(self, ending: Ending) -> None:
         """End the step's changes alike; around a delete the upserts it superseded are sent."""
-        step = self._steps.popleft()
+        step = self._steps.pop(0)
         for change in step.changes:
             self._end(change, ending)
         for change in step.superseded:
             if change.is_delete:
                 self._end(change, ending)
         rescued = [change for change in step.superseded if not change.is_delete]
-        self._steps.extendleft(reversed(merge(rescued, self._bytes_max)))
+        self._steps[:0] = merge(rescued, self._bytes_max)
 
     def _end(self, change: Change, ending: Ending) -> None:
         assert id(change) not in self._endings

@@ -66,25 +66,26 @@ class Reporter:
     def of_change(self, change: Change, ending: Ending, utc_ms: int) -> Settled:
         """The records of a change that became a command."""
         said = ending.said if change.attempts else None
-        pim_errors, cut = _fitting(said.errors if said else ())
+        pim_errors, cut = _fitting(said.errors) if said and said.errors else ([], False)
         pim = None
         if said is not None:
             pim = PimAnswer(said.status, _short(said.message), pim_errors)
+        is_applied = ending.status == "applied"
         data = OutcomeData(
             status=ending.status,
             result=ending.result,
             reason=ending.reason,
-            message=_sentence(ending),
-            errors=_errors(ending, pim_errors),
+            message=None if is_applied else _sentence(ending),
+            errors=[] if is_applied else _errors(ending, pim_errors),
             action="delete" if change.is_delete else "upsert",
             asset_family=change.asset.family,
             code=change.asset.code,
             event=change.event,
             origin=_origin(change.record),
             pim=pim,
-            merged_into=ending.by if ending.status == "applied" else None,
+            merged_into=ending.by if is_applied else None,
             superseded_by=ending.by if ending.status == "superseded" else None,
-            replay_of=_replay_of(change.record),
+            replay_of=_replay_of(change.record) if change.record.headers else None,
             attempts=change.attempts,
             received_at=timestamp(change.received_utc_ms),
             completed_at=timestamp(utc_ms),
@@ -178,10 +179,8 @@ def _second(utc_seconds: int) -> str:
     return datetime.fromtimestamp(utc_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _sentence(ending: Ending) -> str | None:
-    """What a person reads first; nothing where the change was applied."""
-    if ending.status == "applied":
-        return None
+def _sentence(ending: Ending) -> str:
+    """What a person reads first."""
     if ending.status == "superseded":
         return "A later delete of the same asset was applied."
     assert ending.reason is not None
@@ -239,7 +238,7 @@ def _errors(ending: Ending, pim_errors: Sequence[Raw]) -> list[ChangeError]:
     """Ours, or the PIM's in our shape."""
     if ending.errors:
         return [replace(e, message=_short(e.message)) for e in ending.errors[:ERRORS_MAX]]
-    return [_change_error(raw) for raw in pim_errors] if ending.reason else []
+    return [_change_error(raw) for raw in pim_errors]
 
 
 def _change_error(raw: Raw) -> ChangeError:

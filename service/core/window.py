@@ -100,11 +100,14 @@ class Windows:
         entry.changes.append(change)
         entry.size += change.command.size
         window.size += change.command.size
-        if change.is_delete and asset.code in window.upserts:
+        is_moved = change.is_delete and asset.code in window.upserts
+        if is_moved:
             window.deletes[asset.code] = window.upserts.pop(asset.code)
         if window.opened_at is None and entry.entered_at > window.due_to:
             window.opened_at = now
             heapq.heappush(self._timers, (now + self._seconds_max, asset.family))
+        if window.opened_at is None and not is_moved:
+            return  # it joined an asset that is due already: whose turn it is stays
         if len(window.upserts) + len(window.deletes) >= self._assets_max:
             self._close(asset.family, window, now, "assets")
         elif window.size >= self._bytes_max:

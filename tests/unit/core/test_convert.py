@@ -1,8 +1,10 @@
 """Values: the PIM's own shape, and the short ones (contract §4)."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from service.core.convert import convert
+from service.core.convert import _read_at_once, _read_one_by_one, convert
 from service.core.model import DeleteAsset, Rejection, UpsertAsset, ValueData
 from tests.support.builders import command, decoded, plain, record, rejected
 
@@ -91,3 +93,29 @@ def test_deletes_may_be_switched_off() -> None:
     assert isinstance(convert(change), DeleteAsset)
     assert isinstance(skipped, Rejection)
     assert (skipped.status, skipped.reason) == ("skipped", "deletes_off")
+
+
+SCOPES = st.none() | st.sampled_from(["en_US", "ecommerce", ""]) | st.just(5)
+DATA: st.SearchStrategy[object] = (
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.just({})
+    | st.lists(st.text(max_size=2) | st.integers(), max_size=3)
+)  # fmt: skip
+ENTRIES: st.SearchStrategy[list[object]] = st.lists(
+    st.fixed_dictionaries({"data": DATA}, optional={"locale": SCOPES, "channel": SCOPES, "x": DATA})
+    | st.fixed_dictionaries({"locale": SCOPES}) | st.text(max_size=2),
+    max_size=3,
+)  # fmt: skip
+SHAPES = st.dictionaries(st.sampled_from(["a", "b", "c"]), DATA | ENTRIES, max_size=3)
+
+
+@given(SHAPES)
+def test_values_read_at_once_are_those_read_one_by_one(values: dict[str, object]) -> None:
+    """The quick way takes only what it reads the same; what it leaves, the other way judges."""
+    change = decoded(plain(values=values))
+    assert change.values is not None
+    quick = _read_at_once(change.values)
+    careful = _read_one_by_one(change, change.values)
+    if quick is not None:
+        assert quick == careful
+    elif not isinstance(careful, Rejection):
+        assert any(isinstance(datum, str) for datum in careful.values()), "only numbers are left"
