@@ -23,7 +23,7 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from service.playground.embedded_kafka import EmbeddedKafka, embedded_kafka
+from service.playground.embedded_kafka import EmbeddedKafka, die_with_parent, embedded_kafka
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOK_SECONDS = 0.5
@@ -207,6 +207,7 @@ class Rig:
                 stderr=out,
                 env=inherited | ours | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
                 cwd=self.folder,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one call to the kernel, no threads
             )
         self._processes.append(process)
         return process

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import OffsetAndMetadata
 
+from service.playground.embedded_kafka import die_with_parent
 from service.playground.pim.simulator import PimSimulator, serve
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -113,6 +114,7 @@ class Bench:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one call to the kernel, no threads
             )
         self.replicas.append(replica)
         return replica

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from service.adapters.kafka.header_names import batch_with_odd_names, has_odd_name
 from service.core.effects import LogRecord
 
 Placed = tuple[TopicPartition, LogRecord]
@@ -81,8 +82,10 @@ def fill(
     filling: dict[TopicPartition, Batch] = {}
     for place, record in placed:
         batch = filling.get(place)
-        if batch is None or alone or not batch.append(record):
-            batch = filling[place] = Batch(place, producer.create_batch())
+        is_odd = bool(record.headers) and has_odd_name(record.headers)
+        if batch is None or alone or is_odd or not batch.append(record):
+            builder = batch_with_odd_names(producer) if is_odd else producer.create_batch()
+            batch = filling[place] = Batch(place, builder)
             batches.append(batch)
             is_taken = batch.append(record)
             assert is_taken, "an empty batch takes any record"

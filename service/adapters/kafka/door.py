@@ -24,6 +24,7 @@ from faststream.kafka.message import KafkaMessage
 
 from service.adapters.kafka.assignment import Assignment, SayLost
 from service.adapters.kafka.fencing import request_rejoin
+from service.adapters.kafka.header_names import read_odd_names
 from service.adapters.kafka.options import security
 from service.adapters.kafka.rights import in_words
 from service.core.inputs import Arrived
@@ -50,6 +51,7 @@ class Door:
         fail: Callable[[BaseException], None],
         say_lost: SayLost,
     ) -> None:
+        read_odd_names()
         self._kafka = kafka
         self._assignment = assignment
         self._arrive = arrive

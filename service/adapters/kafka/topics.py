@@ -9,6 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.partitioner import DefaultPartitioner
 
+from service.adapters.kafka.header_names import read_odd_names
 from service.adapters.kafka.options import connection
 from service.core.model import Headers
 from service.settings import KafkaSettings
@@ -81,6 +82,7 @@ async def read(
     Raises:
         KafkaError: the topic is not there, or the broker refuses us or does not answer.
     """
+    read_odd_names()
     consumer = AIOKafkaConsumer(
         **connection(kafka),
         isolation_level="read_committed",

@@ -1,0 +1,141 @@
+"""Header names that are no UTF-8: read, and written again byte for byte.
+
+Kafka's protocol wants them in UTF-8 and no broker checks it. aiokafka 0.14 raises on such a
+record each time that it is fetched: one would block its partition for ever. Here the batch that
+it is in is read once more with care, and the name is text with surrogate escapes. A second trap
+of the same kind, writing, is passed by the library's builder in Python.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy, _DefaultRecordBatchPy
+from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
+
+ESCAPES = "surrogateescape"
+
+
+class OddName(str):
+    """A header name that is no UTF-8; it encodes to the bytes that it came from."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = ESCAPES) -> bytes:  # noqa: ARG002
+        """The bytes."""
+        return str.encode(self, "utf-8", ESCAPES)
+
+
+def read_odd_names() -> None:
+    """From now on every consumer of this process reads such records."""
+    fetcher.MemoryRecords = _Records
+
+
+def has_odd_name(headers: Iterable[tuple[str, bytes | None]]) -> bool:
+    """Whether any name is one."""
+    return any(isinstance(name, OddName) for name, _ in headers)
+
+
+def batch_with_odd_names(producer: AIOKafkaProducer) -> BatchBuilder:
+    """An empty batch that takes such names: the library's quick builder takes none."""
+    builder = producer.create_batch()
+    builder.__class__ = _OddBatchBuilder
+    manager = producer._txn_manager  # noqa: SLF001 - the library's parts are this file's business
+    builder._builder = _DefaultRecordBatchBuilderPy(  # noqa: SLF001
+        magic=2,
+        compression_type=0,
+        is_transactional=manager is not None and manager.transactional_id is not None,
+        producer_id=-1,
+        producer_epoch=-1,
+        base_sequence=0,
+        batch_size=1 << 30,
+    )
+    return builder
+
+
+class _OddBatchBuilder(BatchBuilder):  # type: ignore[misc]
+    """The library's own asserts that its builder is the quick one."""
+
+    def _set_producer_state(self, *state: int) -> None:
+        self._builder.set_producer_state(*state)
+
+
+class _Records:
+    """Stands in for the library's `MemoryRecords`: the answer to a fetch."""
+
+    def __init__(self, data: bytes) -> None:
+        self._quick = MemoryRecords(data)
+        self._data = data
+        self._batches = 0
+
+    def size_in_bytes(self) -> Any:  # noqa: ANN401 - the library's
+        return self._quick.size_in_bytes()
+
+    def has_next(self) -> Any:  # noqa: ANN401
+        return self._quick.has_next()
+
+    def next_batch(self) -> Any:  # noqa: ANN401
+        batch = self._quick.next_batch()
+        self._batches += 1
+        return batch if batch is None else _Batch(batch, self._data, self._batches - 1)
+
+
+class _Batch:
+    """A batch that is read quickly, and with care from where that fails."""
+
+    def __init__(self, quick: Any, data: bytes, number: int) -> None:  # noqa: ANN401
+        self._quick = quick
+        self._data = data
+        self._number = number
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._quick, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        last = -1
+        try:
+            for record in self._quick:
+                last = record.offset
+                yield record
+        except (UnicodeDecodeError, CorruptRecordException):
+            yield from (record for record in self._with_care() if record.offset > last)
+
+    def __next__(self) -> Any:  # noqa: ANN401 - how a control batch's one record is looked at
+        return next(self._quick)
+
+    def _with_care(self) -> Iterator[Any]:
+        slices = _MemoryRecordsPy(self._data)
+        for _ in range(self._number):
+            slices.next_batch()
+        return iter(_CarefulBatch(bytes(slices._next_slice)))  # noqa: SLF001
+
+
+class _CarefulBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
+    """The library's reader in Python, on bytes that decode whatever they are."""
+
+    def _maybe_uncompress(self) -> None:
+        super()._maybe_uncompress()
+        self._buffer: Any = _Lenient(self._buffer)
+
+
+class _Lenient(bytearray):
+    def __getitem__(self, at: Any) -> Any:  # noqa: ANN401 - an index or a slice
+        found = super().__getitem__(at)
+        return _Piece(found) if isinstance(at, slice) else found
+
+
+class _Piece(bytes):
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
+        text = bytes.decode(self, "utf-8", ESCAPES)
+        return text if text.isascii() or _is_encodable(text) else OddName(text)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,64 @@
+"""Header names that are no UTF-8, through a real broker: applied, buried and replayed."""
+
+import asyncio
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.adapters.kafka.batches import fill, send
+from service.adapters.kafka.header_names import OddName, has_odd_name, read_odd_names
+from service.core.effects import LogRecord
+from tests.support.proof import upsert
+from tests.support.service import Bench, aside
+
+ODD = OddName(b"dam-\xff\xfe".decode("utf-8", "surrogateescape"))
+
+
+@given(st.binary(max_size=10))
+def test_an_odd_name_encodes_to_its_bytes(content: bytes) -> None:
+    """And says that it is odd."""
+    name = OddName(content.decode("utf-8", "surrogateescape"))
+    assert name.encode() == content
+    assert has_odd_name((("plain", b""), (name, None)))
+    assert not has_odd_name((("plain", b""),))
+
+
+async def publish(bench: Bench) -> None:
+    """Good and bad events, with the odd header before, between and after plain ones."""
+    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap)
+    await producer.start()
+    place = TopicPartition(bench.events, 0)
+    good = LogRecord(b"packshots/a", upsert("packshots", "a", {}), ((ODD, b"\x00"), ("x", None)))
+    bad = LogRecord(b"k", b"{", ((ODD, b"\x01"),))
+    plain = LogRecord(b"packshots/b", upsert("packshots", "b", {}), (("é", b"y"),))
+    batches = fill(producer, [(place, one) for one in (plain, good, plain, bad, plain)])
+    await send(producer, batches)
+    for batch in batches:
+        batch.sent.result()
+    await producer.stop()
+
+
+@pytest.mark.kafka
+@pytest.mark.processes
+async def test_it_blocks_nothing_and_is_kept(bench: Bench) -> None:
+    """The event counts for what it is; a dead letter and its replay carry the name on."""
+    read_odd_names()
+    await publish(bench)
+    bench.start()
+    outcomes = await bench.outcome_data(5, 20)
+    assert len(outcomes) == 5, bench.logs()
+    statuses = {one["data"]["origin"]["offset"]: one["data"]["status"] for one in outcomes}
+    assert statuses == {0: "applied", 1: "applied", 2: "applied", 3: "rejected", 4: "applied"}
+    ((key, value, headers),) = await bench.read(bench.dead, 1)
+    assert (key, value) == (b"k", b"{")
+    assert headers[ODD] == b"\x01"
+    assert ODD in headers
+
+    done = await aside(bench, "dead-letters", "replay")
+    assert b"1 replayed" in done.stdout, done
+    again = await bench.read(bench.events, 6)
+    assert again[-1][2][ODD] == b"\x01"
+    assert len(await bench.outcome_data(6)) == 6
+    await asyncio.sleep(0)
