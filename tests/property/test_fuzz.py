@@ -34,7 +34,7 @@ REPLIES = [
         [{"code": "a", "status_code": 201}, {"code": "b", "status_code": 422, "message": "no",
           "errors": [{"property": "values.x", "message": "wrong", "locale": None}]}],
         {"code": 404, "message": "Asset family does not exist.", "_links": {}},
-        [{"code": "colors", "type": "multiple_options", "value_per_locale": False, "max_value": "9"}],
+        [{"code": "colors", "type": "multiple_options", "max_value": "9"}],
         [{"code": "red", "labels": {"en_US": "Red"}}],
     )
 ]  # fmt: skip
