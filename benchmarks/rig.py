@@ -35,21 +35,11 @@ Event = tuple[bytes, bytes | None]
 
 
 @dataclass
-class Used:
-    """What a process used between two looks."""
-
-    cpu_seconds: float
-    memory_bytes: int
-    """At most, since it began."""
-
-
-@dataclass
 class Replica:
     """The service, as a process."""
 
     process: subprocess.Popen[bytes]
     log: Path
-    cpu_before: float = 0.0
 
     @property
     def url(self) -> str:
@@ -69,17 +59,71 @@ class Replica:
         }
 
     @property
-    def outcomes(self) -> float:
-        """Outcomes that it committed."""
-        return total(self.metrics(), "asset_sync_outcomes_total")
+    def memory_bytes(self) -> int:
+        """Resident at most, since it began (Linux)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        return int(found[1]) * 1024 if found else 0
 
-    def used(self) -> Used:
-        """Since `begin`."""
-        return Used(cpu_seconds(self.process.pid) - self.cpu_before, _peak(self.process.pid))
 
-    def begin(self) -> None:
-        """From here on counts."""
-        self.cpu_before = cpu_seconds(self.process.pid)
+@dataclass(frozen=True)
+class Look:
+    """What had been done, and used, at a moment; of all replicas together."""
+
+    at: float
+    outcomes: float
+    cpu_seconds: float
+    calls: float
+    """Writes to the PIM that ended."""
+    busy_seconds: float
+    """How long those took, as the client saw it."""
+
+
+@dataclass
+class Course:
+    """A run, look by look. What is asked of it is its middle: neither start nor last windows."""
+
+    total: int
+    looks: list[Look] = field(default_factory=list)
+
+    @property
+    def _ends(self) -> tuple[Look, Look]:
+        """The looks at a tenth and at nine tenths."""
+        first = next(look for look in self.looks if look.outcomes >= 0.1 * self.total)
+        last = next(look for look in self.looks if look.outcomes >= 0.9 * self.total)
+        if first.at == last.at:  # all of it between two looks
+            return self.looks[0], self.looks[-1]
+        return first, last
+
+    @property
+    def seconds(self) -> float:
+        """Of the middle."""
+        first, last = self._ends
+        return last.at - first.at
+
+    @property
+    def outcomes_per_second(self) -> float:
+        """By the clock."""
+        first, last = self._ends
+        return (last.outcomes - first.outcomes) / self.seconds
+
+    @property
+    def outcomes_per_cpu_second(self) -> float:
+        """By the CPU of the service."""
+        first, last = self._ends
+        return (last.outcomes - first.outcomes) / (last.cpu_seconds - first.cpu_seconds)
+
+    @property
+    def calls_per_second(self) -> float:
+        """By the clock."""
+        first, last = self._ends
+        return (last.calls - first.calls) / self.seconds
+
+    @property
+    def mean_call_seconds(self) -> float:
+        """As the client saw it."""
+        first, last = self._ends
+        return (last.busy_seconds - first.busy_seconds) / (last.calls - first.calls)
 
 
 @dataclass
@@ -162,7 +206,6 @@ class Rig:
         replica = Replica(process, log)
         for _ in range(round(START_SECONDS_MAX / 0.02)):
             if "http.listening" in log.read_text():
-                replica.begin()
                 return replica
             time.sleep(0.02)
         raise RuntimeError(log.read_text())
@@ -173,21 +216,17 @@ class Rig:
         outcomes: int,
         seconds_max: float,
         look_seconds: float = LOOK_SECONDS,
-    ) -> float:
-        """Seconds until so many outcomes are committed, counted from the first one seen."""
+    ) -> "Course":
+        """Look again and again until so many outcomes are committed."""
         deadline = time.monotonic() + seconds_max
-        began: float | None = None
-        while True:
-            done = sum(replica.outcomes for replica in replicas)
-            now = time.monotonic()
-            if done and began is None:
-                began = now
-            if done >= outcomes:
-                return now - (began or now)
-            if now > deadline:
+        course = Course(outcomes)
+        while not course.looks or course.looks[-1].outcomes < outcomes:
+            course.looks.append(_look(replicas))
+            if time.monotonic() > deadline:
                 logs = "\n".join(replica.log.read_text()[-1500:] for replica in replicas)
-                raise RuntimeError(f"{done:g} of {outcomes} outcomes in time\n{logs}")
+                raise RuntimeError(f"{course.looks[-1]} of {outcomes} outcomes in time\n{logs}")
             time.sleep(look_seconds)
+        return course
 
     def end(self) -> None:
         """End every process."""
@@ -229,10 +268,24 @@ def total(metrics: dict[str, float], name: str, *labels: str) -> float:
     )
 
 
-def mean_call_seconds(metrics: dict[str, float], route: str) -> float:
-    """The mean duration of a route's requests, as the client saw them."""
-    name, label = "asset_sync_pim_request_duration_seconds", f'route="{route}"'
-    return total(metrics, f"{name}_sum", label) / total(metrics, f"{name}_count", label)
+def _look(replicas: Sequence[Replica]) -> Look:
+    found = [replica.metrics() for replica in replicas]
+    name = "asset_sync_pim_request_duration_seconds"
+
+    def of_writes(ending: str) -> float:
+        return sum(
+            total(metrics, name + ending, f'route="{route}"')
+            for metrics in found
+            for route in ("upsert", "delete")
+        )
+
+    return Look(
+        time.monotonic(),
+        sum(total(metrics, "asset_sync_outcomes_total") for metrics in found),
+        sum(cpu_seconds(replica.process.pid) for replica in replicas),
+        of_writes("_count"),
+        of_writes("_sum"),
+    )
 
 
 def cpu_seconds(pid: int) -> float:
@@ -280,11 +333,6 @@ def upsert(family: int, code: int, size: int = 1000) -> Event:
 def delete(family: int, code: int) -> Event:
     """A tombstone."""
     return f"family{family:04}/asset_{code:07}".encode(), None
-
-
-def _peak(pid: int) -> int:
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) * 1024 if found else 0
 
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
