@@ -6,6 +6,7 @@ Rule 2: an exception here is our bug, or a log that can promise nothing: it ends
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 
 from service.core.effects import (
     AllowRequest,
@@ -19,6 +20,7 @@ from service.core.effects import (
     StartCall,
 )
 from service.core.inputs import (
+    Arrived,
     Assigned,
     CommitRefused,
     Committed,
@@ -37,6 +39,10 @@ from service.ports import AssetApi, Clock, Intake, Observer, OutcomeLog
 
 ROUND_SECONDS_MAX = 1.0
 """The longest sleep: a loop that turns is how others see that it lives."""
+
+
+RECORDS_PER_STEP = 100
+"""Some milliseconds of work, between two looks at what else happened."""
 
 
 class Runner:
@@ -58,6 +64,8 @@ class Runner:
         self._observer = observer
         self._clock = clock
         self._inbox: deque[Input] = deque()
+        self._arrivals: deque[Arrived] = deque()
+        """Records wait behind everything else: the end of a call frees a slot of the PIM's."""
         self._something = asyncio.Event()
         self._calls = CallRunner(api, self.tell, self._has_lease, self._fail)
         self._lease_until = float("-inf")
@@ -73,7 +81,10 @@ class Runner:
         """Something happened. Never waits; what may enter is bounded by the intake."""
         if isinstance(happened, LeaseRenewed):
             self._lease_until = max(self._lease_until, happened.until)
-        self._inbox.append(happened)
+        if isinstance(happened, Arrived):
+            self._arrivals.extend(_in_parts(happened))
+        else:
+            self._inbox.append(happened)
         self._something.set()
 
     async def run(self) -> None:
@@ -86,6 +97,9 @@ class Runner:
         try:
             while True:
                 self._step_through_inbox()
+                if self._arrivals and not self._failure.done():
+                    await asyncio.sleep(0)  # answers of the PIM are read meanwhile
+                    continue
                 waiter = asyncio.ensure_future(self._something.wait())
                 await asyncio.wait(
                     (waiter, self._failure),
@@ -137,16 +151,20 @@ class Runner:
         self._something.clear()
         self.stepped_at = self._clock.now().seconds
         happened: Input = TimePassed()
+        has_admitted = False
         while True:
             # Time first: after a pause the lease must be seen as lost before anything else.
             for effect in self.pipeline.step(happened, self._clock.now()):
                 self._perform(effect)
-            if not self._inbox:
+            if self._inbox:
+                happened = self._inbox.popleft()
+            elif self._arrivals and not has_admitted:
+                happened, has_admitted = self._arrivals.popleft(), True
+            else:
                 return
-            happened = self._inbox.popleft()
 
     def _seconds_to_next(self) -> float:
-        if self._inbox:
+        if self._inbox or self._arrivals:
             return 0.0
         next_time = self.pipeline.next_time()
         if next_time is None:
@@ -198,3 +216,10 @@ class Runner:
             if not drained.done():
                 drained.set_result(unsettled)
         self._drains.clear()
+
+
+def _in_parts(arrived: Arrived) -> Iterator[Arrived]:
+    """The same records, in order, in portions of a step."""
+    records = arrived.records
+    for begin in range(0, len(records), RECORDS_PER_STEP):
+        yield Arrived(records[begin : begin + RECORDS_PER_STEP])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from service.core.decode import DecodeLimits
-from service.core.effects import Note, Request, Settlement
+from service.core.effects import Effect, Note, Request, Settlement
 from service.core.inputs import (
     Answer,
     Arrived,
@@ -18,8 +18,10 @@ from service.core.inputs import (
     CommitRefusal,
     DrainKind,
     FaultKind,
+    Input,
     LeaseRenewed,
     Start,
+    TimePassed,
 )
 from service.core.model import Moment, Origin, Partition, SourceRecord
 from service.core.pipeline import Pipeline
@@ -176,10 +178,36 @@ async def test_a_drain_finishes_and_says_what_is_left(bench: Bench) -> None:
     """Everything open is finished: nothing is left."""
     await bench.assign()
     bench.arrive("a", "b", "c")
+    await bench.until(lambda: bench.runner.pipeline.held_changes or bench.log.outcomes)
     left = await bench.runner.drain(DrainKind.SHUTDOWN, 5)
 
     assert left == 0
     assert len(bench.log.outcomes) == 3
+
+
+async def test_records_wait_behind_everything_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a call frees a slot at once; many records are taken in portions, in order."""
+    taken: list[Input] = []
+    stock = bench.runner.pipeline.step
+
+    def step(happened: Input, moment: Moment) -> list[Effect]:
+        taken.append(happened)
+        return stock(happened, moment)
+
+    await bench.assign()
+    monkeypatch.setattr(bench.runner.pipeline, "step", step)
+    bench.arrive(*(f"a{number}" for number in range(250)))
+    bench.runner.tell(LeaseRenewed(0.0))
+    await bench.until(lambda: sum(isinstance(one, Arrived) for one in taken) == 3)
+
+    told = [one for one in taken if not isinstance(one, TimePassed)]
+    assert isinstance(told[0], LeaseRenewed)
+    portions = [one for one in told if isinstance(one, Arrived)]
+    assert [len(one.records) for one in portions] == [100, 100, 50]
+    offsets = [record.origin.offset for one in portions for record in one.records]
+    assert offsets == sorted(offsets)
 
 
 async def test_a_drain_cuts_at_its_deadline(bench: Bench) -> None:
