@@ -92,7 +92,8 @@ class Service:
         registry = process_registry()
         self._observers.add(LogObserver(settings.log.level))
         self._observers.add(Meters(registry, __version__, self._view.readings))
-        self._observers.add(self._view.board)
+        if settings.http.status_page:
+            self._observers.add(self._view.board)
         self._port = HttpPort(self._answers(registry))
 
     def _answers(self, registry: CollectorRegistry) -> Answers:

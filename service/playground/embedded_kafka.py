@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 COORDINATES = "org.apache.kafka:kafka_2.13:4.1.2+org.slf4j:slf4j-simple:1.7.36"
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qk"
@@ -121,6 +122,7 @@ class EmbeddedKafka:
 
 
 Say = Callable[[str], None]
+_Broker = TypeVar("_Broker", bound=EmbeddedKafka)
 
 
 @contextlib.contextmanager
@@ -130,9 +132,18 @@ def embedded_kafka(say: Say = lambda _: None) -> Iterator[EmbeddedKafka]:
     Raises:
         EmbeddedKafkaError: it cannot be had here.
     """
+    with started(EmbeddedKafka, say) as broker:
+        yield broker
+
+
+@contextlib.contextmanager
+def started(
+    make: Callable[[Path, str, Path], _Broker], say: Say = lambda _: None
+) -> Iterator[_Broker]:
+    """Likewise a broker of another kind: `make` takes its folder, the class path and Java."""
     java, classpath = parts(say)
     folder = Path(tempfile.mkdtemp(prefix="asset-sync-kafka-"))
-    broker = EmbeddedKafka(folder, classpath, java)
+    broker = make(folder, classpath, java)
     try:
         broker.format()
         broker.start()

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from service.adapters.kafka.options import quieten_aiokafka
@@ -124,30 +124,17 @@ async def _unsettled(at: Stage) -> int:
     )
 
 
-async def _read(
-    bench: Bench, topic: str
-) -> dict[Place, tuple[bytes | None, bytes | None, dict[str, bytes]]]:
+async def _read(bench: Bench, topic: str) -> dict[Place, Stored]:
     """Every committed record, by its place."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bench.bootstrap,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-    )
-    await consumer.start()
-    try:
-        places = [TopicPartition(topic, number) for number in range(bench.partitions)]
-        consumer.assign(places)
+    async with bench.reader(topic) as consumer:
+        places = consumer.assignment()
         ends = await consumer.end_offsets(places)
-        await consumer.seek_to_beginning()
         found: dict[Place, Stored] = {}
         while not all([await consumer.position(p) >= ends[p] for p in places]):
             for place, records in (await consumer.getmany(timeout_ms=500)).items():
                 for one in records:
                     found[place.partition, one.offset] = (one.key, one.value, dict(one.headers))
         return found
-    finally:
-        await consumer.stop()
 
 
 async def _verdict(at: Stage, exits: list[int]) -> Verdict:

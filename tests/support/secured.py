@@ -1,10 +1,9 @@
 """A broker that knows its users: SCRAM, TLS and rights. Administered over a listener of its own."""
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trustme
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from service.playground.embedded_kafka import EmbeddedKafka, free_ports, parts
+from service.playground.embedded_kafka import EmbeddedKafka, free_ports, started
 
 PASSWORD = "a password of the tests"
 LISTENERS = """
@@ -116,13 +115,5 @@ def _as_java_reads(certificate: trustme.LeafCert) -> bytes:
 @contextlib.contextmanager
 def secured_kafka(users: Iterable[str]) -> Iterator[SecuredKafka]:
     """A running broker with these users, none of whom may do anything yet."""
-    java, classpath = parts()
-    folder = Path(tempfile.mkdtemp(prefix="asset-sync-secured-"))
-    broker = SecuredKafka(folder, classpath, java, users)
-    try:
-        broker.format()
-        broker.start()
+    with started(partial(SecuredKafka, users=users)) as broker:
         yield broker
-    finally:
-        broker.stop()
-        shutil.rmtree(folder, ignore_errors=True)

@@ -185,16 +185,7 @@ class Bench:
         self, topic: str, count: int, seconds: float = 60.0
     ) -> list[tuple[bytes | None, bytes | None, dict[str, bytes]]]:
         """Every committed record of a topic, once there are `count`; or what came in time."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-        )
-        await consumer.start()
-        try:
-            consumer.assign([TopicPartition(topic, n) for n in range(self.partitions)])
-            await consumer.seek_to_beginning()
+        async with self.reader(topic) as consumer:
             found: list[tuple[bytes | None, bytes | None, dict[str, bytes]]] = []
             loop = asyncio.get_running_loop()
             deadline = loop.time() + seconds
@@ -208,6 +199,21 @@ class Bench:
                 if len(found) >= count and loop.time() - quiet_since > 1.0:
                     break
             return found
+
+    @contextlib.asynccontextmanager
+    async def reader(self, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+        """A committed reader of every partition of a topic, from its start."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+        )
+        await consumer.start()
+        try:
+            consumer.assign([TopicPartition(topic, n) for n in range(self.partitions)])
+            await consumer.seek_to_beginning()
+            yield consumer
         finally:
             await consumer.stop()
 

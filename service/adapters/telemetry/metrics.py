@@ -36,13 +36,12 @@ class Readings:
         lags: Callable[[], Mapping[Partition, int]],
         limits: Mapping[str, float],
     ) -> None:
-        self._status = status
+        self.status = status
         self._lags = lags
         self._limits = limits
 
-    def single(self) -> dict[str, float]:
+    def single(self, status: Status) -> dict[str, float]:
         """Gauges of the replica."""
-        status = self._status()
         return {
             **self._limits,
             "unsettled_changes": status.held_changes,
@@ -63,9 +62,9 @@ class Readings:
             "paused_partitions": sum(one.is_paused for one in status.partitions),
         }
 
-    def by_partition(self) -> dict[str, dict[Partition, float]]:
+    def by_partition(self, status: Status) -> dict[str, dict[Partition, float]]:
         """Gauges of each assigned partition."""
-        partitions = self._status().partitions
+        partitions = status.partitions
         return {
             "consumer_lag": dict(self._lags()),
             "partition_unsettled_changes": {one.partition: one.held for one in partitions},
@@ -75,10 +74,11 @@ class Readings:
             },
         }
 
-    def waiting(self) -> dict[str, float]:
+    def waiting(self, status: Status) -> dict[str, float]:
         """1 for the reason why nothing is sent."""
-        found = self._status().waits_for
-        return {reason: reason == found for reason in BY_NAME["waiting"].labels["reason"]}
+        return {
+            reason: reason == status.waits_for for reason in BY_NAME["waiting"].labels["reason"]
+        }
 
 
 def process_registry() -> CollectorRegistry:
@@ -204,9 +204,10 @@ class _Gauges(Collector):
         self._readings = readings
 
     def collect(self) -> Iterator[Metric]:
-        for name, value in self._readings.single().items():
+        status = self._readings.status()
+        for name, value in self._readings.single(status).items():
             yield GaugeMetricFamily(PREFIX + name, BY_NAME[name].meaning, value=float(value))
-        for name, values in self._readings.by_partition().items():
+        for name, values in self._readings.by_partition(status).items():
             family = GaugeMetricFamily(
                 PREFIX + name, BY_NAME[name].meaning, labels=("topic", "partition")
             )
@@ -216,6 +217,6 @@ class _Gauges(Collector):
         waiting = GaugeMetricFamily(
             PREFIX + "waiting", BY_NAME["waiting"].meaning, labels=("reason",)
         )
-        for reason, value in self._readings.waiting().items():
+        for reason, value in self._readings.waiting(status).items():
             waiting.add_metric((reason,), value)
         yield waiting

@@ -73,7 +73,7 @@ class View:
             "group": self._about.group,
             "uptime_seconds": round(time.monotonic() - self._began_at, 3),
             "waiting": REASONS[status.waits_for] if status.waits_for else None,
-            **self.readings.single(),
+            **self.readings.single(status),
             "families": [
                 {
                     "family": one.family,
