@@ -20,10 +20,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from service.playground.embedded_kafka import EmbeddedKafka, die_with_parent, embedded_kafka
+from service.playground.pim import structure as pim_structure
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOK_SECONDS = 0.5
@@ -72,6 +74,7 @@ class Look:
 
     at: float
     outcomes: float
+    """Of changes that were applied."""
     cpu_seconds: float
     calls: float
     """Writes to the PIM that ended."""
@@ -173,9 +176,11 @@ class Rig:
         await producer.stop()
 
     def start_pim(self, families: int, **options: object) -> str:
-        """A simulator that takes any value of its families; its URL."""
+        """A simulator with families of attributes as `upsert` sets them; its URL."""
+        structure = self.folder / f"structure-{self.name}.json"
+        structure.write_bytes(msgspec.json.encode(_structure(families)))
         command = [sys.executable, "-m", "service", "pim-simulator", "--port", "0"]
-        command += [word for n in range(families) for word in ("--family", f"family{n:04}")]
+        command += ["--structure", str(structure)]
         for name, value in options.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
         log = self.folder / f"pim-{self.name}.log"
@@ -281,7 +286,7 @@ def _look(replicas: Sequence[Replica]) -> Look:
 
     return Look(
         time.monotonic(),
-        sum(total(metrics, "asset_sync_outcomes_total") for metrics in found),
+        sum(total(metrics, "asset_sync_outcomes_total", 'status="applied"') for metrics in found),
         sum(cpu_seconds(replica.process.pid) for replica in replicas),
         of_writes("_count"),
         of_writes("_sum"),
@@ -310,6 +315,24 @@ def machine() -> str:
     python = sys.version.split()[0]
     name = cpu[1].strip() if cpu else "unknown CPU"
     return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {python}"
+
+
+def _structure(families: int) -> pim_structure.Structure:
+    """Families that differ by their name only."""
+    attributes = (
+        pim_structure.Attribute(
+            "photographer", "single_option", options={"ben_levy": {}, "ann_lee": {}}
+        ),
+        pim_structure.Attribute(
+            "main_colors", "multiple_options", options={"red": {}, "purple": {}}
+        ),
+        pim_structure.Attribute("caption", value_per_locale=True),
+        pim_structure.Attribute("notes"),
+    )
+    codes = [f"family{n:04}" for n in range(families)]
+    return pim_structure.Structure(
+        {code: pim_structure.family(code, *attributes) for code in codes}
+    )
 
 
 def upsert(family: int, code: int, size: int = 1000) -> Event:

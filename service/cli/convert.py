@@ -8,7 +8,6 @@ import msgspec
 
 from service.cli.publish import source_record
 from service.core.convert import convert as to_command
-from service.core.convert import in_pim_shape
 from service.core.decode import DecodeLimits, decode
 from service.core.model import Rejection, UpsertAsset
 
@@ -38,6 +37,6 @@ def convert(file: BinaryIO) -> None:
             family, code = command.asset
             shown = {"line": number + 1, "asset_family": family, "code": code, "action": "delete"}
             if isinstance(command, UpsertAsset):
-                shown |= {"action": "upsert", "values": in_pim_shape(command.values)}
+                shown |= {"action": "upsert", "values": command.values}
         click.echo(msgspec.json.encode(shown))
     sys.exit(0 if is_well else 1)

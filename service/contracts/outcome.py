@@ -48,7 +48,7 @@ DEAD_LETTER_MESSAGE_BYTES_MAX = 1024
 """Bytes of the `dlq.message` header."""
 
 
-class ChangeError(msgspec.Struct, frozen=True):
+class ChangeError(msgspec.Struct, frozen=True, gc=False):
     """One thing that was wrong, placed where a content person finds it."""
 
     path: str | None = None
@@ -58,7 +58,7 @@ class ChangeError(msgspec.Struct, frozen=True):
     channel: str | None = None
 
 
-class SourceEvent(msgspec.Struct, frozen=True):
+class SourceEvent(msgspec.Struct, frozen=True, gc=False):
     """The event that asked for the change, as it named itself."""
 
     id: str | None = None
@@ -69,7 +69,7 @@ class SourceEvent(msgspec.Struct, frozen=True):
     context: msgspec.Raw | None = None
 
 
-class RecordOrigin(msgspec.Struct, frozen=True):
+class RecordOrigin(msgspec.Struct, frozen=True, gc=False):
     """The record that held the change; `key` as text, undecodable bytes replaced."""
 
     topic: str
@@ -79,7 +79,7 @@ class RecordOrigin(msgspec.Struct, frozen=True):
     timestamp: str | None
 
 
-class PimAnswer(msgspec.Struct, frozen=True):
+class PimAnswer(msgspec.Struct, frozen=True, gc=False):
     """What the PIM said of the asset; `status_code` is null where no answer came."""
 
     status_code: int | None
@@ -87,7 +87,7 @@ class PimAnswer(msgspec.Struct, frozen=True):
     errors: list[msgspec.Raw]
 
 
-class OutcomeData(msgspec.Struct, frozen=True):
+class OutcomeData(msgspec.Struct, frozen=True, gc=False):
     """The outcome itself."""
 
     status: Status
@@ -110,7 +110,7 @@ class OutcomeData(msgspec.Struct, frozen=True):
     errors_truncated: bool | UnsetType = UNSET
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """A CloudEvent 1.0 in structured mode; its attributes are repeated as `ce_*` headers."""
 
     specversion: Literal["1.0"]

@@ -76,7 +76,7 @@ class Call:
 
     def origins(self) -> tuple[Origin, ...]:
         """The changes that it carries."""
-        return tuple(change.record.origin for job in self.jobs for change in job.step.changes)
+        return tuple([change.record.origin for job in self.jobs for change in job.step.changes])
 
     def count_attempt(self) -> None:
         """Every change that the call carries was tried once more."""

@@ -5,7 +5,7 @@ Rule 2: an asset is busy from its first call until its last change of that job h
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -137,6 +137,13 @@ class Calls:
     def asset_count(self) -> int:
         """Assets that wait or are in work."""
         return len(self.busy) + self.windows.asset_count
+
+    def open_changes(self) -> Iterator[Change]:
+        """Every change that waits or is in work."""
+        for job in self.busy.values():
+            yield from job.open_changes
+            yield from job.behind
+        yield from self.windows.changes()
 
     # --- starting ----------------------------------------------------------------------------
 
@@ -366,9 +373,7 @@ class Calls:
 
     def _end_item(self, call: Call, job: Job, kind: ItemKind, said: Said) -> None:
         if kind is ItemKind.RETRY:
-            job.last_failure = Failure("pim_error", said)
-            self._note_put_off(call, "item")
-            self._unless_dropped([job], lambda: self.lanes.isolate(job, self._now, failures=1))
+            self._retry_item(call, job, said)
             return
         if kind is ItemKind.APPLIED:
             job.apply(said, _result(call.verb, said))
@@ -377,6 +382,11 @@ class Calls:
         else:
             job.refuse("refused_by_pim", said)
         self._after_step(job, refused=kind is ItemKind.REFUSED)
+
+    def _retry_item(self, call: Call, job: Job, said: Said) -> None:
+        job.last_failure = Failure("pim_error", said)
+        self._note_put_off(call, "item")
+        self._unless_dropped([job], lambda: self.lanes.isolate(job, self._now, failures=1))
 
     def _is_doubted(self, job: Job) -> bool:
         """Whether the refusal may be due to values that went unshaped: then it is tried again."""

@@ -5,14 +5,16 @@ Rule 2: doing the steps leaves the PIM as doing the changes one by one would.
 """
 
 from collections.abc import Iterable, Sequence
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
-from service.core.model import Change, UpsertAsset, ValueData, ValueKey
+from service.core.model import Change, UpsertAsset
+from service.core.values import Values
+from service.core.values import merge as merge_values
 
 
-class Verb(Enum):
+class Verb(StrEnum):
     """The two ways to write: a bulk PATCH and a single DELETE."""
 
     UPSERT = "upsert"
@@ -32,6 +34,10 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
 def coalesce(changes: Sequence[Change], bytes_max: int) -> list[Step]:
     """The steps for these changes of one asset, given in order."""
+    if len(changes) == 1:  # what is usual
+        change = changes[0]
+        verb = Verb.DELETE if change.is_delete else Verb.UPSERT
+        return [Step(verb, (change,), size=change.command.size)]
     last_delete = _last_delete(changes)
     if last_delete is None:
         return merge(changes, bytes_max)
@@ -68,11 +74,13 @@ def body_of(step: Step) -> UpsertAsset:
     assert isinstance(first, UpsertAsset)
     if len(step.changes) == 1:
         return first
-    values: dict[ValueKey, ValueData] = {}
-    for change in step.changes:
-        assert isinstance(change.command, UpsertAsset)
-        values.update(change.command.values)
-    return UpsertAsset(first.asset, values, step.size)
+    return UpsertAsset(first.asset, merge_values(map(values_of, step.changes)), step.size)
+
+
+def values_of(upsert: Change) -> Values:
+    """What an upsert sets."""
+    assert isinstance(upsert.command, UpsertAsset)
+    return upsert.command.values
 
 
 def _last_delete(changes: Sequence[Change]) -> int | None:

@@ -4,7 +4,7 @@ A number becomes text exactly as written, a bare value one entry without locale 
 null and [] erase. Anything narrower than the shapes is the PIM's to judge.
 """
 
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 from msgspec import Raw
@@ -16,9 +16,8 @@ from service.core.model import (
     DeleteAsset,
     Rejection,
     UpsertAsset,
-    ValueData,
-    ValueKey,
 )
+from service.core.values import Value, ValueData, Values, put
 
 Deletes = Literal["apply", "skip"]
 
@@ -31,18 +30,7 @@ ENTRY_OVERHEAD_BYTES = 40
 """JSON around one entry: `{"locale":null,"channel":null,"data":},` and the attribute's share."""
 
 
-Values = dict[ValueKey, ValueData]
-
-
-class _Entry(msgspec.Struct, gc=False):
-    """An entry in the PIM's own shape, of a usual kind of data."""
-
-    data: str | bool | list[str] | None
-    locale: str | None = None
-    channel: str | None = None
-
-
-_usual = msgspec.json.Decoder(dict[str, str | bool | list[str | _Entry] | None])
+_usual = msgspec.json.Decoder(dict[str, str | bool | list[str | Value] | None])
 """What most values are: read in one go."""
 
 
@@ -89,20 +77,24 @@ def _read_at_once(text: bytes) -> Values | None:
     values: Values = {}
     for attribute, given in attributes.items():
         if not isinstance(given, list):
-            values[attribute, None, None] = given
-        elif not given or isinstance(given[0], str):
-            if _Entry in map(type, given):
-                return None
-            values[attribute, None, None] = given or None  # type: ignore[assignment]
+            values[attribute] = [Value(given)]
+            continue
+        entries = [item for item in given if type(item) is Value]
+        if not entries:
+            values[attribute] = [Value(cast("list[str]", given) or None)]
+        elif len(entries) == len(given) and _stand_alone(entries):
+            values[attribute] = entries
         else:
-            for entry in given:
-                if isinstance(entry, str):
-                    return None
-                key = (attribute, entry.locale, entry.channel)
-                if key in values:
-                    return None
-                values[key] = None if entry.data == [] else entry.data
+            return None
     return values
+
+
+def _stand_alone(entries: list[Value]) -> bool:
+    """Whether each is for another place, and none erases by an empty list."""
+    for entry in entries:
+        if entry.data == []:
+            return False
+    return len(entries) == 1 or len({(e.locale, e.channel) for e in entries}) == len(entries)
 
 
 def _read_one_by_one(change: AssetChange, text: bytes) -> Values | Rejection:
@@ -123,31 +115,30 @@ def _read_one_by_one(change: AssetChange, text: bytes) -> Values | Rejection:
     return _invalid(change, flaws) if flaws else values
 
 
-def _read_attribute(attribute: str, text: bytes, values: dict[ValueKey, ValueData]) -> None:
+def _read_attribute(attribute: str, text: bytes, values: Values) -> None:
     if not text.startswith(b"["):
-        values[attribute, None, None] = _datum(text)
+        values[attribute] = [Value(_datum(text))]
         return
     items = [bytes(item) for item in _items.decode(text)]
     if items and all(item.startswith(b"{") for item in items):
-        for locale, channel, datum in map(_entry, items):
-            key = (attribute, locale, channel)
-            if key in values:
-                raise _FlawError("has the same locale and channel twice", locale, channel)
-            values[key] = datum
+        for value in map(_entry, items):
+            if put(values, attribute, value):
+                message = "has the same locale and channel twice"
+                raise _FlawError(message, value.locale, value.channel)
         return
     if any(item.startswith(b"{") for item in items):
         raise _FlawError("mixes entries and bare values in one list")
-    values[attribute, None, None] = _strings(items)
+    values[attribute] = [Value(_strings(items))]
 
 
-def _entry(text: bytes) -> tuple[str | None, str | None, ValueData]:
+def _entry(text: bytes) -> Value:
     members = _members.decode(text)
     locale = _scope(members, "locale")
     channel = _scope(members, "channel")
     if "data" not in members:
         raise _FlawError("has an entry without `data`", locale, channel)
     try:
-        return locale, channel, _datum(bytes(members["data"]))
+        return Value(_datum(bytes(members["data"])), locale, channel)
     except _FlawError as flaw:
         raise _FlawError(str(flaw), locale, channel) from None
 
@@ -210,24 +201,3 @@ def _invalid(change: AssetChange, flaws: list[ChangeError]) -> Rejection:
         event=change.event,
         extensions=change.extensions,
     )
-
-
-class PimEntry(msgspec.Struct, frozen=True, gc=False):
-    """One value as the PIM writes it (§4.1)."""
-
-    locale: str | None
-    channel: str | None
-    data: ValueData
-
-
-def in_pim_shape(values: Values) -> dict[str, list[PimEntry]]:
-    """Values as the PIM writes them: attribute → entries of locale, channel, data (§4.1)."""
-    shaped: dict[str, list[PimEntry]] = {}
-    for (attribute, locale, channel), datum in values.items():
-        entry = PimEntry(locale, channel, datum)
-        entries = shaped.get(attribute)
-        if entries is None:
-            shaped[attribute] = [entry]
-        else:
-            entries.append(entry)
-    return shaped

@@ -15,7 +15,9 @@ class DeadLetterLimit:
     def __init__(self, share_max: float, changes: int) -> None:
         self._changes = changes
         self._dead_max = share_max * changes
-        self._last: deque[tuple[str | None, bool]] = deque()
+        self._ended = 0
+        self._last: deque[tuple[int, str | None]] = deque()
+        """The dead of the last changes: the number of each, and its family."""
         self._dead: Counter[str | None] = Counter()
         self.is_reached = False
 
@@ -26,17 +28,17 @@ class DeadLetterLimit:
 
     def count(self, family: str | None, *, is_dead: bool) -> None:
         """A change ended. `family` None: nobody knows whose it is."""
-        self._last.append((family, is_dead))
+        self._ended += 1
+        if self._last and self._last[0][0] <= self._ended - self._changes:
+            _, gone = self._last.popleft()
+            self._dead[gone] -= 1
+            if not self._dead[gone]:
+                del self._dead[gone]
         if is_dead:
+            self._last.append((self._ended, family))
             self._dead[family] += 1
-        if len(self._last) > self._changes:
-            gone, was_dead = self._last.popleft()
-            if was_dead:
-                self._dead[gone] -= 1
-                if not self._dead[gone]:
-                    del self._dead[gone]
-        if is_dead and self.dead > self._dead_max and self._is_spread:
-            self.is_reached = True
+            if self.dead > self._dead_max and self._is_spread:
+                self.is_reached = True
 
     def release(self) -> None:
         """A person looked: begin to count anew."""

@@ -6,7 +6,7 @@ Rule 2: what names an asset is used exactly as given, never trimmed or folded.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 import msgspec
@@ -24,6 +24,7 @@ _TYPE = re.compile(r"(?:.*\.)?asset\.(created|updated|upserted|deleted)(?:\.v[0-
 _JSON_MEDIA_TYPE = re.compile(
     r"\s*[^;\s]+/(?:[^;\s]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.DOTALL
 )
+_USUAL_NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{NAME_CHARACTERS_MAX}}}")
 _CONTROL = re.compile(r"[\u0000-\u001f\u007f-\u009f]")
 
 _members = msgspec.json.Decoder(dict[str, Raw])
@@ -69,6 +70,9 @@ _plain = msgspec.json.Decoder(_QuickPlain)
 _cloud = msgspec.json.Decoder(_QuickCloud)
 
 
+_NOTHING_SAID = SourceEvent()
+
+
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
     """What bounds a record, and which types are ours."""
@@ -77,11 +81,10 @@ class DecodeLimits:
     type_prefix: str = ""
 
 
-@dataclass(slots=True)
-class _Known:
+class _Known(msgspec.Struct, gc=False):
     """What was understood so far: it goes into the outcome even of a rejected record."""
 
-    event: SourceEvent = field(default_factory=SourceEvent)
+    event: SourceEvent = _NOTHING_SAID
     action: Action | None = None
     asset: Asset | None = None
     extensions: Extensions = ()
@@ -122,14 +125,16 @@ def decode(record: SourceRecord, limits: DecodeLimits) -> AssetChange | Rejectio
 def _read(record: SourceRecord, limits: DecodeLimits, known: _Known) -> bytes | None:
     """Fill `known`; return the JSON text of `values`, None for a delete."""
     headers = dict(record.headers)
-    known.extensions = _plain_extensions(headers)
+    has_ce_headers = False
+    if headers:
+        known.extensions = _plain_extensions(headers)
+        has_ce_headers = any(name.startswith("ce_") for name in headers)
     if record.size > limits.record_bytes_max:
         _reject(
             "too_large",
             f"The record has {record.size} bytes of key, value and headers; "
             f"the limit is {limits.record_bytes_max}.",
         )
-    has_ce_headers = any(name.startswith("ce_") for name in headers)
     if record.value is None and not has_ce_headers:
         _read_tombstone(record, known)
         return None
@@ -279,7 +284,7 @@ def _quick_cloud(record: SourceRecord) -> _QuickCloud | None:
 
 
 def _is_flawless(data: _QuickData, *, needs_values: bool) -> bool:
-    if _flaw_of_name(data.asset_family) or _flaw_of_name(data.code):
+    if not (_USUAL_NAME.fullmatch(data.asset_family) and _USUAL_NAME.fullmatch(data.code)):
         return False
     return not needs_values or bytes(data.values) not in _NOT_GIVEN
 

@@ -5,14 +5,15 @@ Rule 2: endings are released in the order of the changes, a delete together with
 superseded.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from service.contracts.outcome import ChangeError, Reason, Result, Status
-from service.core.coalesce import Step, Verb, body_of, coalesce, merge, one_by_one
-from service.core.model import Asset, Change, UpsertAsset, ValueData, ValueKey
+from service.core.coalesce import Step, Verb, body_of, coalesce, merge, one_by_one, values_of
+from service.core.model import Asset, Change, UpsertAsset
 from service.core.structure import MissingOption, Shaped, Structure, shape
+from service.core.values import merge as merge_values
 from service.core.verdict import Failure, Said
 
 FLAWS_TOLD_MAX = 3
@@ -38,6 +39,21 @@ Ended = tuple[tuple[Change, Ending], ...]
 
 class Job:
     """The changes of one asset in work."""
+
+    __slots__ = (
+        "_bytes_max",
+        "_endings",
+        "_shaped",
+        "_shaped_by",
+        "_steps",
+        "_unreleased",
+        "asset",
+        "behind",
+        "doubted_at",
+        "failing_since",
+        "last_failure",
+        "own_failures",
+    )
 
     def __init__(self, asset: Asset, changes: Sequence[Change], bytes_max: int) -> None:
         assert changes
@@ -83,16 +99,17 @@ class Job:
         if self._shaped_by is structure:
             return
         self._shaped_by = structure
-        values: dict[ValueKey, ValueData] = {}
-        flaws: list[ChangeError] = []
-        missing: list[MissingOption] = []
-        for change in self.step.changes:
-            assert isinstance(change.command, UpsertAsset)
-            shaped = shape(change.command.values, structure, default_locale)
-            values.update(shaped.values)
-            flaws += shaped.flaws
-            missing += shaped.missing_options
-        self._shaped = Shaped(values, flaws, missing)
+        all_shaped = [
+            shape(values_of(change), structure, default_locale) for change in self.step.changes
+        ]
+        if len(all_shaped) == 1:
+            self._shaped = all_shaped[0]
+            return
+        self._shaped = Shaped(
+            merge_values(shaped.values for shaped in all_shaped),
+            [flaw for shaped in all_shaped for flaw in shaped.flaws],
+            [option for shaped in all_shaped for option in shaped.missing_options],
+        )
 
     @property
     def is_shaped(self) -> bool:
@@ -156,17 +173,21 @@ class Job:
         while is_upsert and self._steps:
             self.fail_step(failure, message)
 
-    def take_ended(self) -> Iterator[Ended]:
+    def take_ended(self) -> list[Ended]:
         """Release what ended, in order; each item settles as a whole."""
+        released: list[Ended] = []
         group: list[tuple[Change, Ending]] = []
-        while self._unreleased and id(self._unreleased[0]) in self._endings:
-            change = self._unreleased.pop(0)
-            ending = self._endings.pop(id(change))
+        for change in self._unreleased:
+            ending = self._endings.pop(id(change), None)
+            if ending is None:
+                break
             group.append((change, ending))
             if ending.status != "superseded":
-                yield tuple(group)
+                released.append(tuple(group))
                 group = []
         assert not group, "a superseded change is released with its delete"
+        del self._unreleased[: sum(map(len, released))]
+        return released
 
     def _end_or_take_apart(self, ending: Ending) -> None:
         if len(self.step.changes) > 1:

@@ -9,6 +9,7 @@ Rule 3: the watermark walks the offsets that were read; gaps (compaction, marker
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from service.core import offset_map
 from service.core.effects import PositionCommit, Settled, Settlement
@@ -132,8 +133,11 @@ class Ledger:
         taken = self._within_map(_first_within_limits(possible)) or possible
         if not taken:
             return None
-        left = set(map(id, taken))
-        self._ready = [group for group in self._ready if id(group) not in left]
+        if taken == self._ready[: len(taken)]:  # what is usual
+            del self._ready[: len(taken)]
+        else:
+            left = set(map(id, taken))
+            self._ready = [group for group in self._ready if id(group) not in left]
         self._chosen = taken
         return self._settlement(taken)
 
@@ -142,10 +146,9 @@ class Ledger:
         assert self._chosen
         for partition, offsets in _offsets(self._chosen).items():
             self._partitions[partition].commit(offsets)
-        for group in self._chosen:
-            self.held_changes -= len(group)
-            self.held_bytes -= sum(settled.held_bytes for settled in group)
-        flat = tuple(settled for group in self._chosen for settled in group)
+        flat = tuple(chain.from_iterable(self._chosen))
+        self.held_changes -= len(flat)
+        self.held_bytes -= sum([settled.held_bytes for settled in flat])
         self._chosen = []
         assert self.held_changes >= 0
         assert self.held_bytes >= 0
@@ -166,7 +169,7 @@ class Ledger:
         nothing changes. An asset's later outcomes lie higher still, so its order holds.
         """
         if all(book.span <= self._map_offsets_max for book in self._partitions.values()):
-            return taken  # nothing lies that high: what is usual
+            return list(taken)  # nothing lies that high: what is usual
         while True:
             chosen = _offsets(taken)
             ceilings = {
@@ -193,19 +196,21 @@ class Ledger:
             settled = [offset for offset in book.committed | offsets if offset >= watermark]
             metadata = offset_map.encode(watermark, settled)
             positions[partition] = PositionCommit(watermark, metadata)
-        flat = [settled for group in taken for settled in group]
+        flat = list(chain.from_iterable(taken))
         return Settlement(
-            outcomes=tuple(settled.outcome for settled in flat),
-            dead_letters=tuple(settled.dead_letter for settled in flat if settled.dead_letter),
+            outcomes=tuple([settled.outcome for settled in flat]),
+            dead_letters=tuple([settled.dead_letter for settled in flat if settled.dead_letter]),
             positions=positions,
         )
 
 
 def _offsets(groups: Iterable[Group]) -> Chosen:
     chosen: Chosen = {}
-    for group in groups:
-        for settled in group:
-            chosen.setdefault(settled.partition, set()).add(settled.offset)
+    for settled in chain.from_iterable(groups):
+        offsets = chosen.get(settled.partition)
+        if offsets is None:
+            offsets = chosen[settled.partition] = set()
+        offsets.add(settled.offset)
     return chosen
 
 
@@ -214,7 +219,8 @@ def _first_within_limits(groups: Sequence[Group]) -> list[Group]:
     count = size = 0
     for group in groups:
         count += len(group)
-        size += sum(settled.size for settled in group)
+        for settled in group:
+            size += settled.size
         fits = count <= TRANSACTION_OUTCOMES_MAX and size <= TRANSACTION_BYTES_MAX
         if taken and not fits:
             break

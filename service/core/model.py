@@ -7,11 +7,12 @@ care: made in a tenth of a dataclass's time, and part of no cycle.
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import msgspec
 
 from service.contracts.outcome import Action, ChangeError, Reason, SourceEvent, Status
+from service.core.values import Values
 
 
 class Partition(NamedTuple):
@@ -69,8 +70,8 @@ class SourceRecord(msgspec.Struct, frozen=True, gc=False):
     def size(self) -> int:
         """Bytes of key, value and headers: what the limits count."""
         total = len(self.key or b"") + len(self.value or b"")
-        for name, content in self.headers:
-            total += len(name) + len(content or b"")
+        if self.headers:
+            total += sum(len(name) + len(content or b"") for name, content in self.headers)
         return total
 
 
@@ -88,23 +89,19 @@ class AssetChange(msgspec.Struct, frozen=True, gc=False):
     extensions: Extensions = ()
 
 
-ValueKey = tuple[str, str | None, str | None]
-"""(attribute, locale, channel): what a value is merged by (akeneo.md §4.3)."""
-
-ValueData = str | bool | list[str] | None
-
-
 class UpsertAsset(msgspec.Struct, frozen=True, gc=False):
     """Set these values of an asset, creating it where absent; `size` is JSON bytes."""
 
+    is_delete: ClassVar[bool] = False
     asset: Asset
-    values: dict[ValueKey, ValueData]
+    values: Values
     size: int
 
 
 class DeleteAsset(msgspec.Struct, frozen=True, gc=False):
     """Delete an asset."""
 
+    is_delete: ClassVar[bool] = True
     asset: Asset
     size: int = 0
 
@@ -146,7 +143,7 @@ class Change(msgspec.Struct, eq=False, gc=False):
     @property
     def is_delete(self) -> bool:
         """Whether it deletes."""
-        return isinstance(self.command, DeleteAsset)
+        return self.command.is_delete
 
     @property
     def outcome_id(self) -> str:

@@ -65,14 +65,14 @@ class Patience:
         )
         return self._next_look_at if needs else None
 
-    def look(self, now: float, clock: float, stuck: list[Change]) -> None:
-        """End what waited too long; `stuck` are changes at watermarks of full partitions."""
+    def look(self, now: float, clock: float, stuck: Callable[[], list[Change]]) -> None:
+        """End what waited too long; `stuck` finds changes at watermarks of full partitions."""
         if now < self._next_look_at:
             return
         self._next_look_at = now + CHECK_SECONDS
         for lane, state in self._calls.lanes.sick_lanes():
             self._expire(lane, state, clock)
-        for change in stuck:
+        for change in stuck():
             self._unstick(change)
         self._keep_share()
 

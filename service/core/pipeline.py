@@ -59,7 +59,6 @@ class Pipeline:
         self.ledger = Ledger({})
         self._epoch = -1
         self._is_assigned = False
-        self._changes: dict[tuple[Partition, int], Change] = {}
         self._lease_until = float("-inf")
         self._is_cut = False
         self._drain: DrainStarted | None = None
@@ -201,7 +200,7 @@ class Pipeline:
         if self._drain is not None and self._drain.kind is DrainKind.SHUTDOWN:
             self.calls.windows.flush(now)
         if self._can_succeed and not self._drops_unsent:
-            self._patience.look(now, self._clock.seconds, self._stuck())
+            self._patience.look(now, self._clock.seconds, self._stuck)
         self.calls.dispatch(now, self._clock.seconds, self._may_call)
         self._maybe_settle(now)
         self._maybe_finish_drain(now)
@@ -231,7 +230,6 @@ class Pipeline:
             admitted_at=self._clock.seconds,
             received_utc_ms=self._moment.utc_ms,
         )
-        self._changes[origin.partition, origin.offset] = admitted
         self.calls.add(admitted, self._moment.seconds)
 
     def _reject(self, record: SourceRecord, rejection: Rejection) -> None:
@@ -243,33 +241,32 @@ class Pipeline:
         """Changes that ended together leave together."""
         utc_ms = self._moment.utc_ms
         change = ended[0][0]
-        lane = (change.asset.family, Verb.DELETE if change.is_delete else Verb.UPSERT)
+        asset = change.command.asset
+        lane = (asset.family, Verb.DELETE if change.is_delete else Verb.UPSERT)
         is_counted = not self.calls.lanes.is_sick(lane)
-        self._leave(
-            tuple(self._reporter.of_change(change, ending, utc_ms) for change, ending in ended),
-            change.asset,
-            is_counted=is_counted,
-        )
+        group = [self._reporter.of_change(change, ending, utc_ms) for change, ending in ended]
+        self._leave(tuple(group), asset, is_counted=is_counted)
         for change, ending in ended:
-            origin = change.record.origin
-            del self._changes[origin.partition, origin.offset]
             if ending.reason is not None:
                 message = ending.message or (ending.said.message if ending.said else None)
+                origin = change.record.origin
                 self._note_anomaly(origin, ending.status, ending.reason, message)
 
     def _leave(self, group: Group, asset: Asset | None = None, *, is_counted: bool = True) -> None:
         """Outcomes are ready to leave, unless the limit on dead letters holds them back."""
         was_reached = self._limit.is_reached
-        if is_counted and not was_reached:
-            for settled in group:
-                self._limit.count(settled.family, is_dead=settled.dead_letter is not None)
+        is_dead = False
+        for settled in group:
+            dies = settled.dead_letter is not None
+            is_dead = is_dead or dies
+            if is_counted and not was_reached:
+                self._limit.count(settled.family, is_dead=dies)
         if self._limit.is_reached and not was_reached:
             fields = {
                 "dead_letters": self._limit.dead,
                 "of_last": self._rules.dead_letter_share_changes,
             }
             self._effects.append(Note("dead_letters.limit_reached", fields))
-        is_dead = any(settled.dead_letter for settled in group)
         if self._limit.is_reached and (is_dead or asset in self._withheld_assets):
             self._withheld.append(group)
             if asset is not None:
@@ -367,7 +364,6 @@ class Pipeline:
         self._progressed_utc_ms = {}
         self._withheld.clear()
         self._withheld_assets.clear()
-        self._changes.clear()
         self.calls.forget()
         self.calls.gate.share(0, 0)
         self._silent_since = None
@@ -448,14 +444,15 @@ class Pipeline:
 
     def _stuck(self) -> list[Change]:
         """The changes at the watermarks of partitions that are full."""
-        stuck: list[Change] = []
-        for partition in self.ledger.partitions:
-            if self.ledger.span(partition) >= SPAN_PAUSE_OFFSETS:
-                offset = self.ledger.oldest(partition)
-                change = self._changes.get((partition, offset)) if offset is not None else None
-                if change is not None:
-                    stuck.append(change)
-        return stuck
+        full = {
+            (partition, self.ledger.oldest(partition))
+            for partition in self.ledger.partitions
+            if self.ledger.span(partition) >= SPAN_PAUSE_OFFSETS
+        }
+        if not full:
+            return []
+        origins = ((change, change.record.origin) for change in self.calls.open_changes())
+        return [change for change, at in origins if (at.partition, at.offset) in full]
 
     # --- intake ------------------------------------------------------------------------------
 

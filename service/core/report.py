@@ -40,12 +40,12 @@ DEAD_LETTER_PREFIX = "dlq."
 CONTEXT_HEADERS = frozenset({"traceparent", "tracestate"})
 """W3C trace context: an outcome carries its record's on."""
 
-_encode = msgspec.json.encode
+_encode = msgspec.json.Encoder().encode
 replace = msgspec.structs.replace
 
-_NOTHING: dict[str, str] = {}
 _TYPES: dict[Status, str] = {status: f"asset-sync.asset.{status}.v1" for status in get_args(Status)}
-_OPTIONAL_ATTRIBUTES = ("subject", "causationid", "correlationid", "traceparent", "tracestate")
+_CONTENT_TYPE_HEADER = ("content-type", CONTENT_TYPE)
+_SPECVERSION_HEADER = ("ce_specversion", b"1.0")
 _SENTENCES: dict[Reason, str] = {
     "unknown_family": "The PIM has no such asset family, or hides it from us.",
     "refused_by_pim": "The PIM refused the change.",
@@ -132,7 +132,6 @@ class Reporter:
         held_bytes: int,
         utc_ms: int,
     ) -> Settled:
-        carried = dict(extensions) if extensions else _NOTHING
         outcome = Outcome(
             specversion="1.0",
             type=_TYPES[data.status],
@@ -143,10 +142,9 @@ class Reporter:
             data=data,
             subject=subject or UNSET,
             causationid=data.event.id or UNSET,
-            correlationid=carried.get("correlationid", UNSET),
-            traceparent=carried.get("traceparent", UNSET),
-            tracestate=carried.get("tracestate", UNSET),
         )
+        if extensions:
+            outcome = replace(outcome, **dict(extensions))
         outcome, value = _bounded(outcome)
         headers = _ce_headers(outcome)
         if record.headers:
@@ -168,15 +166,11 @@ class Reporter:
         )
 
 
+@lru_cache(maxsize=10_000)
 def timestamp(utc_ms: int) -> str:
-    """Milliseconds since 1970 as RFC 3339 in UTC."""
-    return f"{_second(utc_ms // 1000)}.{utc_ms % 1000:03d}Z"
-
-
-@lru_cache(maxsize=1024)
-def _second(utc_seconds: int) -> str:
-    """Up to the second: what arrived or ended together shares it."""
-    return datetime.fromtimestamp(utc_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    """Milliseconds since 1970 as RFC 3339 in UTC. What arrived or ended together shares it."""
+    second = datetime.fromtimestamp(utc_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{second}.{utc_ms % 1000:03d}Z"
 
 
 def _sentence(ending: Ending) -> str:
@@ -307,19 +301,26 @@ def _clipped(text: str | None) -> str | None:
 
 def _ce_headers(outcome: Outcome) -> Headers:
     """The attributes once more: a reader filters by them without parsing."""
-    headers: list[tuple[str, bytes | None]] = [
-        ("content-type", CONTENT_TYPE),
-        ("ce_specversion", b"1.0"),
+    headers = (
+        _CONTENT_TYPE_HEADER,
+        _SPECVERSION_HEADER,
         ("ce_type", outcome.type.encode()),
         ("ce_source", outcome.source.encode()),
         ("ce_id", outcome.id.encode()),
         ("ce_time", outcome.time.encode()),
+    )
+    optional = [
+        (name, content.encode())
+        for name, content in (
+            ("ce_subject", outcome.subject),
+            ("ce_causationid", outcome.causationid),
+            ("ce_correlationid", outcome.correlationid),
+            ("ce_traceparent", outcome.traceparent),
+            ("ce_tracestate", outcome.tracestate),
+        )
+        if content is not UNSET
     ]
-    for name in _OPTIONAL_ATTRIBUTES:
-        content = getattr(outcome, name)
-        if content is not UNSET:
-            headers.append((f"ce_{name}", content.encode()))
-    return tuple(headers)
+    return (*headers, *optional)
 
 
 def _context(headers: Headers) -> Headers:

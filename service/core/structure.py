@@ -8,10 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
+import msgspec
+
 from service.contracts.outcome import ChangeError
-from service.core.model import ValueData, ValueKey
+from service.core.values import Value, ValueData, Values, put
 
 OPTIONS_PER_ATTRIBUTE_MAX = 100
+_USUAL_DATA: Mapping[str, type] = {
+    "text": str, "single_option": str, "multiple_options": list, "boolean": bool,
+    "media_link": str, "media_file": str, "date": str, "record": str,
+}  # fmt: skip
+"""What data of an attribute's type usually are; a number is always looked at with care."""
+
 _READ_AS_BOOLEAN = {"true": True, "false": False}
 
 
@@ -46,51 +54,80 @@ MissingOption = tuple[str, str]
 """Attribute and option code."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shaped:
+class Shaped(msgspec.Struct, frozen=True, gc=False):
     """Values as the PIM wants them, and what it would refuse of them."""
 
-    values: dict[ValueKey, ValueData]
-    flaws: Sequence[ChangeError]
-    missing_options: Sequence[MissingOption]
+    values: Values
+    flaws: Sequence[ChangeError] = ()
+    missing_options: Sequence[MissingOption] = ()
     """Also named by `flaws`, one each."""
 
 
-def shape(
-    values: Mapping[ValueKey, ValueData], structure: Structure, default_locale: str | None
-) -> Shaped:
+def shape(values: Values, structure: Structure, default_locale: str | None) -> Shaped:
     """Bring the values of one change into their attributes' shapes."""
-    shaped: dict[ValueKey, ValueData] = {}
+    if _fit_as_they_are(values, structure):
+        return Shaped(values)
+    return _shape_with_care(values, structure, default_locale)
+
+
+def _shape_with_care(values: Values, structure: Structure, default_locale: str | None) -> Shaped:
+    """Look at each value by itself, and tell every flaw."""
+    shaped: Values = {}
     flaws: list[ChangeError] = []
     missing: list[MissingOption] = []
-    for key, data in values.items():
-        attribute = structure.attributes.get(key[0])
-        if attribute is None:
-            shaped[key] = data
-            flaws.append(_flaw(key, f"The family has no attribute {key[0]}."))
-            continue
-        place = _place(key, attribute, default_locale)
-        if place in shaped:
-            flaws.append(_flaw(key, f"{key[0]} has two values for the same locale and channel."))
-        shaped[place] = fitted = _fit(data, attribute)
-        flaw = _flaw_of_place(place, attribute) or _flaw_of_data(fitted, attribute)
-        if flaw is not None:
-            flaws.append(_flaw(key, flaw))
-            continue
-        for code in _unknown_options(fitted, attribute, structure):
-            missing.append((attribute.code, code))
-            flaws.append(_flaw(key, f"{attribute.code} has no option {code}."))
+    for code, given in values.items():
+        attribute = structure.attributes.get(code)
+        for value in given:
+            if attribute is None:
+                put(shaped, code, value)
+                flaws.append(_flaw(code, value, f"The family has no attribute {code}."))
+                continue
+            fitted = _fit(value, attribute, default_locale)
+            if put(shaped, code, fitted):
+                message = f"{code} has two values for the same locale and channel."
+                flaws.append(_flaw(code, value, message))
+            flaw = _flaw_of_place(fitted, attribute) or _flaw_of_data(fitted.data, attribute)
+            if flaw is not None:
+                flaws.append(_flaw(code, value, flaw))
+                continue
+            for option in _unknown_options(fitted.data, attribute, structure):
+                missing.append((code, option))
+                flaws.append(_flaw(code, value, f"{code} has no option {option}."))
     return Shaped(shaped, flaws, missing)
 
 
-def _place(key: ValueKey, attribute: Attribute, default_locale: str | None) -> ValueKey:
-    code, locale, channel = key
+def _fit_as_they_are(values: Values, structure: Structure) -> bool:
+    """Whether all are right without a touch, which most are: a quick look."""
+    for code, given in values.items():
+        attribute = structure.attributes.get(code)
+        if attribute is None:
+            return False
+        usual = _USUAL_DATA.get(attribute.type)
+        most, known = attribute.characters_max, structure.options.get(code)
+        for value in given:
+            data = value.data
+            if (value.locale is None) is attribute.per_locale:
+                return False
+            if (value.channel is None) is attribute.per_channel:
+                return False
+            if type(data) is not usual:
+                return False
+            if most is not None and not (isinstance(data, str) and len(data) <= most):
+                return False
+            if known is not None and not known.issuperset([data] if usual is str else data):  # type: ignore[arg-type]
+                return False
+    return True
+
+
+def _fit(value: Value, attribute: Attribute, default_locale: str | None) -> Value:
+    """The same value as the attribute writes it; what does not fit stays as it is."""
+    locale = value.locale
     if locale is None and attribute.per_locale:
-        return code, default_locale, channel
-    return key
+        locale = default_locale
+    return Value(_fit_data(value.data, attribute), locale, value.channel)
 
 
-def _fit(data: ValueData, attribute: Attribute) -> ValueData:
+def _fit_data(data: ValueData, attribute: Attribute) -> ValueData:
     """The same value as the attribute's type writes it; what does not fit stays as it is."""
     match attribute.type, data:
         case "multiple_options", str():
@@ -105,9 +142,9 @@ def _fit(data: ValueData, attribute: Attribute) -> ValueData:
             return data
 
 
-def _flaw_of_place(place: ValueKey, attribute: Attribute) -> str | None:
+def _flaw_of_place(value: Value, attribute: Attribute) -> str | None:
     """The table of §4.1, as far as nulls decide it."""
-    code, locale, channel = place
+    code, locale, channel = attribute.code, value.locale, value.channel
     if attribute.per_locale and locale is None:
         return f"{code} differs by locale: a locale is needed."
     if not attribute.per_locale and locale is not None:
@@ -175,9 +212,8 @@ def _unknown_options(data: ValueData, attribute: Attribute, structure: Structure
     return [code for code in codes if code.casefold() not in folded]
 
 
-def _flaw(key: ValueKey, message: str) -> ChangeError:
-    attribute, locale, channel = key
-    return ChangeError(f"values.{attribute}", message, attribute, locale, channel)
+def _flaw(attribute: str, value: Value, message: str) -> ChangeError:
+    return ChangeError(f"values.{attribute}", message, attribute, value.locale, value.channel)
 
 
 def _named(data: ValueData) -> str:

@@ -165,7 +165,7 @@ def _judge_items(codes: Sequence[str], reply: CallReply) -> Verdict:
 
 def _matches(code: str, item: ItemReply) -> bool:
     """Same place, same code; whether the PIM folds case is unknown (akeneo.md §2.5)."""
-    return item.code is not None and item.code.casefold() == code.casefold()
+    return item.code == code or (item.code is not None and item.code.casefold() == code.casefold())
 
 
 def _judge_item(item: ItemReply) -> ItemVerdict:

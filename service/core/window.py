@@ -92,28 +92,30 @@ class Windows:
 
     def add(self, change: Change, now: float) -> None:
         """The change waits with its family."""
-        asset = change.asset
+        asset = change.command.asset
         window = self._families.get(asset.family)
         if window is None:
             window = self._families[asset.family] = FamilyWindow()
-        entry = self._entry(window, asset, now)
+        entry = window.upserts.get(asset.code) or window.deletes.get(asset.code)
+        if entry is None:
+            entry = window.upserts[asset.code] = Entry(asset, [], now)
         entry.changes.append(change)
         entry.size += change.command.size
         window.size += change.command.size
-        is_moved = change.is_delete and asset.code in window.upserts
-        if is_moved:
+        if change.is_delete and asset.code in window.upserts:
             window.deletes[asset.code] = window.upserts.pop(asset.code)
-        if window.opened_at is None and entry.entered_at > window.due_to:
-            window.opened_at = now
-            heapq.heappush(self._timers, (now + self._seconds_max, asset.family))
-        if window.opened_at is None and not is_moved:
-            return  # it joined an asset that is due already: whose turn it is stays
+            self._note_turns(asset.family, window)
+        if entry.entered_at <= window.due_to:
+            if asset.code in window.upserts:
+                self._turns[Verb.UPSERT].setdefault(asset.family, None)
+            return
         if len(window.upserts) + len(window.deletes) >= self._assets_max:
             self._close(asset.family, window, now, "assets")
         elif window.size >= self._bytes_max:
             self._close(asset.family, window, now, "bytes")
-        else:
-            self._note_turns(asset.family, window)
+        elif window.opened_at is None:
+            window.opened_at = now
+            heapq.heappush(self._timers, (now + self._seconds_max, asset.family))
 
     def resume(self, job: Job) -> None:
         """An asset whose delete is done: its upserts go with the family's next call."""
@@ -242,18 +244,19 @@ class Windows:
         window = self._families.get(family)
         return iter(list(window.entries(verb).values()) if window else [])
 
-    def _entry(self, window: FamilyWindow, asset: Asset, now: float) -> Entry:
-        entry = window.upserts.get(asset.code) or window.deletes.get(asset.code)
-        if entry is None:
-            entry = window.upserts[asset.code] = Entry(asset, [], now)
-        return entry
+    def changes(self) -> Iterator[Change]:
+        """Every change that waits in any window; those of resumed assets are in work."""
+        for window in self._families.values():
+            for entry in (*window.upserts.values(), *window.deletes.values()):
+                yield from entry.changes
 
     def _take(self, window: FamilyWindow, entry: Entry, verb: Verb) -> Job:
         """Put an asset in work; what exceeds a batch waits behind it."""
         del window.entries(verb)[entry.asset.code]
         window.size -= entry.size
         job = Job(entry.asset, entry.changes[:CHANGES_PER_ASSET_MAX], self._bytes_max)
-        job.behind.extend(entry.changes[CHANGES_PER_ASSET_MAX:])
+        if len(entry.changes) > CHANGES_PER_ASSET_MAX:
+            job.behind.extend(entry.changes[CHANGES_PER_ASSET_MAX:])
         return job
 
     def _close(self, family: str, window: FamilyWindow, now: float, by: ClosedBy) -> None:

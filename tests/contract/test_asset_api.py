@@ -12,6 +12,7 @@ from service.core.coalesce import Verb
 from service.core.effects import DeleteOne, GetFamilies, GetFamily, Request, UpsertAssets
 from service.core.inputs import Answer
 from service.core.model import Asset, UpsertAsset
+from service.core.values import Value
 from service.core.verdict import ItemKind, Judged, Missing, is_unknown, is_well, judge
 from service.playground.pim.simulator import serve
 from tests.simulation.pim import SimPim
@@ -59,7 +60,7 @@ async def send(request: pytest.FixtureRequest) -> AsyncIterator[Send]:
 
 def upsert(*codes: str, family: str = "packshots", attribute: str = "n") -> UpsertAssets:
     """A bulk call."""
-    assets = (UpsertAsset(Asset(family, c), {(attribute, None, None): "1"}, 0) for c in codes)
+    assets = (UpsertAsset(Asset(family, c), {attribute: [Value("1")]}, 0) for c in codes)
     return UpsertAssets(family, tuple(assets))
 
 

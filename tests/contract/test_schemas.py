@@ -31,7 +31,7 @@ def outcome() -> LogRecord:
     admitted = Change(source, source.size, command(source), change.event, (), 0.0, 0, attempts=1)
     job = Job(admitted.asset, [admitted], 1000)
     job.apply(Said(201), "created")
-    ((found, ending),) = next(job.take_ended())
+    (((found, ending),),) = job.take_ended()
     return Reporter("/asset-sync/test").of_change(found, ending, 1_795_000_000_000).outcome
 
 

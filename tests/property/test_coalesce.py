@@ -5,11 +5,12 @@ from hypothesis import strategies as st
 
 from service.core.coalesce import Step, Verb, body_of, coalesce
 from service.core.job import Ending, Job
-from service.core.model import Change, UpsertAsset, ValueData, ValueKey
+from service.core.model import Change, UpsertAsset
+from service.core.values import ValueData
 from service.core.verdict import Failure, Said
-from tests.support.builders import changes
+from tests.support.builders import Flat, changes, flat
 
-State = dict[ValueKey, ValueData] | None
+State = Flat | None
 """An asset's values; None where it does not exist."""
 
 values = st.dictionaries(st.sampled_from("xyz"), st.text(max_size=3), max_size=3)
@@ -20,7 +21,7 @@ byte_limits = st.integers(1, 60)
 def apply(state: State, change: Change) -> State:
     """What one change makes of an asset."""
     if isinstance(change.command, UpsertAsset):
-        return (state or {}) | change.command.values
+        return (state or {}) | flat(change.command.values)
     return None
 
 
@@ -28,7 +29,7 @@ def do(state: State, step: Step) -> State:
     """What one step makes of an asset."""
     if step.verb is Verb.DELETE:
         return None
-    return (state or {}) | body_of(step).values
+    return (state or {}) | flat(body_of(step).values)
 
 
 @given(sequences, byte_limits)

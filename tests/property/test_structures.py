@@ -7,6 +7,7 @@ from service.core.inputs import Answer, CallReply, ItemReply
 from service.core.rules import StructureRules
 from service.core.structure import Attribute
 from service.core.structures import Creation, Structures
+from tests.support.builders import flat
 from tests.support.drive import Drive
 
 ATTRIBUTES = (
@@ -40,7 +41,7 @@ class Pim:
                 items = [
                     ItemReply(
                         asset.asset.code,
-                        201 if all(map(self.takes, asset.values.items())) else 422,
+                        201 if all(map(self.takes, flat(asset.values).items())) else 422,
                     )
                     for asset in assets
                 ]

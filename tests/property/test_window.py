@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.core.coalesce import Verb
-from service.core.model import Asset, Change, ValueData
+from service.core.model import Asset, Change
+from service.core.values import ValueData
 from service.core.window import Windows
 from tests.support.builders import change
 

@@ -14,6 +14,7 @@ from service.core.effects import (
 )
 from service.core.inputs import CallReply, ItemReply
 from service.core.structure import Attribute
+from service.core.values import Value, Values
 from tests.simulation.plan import FAMILIES
 
 REFUSED_ATTRIBUTE = "bad"
@@ -53,11 +54,15 @@ class SimPim:
                     return CallReply(404, own_json=True, message="absent")
                 return CallReply(204)
 
-    def _upsert(self, family: str, code: str, values: object) -> ItemReply:
-        assert isinstance(values, dict)
-        named = {attribute: datum for (attribute, _, _), datum in values.items()}
+    def _upsert(self, family: str, code: str, values: Values) -> ItemReply:
+        named = {attribute: _text(value) for attribute, (value,) in values.items()}
         if REFUSED_ATTRIBUTE in named:
             return ItemReply(code, 422, "business rules")
         is_new = (family, code) not in self.assets
         self.assets.setdefault((family, code), {}).update(named)
         return ItemReply(code, 201 if is_new else 204)
+
+
+def _text(value: Value) -> str:
+    assert isinstance(value.data, str), "all that a plan asks for"
+    return value.data

@@ -16,9 +16,11 @@ from service.core.model import (
     Rejection,
     SourceRecord,
     UpsertAsset,
-    ValueData,
-    ValueKey,
 )
+from service.core.values import Value, ValueData, Values
+
+Flat = dict[tuple[str, str | None, str | None], ValueData]
+"""Values by attribute, locale and channel: easy to write down, and to replay."""
 
 ASSET = Asset("packshots", "a")
 LIMITS = DecodeLimits(record_bytes_max=1024 * 1024)
@@ -96,10 +98,8 @@ def change(values: dict[str, ValueData] | None, asset: Asset = ASSET, offset: in
     if values is None:
         made = DeleteAsset(asset)
     else:
-        keyed: dict[ValueKey, ValueData] = {
-            (name, None, None): data for name, data in values.items()
-        }
-        made = UpsertAsset(asset, keyed, len(json.dumps(values)))
+        bare = {name: [Value(data)] for name, data in values.items()}
+        made = UpsertAsset(asset, bare, len(json.dumps(values)))
     origin = Origin(Partition("events", 0), offset, 0)
     return Change(
         record=SourceRecord(origin, asset.path.encode(), b"{}"),
@@ -110,3 +110,20 @@ def change(values: dict[str, ValueData] | None, asset: Asset = ASSET, offset: in
         admitted_at=0.0,
         received_utc_ms=0,
     )
+
+
+def nested(flat: Flat) -> Values:
+    """As the PIM writes them."""
+    values: Values = {}
+    for (attribute, locale, channel), data in flat.items():
+        values.setdefault(attribute, []).append(Value(data, locale, channel))
+    return values
+
+
+def flat(values: Values) -> Flat:
+    """The other way round."""
+    return {
+        (attribute, value.locale, value.channel): value.data
+        for attribute, given in values.items()
+        for value in given
+    }

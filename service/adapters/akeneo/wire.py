@@ -15,7 +15,6 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Raw
 
-from service.core.convert import in_pim_shape
 from service.core.effects import (
     CreateOption,
     DeleteOne,
@@ -60,6 +59,21 @@ _options = msgspec.json.Decoder(list[_PimOption])
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+_ABSENT = Raw(b"")
+
+
+class _UsualItem(msgspec.Struct, gc=False):
+    """What the PIM says of one asset, as documented (§2.2)."""
+
+    code: str
+    status_code: int
+    message: Raw = _ABSENT
+    errors: Raw = _ABSENT
+
+
+_usual_items = msgspec.json.Decoder(list[_UsualItem])
+
+
 class HttpRequest(NamedTuple):
     """A request as it goes out."""
 
@@ -76,10 +90,7 @@ def write_request(request: Request) -> HttpRequest | None:
             return HttpRequest("GET", f"{API}/asset-families", route="families")
         case UpsertAssets(family, assets):
             body = msgspec.json.encode(
-                [
-                    {"code": asset.asset.code, "values": in_pim_shape(asset.values)}
-                    for asset in assets
-                ]
+                [{"code": asset.asset.code, "values": asset.values} for asset in assets]
             )
             path = _path("asset-families", family, "assets")
             return HttpRequest("PATCH", path, body, route="upsert") if path else None
@@ -124,8 +135,9 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> CallRepl
     try:
         text = body.strip()
         if text.startswith(b"["):
-            items = tuple(map(_item, _items.decode(text)))
-            return CallReply(status, own_json=True, items=items, retry_after_seconds=retry_after)
+            return CallReply(
+                status, own_json=True, items=_read_items(text), retry_after_seconds=retry_after
+            )
         members = _members.decode(text)
     except _UNREADABLE:
         message = _phrase(status)
@@ -193,6 +205,22 @@ def _number(shown: float | str | None) -> str | None:
         return None if shown is None else str(Decimal(str(shown)))
     except InvalidOperation:
         return None
+
+
+def _read_items(text: bytes) -> tuple[ItemReply, ...]:
+    """One reply an asset: all at once where the answer is as documented, else one by one."""
+    try:
+        usual = _usual_items.decode(text)
+    except msgspec.ValidationError:
+        return tuple(map(_item, _items.decode(text)))
+    return tuple(
+        [
+            ItemReply(item.code, item.status_code)
+            if item.message is _ABSENT and item.errors is _ABSENT
+            else ItemReply(item.code, item.status_code, _text(item.message), _errors(item.errors))
+            for item in usual
+        ]
+    )
 
 
 def _item(raw: Raw) -> ItemReply:

@@ -35,6 +35,8 @@ START_SECONDS_MAX = 60.0
 TRANSACTION_TIMEOUT_MS = 10_000
 """How long a dead replica's open transaction blocks its successor and committed readers."""
 BATCH_BYTES = 256 * 1024
+COMPRESSION = "zstd"
+"""The library packs lz4 at its highest level: eight times the CPU, and twice the bytes."""
 REQUEST_BYTES_MAX = 64 * 1024 * 1024
 """The topic's own limit decides; the client's must not be in its way."""
 
@@ -86,7 +88,7 @@ class TransactionLog:
             retry_backoff_ms=20,
             max_batch_size=BATCH_BYTES,
             max_request_size=REQUEST_BYTES_MAX,
-            compression_type="lz4",
+            compression_type=COMPRESSION,
         )
         try:
             await asyncio.wait_for(producer.start(), START_SECONDS_MAX)

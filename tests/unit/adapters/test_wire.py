@@ -10,16 +10,19 @@ from hypothesis import strategies as st
 
 from service.adapters.akeneo.wire import read_reply, read_retry_after, write_request
 from service.core.effects import DeleteOne, GetFamilies, GetFamily, UpsertAssets
-from service.core.model import Asset, UpsertAsset, ValueData, ValueKey
+from service.core.model import Asset, UpsertAsset
+from tests.support.builders import nested
 
 
 def test_an_upsert_is_one_array() -> None:
     """`code` and `values` in the PIM's shape; nothing else."""
-    values: dict[ValueKey, ValueData] = {
-        ("label", "en_US", None): "Side",
-        ("label", "fr_FR", None): None,
-        ("on", None, "print"): True,
-    }
+    values = nested(
+        {
+            ("label", "en_US", None): "Side",
+            ("label", "fr_FR", None): None,
+            ("on", None, "print"): True,
+        }
+    )
     asset = UpsertAsset(Asset("pack", "a"), values, 0)
     written = write_request(UpsertAssets("pack", (asset,)))
 

@@ -5,15 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.convert import _read_at_once, _read_one_by_one, convert
-from service.core.model import DeleteAsset, Rejection, UpsertAsset, ValueData
-from tests.support.builders import command, decoded, plain, record, rejected
+from service.core.model import DeleteAsset, Rejection, UpsertAsset
+from service.core.values import Value, ValueData
+from tests.support.builders import Flat, command, decoded, flat, plain, record, rejected
 
 
-def values_of(values: object) -> dict[tuple[str, str | None, str | None], ValueData]:
+def values_of(values: object) -> Flat:
     """What the values become."""
     found = command(plain(values=values))
     assert isinstance(found, UpsertAsset)
-    return found.values
+    return flat(found.values)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_a_number_is_text_exactly_as_written(number: str) -> None:
     found = command(record(event.encode()))
 
     assert isinstance(found, UpsertAsset)
-    assert found.values == {("n", None, None): number}
+    assert found.values == {"n": [Value(number)]}
 
 
 def test_entries_have_locale_and_channel() -> None:
@@ -118,4 +119,6 @@ def test_values_read_at_once_are_those_read_one_by_one(values: dict[str, object]
     if quick is not None:
         assert quick == careful
     elif not isinstance(careful, Rejection):
-        assert any(isinstance(datum, str) for datum in careful.values()), "only numbers are left"
+        assert any(isinstance(datum, str) for datum in flat(careful).values()), (
+            "only numbers are left"
+        )

@@ -1,9 +1,13 @@
 """Values in the shapes of their attributes, and what is said of those that fit none."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from service.core.model import ValueData, ValueKey
-from service.core.structure import Attribute, Structure, shape
+from service.core.structure import Attribute, Shaped, Structure, _fit_as_they_are, _shape_with_care
+from service.core.structure import shape as shape_values
+from service.core.values import ValueData
+from tests.support.builders import Flat, flat, nested
 
 STRUCTURE = Structure(
     attributes={
@@ -25,9 +29,14 @@ STRUCTURE = Structure(
 )
 
 
-def bare(attribute: str) -> ValueKey:
+def bare(attribute: str) -> tuple[str, None, None]:
     """A value without locale and channel."""
     return attribute, None, None
+
+
+def shape(values: Flat, structure: Structure, default_locale: str | None) -> Shaped:
+    """Shape values that are written down flat."""
+    return shape_values(nested(values), structure, default_locale)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +57,7 @@ def test_a_value_takes_its_attributes_shape(
 ) -> None:
     """An event need not know whether an attribute takes one option or several."""
     found = shape({bare(attribute): data}, STRUCTURE, None)
-    assert (found.values, list(found.flaws)) == ({bare(attribute): shaped}, [])
+    assert (flat(found.values), list(found.flaws)) == ({bare(attribute): shaped}, [])
 
 
 @pytest.mark.parametrize(
@@ -88,7 +97,10 @@ def test_a_locale_or_channel_too_many() -> None:
 def test_a_bare_value_takes_the_default_locale() -> None:
     """Where the attribute differs by locale; an own locale stays."""
     found = shape({bare("by_locale"): "x", ("by_locale", "fr_FR", None): "y"}, STRUCTURE, "en_US")
-    assert found.values == {("by_locale", "en_US", None): "x", ("by_locale", "fr_FR", None): "y"}
+    assert flat(found.values) == {
+        ("by_locale", "en_US", None): "x",
+        ("by_locale", "fr_FR", None): "y",
+    }
     assert not found.flaws
 
 
@@ -108,3 +120,19 @@ def test_options_that_were_not_read_are_the_pims_to_judge() -> None:
     """No flaw without knowledge."""
     unknown = Structure(STRUCTURE.attributes, {})
     assert not shape({bare("one"): "teal"}, unknown, None).flaws
+
+
+SCOPES = st.none() | st.sampled_from(["en_US", "print"])
+DATA = (
+    st.none() | st.booleans() | st.sampled_from(["red", "teal", "1", "true", "abcdef"])
+    | st.lists(st.sampled_from(["red", "blue", "teal"]), max_size=3)
+)  # fmt: skip
+PLACES = st.tuples(st.sampled_from([*STRUCTURE.attributes, "nowhere"]), SCOPES, SCOPES)
+
+
+@given(st.dictionaries(PLACES, DATA, max_size=3))
+def test_the_quick_look_passes_only_what_care_would_leave_as_it_is(values: Flat) -> None:
+    """It is there for speed, and judges nothing."""
+    given_values = nested(values)
+    if _fit_as_they_are(given_values, STRUCTURE):
+        assert _shape_with_care(given_values, STRUCTURE, None) == Shaped(given_values, [], [])
