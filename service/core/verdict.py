@@ -7,6 +7,7 @@ Rule 2: whatever is not named here is a suspicion: it may be the PIM's fault or 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 import msgspec
 
@@ -169,10 +170,21 @@ def _matches(code: str, item: ItemReply) -> bool:
 
 
 def _judge_item(item: ItemReply) -> ItemVerdict:
-    said = Said(item.status, item.message, item.errors)
-    if item.status in ITEM_APPLIED:
+    if item.message is None and not item.errors:
+        return _judge_status(item.status)
+    return _judge_said(Said(item.status, item.message, item.errors))
+
+
+@lru_cache(maxsize=1_000)
+def _judge_status(status: int | None) -> ItemVerdict:
+    """What is said of most assets is the same."""
+    return _judge_said(Said(status))
+
+
+def _judge_said(said: Said) -> ItemVerdict:
+    if said.status in ITEM_APPLIED:
         return ItemVerdict(ItemKind.APPLIED, said)
-    if item.status is None or item.status in ITEM_RETRY or item.status >= 500:
+    if said.status is None or said.status in ITEM_RETRY or said.status >= 500:
         return ItemVerdict(ItemKind.RETRY, said)
     return ItemVerdict(ItemKind.REFUSED, said)
 

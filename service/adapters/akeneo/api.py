@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import aiohttp
 import httpx
-from httpx_aiohttp import HttpxAiohttpClient
+from httpx_aiohttp import AiohttpTransport
 
 from service.adapters.akeneo.auth import (
     NoTokenError,
@@ -39,6 +39,12 @@ from service.settings import PREFIX, Credentials, PimSettings, SettingsError
 
 REPLY_BYTES_MAX = 16 * 1024 * 1024
 """A bulk answer of 100 refusals has some hundred KiB; what is larger is not the PIM's."""
+
+_HEADERS = {
+    "accept": "application/json",
+    "accept-encoding": "gzip, deflate",
+    "user-agent": "asset-sync",
+}
 
 Permit = Callable[[], Awaitable[None]]
 
@@ -90,14 +96,13 @@ class HttpAssetApi:
         self._renewing = asyncio.Lock()
         self._held: _Held | None = None
         self._refresh_token: str | None = None
-        proxy = pim.proxy_url.get_secret_value() if pim.proxy_url else None
-        self._client = HttpxAiohttpClient(
+        # Without httpx's client: redirects, cookies and netrc are not for this; and each answer of
+        # its would keep the call's body until the garbage collector comes by.
+        self._transport = AiohttpTransport(
             verify=context(f"{PREFIX}PIM__", pim.ca_file),
             limits=httpx.Limits(max_connections=pim.max_concurrency + 1, keepalive_expiry=30),
-            timeout=None,
             trust_env=False,
-            proxy=proxy,
-            headers={"accept": "application/json", "user-agent": "asset-sync"},
+            proxy=httpx.Proxy(pim.proxy_url.get_secret_value()) if pim.proxy_url else None,
         )
 
     async def send(
@@ -157,7 +162,7 @@ class HttpAssetApi:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def _send_with_token(
         self, written: HttpRequest, permit: Permit, may_write: Callable[[], bool]
@@ -249,17 +254,14 @@ class HttpAssetApi:
             self._observer.note(_ended(written, ended, time.monotonic() - began))
 
     async def _exchange_bytes(self, written: HttpRequest, authorization: str) -> RawReply:
-        headers = {"authorization": authorization}
+        headers = _HEADERS | {"authorization": authorization}
         if written.body is not None:
             headers["content-type"] = "application/json"
+        request = httpx.Request(
+            written.method, self._base_url + written.path, content=written.body, headers=headers
+        )
         async with asyncio.timeout(self._timeout_seconds):
-            request = self._client.build_request(
-                written.method,
-                self._base_url + written.path,
-                content=written.body,
-                headers=headers,
-            )
-            response = await self._client.send(request, stream=True)
+            response = await self._transport.handle_async_request(request)
             try:
                 body = await _bounded_body(response)
             finally:
