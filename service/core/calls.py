@@ -2,6 +2,8 @@
 
 Rule 1: a call starts only with a slot, the rate, the lease and a hope to commit its outcome.
 Rule 2: an asset is busy from its first call until its last change of that job has ended.
+Rule 3: a call that was judged frees its slot first; its assets are worked through when the next
+call is on its way.
 """
 
 from collections import deque
@@ -34,6 +36,7 @@ from service.core.verdict import (
     Failure,
     Forbidden,
     ItemKind,
+    ItemVerdict,
     Judged,
     Missing,
     Refused,
@@ -83,6 +86,8 @@ class Calls:
         )
         self.busy: dict[Asset, Job] = {}
         self.in_flight: dict[int, Call] = {}
+        self._judged: tuple[Call, tuple[ItemVerdict, ...]] | None = None
+        """The call that ended last, while its assets wait to be worked through."""
         self._wanted: deque[tuple[int, bool]] = deque()
         """Calls in flight that want one more request, in order; True: for a token, under way."""
         self._families_seen: dict[str, float] = {}
@@ -147,9 +152,10 @@ class Calls:
 
     # --- starting ----------------------------------------------------------------------------
 
-    def dispatch(self, now: float, patience: float, may_start: Callable[[], bool]) -> None:
-        """Send what may be sent now."""
+    def dispatch(self, now: float, patience: float, may_start: Callable[[], bool]) -> bool:
+        """Send what may be sent now; True where a write is on its way."""
         self._now, self._patience = now, patience
+        has_started = False
         while self._wanted and self.gate.may_send(now):
             self._continue(*self._wanted.popleft(), now)
         while may_start() and self.gate.may_start(now):
@@ -158,12 +164,14 @@ class Calls:
                 continue
             chosen = self._turns.next(now, is_errand_out=bool(self._errands))
             if chosen is None:
-                return
+                break
             call, repair = chosen
             if not isinstance(call, Call):
                 self._start_errand(call, now)
             elif self._examine(call, now):
                 self._start(call, now, repair=repair)
+                has_started = True
+        return has_started
 
     def want_request(self, call_id: int) -> None:
         """A call in flight needs one more request in its slot."""
@@ -343,8 +351,8 @@ class Calls:
                 self._unless_dropped(call.jobs, lambda: self.lanes.wait(call, self._now))
             case Judged(items):
                 self._succeed(call, answer)
-                for job, item in zip(list(call.jobs), items, strict=True):
-                    self._end_item(call, job, item.kind, item.said)
+                assert self._judged is None
+                self._judged = call, items
             case Refused(reason, said):
                 self._succeed(call, answer)
                 if call.is_alone:
@@ -355,6 +363,20 @@ class Calls:
                 else:
                     self._note_put_off(call, "refused")
                     self._unless_dropped(call.jobs, lambda: self.lanes.halve(call, self._now))
+
+    @property
+    def has_judged(self) -> bool:
+        """Whether assets of a call that ended are still to be worked through."""
+        return self._judged is not None
+
+    def work_through(self, now: float, patience: float) -> None:
+        """End the assets of the call that was judged, each as the PIM said."""
+        if self._judged is None:
+            return
+        (call, items), self._judged = self._judged, None
+        self._now, self._patience = now, patience
+        for job, item in zip(list(call.jobs), items, strict=True):
+            self._end_item(call, job, item.kind, item.said)
 
     def _note_put_off(self, call: Call, cause: RetryCause) -> None:
         """The call, or a part of it, goes again."""

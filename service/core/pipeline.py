@@ -83,6 +83,7 @@ class Pipeline:
         assert moment.seconds >= self._moment.seconds, "the clock is monotonic"
         self._moment = moment
         self._clock.advance(moment.seconds, running=self._can_succeed)
+        self.calls.work_through(moment.seconds, self._clock.seconds)
         self._take(happened)
         self._pass_time()
         effects = self._effects[:]
@@ -92,6 +93,8 @@ class Pipeline:
     def next_time(self) -> float | None:
         """When `TimePassed` is due at the latest, in seconds of the monotonic clock."""
         now = self._moment.seconds
+        if self.calls.has_judged:
+            return now
         times = [self._patience.next_time]
         if self._may_call():
             times.append(self.calls.next_time(now))
@@ -201,10 +204,17 @@ class Pipeline:
             self.calls.windows.flush(now)
         if self._can_succeed and not self._drops_unsent:
             self._patience.look(now, self._clock.seconds, self._stuck)
-        self.calls.dispatch(now, self._clock.seconds, self._may_call)
+        self._dispatch(now)
         self._maybe_settle(now)
         self._maybe_finish_drain(now)
         self._set_intake()
+
+    def _dispatch(self, now: float) -> None:
+        """Send what may be sent; only while the next call is on its way the last one can wait."""
+        has_started = self.calls.dispatch(now, self._clock.seconds, self._may_call)
+        if self.calls.has_judged and (not has_started or self._drain is not None):
+            self.calls.work_through(now, self._clock.seconds)
+            self.calls.dispatch(now, self._clock.seconds, self._may_call)
 
     # --- records -----------------------------------------------------------------------------
 

@@ -66,11 +66,11 @@ class Runner:
         self._inbox: deque[Input] = deque()
         self._arrivals: deque[Arrived] = deque()
         """Records wait behind everything else: the end of a call frees a slot of the PIM's."""
-        self._something = asyncio.Event()
+        self._woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._calls = CallRunner(api, self.tell, self._has_lease, self._fail)
         self._lease_until = float("-inf")
         self._settling: set[asyncio.Task[None]] = set()
-        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._failure: Exception | None = None
         self._drains: list[asyncio.Future[int]] = []
         self.stepped_at = clock.now().seconds
         """When the loop went round last: it does at least every `ROUND_SECONDS_MAX`."""
@@ -85,7 +85,7 @@ class Runner:
             self._arrivals.extend(_in_parts(happened))
         else:
             self._inbox.append(happened)
-        self._something.set()
+        self._wake()
 
     async def run(self) -> None:
         """Step until cancelled.
@@ -93,25 +93,12 @@ class Runner:
         Raises:
             FatalError: the outcome log can promise nothing any more.
         """
-        waiter: asyncio.Task[bool] | None = None
         try:
-            while True:
+            while self._failure is None:
                 self._step_through_inbox()
-                if self._arrivals and not self._failure.done():
-                    await asyncio.sleep(0)  # answers of the PIM are read meanwhile
-                    continue
-                waiter = asyncio.ensure_future(self._something.wait())
-                await asyncio.wait(
-                    (waiter, self._failure),
-                    timeout=self._seconds_to_next(),
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                waiter.cancel()
-                if self._failure.done():
-                    self._failure.result()
+                await self._rest(self._seconds_to_next())
+            raise self._failure
         finally:
-            if waiter is not None:
-                waiter.cancel()
             await self._calls.close()
             for task in self._settling:
                 task.cancel()
@@ -147,8 +134,24 @@ class Runner:
     def _has_lease(self) -> bool:
         return self._clock.now().seconds < self._lease_until
 
+    async def _rest(self, seconds: float) -> None:
+        """Until something happens, or so long; answers of the PIM are read meanwhile."""
+        if seconds <= 0.0:
+            await asyncio.sleep(0)
+            return
+        loop = asyncio.get_running_loop()
+        self._woken = loop.create_future()
+        timer = loop.call_later(seconds, self._wake)
+        try:
+            await self._woken
+        finally:
+            timer.cancel()
+
+    def _wake(self) -> None:
+        if not self._woken.done():
+            self._woken.set_result(None)
+
     def _step_through_inbox(self) -> None:
-        self._something.clear()
         self.stepped_at = self._clock.now().seconds
         happened: Input = TimePassed()
         has_admitted = False
@@ -208,8 +211,8 @@ class Runner:
 
     def _fail(self, error: Exception) -> None:
         """Nothing more can be promised: `run` raises it."""
-        if not self._failure.done():
-            self._failure.set_exception(error)
+        self._failure = self._failure or error
+        self._wake()
 
     def _end_drains(self, unsettled: int) -> None:
         for drained in self._drains:

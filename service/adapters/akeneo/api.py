@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import aiohttp
 import httpx
@@ -39,12 +40,6 @@ from service.settings import PREFIX, Credentials, PimSettings, SettingsError
 
 REPLY_BYTES_MAX = 16 * 1024 * 1024
 """A bulk answer of 100 refusals has some hundred KiB; what is larger is not the PIM's."""
-
-_HEADERS = {
-    "accept": "application/json",
-    "accept-encoding": "gzip, deflate",
-    "user-agent": "asset-sync",
-}
 
 Permit = Callable[[], Awaitable[None]]
 
@@ -254,11 +249,11 @@ class HttpAssetApi:
             self._observer.note(_ended(written, ended, time.monotonic() - began))
 
     async def _exchange_bytes(self, written: HttpRequest, authorization: str) -> RawReply:
-        headers = _HEADERS | {"authorization": authorization}
-        if written.body is not None:
-            headers["content-type"] = "application/json"
         request = httpx.Request(
-            written.method, self._base_url + written.path, content=written.body, headers=headers
+            written.method,
+            self._base_url + written.path,
+            content=written.body,
+            headers=_headers(authorization, has_body=written.body is not None),
         )
         async with asyncio.timeout(self._timeout_seconds):
             response = await self._transport.handle_async_request(request)
@@ -267,6 +262,20 @@ class HttpAssetApi:
             finally:
                 await response.aclose()
         return RawReply(response.status_code, response.headers, body)
+
+
+@lru_cache(maxsize=8)
+def _headers(authorization: str, *, has_body: bool) -> httpx.Headers:
+    """Of every request with this token; made once."""
+    headers = {
+        "accept": "application/json",
+        "accept-encoding": "gzip, deflate",
+        "authorization": authorization,
+        "user-agent": "asset-sync",
+    }
+    if has_body:
+        headers["content-type"] = "application/json"
+    return httpx.Headers(headers)
 
 
 def _ended(written: HttpRequest, ended: RequestEnd, seconds: float) -> Note:
