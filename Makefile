@@ -42,8 +42,8 @@ test-browser: setup ## the status page in Chromium (TEST_CHROMIUM names it)
 chaos: setup ## faults of all kinds for SECONDS (120) from SEED, then the verdict
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED))
 
-soak: setup ## load without faults for SECONDS (3600): memory must stay flat
-	$(BIN)/python -m tests.chaos --calm --seconds $(or $(SECONDS),3600) --rate 500
+soak: setup ## load without faults for SECONDS (3600), traced and scraped: memory must stay flat
+	$(BIN)/python -m tests.chaos --calm --seconds $(or $(SECONDS),3600)
 
 bench: setup ## what it costs, into docs/performance.md (BENCH=name: only that, not written)
 	$(BIN)/python -m benchmarks $(or $(BENCH),--write)

@@ -102,7 +102,7 @@ class Calls:
 
     def add(self, change: Change, now: float) -> None:
         """An admitted change waits: behind its asset's job, else in its family's window."""
-        job = self.busy.get(change.asset)
+        job = self.busy.get(change.command.asset)
         if job is not None:
             job.behind.append(change)
         else:

@@ -35,9 +35,9 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 def coalesce(changes: Sequence[Change], bytes_max: int) -> list[Step]:
     """The steps for these changes of one asset, given in order."""
     if len(changes) == 1:  # what is usual
-        change = changes[0]
-        verb = Verb.DELETE if change.is_delete else Verb.UPSERT
-        return [Step(verb, (change,), size=change.command.size)]
+        command = changes[0].command
+        verb = Verb.DELETE if command.is_delete else Verb.UPSERT
+        return [Step(verb, tuple(changes), size=command.size)]
     last_delete = _last_delete(changes)
     if last_delete is None:
         return merge(changes, bytes_max)

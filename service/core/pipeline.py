@@ -250,9 +250,9 @@ class Pipeline:
     def _settle(self, ended: Ended) -> None:
         """Changes that ended together leave together."""
         utc_ms = self._moment.utc_ms
-        change = ended[0][0]
-        asset = change.command.asset
-        lane = (asset.family, Verb.DELETE if change.is_delete else Verb.UPSERT)
+        command = ended[0][0].command
+        asset = command.asset
+        lane = (asset.family, Verb.DELETE if command.is_delete else Verb.UPSERT)
         is_counted = not self.calls.lanes.is_sick(lane)
         group = [self._reporter.of_change(change, ending, utc_ms) for change, ending in ended]
         self._leave(tuple(group), asset, is_counted=is_counted)

@@ -63,6 +63,7 @@ class Reporter:
 
     def of_change(self, change: Change, ending: Ending, utc_ms: int) -> Settled:
         """The records of a change that became a command."""
+        asset = change.command.asset
         said = ending.said if change.attempts else None
         pim_errors, cut = _fitting(said.errors) if said and said.errors else ([], False)
         pim = None
@@ -75,9 +76,9 @@ class Reporter:
             reason=ending.reason,
             message=None if is_applied else _sentence(ending),
             errors=[] if is_applied else _errors(ending, pim_errors),
-            action="delete" if change.is_delete else "upsert",
-            asset_family=change.asset.family,
-            code=change.asset.code,
+            action="delete" if change.command.is_delete else "upsert",
+            asset_family=asset.family,
+            code=asset.code,
             event=change.event,
             origin=_origin(change.record),
             pim=pim,
@@ -89,8 +90,9 @@ class Reporter:
             completed_at=timestamp(utc_ms),
             errors_truncated=cut or len(ending.errors) > ERRORS_MAX or UNSET,
         )
-        subject = change.asset.path
-        return self._settled(change.record, data, change.extensions, subject, change.size, utc_ms)
+        return self._settled(
+            change.record, data, change.extensions, asset.path, change.size, utc_ms
+        )
 
     def of_rejection(self, record: SourceRecord, rejection: Rejection, utc_ms: int) -> Settled:
         """The records of a record that became no command."""

@@ -102,7 +102,7 @@ class Windows:
         entry.changes.append(change)
         entry.size += change.command.size
         window.size += change.command.size
-        if change.is_delete and asset.code in window.upserts:
+        if change.command.is_delete and asset.code in window.upserts:
             window.deletes[asset.code] = window.upserts.pop(asset.code)
             self._note_turns(asset.family, window)
         if entry.entered_at <= window.due_to:

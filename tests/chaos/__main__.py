@@ -12,18 +12,22 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from service.adapters.kafka.options import quieten_aiokafka
 from service.playground.dam import believable_events
-from tests.chaos.auditor import Place, Stored, Verdict, judge
+from tests.chaos.auditor import Verdict, judge
 from tests.chaos.plan import Incident, plan
+from tests.chaos.reading import Reading
 from tests.chaos.stage import SETTINGS, Stage, stage
+from tests.support.collector import collector
 from tests.support.service import Bench
 
 HEAL_SECONDS_MAX = 240.0
 STEP_SECONDS = 0.1
+SCRAPE_SECONDS = 5.0
 
 
 def main() -> int:
@@ -33,9 +37,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="which faults (by the clock)")
     parser.add_argument("--replicas", type=int, default=3, choices=range(1, 5), help="(3)")
     parser.add_argument("--rate", type=float, default=300.0, help="events a second (300)")
-    parser.add_argument("--calm", action="store_true", help="no faults: a soak")
+    parser.add_argument("--calm", action="store_true", help="a soak: no faults, with traces")
     parser.add_argument("--log", type=Path, help="a file for what the replicas said")
-    parser.add_argument("--traces", help="an OTLP endpoint that replicas trace to")
     wanted = parser.parse_args()
     quieten_aiokafka(entirely=True)
     seed = wanted.seed if wanted.seed is not None else int(time.time())
@@ -45,25 +48,30 @@ def main() -> int:
 async def _run(wanted: argparse.Namespace, seed: int) -> int:
     _say(f"seed {seed}: {wanted.seconds:g} s, {wanted.replicas} replicas, {wanted.rate:g} events/s")
     incidents = [] if wanted.calm else plan(seed, wanted.seconds, wanted.replicas)
-    more = {"TRACES__ENDPOINT": wanted.traces} if wanted.traces else {}
-    async with stage(wanted.replicas) as at:
+    async with stage(wanted.replicas) as at, collector() as traces:
+        more = {"TRACES__ENDPOINT": traces.url} if wanted.calm else {}
         keeping = asyncio.ensure_future(at.keep_running(**more))
+        scraping = asyncio.ensure_future(_scrape(at))
         loading = asyncio.ensure_future(_load(at.bench, wanted.rate, wanted.seconds))
         began = time.monotonic()
         await asyncio.gather(*(_suffer(at, incident, began) for incident in incidents))
         written = await loading
         at.bench.pim.faults.clear()
         _say(f"{written} events written; everything is well again")
-        seconds = await _heal(at)
+        told = Told(at.bench)
+        seconds = await _heal(told)
         _say(f"all settled {seconds:.0f} s later" if seconds else "not all is settled in time")
         keeping.cancel()
+        scraping.cancel()
         exits = await at.stop()
-        verdict = await _verdict(at, exits)
+        verdict = await _verdict(at, told, exits)
         if wanted.log:
             wanted.log.write_text(at.bench.logs())
         elif verdict.flaws:
             _say(at.bench.logs()[-20_000:])
     _print(verdict, incidents, at)
+    if wanted.calm:
+        _say(f"  {'spans that came':<32} {traces.spans}")
     return 1 if verdict.flaws else 0
 
 
@@ -106,44 +114,43 @@ def _events() -> Iterator[Any]:
         yield from believable_events(4000)
 
 
-async def _heal(at: Stage) -> float | None:
+async def _scrape(at: Stage) -> None:
+    """Look at every replica's metrics again and again, as Prometheus does."""
+    while True:
+        for number, replica in enumerate(at.bench.replicas):
+            if replica.poll() is None:
+                with contextlib.suppress(OSError, aiohttp.ClientError, TimeoutError):
+                    await asyncio.wait_for(at.bench.get("/metrics", number), SCRAPE_SECONDS)
+        await asyncio.sleep(SCRAPE_SECONDS)
+
+
+async def _heal(told: "Told") -> float | None:
     """Wait until every event has an outcome; how long that took."""
     began = time.monotonic()
     while time.monotonic() - began < HEAL_SECONDS_MAX:
         with contextlib.suppress(KafkaError, OSError):
-            if await _unsettled(at) == 0:
+            if await told.events.catch_up() == await told.outcomes.catch_up():
                 return max(time.monotonic() - began, 0.1)
         await asyncio.sleep(1.0)
     return None
 
 
-async def _unsettled(at: Stage) -> int:
-    """Events less outcomes, by what a committed reader sees."""
-    return len(await _read(at.bench, at.bench.events)) - len(
-        await _read(at.bench, at.bench.outcomes)
-    )
+class Told:
+    """What stands in the three topics."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.events = Reading(bench, bench.events)
+        self.outcomes = Reading(bench, bench.outcomes)
+        self.dead = Reading(bench, bench.dead)
 
 
-async def _read(bench: Bench, topic: str) -> dict[Place, Stored]:
-    """Every committed record, by its place."""
-    async with bench.reader(topic) as consumer:
-        places = consumer.assignment()
-        ends = await consumer.end_offsets(places)
-        found: dict[Place, Stored] = {}
-        while not all([await consumer.position(p) >= ends[p] for p in places]):
-            for place, records in (await consumer.getmany(timeout_ms=500)).items():
-                for one in records:
-                    found[place.partition, one.offset] = (one.key, one.value, dict(one.headers))
-        return found
-
-
-async def _verdict(at: Stage, exits: list[int]) -> Verdict:
-    events = await _read(at.bench, at.bench.events)
-    outcomes = await _read(at.bench, at.bench.outcomes)
-    dead = await _read(at.bench, at.bench.dead)
-    told = [json.loads(value or b"") for _, (_, value, _) in sorted(outcomes.items())]
-    values = {place: (key, value) for place, (key, value, _) in events.items()}
-    return judge(at, values, told, list(dead.values()), exits)
+async def _verdict(at: Stage, told: Told, exits: list[int]) -> Verdict:
+    for reading in (told.events, told.outcomes, told.dead):
+        await reading.catch_up()
+    found = sorted(told.outcomes.found.items())
+    outcomes = [json.loads(value or b"") for _, (_, value, _) in found]
+    values = {place: (key, value) for place, (key, value, _) in told.events.found.items()}
+    return judge(at, values, outcomes, list(told.dead.found.values()), exits)
 
 
 def _print(verdict: Verdict, incidents: list[Incident], at: Stage) -> None:

@@ -3,14 +3,17 @@
 import asyncio
 import signal
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp import web
 from aiokafka import AIOKafkaProducer
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.support.collector import collector
 from tests.support.proof import upsert
 from tests.support.service import Bench, aside
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
@@ -20,30 +23,17 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 async def test_a_collector_receives_the_spans(bench: Bench) -> None:
     """One trace from the producer's span on, and the outcome carries it."""
     requests: list[ExportTraceServiceRequest] = []
-
-    async def collect(request: web.Request) -> web.Response:
-        requests.append(ExportTraceServiceRequest.FromString(await request.read()))
-        return web.Response()
-
-    application = web.Application()
-    application.router.add_post("/v1/traces", collect)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-
-    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap)
-    await producer.start()
-    headers = [("traceparent", f"00-{TRACE}-b7ad6b7169203331-01".encode())]
-    value = upsert("packshots", "a", {"n": "1"})
-    await producer.send_and_wait(bench.events, value, key=b"packshots/a", headers=headers)
-    await producer.stop()
-    replica = bench.start(TRACES__ENDPOINT=f"http://127.0.0.1:{port}/v1/traces")
-    ((_, _, outcome),) = await bench.read(bench.outcomes, 1)
-    replica.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(replica.wait, 30) == 0, bench.logs()
-    await runner.cleanup()
+    async with collector(requests.append) as traces:
+        producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap)
+        await producer.start()
+        headers = [("traceparent", f"00-{TRACE}-b7ad6b7169203331-01".encode())]
+        value = upsert("packshots", "a", {"n": "1"})
+        await producer.send_and_wait(bench.events, value, key=b"packshots/a", headers=headers)
+        await producer.stop()
+        replica = bench.start(TRACES__ENDPOINT=traces.url)
+        ((_, _, outcome),) = await bench.read(bench.outcomes, 1)
+        replica.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(replica.wait, 30) == 0, bench.logs()
 
     spans = [
         span

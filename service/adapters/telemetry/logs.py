@@ -78,11 +78,12 @@ class LogObserver:
     def note(self, fact: Note) -> None:
         """Say the fact at its level; a message may quote an asset's values: in debug only."""
         level = _LEVELS[_level_of(fact)]
+        if level < _LEVELS["info"] and not self._is_debugging:
+            return
         fields = dict(fact.fields)
         if fact.name == "change.settled" and not self._is_debugging:
             fields.pop("message", None)
-        if level >= _LEVELS["info"] or self._is_debugging:
-            self._log.log(level, fact.name, **fields)
+        self._log.log(level, fact.name, **fields)
 
 
 def _level_of(fact: Note) -> str:
