@@ -9,7 +9,7 @@ export BASE CA KAFKA
 SEEDS ?= 10000
 FROM ?= 0
 
-.PHONY: help setup demo test test-fast test-containers test-chart test-browser chaos soak bench lint format sim lock ci schemas clean
+.PHONY: help setup demo test test-fast test-containers test-chart test-browser chaos soak bench bench-peers lint format sim lock ci schemas clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,10 @@ soak: setup ## load without faults for SECONDS (3600), traced and scraped: memor
 
 bench: setup ## what it costs, into docs/performance.md (BENCH=name: only that, not written)
 	$(BIN)/python -m benchmarks $(or $(BENCH),--write)
+
+bench-peers: setup ## beside what a user would pick instead (Java 17, Maven), into docs/peers.md
+	benchmarks/peers/setup
+	$(BIN)/python -m benchmarks.peers $(if $(PEER),"$(PEER)",--write)
 
 lint: setup ## ruff, strict types, layers
 	$(BIN)/ruff check .

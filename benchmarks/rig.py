@@ -53,7 +53,7 @@ class Replica:
 
     def metrics(self) -> dict[str, float]:
         """Its metrics, by name with labels."""
-        with _opener.open(self.url + "/metrics", timeout=10) as answer:
+        with UNPROXIED.open(self.url + "/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         return {
             name: float(value)
@@ -63,9 +63,7 @@ class Replica:
     @property
     def memory_bytes(self) -> int:
         """Resident at most, since it began (Linux)."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"VmHWM:\s+(\d+) kB", status)
-        return int(found[1]) * 1024 if found else 0
+        return peak_memory_bytes(self.process.pid)
 
 
 @dataclass(frozen=True)
@@ -175,10 +173,13 @@ class Rig:
         await producer.flush()
         await producer.stop()
 
-    def start_pim(self, families: int, **options: object) -> str:
-        """A simulator with families of attributes as `upsert` sets them; its URL."""
+    def start_pim(self, families: int, *, with_options: bool = True, **options: object) -> str:
+        """A simulator with families of attributes as `upsert` sets them; its URL.
+
+        Without options its families are texts alone: a structure is read by one call, not three.
+        """
         structure = self.folder / f"structure-{self.name}.json"
-        structure.write_bytes(msgspec.json.encode(_structure(families)))
+        structure.write_bytes(msgspec.json.encode(_structure(families, with_options=with_options)))
         command = [sys.executable, "-m", "service", "pim-simulator", "--port", "0"]
         command += ["--structure", str(structure)]
         for name, value in options.items():
@@ -191,9 +192,9 @@ class Rig:
             time.sleep(0.1)
         raise RuntimeError(log.read_text())
 
-    def start_service(self, pim: str, **settings: object) -> Replica:
-        """A replica, once its port listens."""
-        ours = {
+    def settings(self, pim: str) -> dict[str, object]:
+        """What a replica needs to find everything."""
+        return {
             "KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
             "KAFKA__GROUP_ID": f"group.{self.name}",
             "KAFKA__EVENTS_TOPICS": self.events_topic,
@@ -203,8 +204,11 @@ class Rig:
             "PIM__APP_TOKEN": "bench",
             "HTTP__HOST": "127.0.0.1",
             "HTTP__PORT": "0",
-            **settings,
         }
+
+    def start_service(self, pim: str, **settings: object) -> Replica:
+        """A replica, once its port listens."""
+        ours = self.settings(pim) | settings
         log = self.folder / f"service-{self.name}-{len(self._processes)}.log"
         environ = {f"ASSET_SYNC_{name}": str(value) for name, value in ours.items()}
         process = self._start([sys.executable, "-m", "service", "run"], log, environ)
@@ -299,6 +303,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def peak_memory_bytes(pid: int) -> int:
+    """Resident at most, since the process began (Linux)."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) * 1024 if found else 0
+
+
 def terminate(replica: Replica) -> float:
     """SIGTERM; seconds until it ended with 0."""
     began = time.monotonic()
@@ -317,34 +327,47 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {python}"
 
 
-def _structure(families: int) -> pim_structure.Structure:
+def _structure(families: int, *, with_options: bool) -> pim_structure.Structure:
     """Families that differ by their name only."""
-    attributes = (
-        pim_structure.Attribute(
-            "photographer", "single_option", options={"ben_levy": {}, "ann_lee": {}}
-        ),
-        pim_structure.Attribute(
-            "main_colors", "multiple_options", options={"red": {}, "purple": {}}
-        ),
+    attributes = [
+        pim_structure.Attribute("photographer"),
         pim_structure.Attribute("caption", value_per_locale=True),
         pim_structure.Attribute("notes"),
-    )
+    ]
+    if with_options:
+        photographers: dict[str, dict[str, str]] = {"ben_levy": {}, "ann_lee": {}}
+        colors: dict[str, dict[str, str]] = {"red": {}, "purple": {}}
+        attributes[0] = pim_structure.Attribute(
+            "photographer", "single_option", options=photographers
+        )
+        attributes.append(
+            pim_structure.Attribute("main_colors", "multiple_options", options=colors)
+        )
     codes = [f"family{n:04}" for n in range(families)]
     return pim_structure.Structure(
         {code: pim_structure.family(code, *attributes) for code in codes}
     )
 
 
-def upsert(family: int, code: int, size: int = 1000) -> Event:
+def upsert(
+    family: int,
+    code: int,
+    size: int = 1000,
+    *,
+    caption: str | None = None,
+    with_options: bool = True,
+) -> Event:
     """A structured event of about `size` bytes, of a DAM that tells much."""
+    caption = caption or f"Side view {code}"
+    options = {"main_colors": ["red", "purple"]} if with_options else {}
     event = {
         "action": "upsert",
         "asset_family": f"family{family:04}",
         "code": f"asset_{code:07}",
         "values": {
             "photographer": "ben_levy",
-            "main_colors": ["red", "purple"],
-            "caption": [{"locale": "en_US", "channel": None, "data": f"Side view {code}"}],
+            **options,
+            "caption": [{"locale": "en_US", "channel": None, "data": caption}],
             "notes": "",
         },
     }
@@ -358,4 +381,4 @@ def delete(family: int, code: int) -> Event:
     return f"family{family:04}/asset_{code:07}".encode(), None
 
 
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+UNPROXIED = urllib.request.build_opener(urllib.request.ProxyHandler({}))

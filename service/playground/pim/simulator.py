@@ -163,6 +163,7 @@ class PimSimulator:
             Served("POST", "/_control/tokens/expire", self._expire, "access tokens have run out"),
             Served("POST", "/_control/tokens/forget", self._forget, "no token is known any more"),
             Served("GET", "/_control/counts", self._show_counts, "calls by route, throttled"),
+            Served("GET", "/_control/assets", self._show_assets, "all assets, at no cost"),
         ]
 
     # --- the frame of every call -------------------------------------------------------------
@@ -530,6 +531,9 @@ class PimSimulator:
 
     async def _show_counts(self, _: web.Request) -> web.Response:
         return _json(200, {**self.counts, "calls_at_once_seen": self.at_once_seen})
+
+    async def _show_assets(self, _: web.Request) -> web.Response:
+        return _json(200, [self.assets.shown(key) for key in self.state])
 
     # --- small -------------------------------------------------------------------------------
 

@@ -1,0 +1,54 @@
+"""A FastStream batch consumer, tuned: by family, a hundred a call, four at once."""
+
+import asyncio
+from typing import Any
+
+from faststream import AckPolicy, FastStream
+from faststream.kafka import KafkaBroker
+from faststream.kafka.annotations import KafkaMessage
+from pim import (
+    BATCH_EVENTS,
+    BOOTSTRAP,
+    EVENTS,
+    GROUP,
+    OUTCOMES,
+    SESSION_TIMEOUT_MS,
+    AsyncPim,
+    calls,
+    read,
+)
+
+broker = KafkaBroker(BOOTSTRAP)
+app = FastStream(broker)
+pim: list[AsyncPim] = []
+
+
+@broker.subscriber(
+    EVENTS,
+    group_id=GROUP,
+    auto_offset_reset="earliest",
+    batch=True,
+    max_records=BATCH_EVENTS,
+    batch_timeout_ms=200,
+    ack_policy=AckPolicy.ACK,
+    session_timeout_ms=SESSION_TIMEOUT_MS,
+)
+async def handle(events: list[dict[str, Any]], message: KafkaMessage) -> None:
+    """A batch."""
+    if not pim:
+        pim.append(AsyncPim())
+    changes = [
+        read(record.topic, record.partition, record.offset, event)
+        for record, event in zip(message.raw_message, events, strict=True)
+    ]
+    told = await asyncio.gather(*(pim[0].upsert(call) for call in calls(changes)))
+    await asyncio.gather(
+        *(
+            broker.publish(one.value, OUTCOMES, key=one.key, no_confirm=True)
+            for several in told
+            for one in several
+        )
+    )
+
+
+asyncio.run(app.run())

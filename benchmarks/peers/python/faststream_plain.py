@@ -1,0 +1,34 @@
+"""A plain FastStream consumer: one PATCH an event, acknowledged when it is done."""
+
+import asyncio
+from typing import Any
+
+from faststream import AckPolicy, FastStream
+from faststream.kafka import KafkaBroker
+from faststream.kafka.annotations import KafkaMessage
+from pim import BOOTSTRAP, EVENTS, GROUP, OUTCOMES, SESSION_TIMEOUT_MS, AsyncPim, read
+
+broker = KafkaBroker(BOOTSTRAP)
+app = FastStream(broker)
+outcomes = broker.publisher(OUTCOMES)
+pim: list[AsyncPim] = []
+
+
+@broker.subscriber(
+    EVENTS,
+    group_id=GROUP,
+    auto_offset_reset="earliest",
+    ack_policy=AckPolicy.ACK,
+    session_timeout_ms=SESSION_TIMEOUT_MS,
+)
+async def handle(event: dict[str, Any], message: KafkaMessage) -> None:
+    """One event."""
+    record = message.raw_message
+    change = read(record.topic, record.partition, record.offset, event)
+    if not pim:
+        pim.append(AsyncPim())
+    (told,) = await pim[0].upsert([change])
+    await outcomes.publish(told.value, key=told.key)
+
+
+asyncio.run(app.run())

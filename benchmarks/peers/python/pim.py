@@ -1,0 +1,154 @@
+"""What each Python bridge shares: where things are, events to a PATCH, an answer to results.
+
+Retries as careful users write them: 429 and 5xx and cut connections again, with growing waits.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+BOOTSTRAP = os.environ["PEER_BOOTSTRAP"]
+EVENTS = os.environ["PEER_EVENTS"]
+OUTCOMES = os.environ["PEER_OUTCOMES"]
+GROUP = os.environ["PEER_GROUP"]
+URL = os.environ["PEER_PIM_URL"] + "/api/rest/v1/asset-families/"
+HEADERS = {"authorization": f"Bearer {os.environ['PEER_PIM_TOKEN']}"}
+
+ASSETS_PER_CALL = 100
+CALLS_AT_ONCE = 4
+BATCH_EVENTS = 2_000
+"""Of twenty families: so that a call carries a hundred assets."""
+BATCH_SECONDS = 2.0
+SESSION_TIMEOUT_MS = 6_000
+WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
+TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """A change, and where its record stands."""
+
+    id: str
+    family: str
+    code: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a change, as a record."""
+
+    key: bytes
+    value: bytes
+
+
+def read(topic: str, partition: int, offset: int, value: dict[str, Any]) -> Event:
+    """The event of a record."""
+    place = f"{topic}/{partition}/{offset}"
+    return Event(place, value["asset_family"], value["code"], value["values"])
+
+
+def calls(events: Iterable[Event]) -> Iterator[list[Event]]:
+    """By family, a hundred each."""
+    families: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        families[event.family].append(event)
+    for several in families.values():
+        for begin in range(0, len(several), ASSETS_PER_CALL):
+            yield several[begin : begin + ASSETS_PER_CALL]
+
+
+def outcome(event: Event, status: str) -> Outcome:
+    """The record that tells it."""
+    told = {"id": event.id, "data": {"status": status}}
+    return Outcome(f"{event.family}/{event.code}".encode(), json.dumps(told).encode())
+
+
+class Pim:
+    """For bridges with threads."""
+
+    def __init__(self) -> None:
+        self._client = httpx.Client(headers=HEADERS, timeout=TIMEOUT_SECONDS)
+
+    def upsert(self, call: list[Event]) -> list[Outcome]:
+        """Send one call, as often as it takes."""
+        for wait in (*WAITS, None):
+            reply = None
+            with contextlib.suppress(httpx.HTTPError):
+                reply = self._client.patch(_url(call), content=_body(call), headers=_JSON)
+            if reply is not None and not _is_passing(reply):
+                return _outcomes(call, reply)
+            if wait is not None:
+                time.sleep(_wait(reply, wait))
+        return [outcome(event, "failed") for event in call]
+
+
+class AsyncPim:
+    """For bridges with a loop."""
+
+    def __init__(self) -> None:
+        self._client = httpx.AsyncClient(headers=HEADERS, timeout=TIMEOUT_SECONDS)
+        self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
+
+    async def upsert(self, call: list[Event]) -> list[Outcome]:
+        """Send one call, as often as it takes."""
+        async with self._slots:
+            for wait in (*WAITS, None):
+                reply = None
+                with contextlib.suppress(httpx.HTTPError):
+                    reply = await self._client.patch(_url(call), content=_body(call), headers=_JSON)
+                if reply is not None and not _is_passing(reply):
+                    return _outcomes(call, reply)
+                if wait is not None:
+                    await asyncio.sleep(_wait(reply, wait))
+        return [outcome(event, "failed") for event in call]
+
+
+_JSON = {"content-type": "application/json"}
+
+
+def _url(call: list[Event]) -> str:
+    return f"{URL}{call[0].family}/assets"
+
+
+def _body(call: list[Event]) -> bytes:
+    return json.dumps(
+        [
+            {"code": event.code, "values": {name: _shaped(v) for name, v in event.values.items()}}
+            for event in call
+        ]
+    ).encode()
+
+
+def _shaped(value: object) -> list[dict[str, Any]]:
+    """A bare value as the PIM wants it."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return value
+    return [{"locale": None, "channel": None, "data": value}]
+
+
+def _is_passing(reply: httpx.Response) -> bool:
+    return reply.status_code == 429 or reply.status_code >= 500
+
+
+def _wait(reply: httpx.Response | None, otherwise: float) -> float:
+    told = reply.headers.get("retry-after", "") if reply is not None else ""
+    return float(told) if told.isdigit() else otherwise
+
+
+def _outcomes(call: list[Event], reply: httpx.Response) -> list[Outcome]:
+    """One result an asset."""
+    if reply.status_code != 200:
+        return [outcome(event, "rejected") for event in call]
+    return [
+        outcome(event, "applied" if item["status_code"] < 300 else "rejected")
+        for event, item in zip(call, reply.json(), strict=True)
+    ]

@@ -1,0 +1,93 @@
+"""A step at a time: what leaves first."""
+
+from service.core.decode import DecodeLimits
+from service.core.effects import Effect, GetFamilies, Settle, StartCall, UpsertAssets
+from service.core.inputs import (
+    Arrived,
+    Assigned,
+    CallEnded,
+    CallReply,
+    DrainKind,
+    DrainStarted,
+    Input,
+    ItemReply,
+    LeaseRenewed,
+    Start,
+    TimePassed,
+)
+from service.core.model import Moment, Origin, Partition, SourceRecord
+from service.core.pipeline import Pipeline
+from service.core.rules import Rules
+from tests.support.builders import plain
+
+PLACE = Partition("events", 0)
+RULES = Rules(
+    decode=DecodeLimits(1 << 20), calls_at_once_max=1, window_assets_max=2, structure=None
+)
+
+
+class Steps:
+    """A pipeline, stepped by hand."""
+
+    def __init__(self) -> None:
+        self.pipeline = Pipeline(RULES, lambda: 0.5)
+        self.now = 0.0
+        self.step(LeaseRenewed(1e9))
+        (login,) = self.calls(self.step(Assigned(1, {PLACE: Start(0)}, 1)))
+        assert isinstance(login.request, GetFamilies)
+        self.step(CallEnded(login.call_id, CallReply(200, own_json=True)))
+
+    def step(self, happened: Input) -> list[Effect]:
+        """Take it, a second later."""
+        self.now += 1.0
+        return self.pipeline.step(happened, Moment(self.now, round(self.now * 1000)))
+
+    def calls(self, effects: list[Effect]) -> list[StartCall]:
+        """Those that start."""
+        return [effect for effect in effects if isinstance(effect, StartCall)]
+
+    def arrive(self, *codes: str) -> list[StartCall]:
+        """Upserts of these assets, in order; the calls that start."""
+        records = []
+        for code in codes:
+            given = plain(code=code)
+            records.append(SourceRecord(Origin(PLACE, int(code), 1), None, given.value, (), 1_000))
+        return self.calls(self.step(Arrived(tuple(records))))
+
+
+def applied(call: StartCall) -> CallEnded:
+    """Each asset was created."""
+    assert isinstance(call.request, UpsertAssets)
+    items = tuple(ItemReply(asset.asset.code, 201) for asset in call.request.assets)
+    return CallEnded(call.call_id, CallReply(200, own_json=True, items=items))
+
+
+def test_the_next_call_leaves_before_the_last_one_is_worked_through() -> None:
+    """Its slot is the PIM's time: outcomes are written while the next call is on its way."""
+    made = Steps()
+    (first,) = made.arrive("0", "1", "2", "3")
+    effects = made.step(applied(first))
+
+    assert len(made.calls(effects)) == 1
+    assert not any(isinstance(effect, Settle) for effect in effects)
+    assert made.pipeline.next_time() == made.now, "at once"
+    (settle,) = (effect for effect in made.step(TimePassed()) if isinstance(effect, Settle))
+    assert len(settle.settlement.outcomes) == 2
+
+
+def test_without_a_next_call_nothing_waits() -> None:
+    """Outcomes leave in the step that the call ended in."""
+    made = Steps()
+    (first,) = made.arrive("0", "1")
+    effects = made.step(applied(first))
+    assert any(isinstance(effect, Settle) for effect in effects)
+
+
+def test_a_drain_waits_for_nobody() -> None:
+    """What was judged is settled before anybody asks whether all is done."""
+    made = Steps()
+    (first,) = made.arrive("0", "1", "2", "3")
+    made.step(DrainStarted(DrainKind.REVOCATION, made.now + 60.0))
+    effects = made.step(applied(first))
+    assert not made.calls(effects)
+    assert any(isinstance(effect, Settle) for effect in effects)
