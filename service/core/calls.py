@@ -398,7 +398,12 @@ class Calls:
             self._retry_item(call, job, said)
             return
         if kind is ItemKind.APPLIED:
-            job.apply(said, _result(call.verb, said))
+            result = _result(call.verb, said)
+            if (ended := job.apply_alone(said, result)) is not None:
+                self._desk.settle(ended)
+                self._free(job)
+                return
+            job.apply(said, result)
         elif self._is_doubted(job):
             return
         else:

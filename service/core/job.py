@@ -150,7 +150,17 @@ class Job:
         for change in step.changes[:-1]:
             self._end(change, Ending("applied", "merged", said=said, by=last.outcome_id))
         self._end(last, Ending("applied", result, said=said))
-        self._start_anew()
+        if self._steps:
+            self._start_anew()
+
+    def apply_alone(self, said: Said, result: Result) -> Ended | None:
+        """As `apply`, for a job of a single change, which most are; None where it has more."""
+        if len(self._unreleased) > 1:
+            return None
+        (change,) = self._unreleased
+        self._unreleased.clear()
+        self._steps.clear()
+        return ((change, Ending("applied", result, said=said)),)
 
     def refuse(self, reason: Reason, said: Said) -> None:
         """The PIM refused the step for good; merged changes are taken apart instead."""

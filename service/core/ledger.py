@@ -70,6 +70,8 @@ class Ledger:
         }
         self._ready: list[Group] = []
         self._chosen: list[Group] = []
+        self._chosen_offsets: Chosen = {}
+        """Of the transaction under way."""
         self._map_offsets_max = MAP_OFFSETS_MAX
         self.held_changes = 0
         self.held_bytes = 0
@@ -144,7 +146,7 @@ class Ledger:
     def committed(self) -> Group:
         """The transaction is on the log: its offsets are settled, its memory is free."""
         assert self._chosen
-        for partition, offsets in _offsets(self._chosen).items():
+        for partition, offsets in self._chosen_offsets.items():
             self._partitions[partition].commit(offsets)
         flat = tuple(chain.from_iterable(self._chosen))
         self.held_changes -= len(flat)
@@ -187,7 +189,7 @@ class Ledger:
             taken = kept
 
     def _settlement(self, taken: Sequence[Group]) -> Settlement:
-        chosen = _offsets(taken)
+        self._chosen_offsets = chosen = _offsets(taken)
         positions: dict[Partition, PositionCommit] = {}
         for partition, offsets in chosen.items():
             book = self._partitions[partition]

@@ -67,7 +67,9 @@ class Reporter:
         said = ending.said if change.attempts else None
         pim_errors, cut = _fitting(said.errors) if said and said.errors else ([], False)
         pim = None
-        if said is not None:
+        if said is not None and said.message is None and not pim_errors:
+            pim = _pim_answer(said.status)
+        elif said is not None:
             pim = PimAnswer(said.status, _short(said.message), pim_errors)
         is_applied = ending.status == "applied"
         data = OutcomeData(
@@ -171,6 +173,12 @@ def timestamp(utc_ms: int) -> str:
     """Milliseconds since 1970 as RFC 3339 in UTC. What arrived or ended together shares it."""
     second = datetime.fromtimestamp(utc_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{second}.{utc_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=1_000)
+def _pim_answer(status: int | None) -> PimAnswer:
+    """What the PIM says of most assets: a status and nothing more."""
+    return PimAnswer(status, None, [])
 
 
 def _sentence(ending: Ending) -> str:

@@ -75,14 +75,18 @@ def _place_of(key: bytes | None, places: Sequence[TopicPartition]) -> TopicParti
 
 
 def fill(
-    producer: AIOKafkaProducer, placed: Iterable[Placed], *, alone: bool = False
+    producer: AIOKafkaProducer,
+    placed: Iterable[Placed],
+    *,
+    alone: bool = False,
+    has_foreign_headers: bool = True,
 ) -> list[Batch]:
     """The records in as few batches as they fit in, or each in one of its own."""
     batches: list[Batch] = []
     filling: dict[TopicPartition, Batch] = {}
     for place, record in placed:
         batch = filling.get(place)
-        is_odd = bool(record.headers) and has_odd_name(record.headers)
+        is_odd = has_foreign_headers and has_odd_name(record.headers)
         if batch is None or alone or is_odd or not batch.append(record):
             builder = batch_with_odd_names(producer) if is_odd else producer.create_batch()
             batch = filling[place] = Batch(place, builder)

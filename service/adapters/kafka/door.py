@@ -152,8 +152,10 @@ class Door:
         if epoch is None:
             return
         taken = []
+        partition = Partition("", -1)
         for record in records:
-            partition = Partition(record.topic, record.partition)
+            if record.partition != partition.number or record.topic != partition.topic:
+                partition = Partition(record.topic, record.partition)
             if partition in ours:
                 origin = Origin(partition, record.offset, epoch)
                 taken.append(

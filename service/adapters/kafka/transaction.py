@@ -178,7 +178,8 @@ class TransactionLog:
     ) -> None:
         """Send and wait for every record: a commit would not notice one that is missing."""
         outcomes_topic, dead_topic = self._kafka.outcomes_topic, self._kafka.dead_letters_topic
-        outcome_batches = fill(producer, await by_key(producer, outcomes_topic, outcomes))
+        placed = await by_key(producer, outcomes_topic, outcomes)
+        outcome_batches = fill(producer, placed, has_foreign_headers=False)
         dead_placed = await by_key(producer, dead_topic, dead.records)
         dead_batches = fill(producer, dead_placed, alone=dead.go_alone)
         batches = (*outcome_batches, *dead_batches)
