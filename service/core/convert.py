@@ -79,10 +79,9 @@ def _read_at_once(text: bytes) -> Values | None:
         if not isinstance(given, list):
             values[attribute] = [Value(given)]
             continue
-        entries = [item for item in given if type(item) is Value]
-        if not entries:
+        if Value not in map(type, given):
             values[attribute] = [Value(cast("list[str]", given) or None)]
-        elif len(entries) == len(given) and _stand_alone(entries):
+        elif str not in map(type, given) and _stand_alone(entries := cast("list[Value]", given)):
             values[attribute] = entries
         else:
             return None

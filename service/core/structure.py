@@ -5,8 +5,9 @@ Rule 2: only what the documents say surely is a flaw; the rest is the PIM's to j
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,7 +19,7 @@ _USUAL_DATA: Mapping[str, type] = {
     "text": str, "single_option": str, "multiple_options": list, "boolean": bool,
     "media_link": str, "media_file": str, "date": str, "record": str,
 }  # fmt: skip
-"""What data of an attribute's type usually are; a number is always looked at with care."""
+"""What data of an attribute's type usually are; a number's are always looked at with care."""
 
 _READ_AS_BOOLEAN = {"true": True, "false": False}
 
@@ -42,12 +43,39 @@ class Attribute:
         return self.type in {"single_option", "multiple_options"}
 
 
+class Usual(NamedTuple):
+    """What a value needs to be right as it is."""
+
+    per_locale: bool
+    per_channel: bool
+    kind: type | None
+    """Of its data; None: it is always looked at with care."""
+    characters_max: int | None
+    options: frozenset[str] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Structure:
     """A family as it was read: attributes, and the options of those that have some."""
 
     attributes: Mapping[str, Attribute]
     options: Mapping[str, frozenset[str]]
+    usual: Mapping[str, Usual] = field(init=False, repr=False, compare=False)
+    """What each attribute usually is given, for a quick look."""
+
+    def __post_init__(self) -> None:
+        """Look once at what is looked at for each value."""
+        usual = {
+            code: Usual(
+                found.per_locale,
+                found.per_channel,
+                _USUAL_DATA.get(found.type),
+                found.characters_max,
+                self.options.get(code),
+            )
+            for code, found in self.attributes.items()
+        }
+        object.__setattr__(self, "usual", usual)
 
 
 MissingOption = tuple[str, str]
@@ -99,22 +127,19 @@ def _shape_with_care(values: Values, structure: Structure, default_locale: str |
 def _fit_as_they_are(values: Values, structure: Structure) -> bool:
     """Whether all are right without a touch, which most are: a quick look."""
     for code, given in values.items():
-        attribute = structure.attributes.get(code)
-        if attribute is None:
+        usual = structure.usual.get(code)
+        if usual is None:
             return False
-        usual = _USUAL_DATA.get(attribute.type)
-        most, known = attribute.characters_max, structure.options.get(code)
+        per_locale, per_channel, kind, most, known = usual
         for value in given:
             data = value.data
-            if (value.locale is None) is attribute.per_locale:
+            if (value.locale is None) is per_locale or (value.channel is None) is per_channel:
                 return False
-            if (value.channel is None) is attribute.per_channel:
-                return False
-            if type(data) is not usual:
+            if type(data) is not kind:
                 return False
             if most is not None and not (isinstance(data, str) and len(data) <= most):
                 return False
-            if known is not None and not known.issuperset([data] if usual is str else data):  # type: ignore[arg-type]
+            if known is not None and not known.issuperset(data if kind is list else [data]):  # type: ignore[arg-type]
                 return False
     return True
 
