@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ UNLIMITED = 1_000_000
 """Calls a second: not the limit."""
 ASSETS_PER_CALL = 100
 SEED = 11
+FLAT = 0.03
+"""What an allocator's own waves may make of flat."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Run:
         return max(1000, round(events * self.scale))
 
 
-async def rig(run: Run, events: Sequence[Event], partitions: int = 6) -> Rig:
+async def rig(run: Run, events: Iterable[Event], partitions: int = 6) -> Rig:
     """Topics with these events."""
     made = Rig(run.broker, run.folder, partitions)
     await made.create_topics()
@@ -77,7 +79,7 @@ async def limit(run: Run) -> list[Result]:
 
 async def _cpu(
     run: Run,
-    events: Sequence[Event],
+    events: Iterable[Event],
     families: int,
     *,
     with_options: bool = True,
@@ -95,7 +97,7 @@ async def _cpu(
     replica = at.start_service(
         pim, PIM__MAX_CALLS_PER_SECOND=UNLIMITED, PIM__MAX_CONCURRENCY=8, **more
     )
-    course = at.wait_for([replica], len(events), 900)
+    course = at.wait_for([replica], at.published, 900)
     memory = replica.memory_bytes
     at.end()
     return course, memory
@@ -103,9 +105,10 @@ async def _cpu(
 
 async def cpu(run: Run) -> list[Result]:
     """CPU, with structure shaping: 1 KB events, twenty families, one process."""
-    count = run.count(200_000)
-    course, memory = await _cpu(run, [upsert(n % 20, n) for n in range(count)], 20)
+    count = run.count(1_000_000)
+    course, memory = await _cpu(run, (upsert(n % 20, n) for n in range(count)), 20)
     run.events_per_cpu_second = rate = course.outcomes_per_cpu_second
+    growth = course.memory_bytes(0.8, 1.0) / course.memory_bytes(0.2, 0.4) - 1
     return [
         Result(
             "CPU",
@@ -114,7 +117,13 @@ async def cpu(run: Run) -> list[Result]:
             "≥ 15,000 (aim 20,000)",
             rate >= 15_000,
         ),
-        Result("memory", f"{memory / 2**20:.0f} MiB at most", "≤ 200 MB", memory <= 200e6),
+        Result(
+            "memory",
+            f"{memory / 1e6:.0f} MB at most; {growth:+.1%} from the second fifth of the "
+            f"{count:,} events to the last",
+            "≤ 200 MB, flat",
+            memory <= 200e6 and growth <= FLAT,
+        ),
     ]
 
 
@@ -264,10 +273,11 @@ async def growth(run: Run) -> list[Result]:
     return [
         Result(
             "growth, 1 to 4 replicas",
-            f"{four / one - 1:+.0%} events a second of CPU ({one:,.0f} and {four:,.0f}); "
-            f"{four / alone - 1:+.0%} against four groups of one at the same time ({alone:,.0f})",
+            f"{four / alone - 1:+.0%} events a second of CPU against four groups of one at the "
+            f"same time ({four:,.0f} and {alone:,.0f}); {four / one - 1:+.0%} against one replica "
+            f"with the machine for itself ({one:,.0f})",
             "within 10 %",
-            abs(four / one - 1) <= 0.10,
+            abs(four / alone - 1) <= 0.10,
         )
     ]
 
@@ -280,10 +290,12 @@ async def _grown(run: Run, count: int, groups: Sequence[int]) -> float:
     settings = {"PIM__MAX_CALLS_PER_SECOND": UNLIMITED, "PIM__MAX_CONCURRENCY": 16 // len(groups)}
     pim = stands[0].start_pim(20, calls_at_once=16, calls_per_second=UNLIMITED, app_token="bench")
     replicas = [
-        at.start_service(pim, **settings)
+        at.begin_service(pim, **settings)
         for at, number in zip(stands, groups, strict=True)
         for _ in range(number)
     ]
+    for replica in replicas:
+        replica.wait_until_it_listens()
     course = stands[0].wait_for(replicas, share * len(groups), 900)
     for at in stands:
         at.end()

@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +42,14 @@ class Replica:
 
     process: subprocess.Popen[bytes]
     log: Path
+
+    def wait_until_it_listens(self) -> None:
+        """It has started."""
+        for _ in range(round(START_SECONDS_MAX / 0.02)):
+            if "http.listening" in self.log.read_text():
+                return
+            time.sleep(0.02)
+        raise RuntimeError(self.log.read_text())
 
     @property
     def url(self) -> str:
@@ -78,6 +86,8 @@ class Look:
     """Writes to the PIM that ended."""
     busy_seconds: float
     """How long those took, as the client saw it."""
+    memory_bytes: int
+    """Resident."""
 
 
 @dataclass
@@ -114,6 +124,15 @@ class Course:
         first, last = self._ends
         return (last.outcomes - first.outcomes) / (last.cpu_seconds - first.cpu_seconds)
 
+    def memory_bytes(self, share_from: float, share_to: float) -> float:
+        """The mean of what was resident between these shares of the outcomes."""
+        within = [
+            look.memory_bytes
+            for look in self.looks
+            if share_from * self.total <= look.outcomes <= share_to * self.total
+        ]
+        return sum(within) / len(within) if within else 0.0
+
     @property
     def calls_per_second(self) -> float:
         """By the clock."""
@@ -135,6 +154,7 @@ class Rig:
     folder: Path
     partitions: int = 6
     name: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    published: int = 0
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -155,7 +175,7 @@ class Rig:
         await admin.create_topics([NewTopic(name, self.partitions, 1) for name in names])
         await admin.close()
 
-    async def publish(self, events: Sequence[Event]) -> None:
+    async def publish(self, events: Iterable[Event]) -> None:
         """Write them in order, dealt to partitions by their key's number."""
         producer = AIOKafkaProducer(
             bootstrap_servers=self.broker.bootstrap_servers, max_batch_size=BATCH_BYTES
@@ -164,6 +184,7 @@ class Rig:
         filling = [producer.create_batch() for _ in range(self.partitions)]
         for number, (key, value) in enumerate(events):
             at = number % self.partitions
+            self.published += 1
             if filling[at].append(timestamp=None, key=key, value=value) is None:
                 await producer.send_batch(filling[at], self.events_topic, partition=at)
                 filling[at] = producer.create_batch()
@@ -208,16 +229,17 @@ class Rig:
 
     def start_service(self, pim: str, **settings: object) -> Replica:
         """A replica, once its port listens."""
+        replica = self.begin_service(pim, **settings)
+        replica.wait_until_it_listens()
+        return replica
+
+    def begin_service(self, pim: str, **settings: object) -> Replica:
+        """A replica that is on its way."""
         ours = self.settings(pim) | settings
         log = self.folder / f"service-{self.name}-{len(self._processes)}.log"
         environ = {f"ASSET_SYNC_{name}": str(value) for name, value in ours.items()}
         process = self._start([sys.executable, "-m", "service", "run"], log, environ)
-        replica = Replica(process, log)
-        for _ in range(round(START_SECONDS_MAX / 0.02)):
-            if "http.listening" in log.read_text():
-                return replica
-            time.sleep(0.02)
-        raise RuntimeError(log.read_text())
+        return Replica(process, log)
 
     def wait_for(
         self,
@@ -294,6 +316,7 @@ def _look(replicas: Sequence[Replica]) -> Look:
         sum(cpu_seconds(replica.process.pid) for replica in replicas),
         of_writes("_count"),
         of_writes("_sum"),
+        sum(resident_bytes(replica.process.pid) for replica in replicas),
     )
 
 
@@ -305,7 +328,16 @@ def cpu_seconds(pid: int) -> float:
 
 def peak_memory_bytes(pid: int) -> int:
     """Resident at most, since the process began (Linux)."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return _of_status(pid, "VmHWM")
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident now (Linux)."""
+    return _of_status(pid, "VmRSS")
+
+
+def _of_status(pid: int, name: str) -> int:
+    found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) * 1024 if found else 0
 
 

@@ -43,7 +43,10 @@ def test_the_image_is_locked_as_the_tests_were() -> None:
     assert image.items() <= everything.items()
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-run.lock"])
+@pytest.mark.parametrize(
+    "name",
+    ["requirements.lock", "requirements-run.lock", "benchmarks/peers/python/requirements.txt"],
+)
 def test_locks_have_hashes_and_no_addresses(name: str) -> None:
     """Any index that has the same files will do."""
     text = (ROOT / name).read_text()
