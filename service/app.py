@@ -51,7 +51,7 @@ QUIET_MARGIN_SECONDS = 90.0
 """Beyond its window and its calls, how long held work may see nothing happen: three delays."""
 LOOK_SECONDS = 1.0
 CLOSE_SECONDS_MAX = 10.0
-GARBAGE_THRESHOLDS = (100_000, 20, 20)
+GARBAGE_THRESHOLDS = (20_000, 20, 20)
 """Objects that live before they are looked through: the changes under way are many thousands."""
 
 

@@ -41,7 +41,7 @@ ROUND_SECONDS_MAX = 1.0
 """The longest sleep: a loop that turns is how others see that it lives."""
 
 
-RECORDS_PER_STEP = 100
+RECORDS_PER_STEP = 200
 """Some milliseconds of work, between two looks at what else happened."""
 
 

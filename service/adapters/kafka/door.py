@@ -32,7 +32,7 @@ from service.core.model import Origin, Partition, SourceRecord
 from service.ports import FatalError
 from service.settings import KafkaSettings
 
-POLL_RECORDS_MAX = 500
+POLL_RECORDS_MAX = 200
 LOOK_SECONDS_MAX = 0.2
 POLL_SECONDS = 0.05
 POLL_INTERVAL_SECONDS_MAX = 300
@@ -165,6 +165,9 @@ class Door:
                 )
         if taken:
             self._arrive(Arrived(tuple(taken)))
+        # A poll that finds records at hand never gives way by itself: what was fetched would all
+        # come in before anybody could say stop.
+        await asyncio.sleep(0)
 
 
 async def _as_it_came(records: Any) -> KafkaMessage:  # noqa: ANN401 - FastStream's seam
