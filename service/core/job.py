@@ -49,7 +49,6 @@ class Job:
         "_unreleased",
         "asset",
         "behind",
-        "doubted_at",
         "failing_since",
         "last_failure",
         "own_failures",
@@ -71,8 +70,6 @@ class Job:
         self.last_failure: Failure | None = None
         self._shaped: Shaped | None = None
         self._shaped_by: Structure | None = None
-        self.doubted_at: float | None = None
-        """Since when (seconds) the step's values are in doubt."""
 
     @property
     def step(self) -> Step:
@@ -115,6 +112,21 @@ class Job:
     def is_shaped(self) -> bool:
         """Whether the family's structure was known."""
         return self._shaped is not None
+
+    @property
+    def doubted_at(self) -> float | None:
+        """Since when (seconds) all of the step's values are in doubt; None where some are not."""
+        times = [change.doubted_at for change in self.step.changes]
+        return max(time for time in times if time is not None) if None not in times else None
+
+    def doubt(self, now: float) -> None:
+        """The step's values are in doubt, each change from the first time on.
+
+        So one reading judges all changes of a step, also when they are taken apart.
+        """
+        for change in self.step.changes:
+            if change.doubted_at is None:
+                change.doubted_at = now
 
     @property
     def flaws(self) -> Sequence[ChangeError]:
@@ -225,7 +237,6 @@ class Job:
         self.own_failures = 0
         self.failing_since = None
         self.last_failure = None
-        self.doubted_at = None
         self._shaped = self._shaped_by = None
 
 

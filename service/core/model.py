@@ -134,6 +134,8 @@ class Change(msgspec.Struct, eq=False, gc=False):
     admitted_at: float
     received_utc_ms: int
     attempts: int = 0
+    doubted_at: float | None = None
+    """Since when (seconds) it is in doubt whether its values fit the family."""
 
     @property
     def asset(self) -> Asset:

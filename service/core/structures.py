@@ -168,8 +168,8 @@ class Structures:
         creates = self._rules.create_options and only_options
         if not self._rules.validate_values and not creates:
             return Examined.READY
-        if job.doubted_at is None:
-            job.doubted_at = now
+        job.doubt(now)
+        assert job.doubted_at is not None
         if known.began_at < job.doubted_at or known.is_reading:
             known.is_doubted = not known.is_reading
             return Examined.DOUBTFUL
@@ -195,7 +195,7 @@ class Structures:
             known.is_doubted = True
         if job.is_shaped or job.doubted_at is not None:
             return False
-        job.doubted_at = now
+        job.doubt(now)
         # A route that fails for a moment is given that moment.
         self._family(job.asset.family).rests_until = now + STRUCTURE_REST_SECONDS
         return True

@@ -106,6 +106,21 @@ def test_what_the_pim_would_refuse_is_rejected_without_a_call() -> None:
     assert made.statuses([good]) == {"applied": 1}
 
 
+def test_one_reading_judges_all_changes_of_a_hot_bad_asset() -> None:
+    """Merged and taken apart, each by itself would wait for a reading of its own: five seconds."""
+    pim = Pim("red")
+    made = drive(pim)
+    made.upsert("packshots", "a", colors="red")
+    made.run(10)
+    bad = [made.upsert("packshots", "bad", pages=str(11 + number)) for number in range(100)]
+    began = made.now
+    made.run()
+
+    assert {made.outcomes[one]["status"] for one in bad} == {"rejected"}
+    assert max(made.settled_at[one] for one in bad) - began < 15
+    assert pim.count(GetAttributes) <= 3
+
+
 def test_validation_can_be_left_to_the_pim() -> None:
     """Then its own words are passed on."""
     made = drive(Pim("red"), validate_values=False)

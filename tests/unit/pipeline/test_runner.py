@@ -198,14 +198,14 @@ async def test_records_wait_behind_everything_else(
 
     await bench.assign()
     monkeypatch.setattr(bench.runner.pipeline, "step", step)
-    bench.arrive(*(f"a{number}" for number in range(250)))
+    bench.arrive(*(f"a{number}" for number in range(500)))
     bench.runner.tell(LeaseRenewed(0.0))
     await bench.until(lambda: sum(isinstance(one, Arrived) for one in taken) == 3)
 
     told = [one for one in taken if not isinstance(one, TimePassed)]
     assert isinstance(told[0], LeaseRenewed)
     portions = [one for one in told if isinstance(one, Arrived)]
-    assert [len(one.records) for one in portions] == [100, 100, 50]
+    assert [len(one.records) for one in portions] == [200, 200, 100]
     offsets = [record.origin.offset for one in portions for record in one.records]
     assert offsets == sorted(offsets)
 
