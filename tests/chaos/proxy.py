@@ -5,6 +5,9 @@ import contextlib
 from dataclasses import dataclass
 
 CHUNK_BYTES = 16 * 1024
+END = b""
+CHUNKS_MAX = 16
+"""In the line, each way; beyond it the sender has to wait."""
 
 
 @dataclass
@@ -20,11 +23,16 @@ class Trouble:
 
 
 class Proxy:
-    """Listens on `port`, and carries to `target`. Bytes for a peer that is gone are dropped."""
+    """Listens on `port`, and carries to `target`. Bytes for a peer that is gone are dropped.
 
-    def __init__(self, port: int, target: int) -> None:
+    With `is_late` those of a peer that is gone still arrive, as a network may have it: a produce
+    request of a process that was killed. Without, the line breaks at once, as a gateway has it.
+    """
+
+    def __init__(self, port: int, target: int, *, is_late: bool) -> None:
         self.port = port
         self._target = target
+        self._is_late = is_late
         self.trouble = Trouble()
         self._heard = asyncio.Event()
         self._heard.set()
@@ -80,8 +88,22 @@ class Proxy:
                 back.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One way, until the sender is gone."""
+        line: asyncio.Queue[bytes] = asyncio.Queue(CHUNKS_MAX)
+        delivering = asyncio.ensure_future(self._deliver(line, writer))
+        try:
+            with contextlib.suppress(OSError):
+                while chunk := await reader.read(CHUNK_BYTES):
+                    await line.put(chunk)
+            if self._is_late:
+                await line.put(END)
+                await delivering
+        finally:
+            delivering.cancel()
+
+    async def _deliver(self, line: asyncio.Queue[bytes], writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
-            while chunk := await reader.read(CHUNK_BYTES):
+            while chunk := await line.get():
                 trouble = self.trouble
                 if trouble.delay_seconds:
                     await asyncio.sleep(trouble.delay_seconds)

@@ -42,7 +42,10 @@ class ProxiedKafka(EmbeddedKafka):
         super().__init__(folder, classpath, java)
         ports = free_ports(2 * replicas)
         behind, self.fronts = ports[:replicas], ports[replicas:]
-        self.lines = [Proxy(front, back) for front, back in zip(self.fronts, behind, strict=True)]
+        self.lines = [
+            Proxy(front, back, is_late=True)
+            for front, back in zip(self.fronts, behind, strict=True)
+        ]
         names = [f"R{number}" for number in range(replicas)]
 
         def listed(addresses: list[int]) -> str:
@@ -216,7 +219,7 @@ async def stage(replicas: int) -> AsyncIterator[Stage]:
         )
         runner, url = await serve(pim)
         (*pim_ports,) = free_ports(replicas)
-        pim_lines = [Proxy(port, int(url.rpartition(":")[2])) for port in pim_ports]
+        pim_lines = [Proxy(port, int(url.rpartition(":")[2]), is_late=False) for port in pim_ports]
         bench = Bench(broker.bootstrap_servers, url, pim, folder, partitions=6)
         made = Stage(
             bench,

@@ -273,6 +273,18 @@ async def test_above_its_limit_it_throttles(start: Start, mode: str, expected: l
     assert bench.pim.counts["throttled"] == 2
 
 
+async def test_calls_given_up_are_not_seen_as_at_once(start: Start) -> None:
+    """They go on in the PIM, and count for its limit; the caller keeps to its own all the same."""
+    bench = await start({"call_seconds": 0.3})
+    path = f"{API}/asset-families"
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(bench.call("GET", path), 0.1)
+    assert (await bench.call("GET", path))[0] == 200
+    assert (bench.pim.at_once_seen, bench.pim.counts["read"]) == (1, 2)
+    await asyncio.gather(bench.call("GET", path), bench.call("GET", path))
+    assert bench.pim.at_once_seen == 2
+
+
 async def test_calls_a_second(start: Start) -> None:
     """§7."""
     bench = await start({"calls_per_second_max": 3})

@@ -76,7 +76,9 @@ class PimSimulator:
         self.counts: Counter[str] = Counter()
         """Calls by route, and `throttled`."""
         self.at_once_seen = 0
-        self._in_flight = 0
+        """Calls that somebody waited for at the same time, at most."""
+        self._in_flight: set[asyncio.Transport] = set()
+        """Whose calls are being carried out: a connection has one at a time."""
         self._sent: deque[float] = deque()
 
     @property
@@ -175,14 +177,17 @@ class PimSimulator:
             self.counts[route] += 1
             if self._is_throttled():
                 return self._throttle()
-            self._in_flight += 1
-            self.at_once_seen = max(self.at_once_seen, self._in_flight)
+            connection = request.transport
+            if connection is None:
+                return web.Response(status=GONE)
+            self._in_flight.add(connection)
+            self.at_once_seen = max(self.at_once_seen, self._waited_for())
             try:
                 return await self._carry_out(route, request, answer)
             except ConnectionError:
                 return web.Response(status=GONE)
             finally:
-                self._in_flight -= 1
+                self._in_flight.discard(connection)
 
         return handle
 
@@ -218,12 +223,16 @@ class PimSimulator:
         while self._sent and now - self._sent[0] >= RATE_SECONDS:
             self._sent.popleft()
         if (
-            self._in_flight >= self.calls_at_once_max
+            len(self._in_flight) >= self.calls_at_once_max
             or len(self._sent) >= self.calls_per_second_max
         ):
             return True
         self._sent.append(now)
         return False
+
+    def _waited_for(self) -> int:
+        """Calls in flight whose caller is still there; those given up are carried out as well."""
+        return sum(not connection.is_closing() for connection in self._in_flight)
 
     def _throttle(self) -> web.Response:
         self.counts["throttled"] += 1
