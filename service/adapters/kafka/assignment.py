@@ -5,6 +5,7 @@ Rule 2: no position is lost silently: what the broker no longer has is said.
 """
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -150,6 +151,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self.epoch = self._epoch
         self.partitions = frozenset(partitions)
         assignee.assign(Assigned(self._epoch, partitions, await self._total(consumer)))
+        # What was fetched for the last assignment stands in cycles of aiokafka's, by the megabyte.
+        gc.collect()
 
     async def _starts(
         self, consumer: AIOKafkaConsumer, places: list[TopicPartition]

@@ -2,6 +2,8 @@
 
 Rule 1: the handler never raises and never waits; back-pressure is pause and return.
 Rule 2: what aiokafka raises is seen here first: FastStream's loop would log it for ever.
+Rule 3: what was fetched of a paused partition stays at hand. aiokafka's own pause drops it, to be
+fetched anew, and in a cycle that keeps it until the garbage collector comes by.
 """
 
 import asyncio
@@ -36,6 +38,8 @@ POLL_RECORDS_MAX = 200
 LOOK_SECONDS_MAX = 0.2
 POLL_SECONDS = 0.05
 POLL_INTERVAL_SECONDS_MAX = 300
+NOWHERE = TopicPartition("", -1)
+"""Polled while every partition is paused: a poll is what keeps the consumer in its group."""
 DRAIN_MARGIN_SECONDS = 15.0
 
 
@@ -91,6 +95,7 @@ class Door:
         self._subscriber(self._handle)
         assignment.meet = self._meet
         self._guarded: AIOKafkaConsumer | None = None
+        self._paused: frozenset[Partition] = frozenset()
 
     def _meet(self) -> AIOKafkaConsumer:
         """The consumer, guarded from its first moment."""
@@ -99,7 +104,12 @@ class Door:
         if self._guarded is not consumer:
             self._guarded = consumer
             guard(
-                consumer, self._polled, self._consumer_failed, self._assignment.owns, self._say_lost
+                consumer,
+                self._open_places,
+                self._polled,
+                self._consumer_failed,
+                self._assignment.owns,
+                self._say_lost,
             )
         return consumer
 
@@ -133,18 +143,17 @@ class Door:
 
     def set_paused(self, partitions: frozenset[Partition]) -> None:
         """From now on exactly these partitions are paused."""
+        self._paused = partitions
+
+    def _open_places(self) -> list[TopicPartition]:
+        """What to take records of. What is not handed over yet is polled too, for its errors."""
         consumer = self._subscriber.consumer
-        if consumer is None:
-            return
-        assigned = consumer.assignment()
-        wanted = {TopicPartition(p.topic, p.number) for p in partitions} & assigned
-        # Whose beginning is still in doubt stays paused, whatever the core says of the others.
-        wanted |= {place for place in assigned if not self._assignment.owns(place)}
-        paused = consumer.paused()
-        if resume := paused - wanted:
-            consumer.resume(*resume)
-        if pause := wanted - paused:
-            consumer.pause(*pause)
+        assert consumer is not None, "it polls"
+        return [
+            place
+            for place in consumer.assignment()
+            if Partition(place.topic, place.partition) not in self._paused
+        ]
 
     async def _handle(self, records: Sequence[ConsumerRecord]) -> None:
         """Hand over; records of partitions that are not (yet, any more) ours come again."""
@@ -181,6 +190,7 @@ async def _pass_through(message: Any) -> Any:  # noqa: ANN401 - FastStream's sea
 
 def guard(
     consumer: AIOKafkaConsumer,
+    open_places: Callable[[], Sequence[TopicPartition]],
     polled: Callable[[], None],
     fail: Callable[[BaseException], None],
     owns: Callable[[TopicPartition], bool],
@@ -189,9 +199,9 @@ def guard(
     """See every poll of FastStream's loop, and what it raises, before the loop does."""
     stock = consumer.getmany
 
-    async def getmany(*places: Any, **options: Any) -> Any:  # noqa: ANN401 - aiokafka's
+    async def getmany(**options: Any) -> Any:  # noqa: ANN401 - aiokafka's
         try:
-            records = await stock(*places, **options)
+            records = await stock(*(open_places() or (NOWHERE,)), **options)
         except NoOffsetForPartitionError:
             records = {}  # its assignment is still being read; the seek follows
         except OffsetOutOfRangeError as error:

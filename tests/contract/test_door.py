@@ -1,0 +1,88 @@
+"""What the door makes of aiokafka's polls: a pause costs nothing of what was fetched."""
+
+import gc
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.consumer.fetcher import PartitionRecords
+
+from service.adapters.kafka.door import guard
+from tests.support.service import Bench
+
+RECORDS = 500
+TAKEN = 20
+
+pytestmark = pytest.mark.kafka
+
+
+class Tap:
+    """A guarded consumer of one partition that can be paused."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, place: TopicPartition) -> None:
+        self.consumer = consumer
+        self.is_paused = False
+        self._place = place
+
+    def open_places(self) -> list[TopicPartition]:
+        """What to poll."""
+        return [] if self.is_paused else [self._place]
+
+    async def poll(self) -> list[int]:
+        """The offsets of the next records."""
+        found = await self.consumer.getmany(timeout_ms=300, max_records=TAKEN)
+        return [record.offset for record in found.get(self._place, [])]
+
+
+def no_error(error: BaseException) -> None:
+    """Nothing is to fail here."""
+    raise error
+
+
+@pytest.fixture
+async def tap(bench: Bench) -> AsyncIterator[Tap]:
+    """A partition with records, and who reads them."""
+    place = TopicPartition(bench.events, 0)
+    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap)
+    await producer.start()
+    for number in range(RECORDS):
+        await producer.send(bench.events, b"%d" % number, partition=0)
+    await producer.stop()
+    consumer = AIOKafkaConsumer(bootstrap_servers=bench.bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    consumer.assign([place])
+    tap = Tap(consumer, place)
+    guard(consumer, tap.open_places, lambda: None, no_error, lambda _: True, lambda _: None)
+    yield tap
+    await consumer.stop()
+
+
+async def test_what_was_fetched_stays_at_hand(bench: Bench, tap: Tap) -> None:
+    """It is read on from memory: the broker has it no more."""
+    assert await tap.poll() == list(range(TAKEN))
+    tap.is_paused = True
+    assert await tap.poll() == []
+    admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
+    await admin.start()
+    await admin.delete_records({TopicPartition(bench.events, 0): RecordsToDelete(RECORDS)})
+    await admin.close()
+    assert await tap.poll() == []
+    tap.is_paused = False
+    assert await tap.poll() == list(range(TAKEN, 2 * TAKEN))
+
+
+async def test_pauses_leave_no_garbage(tap: Tap) -> None:
+    """A pause of aiokafka's own leaves what was fetched in a cycle, each time."""
+    gc.collect()
+    gc.disable()
+    try:
+        for turn in range(10):
+            tap.is_paused = False
+            assert await tap.poll() == list(range(turn * TAKEN, (turn + 1) * TAKEN))
+            tap.is_paused = True
+            assert await tap.poll() == []
+        kept = [one for one in gc.get_objects() if isinstance(one, PartitionRecords)]
+        assert len(kept) == 1
+    finally:
+        gc.enable()
