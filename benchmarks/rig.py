@@ -124,14 +124,13 @@ class Course:
         first, last = self._ends
         return (last.outcomes - first.outcomes) / (last.cpu_seconds - first.cpu_seconds)
 
-    def memory_bytes(self, share_from: float, share_to: float) -> float:
-        """The mean of what was resident between these shares of the outcomes."""
-        within = [
+    def peak_bytes(self, share_from: float, share_to: float) -> int:
+        """What was resident at most between these shares of the outcomes."""
+        return max(
             look.memory_bytes
             for look in self.looks
             if share_from * self.total <= look.outcomes <= share_to * self.total
-        ]
-        return sum(within) / len(within) if within else 0.0
+        )
 
     @property
     def calls_per_second(self) -> float:

@@ -46,11 +46,13 @@ class _PartitionLedger:
         return self.position
 
     def commit(self, chosen: set[int]) -> None:
-        self.watermark = self.watermark_with(chosen)
+        watermark = self.watermark_with(chosen)
         for offset in chosen:
             del self.uncommitted[offset]
         self.committed |= chosen
-        self.committed = {offset for offset in self.committed if offset >= self.watermark}
+        if watermark > self.watermark:
+            self.watermark = watermark
+            self.committed = {offset for offset in self.committed if offset >= watermark}
 
 
 Chosen = dict[Partition, set[int]]
@@ -195,7 +197,9 @@ class Ledger:
             book = self._partitions[partition]
             watermark = book.watermark_with(offsets)
             # The watermark itself may be settled: by an earlier owner, and not read again yet.
-            settled = [offset for offset in book.committed | offsets if offset >= watermark]
+            settled = book.committed | offsets
+            if watermark > book.watermark:
+                settled = {offset for offset in settled if offset >= watermark}
             metadata = offset_map.encode(watermark, settled)
             positions[partition] = PositionCommit(watermark, metadata)
         flat = list(chain.from_iterable(taken))

@@ -10,6 +10,7 @@ import binascii
 from collections.abc import Iterable
 
 TAG = "as1:"
+ZERO, ONE = b"0", ord("1")
 
 
 class OffsetMapError(ValueError):
@@ -18,13 +19,17 @@ class OffsetMapError(ValueError):
 
 def encode(watermark: int, settled: Iterable[int]) -> str:
     """The map of `settled` offsets, all above `watermark`."""
-    places = [offset - watermark for offset in settled]
-    if not places:
+    settled = list(settled)
+    if not settled:
         return ""
-    assert min(places) >= 0
-    raw = bytearray(max(places) // 8 + 1)
-    for place in places:
-        raw[place >> 3] |= 1 << (place & 7)
+    assert min(settled) >= watermark
+    size = (max(settled) - watermark) // 8 + 1
+    last = watermark + 8 * size - 1
+    # As a number in text, the highest offset first: C reads it faster than a loop sets bits.
+    digits = bytearray(ZERO * (8 * size))
+    for offset in settled:
+        digits[last - offset] = ONE
+    raw = int(digits, 2).to_bytes(size, "little")
     return TAG + base64.b64encode(raw).decode("ascii")
 
 

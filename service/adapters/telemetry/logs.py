@@ -24,6 +24,7 @@ _LEVEL_OF: dict[FactName, Literal["debug", "info", "warning", "error"]] = {
     "request.ended": "debug",
     "settlement.committed": "debug",
     "settlement.refused": "warning",
+    "structure.read": "debug",
     "window.closed": "debug",
 }
 

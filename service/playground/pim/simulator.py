@@ -77,8 +77,7 @@ class PimSimulator:
         """Calls by route, and `throttled`."""
         self.at_once_seen = 0
         """Calls that somebody waited for at the same time, at most."""
-        self._in_flight: set[asyncio.Transport] = set()
-        """Whose calls are being carried out: a connection has one at a time."""
+        self._in_flight: set[asyncio.Transport | None] = set()  # a connection has one call
         self._sent: deque[float] = deque()
 
     @property
@@ -178,8 +177,6 @@ class PimSimulator:
             if self._is_throttled():
                 return self._throttle()
             connection = request.transport
-            if connection is None:
-                return web.Response(status=GONE)
             self._in_flight.add(connection)
             self.at_once_seen = max(self.at_once_seen, self._waited_for())
             try:
@@ -232,7 +229,7 @@ class PimSimulator:
 
     def _waited_for(self) -> int:
         """Calls in flight whose caller is still there; those given up are carried out as well."""
-        return sum(not connection.is_closing() for connection in self._in_flight)
+        return sum(line is not None and not line.is_closing() for line in self._in_flight)
 
     def _throttle(self) -> web.Response:
         self.counts["throttled"] += 1
@@ -605,8 +602,7 @@ def _check_code_in_body(body: dict[str, Any], code: str, *, required: bool) -> N
 
 def _codes(body: bytes) -> frozenset[str]:
     try:
-        items = msgspec.json.decode(body)
-        return frozenset(item["code"] for item in items)
+        return frozenset(item["code"] for item in msgspec.json.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, KeyError):
         return frozenset()
 
