@@ -24,6 +24,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from service.adapters.kafka.options import quieten_aiokafka
 from service.playground.embedded_kafka import EmbeddedKafka, die_with_parent, embedded_kafka
 from service.playground.pim import structure as pim_structure
 
@@ -285,6 +286,7 @@ class Rig:
 @contextlib.contextmanager
 def broker() -> Iterator[tuple[EmbeddedKafka, Path]]:
     """One broker for all benches, and a folder for logs."""
+    quieten_aiokafka(entirely=True)  # a topic that is just made has no leader for a moment
     with embedded_kafka() as running, tempfile.TemporaryDirectory(prefix="asset-sync-bench-") as at:
         yield running, Path(at)
 

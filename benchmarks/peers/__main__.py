@@ -9,10 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.peers.bridges import BRIDGES, Bridge
+from benchmarks.peers.bridges import BRIDGES, Bridge, is_set_up
 from benchmarks.peers.rounds import Harm, Speed, in_peace, under_fire
 from benchmarks.rig import Rig, broker, machine
-from service.adapters.kafka.options import quieten_aiokafka
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "peers.md"
 COLUMNS = (
@@ -72,7 +71,8 @@ def main() -> int:
     wanted = parser.parse_args()
     if unknown := set(wanted.names) - set(names):
         parser.error(f"no such bridge: {', '.join(unknown)}")
-    quieten_aiokafka(entirely=True)
+    if not is_set_up():
+        parser.error("the other bridges are not there yet; `make bench-peers` sets them up first")
     chosen = [bridge for bridge in BRIDGES if bridge.name in (wanted.names or names)]
     rows = asyncio.run(_run(chosen))
     Console().print(_table(rows))

@@ -17,6 +17,11 @@ SAME_PATIENCE = {"KAFKA__SESSION_TIMEOUT_SECONDS": 6, "RETRY__MAX_SECONDS": 24}
 TOKEN = "bench"
 
 
+def is_set_up() -> bool:
+    """Whether the others' libraries were installed and their programs built."""
+    return PYTHON.exists() and (JAVA_LIBRARIES / "peers.jar").exists()
+
+
 @dataclass(frozen=True)
 class Bridge:
     """One of them. `program` is a Python file or a Java class; None: asset-sync itself."""
