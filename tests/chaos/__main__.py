@@ -51,6 +51,7 @@ async def _run(wanted: argparse.Namespace, seed: int) -> int:
     async with stage(wanted.replicas) as at, collector() as traces:
         more = {"TRACES__ENDPOINT": traces.url} if wanted.calm else {}
         keeping = asyncio.ensure_future(at.keep_running(**more))
+        watching = asyncio.ensure_future(at.watch_calls())
         scraping = asyncio.ensure_future(_scrape(at))
         loading = asyncio.ensure_future(_load(at.bench, wanted.rate, wanted.seconds))
         began = time.monotonic()
@@ -63,6 +64,7 @@ async def _run(wanted: argparse.Namespace, seed: int) -> int:
         _say(f"all settled {seconds:.0f} s later" if seconds else "not all is settled in time")
         keeping.cancel()
         scraping.cancel()
+        watching.cancel()
         exits = await at.stop()
         verdict = await _verdict(at, told, exits)
         if wanted.log:
@@ -162,7 +164,7 @@ def _print(verdict: Verdict, incidents: list[Incident], at: Stage) -> None:
         "processes started": sum(replica.starts for replica in at.replicas),
         "that ended by themselves": len(at.exits),
         "calls to the PIM": at.bench.pim.writes,
-        "calls at once, at most": at.bench.pim.at_once_seen,
+        "calls at once, at most": at.calls_at_once,
         "memory of a replica, at most": f"{verdict.memory_max_bytes / 2**20:.0f} MiB",
         "its slope": ", ".join(f"{slope / 2**10:+.0f} KiB/min" for slope in verdict.memory_slopes),
         "changes that may be held": SETTINGS["PIPELINE__MAX_PENDING_CHANGES"],

@@ -96,8 +96,8 @@ def _dead_letters(
 
 
 def _limits(stage: Stage) -> list[str]:
-    """The PIM counted how many calls there were at once; more than 100 assets it refuses."""
-    seen = stage.bench.pim.at_once_seen
+    """How many calls there were at once was watched; more than 100 assets the PIM refuses."""
+    seen = stage.calls_at_once
     return (
         [f"P8: {seen} calls at once; {CALLS_AT_ONCE} are allowed."] if seen > CALLS_AT_ONCE else []
     )

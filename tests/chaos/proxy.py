@@ -37,6 +37,8 @@ class Proxy:
         self._heard = asyncio.Event()
         self._heard.set()
         self._lines: set[asyncio.Task[None]] = set()
+        self.ports: set[int] = set()
+        """From where it is connected to the target."""
         self._server: asyncio.Server | None = None
 
     async def suffer(self, trouble: Trouble, seconds: float) -> None:
@@ -75,6 +77,8 @@ class Proxy:
             except OSError:
                 writer.transport.abort()
                 return
+            port = back.get_extra_info("sockname")[1]
+            self.ports.add(port)
             ways = [
                 asyncio.ensure_future(self._pump(reader, back)),
                 asyncio.ensure_future(self._pump(there, writer)),
@@ -82,6 +86,7 @@ class Proxy:
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                self.ports.discard(port)
                 for way in ways:
                     way.cancel()
                 writer.transport.abort()

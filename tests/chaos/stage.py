@@ -21,6 +21,9 @@ from tests.support.service import Bench
 
 CALL_SECONDS = 0.05
 CALLS_AT_ONCE = 4
+WATCH_SECONDS = 0.005
+WAKING_SECONDS = 1.0
+"""For what a process sent before it slept, and the line delivered after."""
 SETTINGS = {
     "KAFKA__SESSION_TIMEOUT_SECONDS": "3",
     "PIM__TIMEOUT_SECONDS": "5",
@@ -84,6 +87,8 @@ class Replica:
     memory_bytes: list[tuple[float, int]] = field(default_factory=list)
     """When (monotonic) and how much was resident."""
     starts: int = 0
+    woken_at: float = float("-inf")
+    """When its process was let go on (monotonic); it sleeps until then."""
 
 
 @dataclass
@@ -96,6 +101,8 @@ class Stage:
     is_closing: bool = False
     exits: list[int] = field(default_factory=list)
     """Exit codes that nobody asked for."""
+    calls_at_once: int = 0
+    """Calls of processes that were awake, at most."""
     _asked: set[int] = field(default_factory=set)
 
     # --- replicas ----------------------------------------------------------------------------
@@ -103,6 +110,7 @@ class Stage:
     def start(self, replica: Replica, **more: str) -> None:
         """Start a process there."""
         replica.starts += 1
+        replica.woken_at = float("-inf")
         replica.process = self.bench.start(
             **SETTINGS,
             KAFKA__BOOTSTRAP_SERVERS=f"127.0.0.1:{replica.kafka.port}",
@@ -122,6 +130,25 @@ class Stage:
                 else:
                     replica.memory_bytes.append((time.monotonic(), _resident(process.pid)))
             await asyncio.sleep(0.5)
+
+    async def watch_calls(self) -> None:
+        """See how many calls there are at once (P8).
+
+        A process that sleeps cannot take back what is on the wire, and another has its share.
+        """
+        while not self.is_closing:
+            calls = self.bench.pim.in_flight.items()
+            count = sum(self._is_meant(connection, began) for connection, began in calls)
+            self.calls_at_once = max(self.calls_at_once, count)
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def _is_meant(self, connection: asyncio.Transport, began: float) -> bool:
+        """Whether its sender is there, and was awake when the call began."""
+        port = connection.get_extra_info("peername")[1]
+        return not connection.is_closing() and any(
+            port in replica.pim.ports and began > replica.woken_at + WAKING_SECONDS
+            for replica in self.replicas
+        )
 
     async def stop(self) -> list[int]:
         """SIGTERM to all; their exit codes."""
@@ -185,9 +212,11 @@ class Stage:
         if process is None or process.poll() is not None:
             return
         process.send_signal(signal.SIGSTOP)
+        replica.woken_at = float("inf")
         await asyncio.sleep(seconds)
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGCONT)
+        replica.woken_at = time.monotonic()
 
     async def _kill_broker(self, seconds: float) -> None:
         self.broker.kill()

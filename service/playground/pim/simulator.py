@@ -76,8 +76,8 @@ class PimSimulator:
         self.counts: Counter[str] = Counter()
         """Calls by route, and `throttled`."""
         self.at_once_seen = 0
-        """Calls that somebody waited for at the same time, at most."""
-        self._in_flight: set[asyncio.Transport | None] = set()  # a connection has one call
+        self.in_flight: dict[asyncio.Transport, float] = {}
+        """Connections whose call is being carried out, and since when (monotonic)."""
         self._sent: deque[float] = deque()
 
     @property
@@ -177,14 +177,16 @@ class PimSimulator:
             if self._is_throttled():
                 return self._throttle()
             connection = request.transport
-            self._in_flight.add(connection)
-            self.at_once_seen = max(self.at_once_seen, self._waited_for())
+            if connection is None:
+                return web.Response(status=GONE)
+            self.in_flight[connection] = time.monotonic()
+            self.at_once_seen = max(self.at_once_seen, len(self.in_flight))
             try:
                 return await self._carry_out(route, request, answer)
             except ConnectionError:
                 return web.Response(status=GONE)
             finally:
-                self._in_flight.discard(connection)
+                del self.in_flight[connection]
 
         return handle
 
@@ -220,16 +222,12 @@ class PimSimulator:
         while self._sent and now - self._sent[0] >= RATE_SECONDS:
             self._sent.popleft()
         if (
-            len(self._in_flight) >= self.calls_at_once_max
+            len(self.in_flight) >= self.calls_at_once_max
             or len(self._sent) >= self.calls_per_second_max
         ):
             return True
         self._sent.append(now)
         return False
-
-    def _waited_for(self) -> int:
-        """Calls in flight whose caller is still there; those given up are carried out as well."""
-        return sum(line is not None and not line.is_closing() for line in self._in_flight)
 
     def _throttle(self) -> web.Response:
         self.counts["throttled"] += 1
