@@ -155,24 +155,19 @@ async def many_small(run: Run) -> list[Result]:
     families = run.count(5_000)
     events = [upsert(n // 10, n, with_options=False) for n in range(10 * families)]
     random.Random(SEED).shuffle(events)  # noqa: S311 - the same each time
-    before = (await _of_families(run, 20)).outcomes_per_cpu_second
-    course, _ = await _cpu(
-        run,
-        events,
-        families,
-        with_options=False,
-        PIPELINE__MAX_PENDING_CHANGES=len(events),
-    )
-    rate = course.outcomes_per_cpu_second
-    after = (await _of_families(run, 20)).outcomes_per_cpu_second
-    twenty = (before + after) / 2
-    share = rate / twenty
+    settings = {"PIPELINE__MAX_PENDING_CHANGES": len(events)}
+    small, twenty = [], []
+    for _ in range(2):
+        twenty.append((await _of_families(run, 20)).outcomes_per_cpu_second)
+        course, _ = await _cpu(run, events, families, with_options=False, **settings)
+        small.append(course.outcomes_per_cpu_second)
+    share = sum(small) / sum(twenty)
     return [
         Result(
             "many small families",
-            f"{rate:,.0f} events a second of CPU, {share:.0%} of the {twenty:,.0f} with twenty "
-            f"families before and after ({course.outcomes_per_second:,.0f} events/s here); "
-            f"{families:,} families of 10, MAX_PENDING_CHANGES {len(events):,}",
+            f"{sum(small) / 2:,.0f} events a second of CPU, {share:.0%} of the "
+            f"{sum(twenty) / 2:,.0f} with twenty families, in turns; {families:,} families of 10, "
+            f"MAX_PENDING_CHANGES {len(events):,}",
             "≥ 50 % by CPU",
             share >= 0.5,
         )
@@ -188,7 +183,7 @@ async def latency(run: Run) -> list[Result]:
     seen: dict[str, float] = {}
     watching = asyncio.ensure_future(_watch(at, seen))
     born = await _trickle(at, 500, max(5.0, 30 * run.scale))
-    at.wait_for([replica], len(born), 60)
+    await asyncio.to_thread(at.wait_for, [replica], len(born), 60)  # the reader reads on
     await asyncio.sleep(1)
     watching.cancel()
     at.end()
@@ -273,16 +268,17 @@ async def growth(run: Run) -> list[Result]:
     of one replica each, on a quarter of the events each, show what the machine's part is.
     """
     count = run.count(120_000)
-    one, four = [await _grown(run, count, [replicas]) for replicas in (1, 4)]
-    alone = await _grown(run, count, [1, 1, 1, 1])
+    one = await _grown(run, count, [1])
+    turns = [await _grown(run, count, groups) for groups in ([4], [1] * 4, [1] * 4, [4])]
+    four, alone = (turns[0] + turns[3]) / 2, (turns[1] + turns[2]) / 2
     return [
         Result(
             "growth, 1 to 4 replicas",
             f"{four / alone - 1:+.0%} events a second of CPU against four groups of one at the "
             f"same time ({four:,.0f} and {alone:,.0f}); {four / one - 1:+.0%} against one replica "
             f"with the machine for itself ({one:,.0f})",
-            "within 10 %",
-            abs(four / alone - 1) <= 0.10,
+            "≥ -10 %",
+            four / alone >= 0.90,
         )
     ]
 

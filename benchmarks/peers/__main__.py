@@ -18,6 +18,8 @@ COLUMNS = (
     "bridge", "events", "events/s", "CPU s per 1,000", "memory", "calls", "429s",
     "lost", "duplicated", "out of order", "without outcome",
 )  # fmt: skip
+WIDTH_MIN = 140
+"""Of the table, where it goes to a file or a narrow terminal."""
 HEAD = """# Side by side
 
 The same events, broker and PIM simulator through asset-sync and through what a user would pick
@@ -75,7 +77,9 @@ def main() -> int:
         parser.error("the other bridges are not there yet; `make bench-peers` sets them up first")
     chosen = [bridge for bridge in BRIDGES if bridge.name in (wanted.names or names)]
     rows = asyncio.run(_run(chosen))
-    Console().print(_table(rows))
+    console = Console()
+    console.width = max(console.width, WIDTH_MIN)
+    console.print(_table(rows))
     if wanted.write:
         PAGE.write_text(_page(rows))
     return 0
