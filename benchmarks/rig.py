@@ -52,6 +52,15 @@ class Replica:
             time.sleep(0.02)
         raise RuntimeError(self.log.read_text())
 
+    def wait_until_it_owns(self, partitions: int) -> None:
+        """Its group gave it so many."""
+        self.wait_until_it_listens()
+        for _ in range(round(START_SECONDS_MAX / 0.1)):
+            if self.metrics()["asset_sync_assigned_partitions"] == partitions:
+                return
+            time.sleep(0.1)
+        raise RuntimeError(self.log.read_text())
+
     @property
     def url(self) -> str:
         """Its port."""
