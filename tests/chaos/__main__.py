@@ -165,6 +165,7 @@ def _print(verdict: Verdict, incidents: list[Incident], at: Stage) -> None:
         "that ended by themselves": len(at.exits),
         "calls to the PIM": at.bench.pim.writes,
         "calls at once, at most": at.calls_at_once,
+        "with sleepers' and given up ones": at.bench.pim.at_once_seen,
         "memory of a replica, at most": f"{verdict.memory_max_bytes / 2**20:.0f} MiB",
         "its slope": ", ".join(f"{slope / 2**10:+.0f} KiB/min" for slope in verdict.memory_slopes),
         "changes that may be held": SETTINGS["PIPELINE__MAX_PENDING_CHANGES"],
