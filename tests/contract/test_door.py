@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.consumer.fetcher import PartitionRecords
 
-from service.adapters.kafka.door import guard
+from service.adapters.kafka.door import FETCH_BYTES_MAX, guard
 from tests.support.service import Bench
 
 RECORDS = 500
@@ -49,7 +49,11 @@ async def tap(bench: Bench) -> AsyncIterator[Tap]:
     for number in range(RECORDS):
         await producer.send(bench.events, b"%d" % number, partition=0)
     await producer.stop()
-    consumer = AIOKafkaConsumer(bootstrap_servers=bench.bootstrap, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bench.bootstrap,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=FETCH_BYTES_MAX,
+    )
     await consumer.start()
     consumer.assign([place])
     tap = Tap(consumer, place)
@@ -70,6 +74,19 @@ async def test_what_was_fetched_stays_at_hand(bench: Bench, tap: Tap) -> None:
     assert await tap.poll() == []
     tap.is_paused = False
     assert await tap.poll() == list(range(TAKEN, 2 * TAKEN))
+
+
+async def test_a_record_larger_than_a_fetch_comes_too(bench: Bench, tap: Tap) -> None:
+    """Alone, and what follows it."""
+    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap, max_request_size=1 << 20)
+    await producer.start()
+    for content in (b"x" * 3 * FETCH_BYTES_MAX, b"small"):
+        await producer.send_and_wait(bench.events, content, partition=0)
+    await producer.stop()
+    found: list[int] = []
+    while len(found) < RECORDS + 2 and (more := await tap.poll()):
+        found += more
+    assert found == list(range(RECORDS + 2))
 
 
 async def test_pauses_leave_no_garbage(tap: Tap) -> None:

@@ -35,6 +35,8 @@ from service.ports import FatalError
 from service.settings import KafkaSettings
 
 POLL_RECORDS_MAX = 200
+FETCH_BYTES_MAX = 256 * 1024
+"""At hand of each partition, compressed: a record that is larger comes alone."""
 LOOK_SECONDS_MAX = 0.2
 POLL_SECONDS = 0.05
 POLL_INTERVAL_SECONDS_MAX = 300
@@ -79,6 +81,7 @@ class Door:
             group_instance_id=kafka.group_instance_id,
             batch=True,
             max_records=POLL_RECORDS_MAX,
+            max_partition_fetch_bytes=FETCH_BYTES_MAX,
             batch_timeout_ms=round(POLL_SECONDS * 1000),
             ack_policy=AckPolicy.MANUAL,
             isolation_level="read_committed",
