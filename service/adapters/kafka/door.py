@@ -87,10 +87,7 @@ class Door:
             isolation_level="read_committed",
             auto_offset_reset="none",
             listener=assignment,
-            session_timeout_ms=round(kafka.session_timeout_seconds * 1000),
-            heartbeat_interval_ms=round(kafka.session_timeout_seconds * 100),
-            rebalance_timeout_ms=round((drain_seconds + DRAIN_MARGIN_SECONDS) * 1000),
-            max_poll_interval_ms=POLL_INTERVAL_SECONDS_MAX * 1000,
+            **_patience(kafka, drain_seconds),
             partition_assignment_strategy=(StickyPartitionAssignor,),
             parser=_as_it_came,
             decoder=_pass_through,
@@ -180,6 +177,16 @@ class Door:
         # A poll that finds records at hand never gives way by itself: what was fetched would all
         # come in before anybody could say stop.
         await asyncio.sleep(0)
+
+
+def _patience(kafka: KafkaSettings, drain_seconds: float) -> dict[str, Any]:
+    """How long the group waits for us, in milliseconds."""
+    return {
+        "session_timeout_ms": round(kafka.session_timeout_seconds * 1000),
+        "heartbeat_interval_ms": round(kafka.session_timeout_seconds * 100),
+        "rebalance_timeout_ms": round((drain_seconds + DRAIN_MARGIN_SECONDS) * 1000),
+        "max_poll_interval_ms": POLL_INTERVAL_SECONDS_MAX * 1000,
+    }
 
 
 async def _as_it_came(records: Any) -> KafkaMessage:  # noqa: ANN401 - FastStream's seam
