@@ -29,8 +29,8 @@ Group = tuple[Settled, ...]
 class _PartitionLedger:
     watermark: int
     position: int
-    committed: set[int]
-    """Settled and committed above the watermark, those of an earlier owner too."""
+    above: int
+    """Settled and committed from the watermark on, those of an earlier owner too: a bitmap."""
     uncommitted: OrderedDict[int, None] = field(default_factory=OrderedDict)
     """Read and not yet committed, in order."""
 
@@ -45,14 +45,25 @@ class _PartitionLedger:
                 return offset
         return self.position
 
-    def commit(self, chosen: set[int]) -> None:
+    def is_committed(self, offset: int) -> bool:
+        """Whether an offset at or above the watermark is settled and committed."""
+        return bool(self.above >> (offset - self.watermark) & 1)
+
+    def after(self, chosen: set[int]) -> tuple[int, int]:
+        """The watermark and the bitmap on it once `chosen` are committed too."""
         watermark = self.watermark_with(chosen)
+        above = self.above
+        if watermark > self.watermark:
+            above >>= watermark - self.watermark
+            chosen = {offset for offset in chosen if offset >= watermark}
+        # The watermark itself may be settled: by an earlier owner, and not read again yet.
+        return watermark, above | offset_map.bitmap(watermark, chosen)
+
+    def commit(self, chosen: set[int]) -> None:
+        after = self.after(chosen)
         for offset in chosen:
             del self.uncommitted[offset]
-        self.committed |= chosen
-        if watermark > self.watermark:
-            self.watermark = watermark
-            self.committed = {offset for offset in self.committed if offset >= watermark}
+        self.watermark, self.above = after
 
 
 Chosen = dict[Partition, set[int]]
@@ -66,7 +77,9 @@ class Ledger:
             partition: _PartitionLedger(
                 watermark=start.position,
                 position=start.position,
-                committed={offset for offset in start.settled if offset >= start.position},
+                above=offset_map.bitmap(
+                    start.position, {at for at in start.settled if at >= start.position}
+                ),
             )
             for partition, start in starts.items()
         }
@@ -99,7 +112,7 @@ class Ledger:
         if book is None or offset < book.position:
             return False
         book.position = offset + 1
-        if offset in book.committed:
+        if book.is_committed(offset):
             return False
         book.uncommitted[offset] = None
         self.held_changes += 1
@@ -194,14 +207,8 @@ class Ledger:
         self._chosen_offsets = chosen = _offsets(taken)
         positions: dict[Partition, PositionCommit] = {}
         for partition, offsets in chosen.items():
-            book = self._partitions[partition]
-            watermark = book.watermark_with(offsets)
-            # The watermark itself may be settled: by an earlier owner, and not read again yet.
-            settled = book.committed | offsets
-            if watermark > book.watermark:
-                settled = {offset for offset in settled if offset >= watermark}
-            metadata = offset_map.encode(watermark, settled)
-            positions[partition] = PositionCommit(watermark, metadata)
+            watermark, above = self._partitions[partition].after(offsets)
+            positions[partition] = PositionCommit(watermark, offset_map.encode(above))
         flat = list(chain.from_iterable(taken))
         return Settlement(
             outcomes=tuple([settled.outcome for settled in flat]),

@@ -7,7 +7,7 @@ a map misread would repeat outcomes.
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Collection
 
 TAG = "as1:"
 ZERO, ONE = b"0", ord("1")
@@ -17,24 +17,29 @@ class OffsetMapError(ValueError):
     """Commit metadata that asset-sync did not write."""
 
 
-def encode(watermark: int, settled: Iterable[int]) -> str:
-    """The map of `settled` offsets, all above `watermark`."""
-    settled = list(settled)
+def bitmap(base: int, offsets: Collection[int]) -> int:
+    """The number whose bit i is the offset base + i."""
+    if not offsets:
+        return 0
+    assert min(offsets) >= base
+    last = max(offsets)
+    # As a number in text, the highest offset first: C reads it faster than a loop sets bits.
+    digits = bytearray(ZERO * (last - base + 1))
+    for offset in offsets:
+        digits[last - offset] = ONE
+    return int(digits, 2)
+
+
+def encode(settled: int) -> str:
+    """The map of a bitmap on the watermark."""
     if not settled:
         return ""
-    assert min(settled) >= watermark
-    size = (max(settled) - watermark) // 8 + 1
-    last = watermark + 8 * size - 1
-    # As a number in text, the highest offset first: C reads it faster than a loop sets bits.
-    digits = bytearray(ZERO * (8 * size))
-    for offset in settled:
-        digits[last - offset] = ONE
-    raw = int(digits, 2).to_bytes(size, "little")
+    raw = settled.to_bytes((settled.bit_length() + 7) // 8, "little")
     return TAG + base64.b64encode(raw).decode("ascii")
 
 
 def decode(watermark: int, metadata: str) -> frozenset[int]:
-    """The offsets that `encode` was given.
+    """The offsets that were encoded on this watermark.
 
     Raises:
         OffsetMapError: the metadata is not ours.
