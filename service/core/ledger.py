@@ -45,10 +45,6 @@ class _PartitionLedger:
                 return offset
         return self.position
 
-    def is_committed(self, offset: int) -> bool:
-        """Whether an offset at or above the watermark is settled and committed."""
-        return bool(self.above >> (offset - self.watermark) & 1)
-
     def after(self, chosen: set[int]) -> tuple[int, int]:
         """The watermark and the bitmap on it once `chosen` are committed too."""
         watermark = self.watermark_with(chosen)
@@ -112,8 +108,8 @@ class Ledger:
         if book is None or offset < book.position:
             return False
         book.position = offset + 1
-        if book.is_committed(offset):
-            return False
+        if book.above >> (offset - book.watermark) & 1:
+            return False  # an earlier owner committed it
         book.uncommitted[offset] = None
         self.held_changes += 1
         self.held_bytes += size

@@ -1,7 +1,6 @@
 """The simulation finds the known wrong designs: else its silence would prove nothing."""
 
 import contextlib
-from collections.abc import Iterable
 
 import pytest
 

@@ -9,6 +9,7 @@ What can go wrong and what it becomes:
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ from service.settings import PREFIX, Credentials, PimSettings, SettingsError
 
 REPLY_BYTES_MAX = 16 * 1024 * 1024
 """A bulk answer of 100 refusals has some hundred KiB; what is larger is not the PIM's."""
+
+KEEPALIVE_SECONDS = 30.0
+"""How long a connection waits for its next call."""
 
 Permit = Callable[[], Awaitable[None]]
 
@@ -91,12 +95,12 @@ class HttpAssetApi:
         self._renewing = asyncio.Lock()
         self._held: _Held | None = None
         self._refresh_token: str | None = None
-        # Without httpx's client: redirects, cookies and netrc are not for this; and each answer of
-        # its would keep the call's body until the garbage collector comes by.
+        # Without httpx's client: redirects and netrc are not for this; and each answer of its
+        # would keep the call's body until the garbage collector comes by.
         self._transport = AiohttpTransport(
             verify=context(f"{PREFIX}PIM__", pim.ca_file),
-            limits=httpx.Limits(max_connections=pim.max_concurrency + 1, keepalive_expiry=30),
             trust_env=False,
+            client=lambda: _session(self._transport.ssl_context, pim.max_concurrency + 1),
             proxy=httpx.Proxy(pim.proxy_url.get_secret_value()) if pim.proxy_url else None,
         )
 
@@ -249,12 +253,14 @@ class HttpAssetApi:
             self._observer.note(_ended(written, ended, time.monotonic() - began))
 
     async def _exchange_bytes(self, written: HttpRequest, authorization: str) -> RawReply:
+        # The body as a stream: httpx adds no headers of its own then, the transport does.
         request = httpx.Request(
             written.method,
             self._base_url + written.path,
-            content=written.body,
+            stream=httpx.ByteStream(written.body or b""),
             headers=_headers(authorization, has_body=written.body is not None),
         )
+        request.read()
         async with asyncio.timeout(self._timeout_seconds):
             response = await self._transport.handle_async_request(request)
             try:
@@ -264,15 +270,25 @@ class HttpAssetApi:
         return RawReply(response.status_code, response.headers, body)
 
 
+def _session(tls: ssl.SSLContext, connections_max: int) -> aiohttp.ClientSession:
+    """The connections, what each request says, and no memory of cookies."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            ssl=tls, limit=connections_max, keepalive_timeout=KEEPALIVE_SECONDS
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={
+            "accept": "application/json",
+            "accept-encoding": "gzip, deflate",
+            "user-agent": "asset-sync",
+        },
+    )
+
+
 @lru_cache(maxsize=8)
 def _headers(authorization: str, *, has_body: bool) -> httpx.Headers:
-    """Of every request with this token; made once."""
-    headers = {
-        "accept": "application/json",
-        "accept-encoding": "gzip, deflate",
-        "authorization": authorization,
-        "user-agent": "asset-sync",
-    }
+    """Of a request with this token; made once."""
+    headers = {"authorization": authorization}
     if has_body:
         headers["content-type"] = "application/json"
     return httpx.Headers(headers)
@@ -296,7 +312,10 @@ def _read(raw: RawReply) -> CallReply:
 async def _bounded_body(response: httpx.Response) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    async for chunk in response.aiter_bytes():
+    # What is not packed is read as it comes: httpx's way through it costs as much as the write.
+    is_packed = "content-encoding" in response.headers
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for chunk in response.aiter_bytes() if is_packed else response.stream:
         size += len(chunk)
         if size > REPLY_BYTES_MAX:
             raise _TooLargeError

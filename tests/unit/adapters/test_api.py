@@ -1,14 +1,15 @@
 """The client against the simulator over HTTP: tokens, permits, and everything that goes wrong."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 from aiohttp import web
 
 from service.adapters.akeneo.api import HttpAssetApi
-from service.core.effects import DeleteOne, GetFamilies, UpsertAssets
+from service.core.effects import DeleteOne, GetFamilies, Request, UpsertAssets
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.core.model import Asset, UpsertAsset
 from service.playground.pim.faults import Fault
@@ -140,29 +141,95 @@ async def test_a_code_that_is_a_step_of_a_path_is_answered_here(bench: Bench) ->
     assert bench.pim.tokens.given == 0
 
 
-async def answer_of(handler: web.StreamResponse) -> Answer:
-    """What our client makes of an answer that no PIM gives."""
+Handler = Callable[[web.Request], web.StreamResponse]
+
+
+@asynccontextmanager
+async def client_of(handler: Handler) -> AsyncIterator[Callable[[Request], Awaitable[Answer]]]:
+    """Our client before whatever answers so."""
     pim = simulator()
     application = web.Application()
     application.router.add_post("/api/oauth/v1/token", pim._token)
 
-    async def odd(_: web.Request) -> web.StreamResponse:
-        return handler
+    async def odd(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        return handler(request)
 
-    application.router.add_get("/api/rest/v1/asset-families", odd)
+    application.router.add_route("*", "/api/rest/v1/{path:.*}", odd)
     runner = web.AppRunner(application)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    api = api_of(pim, f"http://127.0.0.1:{runner.addresses[0][1]}")
+    # By name: cookies of an address would not be kept anyway.
+    api = api_of(pim, f"http://localhost:{runner.addresses[0][1]}")
 
     async def permit() -> None: ...
 
+    async def send(request: Request) -> Answer:
+        return await api.send(request, permit=permit, may_write=lambda: True)
+
     try:
-        return await api.send(GetFamilies(), permit=permit, may_write=lambda: True)
+        yield send
     finally:
         await api.close()
         await runner.cleanup()
+
+
+async def answer_of(response: web.StreamResponse) -> Answer:
+    """What our client makes of an answer that no PIM gives."""
+    async with client_of(lambda _: response) as send:
+        return await send(GetFamilies())
+
+
+async def test_what_a_request_says() -> None:
+    """Who asks and what it takes; a body's length and type, and never a cookie."""
+    seen: list[web.Request] = []
+
+    def watch(request: web.Request) -> web.StreamResponse:
+        seen.append(request)
+        answer = web.json_response([])
+        answer.set_cookie("sticky", "1")
+        return answer
+
+    async with client_of(watch) as send:
+        await send(GetFamilies())
+        await send(WRITE)
+
+    get, write = seen
+    for request in seen:
+        assert request.headers["authorization"].startswith("Bearer ")
+        assert request.headers["accept"] == "application/json"
+        assert request.headers["user-agent"] == "asset-sync"
+        assert request.headers["host"].startswith("localhost:")
+        assert "cookie" not in request.headers
+    assert "content-type" not in get.headers
+    assert write.headers["content-type"] == "application/json"
+    assert write.headers["content-length"] == str(len(await write.read()))
+    assert "transfer-encoding" not in write.headers
+
+
+async def test_a_packed_answer_is_unpacked() -> None:
+    """Many a web server packs what is long."""
+    packed = web.json_response([{"code": "a", "status_code": 204}] * 100)
+    packed.enable_compression(web.ContentCoding.gzip)
+    answer = await answer_of(packed)
+    assert isinstance(answer, CallReply)
+    assert answer.items is not None
+    assert len(answer.items) == 100
+
+
+async def test_a_packed_answer_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what it unpacks to."""
+    monkeypatch.setattr("service.adapters.akeneo.api.REPLY_BYTES_MAX", 1000)
+    packed = web.Response(body=b"x" * 5000)
+    packed.enable_compression(web.ContentCoding.gzip)
+    assert fault(await answer_of(packed)) is FaultKind.CONNECTION
+
+
+async def test_an_answer_that_is_not_packed_as_it_says() -> None:
+    """A connection's fault: it may be well the next time."""
+    answer = await answer_of(web.Response(body=b"[]", headers={"content-encoding": "gzip"}))
+    assert fault(answer) is FaultKind.CONNECTION
 
 
 async def test_a_redirect_is_not_followed() -> None:
