@@ -4,7 +4,7 @@ import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
@@ -125,7 +125,9 @@ class PimSettings(_Group):
     password: SecretStr | None = Field(None, description="Of the connection.")
     app_token: SecretStr | None = Field(None, description="Instead of the four above.")
     ca_file: Path | None = Field(None, description="A private CA.")
-    proxy_url: SecretStr | None = Field(None, description="A proxy to the PIM.")
+    proxy_url: SecretStr | None = Field(
+        None, description="A proxy to the PIM, such as http://user:password@proxy.example:3128."
+    )
     allow_http: bool = Field(
         default=False, description="Plain http to other hosts, at your own risk."
     )
@@ -140,6 +142,8 @@ class PimSettings(_Group):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         _check_url(self.base_url, allow_http=self.allow_http)
+        if self.proxy_url is not None:
+            _check_proxy(self.proxy_url.get_secret_value())
         connection = {
             "CLIENT_ID": self.client_id,
             "CLIENT_SECRET": self.client_secret,
@@ -253,9 +257,28 @@ class LogSettings(_Group):
         return given
 
 
+def _parts_of(url: str) -> SplitResult | None:
+    """Of an http or https URL with a host; None where it is none."""
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that is none
+        return None
+    return parts if is_url and url.isprintable() and " " not in url else None
+
+
+def _check_proxy(url: str) -> None:
+    parts = _parts_of(url)
+    if parts is None or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(
+            "PROXY_URL must be a URL such as http://user:password@proxy.example:3128, "
+            "of a proxy that speaks http or https"
+        )
+
+
 def _check_url(url: str, *, allow_http: bool) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    parts = _parts_of(url)
+    if parts is None or parts.hostname is None:
         raise ValueError("BASE_URL must be a URL such as https://example.cloud.akeneo.com")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("BASE_URL must have no user, query or fragment")

@@ -48,6 +48,13 @@ def test_service_links_are_ignored() -> None:
     [
         ("PIM__BASE_URL", "http://pim.example"),
         ("PIM__BASE_URL", "pim.example"),
+        ("PIM__BASE_URL", "https://pim.example:99999"),
+        ("PIM__BASE_URL", "https://[pim.example"),
+        ("PIM__BASE_URL", "https://pim .example"),
+        ("PIM__PROXY_URL", "proxy:3128"),
+        ("PIM__PROXY_URL", "socks5://proxy:1080"),
+        ("PIM__PROXY_URL", "http://user:t0p-secret@proxy:99999"),
+        ("PIM__PROXY_URL", "http://user:t0p-secret@proxy/path"),
         ("WINDOW__MAX_ASSETS", "101"),
         ("WINDOW__MAX_BYTES", "1 parsec"),
         ("KAFKA__SECURITY_PROTOCOL", "SASL_SSL"),

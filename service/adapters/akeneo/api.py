@@ -100,8 +100,7 @@ class HttpAssetApi:
         self._transport = AiohttpTransport(
             verify=context(f"{PREFIX}PIM__", pim.ca_file),
             trust_env=False,
-            client=lambda: _session(self._transport.ssl_context, pim.max_concurrency + 1),
-            proxy=httpx.Proxy(pim.proxy_url.get_secret_value()) if pim.proxy_url else None,
+            client=lambda: _session(pim, self._transport.ssl_context),
         )
 
     async def send(
@@ -270,12 +269,13 @@ class HttpAssetApi:
         return RawReply(response.status_code, response.headers, body)
 
 
-def _session(tls: ssl.SSLContext, connections_max: int) -> aiohttp.ClientSession:
+def _session(pim: PimSettings, tls: ssl.SSLContext) -> aiohttp.ClientSession:
     """The connections, what each request says, and no memory of cookies."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
-            ssl=tls, limit=connections_max, keepalive_timeout=KEEPALIVE_SECONDS
+            ssl=tls, limit=pim.max_concurrency + 1, keepalive_timeout=KEEPALIVE_SECONDS
         ),
+        proxy=pim.proxy_url.get_secret_value() if pim.proxy_url else None,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={
             "accept": "application/json",
@@ -327,5 +327,7 @@ def _plain(error: BaseException) -> str:
     """The fault in words; the innermost cause is the one that names it."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, aiohttp.ClientHttpProxyError):  # in its own words the password shows
+        return f"The proxy refuses: {error.status} {error.message}."
     words = str(error) or type(error).__name__
     return f"The connection failed: {words}"

@@ -53,7 +53,11 @@ def _fault(fault: CallFault) -> Finding:
         FaultKind.CREDENTIALS: "Check ASSET_SYNC_PIM__CLIENT_ID and its three neighbours, or "
         "ASSET_SYNC_PIM__APP_TOKEN.",
         FaultKind.TIMEOUT: "Is something between us and the PIM? ASSET_SYNC_PIM__PROXY_URL?",
-    }.get(fault.kind, "Check ASSET_SYNC_PIM__BASE_URL, and ASSET_SYNC_PIM__CA_FILE for its TLS.")
+    }.get(
+        fault.kind,
+        "Check ASSET_SYNC_PIM__BASE_URL, ASSET_SYNC_PIM__CA_FILE for its TLS, and "
+        "ASSET_SYNC_PIM__PROXY_URL where there is a proxy.",
+    )
     return Finding("failed", fault.message, remedy)
 
 

@@ -1,0 +1,171 @@
+"""The way to the PIM: TLS with a private CA, and a proxy, plain and as a tunnel."""
+
+import asyncio
+import base64
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trustme
+from aiohttp import web
+
+from service.adapters.akeneo.api import HttpAssetApi
+from service.core.effects import GetFamilies
+from service.core.inputs import Answer, CallFault, CallReply, FaultKind
+from service.playground.pim.simulator import PimSimulator, serve
+from service.settings import PimSettings
+from tests.support.pim import credentials_of, simulator
+
+USER, PASSWORD = "proxy-user", "proxy-secret"
+NO_CONNECTION = {"client_id": "x", "client_secret": "x", "username": "x", "password": "x"}
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    """A private one."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(ca: trustme.CA, tmp_path: Path) -> Path:
+    """The private CA, for who is to trust it."""
+    path = tmp_path / "ca.pem"
+    ca.cert_pem.write_to_path(str(path))
+    return path
+
+
+@asynccontextmanager
+async def pim_with_tls(
+    ca: trustme.CA, name: str = "localhost"
+) -> AsyncIterator[tuple[PimSimulator, str]]:
+    """The simulator with a certificate of this name; its address is localhost's."""
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert(name).configure_cert(tls)
+    pim = simulator()
+    runner = web.AppRunner(pim.application(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    yield pim, f"https://localhost:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@dataclass
+class ForwardProxy:
+    """An HTTP proxy that wants a password, and remembers what it was asked for."""
+
+    asked: list[str] = field(default_factory=list)
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection of a client."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, target, _ = head.decode().split("\r\n")[0].split(" ")
+        self.asked.append(f"{method} {target}")
+        token = base64.b64encode(f"{USER}:{PASSWORD}".encode())
+        if b"Basic " + token not in head:
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+            writer.close()
+            return
+        host, _, port = target.removeprefix("http://").partition("/")[0].partition(":")
+        onward_reader, onward = await asyncio.open_connection(host, int(port))
+        if method == "CONNECT":
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        else:
+            onward.write(head)
+        await asyncio.gather(_pump(reader, onward), _pump(onward_reader, writer))
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+@asynccontextmanager
+async def forward_proxy() -> AsyncIterator[tuple[ForwardProxy, str]]:
+    """On loopback; its URL with user and password."""
+    proxy = ForwardProxy()
+    server = await asyncio.start_server(proxy.take, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    yield proxy, f"http://{USER}:{PASSWORD}@127.0.0.1:{port}"
+    server.close()
+
+
+def fault(answer: Answer) -> str:
+    """The message of a connection's fault; there must be one."""
+    assert isinstance(answer, CallFault), answer
+    assert answer.kind is FaultKind.CONNECTION
+    return answer.message
+
+
+async def ask(pim: PimSimulator, url: str, **settings: object) -> Answer:
+    """Log in and ask for the families."""
+    made = PimSettings.model_validate({"base_url": url, **NO_CONNECTION, **settings})
+    api = HttpAssetApi(made, lambda: credentials_of(pim))
+
+    async def permit() -> None: ...
+
+    try:
+        return await api.send(GetFamilies(), permit=permit, may_write=lambda: True)
+    finally:
+        await api.close()
+
+
+async def test_a_private_ca(ca: trustme.CA, ca_file: Path) -> None:
+    """Trusted where it is named, and only there."""
+    async with pim_with_tls(ca) as (pim, url):
+        assert isinstance(await ask(pim, url, ca_file=ca_file), CallReply)
+
+        assert "certificate verify failed" in fault(await ask(pim, url))
+
+
+async def test_a_certificate_of_another_name(ca: trustme.CA, ca_file: Path) -> None:
+    """Whoever answers there is not the PIM."""
+    async with pim_with_tls(ca, "pim.example") as (pim, url):
+        assert "not valid for 'localhost'" in fault(await ask(pim, url, ca_file=ca_file))
+
+
+async def test_through_a_proxy_as_a_tunnel(ca: trustme.CA, ca_file: Path) -> None:
+    """HTTPS passes it unread; the proxy's password is for the proxy."""
+    async with pim_with_tls(ca) as (pim, url), forward_proxy() as (proxy, proxy_url):
+        answer = await ask(pim, url, ca_file=ca_file, proxy_url=proxy_url)
+
+    assert isinstance(answer, CallReply)
+    assert answer.status == 200
+    assert {line.split()[0] for line in proxy.asked} == {"CONNECT"}
+
+
+async def test_plain_http_through_a_proxy() -> None:
+    """By the whole URL."""
+    pim = simulator()
+    runner, url = await serve(pim)
+    async with forward_proxy() as (proxy, proxy_url):
+        answer = await ask(pim, url, proxy_url=proxy_url)
+    await runner.cleanup()
+
+    assert isinstance(answer, CallReply)
+    assert answer.status == 200
+    first, *_ = proxy.asked  # the others came through the same connection
+    assert first == f"POST {url}/api/oauth/v1/token"
+
+
+async def test_a_proxy_that_refuses_us(ca: trustme.CA, ca_file: Path) -> None:
+    """Said in words, and never with the password."""
+    async with pim_with_tls(ca) as (pim, url), forward_proxy() as (_, proxy_url):
+        stranger = proxy_url.replace(USER, "nobody")
+        message = fault(await ask(pim, url, ca_file=ca_file, proxy_url=stranger))
+
+    assert message == "The proxy refuses: 407 Proxy Authentication Required."
+
+
+async def test_a_proxy_that_is_not_there(ca: trustme.CA, ca_file: Path) -> None:
+    """Likewise."""
+    async with pim_with_tls(ca) as (pim, url):
+        gone = f"http://{USER}:{PASSWORD}@127.0.0.1:9"
+        message = fault(await ask(pim, url, ca_file=ca_file, proxy_url=gone))
+
+    assert "127.0.0.1" in message
+    assert PASSWORD not in message
