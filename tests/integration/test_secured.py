@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
@@ -92,13 +93,32 @@ def over_tls(secured: SecuredKafka, user: str = "everything") -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("way", ["SCRAM-SHA-256", "SCRAM-SHA-512", "TLS"])
+def by_certificate(secured: SecuredKafka, folder: Path) -> dict[str, str]:
+    """Settings of a replica that shows a certificate, and no password but that of its key."""
+    path = str(secured.certificate_of("everything", folder))
+    return {
+        "KAFKA__BOOTSTRAP_SERVERS": secured.mutual,
+        "KAFKA__SECURITY_PROTOCOL": "SSL",
+        "KAFKA__SSL_CA_FILE": str(secured.ca_file),
+        "KAFKA__SSL_CERT_FILE": path,
+        "KAFKA__SSL_KEY_FILE": path,
+        "KAFKA__SSL_KEY_PASSWORD": PASSWORD,
+    }
+
+
+@pytest.mark.parametrize("way", ["SCRAM-SHA-256", "SCRAM-SHA-512", "TLS", "certificate"])
 async def test_the_main_job_needs_these_rights_and_no_more(
     bench: Bench, secured: SecuredKafka, way: str
 ) -> None:
     """Upserts, deletes, dead letters, two replicas, SIGTERM."""
     await secured.grant("everything", rights(bench).values())
-    settings = over_tls(secured) if way == "TLS" else as_user(secured, "everything", way)
+    match way:
+        case "TLS":
+            settings = over_tls(secured)
+        case "certificate":
+            settings = by_certificate(secured, bench.folder)
+        case _:
+            settings = as_user(secured, "everything", way)
     records = events(600, 60, bench.partitions)
     replicas = [bench.start(**settings), bench.start(**settings)]
     await bench.publish(records)
@@ -168,6 +188,34 @@ async def test_a_certificate_that_is_not_trusted(bench: Bench, secured: SecuredK
         said = b" ".join((shown.stdout + shown.stderr).split())
         assert b"Kafka's certificate is not trusted" in said, shown
         assert b"SSL_CA_FILE" in said
+
+
+async def test_a_certificate_that_is_missing_or_a_stranger_s(
+    bench: Bench, secured: SecuredKafka
+) -> None:
+    """Said at once, with the setting that mends it."""
+    full = by_certificate(secured, bench.folder)
+    bare = {name: full[name] for name in full if not re.search("CERT|KEY", name)}
+    path = str(secured.certificate_of("stranger", bench.folder, trustme.CA()))
+    strange = full | {"KAFKA__SSL_CERT_FILE": path, "KAFKA__SSL_KEY_FILE": path}
+    for settings, complaint in (
+        (bare, "Kafka wants a certificate of ours: set SSL_CERT_FILE"),
+        (strange, "Kafka does not accept our certificate: check SSL_CERT_FILE"),
+    ):
+        for command in ("run", "check"):
+            shown = await aside(bench, command, **settings)
+            assert shown.returncode == 1
+            said = " ".join((shown.stdout + shown.stderr).decode().split())
+            assert complaint in said, shown
+
+
+async def test_a_key_with_another_password(bench: Bench, secured: SecuredKafka) -> None:
+    """A setting: exit 2, and nobody is asked for a password."""
+    wrong = by_certificate(secured, bench.folder) | {"KAFKA__SSL_KEY_PASSWORD": "wrong"}
+    shown = await aside(bench, "run", **wrong)
+    assert shown.returncode == 2, shown
+    assert b"ASSET_SYNC_KAFKA__SSL_KEY_FILE" in shown.stderr, shown
+    assert b"Traceback" not in shown.stderr, shown
 
 
 async def test_files_that_cannot_be_used(bench: Bench, secured: SecuredKafka) -> None:

@@ -10,7 +10,9 @@ import trustme
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
+    KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
@@ -21,10 +23,11 @@ from service.playground.embedded_kafka import EmbeddedKafka, free_ports, started
 PASSWORD = "a password of the tests"
 LISTENERS = """
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},\
-SCRAM://127.0.0.1:{scram},TLS://127.0.0.1:{tls}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SCRAM://127.0.0.1:{scram},TLS://127.0.0.1:{tls}
+SCRAM://127.0.0.1:{scram},TLS://127.0.0.1:{tls},MUTUAL://127.0.0.1:{mutual}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SCRAM://127.0.0.1:{scram},\
+TLS://127.0.0.1:{tls},MUTUAL://127.0.0.1:{mutual}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,\
-CONTROLLER:PLAINTEXT,SCRAM:SASL_PLAINTEXT,TLS:SASL_SSL
+CONTROLLER:PLAINTEXT,SCRAM:SASL_PLAINTEXT,TLS:SASL_SSL,MUTUAL:SSL
 sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512
 listener.name.scram.scram-sha-256.sasl.jaas.config={login}
 listener.name.scram.scram-sha-512.sasl.jaas.config={login}
@@ -36,7 +39,8 @@ ssl.keystore.type=PEM
 ssl.keystore.location={folder}/broker.pem
 ssl.truststore.type=PEM
 ssl.truststore.location={folder}/ca.pem
-listener.name.tls.ssl.client.auth=requested
+listener.name.mutual.ssl.client.auth=required
+ssl.principal.mapping.rules=RULE:^.*CN=([^,]+).*$/$1/
 """
 
 LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
@@ -58,20 +62,22 @@ class Right:
 
 
 class SecuredKafka(EmbeddedKafka):
-    """`bootstrap_servers` is for the administrator; users come by `scram` or `tls`."""
+    """`bootstrap_servers` is for the administrator; users come by `scram`, `tls` or `mutual`."""
 
     def __init__(self, folder: Path, classpath: str, java: Path, users: Iterable[str]) -> None:
         super().__init__(folder, classpath, java)
         self._users = tuple(users)
-        scram, tls = free_ports(2)
+        scram, tls, mutual = free_ports(3)
         self.scram = f"127.0.0.1:{scram}"
         self.tls = f"127.0.0.1:{tls}"
+        self.mutual = f"127.0.0.1:{mutual}"
         self.ca = trustme.CA()
         self.ca_file = folder / "ca.pem"
         self.ca.cert_pem.write_to_path(self.ca_file)
         certificate = self.ca.issue_cert("127.0.0.1", "localhost")
-        (folder / "broker.pem").write_bytes(_as_java_reads(certificate))
-        ports = {"port": self._port, "controller": self._controller, "scram": scram, "tls": tls}
+        (folder / "broker.pem").write_bytes(_key_and_chain(certificate))
+        ports = {"port": self._port, "controller": self._controller}
+        ports |= {"scram": scram, "tls": tls, "mutual": mutual}
         with self._properties.open("a") as properties:
             properties.write(LISTENERS.format(**ports, folder=folder, login=LOGIN))
 
@@ -83,6 +89,13 @@ class SecuredKafka(EmbeddedKafka):
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
         ]
         super().format(*options, *(word for user in users for word in ("--add-scram", user)))
+
+    def certificate_of(self, user: str, folder: Path, ca: trustme.CA | None = None) -> Path:
+        """A file with the user's certificate, of our CA, and its key, locked by `PASSWORD`."""
+        certificate = (ca or self.ca).issue_cert(f"{user}.example", common_name=user)
+        path = folder / f"{user}.pem"
+        path.write_bytes(_key_and_chain(certificate, BestAvailableEncryption(PASSWORD.encode())))
+        return path
 
     async def grant(self, user: str, rights: Iterable[Right]) -> None:
         """Let the user do this."""
@@ -105,10 +118,12 @@ class SecuredKafka(EmbeddedKafka):
             await admin.close()
 
 
-def _as_java_reads(certificate: trustme.LeafCert) -> bytes:
-    """Key and chain; Java wants the key in PKCS #8."""
+def _key_and_chain(
+    certificate: trustme.LeafCert, lock: KeySerializationEncryption | None = None
+) -> bytes:
+    """Java wants the key in PKCS #8."""
     key = load_pem_private_key(certificate.private_key_pem.bytes(), password=None)
-    pkcs8 = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pkcs8 = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock or NoEncryption())
     return pkcs8 + b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
 
 

@@ -103,4 +103,7 @@ def quieten_aiokafka(*, entirely: bool = False) -> None:
 
 def last_refusal() -> BaseException | None:
     """Why the last connection to a broker failed: aiokafka only logs it."""
-    return _quiet.last_refusal
+    refusal = _quiet.last_refusal
+    # A broker that wants a certificate says so once TLS stands: a connection that is cut.
+    cause = None if refusal is None else refusal.__cause__
+    return cause if isinstance(cause, ssl.SSLError) else refusal

@@ -29,6 +29,18 @@ _UNKNOWN = -(2**31)
 """What a broker answers that does not tell."""
 _NOT_THERE, _FORBIDDEN = 3, 29
 
+_NOT_OURS = "Kafka does not accept our certificate: check SSL_CERT_FILE, its CA and its dates."
+_CERTIFICATE_ALERTS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": (
+        "Kafka wants a certificate of ours: set SSL_CERT_FILE and SSL_KEY_FILE."
+    ),
+    "SSLV3_ALERT_BAD_CERTIFICATE": _NOT_OURS,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": _NOT_OURS,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _NOT_OURS,
+    "TLSV1_ALERT_UNKNOWN_CA": _NOT_OURS,
+}
+"""What a broker answers to our certificate, or to none, as OpenSSL names it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -112,6 +124,8 @@ def in_words(error: BaseException, kafka: KafkaSettings) -> str:
                 f"Kafka's certificate is not trusted ({error.verify_message}): set SSL_CA_FILE, "
                 "and name brokers as their certificates do."
             )
+        case ssl.SSLError() if error.reason in _CERTIFICATE_ALERTS:
+            return _CERTIFICATE_ALERTS[error.reason]
         case ssl.SSLError():
             return f"TLS with Kafka fails ({error.reason}): check SECURITY_PROTOCOL and SSL_*."
         case KafkaConnectionError() if (refusal := last_refusal()) is not None:
@@ -129,6 +143,8 @@ def is_final(error: BaseException) -> bool:
 
 
 def _is_refusal(error: BaseException) -> bool:
+    if isinstance(error, ssl.SSLError) and error.reason in _CERTIFICATE_ALERTS:
+        return True
     return isinstance(
         error,
         AuthenticationFailedError
