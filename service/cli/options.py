@@ -7,14 +7,14 @@ import click
 
 from service.adapters.kafka.options import connection, quieten_aiokafka
 from service.adapters.kafka.rights import in_words
-from service.settings import KafkaSettings, SettingsError, load_kafka
+from service.settings import KafkaSettings, SettingsError, load_without_pim
 
 
 def kafka_settings() -> KafkaSettings:
     """The Kafka settings; exits with 2 where they are wrong."""
     quieten_aiokafka(entirely=True)  # errors are said once, by us
     try:
-        kafka = load_kafka()
+        kafka = load_without_pim().kafka
         connection(kafka)  # its files, before anything begins
         return kafka  # noqa: TRY300 - the two lines above belong together
     except SettingsError as error:

@@ -7,7 +7,7 @@ import urllib.request
 import click
 
 from service.cli.options import stop
-from service.settings import SettingsError, load_http
+from service.settings import SettingsError, load_without_pim
 
 SECONDS_MAX = 5.0
 
@@ -25,7 +25,7 @@ def release(*, port: int | None) -> None:
     letters: `/readyz?verbose` and the log tell. A restart goes on too.
     """
     try:
-        url = f"http://127.0.0.1:{port or load_http().port}/release"
+        url = f"http://127.0.0.1:{port or load_without_pim().http.port}/release"
     except SettingsError as error:
         stop(str(error), 2)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

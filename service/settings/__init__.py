@@ -1,19 +1,7 @@
 """Settings: what can be set, and where it comes from (contract §3)."""
 
-from service.settings.groups import (
-    HttpSettings,
-    KafkaSettings,
-    PimSettings,
-    is_loopback,
-)
-from service.settings.load import (
-    Credentials,
-    Loaded,
-    SettingsError,
-    load,
-    load_http,
-    load_kafka,
-)
+from service.settings.groups import HttpSettings, KafkaSettings, PimSettings, is_loopback
+from service.settings.load import Credentials, Loaded, SettingsError, load, load_without_pim
 from service.settings.model import PREFIX, Settings
 from service.settings.reference import reference, variables
 
@@ -28,8 +16,7 @@ __all__ = [
     "SettingsError",
     "is_loopback",
     "load",
-    "load_http",
-    "load_kafka",
+    "load_without_pim",
     "reference",
     "variables",
 ]

@@ -15,12 +15,12 @@ from typing import Any
 from dotenv import dotenv_values
 from pydantic import SecretStr, ValidationError
 
-from service.settings.groups import HttpSettings, KafkaSettings
 from service.settings.model import PREFIX, Settings
 from service.settings.reference import is_secret, variables
 
 SECRETS_DIR = PREFIX + "SECRETS_DIR"
 UNKNOWN_VARIABLES = PREFIX + "UNKNOWN_VARIABLES"
+DOTENV = Path(".env")
 SECRET_BYTES_MAX = 64 * 1024
 
 _SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\w+)")
@@ -77,21 +77,46 @@ class Loaded:
         )
 
 
-def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")) -> Loaded:
+def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = DOTENV) -> Loaded:
     """Read the settings.
 
     Raises:
         SettingsError: something is missing, wrong or unknown; the message says what to do.
     """
+    return _load(environ, dotenv, leave_out=None, stand_in={})
+
+
+def load_without_pim(
+    environ: Mapping[str, str] | None = None, dotenv: Path | None = DOTENV
+) -> Settings:
+    """The settings for commands that need no PIM: nothing of its group is looked at.
+
+    Raises:
+        SettingsError: as `load`.
+    """
+    unused: dict[tuple[str, ...], str] = {
+        ("pim", "base_url"): "https://unused.example",
+        ("pim", "app_token"): "-",
+    }
+    return _load(environ, dotenv, leave_out="pim", stand_in=unused).settings
+
+
+def _load(
+    environ: Mapping[str, str] | None,
+    dotenv: Path | None,
+    *,
+    leave_out: str | None,
+    stand_in: Mapping[tuple[str, ...], str],
+) -> Loaded:
     environ = os.environ if environ is None else environ
     from_file = _dotenv(dotenv)
     variables = {**from_file, **{k: v for k, v in environ.items() if k.startswith(PREFIX)}}
     problems, warnings = _unknown(variables)
-    values, secret_files, flaws = _gather(variables)
+    values, secret_files, flaws = _gather(variables, leave_out)
     if problems or flaws:
         raise SettingsError("\n".join([*problems, *flaws]))
     try:
-        settings = Settings(**_nested(values))
+        settings = Settings(**_nested({**values, **stand_in}))
     except ValidationError as error:
         raise SettingsError("\n".join(_lines(error))) from None
     sources = ["environment"] if any(k.startswith(PREFIX) for k in environ) else []
@@ -104,31 +129,6 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".
         (*warnings, *settings.warnings()),
         secret_files,
     )
-
-
-def load_kafka(environ: Mapping[str, str] | None = None) -> KafkaSettings:
-    """The Kafka settings alone, for commands that need no PIM.
-
-    Raises:
-        SettingsError: as `load`.
-    """
-    return _load_without_pim(environ).kafka
-
-
-def load_http(environ: Mapping[str, str] | None = None) -> HttpSettings:
-    """The settings of the service's own port alone, for commands that talk to it.
-
-    Raises:
-        SettingsError: as `load`.
-    """
-    return _load_without_pim(environ).http
-
-
-def _load_without_pim(environ: Mapping[str, str] | None) -> Settings:
-    environ = os.environ if environ is None else environ
-    stand_in = {f"{PREFIX}PIM__BASE_URL": "https://unused.example", f"{PREFIX}PIM__APP_TOKEN": "-"}
-    given = {k: v for k, v in environ.items() if not k.startswith(f"{PREFIX}PIM__")}
-    return load(given | stand_in, None).settings
 
 
 def _path_of(variable: str) -> tuple[str, ...]:
@@ -164,7 +164,7 @@ def _unknown(given: Mapping[str, str]) -> tuple[list[str], list[str]]:
 
 
 def _gather(
-    given: Mapping[str, str],
+    given: Mapping[str, str], leave_out: str | None
 ) -> tuple[dict[tuple[str, ...], str], dict[tuple[str, ...], Path], list[str]]:
     """Values by path, the files that secrets came from, and what is wrong with those."""
     values: dict[tuple[str, ...], str] = {}
@@ -175,6 +175,8 @@ def _gather(
         flaws.append(f"{SECRETS_DIR}: {directory} is no directory.")
     for variable, group, name in variables():
         path = _path_of(variable)
+        if path[0] == leave_out:
+            continue
         if variable in given:
             values[path] = given[variable]
         if not is_secret(group, name):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import SettingsError, load
+from service.settings import SettingsError, load, load_without_pim
 
 MINIMUM = {
     "ASSET_SYNC_PIM__BASE_URL": "https://pim.example",
@@ -96,6 +96,46 @@ def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
 
     assert loaded.settings.deletes == "skip"
     assert loaded.credentials().app_token == "t0p-secret"
+
+
+def test_a_directory_of_secrets(tmp_path: Path) -> None:
+    """As Kubernetes mounts it: a file a secret, read anew; an empty place is said."""
+    (tmp_path / "pim__app_token").write_text("mounted\n")
+    (tmp_path / "kafka__sasl_password").write_text("m0unted-too")
+    given = {
+        "ASSET_SYNC_SECRETS_DIR": str(tmp_path),
+        "ASSET_SYNC_PIM__BASE_URL": "https://pim.example",
+        "ASSET_SYNC_KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+        "ASSET_SYNC_KAFKA__SASL_MECHANISM": "PLAIN",
+        "ASSET_SYNC_KAFKA__SASL_USERNAME": "us",
+    }
+    loaded = load(given, None)
+
+    assert loaded.credentials().app_token == "mounted"
+    password = loaded.settings.kafka.sasl_password
+    assert password is not None
+    assert password.get_secret_value() == "m0unted-too"
+    assert str(tmp_path / "pim__app_token") in loaded.sources
+    (tmp_path / "pim__app_token").write_text("rotated")
+    assert loaded.credentials().app_token == "rotated"
+    assert "is no directory" in problem(SECRETS_DIR=str(tmp_path / "gone"))
+
+
+def test_commands_that_need_no_pim_look_at_nothing_of_it(tmp_path: Path) -> None:
+    """They find Kafka where the service does: `.env` and mounted secrets too."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(
+        "ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS=kafka.example:9092\n"
+        "ASSET_SYNC_PIM__BASE_URL=nonsense\n"
+    )
+    (tmp_path / "pim__client_secret").write_text("s")
+    given = {
+        "ASSET_SYNC_SECRETS_DIR": str(tmp_path),
+        "ASSET_SYNC_PIM__PASSWORD_FILE": "/nowhere",
+    }
+    settings = load_without_pim(given, dotenv)
+
+    assert settings.kafka.bootstrap_servers == "kafka.example:9092"
 
 
 @pytest.mark.parametrize(
