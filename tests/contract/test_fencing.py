@@ -15,12 +15,13 @@ from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka.fencing import (
     FencingProducer,
+    InstanceFencedError,
     OffsetsRefusedError,
     stable_committed,
-    watch_acknowledgements,
+    watch_membership,
 )
 from service.core.inputs import CommitRefusal
-from tests.support.group import Group, group_of_one
+from tests.support.group import Group, group_of_one, member_of
 
 pytestmark = pytest.mark.kafka
 
@@ -118,15 +119,32 @@ async def test_a_stable_fetch_waits_for_the_transaction(
     assert await fetching == (7, "")
 
 
-async def test_acknowledgements_carry_the_time_of_sending(group: Group) -> None:
+@pytest.mark.parametrize("instance_id", [None, "one"])
+async def test_acknowledgements_carry_the_time_of_sending(
+    bootstrap: str, instance_id: str | None
+) -> None:
     """Heartbeats report when they were sent, monotonically."""
     acknowledged: asyncio.Queue[float] = asyncio.Queue()
-    watch_acknowledgements(group.consumer, acknowledged.put_nowait)
-    began = time.monotonic()
+    async with group_of_one(bootstrap, instance_id) as group:
+        watch_membership(group.consumer, acknowledged.put_nowait, pytest.fail)
+        began = time.monotonic()
 
-    first, second = await acknowledged.get(), await acknowledged.get()
+        first, second = await acknowledged.get(), await acknowledged.get()
 
-    assert began < first < second <= time.monotonic()
+        assert began < first < second <= time.monotonic()
+
+
+async def test_who_was_replaced_by_name_is_told(bootstrap: str) -> None:
+    """Another process with our instance id has our place: stock heartbeats would not tell."""
+    fenced: asyncio.Queue[InstanceFencedError] = asyncio.Queue()
+    async with group_of_one(bootstrap, "one") as group:
+        watch_membership(group.consumer, lambda _: None, fenced.put_nowait)
+        other = member_of(bootstrap, group.name, group.events, "one")
+        await other.start()
+
+        await asyncio.wait_for(fenced.get(), 20)
+
+        await other.stop()
 
 
 async def test_stock_aiokafka_publishes_what_it_aborted(group: Group) -> None:

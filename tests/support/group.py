@@ -54,9 +54,25 @@ class Group:
             await reader.stop()
 
 
+def member_of(
+    bootstrap: str, group: str, events: str, instance_id: str | None = None
+) -> AIOKafkaConsumer:
+    """A member that is yet to join."""
+    return AIOKafkaConsumer(
+        events,
+        bootstrap_servers=bootstrap,
+        group_id=group,
+        group_instance_id=instance_id,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+
+
 @contextlib.asynccontextmanager
-async def group_of_one(bootstrap: str, **dead_letter_configs: str) -> AsyncIterator[Group]:
-    """Topics, and a member that has joined."""
+async def group_of_one(
+    bootstrap: str, instance_id: str | None = None, **dead_letter_configs: str
+) -> AsyncIterator[Group]:
+    """Topics, and a member that has joined; with an instance id it is a static one."""
     suffix = uuid.uuid4().hex[:8]
     events, outcomes, dead = (f"{kind}.{suffix}" for kind in ("events", "outcomes", "dead"))
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
@@ -69,13 +85,7 @@ async def group_of_one(bootstrap: str, **dead_letter_configs: str) -> AsyncItera
         ]
     )
     await admin.close()
-    consumer = AIOKafkaConsumer(
-        events,
-        bootstrap_servers=bootstrap,
-        group_id=f"group.{suffix}",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-    )
+    consumer = member_of(bootstrap, f"group.{suffix}", events, instance_id)
     await consumer.start()
     try:
         while not consumer.assignment():

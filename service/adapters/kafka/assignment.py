@@ -14,11 +14,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from service.adapters.kafka.fencing import (
+    InstanceFencedError,
     group_metadata,
     keep_heartbeat,
     request_rejoin,
     stable_committed,
-    watch_acknowledgements,
+    watch_membership,
 )
 from service.adapters.kafka.rights import in_words
 from service.adapters.kafka.transaction import TransactionLog
@@ -123,13 +124,16 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         return self.meet()
 
     def _watch(self) -> None:
-        watch_acknowledgements(self.consumer, self._acknowledged)
+        watch_membership(self.consumer, self._acknowledged, self._fenced)
 
     def _acknowledged(self, sent_at: float) -> None:
         self.lease_renewed_at = sent_at
         assert self.assignee is not None
         lease = self._kafka.session_timeout_seconds - LEASE_MARGIN_SECONDS
         self.assignee.tell(LeaseRenewed(sent_at + lease))
+
+    def _fenced(self, error: InstanceFencedError) -> None:
+        self._fail(FatalError(in_words(error, self._kafka)))
 
     async def _begin(self, places: list[TopicPartition]) -> None:
         consumer, assignee = self.consumer, self.assignee

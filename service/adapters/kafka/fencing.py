@@ -3,8 +3,9 @@
 Stock aiokafka commits offsets in transactions without the group's generation
 (TxnOffsetCommit v0) and reads committed offsets that a transaction may still change. Both lose
 outcomes, or repeat them, when a paused replica wakes up (kafka.md §0, §2). Here: TxnOffsetCommit
-v3 with generation, member and instance; OffsetFetch v7 with `require_stable`; and the send time
-of joins and heartbeats that the coordinator acknowledged, for the lease.
+v3 with generation, member and instance; OffsetFetch v7 with `require_stable`; Heartbeat v3 with
+the instance of a static member; and the send time of joins and heartbeats that the coordinator
+acknowledged, for the lease.
 
 Seams, each guarded by a contract test (docs/upgrading-aiokafka.md):
 `Sender._do_txn_offset_commit`, `TransactionManager._pending_txn_offsets` and `.state`,
@@ -34,6 +35,7 @@ from aiokafka.protocol.types import (
     Int32,
     Int64,
     Schema,
+    String,
     TaggedFields,
 )
 from aiokafka.structs import OffsetAndMetadata
@@ -42,6 +44,7 @@ from service.core.inputs import CommitRefusal
 
 NO_ERROR = 0
 REBALANCE_IN_PROGRESS = 27
+FENCED_INSTANCE_ID = 82
 UNSTABLE_OFFSET_COMMIT = 88
 STABLE_BACKOFF_SECONDS = 0.1
 
@@ -62,8 +65,8 @@ class OffsetsRefusedError(Exception):
         self.refusal = refusal
 
 
-class InstanceFencedError(Exception):
-    """Another process uses our group.instance.id (error 82)."""
+class InstanceFencedError(KafkaError):  # type: ignore[misc]
+    """Another process uses our group.instance.id."""
 
 
 class GroupMetadata(NamedTuple):
@@ -97,12 +100,16 @@ def keep_heartbeat(consumer: AIOKafkaConsumer) -> None:
     consumer._coordinator._start_heartbeat_task()
 
 
-def watch_acknowledgements(
-    consumer: AIOKafkaConsumer, acknowledged: Callable[[float], None]
+def watch_membership(
+    consumer: AIOKafkaConsumer,
+    acknowledged: Callable[[float], None],
+    fenced: Callable[[InstanceFencedError], None],
 ) -> None:
     """Report the send time (monotonic) of each join and heartbeat that was acknowledged.
 
     The send time, because an answer may be read late, after a pause; then it proves nothing.
+    Also reported: that another process has taken our group.instance.id. Stock heartbeats do not
+    name it, so the one that was replaced would join anew and replace the other, on and on.
     """
     group = consumer._coordinator
     stock = group._send_req
@@ -111,8 +118,15 @@ def watch_acknowledgements(
 
     async def send(request: Any) -> Any:
         sent_at = time.monotonic()
+        is_heartbeat = isinstance(request, HeartbeatRequest)
+        if is_heartbeat and group._group_instance_id is not None:
+            request = _Heartbeat(group_metadata(consumer))
         response = await stock(request)
-        if isinstance(request, HeartbeatRequest):
+        if getattr(response, "error_code", NO_ERROR) == FENCED_INSTANCE_ID:
+            error = InstanceFencedError("another process uses our group.instance.id")
+            fenced(error)
+            raise error
+        if is_heartbeat:
             if response.error_code in {NO_ERROR, REBALANCE_IN_PROGRESS}:
                 acknowledged(sent_at)
         elif isinstance(request, JoinGroupRequest) and response.error_code == NO_ERROR:
@@ -240,7 +254,7 @@ class _TxnOffsetCommitHandler(TxnOffsetCommitHandler):  # type: ignore[misc]
         ]
         codes = {code for _, places in plain for _, code in places}
         error: Exception | None = None
-        if 82 in codes:
+        if FENCED_INSTANCE_ID in codes:
             error = InstanceFencedError()
         for code, refusal in REFUSALS.items():
             if code in codes and error is None:
@@ -255,7 +269,7 @@ class _TxnOffsetCommitHandler(TxnOffsetCommitHandler):  # type: ignore[misc]
         return super().handle_response(SimpleNamespace(errors=plain))
 
 
-# --- the two requests that aiokafka 0.14 lacks -------------------------------------------------
+# --- the three requests that aiokafka 0.14 lacks -----------------------------------------------
 
 
 def _by_topic(name: str, places: str, *fields: tuple[str, Any]) -> tuple[str, Any]:
@@ -353,3 +367,31 @@ class _OffsetFetch(Request[_OffsetFetchRequest7]):  # type: ignore[misc]
     def build(self, request_struct_class: Any) -> Any:
         topics: list[Any] = [(topic, numbers, {}) for topic, numbers in self._topics]
         return request_struct_class(self._group_id, topics, True, {})  # noqa: FBT003
+
+
+class _HeartbeatResponse3(Response):  # type: ignore[misc]
+    API_KEY = 12
+    API_VERSION = 3
+    SCHEMA = Schema(("throttle_time_ms", Int32), ("error_code", Int16))
+
+
+class _HeartbeatRequest3(RequestStruct):  # type: ignore[misc]
+    API_KEY = 12
+    API_VERSION = 3
+    RESPONSE_TYPE = _HeartbeatResponse3
+    SCHEMA = Schema(
+        ("group", String("utf-8")),
+        ("generation_id", Int32),
+        ("member_id", String("utf-8")),
+        ("group_instance_id", String("utf-8")),
+    )
+
+
+class _Heartbeat(Request[_HeartbeatRequest3]):  # type: ignore[misc]
+    API_KEY = 12
+
+    def __init__(self, group: GroupMetadata) -> None:
+        self._group = group
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class(*self._group)

@@ -21,6 +21,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
+from service.adapters.kafka.fencing import InstanceFencedError
 from service.adapters.kafka.options import last_refusal
 from service.settings import KafkaSettings
 
@@ -118,6 +119,11 @@ def in_words(error: BaseException, kafka: KafkaSettings) -> str:
             return (
                 f"Kafka refuses our user {kafka.sasl_username}: check SASL_USERNAME, "
                 "SASL_PASSWORD and SASL_MECHANISM."
+            )
+        case InstanceFencedError():
+            return (
+                "Another process uses our group.instance.id "
+                f"{kafka.group_instance_id!r}; it must be unique per replica."
             )
         case ssl.SSLCertVerificationError():
             return (

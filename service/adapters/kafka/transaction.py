@@ -143,11 +143,8 @@ class TransactionLog:
                 f"A transaction took more than {COMMIT_SECONDS_MAX:g} s; "
                 "only a restart can read whether it was committed."
             ) from None
-        except InstanceFencedError:
-            raise FatalError(
-                "Another process uses our group.instance.id "
-                f"{self._kafka.group_instance_id!r}; it must be unique per replica."
-            ) from None
+        except InstanceFencedError as error:
+            raise FatalError(in_words(error, self._kafka)) from None
         except KafkaError as error:
             raise FatalError(f"The outcome log failed: {in_words(error, self._kafka)}") from error
 
