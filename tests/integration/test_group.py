@@ -47,3 +47,23 @@ async def test_a_stop_under_load_drains(bench: Bench) -> None:
     await assert_exactly_once(bench, len(records))
 
     assert code == 0, bench.logs()[-3000:]
+
+
+async def test_a_second_signal_ends_at_once(bench: Bench) -> None:
+    """With 1: what was under way is the next replica's to find out."""
+    bench.pim.call_seconds = 4
+    records = events(300, 30, bench.partitions)
+    first = bench.start()
+    await bench.publish(records)
+    await bench.url()
+    await asyncio.sleep(2)
+    assert bench.pim.in_flight, bench.logs()
+    first.send_signal(signal.SIGTERM)
+    await asyncio.sleep(0.5)
+    assert first.poll() is None, "it drains"
+    first.send_signal(signal.SIGTERM)
+
+    assert await asyncio.to_thread(first.wait, 2) == 1
+    bench.pim.call_seconds = 0
+    bench.start()
+    await assert_exactly_once(bench, len(records))

@@ -146,9 +146,9 @@ class Bench:
         """What the replicas said, for a failing test."""
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
 
-    async def publish(self, records: list[Input]) -> None:
-        """Write the records, and remember where they went."""
-        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
+    async def publish(self, records: list[Input], codec: str | None = None) -> None:
+        """Write the records, packed or not, and remember where they went."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, compression_type=codec)
         await producer.start()
         sent = [
             await producer.send(self.events, value, key=key, partition=partition)
