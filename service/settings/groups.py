@@ -70,7 +70,9 @@ class KafkaSettings(_Group):
         "pim.asset-dead-letters", description="Records that were rejected or failed."
     )
     start_from: Literal["earliest", "latest"] = Field(
-        "earliest", description="Only where the group has no position."
+        "earliest",
+        description="Only where the group has no position; a partition that is added while the "
+        "service runs is read from its beginning.",
     )
     max_record_bytes: Size = Field(
         1024**2, ge=1024, description="Key, value and headers; a larger input is too_large."

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.errors import TopicAlreadyExistsError
 from aiokafka.structs import OffsetAndMetadata
 
@@ -136,3 +136,20 @@ async def test_start_from_latest(bench: Bench) -> None:
     bench.start(KAFKA__START_FROM="latest")
 
     await assert_exactly_once(bench, 60)
+
+
+async def test_partitions_that_are_added_are_read_whole(bench: Bench) -> None:
+    """Also by who started from the latest: what came before they were noticed is no history."""
+    bench.start(KAFKA__START_FROM="latest")
+    wanted = f"asset_sync_assigned_partitions {bench.partitions}.0"
+    for _ in range(100):
+        if wanted in (await bench.get("/metrics"))[1]:
+            break
+        await asyncio.sleep(0.1)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
+    await admin.start()
+    await admin.create_partitions({bench.events: NewPartitions(total_count=5)})
+    await admin.close()
+    await bench.publish(events(60, 30, 5))
+
+    await assert_exactly_once(bench, 60, seconds=90)

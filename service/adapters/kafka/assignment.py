@@ -66,6 +66,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self._say_lost = say_lost
         self._epoch = 0
         self._above_end: dict[TopicPartition, float] = {}
+        self._widths: dict[str, int] = {}
+        """Partitions of each topic at the last assignment; those above were added since."""
         self.assignee: Assignee | None = None
         self.meet: Callable[[], AIOKafkaConsumer] | None = None
         """Where the consumer is to be had, once it is made; it exists before the first join."""
@@ -154,7 +156,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         partitions = {Partition(p.topic, p.partition): start for p, start in starts.items()}
         self.epoch = self._epoch
         self.partitions = frozenset(partitions)
-        assignee.assign(Assigned(self._epoch, partitions, await self._total(consumer)))
+        assignee.assign(Assigned(self._epoch, partitions, self._total(consumer)))
         # What was fetched for the last assignment stands in cycles of aiokafka's, by the megabyte.
         gc.collect()
 
@@ -172,8 +174,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         for place in places:
             known = committed.get(place)
             if known is None:
-                at_start = self._kafka.start_from == "earliest"
-                starts[place] = Start(first[place] if at_start else last[place])
+                starts[place] = Start((first if self._begins_early(place) else last)[place])
                 commit = PositionCommit(starts[place].position, "")
                 chosen[Partition(place.topic, place.partition)] = commit
                 continue
@@ -183,6 +184,14 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         if chosen and await self._log.commit_positions(chosen) is not None:
             return None
         return starts
+
+    def _begins_early(self, place: TopicPartition) -> bool:
+        """Whether to read all of a partition that has no position.
+
+        One that was added while we ran holds what came since: nothing of it is skipped.
+        """
+        is_added = place.partition >= self._widths.get(place.topic, place.partition + 1)
+        return is_added or self._kafka.start_from == "earliest"
 
     def _checked(
         self, place: TopicPartition, position: int, metadata: str, first: int, last: int
@@ -226,10 +235,10 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
             self._second_look = loop.call_later(SECOND_LOOK_SECONDS, look)
 
-    async def _total(self, consumer: AIOKafkaConsumer) -> int:
+    def _total(self, consumer: AIOKafkaConsumer) -> int:
         """Partitions of all events topics: what shares are counted by."""
-        numbers = [
-            consumer.partitions_for_topic(topic) or set()
+        self._widths = {
+            topic: len(consumer.partitions_for_topic(topic) or ())
             for topic in self._kafka.events_topic_names
-        ]
-        return max(sum(map(len, numbers)), len(self.partitions), 1)
+        }
+        return max(sum(self._widths.values()), len(self.partitions), 1)

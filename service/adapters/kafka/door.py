@@ -37,6 +37,8 @@ from service.settings import KafkaSettings
 POLL_RECORDS_MAX = 200
 FETCH_BYTES_MAX = 256 * 1024
 """At hand of each partition, compressed: a record that is larger comes alone."""
+METADATA_SECONDS_MAX = 30
+"""Partitions that are added are read after this time at the latest (aiokafka's own: 300 s)."""
 LOOK_SECONDS_MAX = 0.2
 POLL_SECONDS = 0.05
 POLL_INTERVAL_SECONDS_MAX = 300
@@ -70,6 +72,7 @@ class Door:
             kafka.bootstrap_servers.split(","),
             client_id=kafka.client_id,
             security=security(kafka),
+            metadata_max_age_ms=METADATA_SECONDS_MAX * 1000,
             apply_types=False,
             allow_auto_create_topics=False,
             logger=None,
