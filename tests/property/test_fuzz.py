@@ -14,17 +14,19 @@ import aiohttp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.akeneo.wire import read_reply, with_structure
 from service.contracts.outcome import OUTCOME_BYTES_MAX
 from service.core import offset_map
 from service.core.convert import convert
 from service.core.decode import decode
-from service.core.effects import GetAttributes, GetOptions
+from service.core.effects import GetAttributes, GetFamilies, GetOptions
+from service.core.inputs import CallFault, CallReply
 from service.core.model import Rejection
 from service.core.report import Reporter
 from service.playground.pim.simulator import PimSimulator, serve
 from service.playground.pim.structure import sample
-from service.settings import SettingsError, load, variables
+from service.settings import Credentials, PimSettings, SettingsError, load, variables
 from tests.support.builders import LIMITS, STRUCTURED, record
 
 CORPUS = [path.read_bytes() for path in sorted((Path(__file__).parent / "corpus").glob("*.json"))]
@@ -143,3 +145,59 @@ async def test_the_simulator_answers_any_body() -> None:
             assert answer.status == 200
     await runner.cleanup()
     await asyncio.sleep(0)
+
+
+ANSWERS = [
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]",
+    b"HTTP/1.1 429 Too Many\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 201 Cr\xe9\xe9\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n",
+    b"HTTP/1.0 302 Found\r\nLocation: /login\r\nSet-Cookie: a=\xff\r\n\r\n<html>",
+]
+INJURIES = (
+    b"\r\n",
+    b"\x00",
+    b"\xff\xfe",
+    b":",
+    b" ",
+    b"-1",
+    b"9" * 30,
+    b"x" * 9000,
+    b"gzip, br",
+    b";",
+)
+
+
+async def test_whatever_a_server_writes_is_an_answer_or_a_fault() -> None:
+    """Never an exception: that would be taken for a bug of ours, and end the service."""
+    chance = random.Random(7)
+    written = b""
+
+    async def write(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(written)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(write, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    pim = PimSettings.model_validate({"base_url": url, "app_token": "t", "timeout_seconds": 2})
+    api = HttpAssetApi(pim, lambda: Credentials(app_token="t"))
+
+    async def permit() -> None: ...
+
+    for _ in range(1500):
+        bent_answer = bytearray(chance.choice(ANSWERS))
+        for _ in range(chance.randint(0, 4)):
+            at = chance.randrange(len(bent_answer) + 1)
+            bent_answer[at : at + chance.randint(0, 9)] = chance.choice(INJURIES)
+        written = bytes(bent_answer)
+        answer = await api.send(GetFamilies(), permit=permit, may_write=lambda: True)
+        assert isinstance(answer, CallReply | CallFault), written
+    written = ANSWERS[2].replace(b"Content-Encoding: gzip\r\n", b"")
+    answer = await api.send(GetFamilies(), permit=permit, may_write=lambda: True)
+    assert isinstance(answer, CallReply)
+    assert answer.status == 201
+    await api.close()
+    server.close()

@@ -14,9 +14,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Self
 
 import aiohttp
 import httpx
+from aiohttp.connector import Connection
 from httpx_aiohttp import AiohttpTransport
 
 from service.adapters.akeneo.auth import (
@@ -269,6 +271,16 @@ class HttpAssetApi:
         return RawReply(response.status_code, response.headers, body)
 
 
+class _Response(aiohttp.ClientResponse):
+    """Without its reason phrase: the transport wants that to be UTF-8, which no server promises."""
+
+    async def start(self, connection: Connection) -> Self:
+        """Read the head."""
+        await super().start(connection)
+        self.reason = None
+        return self
+
+
 def _session(pim: PimSettings, tls: ssl.SSLContext) -> aiohttp.ClientSession:
     """The connections, what each request says, and no memory of cookies."""
     return aiohttp.ClientSession(
@@ -276,6 +288,7 @@ def _session(pim: PimSettings, tls: ssl.SSLContext) -> aiohttp.ClientSession:
             ssl=tls, limit=pim.max_concurrency + 1, keepalive_timeout=KEEPALIVE_SECONDS
         ),
         proxy=pim.proxy_url.get_secret_value() if pim.proxy_url else None,
+        response_class=_Response,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={
             "accept": "application/json",
