@@ -1,6 +1,6 @@
 """Settings: what can be set, and where it comes from (contract §3)."""
 
-from service.settings.groups import HttpSettings, KafkaSettings, PimSettings, is_loopback
+from service.settings.groups import HttpSettings, KafkaSettings, PimSettings, is_loopback, is_token
 from service.settings.load import Credentials, Loaded, SettingsError, load, load_without_pim
 from service.settings.model import PREFIX, Settings
 from service.settings.reference import reference, variables
@@ -15,6 +15,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "is_loopback",
+    "is_token",
     "load",
     "load_without_pim",
     "reference",

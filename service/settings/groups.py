@@ -154,6 +154,8 @@ class PimSettings(_Group):
         }
         given = [name for name, value in connection.items() if value]
         missing = [name for name, value in connection.items() if not value]
+        if self.app_token and not is_token(self.app_token.get_secret_value()):
+            raise ValueError("APP_TOKEN must be visible ASCII: no spaces, no second line")
         if self.app_token and given:
             raise ValueError(f"APP_TOKEN stands alone; leave out {', '.join(given)}")
         if not self.app_token and missing:
@@ -288,6 +290,11 @@ def _check_url(url: str, *, allow_http: bool) -> None:
         raise ValueError(
             "BASE_URL is plain http to another host: use https, or set PIM__ALLOW_HTTP=true"
         )
+
+
+def is_token(text: str) -> bool:
+    """Whether it can stand in a header, as every token can: visible ASCII."""
+    return text.isascii() and text.isprintable() and " " not in text and bool(text)
 
 
 def is_loopback(host: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from dotenv import dotenv_values
 from pydantic import SecretStr, ValidationError
 
+from service.settings.groups import is_token
 from service.settings.model import PREFIX, Settings
 from service.settings.reference import is_secret, variables
 
@@ -58,7 +59,7 @@ class Loaded:
         """The PIM's credentials as of now: their files are read again each time.
 
         Raises:
-            SettingsError: a secret file cannot be read.
+            SettingsError: a secret file cannot be read, or holds no token.
         """
         pim = self.settings.pim
 
@@ -68,8 +69,11 @@ class Loaded:
                 return _read_secret(path)
             return value.get_secret_value() if isinstance(value, SecretStr) else value or ""
 
+        app_token = now("app_token", pim.app_token) or None
+        if app_token is not None and not is_token(app_token):
+            raise SettingsError(f"{PREFIX}PIM__APP_TOKEN must be visible ASCII.")
         return Credentials(
-            app_token=now("app_token", pim.app_token) or None,
+            app_token=app_token,
             client_id=now("client_id", pim.client_id),
             client_secret=now("client_secret", pim.client_secret),
             username=now("username", pim.username),

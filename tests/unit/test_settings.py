@@ -51,6 +51,8 @@ def test_service_links_are_ignored() -> None:
         ("PIM__BASE_URL", "https://pim.example:99999"),
         ("PIM__BASE_URL", "https://[pim.example"),
         ("PIM__BASE_URL", "https://pim .example"),
+        ("PIM__APP_TOKEN", "t0p-secret\nof two lines"),
+        ("PIM__APP_TOKEN", "t0p-secret-\u00e9"),
         ("PIM__PROXY_URL", "proxy:3128"),
         ("PIM__PROXY_URL", "socks5://proxy:1080"),
         ("PIM__PROXY_URL", "http://user:t0p-secret@proxy:99999"),
@@ -84,6 +86,9 @@ def test_secrets_come_from_files(tmp_path: Path) -> None:
     assert loaded.credentials().app_token == "first-secret"
     file.write_text("two\n")
     assert loaded.credentials().app_token == "two"
+    file.write_text("three\nlines\n")
+    with pytest.raises(SettingsError, match="visible ASCII"):
+        loaded.credentials()
     assert "both set" in problem(PIM__APP_TOKEN_FILE=str(file))
     assert "first-secret" not in repr(loaded.settings)
 

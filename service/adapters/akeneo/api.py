@@ -123,7 +123,7 @@ class HttpAssetApi:
         except _CutError:
             return CallFault(FaultKind.CUT, "Given up by asset-sync.")
         except NoTokenError as error:
-            return error.reply
+            return _without_token(error.reply)
         except _FAULTS as error:
             return self._fault_of(error)
         return with_structure(request, _read(raw), raw.body)
@@ -316,6 +316,13 @@ def _ended(written: HttpRequest, ended: RequestEnd, seconds: float) -> Note:
         "seconds": round(seconds, 4),
     }
     return Note("request.ended", fields)
+
+
+def _without_token(reply: CallReply) -> Answer:
+    """The answer of a call that no token came for: a success of the token's is none of its own."""
+    if reply.status < 300:
+        return CallFault(FaultKind.CONNECTION, f"No token came, but HTTP {reply.status}.")
+    return reply
 
 
 def _read(raw: RawReply) -> CallReply:

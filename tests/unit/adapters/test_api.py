@@ -145,11 +145,17 @@ Handler = Callable[[web.Request], web.StreamResponse]
 
 
 @asynccontextmanager
-async def client_of(handler: Handler) -> AsyncIterator[Callable[[Request], Awaitable[Answer]]]:
-    """Our client before whatever answers so."""
+async def client_of(
+    handler: Handler, grant: Callable[[], web.StreamResponse] | None = None
+) -> AsyncIterator[Callable[[Request], Awaitable[Answer]]]:
+    """Our client before whatever answers so; tokens are the simulator's, or what is granted."""
     pim = simulator()
     application = web.Application()
-    application.router.add_post("/api/oauth/v1/token", pim._token)
+
+    async def token(request: web.Request) -> web.StreamResponse:
+        return await pim._token(request) if grant is None else grant()
+
+    application.router.add_post("/api/oauth/v1/token", token)
 
     async def odd(request: web.Request) -> web.StreamResponse:
         await request.read()
@@ -257,3 +263,20 @@ async def test_an_unreachable_pim() -> None:
     assert fault(answer) is FaultKind.CONNECTION
     assert isinstance(answer, CallFault)
     assert "127.0.0.1" in answer.message
+
+
+@pytest.mark.parametrize("token", ["a\nb", "\x00", "t\u00f6ken", "two words", ""])
+async def test_a_token_that_no_header_takes(token: str) -> None:
+    """No token came, then: nothing breaks here."""
+    grant = web.json_response({"access_token": token, "expires_in": 3600})
+    async with client_of(lambda _: web.json_response([]), lambda: grant) as send:
+        assert fault(await send(GetFamilies())) is FaultKind.CONNECTION
+
+
+@pytest.mark.parametrize("status", [200, 201, 204])
+async def test_a_success_of_the_token_is_none_of_the_delete(status: int) -> None:
+    """Whoever answers so to everything has deleted nothing."""
+    async with client_of(
+        lambda _: web.Response(status=204), lambda: web.Response(status=status)
+    ) as send:
+        assert fault(await send(DeleteOne("packshots", "a"))) is FaultKind.CONNECTION
