@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 import pytest
 from aiohttp import web
@@ -212,6 +213,23 @@ async def test_what_a_request_says() -> None:
     assert write.headers["content-type"] == "application/json"
     assert write.headers["content-length"] == str(len(await write.read()))
     assert "transfer-encoding" not in write.headers
+
+
+async def test_a_code_arrives_as_it_is() -> None:
+    """Whatever three libraries do with a URL on its way."""
+    seen: list[str] = []
+
+    def watch(request: web.Request) -> web.StreamResponse:
+        seen.append(unquote(request.raw_path.rpartition("/assets/")[2]))
+        return web.Response(status=204)
+
+    plain = [f"a{chr(number)}b" for number in range(33, 127) if chr(number) != "/"]
+    codes = [*plain, "%2e", "%252e", "%2F..", "%", "...", "a b", "\u00e9", "e\u0301", "\U0001f600"]
+    async with client_of(watch) as send:
+        for code in codes:
+            await send(DeleteOne("packshots", code))
+
+    assert seen == codes
 
 
 async def test_a_packed_answer_is_unpacked() -> None:
