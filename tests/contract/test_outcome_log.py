@@ -12,7 +12,7 @@ from service.adapters.kafka.transaction import TransactionLog
 from service.core.effects import LogRecord, PositionCommit, Settlement
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
-from service.ports import OutcomeLog
+from service.ports import FatalError, OutcomeLog
 from service.settings import KafkaSettings
 from tests.support.group import group_of_one
 from tests.support.memory import MemoryLog
@@ -176,6 +176,30 @@ async def test_too_large_a_dead_letter_loses_its_value(bench: Bench) -> None:
     assert first[2][-1] == ("dlq.value.omitted", b"true")
     assert [value for _, value, _ in await bench.outcomes()] == [b"1", b"2"]
     assert await bench.position() == PositionCommit(2, "")
+
+
+async def test_outcomes_that_are_too_large_together(bootstrap: str) -> None:
+    """A topic whose limit is below a batch takes them one by one, in order."""
+    async with on_kafka(bootstrap) as bench:
+        chance = random.Random(3)
+        values = [chance.randbytes(9_000) for _ in range(8)]
+
+        assert await bench.log.write(settlement(bench, *values)) is None
+
+        assert [value for _, value, _ in await bench.outcomes()] == values
+        assert len(await bench.dead_letters()) == 1
+
+
+async def test_an_outcome_that_is_too_large_by_itself(bootstrap: str) -> None:
+    """Nothing can be promised: it ends, and says what to set."""
+    async with on_kafka(bootstrap) as bench:
+        large = random.Random(4).randbytes(3 * RECORD_BYTES_MAX)
+
+        with pytest.raises(FatalError, match=r"outcomes topic.* max\.message\.bytes to 81920"):
+            await bench.log.write(settlement(bench, large))
+
+        assert await bench.outcomes() == []
+        assert await bench.dead_letters() == []
 
 
 async def test_a_record_without_key_and_value_is_buried(bench: Bench) -> None:

@@ -70,9 +70,12 @@ def member_of(
 
 @contextlib.asynccontextmanager
 async def group_of_one(
-    bootstrap: str, instance_id: str | None = None, **dead_letter_configs: str
+    bootstrap: str, instance_id: str | None = None, **log_configs: str
 ) -> AsyncIterator[Group]:
-    """Topics, and a member that has joined; with an instance id it is a static one."""
+    """Topics, and a member that has joined; with an instance id it is a static one.
+
+    `log_configs` are of the topics for outcomes and dead letters.
+    """
     suffix = uuid.uuid4().hex[:8]
     events, outcomes, dead = (f"{kind}.{suffix}" for kind in ("events", "outcomes", "dead"))
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
@@ -80,8 +83,8 @@ async def group_of_one(
     await admin.create_topics(
         [
             NewTopic(events, 1, 1),
-            NewTopic(outcomes, 1, 1),
-            NewTopic(dead, 1, 1, topic_configs=dead_letter_configs),
+            NewTopic(outcomes, 1, 1, topic_configs=log_configs),
+            NewTopic(dead, 1, 1, topic_configs=log_configs),
         ]
     )
     await admin.close()

@@ -12,6 +12,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
 from service.adapters.kafka.rights import Topic, in_words, topics
+from service.adapters.kafka.transaction import OUTCOME_TOPIC_BYTES_MIN
 from service.core import offset_map
 from service.ports import Finding
 from service.settings import KafkaSettings
@@ -74,6 +75,10 @@ def _policies(kafka: KafkaSettings, configs: dict[str, Configs]) -> Iterator[Fin
         if "compact" in policy:
             remedy = f"Set cleanup.policy=delete on {name}: compaction would drop outcomes."
             yield Finding("failed", f"Topic {name} is compacted ({policy}).", remedy)
+    largest, wanted = _bytes(configs.get(kafka.outcomes_topic, {})), OUTCOME_TOPIC_BYTES_MIN
+    if largest is not None and largest < wanted:
+        remedy = f"Set max.message.bytes of {kafka.outcomes_topic} to {wanted} or more."
+        yield Finding("failed", f"An outcome may not fit its topic ({largest} bytes).", remedy)
     room = _bytes(configs.get(kafka.dead_letters_topic, {}))
     for name in kafka.events_topic_names:
         largest = _bytes(configs.get(name, {}))

@@ -7,14 +7,14 @@ restart can read what is true.
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka.batches import by_key, fill, send
+from service.adapters.kafka.batches import Batch, by_key, fill, send
 from service.adapters.kafka.fencing import (
     FencingProducer,
     GroupMetadata,
@@ -23,6 +23,7 @@ from service.adapters.kafka.fencing import (
 )
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
 from service.adapters.kafka.rights import in_words, is_final
+from service.contracts.outcome import OUTCOME_BYTES_MAX
 from service.core.dead_letters import OMITTED_HEADER
 from service.core.effects import LogRecord, PositionCommit, Settlement
 from service.core.inputs import CommitRefusal
@@ -37,26 +38,55 @@ TRANSACTION_TIMEOUT_MS = 10_000
 BATCH_BYTES = 256 * 1024
 COMPRESSION = "zstd"
 """The library packs lz4 at its highest level: eight times the CPU, and twice the bytes."""
+OUTCOME_TOPIC_BYTES_MIN = OUTCOME_BYTES_MAX + 16 * 1024
+"""What the outcomes topic has to take: an outcome with its key, its headers and its batch."""
 REQUEST_BYTES_MAX = 64 * 1024 * 1024
 """The topic's own limit decides; the client's must not be in its way."""
 
 
+class _TooLargeError(Exception):
+    """The broker refused these records as too large, each or as a batch."""
+
+    def __init__(self, outcomes: list[LogRecord], dead: list[LogRecord]) -> None:
+        super().__init__("too large")
+        self.outcomes = outcomes
+        self.dead = dead
+
+
 @dataclass(frozen=True)
-class _DeadLetters:
-    """What is to be buried, and whether each in a batch of its own."""
+class _Outgoing:
+    """What is to be written, and whether each record goes in a batch of its own."""
 
-    records: tuple[LogRecord, ...]
-    go_alone: bool = False
+    outcomes: tuple[LogRecord, ...]
+    dead: tuple[LogRecord, ...]
+    outcomes_alone: bool = False
+    dead_alone: bool = False
 
-    def without(self, refused: list[LogRecord]) -> "_DeadLetters":
-        """What to try after a refusal: each alone; then those refused even so without value."""
-        if not self.go_alone:
-            return _DeadLetters(self.records, go_alone=True)
-        if any(record.value is None for record in refused):
-            raise FatalError("The dead-letter topic refuses a dead letter even without its value.")
-        gone = set(map(id, refused))
-        bare = tuple(_bare(record) if id(record) in gone else record for record in self.records)
-        return _DeadLetters(bare, go_alone=True)
+    def after(self, refusal: _TooLargeError) -> "_Outgoing":
+        """What to try next: each alone; then dead letters refused even so without value.
+
+        Raises:
+            FatalError: there is nothing left to leave out.
+        """
+        dead = self.dead
+        if refusal.outcomes and self.outcomes_alone:
+            raise FatalError(
+                "The outcomes topic refuses an outcome by itself: set its max.message.bytes to "
+                f"{OUTCOME_TOPIC_BYTES_MIN} or more."
+            )
+        if self.dead_alone:
+            if any(record.value is None for record in refusal.dead):
+                raise FatalError(
+                    "The dead-letter topic refuses a dead letter even without its value."
+                )
+            gone = set(map(id, refusal.dead))
+            dead = tuple(_bare(record) if id(record) in gone else record for record in dead)
+        return _Outgoing(
+            self.outcomes,
+            dead,
+            outcomes_alone=self.outcomes_alone or bool(refusal.outcomes),
+            dead_alone=self.dead_alone or bool(refusal.dead),
+        )
 
 
 def _bare(record: LogRecord) -> LogRecord:
@@ -114,26 +144,26 @@ class TransactionLog:
     async def write(self, settlement: Settlement) -> CommitRefusal | None:
         """Write all of it or nothing; a dead letter that is refused as too large loses its value.
 
+        A batch that is refused goes again record by record.
+
         Raises:
             FatalError: it is unknown whether it was written, or nothing can be any more.
         """
         async with self._writing:
-            dead = _DeadLetters(settlement.dead_letters)
+            outgoing = _Outgoing(settlement.outcomes, settlement.dead_letters)
             while True:
                 try:
-                    return await self._within_time(
-                        self._write(settlement.outcomes, dead, settlement.positions)
-                    )
-                except _TooLargeError as error:
+                    return await self._within_time(self._write(outgoing, settlement.positions))
+                except _TooLargeError as refusal:
                     await self._renew_producer()
-                    dead = dead.without(error.refused)
+                    outgoing = outgoing.after(refusal)
 
     async def commit_positions(
         self, positions: Mapping[Partition, PositionCommit]
     ) -> CommitRefusal | None:
         """Commit where partitions begin, before their first record is taken."""
         async with self._writing:
-            return await self._within_time(self._write((), _DeadLetters(()), positions))
+            return await self._within_time(self._write(_Outgoing((), ()), positions))
 
     async def _within_time(self, writing: Awaitable[CommitRefusal | None]) -> CommitRefusal | None:
         try:
@@ -149,10 +179,7 @@ class TransactionLog:
             raise FatalError(f"The outcome log failed: {in_words(error, self._kafka)}") from error
 
     async def _write(
-        self,
-        outcomes: tuple[LogRecord, ...],
-        dead: _DeadLetters,
-        positions: Mapping[Partition, PositionCommit],
+        self, outgoing: _Outgoing, positions: Mapping[Partition, PositionCommit]
     ) -> CommitRefusal | None:
         producer, group = self._producer, self.group
         assert producer is not None, "started"
@@ -160,7 +187,7 @@ class TransactionLog:
             return CommitRefusal.FENCED
         await producer.begin_transaction()
         try:
-            await self._send_all(producer, outcomes, dead)
+            await self._send_all(producer, outgoing)
             await producer.send_offsets(_offsets(positions), group)
         except OffsetsRefusedError as refused:
             await producer.abort_transaction()
@@ -170,20 +197,22 @@ class TransactionLog:
         await producer.commit_transaction()
         return None
 
-    async def _send_all(
-        self, producer: FencingProducer, outcomes: Sequence[LogRecord], dead: _DeadLetters
-    ) -> None:
+    async def _send_all(self, producer: FencingProducer, outgoing: _Outgoing) -> None:
         """Send and wait for every record: a commit would not notice one that is missing."""
         outcomes_topic, dead_topic = self._kafka.outcomes_topic, self._kafka.dead_letters_topic
-        placed = await by_key(producer, outcomes_topic, outcomes)
-        outcome_batches = fill(producer, placed, has_foreign_headers=False)
-        dead_placed = await by_key(producer, dead_topic, dead.records)
-        dead_batches = fill(producer, dead_placed, alone=dead.go_alone)
-        batches = (*outcome_batches, *dead_batches)
+        outcomes = fill(
+            producer,
+            await by_key(producer, outcomes_topic, outgoing.outcomes),
+            alone=outgoing.outcomes_alone,
+            has_foreign_headers=False,
+        )
+        dead_placed = await by_key(producer, dead_topic, outgoing.dead)
+        dead = fill(producer, dead_placed, alone=outgoing.dead_alone)
+        batches = (*outcomes, *dead)
         await send(producer, batches)
-        refused = [batch for batch in dead_batches if batch.is_too_large]
-        if refused:
-            raise _TooLargeError([record for batch in refused for record in batch.records])
+        refusal = _TooLargeError(_too_large(outcomes), _too_large(dead))
+        if refusal.outcomes or refusal.dead:
+            raise refusal
         errors = [error for batch in batches if (error := batch.sent.exception()) is not None]
         if errors:  # one that names what a person can mend tells more than what follows from it
             raise next((error for error in errors if is_final(error)), errors[0])
@@ -195,12 +224,8 @@ class TransactionLog:
         await self.start()
 
 
-class _TooLargeError(Exception):
-    """The broker refused these dead letters as too large, each or as a batch."""
-
-    def __init__(self, refused: list[LogRecord]) -> None:
-        super().__init__("too large")
-        self.refused = refused
+def _too_large(batches: Iterable[Batch]) -> list[LogRecord]:
+    return [record for batch in batches if batch.is_too_large for record in batch.records]
 
 
 def _offsets(
