@@ -6,13 +6,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 
 _SIZE = re.compile(r"\s*(\d+)\s*(B|KiB|MiB|GiB|KB|MB|GB)?\s*", re.IGNORECASE)
 _UNITS = {
     "": 1, "b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3,
     "kb": 1000, "mb": 1000**2, "gb": 1000**3,
 }  # fmt: skip
+
+_SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(?::(\d{1,5}))?")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 def _parse_size(text: object) -> object:
@@ -30,8 +41,33 @@ def _parse_names(text: object) -> object:
     return text
 
 
+def _check_servers(text: str) -> str:
+    for server in text.split(","):
+        found = _SERVER.fullmatch(server.strip())
+        if found is None or not 0 < int(found[1] or 9092) < 2**16:
+            raise ValueError(
+                "must be HOST:PORT, comma separated, such as kafka-1:9092,kafka-2:9092"
+            )
+    return text
+
+
+def _check_topic(name: str) -> str:
+    if not _TOPIC.fullmatch(name) or name in {".", ".."}:
+        raise ValueError("a topic's name is of letters, digits, '.', '_' and '-', at most 249")
+    return name
+
+
+def _check_topics(text: str) -> str:
+    for name in text.split(","):
+        _check_topic(name.strip())
+    return text
+
+
 Size = Annotated[int, BeforeValidator(_parse_size)]
 _Text = Annotated[str, Field(min_length=1)]
+_Servers = Annotated[_Text, AfterValidator(_check_servers)]
+_Topic = Annotated[_Text, AfterValidator(_check_topic)]
+_Topics = Annotated[_Text, AfterValidator(_check_topics)]
 
 
 class _Group(BaseModel):
@@ -41,7 +77,7 @@ class _Group(BaseModel):
 class KafkaSettings(_Group):
     """The broker, the group and the topics."""
 
-    bootstrap_servers: _Text = Field("localhost:9092", description="Comma separated.")
+    bootstrap_servers: _Servers = Field("localhost:9092", description="Comma separated.")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How to connect."
     )
@@ -64,9 +100,9 @@ class KafkaSettings(_Group):
         None, description="Static membership; StatefulSet only, unique per replica."
     )
     session_timeout_seconds: float = Field(10, ge=1, le=300, description="Of the group.")
-    events_topics: _Text = Field("dam.asset-changes", description="Comma separated.")
-    outcomes_topic: _Text = Field("pim.asset-outcomes", description="One outcome a change.")
-    dead_letters_topic: _Text = Field(
+    events_topics: _Topics = Field("dam.asset-changes", description="Comma separated.")
+    outcomes_topic: _Topic = Field("pim.asset-outcomes", description="One outcome a change.")
+    dead_letters_topic: _Topic = Field(
         "pim.asset-dead-letters", description="Records that were rejected or failed."
     )
     start_from: Literal["earliest", "latest"] = Field(
@@ -87,8 +123,6 @@ class KafkaSettings(_Group):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if not self.events_topic_names:
-            raise ValueError("EVENTS_TOPICS names no topic")
         topics = [*self.events_topic_names, self.outcomes_topic, self.dead_letters_topic]
         if len(set(topics)) < len(topics):
             raise ValueError("events, outcomes and dead letters need topics of their own")

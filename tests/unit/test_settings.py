@@ -51,6 +51,15 @@ def test_service_links_are_ignored() -> None:
         ("PIM__BASE_URL", "https://pim.example:99999"),
         ("PIM__BASE_URL", "https://[pim.example"),
         ("PIM__BASE_URL", "https://pim .example"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "kafka:abc"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "kafka:99999"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "kafka:9092,"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "http://kafka:9092"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "[::1"),
+        ("KAFKA__EVENTS_TOPICS", "dam.a,bad topic!"),
+        ("KAFKA__EVENTS_TOPICS", ","),
+        ("KAFKA__OUTCOMES_TOPIC", ".."),
+        ("KAFKA__DEAD_LETTERS_TOPIC", "a,b"),
         ("PIM__APP_TOKEN", "t0p-secret\nof two lines"),
         ("PIM__APP_TOKEN", "t0p-secret-\u00e9"),
         ("PIM__PROXY_URL", "proxy:3128"),
@@ -71,6 +80,16 @@ def test_a_wrong_value_is_one_plain_line(name: str, value: str) -> None:
     assert len(said.splitlines()) == 1
     assert name.split("__", maxsplit=1)[0] in said
     assert "t0p-secret" not in said
+
+
+@pytest.mark.parametrize(
+    "servers", ["kafka", "kafka:9092, b-2.example:9093", "[::1]:9092", "10.0.0.1"]
+)
+def test_servers_as_kafka_takes_them(servers: str) -> None:
+    """With and without ports, of both kinds of address."""
+    settings = load(MINIMUM | {"ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS": servers}, None).settings
+
+    assert settings.kafka.bootstrap_servers == servers
 
 
 def test_secrets_come_from_files(tmp_path: Path) -> None:

@@ -46,6 +46,9 @@ async def check_kafka(kafka: KafkaSettings) -> list[Finding]:
             *await _check_group(admin, kafka),
             await _check_transactions(kafka),
         ]
+    except (KafkaError, OSError) as error:
+        message = f"Kafka answers no more: {in_words(error, kafka)}"
+        return [Finding("failed", message, "Look at the brokers, and try again.")]
     finally:
         await admin.close()
 
