@@ -134,8 +134,7 @@ class Service:
         self._log.info("kafka.connecting", bootstrap_servers=settings.kafka.bootstrap_servers)
         if not await self._unless_stopped(require_topics(settings.kafka)):
             return 0
-        port = await self._port.open(settings.http.host, settings.http.port)
-        self._log.info("http.listening", port=port)
+        self._log.info("http.listening", port=await self._open_port())
         if not await self._unless_stopped(self._outcomes.start()):
             await self._port.close()
             return 0
@@ -153,6 +152,16 @@ class Service:
             watching.cancel()
             opening.cancel()
             await self._close(running)
+
+    async def _open_port(self) -> int:
+        http = self._settings.http
+        try:
+            return await self._port.open(http.host, http.port)
+        except OSError as error:
+            raise FatalError(
+                f"The port {http.port} of {http.host} cannot be had: {error.strerror}. "
+                "Set ASSET_SYNC_HTTP__PORT or ASSET_SYNC_HTTP__HOST."
+            ) from None
 
     async def _unless_stopped(self, starting: Coroutine[None, None, None]) -> bool:
         """Whether the start went through before a signal ended it."""

@@ -1,6 +1,12 @@
 """Settings: what can be set, and where it comes from (contract §3)."""
 
-from service.settings.groups import HttpSettings, KafkaSettings, PimSettings, is_loopback, is_token
+from service.settings.groups import (
+    HttpSettings,
+    KafkaSettings,
+    PimSettings,
+    is_loopback,
+    is_visible_ascii,
+)
 from service.settings.load import Credentials, Loaded, SettingsError, load, load_without_pim
 from service.settings.model import PREFIX, Settings
 from service.settings.reference import reference, variables
@@ -15,7 +21,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "is_loopback",
-    "is_token",
+    "is_visible_ascii",
     "load",
     "load_without_pim",
     "reference",

@@ -63,6 +63,18 @@ def _check_topics(text: str) -> str:
     return text
 
 
+def _check_source(text: str) -> str:
+    if not is_visible_ascii(text):
+        raise ValueError("must be a URI or a path, without spaces")
+    return text
+
+
+def _check_endpoint(url: str) -> str:
+    if _parts_of(url) is None:
+        raise ValueError("must be a URL such as http://collector:4318/v1/traces")
+    return url
+
+
 Size = Annotated[int, BeforeValidator(_parse_size)]
 _Text = Annotated[str, Field(min_length=1)]
 _Servers = Annotated[_Text, AfterValidator(_check_servers)]
@@ -140,7 +152,7 @@ class KafkaSettings(_Group):
 class OutcomesSettings(_Group):
     """What outcomes say of this deployment."""
 
-    source: str | None = Field(
+    source: Annotated[str, AfterValidator(_check_source)] | None = Field(
         None, description="CloudEvents source of the outcomes; default /asset-sync/GROUP_ID."
     )
 
@@ -188,7 +200,7 @@ class PimSettings(_Group):
         }
         given = [name for name, value in connection.items() if value]
         missing = [name for name, value in connection.items() if not value]
-        if self.app_token and not is_token(self.app_token.get_secret_value()):
+        if self.app_token and not is_visible_ascii(self.app_token.get_secret_value()):
             raise ValueError("APP_TOKEN must be visible ASCII: no spaces, no second line")
         if self.app_token and given:
             raise ValueError(f"APP_TOKEN stands alone; leave out {', '.join(given)}")
@@ -253,7 +265,7 @@ class DeadLettersSettings(_Group):
 class TracesSettings(_Group):
     """OpenTelemetry traces (needs the extra `otel`)."""
 
-    endpoint: str | None = Field(
+    endpoint: Annotated[str, AfterValidator(_check_endpoint)] | None = Field(
         None, description="OTLP over HTTP, such as http://collector:4318/v1/traces; none: off."
     )
     sample_ratio: float = Field(
@@ -326,8 +338,8 @@ def _check_url(url: str, *, allow_http: bool) -> None:
         )
 
 
-def is_token(text: str) -> bool:
-    """Whether it can stand in a header, as every token can: visible ASCII."""
+def is_visible_ascii(text: str) -> bool:
+    """Whether it can stand in a header or a URI, as every token can."""
     return text.isascii() and text.isprintable() and " " not in text and bool(text)
 
 

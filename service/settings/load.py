@@ -15,7 +15,7 @@ from typing import Any
 from dotenv import dotenv_values
 from pydantic import SecretStr, ValidationError
 
-from service.settings.groups import is_token
+from service.settings.groups import is_visible_ascii
 from service.settings.model import PREFIX, Settings
 from service.settings.reference import is_secret, variables
 
@@ -70,7 +70,7 @@ class Loaded:
             return value.get_secret_value() if isinstance(value, SecretStr) else value or ""
 
         app_token = now("app_token", pim.app_token) or None
-        if app_token is not None and not is_token(app_token):
+        if app_token is not None and not is_visible_ascii(app_token):
             raise SettingsError(f"{PREFIX}PIM__APP_TOKEN must be visible ASCII.")
         return Credentials(
             app_token=app_token,

@@ -27,6 +27,18 @@ async def test_wrong_settings_end_with_two(bench: Bench) -> None:
     assert "ASSET_SYNC_WINDOW__MAX_ASSETS" in bench.logs()
 
 
+@pytest.mark.parametrize("settings", [{"HTTP__PORT": "taken"}, {"HTTP__HOST": "nowhere.invalid"}])
+async def test_a_port_that_cannot_be_had(bench: Bench, settings: dict[str, str]) -> None:
+    """Exit 1, and which settings to change."""
+    taken = bench.pim_url.rpartition(":")[2]
+    replica = bench.start(**{name: text.replace("taken", taken) for name, text in settings.items()})
+
+    assert await asyncio.to_thread(replica.wait, 30) == 1
+    assert "cannot be had" in bench.logs()
+    assert "ASSET_SYNC_HTTP__PORT" in bench.logs()
+    assert "Traceback" not in bench.logs()
+
+
 async def test_a_stop_while_waiting_for_the_broker_is_heard(bench: Bench) -> None:
     """SIGTERM during the start ends it at once."""
     replica = bench.start(KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")

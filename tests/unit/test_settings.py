@@ -60,6 +60,8 @@ def test_service_links_are_ignored() -> None:
         ("KAFKA__EVENTS_TOPICS", ","),
         ("KAFKA__OUTCOMES_TOPIC", ".."),
         ("KAFKA__DEAD_LETTERS_TOPIC", "a,b"),
+        ("OUTCOMES__SOURCE", "no uri"),
+        ("TRACES__ENDPOINT", "collector:4318"),
         ("PIM__APP_TOKEN", "t0p-secret\nof two lines"),
         ("PIM__APP_TOKEN", "t0p-secret-\u00e9"),
         ("PIM__PROXY_URL", "proxy:3128"),

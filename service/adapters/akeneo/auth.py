@@ -17,7 +17,7 @@ import msgspec
 
 from service.adapters.akeneo.wire import TOKEN_PATH, HttpRequest
 from service.core.inputs import CallReply
-from service.settings import Credentials, is_token
+from service.settings import Credentials, is_visible_ascii
 
 RENEW_SHARE = 0.9
 """Share of its lifetime after which a token is renewed, before it runs out under a call."""
@@ -107,6 +107,6 @@ def _read(answer: TokenReply) -> Token:
         grant = msgspec.json.decode(answer.body, type=_Grant, strict=False)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NoTokenError(answer.reply) from error
-    if not is_token(grant.access_token):
+    if not is_visible_ascii(grant.access_token):
         raise NoTokenError(answer.reply)
     return Token(grant.access_token, grant.refresh_token, grant.expires_in)
