@@ -24,7 +24,7 @@ from service.adapters.kafka.replay import (
     plan,
     survey,
 )
-from service.cli.options import kafka_settings, stop, stop_without_kafka
+from service.cli.options import AssetPath, kafka_settings, stop, stop_without_kafka
 from service.core.dead_letters import DeadLetter, Filter, ReplayRules
 from service.core.report import timestamp
 from service.settings import KafkaSettings
@@ -41,16 +41,16 @@ class Since(click.ParamType[int]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The moment in milliseconds since 1970."""
-        if ago := re.fullmatch(r"(\d{1,6})([smhd])", value):
-            moment = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        else:
-            try:
+        try:
+            if ago := re.fullmatch(r"(\d{1,6})([smhd])", value):
+                moment = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+            else:
                 moment = datetime.fromisoformat(value)
-            except ValueError:
-                self.fail(
-                    f"{value!r} is neither like 30m, 2h, 7d nor like 2026-11-23T10:00", param, ctx
-                )
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is neither like 30m, 2h, 7d nor like 2026-11-23T10:00", param, ctx
+            )
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return round(moment.timestamp() * 1000)
 
 
@@ -59,7 +59,7 @@ def _filters(command: _Command) -> _Command:
     options = (
         click.option("--reason", metavar="REASON", help="Only these, such as invalid_values."),
         click.option("--family", metavar="FAMILY", help="Only assets of this family."),
-        click.option("--asset", metavar="FAMILY/CODE", help="Only this asset."),
+        click.option("--asset", type=AssetPath(), help="Only this asset."),
         click.option(
             "--since", type=Since(), metavar="AGO|TIME", help="Only since then: 2h, or a time."
         ),

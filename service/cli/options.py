@@ -10,6 +10,19 @@ from service.adapters.kafka.rights import in_words
 from service.settings import KafkaSettings, SettingsError, load_without_pim
 
 
+class AssetPath(click.ParamType[str]):
+    """`FAMILY/CODE`, as keys and subjects have it."""
+
+    name = "FAMILY/CODE"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The same text; a wrong form is an error of use."""
+        family, _, code = value.partition("/")
+        if not family or not code or "/" in code:
+            self.fail(f"{value!r} is not of the form FAMILY/CODE", param, ctx)
+        return value
+
+
 def kafka_settings() -> KafkaSettings:
     """The Kafka settings; exits with 2 where they are wrong."""
     quieten_aiokafka(entirely=True)  # errors are said once, by us

@@ -7,7 +7,7 @@ import msgspec
 from aiokafka.errors import KafkaError
 
 from service.adapters.kafka.topics import Read, read
-from service.cli.options import kafka_settings, stop_without_kafka
+from service.cli.options import AssetPath, kafka_settings, stop_without_kafka
 from service.contracts.outcome import Outcome
 from service.settings import KafkaSettings
 
@@ -17,7 +17,7 @@ STATUSES = ("applied", "superseded", "rejected", "failed", "skipped")
 @click.command()
 @click.option("--follow", is_flag=True, help="Go on with what comes.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only these.")
-@click.option("--asset", metavar="FAMILY/CODE", help="Only this one; one partition is read.")
+@click.option("--asset", type=AssetPath(), help="Only this one; one partition is read.")
 @click.option("--json", "as_json", is_flag=True, help="The events as they are, a line each.")
 def outcomes(*, follow: bool, status: str | None, asset: str | None, as_json: bool) -> None:
     """Show the outcome topic."""

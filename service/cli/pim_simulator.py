@@ -1,6 +1,7 @@
 """`asset-sync pim-simulator`."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,6 +13,9 @@ from service.playground.pim.simulator import PimSimulator, serve
 from service.playground.pim.structure import Structure, free, sample
 from service.playground.pim.switches import Switches
 
+_POSITIVE = click.IntRange(1)
+_PORT = click.IntRange(0, 65_535)
+_shown = partial(click.option, show_default=True)
 SWITCHES = "".join(
     f"  {field.name} = {field.default}\n" for field in msgspec.structs.fields(Switches)
 )
@@ -32,11 +36,11 @@ cut (before, after) with stored. Faults can also be posted as a list to
 /_control/faults while it runs; DELETE takes them back. The page at / lists all routes.
 """,
 )
-@click.option("--port", default=8081, show_default=True, help="On loopback; 0 takes a free one.")
+@_shown("--port", type=_PORT, default=8081, help="On loopback; 0 takes a free one.")
 @click.option(
     "--structure",
     "structure_file",
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Families, attributes, options and channels from a JSON file; else a sample of four.",
 )
 @click.option(
@@ -48,7 +52,7 @@ cut (before, after) with stored. Faults can also be posted as a list to
 @click.option(
     "--scenario",
     "scenario_file",
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Faults by the clock, from a JSON file.",
 )
 @click.option(
@@ -58,10 +62,10 @@ cut (before, after) with stored. Faults can also be posted as a list to
     metavar="NAME=VALUE",
     help="Answer an open question another way; may be repeated.",
 )
-@click.option("--call-seconds", default=0.0, show_default=True, help="How long each call takes.")
-@click.option("--calls-at-once", default=4, show_default=True, help="Above it: 429.")
-@click.option("--calls-per-second", default=100, show_default=True, help="Above it: 429.")
-@click.option("--token-seconds", default=3600, show_default=True, help="A token's lifetime.")
+@_shown("--call-seconds", type=click.FloatRange(0), default=0.0, help="How long each call takes.")
+@_shown("--calls-at-once", type=_POSITIVE, default=4, help="Above it: 429.")
+@_shown("--calls-per-second", type=_POSITIVE, default=100, help="Above it: 429.")
+@_shown("--token-seconds", type=_POSITIVE, default=3600, help="A token's lifetime.")
 @click.option("--app-token", help="A token that an app would have.")
 def pim_simulator(  # noqa: PLR0913, PLR0917 - an option each
     port: int,
