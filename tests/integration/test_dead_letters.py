@@ -136,10 +136,3 @@ async def test_the_second_replay_takes_over(bench: Bench) -> None:
     assert second.returncode == 0, second.stderr
     replayed = await bench.read(bench.events, count)
     assert len({headers["replay.of"] for _, _, headers in replayed}) == len(replayed) == count
-
-
-def test_a_moment_that_cannot_be_read(bench: Bench) -> None:
-    """Said as wrong use."""
-    wrong = run(bench, "dead-letters", "list", "--since", "yesterday")
-    assert wrong.returncode == 2
-    assert b"like 30m, 2h, 7d" in wrong.stderr
