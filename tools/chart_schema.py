@@ -6,7 +6,7 @@ Secrets are no part of it: they come as files, and a value for one is refused.
 import json
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 
@@ -59,6 +59,8 @@ def _property(group: type[BaseModel], name: str) -> dict[str, Any]:
 
 
 def _kinds(annotation: object) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
     if get_origin(annotation) in {Union, UnionType}:
         return [kind for part in get_args(annotation) for kind in _kinds(part)]
     if annotation in {NoneType, SecretStr}:
