@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING
@@ -50,7 +51,10 @@ LOOP_SILENCE_SECONDS_MAX = 30.0
 QUIET_MARGIN_SECONDS = 90.0
 """Beyond its window and its calls, how long held work may see nothing happen: three delays."""
 LOOK_SECONDS = 1.0
-CLOSE_SECONDS_MAX = 10.0
+CLOSE_SECONDS_MAX = 4.0
+"""For the consumer, and for the producer."""
+LEAVE_SECONDS_MAX = 12.0
+"""For all of it, after the drain: less than the chart's grace period has beyond it."""
 GARBAGE_THRESHOLDS = (20_000, 20, 20)
 """Objects that live before they are looked through: the changes under way are many thousands."""
 
@@ -143,15 +147,27 @@ class Service:
         watching = asyncio.ensure_future(self._watch())
         opening = asyncio.ensure_future(self._door.open())
         opening.add_done_callback(self._opened)
+        code = 1
         try:
-            await self._ended
-            unsettled = await self._runner.drain(DrainKind.SHUTDOWN, settings.drain.max_seconds)
-            self._log.info("service.drained", unsettled=unsettled)
-            return 0 if unsettled == 0 else 1
+            code = await self._until_drained()
         finally:
+            _leave_in_time(code)
             watching.cancel()
             opening.cancel()
             await self._close(running)
+        return code
+
+    async def _until_drained(self) -> int:
+        """Work, and finish what is open; the exit code. What ended it is said at once."""
+        try:
+            await self._ended
+            seconds = self._settings.drain.max_seconds
+            unsettled = await self._runner.drain(DrainKind.SHUTDOWN, seconds)
+        except FatalError as error:
+            _say_why(error)
+            return 1
+        self._log.info("service.drained", unsettled=unsettled)
+        return 0 if unsettled == 0 else 1
 
     async def _open_port(self) -> int:
         http = self._settings.http
@@ -170,14 +186,18 @@ class Service:
         if task.done():
             task.result()
             return True
+        _leave_in_time(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         return False
 
     async def _close(self, running: asyncio.Future[None]) -> None:
         for closing in (self._door.close, self._outcomes.stop):
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(closing(), CLOSE_SECONDS_MAX)
+            # Not by wait_for: it waits for what it cancels, and aiokafka may not heed that.
+            task = asyncio.ensure_future(closing())
+            await asyncio.wait({task}, timeout=CLOSE_SECONDS_MAX)
+            task.cancel()
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
         running.cancel()
         with contextlib.suppress(Exception, asyncio.CancelledError):
             await running
@@ -291,6 +311,23 @@ async def run(loaded: Loaded) -> int:
     try:
         return await service.run()
     except FatalError as error:
-        structlog.get_logger().error("service.ended", message=str(error))
-        print(error, file=sys.stderr)  # noqa: T201 - an operator's plain word
+        _say_why(error)
         return 1
+
+
+def _say_why(error: FatalError) -> None:
+    """The last word, for the log and for a person."""
+    structlog.get_logger().error("service.ended", message=str(error))
+    print(error, file=sys.stderr)  # noqa: T201 - an operator's plain word
+
+
+def _leave_in_time(code: int) -> None:
+    """End the process, whatever still hangs: what had to be committed is, or never will be."""
+
+    def leave() -> None:
+        sys.stdout.flush()
+        os._exit(code)
+
+    timer = threading.Timer(LEAVE_SECONDS_MAX, leave)
+    timer.daemon = True
+    timer.start()

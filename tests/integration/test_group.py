@@ -67,3 +67,15 @@ async def test_a_second_signal_ends_at_once(bench: Bench) -> None:
     bench.pim.call_seconds = 0
     bench.start()
     await assert_exactly_once(bench, len(records))
+
+
+async def test_a_library_that_hangs_does_not_keep_us(bench: Bench) -> None:
+    """All is committed: the process ends, whatever will not be closed."""
+    records = events(300, 30, bench.partitions)
+    replica = bench.start_stuck()
+    await bench.publish(records)
+    await assert_exactly_once(bench, len(records))
+    replica.send_signal(signal.SIGTERM)
+
+    assert await asyncio.to_thread(replica.wait, 20) == 0, bench.logs()[-3000:]
+    assert "service.drained" in bench.logs()

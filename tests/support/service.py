@@ -96,6 +96,10 @@ class Bench:
         command = [sys.executable, "-m", "tests.support.doomed", moment, str(number)]
         return self._start(command, {})
 
+    def start_stuck(self) -> subprocess.Popen[bytes]:
+        """Start a replica whose consumer will not be closed."""
+        return self._start([sys.executable, "-m", "tests.support.stuck"], {})
+
     def start_container(self, docker: str, image: str) -> subprocess.Popen[bytes]:
         """Start a replica in a container, as restricted as the chart runs it."""
         command = [docker, "run", "--rm", "--network=host", "--read-only"]
