@@ -72,6 +72,8 @@ class Runner:
         self._settling: set[asyncio.Task[None]] = set()
         self._failure: Exception | None = None
         self._drains: list[asyncio.Future[int]] = []
+        self._due_at = float("-inf")
+        """When time alone is a reason to step; nothing else can change between two rounds."""
         self.stepped_at = clock.now().seconds
         """When the loop went round last: it does at least every `ROUND_SECONDS_MAX`."""
         self.is_fenced = asyncio.Event()
@@ -153,26 +155,25 @@ class Runner:
 
     def _step_through_inbox(self) -> None:
         self.stepped_at = self._clock.now().seconds
-        happened: Input = TimePassed()
-        has_admitted = False
-        while True:
-            # Time first: after a pause the lease must be seen as lost before anything else.
-            for effect in self.pipeline.step(happened, self._clock.now()):
-                self._perform(effect)
-            if self._inbox:
-                happened = self._inbox.popleft()
-            elif self._arrivals and not has_admitted:
-                happened, has_admitted = self._arrivals.popleft(), True
-            else:
-                return
+        # Time first: after a pause the lease must be seen as lost before anything else.
+        if self.stepped_at >= self._due_at:
+            self._step(TimePassed())
+        while self._inbox:
+            self._step(self._inbox.popleft())
+        if self._arrivals:
+            self._step(self._arrivals.popleft())
+
+    def _step(self, happened: Input) -> None:
+        for effect in self.pipeline.step(happened, self._clock.now()):
+            self._perform(effect)
 
     def _seconds_to_next(self) -> float:
+        """Also noted, as the moment from which time alone is a reason to step."""
+        next_time = self.pipeline.next_time()
+        self._due_at = float("inf") if next_time is None else next_time
         if self._inbox or self._arrivals:
             return 0.0
-        next_time = self.pipeline.next_time()
-        if next_time is None:
-            return ROUND_SECONDS_MAX
-        return min(ROUND_SECONDS_MAX, max(0.0, next_time - self._clock.now().seconds))
+        return min(ROUND_SECONDS_MAX, max(0.0, self._due_at - self._clock.now().seconds))
 
     def _perform(self, effect: Effect) -> None:
         match effect:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.adapters.akeneo.api import HttpAssetApi
-from service.adapters.akeneo.wire import read_reply, with_structure
+from service.adapters.akeneo.wire import read_answer
 from service.contracts.outcome import OUTCOME_BYTES_MAX
 from service.core import offset_map
 from service.core.convert import convert
@@ -89,9 +89,9 @@ def test_producers_of_other_shapes_are_told_what_is_missing() -> None:
 @given(bent(REPLIES), st.sampled_from([200, 207, 404, 422, 429, 500, 99]))
 def test_any_reply_is_read(body: bytes, status: int) -> None:
     """Whatever a PIM, or a proxy before it, sends."""
-    reply = read_reply(status, {"retry-after": body[:20].decode("latin-1")}, body)
-    for request in (GetAttributes("f"), GetOptions("f", "a")):
-        assert with_structure(request, reply, body).status == status
+    headers = {"retry-after": body[:20].decode("latin-1")}
+    for request in (GetFamilies(), GetAttributes("f"), GetOptions("f", "a")):
+        assert read_answer(request, status, headers, body).status == status
 
 
 @given(st.integers(0, 2**62), st.text(max_size=60) | st.text("as1:+/=ABCz09", max_size=60))

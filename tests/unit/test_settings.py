@@ -51,6 +51,7 @@ def test_service_links_are_ignored() -> None:
         ("PIM__BASE_URL", "https://pim.example:99999"),
         ("PIM__BASE_URL", "https://[pim.example"),
         ("PIM__BASE_URL", "https://pim .example"),
+        ("PIM__BASE_URL", "https://pim.example?"),
         ("KAFKA__BOOTSTRAP_SERVERS", "kafka:abc"),
         ("KAFKA__BOOTSTRAP_SERVERS", "kafka:99999"),
         ("KAFKA__BOOTSTRAP_SERVERS", "kafka:9092,"),

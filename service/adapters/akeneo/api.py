@@ -9,17 +9,13 @@ What can go wrong and what it becomes:
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Self
+from typing import NamedTuple
 
 import aiohttp
 import httpx
-from aiohttp.connector import Connection
-from httpx_aiohttp import AiohttpTransport
 
 from service.adapters.akeneo.auth import (
     NoTokenError,
@@ -28,12 +24,8 @@ from service.adapters.akeneo.auth import (
     TokenReply,
     renewal,
 )
-from service.adapters.akeneo.wire import (
-    HttpRequest,
-    read_reply,
-    with_structure,
-    write_request,
-)
+from service.adapters.akeneo.transport import PimTransport
+from service.adapters.akeneo.wire import HttpRequest, read_answer, read_reply, write_request
 from service.adapters.tls import context
 from service.core.effects import Note, Request
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
@@ -43,9 +35,6 @@ from service.settings import PREFIX, Credentials, PimSettings, SettingsError
 
 REPLY_BYTES_MAX = 16 * 1024 * 1024
 """A bulk answer of 100 refusals has some hundred KiB; what is larger is not the PIM's."""
-
-KEEPALIVE_SECONDS = 30.0
-"""How long a connection waits for its next call."""
 
 Permit = Callable[[], Awaitable[None]]
 
@@ -64,8 +53,7 @@ class _CutError(Exception):
     """The lease ended while the token was fetched: the write must not leave."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawReply:
+class RawReply(NamedTuple):
     """An answer as it came."""
 
     status: int
@@ -90,20 +78,18 @@ class HttpAssetApi:
         credentials: Callable[[], Credentials],
         observer: Observer | None = None,
     ) -> None:
+        """Nothing is opened yet.
+
+        Raises:
+            SettingsError: the URL cannot be called, or the CA's file cannot be used.
+        """
         self._observer = observer or Observers()
-        self._base_url = pim.base_url.rstrip("/")
+        self._transport = PimTransport(pim, context(f"{PREFIX}PIM__", pim.ca_file))
         self._timeout_seconds = pim.timeout_seconds
         self._credentials = credentials
         self._renewing = asyncio.Lock()
         self._held: _Held | None = None
         self._refresh_token: str | None = None
-        # Without httpx's client: redirects and netrc are not for this; and each answer of its
-        # would keep the call's body until the garbage collector comes by.
-        self._transport = AiohttpTransport(
-            verify=context(f"{PREFIX}PIM__", pim.ca_file),
-            trust_env=False,
-            client=lambda: _session(pim, self._transport.ssl_context),
-        )
 
     async def send(
         self,
@@ -126,7 +112,7 @@ class HttpAssetApi:
             return _without_token(error.reply)
         except _FAULTS as error:
             return self._fault_of(error)
-        return with_structure(request, _read(raw), raw.body)
+        return read_answer(request, raw.status, raw.headers, raw.body)
 
     async def ask(self, method: str, path: str, body: bytes | None = None) -> RawReply | CallFault:
         """One request with a valid token, for commands: the answer as it came."""
@@ -254,14 +240,7 @@ class HttpAssetApi:
             self._observer.note(_ended(written, ended, time.monotonic() - began))
 
     async def _exchange_bytes(self, written: HttpRequest, authorization: str) -> RawReply:
-        # The body as a stream: httpx adds no headers of its own then, the transport does.
-        request = httpx.Request(
-            written.method,
-            self._base_url + written.path,
-            stream=httpx.ByteStream(written.body or b""),
-            headers=_headers(authorization, has_body=written.body is not None),
-        )
-        request.read()
+        request = self._transport.request(written.method, written.path, authorization, written.body)
         async with asyncio.timeout(self._timeout_seconds):
             response = await self._transport.handle_async_request(request)
             try:
@@ -269,42 +248,6 @@ class HttpAssetApi:
             finally:
                 await response.aclose()
         return RawReply(response.status_code, response.headers, body)
-
-
-class _Response(aiohttp.ClientResponse):
-    """Without its reason phrase: the transport wants that to be UTF-8, which no server promises."""
-
-    async def start(self, connection: Connection) -> Self:
-        """Read the head."""
-        await super().start(connection)
-        self.reason = None
-        return self
-
-
-def _session(pim: PimSettings, tls: ssl.SSLContext) -> aiohttp.ClientSession:
-    """The connections, what each request says, and no memory of cookies."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            ssl=tls, limit=pim.max_concurrency + 1, keepalive_timeout=KEEPALIVE_SECONDS
-        ),
-        proxy=pim.proxy_url.get_secret_value() if pim.proxy_url else None,
-        response_class=_Response,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={
-            "accept": "application/json",
-            "accept-encoding": "gzip, deflate",
-            "user-agent": "asset-sync",
-        },
-    )
-
-
-@lru_cache(maxsize=8)
-def _headers(authorization: str, *, has_body: bool) -> httpx.Headers:
-    """Of a request with this token; made once."""
-    headers = {"authorization": authorization}
-    if has_body:
-        headers["content-type"] = "application/json"
-    return httpx.Headers(headers)
 
 
 def _ended(written: HttpRequest, ended: RequestEnd, seconds: float) -> Note:

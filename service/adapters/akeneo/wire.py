@@ -4,7 +4,6 @@ What is written is exact; what is read is taken leniently: branch on status and 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
@@ -112,21 +111,22 @@ def write_request(request: Request) -> HttpRequest | None:
             return HttpRequest("PATCH", path, body, route="option") if path else None
 
 
-def with_structure(request: Request, reply: CallReply, body: bytes) -> CallReply:
-    """The reply, with what it tells of a family's structure where that was asked for (§5)."""
-    if reply.status != HTTPStatus.OK:
-        return reply
-    try:
-        match request:
-            case GetAttributes():
-                attributes = tuple(map(_attribute, _attributes.decode(body)))
-                return replace(reply, attributes=attributes)
-            case GetOptions():
-                options = frozenset(option.code for option in _options.decode(body))
-                return replace(reply, options=options)
-    except _UNREADABLE:
-        pass
-    return reply
+def read_answer(
+    request: Request, status: int, headers: Mapping[str, str], body: bytes
+) -> CallReply:
+    """What the PIM answered to this request: a family's structure where that was asked for (§5)."""
+    if status == HTTPStatus.OK:
+        try:
+            match request:
+                case GetAttributes():
+                    attributes = tuple(map(_attribute, _attributes.decode(body)))
+                    return CallReply(status, own_json=True, attributes=attributes)
+                case GetOptions():
+                    options = frozenset(option.code for option in _options.decode(body))
+                    return CallReply(status, own_json=True, options=options)
+        except _UNREADABLE:
+            pass
+    return read_reply(status, headers, body)
 
 
 def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> CallReply:

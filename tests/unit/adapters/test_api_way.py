@@ -16,7 +16,7 @@ from service.adapters.akeneo.api import HttpAssetApi
 from service.core.effects import GetFamilies
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.playground.pim.simulator import PimSimulator, serve
-from service.settings import PimSettings
+from service.settings import PimSettings, SettingsError
 from tests.support.pim import credentials_of, simulator
 
 USER, PASSWORD = "proxy-user", "proxy-secret"
@@ -169,3 +169,36 @@ async def test_a_proxy_that_is_not_there(ca: trustme.CA, ca_file: Path) -> None:
 
     assert "127.0.0.1" in message
     assert PASSWORD not in message
+
+
+async def test_a_pim_below_a_path() -> None:
+    """Of a web server that serves other things too; quoted as it was given."""
+    pim = simulator()
+    seen: list[str] = []
+
+    async def forward(request: web.Request) -> web.StreamResponse:
+        seen.append(request.raw_path)
+        if request.path.endswith("/token"):
+            return await pim._token(request)
+        return web.json_response([])
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", forward)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+
+    assert isinstance(await ask(pim, f"http://127.0.0.1:{port}/the%2Fpim/"), CallReply)
+    await runner.cleanup()
+    assert seen == [
+        "/the%2Fpim/api/oauth/v1/token",
+        "/the%2Fpim/api/rest/v1/asset-families",
+    ]
+
+
+@pytest.mark.parametrize("url", ["https://999.1.1.1", "https://pim\\example", "https://\u2603"])
+async def test_a_url_that_cannot_be_called(url: str) -> None:
+    """Said at the start, not with each call."""
+    with pytest.raises(SettingsError, match="ASSET_SYNC_PIM__BASE_URL cannot be called: "):
+        await ask(simulator(), url)
