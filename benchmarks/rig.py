@@ -134,6 +134,12 @@ class Course:
         first, last = self._ends
         return (last.outcomes - first.outcomes) / (last.cpu_seconds - first.cpu_seconds)
 
+    @property
+    def all_per_cpu_second(self) -> float:
+        """By the CPU of the service, of all that was done: where reading comes before writing."""
+        first, last = self.looks[0], self.looks[-1]
+        return (last.outcomes - first.outcomes) / (last.cpu_seconds - first.cpu_seconds)
+
     def peak_bytes(self, share_from: float, share_to: float) -> int:
         """What was resident at most between these shares of the outcomes."""
         return max(
