@@ -5,7 +5,7 @@ Rule 2: an asset stands in its family's window once, with all its changes in ord
 """
 
 import heapq
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -33,8 +33,9 @@ class Entry(msgspec.Struct, eq=False, gc=False):
 class FamilyWindow:
     """The assets of one family that wait, by the verb that comes first."""
 
-    upserts: dict[str, Entry] = field(default_factory=dict)
-    deletes: dict[str, Entry] = field(default_factory=dict)
+    # Taken from the front: a dict goes over all that was taken before to find its first.
+    upserts: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
+    deletes: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
     resumed: deque[Job] = field(default_factory=deque)
     """Assets whose delete is done and whose upserts go next, at once."""
     size: int = 0
@@ -44,7 +45,7 @@ class FamilyWindow:
     """What entered up to then is due."""
     closed_by: ClosedBy = "time"
 
-    def entries(self, verb: Verb) -> dict[str, Entry]:
+    def entries(self, verb: Verb) -> OrderedDict[str, Entry]:
         """The entries that begin with this verb."""
         return self.deletes if verb is Verb.DELETE else self.upserts
 
@@ -70,7 +71,7 @@ class Windows:
         self._bytes_max = bytes_max
         self._families: dict[str, FamilyWindow] = {}
         self._timers: list[tuple[float, str]] = []
-        self._turns: dict[Verb, dict[str, None]] = {Verb.UPSERT: {}, Verb.DELETE: {}}
+        self._turns: dict[Verb, OrderedDict[str, None]] = {verb: OrderedDict() for verb in Verb}
         """Families with due work, in turn."""
 
     def clear(self) -> None:
