@@ -215,6 +215,25 @@ async def test_what_a_request_says() -> None:
     assert "transfer-encoding" not in write.headers
 
 
+async def test_calls_one_after_another_share_a_connection() -> None:
+    """Whatever the answer: without a body, in chunks, refused."""
+    ways = set()
+
+    def watch(request: web.Request) -> web.StreamResponse:
+        ways.add(request.transport)
+        if request.method == "DELETE":
+            return web.Response(status=204)
+        answer = web.json_response([], status=200 if request.method == "PATCH" else 404)
+        answer.enable_chunked_encoding()
+        return answer
+
+    async with client_of(watch) as send:
+        for request in (GetFamilies(), WRITE, DeleteOne("packshots", "a")) * 3:
+            await send(request)
+
+    assert len(ways) == 1
+
+
 async def test_a_code_arrives_as_it_is() -> None:
     """Whatever three libraries do with a URL on its way."""
     seen: list[str] = []
