@@ -131,14 +131,12 @@ class Course:
     @property
     def outcomes_per_cpu_second(self) -> float:
         """By the CPU of the service."""
-        first, last = self._ends
-        return (last.outcomes - first.outcomes) / (last.cpu_seconds - first.cpu_seconds)
+        return _per_cpu_second(*self._ends)
 
     @property
     def all_per_cpu_second(self) -> float:
         """By the CPU of the service, of all that was done: where reading comes before writing."""
-        first, last = self.looks[0], self.looks[-1]
-        return (last.outcomes - first.outcomes) / (last.cpu_seconds - first.cpu_seconds)
+        return _per_cpu_second(self.looks[0], self.looks[-1])
 
     def peak_bytes(self, share_from: float, share_to: float) -> int:
         """What was resident at most between these shares of the outcomes."""
@@ -334,6 +332,10 @@ def _look(replicas: Sequence[Replica]) -> Look:
         of_writes("_sum"),
         sum(resident_bytes(replica.process.pid) for replica in replicas),
     )
+
+
+def _per_cpu_second(first: Look, last: Look) -> float:
+    return (last.outcomes - first.outcomes) / (last.cpu_seconds - first.cpu_seconds)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -122,8 +122,7 @@ class Service:
     def stop(self) -> None:
         """SIGTERM or SIGINT: drain; a second one ends at once."""
         if self._is_draining or self._ended.done():
-            sys.stdout.flush()
-            os._exit(1)  # at once: nothing may run any more
+            _exit_at_once(1)
         self._is_draining = True
         self._ended.set_result(None)
 
@@ -323,11 +322,12 @@ def _say_why(error: FatalError) -> None:
 
 def _leave_in_time(code: int) -> None:
     """End the process, whatever still hangs: what had to be committed is, or never will be."""
-
-    def leave() -> None:
-        sys.stdout.flush()
-        os._exit(code)
-
-    timer = threading.Timer(LEAVE_SECONDS_MAX, leave)
+    timer = threading.Timer(LEAVE_SECONDS_MAX, _exit_at_once, (code,))
     timer.daemon = True
     timer.start()
+
+
+def _exit_at_once(code: int) -> None:
+    """Nothing may run any more; what was logged is written."""
+    sys.stdout.flush()
+    os._exit(code)

@@ -98,6 +98,7 @@ class Runner:
         try:
             while self._failure is None:
                 self._step_through_inbox()
+                self._due_at = self._next_due()
                 await self._rest(self._seconds_to_next())
             raise self._failure
         finally:
@@ -167,10 +168,11 @@ class Runner:
         for effect in self.pipeline.step(happened, self._clock.now()):
             self._perform(effect)
 
-    def _seconds_to_next(self) -> float:
-        """Also noted, as the moment from which time alone is a reason to step."""
+    def _next_due(self) -> float:
         next_time = self.pipeline.next_time()
-        self._due_at = float("inf") if next_time is None else next_time
+        return float("inf") if next_time is None else next_time
+
+    def _seconds_to_next(self) -> float:
         if self._inbox or self._arrivals:
             return 0.0
         return min(ROUND_SECONDS_MAX, max(0.0, self._due_at - self._clock.now().seconds))

@@ -38,7 +38,7 @@ REPLY_BYTES_MAX = 16 * 1024 * 1024
 
 Permit = Callable[[], Awaitable[None]]
 
-_NETWORK_ERRORS = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError)
+_NETWORK_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
 
 
 class _TooLargeError(Exception):
