@@ -1,4 +1,4 @@
-"""`AssetApi` over httpx: one request in, one answer out. Never retries, never interprets.
+"""`AssetApi` over HTTP: one request in, one answer out. Never retries, never interprets.
 
 What can go wrong and what it becomes:
 
@@ -10,12 +10,8 @@ What can go wrong and what it becomes:
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import aiohttp
-import httpx
 
 from service.adapters.akeneo.auth import (
     NoTokenError,
@@ -24,7 +20,14 @@ from service.adapters.akeneo.auth import (
     TokenReply,
     renewal,
 )
-from service.adapters.akeneo.transport import PimTransport
+from service.adapters.akeneo.connections import (
+    NETWORK_ERRORS,
+    REPLY_BYTES_MAX,
+    Connections,
+    RawReply,
+    TooLargeError,
+    in_words,
+)
 from service.adapters.akeneo.wire import HttpRequest, read_answer, read_reply, write_request
 from service.adapters.tls import context
 from service.core.effects import Note, Request
@@ -33,32 +36,14 @@ from service.core.model import Origin
 from service.ports import Observer, Observers, RequestEnd, status_class
 from service.settings import PREFIX, Credentials, PimSettings, SettingsError
 
-REPLY_BYTES_MAX = 16 * 1024 * 1024
-"""A bulk answer of 100 refusals has some hundred KiB; what is larger is not the PIM's."""
-
 Permit = Callable[[], Awaitable[None]]
 
-_NETWORK_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
-
-
-class _TooLargeError(Exception):
-    """The answer exceeds `REPLY_BYTES_MAX`."""
-
-
-_FAULTS = (RefusedError, SettingsError, TimeoutError, _TooLargeError, *_NETWORK_ERRORS)
+_FAULTS = (RefusedError, SettingsError, TimeoutError, TooLargeError, *NETWORK_ERRORS)
 """What ends a request without an answer."""
 
 
 class _CutError(Exception):
     """The lease ended while the token was fetched: the write must not leave."""
-
-
-class RawReply(NamedTuple):
-    """An answer as it came."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +69,7 @@ class HttpAssetApi:
             SettingsError: the URL cannot be called, or the CA's file cannot be used.
         """
         self._observer = observer or Observers()
-        self._transport = PimTransport(pim, context(f"{PREFIX}PIM__", pim.ca_file))
+        self._connections = Connections(pim, context(f"{PREFIX}PIM__", pim.ca_file))
         self._timeout_seconds = pim.timeout_seconds
         self._credentials = credentials
         self._renewing = asyncio.Lock()
@@ -140,15 +125,15 @@ class HttpAssetApi:
             case TimeoutError():
                 message = f"No answer within {self._timeout_seconds:g} s."
                 return CallFault(FaultKind.TIMEOUT, message)
-            case _TooLargeError():
+            case TooLargeError():
                 message = f"The answer has more than {REPLY_BYTES_MAX} bytes."
                 return CallFault(FaultKind.CONNECTION, message)
             case _:
-                return CallFault(FaultKind.CONNECTION, _plain(error))
+                return CallFault(FaultKind.CONNECTION, in_words(error))
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._transport.aclose()
+        await self._connections.close()
 
     async def _send_with_token(
         self, written: HttpRequest, permit: Permit, may_write: Callable[[], bool]
@@ -226,11 +211,12 @@ class HttpAssetApi:
         began = time.monotonic()
         ended: RequestEnd = "cut"
         try:
-            raw = await self._exchange_bytes(written, authorization)
+            async with asyncio.timeout(self._timeout_seconds):
+                raw = await self._connections.exchange(written, authorization)
         except TimeoutError:
             ended = "timeout"
             raise
-        except (_TooLargeError, *_NETWORK_ERRORS):
+        except (TooLargeError, *NETWORK_ERRORS):
             ended = "connection"
             raise
         else:
@@ -238,16 +224,6 @@ class HttpAssetApi:
             return raw
         finally:
             self._observer.note(_ended(written, ended, time.monotonic() - began))
-
-    async def _exchange_bytes(self, written: HttpRequest, authorization: str) -> RawReply:
-        request = self._transport.request(written.method, written.path, authorization, written.body)
-        async with asyncio.timeout(self._timeout_seconds):
-            response = await self._transport.handle_async_request(request)
-            try:
-                body = await _bounded_body(response)
-            finally:
-                await response.aclose()
-        return RawReply(response.status_code, response.headers, body)
 
 
 def _ended(written: HttpRequest, ended: RequestEnd, seconds: float) -> Note:
@@ -270,27 +246,3 @@ def _without_token(reply: CallReply) -> Answer:
 
 def _read(raw: RawReply) -> CallReply:
     return read_reply(raw.status, raw.headers, raw.body)
-
-
-async def _bounded_body(response: httpx.Response) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    # What is not packed is read as it comes: httpx's way through it costs as much as the write.
-    is_packed = "content-encoding" in response.headers
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    async for chunk in response.aiter_bytes() if is_packed else response.stream:
-        size += len(chunk)
-        if size > REPLY_BYTES_MAX:
-            raise _TooLargeError
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _plain(error: BaseException) -> str:
-    """The fault in words; the innermost cause is the one that names it."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, aiohttp.ClientHttpProxyError):  # in its own words the password shows
-        return f"The proxy refuses: {error.status} {error.message}."
-    words = str(error) or type(error).__name__
-    return f"The connection failed: {words}"

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from service.adapters.akeneo.api import HttpAssetApi, RawReply
-from service.adapters.akeneo.wire import API
+from service.adapters.akeneo.api import HttpAssetApi
+from service.adapters.akeneo.connections import RawReply
+from service.adapters.akeneo.wire import API, FAMILIES_PATH
 from service.core.inputs import CallFault, FaultKind
 from service.ports import Finding
 from service.settings import PimSettings
@@ -20,7 +21,7 @@ ASSET_RIGHTS = "Give the connection's role the right to {}."
 
 async def check_pim(api: HttpAssetApi, pim: PimSettings) -> list[Finding]:
     """Every finding; where nobody answers or lets us in, only that one."""
-    families = await api.ask("GET", f"{API}/asset-families")
+    families = await api.ask("GET", FAMILIES_PATH)
     if isinstance(families, CallFault):
         return [_fault(families)]
     if families.status != 200 or not (codes := _codes(families.body)):
@@ -104,7 +105,7 @@ async def _right(
     api: HttpAssetApi, right: str, method: str, path: str, body: bytes | None
 ) -> Finding:
     """Ask for something that cannot change anything: only 403 says that the right is missing."""
-    reply = await api.ask(method, f"{API}/asset-families{path}", body)
+    reply = await api.ask(method, f"{FAMILIES_PATH}{path}", body)
     if isinstance(reply, CallFault):
         return _fault(reply)
     if reply.status == 403:

@@ -30,7 +30,11 @@ from service.ports import Route
 
 API = "/api/rest/v1"
 TOKEN_PATH = "/api/oauth/v1/token"  # noqa: S105 - a path
+FAMILIES_PATH = f"{API}/asset-families"
 MESSAGE_CHARACTERS_MAX = 2000
+
+_STEPS = frozenset({".", ".."})
+"""What every proxy on the way would take for a step in a path."""
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 _items = msgspec.json.Decoder(list[Raw])
@@ -86,27 +90,27 @@ def write_request(request: Request) -> HttpRequest | None:
     """The HTTP request; None where a code cannot stand in a URL (`.` and `..`)."""
     match request:
         case GetFamilies():
-            return HttpRequest("GET", f"{API}/asset-families", route="families")
+            return HttpRequest("GET", FAMILIES_PATH, route="families")
         case UpsertAssets(family, assets):
             body = msgspec.json.encode(
                 [{"code": asset.asset.code, "values": asset.values} for asset in assets]
             )
-            path = _path("asset-families", family, "assets")
+            path = _path("{}/assets", family)
             return HttpRequest("PATCH", path, body, route="upsert") if path else None
         case DeleteOne(family, code):
-            path = _path("asset-families", family, "assets", code)
+            path = _path("{}/assets/{}", family, code)
             return HttpRequest("DELETE", path, route="delete") if path else None
         case GetFamily(family):
-            path = _path("asset-families", family)
+            path = _path("{}", family)
             return HttpRequest("GET", path, route="family") if path else None
         case GetAttributes(family):
-            path = _path("asset-families", family, "attributes")
+            path = _path("{}/attributes", family)
             return HttpRequest("GET", path, route="attributes") if path else None
         case GetOptions(family, attribute):
-            path = _path("asset-families", family, "attributes", attribute, "options")
+            path = _path("{}/attributes/{}/options", family, attribute)
             return HttpRequest("GET", path, route="options") if path else None
         case CreateOption(family, attribute, code):
-            path = _path("asset-families", family, "attributes", attribute, "options", code)
+            path = _path("{}/attributes/{}/options/{}", family, attribute, code)
             body = msgspec.json.encode({"code": code})
             return HttpRequest("PATCH", path, body, route="option") if path else None
 
@@ -166,10 +170,11 @@ def read_retry_after(text: str | None) -> float | None:
     return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
-def _path(*segments: str) -> str | None:
-    if any(segment in {".", ".."} for segment in segments):
-        return None  # every proxy on the way would take it for a step
-    return "/".join((API, *(quote(segment, safe="") for segment in segments)))
+def _path(below_families: str, *codes: str) -> str | None:
+    if not _STEPS.isdisjoint(codes):
+        return None
+    quoted = [quote(code, safe="") for code in codes]
+    return f"{FAMILIES_PATH}/{below_families.format(*quoted)}"
 
 
 def _is_own(status: int, members: Mapping[str, Raw]) -> bool:

@@ -197,8 +197,7 @@ async def test_a_pim_below_a_path() -> None:
     ]
 
 
-@pytest.mark.parametrize("url", ["https://999.1.1.1", "https://pim\\example", "https://\u2603"])
-async def test_a_url_that_cannot_be_called(url: str) -> None:
+async def test_a_url_that_cannot_be_called() -> None:
     """Said at the start, not with each call."""
     with pytest.raises(SettingsError, match="ASSET_SYNC_PIM__BASE_URL cannot be called: "):
-        await ask(simulator(), url)
+        await ask(simulator(), "https://pim\\example")
