@@ -6,7 +6,7 @@ Rule 3: a call that was judged frees its slot first; its assets are worked throu
 call is on its way.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -90,7 +90,7 @@ class Calls:
         """The call that ended last, while its assets wait to be worked through."""
         self._wanted: deque[tuple[int, bool]] = deque()
         """Calls in flight that want one more request, in order; True: for a token, under way."""
-        self._families_seen: dict[str, float] = {}
+        self._families_seen: OrderedDict[str, float] = OrderedDict()
         self._login_wanted = True
         self._credentials_noted_at = float("-inf")
         self.only_in_flight = False
@@ -592,10 +592,10 @@ class Calls:
             self.busy.pop(job.asset, None)
 
     def _see_family(self, family: str) -> None:
-        self._families_seen.pop(family, None)
         self._families_seen[family] = self._now
+        self._families_seen.move_to_end(family)
         if len(self._families_seen) > FAMILIES_SEEN_MAX:
-            del self._families_seen[next(iter(self._families_seen))]
+            self._families_seen.popitem(last=False)
 
 
 def _result(verb: Verb, said: Said) -> Result:

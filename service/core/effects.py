@@ -1,7 +1,6 @@
 """What the core asks for, in the imperative. The shell performs; it decides nothing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
@@ -10,51 +9,44 @@ from service.contracts.outcome import Reason, Status
 from service.core.model import Headers, Origin, Partition, UpsertAsset
 
 
-@dataclass(frozen=True, slots=True)
-class UpsertAssets:
+class UpsertAssets(msgspec.Struct, frozen=True):
     """PATCH several assets of one family: at most 100, each once."""
 
     family: str
     assets: tuple[UpsertAsset, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteOne:
+class DeleteOne(msgspec.Struct, frozen=True):
     """DELETE one asset."""
 
     family: str
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class GetFamily:
+class GetFamily(msgspec.Struct, frozen=True):
     """GET one family: does it exist, and does the PIM answer?"""
 
     family: str
 
 
-@dataclass(frozen=True, slots=True)
-class GetFamilies:
+class GetFamilies(msgspec.Struct, frozen=True):
     """GET the family list: does the PIM answer as itself? It logs in where that is needed."""
 
 
-@dataclass(frozen=True, slots=True)
-class GetAttributes:
+class GetAttributes(msgspec.Struct, frozen=True):
     """GET the attributes of a family."""
 
     family: str
 
 
-@dataclass(frozen=True, slots=True)
-class GetOptions:
+class GetOptions(msgspec.Struct, frozen=True):
     """GET the options of an attribute."""
 
     family: str
     attribute: str
 
 
-@dataclass(frozen=True, slots=True)
-class CreateOption:
+class CreateOption(msgspec.Struct, frozen=True):
     """PATCH an option that is not there."""
 
     family: str
@@ -67,8 +59,7 @@ Request = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StartCall:
+class StartCall(msgspec.Struct, frozen=True):
     """Send this request; answer with one `CallEnded`."""
 
     call_id: int
@@ -77,15 +68,13 @@ class StartCall:
     """The changes that a write carries, for those who trace."""
 
 
-@dataclass(frozen=True, slots=True)
-class CutCall:
+class CutCall(msgspec.Struct, frozen=True):
     """Give up a request in flight; it ends as a `CallFault` of kind CUT."""
 
     call_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class AllowRequest:
+class AllowRequest(msgspec.Struct, frozen=True):
     """The extra request that a call wanted may go out."""
 
     call_id: int
@@ -122,16 +111,14 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     """Bytes that the transaction grows by, about."""
 
 
-@dataclass(frozen=True, slots=True)
-class PositionCommit:
+class PositionCommit(msgspec.Struct, frozen=True):
     """A partition's watermark and the offset map above it, ready as commit metadata."""
 
     position: int
     metadata: str
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True):
     """One transaction: outcomes, dead letters and positions, all or nothing."""
 
     outcomes: tuple[LogRecord, ...]
@@ -139,30 +126,26 @@ class Settlement:
     positions: Mapping[Partition, PositionCommit]
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(msgspec.Struct, frozen=True):
     """Write the settlement; answer with `Committed` or `CommitRefused` and its number."""
 
     number: int
     settlement: Settlement
 
 
-@dataclass(frozen=True, slots=True)
-class SetIntake:
+class SetIntake(msgspec.Struct, frozen=True):
     """From now on exactly these partitions are paused."""
 
     paused: frozenset[Partition]
 
 
-@dataclass(frozen=True, slots=True)
-class Drained:
+class Drained(msgspec.Struct, frozen=True):
     """The drain is over. `unsettled` changes were left to the next owner."""
 
     unsettled: int
 
 
-@dataclass(frozen=True, slots=True)
-class DropAssignment:
+class DropAssignment(msgspec.Struct, frozen=True):
     """The group fenced us: this epoch is over, without a last transaction."""
 
 
@@ -193,12 +176,11 @@ FactName = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """A fact for people and meters. Nobody may decide anything by it."""
 
     name: FactName
-    fields: Mapping[str, object] = field(default_factory=dict)
+    fields: Mapping[str, object] = msgspec.field(default_factory=dict)
     settled: tuple[Settled, ...] = ()
     """What a committed settlement made visible, for those who count."""
 

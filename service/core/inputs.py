@@ -1,7 +1,6 @@
 """What the core is told, in the past tense: the only way in is `Pipeline.step`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 import msgspec
@@ -10,23 +9,20 @@ from service.core.model import Partition, SourceRecord
 from service.core.structure import Attribute
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(msgspec.Struct, frozen=True):
     """Records were read, in offset order within each partition."""
 
     records: tuple[SourceRecord, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """Where a partition begins: the committed position, and what is settled above it."""
 
     position: int
     settled: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Assigned:
+class Assigned(msgspec.Struct, frozen=True):
     """The group gave us partitions. `partitions_total` counts all of the events topics."""
 
     epoch: int
@@ -41,21 +37,18 @@ class DrainKind(Enum):
     REVOCATION = "revocation"
 
 
-@dataclass(frozen=True, slots=True)
-class DrainStarted:
+class DrainStarted(msgspec.Struct, frozen=True):
     """Finish until `deadline` (seconds): everything open at a shutdown, else calls in flight."""
 
     kind: DrainKind
     deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class Forgotten:
+class Forgotten(msgspec.Struct, frozen=True):
     """The assignment is over, drained or lost: everything of its epoch is dropped."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseRenewed:
+class LeaseRenewed(msgspec.Struct, frozen=True):
     """The coordinator acknowledged us; calls may start and live until `until` (seconds)."""
 
     until: float
@@ -71,8 +64,7 @@ class FaultKind(Enum):
     """By us: the lease or a drain ended. Neither suspicion nor attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallFault:
+class CallFault(msgspec.Struct, frozen=True):
     """A request without an answer; `message` is for a person."""
 
     kind: FaultKind
@@ -88,8 +80,7 @@ class ItemReply(msgspec.Struct, frozen=True, gc=False):
     errors: tuple[msgspec.Raw, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CallReply:
+class CallReply(msgspec.Struct, frozen=True):
     """An answer. `own_json` says that its body is the PIM's own (an error object or a list)."""
 
     status: int
@@ -107,23 +98,20 @@ class CallReply:
 Answer = CallReply | CallFault
 
 
-@dataclass(frozen=True, slots=True)
-class CallEnded:
+class CallEnded(msgspec.Struct, frozen=True):
     """The request of a call ended."""
 
     call_id: int
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True)
-class RequestWanted:
+class RequestWanted(msgspec.Struct, frozen=True):
     """A call needs one more request (a token) before its own: it takes from the rate."""
 
     call_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True):
     """The settlement of this number is on the log."""
 
     number: int
@@ -137,21 +125,18 @@ class CommitRefusal(Enum):
     FENCED = "fenced"
 
 
-@dataclass(frozen=True, slots=True)
-class CommitRefused:
+class CommitRefused(msgspec.Struct, frozen=True):
     """The settlement of this number was aborted and nothing of it is visible."""
 
     number: int
     why: CommitRefusal
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(msgspec.Struct, frozen=True):
     """A person looked at what the limit on dead letters holds back, and lets it go."""
 
 
-@dataclass(frozen=True, slots=True)
-class TimePassed:
+class TimePassed(msgspec.Struct, frozen=True):
     """Nothing happened but time."""
 
 

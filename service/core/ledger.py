@@ -79,6 +79,7 @@ class Ledger:
             )
             for partition, start in starts.items()
         }
+        self.partitions = frozenset(starts)
         self._ready: list[Group] = []
         self._chosen: list[Group] = []
         self._chosen_offsets: Chosen = {}
@@ -86,11 +87,6 @@ class Ledger:
         self._map_offsets_max = MAP_OFFSETS_MAX
         self.held_changes = 0
         self.held_bytes = 0
-
-    @property
-    def partitions(self) -> Iterable[Partition]:
-        """The partitions of the assignment."""
-        return self._partitions.keys()
 
     @property
     def has_ready(self) -> bool:

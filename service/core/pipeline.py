@@ -478,7 +478,7 @@ class Pipeline:
         self._effects.append(SetIntake(paused))
 
     def _partitions_to_pause(self) -> frozenset[Partition]:
-        everything = frozenset(self.ledger.partitions)
+        everything = self.ledger.partitions
         if self._drain is not None or self._limit.is_reached:
             return everything
         share = 0.5 if self._is_full else 1.0

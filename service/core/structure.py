@@ -24,8 +24,7 @@ _USUAL_DATA: Mapping[str, type] = {
 _READ_AS_BOOLEAN = {"true": True, "false": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(msgspec.Struct, frozen=True):
     """What an attribute takes; None where the PIM says nothing."""
 
     code: str

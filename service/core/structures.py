@@ -6,7 +6,7 @@ Rule 2: when a structure cannot be read, values go as they came; a refusal of su
 believed only after one more try to read.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -122,7 +122,8 @@ class Structures:
     def __init__(self, rules: StructureRules, jitter: Jitter) -> None:
         self._rules = rules
         self._jitter = jitter
-        self._families: dict[str, _Family] = {}
+        self._families: OrderedDict[str, _Family] = OrderedDict()
+        """Those read longest ago first."""
         self._errands: dict[str, None] = {}
         """Families with parked jobs, in turn."""
         self._created_at: deque[float] = deque()
@@ -152,7 +153,7 @@ class Structures:
         if known.is_doubted:
             known.rests_until = now + STRUCTURE_REST_SECONDS
         known.is_reading, known.is_doubted, known.began_at = True, False, now
-        self._families[family] = self._families.pop(family)  # the last to be let go
+        self._families.move_to_end(family)
         self._let_go()
         return Reading(family)
 

@@ -5,7 +5,6 @@ Rule 2: whatever is not named here is a suspicion: it may be the PIM's fault or 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
@@ -28,8 +27,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     errors: tuple[msgspec.Raw, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """Why a call failed: a reason for a `failed` outcome, and what was said."""
 
     reason: Reason
@@ -51,51 +49,44 @@ class ItemVerdict(msgspec.Struct, frozen=True, gc=False):
     said: Said
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True):
     """A success with a word on each asset, in the order of the call."""
 
     items: tuple[ItemVerdict, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """A success: the PIM judged the call as a whole and refused it. Halves; alone final."""
 
     reason: Reason
     said: Said
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(msgspec.Struct, frozen=True):
     """A JSON 404: the family is unknown, or (DELETE) the asset is absent. To be checked."""
 
     said: Said
 
 
-@dataclass(frozen=True, slots=True)
-class Forbidden:
+class Forbidden(msgspec.Struct, frozen=True):
     """403: perhaps the body is too heavy. Halves; alone a suspicion."""
 
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Throttled:
+class Throttled(msgspec.Struct, frozen=True):
     """429: nobody's failure. The gate closes."""
 
     retry_after_seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Suspicious:
+class Suspicious(msgspec.Struct, frozen=True):
     """No judgement came; whose failure it is shows later."""
 
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(msgspec.Struct, frozen=True):
     """We gave the request up: neither suspicion nor attempt."""
 
 

@@ -4,7 +4,6 @@ Rule 1: a window is due by time, count or bytes; a due window goes on filling un
 Rule 2: an asset stands in its family's window once, with all its changes in order.
 """
 
-import heapq
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -70,7 +69,8 @@ class Windows:
         self._assets_max = assets_max
         self._bytes_max = bytes_max
         self._families: dict[str, FamilyWindow] = {}
-        self._timers: list[tuple[float, str]] = []
+        self._timers: deque[tuple[float, str]] = deque()
+        """When each family's window is due by time; all wait as long, so the first goes first."""
         self._turns: dict[Verb, OrderedDict[str, None]] = {verb: OrderedDict() for verb in Verb}
         """Families with due work, in turn."""
 
@@ -116,7 +116,7 @@ class Windows:
             self._close(asset.family, window, now, "bytes")
         elif window.opened_at is None:
             window.opened_at = now
-            heapq.heappush(self._timers, (now + self._seconds_max, asset.family))
+            self._timers.append((now + self._seconds_max, asset.family))
 
     def resume(self, job: Job) -> None:
         """An asset whose delete is done: its upserts go with the family's next call."""
@@ -128,7 +128,7 @@ class Windows:
     def pass_time(self, now: float) -> None:
         """Windows whose time has come are due."""
         while self._timers and self._timers[0][0] <= now:
-            _, family = heapq.heappop(self._timers)
+            _, family = self._timers.popleft()
             window = self._families.get(family)
             if window is None or window.opened_at is None:
                 continue

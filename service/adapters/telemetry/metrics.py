@@ -106,13 +106,13 @@ class Meters:
         self._windows = cache(self._counter("windows").labels)
         self._call_assets = cache(self._histogram("call_assets").labels)
         self._requests = cache(self._histogram("pim_request_duration_seconds").labels)
+        self._structures = cache(self._counter("structures").labels)
         self._window_wait = self._histogram("window_wait_seconds")
         self._put_off = self._counter("calls_put_off")
         self._suspected = self._counter("calls_suspected")
         self._throttled = self._counter("throttled")
         self._breaker = self._counter("breaker_opened")
         self._credentials = self._counter("credentials_refused")
-        self._structures = self._counter("structures")
         self._options = self._counter("options")
         self._lost = self._counter("positions_lost")
         build = Info(PREFIX + "build", BY_NAME["build"].meaning, registry=registry)
@@ -137,9 +137,10 @@ class Meters:
                 self._put_off.labels(told["cause"]).inc()
             case "call.suspected":
                 self._suspected.labels(told["reason"]).inc()
-            case "option.created" | "option.refused" | "structure.read" | "structure.unreadable":
-                kind, _, result = fact.name.partition(".")
-                {"option": self._options, "structure": self._structures}[kind].labels(result).inc()
+            case "structure.read" | "structure.unreadable":
+                self._structures(fact.name.removeprefix("structure.")).inc()
+            case "option.created" | "option.refused":
+                self._options.labels(fact.name.removeprefix("option.")).inc()
             case _:
                 self._count_times(fact)
 
