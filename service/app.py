@@ -141,10 +141,10 @@ class Service:
         if not await self._unless_stopped(self._outcomes.start()):
             await self._port.close()
             return 0
-        running = asyncio.ensure_future(self._runner.run())
+        running = asyncio.create_task(self._runner.run())
         running.add_done_callback(self._runner_ended)
-        watching = asyncio.ensure_future(self._watch())
-        opening = asyncio.ensure_future(self._door.open())
+        watching = asyncio.create_task(self._watch())
+        opening = asyncio.create_task(self._door.open())
         opening.add_done_callback(self._opened)
         code = 1
         try:
@@ -180,7 +180,7 @@ class Service:
 
     async def _unless_stopped(self, starting: Coroutine[None, None, None]) -> bool:
         """Whether the start went through before a signal ended it."""
-        task = asyncio.ensure_future(starting)
+        task = asyncio.create_task(starting)
         await asyncio.wait((task, self._ended), return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             task.result()
@@ -193,7 +193,7 @@ class Service:
     async def _close(self, running: asyncio.Future[None]) -> None:
         for closing in (self._door.close, self._outcomes.stop):
             # Not by wait_for: it waits for what it cancels, and aiokafka may not heed that.
-            task = asyncio.ensure_future(closing())
+            task = asyncio.create_task(closing())
             await asyncio.wait({task}, timeout=CLOSE_SECONDS_MAX)
             task.cancel()
             task.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -27,7 +27,7 @@ class CallRunner:
 
     def start(self, start: StartCall) -> None:
         """Send the request of a call."""
-        task = asyncio.ensure_future(self._run(start))
+        task = asyncio.create_task(self._run(start))
         self._tasks[start.call_id] = task
         # Not at the end of the task's own code: cut before its first step, it never runs any.
         task.add_done_callback(lambda done: self._ended(start.call_id, done))

@@ -197,7 +197,7 @@ class Runner:
                 self.is_fenced.set()
 
     def _start(self, settle: Settle) -> None:
-        task = asyncio.ensure_future(self._settle(settle))
+        task = asyncio.create_task(self._settle(settle))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
