@@ -130,14 +130,32 @@ class _Packed(httpx.AsyncByteStream):
         return self._chunks
 
 
+class _BrokenError(aiohttp.ClientConnectionError):
+    """A connection that ended before an answer."""
+
+
+async def _send_once(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Ends a broken connection with what is no reason for aiohttp to send a GET or DELETE again.
+
+    Each request takes from the rate; whether another leaves is not for the connections to say.
+    """
+    try:
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _BrokenError from error
+
+
 def _session(pim: PimSettings, tls: ssl.SSLContext) -> aiohttp.ClientSession:
-    """What each request says, and no memory of cookies."""
+    """What each request says; no memory of cookies, no second try."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             ssl=tls, limit=pim.max_concurrency + 1, keepalive_timeout=KEEPALIVE_SECONDS
         ),
         proxy=pim.proxy_url.get_secret_value() if pim.proxy_url else None,
         cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=(_send_once,),
         timeout=aiohttp.ClientTimeout(),
         auto_decompress=False,
         headers={

@@ -234,6 +234,26 @@ async def test_calls_one_after_another_share_a_connection() -> None:
     assert len(ways) == 1
 
 
+@pytest.mark.parametrize("request_", [GetFamilies(), WRITE, DeleteOne("packshots", "a")])
+async def test_a_request_leaves_once(request_: Request) -> None:
+    """Whatever cuts its connection, fresh or used before: another would take from the rate."""
+    asked: list[str] = []
+
+    def cut(request: web.Request) -> web.StreamResponse:
+        asked.append(request.method)
+        if len(asked) > 1:
+            assert request.transport is not None
+            request.transport.abort()
+        return web.json_response([])
+
+    async with client_of(cut) as send:
+        await send(GetFamilies())
+        assert fault(await send(request_)) is FaultKind.CONNECTION
+        assert fault(await send(request_)) is FaultKind.CONNECTION
+
+    assert len(asked) == 3
+
+
 async def test_a_code_arrives_as_it_is() -> None:
     """Whatever three libraries do with a URL on its way."""
     seen: list[str] = []
