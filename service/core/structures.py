@@ -307,7 +307,9 @@ class Structures:
     def _let_go(self) -> None:
         """Keep as many families as memory is meant for: those read longest ago go."""
         surplus = len(self._families) - FAMILIES_KEPT_MAX
-        for family in list(islice(self._families, max(0, surplus))):
+        if surplus <= 0:
+            return
+        for family in list(islice(self._families, surplus)):
             if not self._families[family].is_wanted:
                 del self._families[family]
 

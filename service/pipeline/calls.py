@@ -7,6 +7,8 @@ from service.core.effects import StartCall
 from service.core.inputs import Answer, CallEnded, CallFault, FaultKind, Input, RequestWanted
 from service.ports import AssetApi
 
+CUT = CallFault(FaultKind.CUT, "Given up by asset-sync.")
+
 
 class CallRunner:
     """One task a request in flight."""
@@ -22,21 +24,20 @@ class CallRunner:
         self._tell = tell
         self._may_write = may_write
         self._fail = fail
-        self._tasks: dict[int, asyncio.Task[Answer]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
         self._wanted: dict[int, asyncio.Future[None]] = {}
 
     def start(self, start: StartCall) -> None:
         """Send the request of a call."""
-        task = asyncio.create_task(self._run(start))
-        self._tasks[start.call_id] = task
-        # Not at the end of the task's own code: cut before its first step, it never runs any.
-        task.add_done_callback(lambda done: self._ended(start.call_id, done))
+        self._tasks[start.call_id] = asyncio.create_task(self._run(start))
 
     def cut(self, call_id: int) -> None:
         """Give the request up, if it is still in flight."""
         task = self._tasks.get(call_id)
         if task is not None:
             task.cancel()
+            # Cut before its first step, it runs nothing that could tell.
+            task.add_done_callback(lambda done: self._end(call_id, done, CUT))
 
     def allow(self, call_id: int) -> None:
         """The extra request that the call wanted may go out."""
@@ -51,26 +52,30 @@ class CallRunner:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, start: StartCall) -> Answer:
-        return await self._api.send(
-            start.request,
-            start.origins,
-            permit=lambda: self._permit(start.call_id),
-            may_write=self._may_write,
-        )
+    async def _run(self, start: StartCall) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            answer = await self._api.send(
+                start.request,
+                start.origins,
+                permit=lambda: self._permit(start.call_id),
+                may_write=self._may_write,
+            )
+        except asyncio.CancelledError:
+            self._end(start.call_id, task, CUT)
+            raise
+        except Exception as error:  # noqa: BLE001 - our bug, whatever it is: faults are values
+            self._fail(error)
+        else:
+            self._end(start.call_id, task, answer)
 
-    def _ended(self, call_id: int, task: asyncio.Task[Answer]) -> None:
-        self._wanted.pop(call_id, None)
+    def _end(self, call_id: int, task: asyncio.Task[None], answer: Answer) -> None:
+        """Tell how the request ended, unless that was told."""
         if self._tasks.get(call_id) is task:
             del self._tasks[call_id]
-        answer: Answer = CallFault(FaultKind.CUT, "Given up by asset-sync.")
-        if not task.cancelled():
-            error = task.exception()
-            if isinstance(error, Exception):
-                self._fail(error)  # our bug: faults are values
-            else:
-                answer = task.result()
-        self._tell(CallEnded(call_id, answer))
+            self._wanted.pop(call_id, None)
+            self._tell(CallEnded(call_id, answer))
 
     async def _permit(self, call_id: int) -> None:
         """Wait until one more request of this call may leave (it takes from the rate)."""

@@ -67,6 +67,7 @@ class Runner:
         self._arrivals: deque[Arrived] = deque()
         """Records wait behind everything else: the end of a call frees a slot of the PIM's."""
         self._woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._timer: asyncio.TimerHandle | None = None
         self._calls = CallRunner(api, self.tell, self._has_lease, self._fail)
         self._lease_until = float("-inf")
         self._settling: set[asyncio.Task[None]] = set()
@@ -102,6 +103,8 @@ class Runner:
                 await self._rest(self._seconds_to_next())
             raise self._failure
         finally:
+            if self._timer is not None:
+                self._timer.cancel()
             await self._calls.close()
             for task in self._settling:
                 task.cancel()
@@ -142,13 +145,18 @@ class Runner:
         if seconds <= 0.0:
             await asyncio.sleep(0)
             return
+        self._woken = asyncio.get_running_loop().create_future()
+        self._set_timer(seconds)
+        await self._woken
+
+    def _set_timer(self, seconds: float) -> None:
+        """Wake up by then; a timer that is set to go off before only makes one more round."""
         loop = asyncio.get_running_loop()
-        self._woken = loop.create_future()
-        timer = loop.call_later(seconds, self._wake)
-        try:
-            await self._woken
-        finally:
-            timer.cancel()
+        now = loop.time()
+        if self._timer is None or not now < self._timer.when() <= now + seconds:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_later(seconds, self._wake)
 
     def _wake(self) -> None:
         if not self._woken.done():
