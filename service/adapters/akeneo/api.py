@@ -20,14 +20,8 @@ from service.adapters.akeneo.auth import (
     TokenReply,
     renewal,
 )
-from service.adapters.akeneo.connections import (
-    NETWORK_ERRORS,
-    REPLY_BYTES_MAX,
-    Connections,
-    RawReply,
-    TooLargeError,
-    in_words,
-)
+from service.adapters.akeneo.connections import NETWORK_ERRORS, Connections, in_words
+from service.adapters.akeneo.http1 import REPLY_BYTES_MAX, RawReply, TooLargeError
 from service.adapters.akeneo.wire import HttpRequest, read_answer, read_reply, write_request
 from service.adapters.tls import context
 from service.core.effects import Note, Request

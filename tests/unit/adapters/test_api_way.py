@@ -85,12 +85,16 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def forward_proxy() -> AsyncIterator[tuple[ForwardProxy, str]]:
-    """On loopback; its URL with user and password."""
+async def forward_proxy(ca: trustme.CA | None = None) -> AsyncIterator[tuple[ForwardProxy, str]]:
+    """On loopback, with a CA by TLS; its URL with user and password."""
     proxy = ForwardProxy()
-    server = await asyncio.start_server(proxy.take, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    yield proxy, f"http://{USER}:{PASSWORD}@127.0.0.1:{port}"
+    tls = None
+    if ca is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        ca.issue_cert("localhost").configure_cert(tls)
+    server = await asyncio.start_server(proxy.take, "127.0.0.1", 0, ssl=tls)
+    scheme, port = "https" if tls else "http", server.sockets[0].getsockname()[1]
+    yield proxy, f"{scheme}://{USER}:{PASSWORD}@localhost:{port}"
     server.close()
 
 
@@ -132,6 +136,17 @@ async def test_through_a_proxy_as_a_tunnel(ca: trustme.CA, ca_file: Path) -> Non
     """HTTPS passes it unread; the proxy's password is for the proxy."""
     async with pim_with_tls(ca) as (pim, url), forward_proxy() as (proxy, proxy_url):
         answer = await ask(pim, url, ca_file=ca_file, proxy_url=proxy_url)
+
+    assert isinstance(answer, CallReply)
+    assert answer.status == 200
+    assert {line.split()[0] for line in proxy.asked} == {"CONNECT"}
+
+
+async def test_through_a_proxy_that_speaks_tls_itself(ca: trustme.CA, ca_file: Path) -> None:
+    """TLS within TLS; the private CA may be the proxy's too."""
+    async with pim_with_tls(ca) as (pim, url), forward_proxy(ca) as (proxy, proxy_url):
+        answer = await ask(pim, url, ca_file=ca_file, proxy_url=proxy_url)
+        assert "certificate verify failed" in fault(await ask(pim, url, proxy_url=proxy_url))
 
     assert isinstance(answer, CallReply)
     assert answer.status == 200

@@ -1,0 +1,184 @@
+"""One connection against a server that writes what it likes; and connections kept or not."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from service.adapters.akeneo.connections import Connections
+from service.adapters.akeneo.http1 import HEAD_BYTES_MAX, BrokenError, RawReply
+from service.adapters.akeneo.wire import HttpRequest
+from service.adapters.tls import context
+from service.settings import PimSettings
+
+GET = HttpRequest("GET", "/a", None)
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
+
+
+@dataclass
+class Server:
+    """Answers each request with the next of these; b"" ends the connection."""
+
+    answers: list[bytes]
+    asked: list[bytes] = field(default_factory=list)
+    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    connections: int = 0
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection of the client."""
+        self.connections += 1
+        self.writers.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            while True:
+                self.asked.append(await reader.readuntil(b"\r\n\r\n"))
+                self.was_asked.set()
+                answer = self.answers.pop(0)
+                writer.write(answer)
+                await writer.drain()
+                if not answer or b"onnection: close" in answer or b"HTTP/1.0" in answer:
+                    break
+        writer.close()
+
+
+Ask = Callable[[], Coroutine[None, None, RawReply]]
+
+
+@asynccontextmanager
+async def client_of(
+    *answers: bytes, host: str = "127.0.0.1"
+) -> AsyncIterator[tuple[Server, Connections, Ask]]:
+    """A server with these answers, and our connections to it."""
+    server = Server(list(answers))
+    listening = await asyncio.start_server(server.take, host, 0)
+    port = listening.sockets[0].getsockname()[1]
+    name = f"[{host}]" if ":" in host else host
+    url = f"http://{name}:{port}"
+    pim = PimSettings.model_validate({"base_url": url, "app_token": "t"})
+    connections = Connections(pim, context("", None))
+
+    async def ask() -> RawReply:
+        async with asyncio.timeout(5):
+            return await connections.exchange(GET, "Bearer t")
+
+    yield server, connections, ask
+    await connections.close()
+    for writer in server.writers:
+        writer.close()
+    listening.close()
+    await listening.wait_closed()
+
+
+async def test_an_answer_that_is_only_announced() -> None:
+    """1xx says that one will come; it is none."""
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Of: hints\r\n\r\n"
+    async with client_of(b"HTTP/1.1 100 Continue\r\n\r\n" + early + OK, OK) as (server, _, ask):
+        reply = await ask()
+        assert (reply.status, reply.body) == (200, b"[]")
+        assert reply.headers == {"content-length": "2"}
+        await ask()
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK\r\nConnection: close"])
+async def test_an_answer_to_the_connections_end(head: bytes) -> None:
+    """It says no length: its end is the connection's."""
+    async with client_of(head + b"\r\n\r\n[1, 2]", OK) as (server, _, ask):
+        assert (await ask()).body == b"[1, 2]"
+        assert (await ask()).body == b"[]"
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 20\r\n\r\n[1, 2]",
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Le",
+        b"",
+    ],
+)
+async def test_an_answer_that_is_cut_short(cut: bytes) -> None:
+    """Half of a list would be taken for all of it."""
+    async with client_of(cut, OK) as (_, _, ask):
+        with pytest.raises(BrokenError, match="The other side closed it"):
+            await ask()
+        assert (await ask()).status == 200
+
+
+@pytest.mark.parametrize("surplus", [b"!", OK, b"HTTP/1.1 408 Request Timeout\r\n\r\n"])
+async def test_what_nobody_asked_for_costs_the_connection(surplus: bytes) -> None:
+    """The next request would take it for its own answer."""
+    async with client_of(OK + surplus, OK.replace(b"[]", b"{}")) as (server, _, ask):
+        assert (await ask()).body == b"[]"
+        await asyncio.sleep(0.02)
+        assert (await ask()).body == b"{}"
+    assert server.connections == 2
+
+
+async def test_a_farewell_between_two_calls() -> None:
+    """Many a server says 408 to a connection that rests, and closes it."""
+    async with client_of(OK, OK) as (server, _, ask):
+        await ask()
+        server.writers[0].write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        await asyncio.sleep(0.02)
+        assert (await ask()).status == 200
+    assert server.connections == 2
+
+
+async def test_a_head_without_end() -> None:
+    """Memory is bounded by us."""
+    endless = b"HTTP/1.1 200 OK\r\n" + b"X-Much: yes\r\n" * (HEAD_BYTES_MAX // 8)
+    async with client_of(endless) as (_, _, ask):
+        with pytest.raises(BrokenError, match="head has more than 65536 bytes"):
+            await ask()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n[]]",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n[]",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http(odd: bytes) -> None:
+    """In words, and never twice on the same connection."""
+    async with client_of(odd, OK) as (server, _, ask):
+        with pytest.raises(BrokenError, match="The answer is no HTTP"):
+            await ask()
+        assert (await ask()).status == 200
+    assert server.connections == 2
+
+
+async def test_a_call_that_is_given_up_takes_its_connection_along() -> None:
+    """Its answer may still come, and would be the next call's."""
+    async with client_of(b"HTTP/1.1 200 OK\r\n", OK) as (server, _, ask):
+        task = asyncio.create_task(ask())
+        await server.was_asked.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert (await ask()).body == b"[]"
+    assert server.connections == 2
+
+
+async def test_a_connection_that_rested_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not trusted any more; nor kept."""
+    async with client_of(OK, OK, OK) as (server, connections, ask):
+        await ask()
+        monkeypatch.setattr("service.adapters.akeneo.connections.KEEPALIVE_SECONDS", -1.0)
+        await ask()
+        await asyncio.sleep(0)
+        assert len(connections._open) == 1
+    assert server.connections == 2
+
+
+async def test_an_address_of_version_6() -> None:
+    """In brackets where it is named."""
+    async with client_of(OK, host="::1") as (server, _, ask):
+        assert (await ask()).status == 200
+    assert b"\r\nhost: [::1]:" in server.asked[0]
