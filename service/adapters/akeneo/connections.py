@@ -23,6 +23,10 @@ HAPPY_EYEBALLS_SECONDS = 0.25
 """After so long the name's next address is tried beside the first (RFC 8305)."""
 
 
+CLOSE_SECONDS_MAX = 1.0
+"""How long to wait for connections that were ended to be gone."""
+
+
 class ProxyRefusedError(Exception):
     """The proxy lets nobody through; in words."""
 
@@ -40,11 +44,9 @@ class Connections:
         Raises:
             SettingsError: the URL cannot be called.
         """
-        try:
-            self._base = yarl.URL(pim.base_url)
-        except ValueError as error:
-            raise SettingsError(f"{PREFIX}PIM__BASE_URL cannot be called: {error}") from None
-        self._proxy = yarl.URL(pim.proxy_url.get_secret_value()) if pim.proxy_url else None
+        self._base = _callable("BASE_URL", pim.base_url)
+        proxy_url = pim.proxy_url.get_secret_value() if pim.proxy_url else None
+        self._proxy = _callable("PROXY_URL", proxy_url) if proxy_url else None
         self._is_secure = self._base.scheme == "https"
         self._tls = tls
         self._target = self._base.raw_path.rstrip("/")
@@ -78,10 +80,11 @@ class Connections:
 
     async def close(self) -> None:
         """Close them all."""
-        ending = list(self._open)
-        for connection in ending:
+        for connection in self._open:
             connection.abort()
-        await asyncio.gather(*(connection.closed for connection in ending))
+        if self._open:
+            ending = [connection.closed for connection in self._open]
+            await asyncio.wait(ending, timeout=CLOSE_SECONDS_MAX)
 
     def _request(self, written: HttpRequest, authorization: str) -> bytes:
         head = (
@@ -105,15 +108,15 @@ class Connections:
         return None
 
     async def _connect(self) -> Http1Connection:
-        if self._proxy is None:
-            return await self._connect_to(self._base)
-        connection = await self._connect_to(self._proxy)
-        if self._is_secure:
+        connection = await self._connect_to(self._proxy or self._base)
+        if self._proxy is not None and self._is_secure:
             try:
                 await self._tunnel(connection, self._proxy)
             except BaseException:
                 connection.abort()
                 raise
+        self._open.add(connection)
+        connection.closed.add_done_callback(lambda _: self._open.discard(connection))
         return connection
 
     async def _connect_to(self, url: yarl.URL) -> Http1Connection:
@@ -126,8 +129,6 @@ class Connections:
             ssl=self._tls if url.scheme == "https" else None,
             happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS,
         )
-        self._open.add(connection)
-        connection.closed.add_done_callback(lambda _: self._open.discard(connection))
         return connection
 
     async def _tunnel(self, connection: Http1Connection, proxy: yarl.URL) -> None:
@@ -149,6 +150,15 @@ def in_words(error: BaseException) -> str:
         return str(error)
     words = str(error) or type(error).__name__
     return f"The connection failed: {words}"
+
+
+def _callable(name: str, url: str) -> yarl.URL:
+    try:
+        read = yarl.URL(url)
+        (read.raw_host or "").encode("idna")  # as asyncio will, where it is no address
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}PIM__{name} cannot be called: {error}") from None
+    return read
 
 
 def _proxy_authorization(proxy: yarl.URL) -> str:

@@ -71,23 +71,29 @@ class Http1Connection(asyncio.Protocol):
 
     async def _exchange(self, request: bytes, answer: "_Answer") -> "_Answer":
         assert self._answer is None, "one exchange at a time"
-        assert self._transport is not None
+        transport = self._still_open()
         self._answer = answer
-        self._transport.write(request)
+        transport.write(request)
         try:
             await answer.ended
         finally:
             self._answer = None
+            answer.let_go()
             if not answer.keeps_connection:
                 self.abort()
         return answer
 
     async def secure(self, tls: ssl.SSLContext, name: str) -> None:
         """From here on by TLS, with whoever has a certificate of this name."""
-        assert self._transport is not None
         loop = asyncio.get_running_loop()
-        transport = await loop.start_tls(self._transport, self, tls, server_hostname=name)
+        transport = await loop.start_tls(self._still_open(), self, tls, server_hostname=name)
         self._transport = cast("asyncio.Transport", transport)
+
+    def _still_open(self) -> asyncio.Transport:
+        """It may have been lost before anybody could be told."""
+        if self._transport is None or self._transport.is_closing():
+            raise BrokenError("The other side closed it before it was asked.")
+        return self._transport
 
     def abort(self) -> None:
         """End it now; what was not written is lost."""
@@ -162,6 +168,10 @@ class _Answer:
         broken = BrokenError(f"The other side closed it {place} its answer.")
         broken.__cause__ = error
         self._fail(broken)
+
+    def let_go(self) -> None:
+        """The parser knows us and we know it: without the one the other goes at once."""
+        del self._parser
 
     def _end(self) -> None:
         if not self.ended.done():

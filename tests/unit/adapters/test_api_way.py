@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -57,9 +58,11 @@ class ForwardProxy:
     """An HTTP proxy that wants a password, and remembers what it was asked for."""
 
     asked: list[str] = field(default_factory=list)
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of a client."""
+        self.writers.append(writer)
         head = await reader.readuntil(b"\r\n\r\n")
         method, target, _ = head.decode().split("\r\n")[0].split(" ")
         self.asked.append(f"{method} {target}")
@@ -78,9 +81,10 @@ class ForwardProxy:
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
     writer.close()
 
 
@@ -95,6 +99,10 @@ async def forward_proxy(ca: trustme.CA | None = None) -> AsyncIterator[tuple[For
     server = await asyncio.start_server(proxy.take, "127.0.0.1", 0, ssl=tls)
     scheme, port = "https" if tls else "http", server.sockets[0].getsockname()[1]
     yield proxy, f"{scheme}://{USER}:{PASSWORD}@localhost:{port}"
+    for writer in proxy.writers:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
     server.close()
 
 
@@ -140,6 +148,12 @@ async def test_through_a_proxy_as_a_tunnel(ca: trustme.CA, ca_file: Path) -> Non
     assert isinstance(answer, CallReply)
     assert answer.status == 200
     assert {line.split()[0] for line in proxy.asked} == {"CONNECT"}
+
+
+async def test_a_tunnel_to_somebody_else(ca: trustme.CA) -> None:
+    """The proxy lets us through; whoever is behind it is not the PIM."""
+    async with pim_with_tls(ca) as (pim, url), forward_proxy() as (_, proxy_url):
+        assert "certificate verify failed" in fault(await ask(pim, url, proxy_url=proxy_url))
 
 
 async def test_through_a_proxy_that_speaks_tls_itself(ca: trustme.CA, ca_file: Path) -> None:
@@ -212,7 +226,8 @@ async def test_a_pim_below_a_path() -> None:
     ]
 
 
-async def test_a_url_that_cannot_be_called() -> None:
+@pytest.mark.parametrize("url", ["https://pim\\example", f"https://{'a' * 70}.example"])
+async def test_a_url_that_cannot_be_called(url: str) -> None:
     """Said at the start, not with each call."""
     with pytest.raises(SettingsError, match="ASSET_SYNC_PIM__BASE_URL cannot be called: "):
-        await ask(simulator(), "https://pim\\example")
+        await ask(simulator(), url)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -182,3 +183,34 @@ async def test_an_address_of_version_6() -> None:
     async with client_of(OK, host="::1") as (server, _, ask):
         assert (await ask()).status == 200
     assert b"\r\nhost: [::1]:" in server.asked[0]
+
+
+async def test_a_server_that_hangs_up_at_once() -> None:
+    """Before anything was asked: said at once, not after the timeout."""
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    listening = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    pim = {"base_url": f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"}
+    made = PimSettings.model_validate(pim | {"app_token": "t"})
+    connections = Connections(made, context("", None))
+    for _ in range(50):
+        with pytest.raises((BrokenError, OSError)):
+            async with asyncio.timeout(5):
+                await connections.exchange(GET, "Bearer t")
+    await connections.close()
+    listening.close()
+
+
+async def test_an_answer_is_gone_when_it_was_read() -> None:
+    """Not when the garbage collector comes by: a bulk answer may have megabytes."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with client_of(OK, OK) as (_, _, ask):
+            await ask()
+            await ask()
+            assert not [one for one in gc.get_objects() if type(one).__name__ == "_Answer"]
+    finally:
+        gc.enable()
