@@ -80,6 +80,9 @@ class ItemReply(msgspec.Struct, frozen=True, gc=False):
     errors: tuple[msgspec.Raw, ...] = ()
 
 
+CUT = CallFault(FaultKind.CUT, "Given up by asset-sync.")
+
+
 class CallReply(msgspec.Struct, frozen=True):
     """An answer. `own_json` says that its body is the PIM's own (an error object or a list)."""
 

@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 from service.core.effects import StartCall
-from service.core.inputs import Answer, CallEnded, CallFault, FaultKind, Input, RequestWanted
+from service.core.inputs import CUT, Answer, CallEnded, Input, RequestWanted
 from service.ports import AssetApi
-
-CUT = CallFault(FaultKind.CUT, "Given up by asset-sync.")
 
 
 class CallRunner:

@@ -25,7 +25,7 @@ from service.adapters.akeneo.http1 import REPLY_BYTES_MAX, RawReply, TooLargeErr
 from service.adapters.akeneo.wire import HttpRequest, read_answer, read_reply, write_request
 from service.adapters.tls import context
 from service.core.effects import Note, Request
-from service.core.inputs import Answer, CallFault, CallReply, FaultKind
+from service.core.inputs import CUT, Answer, CallFault, CallReply, FaultKind
 from service.core.model import Origin
 from service.ports import Observer, Observers, RequestEnd, status_class
 from service.settings import PREFIX, Credentials, PimSettings, SettingsError
@@ -86,7 +86,7 @@ class HttpAssetApi:
         try:
             raw = await self._send_with_token(written, permit, may_write)
         except _CutError:
-            return CallFault(FaultKind.CUT, "Given up by asset-sync.")
+            return CUT
         except NoTokenError as error:
             return _without_token(error.reply)
         except _FAULTS as error:

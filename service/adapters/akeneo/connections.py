@@ -22,7 +22,6 @@ KEEPALIVE_SECONDS = 30.0
 HAPPY_EYEBALLS_SECONDS = 0.25
 """After so long the name's next address is tried beside the first (RFC 8305)."""
 
-
 CLOSE_SECONDS_MAX = 1.0
 """How long to wait for connections that were ended to be gone."""
 

@@ -91,7 +91,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _still_open(self) -> asyncio.Transport:
         """It may have been lost before anybody could be told."""
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or not self.is_open:
             raise BrokenError("The other side closed it before it was asked.")
         return self._transport
 

@@ -45,6 +45,12 @@ class Server:
         writer.close()
 
 
+def connections_to(url: str) -> Connections:
+    """Ours, to whoever listens there."""
+    pim = PimSettings.model_validate({"base_url": url, "app_token": "t"})
+    return Connections(pim, context("", None))
+
+
 Ask = Callable[[], Coroutine[None, None, RawReply]]
 
 
@@ -58,8 +64,7 @@ async def client_of(
     port = listening.sockets[0].getsockname()[1]
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{port}"
-    pim = PimSettings.model_validate({"base_url": url, "app_token": "t"})
-    connections = Connections(pim, context("", None))
+    connections = connections_to(url)
 
     async def ask() -> RawReply:
         async with asyncio.timeout(5):
@@ -192,9 +197,7 @@ async def test_a_server_that_hangs_up_at_once() -> None:
         writer.close()
 
     listening = await asyncio.start_server(hang_up, "127.0.0.1", 0)
-    pim = {"base_url": f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"}
-    made = PimSettings.model_validate(pim | {"app_token": "t"})
-    connections = Connections(made, context("", None))
+    connections = connections_to(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
     for _ in range(50):
         with pytest.raises((BrokenError, OSError)):
             async with asyncio.timeout(5):
