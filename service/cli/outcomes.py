@@ -3,12 +3,11 @@
 import asyncio
 
 import click
-import msgspec
 from aiokafka.errors import KafkaError
 
 from service.adapters.kafka.topics import Read, read
 from service.cli.options import AssetPath, kafka_settings, stop_without_kafka
-from service.contracts.outcome import Outcome
+from service.contracts.outcome_reader import read_outcome
 from service.settings import KafkaSettings
 
 STATUSES = ("applied", "superseded", "rejected", "failed", "skipped")
@@ -35,9 +34,8 @@ async def _show(
 ) -> None:
     key = asset.encode() if asset else None
     async for record in read(kafka, kafka.outcomes_topic, Read(key), follow=follow):
-        try:
-            found = msgspec.json.decode(record.value or b"", type=Outcome)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        found = read_outcome(record.value)
+        if found is None:
             continue  # not ours
         if (status and found.data.status != status) or (key and record.key != key):
             continue
@@ -46,5 +44,5 @@ async def _show(
             continue
         data = found.data
         detail = data.result or data.reason or data.superseded_by or ""
-        subject = found.subject if isinstance(found.subject, str) else "-"
-        click.echo(f"{found.time}  {data.status:<10} {detail:<14} {subject}  {data.message or ''}")
+        time, subject = found.time or "-", found.subject or "-"
+        click.echo(f"{time}  {data.status:<10} {detail:<14} {subject}  {data.message or ''}")

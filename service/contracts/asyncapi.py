@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from service.contracts.asset_change import CloudEvent, PlainDelete, PlainUpsert
 from service.contracts.outcome import Outcome
+from service.contracts.schema import components
 
 BINDING = "0.5.0"
 CLOUD_EVENTS = "application/cloudevents+json"
@@ -24,9 +23,8 @@ class Topics:
 
 def asyncapi(version: str, topics: Topics) -> dict[str, Any]:
     """The document, as JSON: asset-sync receives changes and sends outcomes."""
-    shapes, schemas = msgspec.json.schema_components(
-        (CloudEvent, PlainUpsert, PlainDelete, Outcome), ref_template="#/components/schemas/{name}"
-    )
+    types = (CloudEvent, PlainUpsert, PlainDelete, Outcome)
+    shapes, schemas = components(types, "#/components/schemas/{name}")
     cloud_event, plain_upsert, plain_delete, outcome = shapes
     channels = {f"events{index or ''}": _events(name) for index, name in enumerate(topics.events)}
     return {

@@ -1,5 +1,6 @@
 """JSON Schemas of the published language (draft 2020-12), made from its types."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -8,17 +9,42 @@ from service.contracts.asset_change import CloudEvent, PlainDelete, PlainUpsert
 from service.contracts.outcome import Outcome
 
 Language = Literal["events", "outcomes"]
+Shapes = tuple[dict[str, Any], ...]
+Components = dict[str, dict[str, Any]]
+
+GROWING = ("result", "reason")
+"""Members of an outcome's `data` to which v1 may add words; its statuses are closed."""
 
 
 def schema(language: Language) -> dict[str, Any]:
-    """The schema of one side: a record's value in JSON."""
-    made = _events() if language == "events" else msgspec.json.schema(Outcome)
+    """Return the schema of a record's value on one side."""
+    made = _events() if language == "events" else _outcomes()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+
+
+def components(types: Sequence[Any], ref_template: str) -> tuple[Shapes, Components]:
+    """Return the schemas of several types, and of all that they refer to."""
+    shapes, found = msgspec.json.schema_components(types, ref_template=ref_template)
+    if "OutcomeData" in found:
+        members = found["OutcomeData"]["properties"]
+        members.update({name: _open(members[name]) for name in GROWING})
+    return shapes, found
+
+
+def _open(member: dict[str, Any]) -> dict[str, Any]:
+    """Return the same words as examples, so that a later version's word is valid too."""
+    words = next(choice["enum"] for choice in member["anyOf"] if "enum" in choice)
+    description = "Within v1 more words may be added."
+    known = {"type": "string", "examples": words, "description": description}
+    return {"anyOf": [known, {"type": "null"}]}
 
 
 def _events() -> dict[str, Any]:
     """Any of the three: msgspec wants untagged unions apart."""
-    shapes, components = msgspec.json.schema_components(
-        (CloudEvent, PlainUpsert, PlainDelete), ref_template="#/$defs/{name}"
-    )
-    return {"anyOf": list(shapes), "$defs": components}
+    shapes, found = components((CloudEvent, PlainUpsert, PlainDelete), "#/$defs/{name}")
+    return {"anyOf": list(shapes), "$defs": found}
+
+
+def _outcomes() -> dict[str, Any]:
+    (shape,), found = components((Outcome,), "#/$defs/{name}")
+    return {**shape, "$defs": found}

@@ -6,7 +6,6 @@ the outcomes are checked against the simulator's state.
 
 import asyncio
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -17,9 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from service.adapters.kafka.topics import read, write
+from service.contracts.outcome_reader import read_outcome
 from service.playground.audit import Audit, audit
 from service.playground.dam import believable_events
 from service.playground.embedded_kafka import EmbeddedKafka, die_with_parent, embedded_kafka
@@ -159,9 +160,9 @@ class _Demo:
         while len(found) < wanted and time.monotonic() < deadline:
             await asyncio.sleep(LOOK_SECONDS)
             found = [
-                json.loads(record.value)
+                msgspec.to_builtins(outcome)
                 async for record in read(self._kafka, self._kafka.outcomes_topic)
-                if record.value is not None
+                if (outcome := read_outcome(record.value)) is not None
             ]
             self._progress.count(len(found), count)
         return found

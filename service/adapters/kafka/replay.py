@@ -9,14 +9,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from service.adapters.kafka.batches import Placed, fill, send
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
 from service.adapters.kafka.topics import Read, StoredRecord, read
-from service.contracts.outcome import Outcome
+from service.contracts.outcome_reader import ReadData, read_outcome
 from service.core.dead_letters import (
     Applied,
     DeadLetter,
@@ -255,13 +254,15 @@ async def _applied(kafka: KafkaSettings, letters: Sequence[DeadLetter]) -> Appli
         return applied
     since = min(letter.buried_utc_ms for letter in letters) - OUTCOMES_MARGIN_MS
     async for record in read(kafka, kafka.outcomes_topic, Read(since_utc_ms=max(since, 0))):
-        try:
-            found = msgspec.json.decode(record.value or b"", type=Outcome)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue  # not ours
-        data, origin = found.data, found.data.origin
-        if data.status == "applied" and data.asset_family is not None and data.code is not None:
-            asset = Asset(data.asset_family, data.code)
-            partition = Partition(origin.topic, origin.partition)
-            applied.add(asset, partition, origin.offset, record.timestamp_ms)
+        found = read_outcome(record.value)
+        if found is not None and found.data.status == "applied":
+            _add(applied, found.data, record.timestamp_ms)
     return applied
+
+
+def _add(applied: Applied, data: ReadData, utc_ms: int) -> None:
+    origin = data.origin
+    if data.asset_family is None or data.code is None or origin is None:
+        return
+    asset = Asset(data.asset_family, data.code)
+    applied.add(asset, Partition(origin.topic, origin.partition), origin.offset, utc_ms)

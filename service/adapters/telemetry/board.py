@@ -3,9 +3,7 @@
 from collections import Counter, deque
 from typing import Any
 
-import msgspec
-
-from service.contracts.outcome import Outcome
+from service.contracts.outcome_reader import ReadOutcome, read_outcome
 from service.core.effects import Note
 
 OUTCOMES_KEPT = 50
@@ -37,18 +35,22 @@ class Board:
         return {
             "outcomes": dict(self._outcomes),
             "requests": dict(self._requests),
-            "last": [_row(value) for value in reversed(self._last)],
-            "bad": [_row(value) for value in reversed(self._bad)],
+            "last": _rows(self._last),
+            "bad": _rows(self._bad),
         }
 
 
-def _row(value: bytes) -> dict[str, Any]:
-    outcome = msgspec.json.decode(value, type=Outcome)
+def _rows(values: deque[bytes]) -> list[dict[str, Any]]:
+    outcomes = map(read_outcome, reversed(values))
+    return [_row(outcome) for outcome in outcomes if outcome is not None]
+
+
+def _row(outcome: ReadOutcome) -> dict[str, Any]:
     data = outcome.data
     return {
-        "time": outcome.time,
+        "time": outcome.time or "",
         "id": outcome.id,
-        "asset": outcome.subject if isinstance(outcome.subject, str) else "",
+        "asset": outcome.subject or "",
         "status": data.status,
         "detail": data.result or data.reason or "",
         "message": data.message or "",

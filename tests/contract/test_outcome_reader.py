@@ -1,0 +1,116 @@
+"""Outcomes are read leniently: what may grow within v1 hides none of them (contract §5)."""
+
+import json
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+
+from service.adapters.telemetry.board import Board
+from service.contracts.outcome_reader import read_outcome
+from service.contracts.schema import schema
+from service.core.convert import convert
+from service.core.effects import Note, Settled
+from service.core.job import Ending
+from service.core.model import Change, Rejection
+from service.core.report import Reporter
+from service.core.verdict import Said
+from tests.support.builders import cloud, decoded
+
+CONTEXTS = [
+    {"dam_id": "0A3C-77"},
+    {},
+    {"n": int("9" * 4000)},
+    {"deep": json.loads("[" * 400 + "]" * 400)},
+    {"text": 'control \x00, quote ", \U0001f4f7'},
+]
+
+
+def settled(context: object = None) -> Settled:
+    """The outcome of a change that was applied, whose event carries this context."""
+    source = cloud(
+        data={"asset_family": "packshots", "code": "a", "values": {}, "context": context}
+    )
+    change = decoded(source)
+    command = convert(change)
+    assert not isinstance(command, Rejection)
+    admitted = Change(source, source.size, command, change.event, (), 0.0, 0, attempts=1)
+    ending = Ending("applied", "created", said=Said(201))
+    return Reporter("/asset-sync/test").of_change(admitted, ending, 1_795_000_000_000)
+
+
+def grown(**members: object) -> bytes:
+    """An outcome whose data has these members, instead or beside."""
+    outcome: dict[str, Any] = json.loads(settled().outcome.value or b"")
+    outcome["data"] |= members
+    return json.dumps(outcome).encode()
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_no_context_hides_an_outcome(context: object) -> None:
+    """The contract's own example has one."""
+    outcome = read_outcome(settled(context).outcome.value)
+    assert outcome is not None
+    assert (outcome.id, outcome.subject, outcome.data.status) == (
+        "events/0/0", "packshots/a", "applied",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_the_status_page_shows_outcomes_with_a_context(context: object) -> None:
+    """It answered 500."""
+    board = Board()
+    board.note(Note("settlement.committed", {}, (settled(context),)))
+    assert [row["asset"] for row in board.show()["last"]] == ["packshots/a"]
+
+
+GROWN: list[dict[str, object]] = [
+    {"reason": "virus_found"},
+    {"result": "renamed"},
+    {"media": {"file": "x"}},
+    {"errors": [{"message": "m", "hint": 7}, "text"]},
+    {"pim": {"status_code": 200, "warnings": []}},
+    {"event": {"id": None, "context": [1], "sequence": 4}},
+]
+
+
+@pytest.mark.parametrize("members", GROWN)
+def test_what_is_added_within_v1_hides_no_outcome(members: dict[str, object]) -> None:
+    """A future version of the service writes to the same topic."""
+    outcome = read_outcome(grown(**members))
+    assert outcome is not None
+    assert outcome.data.reason == members.get("reason")
+    assert outcome.data.result == members.get("result", "created")
+
+
+@pytest.mark.parametrize("members", GROWN[:3])
+def test_the_published_schema_takes_what_is_added_within_v1(members: dict[str, object]) -> None:
+    """Validators that others made from it go on working."""
+    jsonschema.validate(json.loads(grown(**members)), schema("outcomes"))
+
+
+def test_the_published_schema_closes_the_statuses() -> None:
+    """A reader may rely on them."""
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(json.loads(grown(status="postponed")), schema("outcomes"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, b"", b"7", b"\xff\xfe", b"{}", b'{"id":"a"}', b'{"id":"a","data":{}}',
+        b'{"id":"a","data":{"status":7}}', b"[" * 100_000,
+    ],
+)  # fmt: skip
+def test_what_is_no_outcome_is_none(value: bytes | None) -> None:
+    """Whatever lies on the topic, reading goes on."""
+    assert read_outcome(value) is None
+
+
+def test_an_outcome_as_read_is_plain_data() -> None:
+    """The demo's audit takes it so."""
+    outcome = read_outcome(settled({"a": 1}).outcome.value)
+    assert msgspec.to_builtins(outcome)["data"]["origin"] == {
+        "topic": "events", "partition": 0, "offset": 0,
+    }  # fmt: skip
