@@ -22,11 +22,11 @@ demo: setup ## the whole system on this machine, killed once in the middle (firs
 	$(BIN)/asset-sync demo
 
 test: setup ## all tests (COVERAGE=1: measured, with a gate)
-	$(PYTEST) -n auto -m "not containers and not browser and not chart"
+	$(PYTEST) -n auto --dist loadgroup -m "not containers and not browser and not chart"
 	$(if $(COVERAGE),@$(BIN)/coverage combine -q && $(BIN)/coverage report)
 
 test-fast: setup ## the tests that need no broker
-	$(BIN)/python -m pytest -n auto -m "not kafka and not processes and not containers and not browser and not chart"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not kafka and not processes and not containers and not browser and not chart"
 
 test-containers: setup ## the image, and a broker from testcontainers (needs a Docker engine)
 	tests/containers/build

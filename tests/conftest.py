@@ -1,5 +1,6 @@
 """Options and fixtures of all tests: one broker for the session, from one of three backends."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.support.kafka import Broker, broker_of
 from tests.support.service import Bench, bench_around
+
+WORKERS_PER_CORE = 4
+"""Tests that run the service as processes wait for most of their time."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,11 +31,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many workers `-n auto` starts: more than cores where tests wait for a broker."""
+    cores = os.cpu_count() or 1
+    is_fast = "not kafka" in config.option.markexpr
+    return cores if is_fast else WORKERS_PER_CORE * cores
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the tests that wait first: those that compute fill the cores meanwhile."""
+    items.sort(key=lambda item: item.get_closest_marker("kafka") is None)
+
+
 @pytest.fixture(scope="session")
-def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    """A running broker."""
+def broker(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Broker]:
+    """A running broker; the workers of a run share one."""
     backend, image = request.config.option.kafka, request.config.option.kafka_image
-    with broker_of(backend, image) as running:
+    is_worker = hasattr(request.config, "workerinput")
+    shared = tmp_path_factory.getbasetemp().parent if is_worker else None
+    with broker_of(backend, image, shared) as running:
         yield running
 
 

@@ -178,6 +178,7 @@ async def test_too_large_a_dead_letter_loses_its_value(bench: Bench) -> None:
     assert await bench.position() == PositionCommit(2, "")
 
 
+@pytest.mark.kafka
 async def test_outcomes_that_are_too_large_together(bootstrap: str) -> None:
     """A topic whose limit is below a batch takes them one by one, in order."""
     async with on_kafka(bootstrap) as bench:
@@ -190,6 +191,7 @@ async def test_outcomes_that_are_too_large_together(bootstrap: str) -> None:
         assert len(await bench.dead_letters()) == 1
 
 
+@pytest.mark.kafka
 async def test_an_outcome_that_is_too_large_by_itself(bootstrap: str) -> None:
     """Nothing can be promised: it ends, and says what to set."""
     async with on_kafka(bootstrap) as bench:

@@ -27,7 +27,11 @@ from tests.support.secured import (
 )
 from tests.support.service import Bench, aside, bench_around
 
-pytestmark = [pytest.mark.kafka, pytest.mark.processes]
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.processes,
+    pytest.mark.xdist_group("secured"),  # one worker runs them all, on one broker
+]
 
 
 def rights(bench: Bench) -> dict[str, Right]:

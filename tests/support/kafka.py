@@ -1,9 +1,11 @@
 """A broker for the tests: embedded, in a container, or one that runs already."""
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from testcontainers.community.kafka import KafkaContainer
@@ -40,10 +42,13 @@ class Address:
 
 
 @contextlib.contextmanager
-def broker_of(backend: str, image: str) -> Iterator[Broker]:
-    """The broker of a backend: `embedded`, `testcontainers` or an address."""
+def broker_of(backend: str, image: str, shared: Path | None) -> Iterator[Broker]:
+    """The broker of a backend: `embedded`, `testcontainers` or an address.
+
+    Test processes that have the folder `shared` in common use one embedded broker.
+    """
     if backend == "embedded":
-        with embedded_kafka() as broker:
+        with embedded_kafka() if shared is None else shared_kafka(shared) as broker:
             yield broker
     elif backend == "testcontainers":
         container = _HostKafka(image) if os.environ.get(HOST_NETWORK) else KafkaContainer(image)
@@ -53,6 +58,29 @@ def broker_of(backend: str, image: str) -> Iterator[Broker]:
             yield Address(running.get_bootstrap_server())
     else:
         yield Address(backend)
+
+
+@contextlib.contextmanager
+def shared_kafka(folder: Path) -> Iterator[Broker]:
+    """The broker of every process that names this folder.
+
+    The first process that asks runs the broker. At its end it waits for the others to finish.
+    """
+    with (folder / "kafka.address").open("a+") as address, (folder / "kafka.users").open("a") as us:
+        fcntl.flock(address, fcntl.LOCK_EX)
+        address.seek(0)
+        if running := address.read():
+            fcntl.flock(us, fcntl.LOCK_SH)
+            fcntl.flock(address, fcntl.LOCK_UN)
+            yield Address(running)
+            return
+        with embedded_kafka() as broker:
+            address.write(broker.bootstrap_servers)
+            address.flush()
+            fcntl.flock(address, fcntl.LOCK_UN)
+            yield broker
+            address.truncate(0)  # whoever asks from now on runs another one
+            fcntl.flock(us, fcntl.LOCK_EX)
 
 
 class _HostKafka(KafkaContainer):

@@ -50,7 +50,7 @@ def _values(number: int) -> dict[str, object]:
 
 
 async def assert_exactly_once(
-    bench: Bench, count: int, seconds: float = 60.0
+    bench: Bench, count: int, seconds: float = 120.0
 ) -> list[dict[str, Any]]:
     """P1, P2 and P3 for everything that was published; the outcomes."""
     outcomes = await bench.outcome_data(count, seconds)

@@ -133,7 +133,7 @@ class Bench:
     async def url(self, number: int = 0) -> str:
         """Where a replica listens, once it does."""
         path = self.folder / f"replica-{number}.log"
-        for _ in range(300):
+        for _ in range(900):
             for line in path.read_text().splitlines():
                 if '"http.listening"' in line:
                     return f"http://127.0.0.1:{json.loads(line)['port']}"
@@ -186,7 +186,7 @@ class Bench:
         return replica
 
     async def read(
-        self, topic: str, count: int, seconds: float = 60.0
+        self, topic: str, count: int, seconds: float = 120.0
     ) -> list[tuple[bytes | None, bytes | None, dict[str, bytes]]]:
         """Every committed record of a topic, once there are `count`; or what came in time."""
         async with self.reader(topic) as consumer:
@@ -221,7 +221,7 @@ class Bench:
         finally:
             await consumer.stop()
 
-    async def outcome_data(self, count: int, seconds: float = 60.0) -> list[dict[str, Any]]:
+    async def outcome_data(self, count: int, seconds: float = 120.0) -> list[dict[str, Any]]:
         """The outcomes, in the order of each partition."""
         records = await self.read(self.outcomes, count, seconds)
         return [json.loads(value) for _, value, _ in records if value is not None]

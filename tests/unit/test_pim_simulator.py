@@ -5,10 +5,12 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from service.playground.pim.faults import Fault, read_scenario
 from service.playground.pim.simulator import API, PimSimulator, serve
@@ -197,6 +199,26 @@ async def start() -> AsyncIterator[Callable[..., Any]]:
 Start = Callable[..., Any]
 
 
+def hold_calls(pim: PimSimulator) -> asyncio.Event:
+    """Keep every call in flight until the event is set."""
+    go_on = asyncio.Event()
+    stock = pim._carry_out
+
+    async def carry_out(*call: Any) -> web.StreamResponse:  # noqa: ANN401 - handed on
+        await go_on.wait()
+        return await stock(*call)
+
+    setattr(pim, "_carry_out", carry_out)  # noqa: B010 - another one on purpose
+    return go_on
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    """Return once it is so."""
+    async with asyncio.timeout(60):
+        while not is_so():  # noqa: ASYNC110 - any condition
+            await asyncio.sleep(0.01)
+
+
 async def test_switches_of_bulk_calls(start: Start) -> None:
     """§13: 1, 2, 5, 6."""
     bench = await start()
@@ -265,30 +287,36 @@ async def test_too_large_a_body(start: Start) -> None:
 )
 async def test_above_its_limit_it_throttles(start: Start, mode: str, expected: list[bool]) -> None:
     """§7, §13: 12; with or without Retry-After."""
-    bench = await start({"calls_at_once_max": 1, "call_seconds": 0.3}, retry_after=mode)
+    bench = await start({"calls_at_once_max": 1}, retry_after=mode)
+    go_on = hold_calls(bench.pim)
     paths = [f"{API}/asset-families"] * 3
-    answers = await asyncio.gather(*(bench.call("GET", path) for path in paths))
-    throttled = [headers for status, _, headers in answers if status == 429]
+    calls = asyncio.gather(*(bench.call("GET", path) for path in paths))
+    await until(lambda: bench.pim.counts["throttled"] == 2)
+    go_on.set()
+    throttled = [headers for status, _, headers in await calls if status == 429]
     assert ["retry-after" in headers for headers in throttled] == expected
-    assert bench.pim.counts["throttled"] == 2
 
 
 async def test_calls_given_up_go_on(start: Start) -> None:
     """They count for the limit, and the caller is seen to be gone."""
-    bench = await start({"call_seconds": 0.3})
+    bench = await start()
+    go_on = hold_calls(bench.pim)
     path = f"{API}/asset-families"
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(bench.call("GET", path), 0.1)
-    while not all(connection.is_closing() for connection in bench.pim.in_flight):  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    given_up = asyncio.create_task(bench.call("GET", path))
+    await until(lambda: bench.pim.in_flight)
+    given_up.cancel()
+    await until(lambda: all(connection.is_closing() for connection in bench.pim.in_flight))
     assert len(bench.pim.in_flight) == 1
-    assert (await bench.call("GET", path))[0] == 200
-    assert bench.pim.at_once_seen == 2
-    assert not bench.pim.in_flight
+    second = asyncio.create_task(bench.call("GET", path))
+    await until(lambda: bench.pim.at_once_seen == 2)
+    go_on.set()
+    assert (await second)[0] == 200
+    await until(lambda: not bench.pim.in_flight)
 
 
-async def test_calls_a_second(start: Start) -> None:
+async def test_calls_a_second(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """§7."""
+    monkeypatch.setattr("service.playground.pim.simulator.RATE_SECONDS", 3600.0)
     bench = await start({"calls_per_second_max": 3})
     statuses = [(await bench.call("GET", f"{API}/asset-families"))[0] for _ in range(5)]
     assert statuses == [200, 200, 200, 429, 429]
@@ -415,19 +443,20 @@ async def test_it_describes_itself(start: Start) -> None:
     assert f"{API}/asset-media-files/{{code}}" in document["paths"]
 
 
-async def test_a_scenario_by_the_clock(start: Start, tmp_path: Path) -> None:
+async def test_a_scenario_by_the_clock(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Faults come and go."""
+    moments = iter([0.0, 0.1, 0.4, 0.7])  # the plan's, then one a call
+    clock = SimpleNamespace(monotonic=lambda: next(moments))
     fault = {"route": "any", "status": 503, "times": None}
     phases = [{"at_seconds": 0.3, "for_seconds": 0.3, "fault": fault}]
     path = tmp_path / "scenario.json"
     path.write_text(json.dumps({"phases": phases}))
     bench = await start()
+    monkeypatch.setattr("service.playground.pim.faults.time", clock)
     bench.pim.faults.plan(read_scenario(path))
-    seen = []
-    for _ in range(3):
-        seen.append((await bench.bulk("a"))[0])
-        await asyncio.sleep(0.4)
-    assert seen == [200, 503, 200]
+    assert [(await bench.bulk("a"))[0] for _ in range(3)] == [200, 503, 200]
 
 
 def test_a_scenario_that_cannot_be_read(tmp_path: Path) -> None:
