@@ -110,7 +110,7 @@ class Service:
             ready_lines=self._view.ready_lines,
             registry=registry,
             asyncapi=asyncapi(__version__, topics),
-            release=self._runner.release,
+            release=lambda: self._runner.release(self._door.lags),
             status=self._view.page if http.status_page else None,
         )
 

@@ -6,7 +6,7 @@ Rule 3: a call that was judged frees its slot first; its assets are worked throu
 call is on its way.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -23,13 +23,14 @@ from service.core.effects import (
     Note,
     StartCall,
 )
+from service.core.families import Families
 from service.core.gate import Gate, Jitter
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.core.job import Ended, Job, failed
 from service.core.lanes import Lanes
 from service.core.model import Asset, Change
-from service.core.rules import CREDENTIALS_NOTE_SECONDS, FAMILY_SEEN_SECONDS, Rules
-from service.core.structures import Creation, Examined, Structures
+from service.core.rules import CREDENTIALS_NOTE_SECONDS, Rules
+from service.core.structures import Creation, Examined, Reading, Structures
 from service.core.turns import Errand, Turns
 from service.core.verdict import (
     Cut,
@@ -52,8 +53,6 @@ from service.core.window import Windows
 
 LOGIN_CALL_ID = 0
 """The one call that carries no change: it shows wrong credentials at once."""
-
-FAMILIES_SEEN_MAX = 10_000
 
 RetryCause = Literal["throttled", "cut", "item", "refused", "forbidden"]
 """Why a call, or a part of it, goes again, suspicions aside."""
@@ -79,18 +78,22 @@ class Calls:
         self._errands: dict[int, Errand] = {}
         """Calls in flight that carry no change: structures read, options created."""
         self.windows = Windows(
-            rules.window_seconds_max, rules.window_assets_max, rules.window_bytes_max
+            rules.window_seconds_max,
+            rules.window_assets_max,
+            rules.window_bytes_max,
+            rules.changes_per_asset_max,
         )
+        self.families = Families()
         self._turns = Turns(
             self.windows, self.lanes, self.structures, self.gate, self._put_to_work, desk.emit
         )
         self.busy: dict[Asset, Job] = {}
+        """By the asset with its case folded."""
         self.in_flight: dict[int, Call] = {}
         self._judged: tuple[Call, tuple[ItemVerdict, ...]] | None = None
         """The call that ended last, while its assets wait to be worked through."""
         self._wanted: deque[tuple[int, bool]] = deque()
         """Calls in flight that want one more request, in order; True: for a token, under way."""
-        self._families_seen: OrderedDict[str, float] = OrderedDict()
         self._login_wanted = True
         self._credentials_noted_at = float("-inf")
         self.only_in_flight = False
@@ -102,7 +105,7 @@ class Calls:
 
     def add(self, change: Change, now: float) -> None:
         """An admitted change waits: behind its asset's job, else in its family's window."""
-        job = self.busy.get(change.command.asset)
+        job = self.busy.get(change.command.asset.folded)
         if job is not None:
             job.behind.append(change)
         else:
@@ -114,6 +117,7 @@ class Calls:
             self._desk.emit(CutCall(call_id))
         self.in_flight.clear()
         self._errands.clear()
+        self._wanted.clear()
         self.drop_waiting()
         self.only_in_flight = False
 
@@ -123,10 +127,19 @@ class Calls:
         self.lanes.forget()
         if self.structures is not None:
             self.structures.forget()
-        sent = {job.asset: job for call in self.in_flight.values() for job in call.jobs}
+        self._stop_errands()
+        sent = {job.key: job for call in self.in_flight.values() for job in call.jobs}
         for job in sent.values():
             job.behind.clear()
         self.busy = sent
+
+    def _stop_errands(self) -> None:
+        """Errands between two requests end here; one whose request is out ends with its answer."""
+        for call_id, is_token in list(self._wanted):
+            if call_id in self._errands and not is_token:
+                self._wanted.remove((call_id, is_token))
+                del self._errands[call_id]
+                self.gate.end(call_id)
 
     def cut_all(self) -> None:
         """Give up every request in flight."""
@@ -216,7 +229,7 @@ class Calls:
 
     def _put_to_work(self, lane: Lane, jobs: list[Job]) -> Call:
         for job in jobs:
-            assert self.busy.setdefault(job.asset, job) is job, "one asset, one job"
+            assert self.busy.setdefault(job.key, job) is job, "one asset, one job"
         return self.lanes.new_call(lane, jobs)
 
     def _start_errand(self, errand: Errand, now: float) -> None:
@@ -228,8 +241,13 @@ class Calls:
     def _examine(self, call: Call, now: float) -> bool:
         """Shape the values that go out; what is flawed or in doubt stays. False: nothing is left.
 
-        Every upsert passes here, fresh or repaired: a step may have come to the front since.
+        Every call passes here, fresh or repaired: a step may have come to the front since.
         """
+        if (said := self.families.denial(call.family, now)) is not None:
+            self.lanes.drop(call)
+            self.lanes.forget_probe(call)
+            self._reject_unknown(call, said)
+            return False
         if self.structures is None or call.verb is Verb.DELETE:
             return True
         flawed = []
@@ -244,7 +262,7 @@ class Calls:
                 flawed.append(job)
         if not call.jobs:
             self.lanes.drop(call)
-            self._forget_probe(call)
+            self.lanes.forget_probe(call)
         for job in flawed:
             job.reject_flawed()
             self._after_step(job)
@@ -264,6 +282,8 @@ class Calls:
         """A request of a call ended: decide, or send the next one in the same slot."""
         self._now, self._patience = now, patience
         self._note_answer(call_id, answer)
+        if isinstance(answer, CallReply) and answer.families is not None:
+            self.families.see_list(answer.families, now)
         call = self.in_flight.get(call_id)
         if call_id in self._errands:
             self._errand_ended(call_id, answer)
@@ -283,11 +303,12 @@ class Calls:
         assert self.structures is not None
         errand = self._errands[call_id]
         is_throttled = isinstance(answer, CallReply) and answer.status == 429
-        if is_throttled or (isinstance(answer, CallFault) and answer.kind is FaultKind.CUT):
-            if isinstance(answer, CallReply):
+        is_cut = isinstance(answer, CallFault) and answer.kind is FaultKind.CUT
+        jobs: list[Job] = []
+        if is_throttled or is_cut or self.only_in_flight:
+            if isinstance(answer, CallReply) and is_throttled:
                 self._throttle(call_id, answer.retry_after_seconds)
             self.structures.put_off(errand, self._now)
-            jobs = []
         elif isinstance(errand, Creation):
             jobs = self.structures.created(errand, answer, self._now)
             self._note_creation(errand, answer)
@@ -296,9 +317,13 @@ class Calls:
             if self.lanes.breaker.is_open:
                 self.lanes.put_off_probe(self._now)
             self._desk.emit(Note("structure.unreadable", {"family": errand.family}))
-        elif not errand.is_done:
+        elif not self._is_read(errand):
             self._wanted.append((call_id, False))
             return
+        elif errand.is_unknown:
+            assert errand.denial is not None
+            self.families.miss(errand.family, errand.denial, self._now)
+            jobs = self.structures.could_not_read(errand)
         else:
             jobs = self.structures.read(errand)
             self._desk.emit(Note("structure.read", {"family": errand.family}))
@@ -306,6 +331,12 @@ class Calls:
         self._release(call_id, answer)
         for job in jobs:
             self.windows.resume(job)
+
+    def _is_read(self, reading: Reading) -> bool:
+        """Whether nothing is left to ask; a recent list may tell already that it is unknown."""
+        if reading.denial is not None and self.families.lacks(reading.family, self._now):
+            reading.is_unknown = True
+        return reading.is_done
 
     def _note_creation(self, creation: Creation, answer: Answer) -> None:
         attribute, code = creation.option
@@ -346,7 +377,7 @@ class Calls:
                 self._unless_dropped(call.jobs, lambda: self.lanes.halve(call, self._now))
             case Cut():
                 self._release(call.id, answer)
-                self._forget_probe(call)
+                self.lanes.forget_probe(call)
                 self._note_put_off(call, "cut")
                 self._unless_dropped(call.jobs, lambda: self.lanes.wait(call, self._now))
             case Judged(items):
@@ -385,7 +416,7 @@ class Calls:
 
     def _succeed(self, call: Call, answer: Answer) -> None:
         self._release(call.id, answer)
-        self._see_family(call.family)
+        self.families.see(call.family, self._now)
         was_sick = self.lanes.is_sick(call.lane)
         if self.lanes.succeeded(call, self._now, self._patience):
             self._desk.emit(Note("breaker.closed", {"family": call.family}))
@@ -431,7 +462,7 @@ class Calls:
         if job.is_over:
             self._free(job)
         elif self.only_in_flight:
-            del self.busy[job.asset]
+            del self.busy[job.key]
         elif refused or job.verb is Verb.DELETE:
             self.lanes.isolate(job, self._now)
         else:
@@ -439,14 +470,14 @@ class Calls:
 
     def _free(self, job: Job) -> None:
         """The asset is no longer busy: what waited behind enters its window."""
-        del self.busy[job.asset]
+        del self.busy[job.key]
         for change in job.behind:
             self.windows.add(change, self._now)
 
     def _put_off(self, call: Call, answer: Answer, retry_after_seconds: float | None) -> None:
         self._throttle(call.id, retry_after_seconds)
         self._release(call.id, answer)
-        self._forget_probe(call)
+        self.lanes.forget_probe(call)
         self._note_put_off(call, "throttled")
         self._unless_dropped(call.jobs, lambda: self.lanes.wait(call, self._now))
 
@@ -480,14 +511,6 @@ class Calls:
     def _fall_sick(self, lane: Lane) -> None:
         self._desk.emit(Note("family.sick", {"family": lane[0], "verb": lane[1].value}))
 
-    def _forget_probe(self, call: Call) -> None:
-        """A probe that was cut or throttled says nothing; the next one may go."""
-        if self.lanes.breaker.probing == call.id:
-            self.lanes.breaker.probing = None
-        state = self.lanes.lane(call.lane)
-        if state.probing == call.id:
-            state.probing = None
-
     # --- checks ------------------------------------------------------------------------------
 
     def _check(self, call: Call, stage: Stage) -> None:
@@ -497,9 +520,9 @@ class Calls:
 
     def _check_missing(self, call: Call, said: Said) -> None:
         call.missing = said
-        seen_at = self._families_seen.get(call.family)
-        is_seen = seen_at is not None and self._now - seen_at <= FAMILY_SEEN_SECONDS
-        if call.verb is Verb.DELETE and is_seen:
+        if self.families.lacks(call.family, self._now):
+            self._end_unknown_family(call, CallReply(404, own_json=True), said)
+        elif call.verb is Verb.DELETE and self.families.is_seen(call.family, self._now):
             self._end_absent(call, CallReply(404, own_json=True))
         else:
             self._check(call, Stage.FAMILY)
@@ -528,8 +551,12 @@ class Calls:
         self._after_step(job, refused=False)
 
     def _end_unknown_family(self, call: Call, answer: Answer, said: Said) -> None:
+        self.families.miss(call.family, said, self._now)
         self._release(call.id, answer)
-        self._forget_probe(call)
+        self.lanes.forget_probe(call)
+        self._reject_unknown(call, said)
+
+    def _reject_unknown(self, call: Call, said: Said) -> None:
         for job in list(call.jobs):
             job.reject_step("unknown_family", said)
             self._after_step(job)
@@ -561,11 +588,11 @@ class Calls:
 
     def fail_job(self, job: Job, failure: Failure, message: str) -> None:
         """The job's step fails; of an upsert, every change of the asset then waiting too."""
-        is_upsert = job.verb is Verb.UPSERT
+        asset, is_upsert = job.asset, job.verb is Verb.UPSERT
         job.fail(failure, message)
-        behind = list(job.behind) if is_upsert else []
-        if is_upsert:
-            job.behind.clear()
+        behind = [change for change in job.behind if is_upsert and change.asset == asset]
+        if behind:
+            job.behind = [change for change in job.behind if change.asset != asset]
         self._after_step(job)
         self.fail_waiting(behind, failure, message)
 
@@ -581,7 +608,7 @@ class Calls:
 
     def take_up(self, job: Job) -> None:
         """An asset taken out of its window without a call."""
-        assert self.busy.setdefault(job.asset, job) is job
+        assert self.busy.setdefault(job.key, job) is job
 
     def _unless_dropped(self, jobs: list[Job], go_on: Callable[[], None]) -> None:
         """Go on with these, unless what was not settled is left to the next owner."""
@@ -589,13 +616,7 @@ class Calls:
             go_on()
             return
         for job in jobs:
-            self.busy.pop(job.asset, None)
-
-    def _see_family(self, family: str) -> None:
-        self._families_seen[family] = self._now
-        self._families_seen.move_to_end(family)
-        if len(self._families_seen) > FAMILIES_SEEN_MAX:
-            self._families_seen.popitem(last=False)
+            self.busy.pop(job.key, None)
 
 
 def _result(verb: Verb, said: Said) -> Result:

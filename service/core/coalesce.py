@@ -2,14 +2,17 @@
 
 Rule 1: what precedes the last delete is superseded by it; what follows is merged, value by value.
 Rule 2: doing the steps leaves the PIM as doing the changes one by one would.
+Rule 3: only changes that spell the asset's code alike are merged or superseded. A PIM that folds
+case takes `X_1` and `x_1` for one asset, another PIM for two: in turn is right for both.
 """
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from itertools import groupby, takewhile
 
 import msgspec
 
-from service.core.model import Change, UpsertAsset
+from service.core.model import Asset, Change, UpsertAsset
 from service.core.values import Values
 from service.core.values import merge as merge_values
 
@@ -38,6 +41,20 @@ def coalesce(changes: Sequence[Change], bytes_max: int) -> list[Step]:
         command = changes[0].command
         verb = Verb.DELETE if command.is_delete else Verb.UPSERT
         return [Step(verb, tuple(changes), size=command.size)]
+    return [
+        step
+        for _, spelled_alike in groupby(changes, _asset)
+        for step in _coalesce_alike(list(spelled_alike), bytes_max)
+    ]
+
+
+def first_run(changes: Sequence[Change]) -> list[Change]:
+    """The changes from the first one on that spell the code alike: those of the first steps."""
+    first = changes[0].asset
+    return list(takewhile(lambda change: change.asset == first, changes))
+
+
+def _coalesce_alike(changes: Sequence[Change], bytes_max: int) -> list[Step]:
     last_delete = _last_delete(changes)
     if last_delete is None:
         return merge(changes, bytes_max)
@@ -81,6 +98,10 @@ def values_of(upsert: Change) -> Values:
     """What an upsert sets."""
     assert isinstance(upsert.command, UpsertAsset)
     return upsert.command.values
+
+
+def _asset(change: Change) -> Asset:
+    return change.asset
 
 
 def _last_delete(changes: Sequence[Change]) -> int | None:

@@ -96,6 +96,8 @@ class CallReply(msgspec.Struct, frozen=True):
     """Of a family, where that was asked for."""
     options: frozenset[str] | None = None
     """Codes of an attribute's options, likewise."""
+    families: frozenset[str] | None = None
+    """Codes of all families, where their list was asked for and is complete."""
 
 
 Answer = CallReply | CallFault
@@ -137,6 +139,9 @@ class CommitRefused(msgspec.Struct, frozen=True):
 
 class Released(msgspec.Struct, frozen=True):
     """A person looked at what the limit on dead letters holds back, and lets it go."""
+
+    ends: Mapping[Partition, int] = msgspec.field(default_factory=dict)
+    """Where the partitions end by now, as far as known: what is below is released as well."""
 
 
 class TimePassed(msgspec.Struct, frozen=True):

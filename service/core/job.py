@@ -1,8 +1,11 @@
 """One asset in work: its changes of a batch, the steps still to do, how each change ended.
 
+Codes that differ only in case are one asset here, since a PIM may take them for one; each step
+is of one spelling.
+
 Rule 1: the asset is busy from the job's first moment to its last ending; later changes wait.
-Rule 2: endings are released in the order of the changes, a delete together with what it
-superseded.
+Rule 2: endings are released in the order of the changes that spell the code alike, a delete
+together with what it superseded.
 """
 
 from collections.abc import Sequence
@@ -50,13 +53,17 @@ class Job:
         "asset",
         "behind",
         "failing_since",
+        "key",
         "last_failure",
         "own_failures",
     )
 
-    def __init__(self, asset: Asset, changes: Sequence[Change], bytes_max: int) -> None:
+    def __init__(self, key: Asset, changes: Sequence[Change], bytes_max: int) -> None:
         assert changes
-        self.asset = asset
+        self.key = key
+        """What the asset is busy under: its code with case folded."""
+        self.asset = changes[0].asset
+        """The asset as the present step spells it."""
         self._bytes_max = bytes_max
         self._unreleased = list(changes)
         self._endings: dict[int, Ending] = {}
@@ -162,8 +169,7 @@ class Job:
         for change in step.changes[:-1]:
             self._end(change, Ending("applied", "merged", said=said, by=last.outcome_id))
         self._end(last, Ending("applied", result, said=said))
-        if self._steps:
-            self._start_anew()
+        self._start_anew()
 
     def apply_alone(self, said: Said, result: Result) -> Ended | None:
         """As `apply`, for a job of a single change, which most are; None where it has more."""
@@ -189,26 +195,39 @@ class Job:
         self._start_anew()
 
     def fail(self, failure: Failure, message: str) -> None:
-        """The budget is used up: the step fails, and of an upsert all that wait after it."""
-        is_upsert = self.verb is Verb.UPSERT
-        self.fail_step(failure, message)
-        while is_upsert and self._steps:
+        """The budget is used up: the step fails, and of an upsert all of its asset after it."""
+        if self.verb is Verb.DELETE:
             self.fail_step(failure, message)
+            return
+        ending, asset = failed(failure, message), self.asset
+        doomed = [step for step in self._steps if step.changes[0].asset == asset]
+        self._steps = [step for step in self._steps if step.changes[0].asset != asset]
+        for step in doomed:
+            for change in (*step.superseded, *step.changes):
+                self._end(change, ending)
+        self._start_anew()
 
     def take_ended(self) -> list[Ended]:
-        """Release what ended, in order; each item settles as a whole."""
+        """Release what ended, in order for each spelling; each item settles as a whole."""
         released: list[Ended] = []
         group: list[tuple[Change, Ending]] = []
-        for change in self._unreleased:
-            ending = self._endings.pop(id(change), None)
-            if ending is None:
+        left: list[Change] = []
+        waiting: set[Asset] = set()
+        for index, change in enumerate(self._unreleased):
+            if not self._endings:
+                left += self._unreleased[index:]
                 break
+            if change.asset in waiting or id(change) not in self._endings:
+                waiting.add(change.asset)
+                left.append(change)
+                continue
+            ending = self._endings.pop(id(change))
             group.append((change, ending))
             if ending.status != "superseded":
                 released.append(tuple(group))
                 group = []
         assert not group, "a superseded change is released with its delete"
-        del self._unreleased[: sum(map(len, released))]
+        self._unreleased = left
         return released
 
     def _end_or_take_apart(self, ending: Ending) -> None:
@@ -234,6 +253,8 @@ class Job:
         self._endings[id(change)] = ending
 
     def _start_anew(self) -> None:
+        if self._steps:
+            self.asset = self._steps[0].changes[0].asset
         self.own_failures = 0
         self.failing_since = None
         self.last_failure = None

@@ -42,6 +42,16 @@ class LaneState:
         """Only one probe at a time."""
         return self.sick_since is not None
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is known that a new state would not say."""
+        has_trouble = self.waiting or self.failing or self.outlasted or self.is_sick
+        return not has_trouble and self.probing is None
+
+
+_BLANK = LaneState()
+"""Of a lane without trouble; nobody writes into it."""
+
 
 @dataclass(slots=True)
 class Breaker:
@@ -83,6 +93,10 @@ class Lanes:
         self._gave_up = gave_up
         self._fell_sick = fell_sick
         self._lanes: dict[Lane, LaneState] = {}
+        """Of lanes that have trouble: thousands of families come and go without any."""
+        self._sick: dict[Lane, LaneState] = {}
+        self._waiting = 0
+        """Calls that wait to be sent again, of all lanes."""
         self._retries: list[tuple[float, int, Call]] = []
         self._waits_made = 0
         self._suspected: dict[int, Call] = {}
@@ -116,7 +130,9 @@ class Lanes:
     def wait(self, call: Call, retry_at: float) -> None:
         """The call waits to be sent again."""
         call.retry_at = retry_at
-        self.lane(call.lane).waiting[call.id] = call
+        waiting = self.lane(call.lane).waiting
+        self._waiting += call.id not in waiting
+        waiting[call.id] = call
         self._waits_made += 1
         heapq.heappush(self._retries, (retry_at, self._waits_made, call))
 
@@ -143,12 +159,16 @@ class Lanes:
 
     def is_sick(self, lane: Lane) -> bool:
         """Whether the lane takes only probes."""
-        state = self._lanes.get(lane)
-        return state is not None and state.is_sick
+        return lane in self._sick
 
     def sick_lanes(self) -> Iterator[tuple[Lane, LaneState]]:
         """The sick lanes."""
-        return ((lane, state) for lane, state in list(self._lanes.items()) if state.is_sick)
+        return iter(list(self._sick.items()))
+
+    @property
+    def need_patience(self) -> bool:
+        """Whether any lane is sick or has calls that wait to be sent again."""
+        return bool(self._sick) or self._waiting > 0
 
     def waiting_calls(self) -> Iterator[Call]:
         """Every call that waits to be sent again."""
@@ -165,9 +185,9 @@ class Lanes:
         """The next call whose delay is over, outside sick lanes."""
         while self._retries and self._retries[0][0] <= now:
             retry_at, _, call = heapq.heappop(self._retries)
-            state = self.lane(call.lane)
+            state = self._lanes.get(call.lane, _BLANK)
             if call.id in state.waiting and call.retry_at == retry_at and not state.is_sick:
-                del state.waiting[call.id]
+                self._take(call)
                 return call
         return None
 
@@ -175,14 +195,21 @@ class Lanes:
         """When the next call's delay is over."""
         return self._retries[0][0] if self._retries else None
 
+    def is_windows_turn(self, lane: Lane) -> bool:
+        """Whether the lane's next probe is from its window; else it is from its waiting calls."""
+        state = self._lanes.get(lane)
+        if state is None or not state.waiting:
+            return True
+        state.window_turn = not state.window_turn
+        return state.window_turn
+
     def take_waiting_asset(self, lane: Lane) -> Call | None:
         """One asset of the lane's longest-waiting call, as a call of its own: a probe."""
-        state = self.lane(lane)
-        call = next(iter(state.waiting.values()), None)
+        call = next(iter(self._lanes.get(lane, _BLANK).waiting.values()), None)
         if call is None:
             return None
         if call.is_alone:
-            del state.waiting[call.id]
+            self._take(call)
             return call
         return self.new_call(lane, [call.jobs.pop(0)])
 
@@ -190,8 +217,29 @@ class Lanes:
         """The asset leaves a waiting call: its step has ended without it."""
         call.jobs.remove(job)
         if not call.jobs:
-            del self.lane(call.lane).waiting[call.id]
+            self._take(call)
             self._suspected.pop(call.id, None)
+
+    def forget_probe(self, call: Call) -> None:
+        """A probe that was cut or throttled says nothing; the next one may go."""
+        if self.breaker.probing == call.id:
+            self.breaker.probing = None
+        state = self._lanes.get(call.lane)
+        if state is not None and state.probing == call.id:
+            state.probing = None
+            self._free(call.lane)
+
+    def _take(self, call: Call) -> None:
+        """The call waits no more."""
+        del self._lanes[call.lane].waiting[call.id]
+        self._waiting -= 1
+        self._free(call.lane)
+
+    def _free(self, lane: Lane) -> None:
+        """Forget a lane of which nothing is left to know."""
+        state = self._lanes.get(lane)
+        if state is not None and state.is_blank:
+            del self._lanes[lane]
 
     # --- deciding ----------------------------------------------------------------------------
 
@@ -250,9 +298,8 @@ class Lanes:
         self._suspicions_in_row.clear()
         for call in list(self._suspected.values()):
             call.suspicions.clear()
-            state = self.lane(call.lane)
-            if not call.is_alone and call.id in state.waiting:
-                del state.waiting[call.id]
+            if not call.is_alone and self._is_waiting(call):
+                self._take(call)
                 self.halve(call, now)
         self._suspected.clear()
         for call in self.waiting_calls():
@@ -270,6 +317,7 @@ class Lanes:
     def _make_sick(self, lane: Lane, state: LaneState, patience: float) -> None:
         if not state.is_sick:
             state.sick_since = patience
+            self._sick[lane] = state
             self._fell_sick(lane)
 
     def probe_failed(self, call: Call, now: float, *, family_well: bool) -> None:
@@ -292,6 +340,8 @@ class Lanes:
     def forget(self) -> None:
         """The assignment is over: calls, suspicions and sick lanes go with it."""
         self._lanes.clear()
+        self._sick.clear()
+        self._waiting = 0
         self._retries.clear()
         self._suspected.clear()
         self._suspicions_in_row.clear()
@@ -307,10 +357,12 @@ class Lanes:
             del self._suspected[suspect.id]
         for _ in guilty:
             self._count_own_failure(suspect, patience)
-        state = self.lane(suspect.lane)
-        if suspect.id in state.waiting:
-            del state.waiting[suspect.id]
+        if self._is_waiting(suspect):
+            self._take(suspect)
             self._go_on(suspect, now, patience)
+
+    def _is_waiting(self, call: Call) -> bool:
+        return call.id in self._lanes.get(call.lane, _BLANK).waiting
 
     def _count_own_failure(self, call: Call, patience: float) -> None:
         assert call.failure is not None
@@ -323,7 +375,8 @@ class Lanes:
         if job.failing_since is None:
             job.failing_since = patience
         state = self.lane(call.lane)
-        state.failing[job.asset] = None
+        if len(state.failing) < SICK_LANE_FAILURES:
+            state.failing[job.asset] = None
         state.failure = call.failure
         if len(state.failing) >= SICK_LANE_FAILURES:
             self._make_sick(call.lane, state, patience)
@@ -352,7 +405,7 @@ class Lanes:
         return since is not None and patience - since >= self._seconds_max
 
     def _after_probe(self, call: Call, now: float) -> None:
-        state = self.lane(call.lane)
+        state = self._lanes.get(call.lane, _BLANK)
         if state.probing == call.id:
             state.probing = None
             state.probe_failures += 1
@@ -362,13 +415,11 @@ class Lanes:
         state = self._lanes.get(lane)
         if state is None:
             return
-        was_sick = state.is_sick
         self._lanes[lane] = LaneState(waiting=state.waiting)
-        if was_sick:
+        self._free(lane)
+        if self._sick.pop(lane, None) is not None:
             for call in list(state.waiting.values()):
                 self.wait(call, now)
-        elif not state.waiting:
-            del self._lanes[lane]
 
     def _open_breaker(self, now: float) -> None:
         self.breaker = Breaker(is_open=True, accused=set(self._suspicions_in_row))

@@ -15,11 +15,7 @@ from service.core import offset_map
 from service.core.effects import PositionCommit, Settled, Settlement
 from service.core.inputs import Start
 from service.core.model import Partition
-from service.core.rules import (
-    MAP_OFFSETS_MAX,
-    TRANSACTION_BYTES_MAX,
-    TRANSACTION_OUTCOMES_MAX,
-)
+from service.core.rules import Rules
 
 Group = tuple[Settled, ...]
 """Outcomes that no transaction may split: a delete and what it supersedes."""
@@ -68,7 +64,8 @@ Chosen = dict[Partition, set[int]]
 class Ledger:
     """The offsets of one assignment. Counts what is held: admitted and not yet committed."""
 
-    def __init__(self, starts: Mapping[Partition, Start]) -> None:
+    def __init__(self, starts: Mapping[Partition, Start], rules: Rules) -> None:
+        self._rules = rules
         self._partitions = {
             partition: _PartitionLedger(
                 watermark=start.position,
@@ -84,14 +81,16 @@ class Ledger:
         self._chosen: list[Group] = []
         self._chosen_offsets: Chosen = {}
         """Of the transaction under way."""
-        self._map_offsets_max = MAP_OFFSETS_MAX
+        self._map_offsets_max = rules.map_offsets_max
+        self.waits_for_watermark = False
+        """Whether all that is ready lies too far above the watermark to be committed."""
         self.held_changes = 0
         self.held_bytes = 0
 
     @property
-    def has_ready(self) -> bool:
-        """Whether outcomes wait to be committed."""
-        return bool(self._ready)
+    def can_settle(self) -> bool:
+        """Whether outcomes are ready that a transaction could take now."""
+        return bool(self._ready) and not self.waits_for_watermark and not self.is_settling
 
     @property
     def is_settling(self) -> bool:
@@ -117,10 +116,15 @@ class Ledger:
         for settled in group:
             assert settled.offset in self._partitions[settled.partition].uncommitted
         self._ready.append(group)
+        self.waits_for_watermark = False
 
     def watermark(self, partition: Partition) -> int:
         """All below is settled and committed."""
         return self._partitions[partition].watermark
+
+    def position(self, partition: Partition) -> int:
+        """The offset that is admitted next, or a later one."""
+        return self._partitions[partition].position
 
     def held_in(self, partition: Partition) -> int:
         """Changes of the partition that are admitted and not yet committed."""
@@ -137,10 +141,9 @@ class Ledger:
     def take_settlement(self) -> Settlement | None:
         """Choose the next transaction, in order, within its limits; None where nothing can go."""
         assert not self._chosen
-        possible = self._within_map(self._ready)
-        # A prefix within the limits may wait for the watermark that only the rest would move.
-        taken = self._within_map(_first_within_limits(possible)) or possible
+        taken = self._first_possible()
         if not taken:
+            self.waits_for_watermark = True
             return None
         if taken == self._ready[: len(taken)]:  # what is usual
             del self._ready[: len(taken)]
@@ -159,6 +162,7 @@ class Ledger:
         self.held_changes -= len(flat)
         self.held_bytes -= sum([settled.held_bytes for settled in flat])
         self._chosen = []
+        self.waits_for_watermark = False
         assert self.held_changes >= 0
         assert self.held_bytes >= 0
         return flat
@@ -170,6 +174,16 @@ class Ledger:
         self._chosen = []
         if map_too_large:
             self._map_offsets_max //= 2
+
+    def _first_possible(self) -> list[Group]:
+        """The first groups within the limits, or as many as it takes to move the watermark.
+
+        A prefix within the limits may lie above the watermark that only the rest would move.
+        """
+        count = _count_within_limits(self._ready, self._rules)
+        while not (taken := self._within_map(self._ready[:count])) and count < len(self._ready):
+            count *= 2
+        return taken
 
     def _within_map(self, taken: list[Group]) -> list[Group]:
         """Leave out what lies too far above the watermark that would be committed with it.
@@ -219,15 +233,14 @@ def _offsets(groups: Iterable[Group]) -> Chosen:
     return chosen
 
 
-def _first_within_limits(groups: Sequence[Group]) -> list[Group]:
-    taken: list[Group] = []
+def _count_within_limits(groups: Sequence[Group], rules: Rules) -> int:
+    """How many groups from the first one on a transaction takes: one at least."""
     count = size = 0
-    for group in groups:
+    for taken, group in enumerate(groups):
         count += len(group)
         for settled in group:
             size += settled.size
-        fits = count <= TRANSACTION_OUTCOMES_MAX and size <= TRANSACTION_BYTES_MAX
+        fits = count <= rules.transaction_outcomes_max and size <= rules.transaction_bytes_max
         if taken and not fits:
-            break
-        taken.append(group)
-    return taken
+            return taken
+    return len(groups)

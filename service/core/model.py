@@ -33,6 +33,11 @@ class Asset(NamedTuple):
         """`FAMILY/CODE`, as keys and subjects have it."""
         return f"{self.family}/{self.code}"
 
+    @property
+    def folded(self) -> "Asset":
+        """What its changes are ordered by: a PIM may take codes that differ in case for one."""
+        return Asset(self.family, self.code.casefold())
+
 
 class Moment(NamedTuple):
     """Now, twice: seconds of a monotonic clock to decide by, UTC to stamp with."""

@@ -60,10 +60,7 @@ class Patience:
     @property
     def next_time(self) -> float | None:
         """When to look again, None where nothing needs patience."""
-        needs = any(True for _ in self._calls.lanes.sick_lanes()) or any(
-            True for _ in self._calls.lanes.waiting_calls()
-        )
-        return self._next_look_at if needs else None
+        return self._next_look_at if self._calls.lanes.need_patience else None
 
     def look(self, now: float, clock: float, stuck: Callable[[], list[Change]]) -> None:
         """End what waited too long; `stuck` finds changes at watermarks of full partitions."""
@@ -99,12 +96,13 @@ class Patience:
     def _expire_entry(
         self, entry: Entry, verb: Verb, horizon: float, failure: Failure, message: str
     ) -> None:
+        first = self._calls.windows.first_run(entry)
         if verb is Verb.DELETE:
-            last_delete = next(change for change in reversed(entry.changes) if change.is_delete)
+            last_delete = next(change for change in reversed(first) if change.is_delete)
             if last_delete.admitted_at <= horizon:
                 self._end_delete(entry, failure, message)
             return
-        count = sum(1 for change in entry.changes if change.admitted_at <= horizon)
+        count = sum(1 for change in first if change.admitted_at <= horizon)
         if count:
             taken = self._calls.windows.take_first(entry, verb, count)
             self._calls.fail_waiting(taken, _uncalled(failure), message)
@@ -113,7 +111,7 @@ class Patience:
 
     def _unstick(self, change: Change) -> None:
         """A partition is full behind this change: whatever it waits for in repair ends now."""
-        job = self._calls.busy.get(change.asset)
+        job = self._calls.busy.get(change.asset.folded)
         message = "Given up early: its partition could not go on without it."
         if job is None:
             self._unstick_window(change, message)
@@ -173,7 +171,8 @@ class Patience:
         if lane[1] is Verb.DELETE:
             self._end_delete(entry, failure, message)
         else:
-            taken = self._calls.windows.take_first(entry, lane[1], len(entry.changes))
+            count = len(self._calls.windows.first_run(entry))
+            taken = self._calls.windows.take_first(entry, lane[1], count)
             self._calls.fail_waiting(taken, _uncalled(failure), message)
 
     # --- ending ------------------------------------------------------------------------------

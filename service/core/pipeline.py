@@ -4,7 +4,7 @@ Rule 1: every record admitted is owed exactly one outcome; it leaves with its po
 Rule 2: whatever belongs to an assignment that is over is dropped; its new owner reads it again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from service.contracts.outcome import Reason
 from service.contracts.outcome import Status as EndStatus
@@ -36,13 +36,7 @@ from service.core.ledger import Group, Ledger
 from service.core.model import Asset, Change, Moment, Origin, Partition, Rejection, SourceRecord
 from service.core.patience import Patience, PatienceClock
 from service.core.report import Reporter
-from service.core.rules import (
-    BREAKER_HELD_CHANGES,
-    COMMIT_SILENCE_SECONDS,
-    LAST_TRANSACTION_SECONDS,
-    SPAN_PAUSE_OFFSETS,
-    Rules,
-)
+from service.core.rules import COMMIT_SILENCE_SECONDS, LAST_TRANSACTION_SECONDS, Rules
 from service.core.status import PartitionStatus, Status, WaitsFor
 
 
@@ -56,13 +50,17 @@ class Pipeline:
         self._clock = PatienceClock()
         self.calls = Calls(rules, jitter, Desk(self._effects.append, self._settle))
         self._patience = Patience(rules, self.calls)
-        self.ledger = Ledger({})
+        self.ledger = Ledger({}, rules)
         self._epoch = -1
         self._is_assigned = False
         self._lease_until = float("-inf")
         self._is_cut = False
         self._drain: DrainStarted | None = None
         self._is_drained = False
+        self._shutdown: DrainStarted | None = None
+        """It goes on where a revocation came in between."""
+        self._left = 0
+        """Changes that the last fencing left to their next owner."""
         self._paused: frozenset[Partition] = frozenset()
         self._is_full = False
         self._settled_at = float("-inf")
@@ -72,6 +70,8 @@ class Pipeline:
         self._withheld: list[Group] = []
         """Dead letters that wait for a person, and what may not overtake them, in order."""
         self._withheld_assets: set[Asset] = set()
+        self._uncounted: dict[Partition, int] = {}
+        """Below these offsets a person has released what comes."""
         self._progressed_at = float("-inf")
         self._progressed_utc_ms: dict[Partition, int] = {}
         self._moment = Moment(float("-inf"), 0)
@@ -102,7 +102,7 @@ class Pipeline:
             times.append(self._lease_until)
         if self._silent_since is not None:
             times.append(self._silent_since + COMMIT_SILENCE_SECONDS)
-        if self.ledger.has_ready and not self.ledger.is_settling:
+        if self.ledger.can_settle:
             times.append(self._settled_at + self._rules.commit_interval_seconds)
         if self._drain is not None and not self._is_drained:
             times += [self._drain.deadline, self._drain.deadline + LAST_TRANSACTION_SECONDS]
@@ -176,8 +176,8 @@ class Pipeline:
                 self._committed(number)
             case CommitRefused(number, why):
                 self._commit_refused(number, why)
-            case Released():
-                self._release()
+            case Released(ends):
+                self._release(ends)
             case LeaseRenewed() | Assigned() | DrainStarted() | Forgotten():
                 self._follow_group(happened)
             case TimePassed():
@@ -269,7 +269,8 @@ class Pipeline:
         for settled in group:
             dies = settled.dead_letter is not None
             is_dead = is_dead or dies
-            if is_counted and not was_reached:
+            is_released = settled.offset < self._uncounted.get(settled.partition, 0)
+            if is_counted and not was_reached and not is_released:
                 self._limit.count(settled.family, is_dead=dies)
         if self._limit.is_reached and not was_reached:
             fields = {
@@ -284,11 +285,18 @@ class Pipeline:
         else:
             self.ledger.settle(group)
 
-    def _release(self) -> None:
-        """A person looked: what was held back leaves, and work goes on."""
+    def _release(self, ends: Mapping[Partition, int]) -> None:
+        """A person looked: what was held back leaves, and work goes on.
+
+        What was there by then is released with it: the rest of the same events counts no more.
+        """
         if not self._limit.is_reached:
             return
         self._limit.release()
+        self._uncounted = {
+            partition: max(self.ledger.position(partition), ends.get(partition, 0))
+            for partition in self.ledger.partitions
+        }
         fields = {"changes": sum(map(len, self._withheld))}
         self._effects.append(Note("dead_letters.released", fields))
         for group in self._withheld:
@@ -316,19 +324,17 @@ class Pipeline:
     # --- settlements -------------------------------------------------------------------------
 
     def _maybe_settle(self, now: float) -> None:
-        if not self.ledger.has_ready:
+        is_early = now < self._settled_at + self._rules.commit_interval_seconds
+        if is_early or not self.ledger.can_settle:
+            return
+        settlement = self.ledger.take_settlement()
+        if settlement is None:
             return
         if self._silent_since is None:
             self._silent_since = now
-        if self.ledger.is_settling:
-            return
-        if now < self._settled_at + self._rules.commit_interval_seconds:
-            return
-        settlement = self.ledger.take_settlement()
-        if settlement is not None:
-            self._settled_at = now
-            self._settlements_made += 1
-            self._effects.append(Settle(self._settlements_made, settlement))
+        self._settled_at = now
+        self._settlements_made += 1
+        self._effects.append(Settle(self._settlements_made, settlement))
 
     def _committed(self, number: int) -> None:
         if not self._is_of_this_assignment(number):
@@ -346,6 +352,7 @@ class Pipeline:
         self._effects.append(Note("settlement.refused", {"why": why.value}))
         if why is CommitRefusal.FENCED:
             self._effects.append(DropAssignment())
+            self._left = self.ledger.held_changes
             self._forget()
             return
         self.ledger.refused(map_too_large=why is CommitRefusal.METADATA_TOO_LARGE)
@@ -361,16 +368,15 @@ class Pipeline:
         self._forget()
         self._epoch = assigned.epoch
         self._is_assigned = True
-        self.ledger = Ledger(assigned.partitions)
+        self._left = 0
+        self.ledger = Ledger(assigned.partitions, self._rules)
         self._progressed_utc_ms = dict.fromkeys(assigned.partitions, self._moment.utc_ms)
         self.calls.gate.share(len(assigned.partitions), assigned.partitions_total)
-        if self._drain is not None and self._drain.kind is DrainKind.REVOCATION:
-            self._drain = None
         self._set_intake(anew=True)
 
     def _forget(self) -> None:
         self._is_assigned = False
-        self.ledger = Ledger({})
+        self.ledger = Ledger({}, self._rules)
         self._progressed_utc_ms = {}
         self._withheld.clear()
         self._withheld_assets.clear()
@@ -380,11 +386,14 @@ class Pipeline:
         self._is_full = False
         if self._drain is not None and self._drain.kind is DrainKind.REVOCATION:
             if not self._is_drained:  # the group fenced us meanwhile: somebody waits for the end
-                self._effects.append(Drained(0))
-            self._drain = None
+                self._effects.append(Drained(self._left))
+            self._drain = self._shutdown
+            self._is_drained = False
 
     def _start_drain(self, drain: DrainStarted) -> None:
-        """A revocation during a shutdown ends it: what was not sent is dropped."""
+        """A revocation drops what was not sent, a shutdown's too; a shutdown is never forgotten."""
+        if drain.kind is DrainKind.SHUTDOWN:
+            self._shutdown = drain
         if self._drain is not None and self._drain.kind is DrainKind.REVOCATION:
             return
         self._drain = drain
@@ -400,13 +409,13 @@ class Pipeline:
         if now >= drain.deadline and self.calls.gate.in_flight and not self._is_cut:
             self._is_cut = True
             self.calls.cut_all()
-        is_quiet = not self.calls.gate.in_flight and not self.ledger.has_ready
+        is_quiet = not self.calls.gate.in_flight and not self.ledger.can_settle
         is_quiet = is_quiet and not self.ledger.is_settling
         if self._waits_for_all(drain, now):
             is_quiet = is_quiet and self.calls.is_idle
         if is_quiet or now >= drain.deadline + LAST_TRANSACTION_SECONDS:
             self._is_drained = True
-            self._effects.append(Drained(self.ledger.held_changes))
+            self._effects.append(Drained(self.ledger.held_changes or self._left))
 
     def _waits_for_all(self, drain: DrainStarted, now: float) -> bool:
         """Whether the drain finishes what was not sent too, not only the calls in flight."""
@@ -457,7 +466,7 @@ class Pipeline:
         full = {
             (partition, self.ledger.oldest(partition))
             for partition in self.ledger.partitions
-            if self.ledger.span(partition) >= SPAN_PAUSE_OFFSETS
+            if self.ledger.span(partition) >= self._rules.span_pause_offsets
         }
         if not full:
             return []
@@ -484,7 +493,7 @@ class Pipeline:
         share = 0.5 if self._is_full else 1.0
         changes_max = self._rules.pending_changes_max
         if self.calls.lanes.breaker.is_open and not self.calls.lanes.breaker.family_well:
-            changes_max = min(changes_max, BREAKER_HELD_CHANGES)
+            changes_max = min(changes_max, self._rules.breaker_held_changes)
         self._is_full = (
             self.ledger.held_changes >= changes_max * share
             or self.ledger.held_bytes >= self._rules.pending_bytes_max * share
@@ -494,7 +503,7 @@ class Pipeline:
         return frozenset(partition for partition in everything if self._is_spanned(partition))
 
     def _is_spanned(self, partition: Partition) -> bool:
-        limit = SPAN_PAUSE_OFFSETS
+        limit = self._rules.span_pause_offsets
         if partition in self._paused:
             limit //= 2
         return self.ledger.span(partition) >= limit

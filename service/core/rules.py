@@ -18,7 +18,7 @@ TRANSACTION_OUTCOMES_MAX = 5_000
 TRANSACTION_BYTES_MAX = 8 * 1024 * 1024
 
 COMMIT_SILENCE_SECONDS = 15.0
-"""No new calls while outcomes wait and nothing could be committed for this long."""
+"""No new calls while a transaction has been outstanding, or refused, for this long."""
 
 BREAKER_SUSPICIONS = 3
 BREAKER_HELD_CHANGES = 1_000
@@ -31,6 +31,15 @@ RETRY_AFTER_SECONDS_MAX = 300.0
 
 FAMILY_SEEN_SECONDS = 600.0
 """A write that succeeded this recently proves that its family exists."""
+
+FAMILY_UNKNOWN_SECONDS = 30.0
+"""How long changes of a family that the PIM does not know are rejected without asking again."""
+
+FAMILY_LIST_SECONDS = 60.0
+"""How long a complete list of families tells which ones are not there."""
+
+FAMILIES_REMEMBERED_MAX = 10_000
+"""Families that were seen, and families that are unknown, that are remembered: some bytes each."""
 
 PATIENCE_SHARE = 0.25
 """Share of the pending limits that waiting for repair may hold."""
@@ -84,3 +93,9 @@ class Rules:
     structure: StructureRules | None = None
     """None: values go as they came."""
     outcome_source: str = "/asset-sync/asset-sync"
+    changes_per_asset_max: int = CHANGES_PER_ASSET_MAX
+    span_pause_offsets: int = SPAN_PAUSE_OFFSETS
+    map_offsets_max: int = MAP_OFFSETS_MAX
+    transaction_outcomes_max: int = TRANSACTION_OUTCOMES_MAX
+    transaction_bytes_max: int = TRANSACTION_BYTES_MAX
+    breaker_held_changes: int = BREAKER_HELD_CHANGES

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 
-from service.core.effects import CreateOption, GetAttributes, GetOptions, Request
+from service.core.effects import (
+    CreateOption,
+    GetAttributes,
+    GetFamilies,
+    GetFamily,
+    GetOptions,
+    Request,
+)
 from service.core.gate import Jitter, delay
 from service.core.inputs import Answer, CallReply
 from service.core.job import Job
@@ -23,7 +30,7 @@ from service.core.rules import (
     StructureRules,
 )
 from service.core.structure import OPTIONS_PER_ATTRIBUTE_MAX, Attribute, MissingOption, Structure
-from service.core.verdict import is_well, is_written
+from service.core.verdict import Said, is_unknown, is_well, is_written
 
 CREATION_ATTEMPTS_MAX = 5
 FAMILIES_KEPT_MAX = 1_000
@@ -42,40 +49,72 @@ class Examined(Enum):
 
 @dataclass(slots=True)
 class Reading:
-    """A structure on its way: attributes first, then the options of each that has some."""
+    """A structure on its way: attributes first, then the options of each that has some.
+
+    Where the PIM denies the attributes, the family itself may be unknown: then that is asked.
+    """
 
     family: str
     attributes: dict[str, Attribute] | None = None
     options: dict[str, frozenset[str]] = field(default_factory=dict)
     left: deque[str] = field(default_factory=deque)
     """Attributes whose options are still to be read."""
+    denial: Said | None = None
+    """How the PIM denied the attributes."""
+    is_listed: bool = False
+    """Whether the PIM answered its list of families after that."""
+    is_unknown: bool = False
+    """Whether the PIM has no such family."""
 
     @property
     def request(self) -> Request:
         """What to ask next."""
-        if self.attributes is None:
+        if self.attributes is not None:
+            return GetOptions(self.family, self.left[0])
+        if self.denial is None:
             return GetAttributes(self.family)
-        return GetOptions(self.family, self.left[0])
+        return GetFamily(self.family) if self.is_listed else GetFamilies()
 
     def take(self, answer: Answer) -> bool:
         """Take the answer in; False where it is none."""
-        if not isinstance(answer, CallReply) or answer.status != 200:
+        if not isinstance(answer, CallReply):
             return False
-        if self.attributes is None:
-            if not answer.attributes:
-                return False  # every family has a label: without any, something is hidden from us
-            self.attributes = {found.code: found for found in answer.attributes}
-            self.left.extend(c for c, found in self.attributes.items() if found.has_options)
+        if self.attributes is not None:
+            return self._take_options(answer)
+        if self.denial is None:
+            return self._take_attributes(answer)
+        return self._take_check(answer)
+
+    def _take_attributes(self, answer: CallReply) -> bool:
+        if is_unknown(answer):
+            self.denial = Said(answer.status, answer.message, answer.errors)
             return True
-        if answer.options is None:
+        if answer.status != 200 or not answer.attributes:
+            return False  # every family has a label: without any, something is hidden from us
+        self.attributes = {found.code: found for found in answer.attributes}
+        self.left.extend(c for c, found in self.attributes.items() if found.has_options)
+        return True
+
+    def _take_options(self, answer: CallReply) -> bool:
+        if answer.status != 200 or answer.options is None:
             return False
         self.options[self.left.popleft()] = answer.options
         return True
 
+    def _take_check(self, answer: CallReply) -> bool:
+        if self.is_listed:
+            self.is_unknown = is_unknown(answer)
+            return self.is_unknown
+        self.is_listed = is_well(answer)
+        if answer.families is not None:
+            self.is_unknown = self.family not in answer.families
+            return self.is_unknown
+        return self.is_listed
+
     @property
     def is_done(self) -> bool:
-        """Whether everything was read."""
-        return self.attributes is not None and not self.left
+        """Whether everything was read, or there is nothing to read."""
+        return self.is_unknown or (self.attributes is not None and not self.left)
 
 
 @dataclass(slots=True)
@@ -101,6 +140,8 @@ class _Family:
     is_reading: bool = False
     could_read: bool = False
     """Whether that reading succeeded."""
+    unfinished: Reading | None = None
+    """A reading that was throttled or cut: it goes on where it was."""
     is_doubted: bool = False
     """Read anew as soon as may be."""
     rests_until: float = float("-inf")
@@ -138,7 +179,7 @@ class Structures:
     def wants_reading(self, family: str, now: float) -> bool:
         """Whether to read the family before its fresh upserts go, or beside them."""
         known = self._families.get(family)
-        if known is None:
+        if known is None or known.unfinished is not None:
             return True
         if known.is_reading:
             return False
@@ -150,6 +191,10 @@ class Structures:
     def begin(self, family: str, now: float) -> Reading:
         """A reading goes out."""
         known = self._family(family)
+        unfinished, known.unfinished = known.unfinished, None
+        if unfinished is not None:
+            known.is_reading = True
+            return unfinished
         if known.is_doubted:
             known.rests_until = now + STRUCTURE_REST_SECONDS
         known.is_reading, known.is_doubted, known.began_at = True, False, now
@@ -219,9 +264,10 @@ class Structures:
                     return creation
             if known.creating or known.is_reading:
                 continue
-            if now >= known.rests_until:
-                known.is_doubted = True
-                return self.begin(family, now)
+            if known.unfinished is None and now < known.rests_until:
+                continue
+            known.is_doubted = True
+            return self.begin(family, now)
         return None
 
     def next_time(self) -> Iterator[float]:
@@ -231,7 +277,7 @@ class Structures:
             if known.creating:
                 room = self._created_at[0] + 1.0 if self._created_at else float("-inf")
                 yield from (max(room, c.not_before) for c in known.creating.values())
-            elif not known.is_reading:
+            elif known.unfinished is None and not known.is_reading:
                 yield known.rests_until
 
     def read(self, reading: Reading) -> list[Job]:
@@ -250,12 +296,12 @@ class Structures:
         return self._unpark(reading.family)
 
     def put_off(self, errand: Reading | Creation, now: float) -> None:
-        """It was cut or throttled: nobody knows more than before."""
-        known = self._family(errand.family)
+        """It was cut or throttled: it goes on later where it is now."""
         if isinstance(errand, Creation):
             errand.not_before = now
         else:
-            known.is_reading, known.began_at = False, float("-inf")
+            known = self._family(errand.family)
+            known.is_reading, known.unfinished = False, errand
 
     def created(self, creation: Creation, answer: Answer, now: float) -> list[Job]:
         """A creation ended; the jobs that need wait no more."""
@@ -285,7 +331,7 @@ class Structures:
         for known in self._families.values():
             known.parked.clear()
             known.creating.clear()
-            known.is_reading = False
+            known.is_reading, known.unfinished = False, None
 
     def _plan_creations(self, job: Job, known: _Family) -> bool:
         """Whether every option that the job misses is, or will be, on its way."""

@@ -123,9 +123,6 @@ class Turns:
 
     def _probe_of(self, lane: Lane) -> Call | None:
         """A single asset of the lane, waiting calls and window in turn."""
-        state = self._lanes.lane(lane)
-        state.window_turn = not state.window_turn
-        has_window = self._windows.waits(*lane)
-        if has_window and (state.window_turn or not state.waiting):
+        if self._windows.waits(*lane) and self._lanes.is_windows_turn(lane):
             return self._put_to_work(lane, [self._windows.cut_one(*lane)])
         return self._lanes.take_waiting_asset(lane)

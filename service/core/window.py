@@ -1,7 +1,8 @@
 """Which changes wait together: one window a family, its assets in turn (design D5).
 
 Rule 1: a window is due by time, count or bytes; a due window goes on filling until it is cut.
-Rule 2: an asset stands in its family's window once, with all its changes in order.
+Rule 2: an asset stands in its family's window once, with all its changes in order; it is filed
+under the verb that its next batch begins with.
 """
 
 from collections import OrderedDict, deque
@@ -11,18 +12,17 @@ from typing import Literal
 
 import msgspec
 
-from service.core.coalesce import Verb
+from service.core.coalesce import Verb, first_run
 from service.core.job import Job
 from service.core.model import Asset, Change
-from service.core.rules import CHANGES_PER_ASSET_MAX
 
 ClosedBy = Literal["time", "assets", "bytes", "drain"]
 
 
 class Entry(msgspec.Struct, eq=False, gc=False):
-    """An asset that waits, with its changes."""
+    """An asset that waits, with its changes in order, under whatever spelling of its code."""
 
-    asset: Asset
+    key: Asset
     changes: list[Change]
     entered_at: float
     size: int = 0
@@ -64,10 +64,14 @@ class FamilyWindow:
 class Windows:
     """The windows of all families, and whose turn it is."""
 
-    def __init__(self, seconds_max: float, assets_max: int, bytes_max: int) -> None:
+    def __init__(
+        self, seconds_max: float, assets_max: int, bytes_max: int, changes_max: int
+    ) -> None:
         self._seconds_max = seconds_max
         self._assets_max = assets_max
         self._bytes_max = bytes_max
+        self._changes_max = changes_max
+        """Changes of one asset in one batch."""
         self._families: dict[str, FamilyWindow] = {}
         self._timers: deque[tuple[float, str]] = deque()
         """When each family's window is due by time; all wait as long, so the first goes first."""
@@ -97,17 +101,17 @@ class Windows:
         window = self._families.get(asset.family)
         if window is None:
             window = self._families[asset.family] = FamilyWindow()
-        entry = window.upserts.get(asset.code) or window.deletes.get(asset.code)
+        code = asset.code.casefold()
+        entry = window.upserts.get(code) or window.deletes.get(code)
         if entry is None:
-            entry = window.upserts[asset.code] = Entry(asset, [], now)
+            entry = window.upserts[code] = Entry(Asset(asset.family, code), [], now)
         entry.changes.append(change)
         entry.size += change.command.size
         window.size += change.command.size
-        if change.command.is_delete and asset.code in window.upserts:
-            window.deletes[asset.code] = window.upserts.pop(asset.code)
-            self._note_turns(asset.family, window)
+        if change.command.is_delete and code in window.upserts:
+            self._file(window, entry)
         if entry.entered_at <= window.due_to:
-            if asset.code in window.upserts:
+            if code in window.upserts:
                 self._turns[Verb.UPSERT].setdefault(asset.family, None)
             return
         if len(window.upserts) + len(window.deletes) >= self._assets_max:
@@ -121,9 +125,9 @@ class Windows:
     def resume(self, job: Job) -> None:
         """An asset whose delete is done: its upserts go with the family's next call."""
         assert job.verb is Verb.UPSERT
-        window = self._families.setdefault(job.asset.family, FamilyWindow())
+        window = self._families.setdefault(job.key.family, FamilyWindow())
         window.resumed.append(job)
-        self._note_turns(job.asset.family, window)
+        self._note_turns(job.key.family, window)
 
     def pass_time(self, now: float) -> None:
         """Windows whose time has come are due."""
@@ -162,9 +166,9 @@ class Windows:
 
     def take_resumed(self, job: Job) -> None:
         """Take a resumed asset out: its step has ended already."""
-        window = self._families[job.asset.family]
+        window = self._families[job.key.family]
         window.resumed.remove(job)
-        self._after_taking(job.asset.family, window, Verb.UPSERT)
+        self._after_taking(job.key.family, window, Verb.UPSERT)
 
     def waiting_by_family(self) -> Iterator[tuple[str, int]]:
         """Assets that wait, by family."""
@@ -223,21 +227,23 @@ class Windows:
 
     def take_first(self, entry: Entry, verb: Verb, count: int) -> list[Change]:
         """Take the first changes of a waiting asset out of its window: they end uncalled."""
-        window = self._families[entry.asset.family]
+        window = self._families[entry.key.family]
         taken, entry.changes = entry.changes[:count], entry.changes[count:]
         size = sum(change.command.size for change in taken)
         entry.size -= size
         window.size -= size
         if not entry.changes:
-            del window.entries(verb)[entry.asset.code]
-        self._after_taking(entry.asset.family, window, verb)
+            del window.entries(verb)[entry.key.code]
+        elif verb is Verb.UPSERT:
+            self._file(window, entry)
+        self._after_taking(entry.key.family, window, verb)
         return taken
 
     def take_entry(self, entry: Entry, verb: Verb) -> Job:
         """Put a waiting asset in work without a call: its first step has ended already."""
-        window = self._families[entry.asset.family]
+        window = self._families[entry.key.family]
         job = self._take(window, entry, verb)
-        self._after_taking(entry.asset.family, window, verb)
+        self._after_taking(entry.key.family, window, verb)
         return job
 
     def entries(self, family: str, verb: Verb) -> Iterator[Entry]:
@@ -253,12 +259,24 @@ class Windows:
 
     def _take(self, window: FamilyWindow, entry: Entry, verb: Verb) -> Job:
         """Put an asset in work; what exceeds a batch waits behind it."""
-        del window.entries(verb)[entry.asset.code]
+        del window.entries(verb)[entry.key.code]
         window.size -= entry.size
-        job = Job(entry.asset, entry.changes[:CHANGES_PER_ASSET_MAX], self._bytes_max)
-        if len(entry.changes) > CHANGES_PER_ASSET_MAX:
-            job.behind.extend(entry.changes[CHANGES_PER_ASSET_MAX:])
+        job = Job(entry.key, entry.changes[: self._changes_max], self._bytes_max)
+        if len(entry.changes) > self._changes_max:
+            job.behind.extend(entry.changes[self._changes_max :])
+        assert job.verb is verb, "an asset is filed under the verb that its batch begins with"
         return job
+
+    def first_run(self, entry: Entry) -> list[Change]:
+        """The changes of the asset's next batch, as far as they spell its code alike."""
+        return first_run(entry.changes[: self._changes_max])
+
+    def _file(self, window: FamilyWindow, entry: Entry) -> None:
+        """File an asset under DELETE once its next batch begins with one; it never goes back."""
+        if any(change.is_delete for change in self.first_run(entry)):
+            code = entry.key.code
+            window.deletes[code] = window.upserts.pop(code)
+            self._note_turns(entry.key.family, window)
 
     def _close(self, family: str, window: FamilyWindow, now: float, by: ClosedBy) -> None:
         window.due_to = now

@@ -6,7 +6,7 @@ Rule 2: an exception here is our bug, or a log that can promise nothing: it ends
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from service.core.effects import (
     AllowRequest,
@@ -32,6 +32,7 @@ from service.core.inputs import (
     Released,
     TimePassed,
 )
+from service.core.model import Partition
 from service.core.pipeline import Pipeline
 from service.core.status import Status
 from service.pipeline.calls import CallRunner
@@ -129,12 +130,19 @@ class Runner:
         """What is open now."""
         return self.pipeline.status(self._clock.now().seconds)
 
-    def release(self) -> int | None:
-        """Let go what the limit on dead letters holds back; how much, None where it is not."""
+    def release(self, lags: Mapping[Partition, int]) -> int | None:
+        """Let go what the limit on dead letters holds back; how much, None where it is not.
+
+        `lags` are the records behind each partition's position: they are released as well.
+        """
         status = self.status()
         if not status.is_limit_reached:
             return None
-        self.tell(Released())
+        ends = {
+            one.partition: one.watermark + one.span + lags.get(one.partition, 0)
+            for one in status.partitions
+        }
+        self.tell(Released(ends))
         return status.withheld_changes
 
     def _has_lease(self) -> bool:

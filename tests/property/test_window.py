@@ -14,6 +14,7 @@ from tests.support.builders import change
 SECONDS_MAX = 2.0
 ASSETS_MAX = 3
 BYTES_MAX = 60
+CHANGES_MAX = 3
 
 events = st.tuples(
     st.just("add"),
@@ -29,7 +30,7 @@ class Bench:
     """Windows, and what went in and came out."""
 
     def __init__(self) -> None:
-        self.windows = Windows(SECONDS_MAX, ASSETS_MAX, BYTES_MAX)
+        self.windows = Windows(SECONDS_MAX, ASSETS_MAX, BYTES_MAX, CHANGES_MAX)
         self.now = 0.0
         self.added: dict[Asset, list[Change]] = defaultdict(list)
         self.taken: dict[Asset, list[Change]] = defaultdict(list)

@@ -57,8 +57,19 @@ class _PimOption(msgspec.Struct):
     code: str
 
 
+class _PimFamilies(msgspec.Struct, rename={"embedded": "_embedded", "links": "_links"}):
+    """A page of the list of families; `_links.next` tells that there are more."""
+
+    class Items(msgspec.Struct):
+        items: list[_PimOption]
+
+    embedded: Items
+    links: dict[str, Raw] = msgspec.field(default_factory=dict)
+
+
 _attributes = msgspec.json.Decoder(list[_PimAttribute])
 _options = msgspec.json.Decoder(list[_PimOption])
+_families = msgspec.json.Decoder(_PimFamilies)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -128,6 +139,8 @@ def read_answer(
                 case GetOptions():
                     options = frozenset(option.code for option in _options.decode(body))
                     return CallReply(status, own_json=True, options=options)
+                case GetFamilies():
+                    return CallReply(status, own_json=True, families=_all_families(body))
         except _UNREADABLE:
             pass
     return read_reply(status, headers, body)
@@ -188,6 +201,14 @@ def _is_own(status: int, members: Mapping[str, Raw]) -> bool:
         return msgspec.json.decode(members["code"], type=int, strict=False) == status
     except (KeyError, *_UNREADABLE):
         return False
+
+
+def _all_families(body: bytes) -> frozenset[str] | None:
+    """The codes of all families; None where there are more pages (akeneo.md §3)."""
+    page = _families.decode(body)
+    if "next" in page.links:
+        return None
+    return frozenset(family.code for family in page.embedded.items)
 
 
 def _attribute(shown: _PimAttribute) -> Attribute:
