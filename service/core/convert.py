@@ -9,7 +9,9 @@ from typing import Literal, cast
 import msgspec
 from msgspec import Raw
 
+from service.contracts.asset_change import NAME_CHARACTERS_MAX
 from service.contracts.outcome import ChangeError
+from service.core.flaws import Flaws, sentence
 from service.core.model import (
     AssetChange,
     Command,
@@ -17,7 +19,8 @@ from service.core.model import (
     Rejection,
     UpsertAsset,
 )
-from service.core.values import Value, ValueData, Values, put
+from service.core.text import clip
+from service.core.values import Place, Value, ValueData, Values
 
 Deletes = Literal["apply", "skip"]
 
@@ -101,33 +104,37 @@ def _read_one_by_one(change: AssetChange, text: bytes) -> Values | Rejection:
     try:
         attributes = _members.decode(text)
     except _UNREADABLE:
-        return _invalid(change, [ChangeError(path="values", message="`values` must be an object.")])
+        wrong = Flaws()
+        wrong.add(ChangeError(path="values", message="`values` must be an object."))
+        return _invalid(change, wrong)
     values: Values = {}
-    flaws: list[ChangeError] = []
+    flaws = Flaws()
     for attribute, raw in attributes.items():
         try:
-            _read_attribute(attribute, bytes(raw), values)
+            values[attribute] = _read_attribute(bytes(raw))
         except _FlawError as flaw:
-            flaws.append(_placed(attribute, flaw))
-        except _UNREADABLE as error:
-            flaws.append(_placed(attribute, _FlawError(f"cannot be read: {error}")))
-    return _invalid(change, flaws) if flaws else values
+            flaws.add(_placed(attribute, flaw))
+        except _UNREADABLE:
+            flaws.add(_placed(attribute, _FlawError("nests too deeply")))
+    return _invalid(change, flaws) if flaws.count else values
 
 
-def _read_attribute(attribute: str, text: bytes, values: Values) -> None:
+def _read_attribute(text: bytes) -> list[Value]:
     if not text.startswith(b"["):
-        values[attribute] = [Value(_datum(text))]
-        return
+        return [Value(_datum(text))]
     items = [bytes(item) for item in _items.decode(text)]
-    if items and all(item.startswith(b"{") for item in items):
-        for value in map(_entry, items):
-            if put(values, attribute, value):
-                message = "has the same locale and channel twice"
-                raise _FlawError(message, value.locale, value.channel)
-        return
-    if any(item.startswith(b"{") for item in items):
+    entries = sum(item.startswith(b"{") for item in items)
+    if not entries:
+        return [Value(_strings(items))]
+    if entries < len(items):
         raise _FlawError("mixes entries and bare values in one list")
-    values[attribute] = [Value(_strings(items))]
+    places: dict[Place, Value] = {}
+    for value in map(_entry, items):
+        if (value.locale, value.channel) in places:
+            message = "has the same locale and channel twice"
+            raise _FlawError(message, value.locale, value.channel)
+        places[value.locale, value.channel] = value
+    return list(places.values())
 
 
 def _entry(text: bytes) -> Value:
@@ -180,21 +187,19 @@ def _strings(items: list[bytes]) -> list[str] | None:
 def _placed(attribute: str, flaw: _FlawError) -> ChangeError:
     return ChangeError(
         path=f"values.{attribute}",
-        message=f"The attribute {attribute} {flaw}.",
+        message=f"The attribute {clip(attribute, NAME_CHARACTERS_MAX)} {flaw}.",
         attribute=attribute,
         locale=flaw.locale,
         channel=flaw.channel,
     )
 
 
-def _invalid(change: AssetChange, flaws: list[ChangeError]) -> Rejection:
-    first = flaws[0].message or ""
-    more = f" ({len(flaws) - 1} more)" if len(flaws) > 1 else ""
+def _invalid(change: AssetChange, flaws: Flaws) -> Rejection:
     return Rejection(
         status="rejected",
         reason="invalid_event",
-        message=first + more,
-        errors=tuple(flaws),
+        message=sentence(flaws.first, flaws.count),
+        errors=tuple(flaws.first),
         action=change.action,
         asset=change.asset,
         event=change.event,

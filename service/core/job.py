@@ -14,13 +14,11 @@ import msgspec
 
 from service.contracts.outcome import ChangeError, Reason, Result, Status
 from service.core.coalesce import Step, Verb, body_of, coalesce, merge, one_by_one, values_of
+from service.core.flaws import sentence
 from service.core.model import Asset, Change, UpsertAsset
 from service.core.structure import MissingOption, Shaped, Structure, shape
 from service.core.values import merge as merge_values
 from service.core.verdict import Failure, Said
-
-FLAWS_TOLD_MAX = 3
-"""Flaws in the sentence for a person; `errors` has all."""
 
 
 class Ending(msgspec.Struct, frozen=True, gc=False):
@@ -113,6 +111,8 @@ class Job:
             merge_values(shaped.values for shaped in all_shaped),
             [flaw for shaped in all_shaped for flaw in shaped.flaws],
             [option for shaped in all_shaped for option in shaped.missing_options],
+            sum(shaped.flaws_count for shaped in all_shaped),
+            sum(shaped.missing_count for shaped in all_shaped),
         )
 
     @property
@@ -145,6 +145,11 @@ class Job:
         """Options that the step names and the PIM lacks."""
         return self._shaped.missing_options if self._shaped else ()
 
+    @property
+    def lacks_only_options(self) -> bool:
+        """Whether the step would be right if its missing options were there."""
+        return self._shaped is not None and self._shaped.missing_count == self._shaped.flaws_count
+
     def body(self) -> UpsertAsset:
         """What goes to the PIM for an upsert step."""
         if self._shaped is None:
@@ -155,7 +160,8 @@ class Job:
         """The PIM would refuse the step; merged changes are taken apart instead."""
         errors = tuple(self.flaws)
         assert errors
-        message = " ".join(str(flaw.message) for flaw in errors[:FLAWS_TOLD_MAX])
+        assert self._shaped is not None
+        message = sentence(errors, self._shaped.flaws_count)
         self._end_or_take_apart(
             Ending("rejected", reason="invalid_values", message=message, errors=errors)
         )

@@ -4,15 +4,19 @@ Rule 1: shaping changes how a value is written, never what it says.
 Rule 2: only what the documents say surely is a flaw; the rest is the PIM's to judge.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
 
+from service.contracts.asset_change import NAME_CHARACTERS_MAX
 from service.contracts.outcome import ChangeError
-from service.core.values import Value, ValueData, Values, put
+from service.core.flaws import Flaws
+from service.core.text import clip, finite_number
+from service.core.values import Place, Value, ValueData, Values
 
 OPTIONS_PER_ATTRIBUTE_MAX = 100
 _USUAL_DATA: Mapping[str, type] = {
@@ -61,6 +65,8 @@ class Structure:
     options: Mapping[str, frozenset[str]]
     usual: Mapping[str, Usual] = field(init=False, repr=False, compare=False)
     """What each attribute usually is given, for a quick look."""
+    folded: Mapping[str, frozenset[str]] = field(init=False, repr=False, compare=False)
+    """The options without regard to case."""
 
     def __post_init__(self) -> None:
         """Look once at what is looked at for each value."""
@@ -75,6 +81,11 @@ class Structure:
             for code, found in self.attributes.items()
         }
         object.__setattr__(self, "usual", usual)
+        folded = {
+            code: frozenset(option.casefold() for option in found)
+            for code, found in self.options.items()
+        }
+        object.__setattr__(self, "folded", folded)
 
 
 MissingOption = tuple[str, str]
@@ -86,8 +97,12 @@ class Shaped(msgspec.Struct, frozen=True, gc=False):
 
     values: Values
     flaws: Sequence[ChangeError] = ()
+    """The first ones: as many as an outcome shows, and one more."""
     missing_options: Sequence[MissingOption] = ()
-    """Also named by `flaws`, one each."""
+    """Each once, of an attribute at most one more than it may have."""
+    flaws_count: int = 0
+    missing_count: int = 0
+    """Flaws that are no more than a missing option."""
 
 
 def shape(values: Values, structure: Structure, default_locale: str | None) -> Shaped:
@@ -100,27 +115,51 @@ def shape(values: Values, structure: Structure, default_locale: str | None) -> S
 def _shape_with_care(values: Values, structure: Structure, default_locale: str | None) -> Shaped:
     """Look at each value by itself, and tell every flaw."""
     shaped: Values = {}
-    flaws: list[ChangeError] = []
-    missing: list[MissingOption] = []
+    flaws = Flaws()
+    missing = _MissingOptions()
     for code, given in values.items():
         attribute = structure.attributes.get(code)
+        if attribute is None:
+            shaped[code] = given
+            for value in given:
+                flaws.add(_flaw(code, value, f"The family has no attribute {_named_code(code)}."))
+            continue
+        places: dict[Place, Value] = {}
         for value in given:
-            if attribute is None:
-                put(shaped, code, value)
-                flaws.append(_flaw(code, value, f"The family has no attribute {code}."))
-                continue
             fitted = _fit(value, attribute, default_locale)
-            if put(shaped, code, fitted):
+            place = fitted.locale, fitted.channel
+            if place in places:
                 message = f"{code} has two values for the same locale and channel."
-                flaws.append(_flaw(code, value, message))
+                flaws.add(_flaw(code, value, message))
+            places[place] = fitted
             flaw = _flaw_of_place(fitted, attribute) or _flaw_of_data(fitted.data, attribute)
             if flaw is not None:
-                flaws.append(_flaw(code, value, flaw))
+                flaws.add(_flaw(code, value, flaw))
                 continue
             for option in _unknown_options(fitted.data, attribute, structure):
-                missing.append((code, option))
-                flaws.append(_flaw(code, value, f"{code} has no option {option}."))
-    return Shaped(shaped, flaws, missing)
+                missing.add(code, option)
+                flaws.add(_flaw(code, value, f"{code} has no option {_named_code(option)}."))
+        shaped[code] = list(places.values())
+    return Shaped(shaped, flaws.first, list(missing.found), flaws.count, missing.count)
+
+
+class _MissingOptions:
+    """The options that values name and the PIM lacks, each once, and how often one was named."""
+
+    __slots__ = ("_of_attribute", "count", "found")
+
+    def __init__(self) -> None:
+        self.found: dict[MissingOption, None] = {}
+        self.count = 0
+        self._of_attribute: Counter[str] = Counter()
+
+    def add(self, attribute: str, option: str) -> None:
+        self.count += 1
+        if (attribute, option) in self.found:
+            return
+        self._of_attribute[attribute] += 1
+        if self._of_attribute[attribute] <= OPTIONS_PER_ATTRIBUTE_MAX + 1:
+            self.found[attribute, option] = None
 
 
 def _fit_as_they_are(values: Values, structure: Structure) -> bool:
@@ -209,19 +248,21 @@ def _flaw_of_data(data: ValueData, attribute: Attribute) -> str | None:
 
 def _flaw_of_number(text: str, attribute: Attribute) -> str | None:
     code = attribute.code
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return f"{code} is of type number, which takes no {text[:40]!r}."
-    if not number.is_finite():
+    number = finite_number(text)
+    if number is None:
         return f"{code} is of type number, which takes no {text[:40]!r}."
     if attribute.takes_decimals is False and number != number.to_integral_value():
         return f"{code} takes no decimals, {text[:40]} given."
-    if attribute.least is not None and number < Decimal(attribute.least):
-        return f"{code} takes {attribute.least} at least, {text[:40]} given."
-    if attribute.most is not None and number > Decimal(attribute.most):
-        return f"{code} takes {attribute.most} at most, {text[:40]} given."
+    if attribute.least is not None and _is_less(number, finite_number(attribute.least)):
+        return f"{code} takes {clip(attribute.least, 40)} at least, {text[:40]} given."
+    if attribute.most is not None and _is_less(finite_number(attribute.most), number):
+        return f"{code} takes {clip(attribute.most, 40)} at most, {text[:40]} given."
     return None
+
+
+def _is_less(one: Decimal | None, other: Decimal | None) -> bool:
+    """Whether one is less than the other; a limit that is no finite number limits nothing."""
+    return one is not None and other is not None and one < other
 
 
 def _unknown_options(data: ValueData, attribute: Attribute, structure: Structure) -> Iterable[str]:
@@ -232,8 +273,12 @@ def _unknown_options(data: ValueData, attribute: Attribute, structure: Structure
     if known.issuperset(codes):
         return ()
     # Whether the PIM folds the case of option codes is unknown (akeneo.md §2.5): benefit of doubt.
-    folded = {code.casefold() for code in known}
+    folded = structure.folded[attribute.code]
     return [code for code in codes if code.casefold() not in folded]
+
+
+def _named_code(code: str) -> str:
+    return clip(code, NAME_CHARACTERS_MAX)
 
 
 def _flaw(attribute: str, value: Value, message: str) -> ChangeError:

@@ -210,8 +210,7 @@ class Structures:
         job.shape(known.structure, self._rules.default_locale)
         if not job.flaws:
             return Examined.READY
-        only_options = len(job.missing_options) == len(job.flaws)
-        creates = self._rules.create_options and only_options
+        creates = self._rules.create_options and job.lacks_only_options
         if not self._rules.validate_values and not creates:
             return Examined.READY
         job.doubt(now)

@@ -24,22 +24,16 @@ Values = dict[str, list[Value]]
 """By attribute."""
 
 
+Place = tuple[str | None, str | None]
+"""Locale and channel: where an attribute has one value."""
+
+
 def merge(several: Iterable[Values]) -> Values:
-    """All of them, a later value in the place of an earlier one."""
-    merged: Values = {}
+    """Return all of them, a later value in the place of an earlier one; in linear time."""
+    merged: dict[str, dict[Place, Value]] = {}
     for values in several:
         for attribute, given in values.items():
+            places = merged.setdefault(attribute, {})
             for value in given:
-                put(merged, attribute, value)
-    return merged
-
-
-def put(values: Values, attribute: str, value: Value) -> bool:
-    """Set a value; True where it replaced another."""
-    entries = values.setdefault(attribute, [])
-    for index, other in enumerate(entries):
-        if (other.locale, other.channel) == (value.locale, value.channel):
-            entries[index] = value
-            return True
-    entries.append(value)
-    return False
+                places[value.locale, value.channel] = value
+    return {attribute: list(places.values()) for attribute, places in merged.items()}

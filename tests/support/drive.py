@@ -123,6 +123,10 @@ class Drive:
         event = {"action": "upsert", "asset_family": family, "code": code, "values": values}
         return self._write(partition, None, json.dumps(event).encode())
 
+    def event(self, event: object) -> str:
+        """Write a plain event as it is; its outcome's id."""
+        return self._write(0, None, json.dumps(event).encode())
+
     def delete(self, family: str, code: str, partition: int = 0) -> str:
         """Write a tombstone; its outcome's id."""
         return self._write(partition, f"{family}/{code}".encode(), None)

@@ -88,6 +88,33 @@ def test_a_flaw_names_attribute_and_rule(attribute: str, data: ValueData, said: 
     assert (flaw.attribute, flaw.path) == (attribute, f"values.{attribute}")
 
 
+LIMITS = st.none() | st.sampled_from(
+    ["NaN", "sNaN", "Infinity", "-Infinity", "1e999999999999999999999", "x", "", "9" * 5000, "5"]
+)
+NUMBERS = st.sampled_from(["7", "9" * 5000, "1e999999999", "-1e-999999999", "NaN", "1e" + "9" * 30])
+
+
+@given(LIMITS, LIMITS, NUMBERS)
+def test_limits_that_are_no_numbers_limit_nothing(
+    least: str | None, most: str | None, number: str
+) -> None:
+    """Whatever a PIM shows as `min_value` and `max_value`: an answer, and of bounded length."""
+    attribute = Attribute("n", "number", takes_decimals=False, least=least, most=most)
+    flaws = shape({bare("n"): number}, Structure({"n": attribute}, {}), None).flaws
+    assert all(len(flaw.message or "") < 200 for flaw in flaws)
+    if number == "7":
+        is_refused = least == "9" * 5000 or most == "5"
+        assert bool(flaws) is is_refused
+
+
+def test_flaws_are_kept_as_an_outcome_shows_them() -> None:
+    """A change that waits does not hold a hundred thousand sentences."""
+    options: list[str] = [f"o{number}" for number in range(1000)]
+    found = shape({bare("many"): options, bare("flag"): "x"}, STRUCTURE, None)
+    assert (len(found.flaws), found.flaws_count, found.missing_count) == (51, 1001, 1000)
+    assert len(found.missing_options) == 101
+
+
 def test_a_locale_or_channel_too_many() -> None:
     """Where the attribute does not differ by it."""
     found = shape({("text", "en_US", None): "a", ("flag", None, "print"): True}, STRUCTURE, None)

@@ -1,0 +1,56 @@
+"""Text that somebody else wrote: read within bounds, and cut before it is repeated."""
+
+import re
+from decimal import Decimal, InvalidOperation
+
+DIGITS_MAX = 18
+"""Of a number that counts or places something: it fits 64 bits."""
+
+DEPTH_MAX = 500
+"""Levels of JSON that is repeated in an outcome: readers give up at about 1,000."""
+
+SHOWN_CHARACTERS_MAX = 80
+
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
+def clip(text: str, characters_max: int) -> str:
+    """Return the text, or its beginning and an ellipsis where it is longer."""
+    return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
+
+
+def shown(text: str | bytes) -> str:
+    """Return a foreign text in quotes, escaped and short enough for a message."""
+    if isinstance(text, bytes):
+        text = text[: 4 * SHOWN_CHARACTERS_MAX].decode("utf-8", "replace")
+    return repr(text if len(text) <= SHOWN_CHARACTERS_MAX else text[:77] + "...")
+
+
+def natural_number(text: str | None) -> int | None:
+    """Return the number that these decimal digits are, or None where they are none."""
+    if text is None or not (text.isascii() and text.isdecimal()):
+        return None
+    digits = text.lstrip("0") or "0"
+    return int(digits) if len(digits) <= DIGITS_MAX else None
+
+
+def finite_number(text: str) -> Decimal | None:
+    """Return the number as it is written, or None for what is no number, NaN and infinity."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def is_too_deep(json: bytes) -> bool:
+    """Return whether this valid JSON nests deeper than most readers follow."""
+    if json.count(b"[") + json.count(b"{") <= DEPTH_MAX:
+        return False
+    depth = 0
+    for token in _TOKENS.finditer(json):
+        first = token[0][:1]
+        depth += (first in b"[{") - (first in b"]}")
+        if depth > DEPTH_MAX:
+            return True
+    return False
