@@ -44,6 +44,9 @@ OUTCOME_BYTES_MAX = 64 * 1024
 OUTCOME_KEY_BYTES_MAX = 8 * 1024
 """Bytes of an outcome's key; an input's key that is longer is not taken for one."""
 
+ATTRIBUTE_BYTES_MAX = 1024
+"""Bytes of a foreign attribute (causationid, correlationid, …); a longer one is left out."""
+
 DEAD_LETTER_MESSAGE_BYTES_MAX = 1024
 """Bytes of the `dlq.message` header."""
 

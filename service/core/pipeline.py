@@ -35,7 +35,7 @@ from service.core.job import Ended
 from service.core.ledger import Group, Ledger
 from service.core.model import Asset, Change, Moment, Origin, Partition, Rejection, SourceRecord
 from service.core.patience import Patience, PatienceClock
-from service.core.report import Reporter
+from service.core.report import Reporter, why
 from service.core.rules import COMMIT_SILENCE_SECONDS, LAST_TRANSACTION_SECONDS, Rules
 from service.core.status import PartitionStatus, Status, WaitsFor
 
@@ -258,9 +258,8 @@ class Pipeline:
         self._leave(tuple(group), asset, is_counted=is_counted)
         for change, ending in ended:
             if ending.reason is not None:
-                message = ending.message or (ending.said.message if ending.said else None)
                 origin = change.record.origin
-                self._note_anomaly(origin, ending.status, ending.reason, message)
+                self._note_anomaly(origin, ending.status, ending.reason, why(ending))
 
     def _leave(self, group: Group, asset: Asset | None = None, *, is_counted: bool = True) -> None:
         """Outcomes are ready to leave, unless the limit on dead letters holds them back."""
@@ -305,7 +304,7 @@ class Pipeline:
         self._withheld_assets.clear()
 
     def _note_anomaly(
-        self, origin: Origin, status: EndStatus, reason: Reason, message: str | None
+        self, origin: Origin, status: EndStatus, reason: Reason, message: str
     ) -> None:
         """One line for a change that was not applied."""
         fields = {

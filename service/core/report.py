@@ -1,14 +1,16 @@
 """How a change ended → its outcome and dead letter, as records to write (contract §5)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from typing import get_args
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from service.contracts.outcome import (
+    ATTRIBUTE_BYTES_MAX,
     DEAD_LETTER_MESSAGE_BYTES_MAX,
     DEAD_STATUSES,
     ERRORS_BYTES_MAX,
@@ -22,17 +24,25 @@ from service.contracts.outcome import (
     PimAnswer,
     Reason,
     RecordOrigin,
-    SourceEvent,
     Status,
 )
 from service.core.effects import LogRecord, Settled
+from service.core.flaws import and_more
 from service.core.job import Ending
 from service.core.model import Change, Extensions, Headers, Rejection, SourceRecord
+from service.core.text import clip, is_too_deep
+from service.core.verdict import Said
 
 CONTEXT_BYTES_MAX = 512
 """Of a `tracestate`, as W3C has it; a longer one is not carried."""
 HEADERS_BYTES = 512
 """Of an outcome's key and headers, about: they repeat what the value says."""
+TEXT_BYTES_MAX = 2 * 1024
+"""Of one foreign text as JSON, in an outcome that would be too large otherwise."""
+PLACE_CHARACTERS_MAX = 512
+"""Of an error's attribute, locale and channel, which somebody else wrote."""
+LATEST_UTC_MS = 253_402_300_799_999
+"""The end of the year 9999, the last that RFC 3339 writes."""
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 REPLAY_HEADER = "replay.of"
 REPLAY_COUNT_HEADER = "replay.count"
@@ -65,19 +75,17 @@ class Reporter:
         """The records of a change that became a command."""
         asset = change.command.asset
         said = ending.said if change.attempts else None
-        pim_errors, cut = _fitting(said.errors) if said and said.errors else ([], False)
-        pim = None
-        if said is not None and said.message is None and not pim_errors:
-            pim = _pim_answer(said.status)
-        elif said is not None:
-            pim = PimAnswer(said.status, _short(said.message), pim_errors)
+        pim = _answer(said) if said is not None else None
         is_applied = ending.status == "applied"
+        errors, is_truncated = ([], False) if is_applied else _errors(ending, said)
+        if said is not None and pim is not None and len(pim.errors) < len(said.errors):
+            is_truncated = True
         data = OutcomeData(
             status=ending.status,
             result=ending.result,
             reason=ending.reason,
             message=None if is_applied else _sentence(ending),
-            errors=[] if is_applied else _errors(ending, pim_errors),
+            errors=errors,
             action="delete" if change.command.is_delete else "upsert",
             asset_family=asset.family,
             code=asset.code,
@@ -90,7 +98,7 @@ class Reporter:
             attempts=change.attempts,
             received_at=timestamp(change.received_utc_ms),
             completed_at=timestamp(utc_ms),
-            errors_truncated=cut or len(ending.errors) > ERRORS_MAX or UNSET,
+            errors_truncated=is_truncated or UNSET,
         )
         return self._settled(
             change.record, data, change.extensions, asset.path, change.size, utc_ms
@@ -98,9 +106,7 @@ class Reporter:
 
     def of_rejection(self, record: SourceRecord, rejection: Rejection, utc_ms: int) -> Settled:
         """The records of a record that became no command."""
-        errors = list(rejection.errors[:ERRORS_MAX])
-        while errors and len(_encode(errors)) > ERRORS_BYTES_MAX:
-            errors = errors[: len(errors) // 2]
+        errors = _fitting(rejection.errors, ERRORS_BYTES_MAX)
         asset = rejection.asset
         data = OutcomeData(
             status=rejection.status,
@@ -143,10 +149,11 @@ class Reporter:
             datacontenttype="application/json",
             data=data,
             subject=subject or UNSET,
-            causationid=data.event.id or UNSET,
+            causationid=_attribute(data.event.id),
         )
         if extensions:
-            outcome = replace(outcome, **dict(extensions))
+            carried = {name: _attribute(text) for name, text in extensions}
+            outcome = replace(outcome, **carried)
         outcome, value = _bounded(outcome)
         headers = _ce_headers(outcome)
         if record.headers:
@@ -171,6 +178,7 @@ class Reporter:
 @lru_cache(maxsize=10_000)
 def timestamp(utc_ms: int) -> str:
     """Milliseconds since 1970 as RFC 3339 in UTC. What arrived or ended together shares it."""
+    utc_ms = min(max(utc_ms, 0), LATEST_UTC_MS)
     second = datetime.fromtimestamp(utc_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{second}.{utc_ms % 1000:03d}Z"
 
@@ -181,15 +189,48 @@ def _pim_answer(status: int | None) -> PimAnswer:
     return PimAnswer(status, None, [])
 
 
+def _answer(said: Said) -> PimAnswer:
+    """The PIM's answer as the outcome shows it, its errors verbatim as far as there is room."""
+    if said.message is None and not said.errors:
+        return _pim_answer(said.status)
+    kept: list[Raw] = []
+    size = 0
+    for raw in islice(said.errors, ERRORS_MAX):
+        text = bytes(raw)
+        size += len(text) + 1
+        # `errors` repeats them in another shape: half of the room for each
+        if size > ERRORS_BYTES_MAX // 2:
+            break
+        if not is_too_deep(text):
+            kept.append(raw)
+    return PimAnswer(said.status, _short(said.message), kept)
+
+
 def _sentence(ending: Ending) -> str:
     """What a person reads first."""
-    if ending.status == "superseded":
+    if ending.reason is None:
         return "A later delete of the same asset was applied."
+    return _with_link(why(ending), ending.reason)
+
+
+def why(ending: Ending) -> str:
+    """Return why a change was not applied: the first error that the PIM named comes first."""
     assert ending.reason is not None
     parts = [ending.message or _SENTENCES[ending.reason]]
-    if ending.said is not None and ending.said.message:
-        parts.append(f"It said: {ending.said.message}")
-    return _with_link(" ".join(parts), ending.reason)
+    said = ending.said
+    if said is not None and said.errors:
+        parts.append(_first_error(said.errors))
+    if said is not None and said.message:
+        parts.append(said.message if said.status is None else f"It said: {said.message}")
+    return " ".join(parts)
+
+
+def _first_error(errors: Sequence[Raw]) -> str:
+    """The first error's place and words, and how many more there are."""
+    first = _clipped(_change_error(errors[0]))
+    told = ": ".join(text for text in (first.path or first.attribute, first.message) if text)
+    told = told or clip(bytes(errors[0]).decode("utf-8", "replace"), PLACE_CHARACTERS_MAX)
+    return and_more(told, len(errors) - 1)
 
 
 def _with_link(message: str, reason: Reason) -> str:
@@ -199,14 +240,16 @@ def _with_link(message: str, reason: Reason) -> str:
 
 
 def _short(message: str | None, characters_max: int = MESSAGE_CHARACTERS_MAX) -> str | None:
-    if message is None or len(message) <= characters_max:
-        return message
-    return message[: characters_max - 1] + "…"
+    if message is None:
+        return None
+    if not message.isascii():  # a system's message may hold what UTF-8 cannot write
+        message = message.encode("utf-8", "replace").decode()
+    return clip(message, characters_max)
 
 
 def _origin(record: SourceRecord) -> RecordOrigin:
     origin = record.origin
-    known = 0 <= record.timestamp_ms < 253_402_300_800_000  # the year 10000
+    known = 0 <= record.timestamp_ms <= LATEST_UTC_MS
     return RecordOrigin(
         topic=origin.partition.topic,
         partition=origin.partition.number,
@@ -223,36 +266,49 @@ def _replay_of(record: SourceRecord) -> str | None:
     return None
 
 
-def _fitting(errors: Sequence[Raw]) -> tuple[list[Raw], bool]:
-    """As many of the PIM's errors as an outcome holds, and whether any was left out."""
-    kept: list[Raw] = []
-    size = 0
-    for raw in errors:
-        size += len(bytes(raw))
-        # `errors` and `pim.errors` both repeat them: half of the room for each
-        if len(kept) == ERRORS_MAX or size > ERRORS_BYTES_MAX // 2:
-            return kept, True
-        kept.append(raw)
-    return kept, False
-
-
-def _errors(ending: Ending, pim_errors: Sequence[Raw]) -> list[ChangeError]:
-    """Ours, or the PIM's in our shape."""
+def _errors(ending: Ending, said: Said | None) -> tuple[list[ChangeError], bool]:
+    """Ours, or the PIM's in our shape; and whether any was left out."""
     if ending.errors:
-        return [replace(e, message=_short(e.message)) for e in ending.errors[:ERRORS_MAX]]
-    return [_change_error(raw) for raw in pim_errors]
+        ours = _fitting(ending.errors, ERRORS_BYTES_MAX // 2)
+        return ours, len(ours) < len(ending.errors)
+    if said is None or not said.errors:
+        return [], False
+    translated = _fitting(map(_change_error, said.errors), ERRORS_BYTES_MAX // 2)
+    return translated, len(translated) < len(said.errors)
+
+
+def _fitting(errors: Iterable[ChangeError], bytes_max: int) -> list[ChangeError]:
+    """The first errors, as many as an outcome holds, each cut to a usual length."""
+    kept: list[ChangeError] = []
+    size = 0
+    for error in map(_clipped, islice(errors, ERRORS_MAX)):
+        size += len(_encode(error)) + 1
+        if size > bytes_max:
+            break
+        kept.append(error)
+    return kept
+
+
+def _clipped(error: ChangeError) -> ChangeError:
+    return ChangeError(
+        path=_short(error.path, PLACE_CHARACTERS_MAX),
+        message=_short(error.message),
+        attribute=_short(error.attribute, PLACE_CHARACTERS_MAX),
+        locale=_short(error.locale, PLACE_CHARACTERS_MAX),
+        channel=_short(error.channel, PLACE_CHARACTERS_MAX),
+    )
 
 
 def _change_error(raw: Raw) -> ChangeError:
     """The PIM's error in our shape (akeneo.md §8); what it lacks is null."""
     try:
         members = msgspec.json.decode(raw, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ChangeError(message=_short(bytes(raw).decode("utf-8", "replace")))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ChangeError(message=bytes(raw).decode("utf-8", "replace"))
     path = _text(members.get("property"))
     return ChangeError(
         path=path,
-        message=_short(_text(members.get("message"))),
+        message=_text(members.get("message")),
         attribute=_text(members.get("attribute")) or _attribute_of(path),
         locale=_text(members.get("locale")),
         channel=_text(members.get("channel") or members.get("scope")),
@@ -279,32 +335,76 @@ def _key(record: SourceRecord, subject: str | None) -> bytes:
     return record.origin.outcome_id.encode()
 
 
+def _attribute(text: str | None) -> str | UnsetType:
+    """A foreign attribute, which a header repeats; left out where it is too long for one.
+
+    It is not cut: half of an id is another id.
+    """
+    if not text or (
+        len(text) > ATTRIBUTE_BYTES_MAX // 4 and len(text.encode()) > ATTRIBUTE_BYTES_MAX
+    ):
+        return UNSET
+    return text
+
+
 def _bounded(outcome: Outcome) -> tuple[Outcome, bytes]:
-    """The outcome and its JSON; what is foreign and long is left out until it fits."""
+    """The outcome and its JSON; what is foreign and long is cut or left out until it fits.
+
+    What remains after the last step fits always: every text in it is bounded as JSON.
+    """
     value = _encode(outcome)
-    if len(value) <= OUTCOME_BYTES_MAX:
-        return outcome, value
-    data = outcome.data
-    pim = replace(data.pim, errors=[]) if data.pim else None
-    data = replace(data, errors=[], pim=pim, errors_truncated=True)
-    shorter = replace(outcome, data=data)
-    value = _encode(shorter)
-    if len(value) <= OUTCOME_BYTES_MAX:
-        return shorter, value
-    # Only foreign text of the event, its key or its extensions can still be that long.
-    event = SourceEvent(id=_clipped(data.event.id), type=_clipped(data.event.type))
-    origin = replace(data.origin, key=_clipped(data.origin.key))
-    data = replace(data, event=event, origin=origin, message=_clipped(data.message))
-    data = replace(data, replay_of=_clipped(data.replay_of))
-    bare = replace(outcome, data=data, causationid=event.id or UNSET)
-    bare = replace(bare, correlationid=UNSET, traceparent=UNSET, tracestate=UNSET)
-    value = _encode(bare)
-    assert len(value) <= OUTCOME_BYTES_MAX
-    return bare, value
+    for shorten in _SHORTER:
+        if len(value) <= OUTCOME_BYTES_MAX:
+            break
+        data = shorten(outcome.data)
+        outcome = replace(outcome, data=data)
+        value = _encode(outcome)
+    return outcome, value
 
 
-def _clipped(text: str | None) -> str | None:
-    return text if text is None else text[:MESSAGE_CHARACTERS_MAX]
+def _cut_origins(data: OutcomeData) -> OutcomeData:
+    """With what the event and its record call themselves cut."""
+    event = replace(
+        data.event,
+        id=_cut(data.event.id),
+        source=_cut(data.event.source),
+        type=_cut(data.event.type),
+        subject=_cut(data.event.subject),
+        time=_cut(data.event.time),
+    )
+    origin = replace(data.origin, key=_cut(data.origin.key))
+    return replace(data, event=event, origin=origin, replay_of=_cut(data.replay_of))
+
+
+def _leave_out_pim_errors(data: OutcomeData) -> OutcomeData:
+    """Without the PIM's errors in its own shape: `errors` has them in ours."""
+    if data.pim is None or not data.pim.errors:
+        return data
+    return replace(data, pim=replace(data.pim, errors=[]), errors_truncated=True)
+
+
+def _cut_messages(data: OutcomeData) -> OutcomeData:
+    pim = replace(data.pim, message=_cut(data.pim.message)) if data.pim else None
+    return replace(data, pim=pim, message=_cut(data.message))
+
+
+def _leave_out_errors(data: OutcomeData) -> OutcomeData:
+    return replace(data, errors=[], errors_truncated=True) if data.errors else data
+
+
+_SHORTER: Sequence[Callable[[OutcomeData], OutcomeData]] = (
+    _cut_origins,
+    _leave_out_pim_errors,
+    _cut_messages,
+    _leave_out_errors,
+)
+
+
+def _cut(text: str | None) -> str | None:
+    """The text, or as much of it as surely fits: a character takes up to six bytes of JSON."""
+    if text is None or len(_encode(text)) <= TEXT_BYTES_MAX:
+        return text
+    return clip(text, TEXT_BYTES_MAX // 6)
 
 
 def _ce_headers(outcome: Outcome) -> Headers:

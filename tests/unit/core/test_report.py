@@ -60,6 +60,14 @@ def test_times_are_utc_with_milliseconds() -> None:
     assert timestamp(NOW) == "2026-11-18T11:06:40.123Z"
 
 
+@pytest.mark.parametrize("utc_ms", [-1, -(2**63), 2**63 - 1, 253_402_300_800_000])
+def test_a_time_that_no_calendar_has_is_written_as_the_nearest(utc_ms: int) -> None:
+    """A producer stamps its records as it likes; an origin's timestamp is null then."""
+    assert timestamp(utc_ms) in {"1970-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"}
+    source = SourceRecord(plain().origin, None, b"{", (), utc_ms)
+    assert data_of(reported(source))["origin"]["timestamp"] is None
+
+
 def test_what_the_pim_said_of_a_refusal_is_passed_on_and_translated() -> None:
     """Verbatim under `pim`, in our shape under `errors`."""
     error = b'{"property":"values.main_colors[0].data","message":"No option teal","extra":{"x":1}}'
@@ -77,7 +85,50 @@ def test_what_the_pim_said_of_a_refusal_is_passed_on_and_translated() -> None:
         }
     ]
     link = "(docs/reasons.md#refused_by_pim)"
-    assert found["message"] == f"The PIM refused the change. It said: Rules. {link}"
+    assert found["message"] == (
+        "The PIM refused the change. values.main_colors[0].data: No option teal. "
+        f"It said: Rules. {link}"
+    )
+
+
+def test_of_several_errors_the_first_is_told() -> None:
+    """In the message, the log and `dlq.message`, which holds 1 KiB: so it comes first."""
+    errors = tuple(Raw(b'{"property":"values.n%d","message":"Too small."}' % n) for n in range(3))
+    made = change({"a": "1"})
+    made.attempts = 1
+    said = Said(422, "m" * 2000, errors)
+    settled = REPORTER.of_change(made, Ending("rejected", reason="refused_by_pim", said=said), NOW)
+
+    told = "The PIM refused the change. values.n0: Too small, and 2 more. It said: mm"
+    assert data_of(settled)["message"].startswith(told)
+    assert header(settled.dead_letter, "dlq.message").startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (b'{"attribute":"n","message":"Wrong"}', "n: Wrong."),
+        (b'{"message":"Wrong"}', "Wrong."),
+        (b'{"property":"values.n"}', "values.n."),
+        (b'"Wrong"', '"Wrong".'),
+        (b"{}", "{}."),
+        (b"[" * 3000 + b"]" * 3000, "[["),
+    ],
+)
+def test_an_error_of_any_shape_is_told(error: bytes, told: str) -> None:
+    """With what it has."""
+    said = Said(422, None, (Raw(error),))
+    found = ended(Ending("rejected", reason="refused_by_pim", said=said))
+    assert found["message"].startswith(f"The PIM refused the change. {told}")
+
+
+def test_a_call_without_an_answer_says_so_itself() -> None:
+    """No PIM said that."""
+    said = Said(None, "No answer within 60 s.")
+    assert (
+        "again. No answer within 60 s. (docs"
+        in ended(Ending("failed", reason="timeout", said=said))["message"]
+    )
 
 
 @pytest.mark.parametrize("raw", [b"7", b'"text"', b"[]", b'{"property":3}', b"null"])
