@@ -13,6 +13,7 @@ from service.core.decode import DecodeLimits, decode
 from service.core.effects import LogRecord
 from service.core.model import Asset, Headers, Origin, Partition, SourceRecord
 from service.core.report import DEAD_LETTER_PREFIX, REPLAY_COUNT_HEADER, REPLAY_HEADER
+from service.core.text import natural_number
 
 FIRST_HEADER = "dlq.original.topic"
 REPLAYED_HEADER = "dlq.replayed"
@@ -115,7 +116,7 @@ def read_mark(headers: Headers) -> Place | None:
     if len(found) != 1 or _ours(headers):
         return None
     partition, _, offset = (found[0] or b"").decode("utf-8", "replace").partition("/")
-    number, above = _number(partition), _number(offset)
+    number, above = natural_number(partition), natural_number(offset)
     return None if number is None or above is None else (number, above)
 
 
@@ -133,7 +134,7 @@ def read_dead_letter(
         origin=origin,
         reason=ours.get("dlq.reason", ""),
         message=ours.get("dlq.message", ""),
-        attempts=_number(ours.get("dlq.attempts")) or 0,
+        attempts=natural_number(ours.get("dlq.attempts")) or 0,
         asset=asset,
         buried_utc_ms=utc_ms,
         replay_count=_replay_count(headers),
@@ -199,18 +200,14 @@ def _ours(headers: Headers) -> dict[str, str]:
 
 def _origin(ours: dict[str, str]) -> Origin | None:
     topic = ours.get("dlq.original.topic")
-    partition = _number(ours.get("dlq.original.partition"))
-    offset = _number(ours.get("dlq.original.offset"))
+    partition = natural_number(ours.get("dlq.original.partition"))
+    offset = natural_number(ours.get("dlq.original.offset"))
     if not topic or partition is None or offset is None:
         return None
     return Origin(Partition(topic, partition), offset, 0)
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdecimal() else None
-
-
 def _replay_count(headers: Headers) -> int:
     found = [content or b"" for name, content in headers if name == REPLAY_COUNT_HEADER]
-    counts = [_number(content.decode("utf-8", "replace")) for content in found]
+    counts = [natural_number(content.decode("utf-8", "replace")) for content in found]
     return next((count for count in reversed(counts) if count is not None), 0)

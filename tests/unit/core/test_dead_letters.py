@@ -64,6 +64,31 @@ def test_it_tells_whose_it_is_and_why() -> None:
     assert not found.is_omitted
 
 
+DIGITS = ["9" * 5000, "9" * 19, "-1", "٣", "1e3", "", "0x1", " 1", "1_0"]
+
+
+@pytest.mark.parametrize("digits", DIGITS)
+@pytest.mark.parametrize(
+    "name",
+    ["replay.count", "dlq.attempts", "dlq.original.partition", "dlq.original.offset"],
+)
+def test_numbers_that_are_none_are_read(name: str, digits: str) -> None:
+    """Anybody writes headers; thousands of digits ended in a traceback."""
+    dead = bury(bad())
+    headers = tuple(header for header in dead.headers if header[0] != name)
+    found = read_dead_letter((2, 7), None, b"{}", (*headers, (name, digits.encode())), 0)
+    assert (found.replay_count, found.attempts) == (0, 0)
+    assert (found.origin is None) == name.startswith("dlq.original")
+    assert dict(revived(found, None, None, ()).headers)["replay.count"] == b"1"
+
+
+@pytest.mark.parametrize("digits", DIGITS)
+def test_marks_with_numbers_that_are_none_mark_nothing(digits: str) -> None:
+    """Likewise."""
+    assert read_mark((("dlq.replayed", f"{digits}/7".encode()),)) is None
+    assert read_mark((("dlq.replayed", f"2/{digits}".encode()),)) is None
+
+
 @given(headers=HEADERS, key=st.none() | st.binary(max_size=5))
 def test_a_replay_is_what_came_whatever_headers_it_brought(
     headers: Headers, key: bytes | None
