@@ -9,7 +9,7 @@ export BASE CA KAFKA
 SEEDS ?= 10000
 FROM ?= 0
 
-.PHONY: help setup demo test test-fast test-containers test-chart test-browser chaos soak bench bench-peers lint format sim lock ci schemas clean
+.PHONY: help setup demo test test-fast test-containers test-chart test-browser chaos soak bench bench-peers lint format sim mutants lock ci schemas clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,9 @@ format: setup ## format the code
 
 sim: setup ## SEEDS worlds (10000) from seed FROM (0)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM)
+
+mutants: setup ## small bugs put in one at a time: which test finds each (ONLY=name, NO_BROKER=1)
+	$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY)) $(if $(NO_BROKER),--no-broker)
 
 lock: setup ## resolve both locks anew: all, and what the image needs (needs uv)
 	uv pip compile pyproject.toml --extra demo --extra otel --group test --group lint --universal \

@@ -5,11 +5,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.support.kafka import Broker, broker_of
 from tests.support.service import Bench, bench_around
+
+settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("calm")  # a machine under load is slow, not wrong
 
 WORKERS_PER_CORE = 4
 """Tests that run the service as processes wait for most of their time."""

@@ -1,0 +1,136 @@
+"""`make mutants`: put in each small bug by itself, and say which test found it.
+
+Exit code 1: a bug on the list was found by no test, or one that survived has no explanation.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import os
+import queue
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from service.playground.embedded_kafka import embedded_kafka
+from tests.mutants.generated import generated
+from tests.mutants.patch import Mutant, located, sources
+from tests.mutants.results import Result, Results
+from tests.mutants.survivors import SURVIVORS
+from tests.mutants.table import is_satisfied, summary, write_table
+from tests.mutants.trial import ROOT, Copy, with_broker, without_broker
+from tests.mutants.written import WRITTEN
+
+RESULTS = ROOT / ".cache" / "mutants.json"
+TABLE = ROOT / "docs" / "mutants.md"
+
+
+def main() -> int:
+    """Run as the command line asks."""
+    parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
+    parser.add_argument("--only", default="", help="mutants whose name contains this")
+    parser.add_argument("--no-broker", action="store_true", help="only tests without a broker")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="mutants at once")
+    wanted = parser.parse_args()
+    files = sources(ROOT)
+    mutants = [*_written(files), *generated(files)]
+    chosen = [mutant for mutant in mutants if wanted.only in mutant.name]
+    results = Results(RESULTS, _digest_of_tests(files))
+    _say(f"{len(chosen)} mutants, {sum(results.is_known(mutant) for mutant in chosen)} known")
+    _try_all(chosen, results, wanted.jobs, uses_broker=not wanted.no_broker)
+    print(summary(chosen, results))  # noqa: T201 - the result
+    if not wanted.only and not wanted.no_broker:
+        write_table(TABLE, mutants, results)
+    return 0 if is_satisfied(chosen, results, SURVIVORS) else 1
+
+
+def _written(files: dict[str, str]) -> list[Mutant]:
+    """The list; ends with every entry whose old text is not found."""
+    found: list[Mutant] = []
+    lost: list[str] = []
+    for written in WRITTEN:
+        try:
+            found.append(located(written, files))
+        except ValueError as error:
+            lost.append(str(error))
+    if lost:
+        sys.exit("\n".join([*lost, "Correct these entries in tests/mutants/written.py."]))
+    return found
+
+
+def _digest_of_tests(files: dict[str, str]) -> str:
+    """Of everything that may change a result: the code and the tests."""
+    digest = hashlib.sha256()
+    tests = sorted(path for path in (ROOT / "tests").rglob("*.py") if path.parent.name != "mutants")
+    for text in (*files.values(), *(path.read_text() for path in tests)):
+        digest.update(text.encode())
+    return digest.hexdigest()
+
+
+def _try_all(mutants: Sequence[Mutant], results: Results, jobs: int, *, uses_broker: bool) -> None:
+    """Without a broker all at once; the survivors one by one with it."""
+    left = [mutant for mutant in mutants if not results.is_known(mutant)]
+    with contextlib.ExitStack() as stack:
+        copies = [Copy(stack.enter_context(_folder())) for _ in range(min(jobs, len(left) or 1))]
+        if left and (failed := without_broker(copies[0], None)) is not None:
+            sys.exit(f"The tests fail without any mutant: {failed}")
+        _try_fast(left, copies, results)
+        if not uses_broker:
+            return
+        survivors = [mutant for mutant in mutants if results.wants_broker(mutant)]
+        if survivors:
+            broker = stack.enter_context(embedded_kafka())
+            _try_with_broker(survivors, copies[0], broker.bootstrap_servers, results)
+
+
+def _try_fast(mutants: Sequence[Mutant], copies: Sequence[Copy], results: Results) -> None:
+    free: queue.SimpleQueue[Copy] = queue.SimpleQueue()
+    for copy in copies:
+        free.put(copy)
+    lock = threading.Lock()
+
+    def attempt(mutant: Mutant) -> tuple[Mutant, Result]:
+        copy = free.get()
+        try:
+            with copy.having(mutant):
+                found_by = without_broker(copy, results.likely(mutant, has_broker=False))
+        finally:
+            free.put(copy)
+        result = Result(found_by, has_broker=False)
+        with lock:
+            results.add(mutant, result)
+        return mutant, result
+
+    with ThreadPoolExecutor(len(copies)) as pool:
+        futures = [pool.submit(attempt, mutant) for mutant in mutants]
+        for number, future in enumerate(as_completed(futures), 1):
+            mutant, result = future.result()
+            _say(f"{number}/{len(mutants)} {mutant.name}: {result.found_by or 'survived so far'}")
+
+
+def _try_with_broker(
+    mutants: Sequence[Mutant], copy: Copy, bootstrap: str, results: Results
+) -> None:
+    for number, mutant in enumerate(mutants, 1):
+        with copy.having(mutant):
+            likely = results.likely(mutant, has_broker=True)
+            found_by = with_broker(copy, mutant, bootstrap, likely)
+        results.add(mutant, Result(found_by, has_broker=True))
+        _say(f"{number}/{len(mutants)} {mutant.name}, with a broker: {found_by or 'survived'}")
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="asset-sync-mutants-") as name:
+        yield Path(name)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress
+
+
+if __name__ == "__main__":
+    sys.exit(main())
