@@ -207,7 +207,10 @@ class Service:
 
     def _arrive(self, arrived: Arrived) -> None:
         if self._traces is not None:
-            self._traces.arrived(arrived)
+            try:
+                self._traces.arrived(arrived)
+            except Exception as error:  # noqa: BLE001 - events are taken in with or without spans
+                self._observers.report(self._traces, "arrived", error)
         self._runner.tell(arrived)
 
     def _runner_ended(self, running: asyncio.Future[None]) -> None:

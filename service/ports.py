@@ -1,5 +1,7 @@
 """The seams between the pipeline and its neighbours."""
 
+import contextlib
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -96,7 +98,7 @@ class Observer(Protocol):
 
 
 class Observers:
-    """Tells several observers."""
+    """Tells several observers. An observer that raises is reported to all; it ends nothing."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = list(observers)
@@ -108,4 +110,19 @@ class Observers:
     def note(self, fact: Note) -> None:
         """Tell each."""
         for observer in self._observers:
-            observer.note(fact)
+            try:
+                observer.note(fact)
+            except Exception as error:  # noqa: BLE001 - the service works without its observers
+                self.report(observer, fact.name, error)
+
+    def report(self, observer: object, while_noting: str, error: Exception) -> None:
+        """Tell every observer that one of them raised; whoever fails on this too stays silent."""
+        fields = {
+            "observer": type(observer).__name__,
+            "while_noting": while_noting,
+            "error": repr(error),
+            "traceback": "".join(traceback.format_exception(error)),
+        }
+        for one in self._observers:
+            with contextlib.suppress(Exception):
+                one.note(Note("observer.failed", fields))

@@ -43,6 +43,20 @@ STATUSES: Mapping[Status, Meaning] = {
     "skipped": Meaning("On purpose not applied.", "by reason", "None, where it was meant."),
 }
 
+REASONS_OF: Mapping[Status, tuple[Reason, ...]] = {
+    "rejected": (
+        "undecodable",
+        "invalid_event",
+        "too_large",
+        "unknown_family",
+        "refused_by_pim",
+        "invalid_values",
+    ),
+    "failed": ("pim_error", "timeout", "forbidden"),
+    "skipped": ("unknown_type", "deletes_off"),
+}
+"""The reasons that each status may have; a status that is not here has none."""
+
 RESULTS: Mapping[Result, Meaning] = {
     "created": Meaning("The asset was not there before.", NOBODY, "None needed."),
     "updated": Meaning("The asset was there.", NOBODY, "None needed."),

@@ -509,7 +509,15 @@ class Calls:
             self._desk.emit(Note("breaker.opened", {"message": failure.said.message}))
 
     def _fall_sick(self, lane: Lane) -> None:
-        self._desk.emit(Note("family.sick", {"family": lane[0], "verb": lane[1].value}))
+        failure = self.lanes.lane(lane).failure
+        fields = {
+            "family": lane[0],
+            "verb": lane[1].value,
+            "reason": failure.reason if failure else None,
+            "status": failure.said.status if failure else None,
+            "message": failure.said.message if failure else None,
+        }
+        self._desk.emit(Note("family.sick", fields))
 
     # --- checks ------------------------------------------------------------------------------
 

@@ -107,6 +107,8 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     family: str | None = None
     born_utc_ms: int = -1
     """When its record was written, -1 unknown."""
+    received_utc_ms: int = -1
+    """When its record was read."""
     size: int = 0
     """Bytes that the transaction grows by, about."""
 
@@ -164,6 +166,7 @@ FactName = Literal[
     "gate.opened",
     "intake.paused",
     "intake.resumed",
+    "observer.failed",
     "option.created",
     "option.refused",
     "position.lost",

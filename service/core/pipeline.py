@@ -245,7 +245,9 @@ class Pipeline:
     def _reject(self, record: SourceRecord, rejection: Rejection) -> None:
         settled = self._reporter.of_rejection(record, rejection, self._moment.utc_ms)
         self._leave((settled,))
-        self._note_anomaly(record.origin, rejection.status, rejection.reason, rejection.message)
+        self._note_anomaly(
+            record.origin, rejection.asset, rejection.status, rejection.reason, rejection.message
+        )
 
     def _settle(self, ended: Ended) -> None:
         """Changes that ended together leave together."""
@@ -259,7 +261,7 @@ class Pipeline:
         for change, ending in ended:
             if ending.reason is not None:
                 origin = change.record.origin
-                self._note_anomaly(origin, ending.status, ending.reason, why(ending))
+                self._note_anomaly(origin, asset, ending.status, ending.reason, why(ending))
 
     def _leave(self, group: Group, asset: Asset | None = None, *, is_counted: bool = True) -> None:
         """Outcomes are ready to leave, unless the limit on dead letters holds them back."""
@@ -304,11 +306,17 @@ class Pipeline:
         self._withheld_assets.clear()
 
     def _note_anomaly(
-        self, origin: Origin, status: EndStatus, reason: Reason, message: str
+        self,
+        origin: Origin,
+        asset: Asset | None,
+        status: EndStatus,
+        reason: Reason,
+        message: str,
     ) -> None:
         """One line for a change that was not applied."""
         fields = {
             "outcome": origin.outcome_id,
+            "asset": asset.path if asset else None,
             "status": status,
             "reason": reason,
             "message": message,

@@ -100,9 +100,10 @@ class Reporter:
             completed_at=timestamp(utc_ms),
             errors_truncated=is_truncated or UNSET,
         )
-        return self._settled(
+        settled = self._settled(
             change.record, data, change.extensions, asset.path, change.size, utc_ms
         )
+        return replace(settled, received_utc_ms=change.received_utc_ms)
 
     def of_rejection(self, record: SourceRecord, rejection: Rejection, utc_ms: int) -> Settled:
         """The records of a record that became no command."""
@@ -171,6 +172,7 @@ class Reporter:
             reason=data.reason,
             family=data.asset_family,
             born_utc_ms=record.timestamp_ms,
+            received_utc_ms=utc_ms,
             size=len(value) + HEADERS_BYTES + (dead_letter.size if dead_letter else 0),
         )
 

@@ -32,14 +32,26 @@ class PartitionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class FailureStatus:
+    """Why one kind of call of a family fails while calls of other families succeed."""
+
+    verb: Verb
+    reason: str
+    status: int | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class FamilyStatus:
-    """One family with open work; numbers of assets."""
+    """One family with open work, or one that fails; numbers of assets."""
 
     family: str
     waiting: int
     in_flight: int
     in_repair: int
     is_sick: bool
+    failures: tuple[FailureStatus, ...] = ()
+    """Of its upserts, of its deletes: why they fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,8 @@ class Status:
 
 
 def families(calls: Calls) -> list[FamilyStatus]:
-    """The families with most open work first, at most `FAMILIES_SHOWN_MAX`."""
+    """Failing families first, then those with most open work, at most `FAMILIES_SHOWN_MAX`."""
+    failing = {family for (family, _), _ in calls.lanes.sick_lanes()}
     waiting = Counter(dict(calls.windows.waiting_by_family()))
     in_flight: Counter[str] = Counter()
     for call in calls.in_flight.values():
@@ -79,8 +92,11 @@ def families(calls: Calls) -> list[FamilyStatus]:
     in_repair: Counter[str] = Counter()
     for call in calls.lanes.waiting_calls():
         in_repair[call.family] += len(call.jobs)
-    largest = heapq.nlargest(
-        FAMILIES_SHOWN_MAX, (waiting + in_flight + in_repair).items(), key=lambda item: item[1]
+    total = waiting + in_flight + in_repair
+    shown = heapq.nlargest(
+        FAMILIES_SHOWN_MAX,
+        failing | total.keys(),
+        key=lambda family: (family in failing, total[family]),
     )
     return [
         FamilyStatus(
@@ -88,11 +104,15 @@ def families(calls: Calls) -> list[FamilyStatus]:
             waiting[family],
             in_flight[family],
             in_repair[family],
-            any(_sick(calls, family)),
+            family in failing,
+            tuple(_failures(calls, family)) if family in failing else (),
         )
-        for family, _ in largest
+        for family in shown
     ]
 
 
-def _sick(calls: Calls, family: str) -> Iterator[bool]:
-    return (calls.lanes.is_sick((family, verb)) for verb in Verb)
+def _failures(calls: Calls, family: str) -> Iterator[FailureStatus]:
+    for (of_family, verb), state in calls.lanes.sick_lanes():
+        if of_family == family and state.failure is not None:
+            said = state.failure.said
+            yield FailureStatus(verb, state.failure.reason, said.status, said.message)

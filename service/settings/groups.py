@@ -2,9 +2,10 @@
 
 import re
 from ipaddress import ip_address
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -166,7 +167,10 @@ class EventsSettings(_Group):
 class PimSettings(_Group):
     """The PIM and our connection to it."""
 
-    base_url: _Text = Field(description="https://…; plain http only to loopback.")
+    base_url: _Text = Field(
+        description="URL of the PIM without the path of its API, such as "
+        "https://example.cloud.akeneo.com; plain http only to loopback."
+    )
     client_id: str | None = Field(None, description="Of the connection.")
     client_secret: SecretStr | None = Field(None, description="Of the connection.")
     username: str | None = Field(None, description="Of the connection.")
@@ -330,12 +334,31 @@ def _check_url(url: str, *, allow_http: bool) -> None:
     parts = _parts_of(url)
     if parts is None or parts.hostname is None:
         raise ValueError("BASE_URL must be a URL such as https://example.cloud.akeneo.com")
-    if parts.username or parts.password or "?" in url or "#" in url:
-        raise ValueError("BASE_URL must have no user, query or fragment")
+    if parts.username is not None or "?" in url or "#" in url or _has_api_path(parts.path):
+        raise ValueError(
+            "BASE_URL must name the PIM alone, without user, API path, query or fragment: "
+            f"write {_without_extras(parts)}"
+        )
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
         raise ValueError(
             "BASE_URL is plain http to another host: use https, or set PIM__ALLOW_HTTP=true"
         )
+
+
+def _segments(path: str) -> list[str]:
+    return [segment for segment in unquote(path).split("/") if segment]
+
+
+def _has_api_path(path: str) -> bool:
+    """Whether the path goes into the PIM's API, which the service adds by itself."""
+    return any(segment.lower() == "api" for segment in _segments(path))
+
+
+def _without_extras(parts: SplitResult) -> str:
+    """The URL of the PIM alone: scheme, host, port, and the path before its API."""
+    kept = takewhile(lambda segment: segment.lower() != "api", _segments(parts.path))
+    authority = parts.netloc.rpartition("@")[2]
+    return "/".join([f"{parts.scheme}://{authority}", *map(quote, kept)])
 
 
 def is_visible_ascii(text: str) -> bool:

@@ -66,14 +66,14 @@ async def test_the_page_shows_the_service_at_work(bench: Bench) -> None:
     bench.pim.faults.add(Fault(route="any", status=503, times=None))
     await bench.publish(events(200, 60, bench.partitions))
     for _ in range(50):
-        if "held for down" in (await bench.get("/readyz?verbose"))[1]:
+        if "PIM unavailable" in (await bench.get("/readyz?verbose"))[1]:
             break
         await asyncio.sleep(0.2)
     picture = os.environ.get("TEST_PICTURE")
     options = (f"--screenshot={picture}",) if picture else ()
     document, _ = await look(url, bench.folder, *options)
-    assert 'class="state waiting" role="status">the PIM is held for down<' in document
-    assert "PIM down" in document
+    assert 'class="state waiting" role="status">PIM unavailable' in document
+    assert "unavailable<" in document
     assert sum(int(row[1]) + int(row[2]) + int(row[3]) for row in cells(document, "families")) > 0
 
     replica.kill()

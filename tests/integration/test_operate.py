@@ -38,7 +38,7 @@ async def test_probes_tell_idle_from_paused(bench: Bench) -> None:
 
     bench.pim.faults.add(Fault(route="any", status=503, times=None))
     await bench.publish(events(60, 30, bench.partitions))
-    waiting = await until(bench, "/livez?verbose", lambda text: "the PIM is held for down" in text)
+    waiting = await until(bench, "/livez?verbose", lambda text: "PIM unavailable" in text)
     assert "[+]progress ok" in waiting
     assert (await bench.get("/livez"))[0] == 200
     assert (await bench.get("/readyz"))[0] == 200

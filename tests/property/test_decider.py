@@ -318,6 +318,12 @@ def test_a_sick_family_among_five_delays_nobody(seed: int) -> None:
     assert drive.last_settled_at(well) < 30
     assert drive.statuses(sick) == {"failed": 300}
     assert drive.noted("family.sick")
+    told = [fact.fields for _, fact in drive.facts if fact.name == "family.sick"]
+    assert {(one["family"], one["reason"], one["status"]) for one in told} == {
+        ("sick", "pim_error", DOWN.status)
+    }
+    settled = [fact.fields for _, fact in drive.facts if fact.name == "change.settled"]
+    assert {one["asset"] for one in settled} == {f"sick/s{number}" for number in range(300)}
 
 
 @few

@@ -86,6 +86,27 @@ def test_a_wrong_value_is_one_plain_line(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "instead"),
+    [
+        ("https://pim.example/api/rest/v1", "https://pim.example"),
+        ("https://pim.example/api/rest/v1/", "https://pim.example"),
+        ("https://pim.example/API/oauth/v1/token", "https://pim.example"),
+        ("https://pim.example/%61pi/rest", "https://pim.example"),
+        ("https://pim.example:8443/pim/api/rest/v1?page=1", "https://pim.example:8443/pim"),
+        ("https://pim.example/#/asset-family", "https://pim.example"),
+        ("https://user:t0p-secret@pim.example/api", "https://pim.example"),
+        ("https://@pim.example", "https://pim.example"),
+    ],
+)
+def test_a_base_url_with_more_than_the_pim_says_what_to_write(given: str, instead: str) -> None:
+    """The service adds the API's path by itself."""
+    said = problem(PIM__BASE_URL=given)
+    assert said.endswith(f"write {instead}."), said
+    assert "t0p-secret" not in said
+    assert load(MINIMUM | {"ASSET_SYNC_PIM__BASE_URL": instead}, None)
+
+
+@pytest.mark.parametrize(
     "servers", ["kafka", "kafka:9092, b-2.example:9093", "[::1]:9092", "10.0.0.1"]
 )
 def test_servers_as_kafka_takes_them(servers: str) -> None:

@@ -5,9 +5,11 @@ Labels are closed sets; what grows with the data (families, codes, ids) is never
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Literal, get_args
 
 from service.contracts.outcome import Reason, Status
+from service.contracts.reasons import REASONS_OF
 from service.core.calls import RetryCause
 from service.core.coalesce import Verb
 from service.core.inputs import CommitRefusal
@@ -37,6 +39,13 @@ class Metric:
     meaning: str
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     buckets: tuple[float, ...] = ()
+    only: tuple[tuple[str, ...], ...] = ()
+    """Combinations of label values that can occur; none named: all of them."""
+
+    @property
+    def combinations(self) -> tuple[tuple[str, ...], ...]:
+        """Combinations of label values that can occur: what counters show as 0 from the start."""
+        return self.only or tuple(product(*self.labels.values()))
 
     @property
     def full_name(self) -> str:
@@ -53,13 +62,28 @@ CATALOGUE = (
         "changes",
         "Changes whose outcome is committed.",
         {"status": get_args(Status), "reason": ("", *get_args(Reason))},
+        only=tuple(
+            (status, reason)
+            for status in get_args(Status)
+            for reason in REASONS_OF.get(status, ("",))
+        ),
     ),
     Metric(
         "event_age_seconds",
         "histogram",
         "seconds",
-        "From the time of an event's record to its committed outcome: the service level.",
+        "Time from an event's record to its committed outcome: the service level. It counts from "
+        "when the event was read where the record's time is missing, in the future or more than a "
+        "day before that.",
         buckets=_AGE_SECONDS,
+    ),
+    Metric(
+        "event_times_unusable",
+        "counter",
+        "events",
+        "Events whose age counts from when they were read, by what was wrong with the time of "
+        "their record.",
+        {"reason": ("missing", "future", "older_than_a_day")},
     ),
     Metric(
         "settlements",
@@ -175,8 +199,8 @@ CATALOGUE = (
         "calls_suspected",
         "counter",
         "calls",
-        "Calls that ended without a judgement of the PIM's.",
-        {"reason": get_args(Reason)},
+        "Calls that got no usable answer from the PIM, by what they got instead.",
+        {"reason": REASONS_OF["failed"]},
     ),
     # --- the PIM's state, as we see it ---
     Metric("gate_closed", "gauge", "0 or 1", "1 while the PIM throttles and nothing is sent."),
@@ -239,6 +263,13 @@ CATALOGUE = (
         "Committed positions that the broker no longer had: retention, or a re-created topic.",
     ),
     # --- the process ---
+    Metric(
+        "observer_errors",
+        "counter",
+        "errors",
+        "Errors in logging, metrics, traces or the status page. They end nothing; the log has "
+        "them as `observer.failed`. Report them as a bug.",
+    ),
     Metric("build", "info", "", "What runs here.", {"version": (), "python": ()}),
 )
 

@@ -5,24 +5,30 @@ Rule 2: stuck is work that could go on and does not: only a restart helps.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from service.core.model import Partition
-from service.core.status import PartitionStatus, Status
+from service.core.status import FailureStatus, FamilyStatus, PartitionStatus, Status
 
 PARTITION_QUIET_SECONDS_MAX = 300.0
 """How long a partition may have records to read and yield none, while nothing is in the way."""
 
+MESSAGE_CHARACTERS_MAX = 300
+"""Of what the PIM said, in one line for a person."""
+
 REASONS = {
-    "assignment": "no partition is assigned",
-    "drain": "draining",
-    "release": "most changes would be dead-lettered: look at them, then `asset-sync release`",
-    "lease": "the group's coordinator does not acknowledge us",
-    "commit": "outcomes cannot be committed",
-    "pim": "the PIM is held for down",
-    "throttling": "the PIM throttles",
+    "assignment": "no partition is assigned to this replica",
+    "drain": "draining: this replica is stopping",
+    "release": "stopped, because too many of the last changes would be dead-lettered: see "
+    "`asset-sync dead-letters list --since 1h`, then run `asset-sync release`",
+    "lease": "the Kafka group coordinator does not acknowledge this replica",
+    "commit": "outcomes cannot be committed to Kafka",
+    "pim": "PIM unavailable: the circuit breaker is open, only single probe calls are sent",
+    "throttling": "the PIM throttles (429): waiting until it takes calls again",
 }
 """Each reason to wait, for a person."""
+
+_CALLS = {"upsert": "upserts", "delete": "deletes"}
 
 
 def is_working(status: Status, quiet_seconds_max: float) -> bool:
@@ -56,6 +62,33 @@ def waiting_lines(status: Status) -> Iterator[str]:
         yield f"[ ]waiting: {REASONS[status.waits_for]}"
     if status.is_limit_reached:
         yield f"[ ]dead letters held back: {status.withheld_changes}"
+        yield f"[ ]dead letters among the last changes: {status.dead_of_last}"
+
+
+def failing_lines(families: Iterable[FamilyStatus]) -> Iterator[str]:
+    """A line for each family whose upserts or deletes fail while others succeed."""
+    for one in families:
+        if one.is_sick:
+            yield f"[ ]failing family {plain(one.family)}: {why_failing(one)}"
+
+
+def why_failing(family: FamilyStatus) -> str:
+    """Which calls of a family fail, and what the PIM said last."""
+    return "; ".join(map(_words, family.failures)) or "its calls fail, those of others succeed"
+
+
+def _words(failure: FailureStatus) -> str:
+    status = f" ({failure.status})" if failure.status is not None else ""
+    message = f": {plain(failure.message)}" if failure.message else ""
+    return f"{_CALLS[failure.verb.value]} fail, {failure.reason}{status}{message}"
+
+
+def plain(text: str) -> str:
+    """Foreign text in one line, without control characters, cut where it is too long."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    line = " ".join(line.split())
+    is_long = len(line) > MESSAGE_CHARACTERS_MAX
+    return line[:MESSAGE_CHARACTERS_MAX] + "…" if is_long else line
 
 
 def partition_state(status: Status, partition: PartitionStatus, lag: int) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from typing import Literal
 
 import structlog
@@ -20,6 +21,7 @@ _LEVEL_OF: dict[FactName, Literal["debug", "info", "warning", "error"]] = {
     "credentials.refused": "error",
     "dead_letters.limit_reached": "error",
     "family.sick": "warning",
+    "observer.failed": "error",
     "position.lost": "error",
     "request.ended": "debug",
     "settlement.committed": "debug",
@@ -75,16 +77,28 @@ class LogObserver:
     def __init__(self, level: str = "info") -> None:
         self._log = structlog.get_logger()
         self._is_debugging = level == "debug"
+        self._failures_said_at: dict[object, float] = {}
 
     def note(self, fact: Note) -> None:
         """Say the fact at its level; a message may quote an asset's values: in debug only."""
         level = _LEVELS[_level_of(fact)]
         if level < _LEVELS["info"] and not self._is_debugging:
             return
+        if fact.name == "observer.failed" and not self._is_due(fact):
+            return
         fields = dict(fact.fields)
         if fact.name == "change.settled" and not self._is_debugging:
             fields.pop("message", None)
         self._log.log(level, fact.name, **fields)
+
+    def _is_due(self, failure: Note) -> bool:
+        """Whether to log an observer's error: of each kind once a minute, each is counted."""
+        kind = (failure.fields.get("observer"), failure.fields.get("while_noting"))
+        now = time.monotonic()
+        if now < self._failures_said_at.get(kind, float("-inf")) + REPEAT_SECONDS:
+            return False
+        self._failures_said_at[kind] = now
+        return True
 
 
 def _level_of(fact: Note) -> str:

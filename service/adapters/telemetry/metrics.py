@@ -27,6 +27,8 @@ from service.core.effects import Note, Settled
 from service.core.model import Partition
 from service.core.status import Status
 
+DAY_MS = 86_400_000
+
 
 class Readings:
     """What gauges are read from when somebody scrapes: nothing is kept twice."""
@@ -98,6 +100,7 @@ class Meters:
         self._registry = registry
         self._outcomes = self._counter("outcomes")
         self._event_age = _Ages(BY_NAME["event_age_seconds"])
+        self._times_unusable = self._counter("event_times_unusable")
         registry.register(self._event_age)
         self._settlements = self._counter("settlements")
         self._settlement_duration = self._histogram("settlement_duration_seconds")
@@ -115,6 +118,7 @@ class Meters:
         self._credentials = self._counter("credentials_refused")
         self._options = self._counter("options")
         self._lost = self._counter("positions_lost")
+        self._observer_errors = self._counter("observer_errors")
         build = Info(PREFIX + "build", BY_NAME["build"].meaning, registry=registry)
         build.info({"version": version, "python": platform.python_version()})
         registry.register(_Gauges(readings))
@@ -150,6 +154,7 @@ class Meters:
             "breaker.opened": self._breaker,
             "credentials.refused": self._credentials,
             "position.lost": self._lost,
+            "observer.failed": self._observer_errors,
         }
         if fact.name in times:
             times[fact.name].inc()
@@ -162,12 +167,20 @@ class Meters:
         for (status, reason), count in ends.items():
             self._outcomes.labels(status, reason).inc(count)
         now_ms = time.time() * 1000
-        self._event_age.add([now_ms - one.born_utc_ms for one in settled if one.born_utc_ms >= 0])
+        self._event_age.add([now_ms - _begins_utc_ms(one) for one in settled])
+        flaws = Counts(filter(None, map(_flaw_of_time, settled)))
+        for flaw, count in flaws.items():
+            self._times_unusable.labels(flaw).inc(count)
 
     def _counter(self, name: str) -> Counter:
         metric = BY_NAME[name]
         assert metric.kind == "counter"
-        return Counter(PREFIX + name, metric.meaning, tuple(metric.labels), registry=self._registry)
+        labels = tuple(metric.labels)
+        counter = Counter(PREFIX + name, metric.meaning, labels, registry=self._registry)
+        # Prometheus sees an increase only between two values: the first count needs a 0 before it.
+        for values in metric.combinations if labels else ():
+            counter.labels(*values)
+        return counter
 
     def _histogram(self, name: str) -> Histogram:
         metric = BY_NAME[name]
@@ -176,6 +189,21 @@ class Meters:
         return Histogram(
             PREFIX + name, metric.meaning, labels, buckets=metric.buckets, registry=self._registry
         )
+
+
+def _flaw_of_time(settled: Settled) -> str | None:
+    """What is wrong with the time that a record was written at; None where its age counts."""
+    born, received = settled.born_utc_ms, settled.received_utc_ms
+    if born < 0:
+        return "missing"
+    if born > received:
+        return "future"
+    return "older_than_a_day" if received - born > DAY_MS else None
+
+
+def _begins_utc_ms(settled: Settled) -> int:
+    """Since when the age of an event counts: a producer's clock is not believed blindly."""
+    return settled.received_utc_ms if _flaw_of_time(settled) else settled.born_utc_ms
 
 
 class _Ages(Collector):

@@ -8,11 +8,13 @@ from typing import Any
 from service.adapters.telemetry.board import Board
 from service.adapters.telemetry.health import (
     REASONS,
+    failing_lines,
     is_reading,
     is_working,
     partition_lines,
     partition_state,
     waiting_lines,
+    why_failing,
 )
 from service.adapters.telemetry.metrics import Readings
 from service.core.model import Partition
@@ -62,8 +64,8 @@ class View:
         return [*self.ready_lines(), *partition_lines(self._status(), self._lags())]
 
     def ready_lines(self) -> list[str]:
-        """Why nothing is sent at present."""
-        return list(waiting_lines(self._status()))
+        """Why nothing is sent at present, and which families fail."""
+        return [*waiting_lines(self._status()), *failing_lines(self._families())]
 
     def page(self) -> dict[str, Any]:
         """What the status page shows."""
@@ -81,6 +83,7 @@ class View:
                     "in_flight": one.in_flight,
                     "in_repair": one.in_repair,
                     "is_sick": one.is_sick,
+                    "failing": why_failing(one) if one.is_sick else "",
                 }
                 for one in self._families()
             ],

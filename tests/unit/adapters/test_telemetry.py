@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import structlog
@@ -26,9 +26,18 @@ from service.adapters.telemetry.health import (
 from service.adapters.telemetry.logs import LogObserver, configure
 from service.adapters.telemetry.metrics import Meters, Readings, process_registry
 from service.adapters.telemetry.view import About, View
+from service.contracts.outcome import Reason
+from service.core.coalesce import Verb
 from service.core.effects import FactName, Note, Settled
 from service.core.model import Partition
-from service.core.status import FamilyStatus, PartitionStatus, Status, WaitsFor
+from service.core.status import (
+    FailureStatus,
+    FamilyStatus,
+    PartitionStatus,
+    Status,
+    WaitsFor,
+)
+from service.ports import Observers
 from tests.contract.test_schemas import outcome
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
@@ -65,7 +74,7 @@ def status(**members: Any) -> Status:  # noqa: ANN401 - any member
     return dataclasses.replace(idle, **members)
 
 
-def settled(born_utc_ms: int = -1) -> Settled:
+def settled(born_utc_ms: int = -1, received_utc_ms: int = -1) -> Settled:
     """A change that was rejected."""
     return Settled(
         PLACE,
@@ -77,6 +86,7 @@ def settled(born_utc_ms: int = -1) -> Settled:
         reason="too_large",
         family="packshots",
         born_utc_ms=born_utc_ms,
+        received_utc_ms=received_utc_ms,
     )
 
 
@@ -98,6 +108,12 @@ FACTS: dict[FactName, dict[str, object]] = {
     "credentials.refused": {"call": 0, "message": "m"},
     "position.lost": {"message": "m"},
     "gate.opened": {},
+    "family.sick": {
+        "family": "f", "verb": "upsert", "reason": "forbidden", "status": 403, "message": "m",
+    },
+    "observer.failed": {
+        "observer": "Board", "while_noting": "x", "error": "KeyError('x')", "traceback": "t",
+    },
 }  # fmt: skip
 
 
@@ -108,7 +124,8 @@ def scraped(now: Status, lags: Mapping[Partition, int] | None = None) -> str:
     meters = Meters(registry, "1.2.3", Readings(lambda: now, lambda: lags or {}, limits))
     born_ms = round(time.time() * 1000) - 700
     for name, fields in FACTS.items():
-        meters.note(Note(name, fields, (settled(born_ms),) if "committed" in name else ()))
+        ended = settled(born_ms, received_utc_ms=born_ms + 100)
+        meters.note(Note(name, fields, (ended,) if "committed" in name else ()))
     return generate_latest(registry).decode()
 
 
@@ -147,6 +164,124 @@ def test_the_catalogue_is_what_is_shown() -> None:
             for label, value in labels.items():
                 allowed = metric.labels[label]
                 assert not allowed or value in allowed, sample
+
+
+def test_every_count_that_can_come_begins_at_zero() -> None:
+    """A counter that appears with its first count shows no increase to Prometheus."""
+    registry = process_registry()
+    Meters(registry, "1.2.3", Readings(status, dict, {}))
+    samples = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+    }
+    for metric in (metric for metric in CATALOGUE if metric.kind == "counter"):
+        for values in metric.combinations:
+            labels = tuple(sorted(zip(metric.labels, values, strict=True)))
+            assert samples[(metric.full_name, labels)] == 0, (metric.name, values)
+    outcomes = {
+        (dict(labels)["status"], dict(labels)["reason"])
+        for name, labels in samples
+        if name == "asset_sync_outcomes_total"
+    }
+    assert {("rejected", "invalid_event"), ("failed", "timeout"), ("applied", "")} <= outcomes
+    assert {reason for _, reason in outcomes} == {"", *get_args(Reason)}, "every reason can come"
+    assert ("applied", "timeout") not in outcomes
+
+
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("written_before_reading_ms", "expected_seconds", "flaw"),
+    [
+        (7 * HOUR_MS, 7 * 3600 + 5, None),
+        (24 * HOUR_MS, 24 * 3600 + 5, None),
+        (24 * HOUR_MS + 1, 5, "older_than_a_day"),
+        (400 * 24 * HOUR_MS, 5, "older_than_a_day"),
+        (-1, 5, "future"),
+        (-HOUR_MS, 5, "future"),
+        (None, 5, "missing"),
+    ],
+)
+def test_the_age_of_an_event_does_not_believe_its_producers_clock(
+    written_before_reading_ms: int | None, expected_seconds: int, flaw: str | None
+) -> None:
+    """A record's time counts within a day before its reading; else the reading does."""
+    registry = process_registry()
+    meters = Meters(registry, "1.2.3", Readings(status, dict, {}))
+    read_ms = round(time.time() * 1000) - 5000
+    born = -1 if written_before_reading_ms is None else read_ms - written_before_reading_ms
+
+    meters.note(Note("settlement.committed", {"seconds": 0.1}, (settled(born, read_ms),)))
+
+    seconds = registry.get_sample_value("asset_sync_event_age_seconds_sum")
+    assert seconds == pytest.approx(expected_seconds, abs=2)
+    unusable = {
+        reason: registry.get_sample_value(
+            "asset_sync_event_times_unusable_total", {"reason": reason}
+        )
+        for reason in ("missing", "future", "older_than_a_day")
+    }
+    assert unusable == {reason: float(reason == flaw) for reason in unusable}
+
+
+class Broken:
+    """An observer with a bug."""
+
+    def note(self, fact: Note) -> None:
+        """Take a field for granted."""
+        raise KeyError(fact.name)
+
+
+def test_an_observers_bug_is_logged_and_counted_and_ends_nothing() -> None:
+    """The others are still told; the log repeats itself once a minute at most."""
+    registry = process_registry()
+    board = Board()
+    configure("json", "info")
+    with capture_logs() as said:
+        observers = Observers(
+            Broken(),
+            Meters(registry, "1.2.3", Readings(status, dict, {})),
+            LogObserver("info"),
+            board,
+        )
+        observers.note(Note("request.ended", {"misnamed": 1}))
+        observers.note(Note("settlement.committed", {"seconds": 1.0}, (settled(1),)))
+        observers.note(Note("settlement.committed", {"seconds": 1.0}, (settled(1),)))
+    structlog.reset_defaults()
+
+    assert board.show()["outcomes"] == {"rejected": 2}
+    assert registry.get_sample_value("asset_sync_observer_errors_total") == 5
+    found = [(line["observer"], line["while_noting"]) for line in said]
+    assert found == [
+        ("Broken", "request.ended"),
+        ("Meters", "request.ended"),
+        ("Board", "request.ended"),
+        ("Broken", "settlement.committed"),
+    ]
+    assert said[0]["log_level"] == "error"
+    assert "Take a field for granted" not in said[0]["error"]
+    assert "in note" in said[0]["traceback"]
+
+
+def test_a_failing_family_shows_with_its_reason() -> None:
+    """In `/readyz?verbose` and on the page, in one line whatever the PIM said."""
+    why = FailureStatus(Verb.DELETE, "forbidden", 403, "Access\ndenied\x1b[31m " + "x" * 500)
+    sick = FamilyStatus("pack\nshots", 0, 0, 0, True, (why,))  # noqa: FBT003
+    well = FamilyStatus("logos", 1, 0, 0, False)  # noqa: FBT003
+    view = View(About("1", "g", {}, 60.0), status, lambda: [sick, well], dict)
+
+    (line,) = view.ready_lines()
+    assert line.startswith(
+        "[ ]failing family pack shots: deletes fail, forbidden (403): Access denied [31m xxx"
+    )
+    assert line.isprintable()
+    assert len(line) < 450
+    assert line in view.live_lines()
+    families = view.page()["families"]
+    assert families[0]["failing"].startswith("deletes fail, forbidden (403): Access denied")
+    assert families[1]["failing"] == ""
 
 
 def test_the_page_of_metrics_is_the_catalogue() -> None:
@@ -203,7 +338,7 @@ def test_the_view_shows_one_state_everywhere() -> None:
     assert view.live() == {"progress": True, "partitions": True}
     assert "asset-sync release" in view.ready_lines()[0]
     assert view.ready_lines()[1] == "[ ]dead letters held back: 2"
-    assert view.live_lines()[2].startswith("[ ]events/0")
+    assert view.live_lines()[-1].startswith("[ ]events/0")
     page = json.loads(json.dumps(view.page()))
     assert page["waiting"] == REASONS["release"]
     assert page["families"][0]["is_sick"] is True
@@ -235,6 +370,8 @@ def test_logs_say_facts_at_their_levels() -> None:
         names = [line["event"] for line in said]
         assert ("window.closed" in names) is (level == "debug")
         assert ("request.ended" in names) is (level == "debug")
+        sick = next(line for line in said if line["event"] == "family.sick")
+        assert (sick["reason"], sick["status"], sick["message"]) == ("forbidden", 403, "m")
         assert ("message" in said[-1]) is (level == "debug")
         assert said[-1]["log_level"] == "warning"
         assert "position.lost" in names
