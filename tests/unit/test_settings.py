@@ -103,7 +103,8 @@ def test_a_base_url_with_more_than_the_pim_says_what_to_write(given: str, instea
     said = problem(PIM__BASE_URL=given)
     assert said.endswith(f"write {instead}."), said
     assert "t0p-secret" not in said
-    assert load(MINIMUM | {"ASSET_SYNC_PIM__BASE_URL": instead}, None)
+    right = load(MINIMUM | {"ASSET_SYNC_PIM__BASE_URL": instead}, None)
+    assert right.settings.pim.base_url == instead
 
 
 @pytest.mark.parametrize(
