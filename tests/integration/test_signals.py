@@ -1,0 +1,88 @@
+"""A signal that comes before the service runs, which takes its imports about a second."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.service import ROOT
+
+pytestmark = pytest.mark.processes
+
+SECONDS_MAX = 60.0
+NAMESPACE = ["unshare", "--pid", "--fork", "--kill-child"]
+"""Runs a program as PID 1, as a container does."""
+
+
+def _can_unshare() -> bool:
+    """Whether this machine lets us make a PID namespace."""
+    if shutil.which("unshare") is None:
+        return False
+    tried = subprocess.run([*NAMESPACE, "true"], check=False, capture_output=True)  # noqa: S603
+    return tried.returncode == 0
+
+
+def interrupted(
+    module: str, number: signal.Signals, *words: str, as_pid_1: bool = False
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command that gets the signal while it imports the module."""
+    command = [sys.executable, "-m", "tests.support.interrupted", module, number.name, *words]
+    return subprocess.run(  # noqa: S603 - our own command
+        [*NAMESPACE, *command] if as_pid_1 else command,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+        timeout=SECONDS_MAX,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("module", ["service.cli", "aiokafka", "service.app", "service.cli.schema"])
+def test_run_ends_in_order(module: str, number: signal.Signals) -> None:
+    """Nothing has begun: exit code 0 at once, and no traceback."""
+    ended = interrupted(module, number, "run")
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("module", ["service.cli", "service.app"])
+def test_pid_1_hears_it_too(module: str) -> None:
+    """The kernel drops for PID 1 what has no handler: a pod would live on for its grace period."""
+    if not _can_unshare():
+        pytest.skip("no PID namespace can be made here (unshare needs a privilege)")
+    run = interrupted(module, signal.SIGTERM, "run", as_pid_1=True)
+    other = interrupted(module, signal.SIGTERM, "schema", "events", as_pid_1=True)
+
+    assert (run.returncode, run.stdout) == (0, b"")
+    assert (other.returncode, other.stdout) == (128 + signal.SIGTERM, b"")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_other_commands_die_of_it(number: signal.Signals) -> None:
+    """As every program does, without a traceback."""
+    ended = interrupted("service.app", number, "schema", "events")
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-number, b"", b"")
+
+
+def test_it_is_heard_between_the_imports_and_the_event_loop(tmp_path: Path) -> None:
+    """While the settings are read: from a pipe that nobody writes to."""
+    secret = tmp_path / "password"
+    os.mkfifo(secret)
+    settings = {
+        "ASSET_SYNC_PIM__BASE_URL": "https://pim.example.com",
+        "ASSET_SYNC_PIM__APP_TOKEN_FILE": str(secret),
+    }
+    service = subprocess.Popen(
+        [sys.executable, "-m", "service", "run"],
+        env=os.environ | settings | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+    )
+    with contextlib.closing(secret.open("wb")):  # opens once the service reads
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(SECONDS_MAX) == 0
