@@ -174,8 +174,8 @@ def _told(decided: Plan) -> str:
 def _state(letter: DeadLetter, found: Survey) -> str:
     if letter.place in found.replayed:
         return "replayed"
-    if letter.is_omitted:
-        return "without value"
+    if letter.lacks is not None:
+        return letter.lacks
     return f"replayed {letter.replay_count}x before" if letter.replay_count else "open"
 
 

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import click
 
-from service.adapters.kafka.options import connection, quieten_aiokafka
+from service.adapters.kafka.options import producing, quieten_aiokafka
 from service.adapters.kafka.rights import in_words
 from service.settings import KafkaSettings, SettingsError, load_without_pim
 
@@ -28,7 +28,7 @@ def kafka_settings() -> KafkaSettings:
     quieten_aiokafka(entirely=True)  # errors are said once, by us
     try:
         kafka = load_without_pim().kafka
-        connection(kafka)  # its files, before anything begins
+        producing(kafka)  # its files and its compression, before anything begins
         return kafka  # noqa: TRY300 - the two lines above belong together
     except SettingsError as error:
         stop(str(error), 2)

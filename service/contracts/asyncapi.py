@@ -74,7 +74,8 @@ def _outcomes(topic: str) -> dict[str, Any]:
     configuration = {"cleanup.policy": ["delete"]}
     return {
         "address": topic,
-        "description": "One record a change; `ce_*` headers repeat the attributes.",
+        "description": "One record a change; `ce_*` headers repeat the attributes. Not compressed, "
+        "unless ASSET_SYNC_KAFKA__COMPRESSION or the topic's compression.type says otherwise.",
         "messages": {"outcome": {"$ref": "#/components/messages/outcome"}},
         "bindings": {
             "kafka": {

@@ -4,6 +4,8 @@ Source: contract §5.
 
 Rule 1: a replay writes what came, byte for byte; only headers of ours are taken off and put on.
 Rule 2: what is marked as replayed is not replayed again.
+Rule 3: a dead letter from which something was left out is listed, and never replayed: what it
+would write back is not what came.
 """
 
 from dataclasses import dataclass, field
@@ -17,16 +19,28 @@ from service.core.text import natural_number
 
 FIRST_HEADER = "dlq.original.topic"
 REPLAYED_HEADER = "dlq.replayed"
-OMITTED_HEADER = "dlq.value.omitted"
+VALUE_OMITTED_HEADER = "dlq.value.omitted"
+HEADERS_OMITTED_HEADER = "dlq.headers.omitted"
+KEY_OMITTED_HEADER = "dlq.key.omitted"
+MESSAGE_OMITTED_HEADER = "dlq.message.omitted"
+MESSAGE_HEADER = "dlq.message"
+OUTCOME_ID_HEADER = "dlq.outcome.id"
 REPLAYS_MAX = 3
 """At this `replay.count` a replay wants to be forced."""
 
 Place = tuple[int, int]
 """Partition and offset on the dead-letter topic."""
 
-LeftOut = Literal[
-    "replayed", "without value", "overtaken", "replayed 3 times", "foreign topic", "unreadable"
-]
+Lack = Literal["without value", "without headers", "without key"]
+"""A part of the original record that its dead letter does not have."""
+
+LeftOut = Lack | Literal["replayed", "overtaken", "replayed 3 times", "foreign topic", "unreadable"]
+
+_LACKS: dict[str, Lack] = {
+    VALUE_OMITTED_HEADER: "without value",
+    HEADERS_OMITTED_HEADER: "without headers",
+    KEY_OMITTED_HEADER: "without key",
+}
 
 _NO_LIMITS = DecodeLimits(1 << 30)
 
@@ -43,7 +57,8 @@ class DeadLetter:
     asset: Asset | None
     buried_utc_ms: int
     replay_count: int
-    is_omitted: bool
+    lacks: Lack | None
+    """The first part of the original record that was left out; None where it is whole."""
 
     @property
     def outcome_id(self) -> str:
@@ -128,7 +143,8 @@ def read_dead_letter(
     origin = _origin(ours)
     original = tuple((name, content) for name, content in headers if not _is_dlq(name))
     stand_in = Origin(Partition("", 0), 0, 0)
-    asset = decode(SourceRecord(stand_in, key, value, original), _NO_LIMITS).asset
+    own_key = None if KEY_OMITTED_HEADER in ours else key
+    asset = decode(SourceRecord(stand_in, own_key, value, original), _NO_LIMITS).asset
     return DeadLetter(
         place=place,
         origin=origin,
@@ -138,7 +154,7 @@ def read_dead_letter(
         asset=asset,
         buried_utc_ms=utc_ms,
         replay_count=_replay_count(headers),
-        is_omitted=OMITTED_HEADER in ours,
+        lacks=next((lack for name, lack in _LACKS.items() if name in ours), None),
     )
 
 
@@ -150,8 +166,8 @@ def left_out(
         return "unreadable"
     if is_replayed:
         return "replayed"
-    if letter.is_omitted:
-        return "without value"
+    if letter.lacks is not None:
+        return letter.lacks
     if letter.origin.partition.topic not in rules.topics:
         return "foreign topic"
     if is_overtaken and not rules.include_overtaken:
@@ -181,6 +197,27 @@ def mark(letter: DeadLetter, key: bytes | None) -> LogRecord:
     """What calls the dead letter replayed, on its own partition."""
     partition, offset = letter.place
     return LogRecord(key, None, ((REPLAYED_HEADER, b"%d/%d" % (partition, offset)),))
+
+
+def cut_further(letter: LogRecord) -> LogRecord | None:
+    """The dead letter with one more part left out; None where nothing is left to leave out.
+
+    First the value, then the headers of the record itself, then its key, then the message.
+    """
+    names = [name for name, _ in letter.headers]
+    first = max((at for at, name in enumerate(names) if name == FIRST_HEADER), default=0)
+    ours = letter.headers[first:]
+    if letter.value is not None:
+        return LogRecord(letter.key, None, (*letter.headers, (VALUE_OMITTED_HEADER, b"true")))
+    if first:
+        return LogRecord(letter.key, None, (*ours, (HEADERS_OMITTED_HEADER, b"%d" % first)))
+    if letter.key is not None and KEY_OMITTED_HEADER not in names:
+        outcome_id = dict(ours).get(OUTCOME_ID_HEADER)
+        return LogRecord(outcome_id, None, (*ours, (KEY_OMITTED_HEADER, b"true")))
+    if MESSAGE_OMITTED_HEADER not in names:
+        kept = tuple(header for header in ours if header[0] != MESSAGE_HEADER)
+        return LogRecord(letter.key, None, (*kept, (MESSAGE_OMITTED_HEADER, b"true")))
+    return None
 
 
 def _is_dlq(name: str) -> bool:

@@ -123,6 +123,11 @@ class KafkaSettings(_Group):
         description="Only where the group has no position; a partition that is added while the "
         "service runs is read from its beginning.",
     )
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
+        "none",
+        description="Compression of the records that asset-sync writes. Every client can read "
+        "none; whoever reads the topics must have the codec of anything else installed.",
+    )
     max_record_bytes: Size = Field(
         1024**2, ge=1024, description="Key, value and headers; a larger input is too_large."
     )

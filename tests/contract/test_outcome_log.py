@@ -5,13 +5,14 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from service.adapters.kafka.fencing import stable_committed
 from service.adapters.kafka.transaction import TransactionLog
-from service.core.effects import LogRecord, PositionCommit, Settlement
+from service.core.effects import LogRecord, Note, PositionCommit, Settlement
 from service.core.inputs import CommitRefusal
-from service.core.model import Partition
+from service.core.model import Headers, Partition
 from service.ports import FatalError, OutcomeLog
 from service.settings import KafkaSettings
 from tests.support.group import group_of_one
@@ -63,10 +64,19 @@ async def in_memory() -> AsyncIterator[Bench]:
 
 
 @contextlib.asynccontextmanager
-async def on_kafka(bootstrap: str) -> AsyncIterator[Bench]:
+async def on_kafka(
+    bootstrap: str,
+    *,
+    record_bytes_max: int = RECORD_BYTES_MAX,
+    dead_bytes_max: int | None = None,
+    note: Callable[[Note], None] = lambda _: None,
+    **settings: str,
+) -> AsyncIterator[Bench]:
     """The real one."""
-    limit = {"max.message.bytes": str(RECORD_BYTES_MAX)}
+    limit = {"max.message.bytes": str(record_bytes_max)}
     async with group_of_one(bootstrap, **limit) as group:
+        if dead_bytes_max is not None:
+            await group.set_config(group.dead, "max.message.bytes", str(dead_bytes_max))
         log = TransactionLog(
             KafkaSettings.model_validate(
                 {
@@ -75,8 +85,10 @@ async def on_kafka(bootstrap: str) -> AsyncIterator[Bench]:
                     "events_topics": group.events,
                     "outcomes_topic": group.outcomes,
                     "dead_letters_topic": group.dead,
+                    **settings,
                 }
-            )
+            ),
+            note,
         )
         await log.start()
         member = log.group = group.member
@@ -192,16 +204,125 @@ async def test_outcomes_that_are_too_large_together(bootstrap: str) -> None:
 
 
 @pytest.mark.kafka
-async def test_an_outcome_that_is_too_large_by_itself(bootstrap: str) -> None:
-    """Nothing can be promised: it ends, and says what to set."""
+async def test_an_outcome_that_is_too_large_is_shortened(bootstrap: str) -> None:
+    """A topic that takes less than a whole outcome gets it without what others wrote at length."""
     async with on_kafka(bootstrap) as bench:
-        large = random.Random(4).randbytes(3 * RECORD_BYTES_MAX)
+        large = random.Random(4).randbytes(RECORD_BYTES_MAX).hex()
+        data = {"status": "failed", "errors": [{"message": large}], "event": {"context": {"a": 1}}}
+        value = msgspec.json.encode({"id": "events/0/1", "causationid": "e", "data": data})
 
+        assert await bench.log.write(settlement(bench, b"{}", value)) is None
+
+        (_, first, _), (_, second, headers) = await bench.outcomes()
+        assert first == b"{}"
+        assert msgspec.json.decode(second or b"")["data"] == {
+            "status": "failed",
+            "errors": [],
+            "event": {"context": None},
+            "message": None,
+            "origin": {"key": None},
+            "pim": None,
+            "errors_truncated": True,
+        }
+        assert headers == (("ce_id", b"x"), ("empty", None))
+
+
+@pytest.mark.kafka
+async def test_a_topic_that_takes_no_outcome_at_all(bootstrap: str) -> None:
+    """Nothing can be promised: it ends, and says what to set."""
+    async with on_kafka(bootstrap, record_bytes_max=100) as bench:
         with pytest.raises(FatalError, match=r"outcomes topic.* max\.message\.bytes to 81920"):
-            await bench.log.write(settlement(bench, large))
+            await bench.log.write(settlement(bench, b'{"id": "events/0/1"}'))
 
         assert await bench.outcomes() == []
         assert await bench.dead_letters() == []
+
+
+OURS = (
+    ("dlq.original.topic", b"events"),
+    ("dlq.original.partition", b"0"),
+    ("dlq.original.offset", b"1"),
+    ("dlq.message", b"m" * 1024),
+    ("dlq.outcome.id", b"events/0/1"),
+)
+OMITTED = {
+    "value": ("dlq.value.omitted", b"true"),
+    "headers": ("dlq.headers.omitted", b"2"),
+    "key": ("dlq.key.omitted", b"true"),
+}
+LARGE = random.Random(5).randbytes(3 * RECORD_BYTES_MAX)
+THEIRS = (("a", b"1"), ("dlq.original.topic", b"of an earlier death"))
+
+
+@pytest.mark.parametrize(
+    ("dead", "key", "headers"),
+    [
+        (LogRecord(b"k", LARGE, (*THEIRS, *OURS)), b"k", (*THEIRS, *OURS, OMITTED["value"])),
+        (
+            LogRecord(b"k", b"v", (("a", LARGE), ("b", None), *OURS)),
+            b"k",
+            (*OURS, OMITTED["value"], OMITTED["headers"]),
+        ),
+        (
+            LogRecord(None, None, (("a", LARGE), ("b", None), *OURS)),
+            None,
+            (*OURS, OMITTED["headers"]),
+        ),
+        (LogRecord(LARGE, None, OURS), b"events/0/1", (*OURS, OMITTED["key"])),
+        (
+            LogRecord(LARGE, LARGE, (("a", LARGE), ("b", LARGE), *OURS)),
+            b"events/0/1",
+            (*OURS, *OMITTED.values()),
+        ),
+    ],
+    ids=["value", "headers", "headers of a tombstone", "key", "everything"],
+)
+async def test_a_dead_letter_is_cut_until_it_fits(
+    bench: Bench, dead: LogRecord, key: bytes | None, headers: Headers
+) -> None:
+    """Only as far as needed, and its headers say what is missing."""
+    positions = {bench.partition: PositionCommit(1, "")}
+
+    assert await bench.log.write(Settlement((), (dead,), positions)) is None
+
+    assert await bench.dead_letters() == [(key, None, headers)]
+
+
+async def test_many_small_headers_are_left_out(bench: Bench) -> None:
+    """It is their sum that counts."""
+    theirs = tuple((f"header-{number}", b"x") for number in range(RECORD_BYTES_MAX // 8))
+    dead = LogRecord(b"k", b"v", (*theirs, *OURS))
+    positions = {bench.partition: PositionCommit(1, "")}
+
+    assert await bench.log.write(Settlement((), (dead,), positions)) is None
+
+    (stored,) = await bench.dead_letters()
+    assert stored[2][-1] == ("dlq.headers.omitted", b"%d" % len(theirs))
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("limit", [1000, 100])
+async def test_a_tiny_dead_letter_topic_stops_nothing(bootstrap: str, limit: int) -> None:
+    """The message goes too; where not even that is enough, the outcome says what there is."""
+    notes: list[Note] = []
+    async with on_kafka(bootstrap, dead_bytes_max=limit, note=notes.append) as bench:
+        dead = LogRecord(b"k", b"v", (("a", b"1"), *OURS))
+        positions = {bench.partition: PositionCommit(1, "")}
+        outcome = LogRecord(b"k", b"{}", ())
+
+        assert await bench.log.write(Settlement((outcome,), (dead,), positions)) is None
+
+        stored = await bench.dead_letters()
+        assert len(await bench.outcomes()) == 1
+        assert await bench.position() == PositionCommit(1, "")
+    if limit == 100:
+        assert stored == []
+        assert notes[-1].fields == {"records": 1, "dropped": 1}
+    else:
+        assert [(key, value, headers[-1]) for key, value, headers in stored] == [
+            (b"events/0/1", None, ("dlq.message.omitted", b"true"))
+        ]
+        assert {note.name for note in notes} == {"dead_letters.truncated"}
 
 
 async def test_a_record_without_key_and_value_is_buried(bench: Bench) -> None:
@@ -225,3 +346,16 @@ async def test_small_dead_letters_survive_a_large_neighbour(bench: Bench) -> Non
 
     stored = await bench.dead_letters()
     assert [value is None for _, value, _ in stored] == [False, False, True, False]
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
+async def test_every_compression_works_as_installed(bootstrap: str, codec: str) -> None:
+    """What is written is read again, whole."""
+    async with on_kafka(bootstrap, compression=codec) as bench:
+        written = settlement(bench, *[b"outcome" * 500] * 4)
+
+        assert await bench.log.write(written) is None
+
+        assert [value for _, value, _ in await bench.outcomes()] == [b"outcome" * 500] * 4
+        assert len(await bench.dead_letters()) == 1

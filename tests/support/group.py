@@ -8,6 +8,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from service.adapters.kafka.fencing import GroupMetadata, group_metadata
 
@@ -35,6 +36,13 @@ class Group:
     def member(self) -> GroupMetadata:
         """The member, as of its assignment."""
         return group_metadata(self.consumer)
+
+    async def set_config(self, topic: str, name: str, value: str) -> None:
+        """Change one setting of a topic."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {name: value})])
+        await admin.close()
 
     async def visible(self, topic: str) -> list[Any]:
         """What a `read_committed` reader sees of the topic."""

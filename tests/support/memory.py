@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from service.core.dead_letters import cut_further
 from service.core.effects import LogRecord, PositionCommit, Settlement
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
@@ -34,6 +35,8 @@ class MemoryLog:
         return None
 
     def _fitting(self, dead: LogRecord) -> LogRecord:
-        if dead.size <= self.record_bytes_max:
-            return dead
-        return LogRecord(dead.key, None, (*dead.headers, ("dlq.value.omitted", b"true")))
+        while dead.size > self.record_bytes_max:
+            shorter = cut_further(dead)
+            assert shorter is not None, "the limit is not that small"
+            dead = shorter
+        return dead

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from service.adapters.kafka.header_names import batch_with_odd_names, has_odd_name
@@ -44,7 +44,8 @@ class Batch:
     @property
     def is_too_large(self) -> bool:
         """Whether the broker refused it for its size."""
-        return isinstance(self.sent.exception(), MessageSizeTooLargeError)
+        refused = MessageSizeTooLargeError | RecordListTooLargeError
+        return isinstance(self.sent.exception(), refused)
 
 
 async def by_key(

@@ -7,8 +7,12 @@ v3 with generation, member and instance; OffsetFetch v7 with `require_stable`; H
 the instance of a static member; and the send time of joins and heartbeats that the coordinator
 acknowledged, for the lease.
 
+Also here: whether the request that ends a transaction may have reached the broker, and a close
+that waits for nothing.
+
 Seams, each guarded by a contract test (docs/upgrading-aiokafka.md):
-`Sender._do_txn_offset_commit`, `TransactionManager._pending_txn_offsets` and `.state`,
+`Sender._do_txn_offset_commit` and `._do_txn_commit`, `EndTxnHandler`,
+`TransactionManager._pending_txn_offsets`, `._transaction_waiter` and `.state`,
 `AIOKafkaConsumer._coordinator`, `GroupCoordinator.generation / member_id / _group_instance_id /
 _send_req / _start_heartbeat_task / request_rejoin`.
 """
@@ -23,7 +27,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.client import CoordinationType
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
-from aiokafka.producer.sender import TxnOffsetCommitHandler
+from aiokafka.producer.sender import EndTxnHandler, TxnOffsetCommitHandler
 from aiokafka.producer.transaction_manager import TransactionState
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
@@ -47,6 +51,9 @@ REBALANCE_IN_PROGRESS = 27
 FENCED_INSTANCE_ID = 82
 UNSTABLE_OFFSET_COMMIT = 88
 STABLE_BACKOFF_SECONDS = 0.1
+CANCEL_SECONDS = 0.05
+CANCELS_MAX = 40
+CLOSE_SECONDS_MAX = 2.0
 
 # The transaction is to be aborted, and the producer stays usable.
 REFUSALS = {
@@ -200,6 +207,47 @@ class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
             await _TxnOffsetCommitHandler(sender, offsets, self._group).do(node)
 
         sender._do_txn_offset_commit = commit_offsets
+        self.unanswered_ends = 0
+        """Requests to end the open transaction that were sent and that nobody answered."""
+        sender._do_txn_commit = self._end_transaction
+
+    async def _end_transaction(self, result: Any) -> None:
+        """As aiokafka does it, by a handler that counts what is sent and what is answered."""
+        sender, transaction = self._sender, self._txn_manager
+        await sender._message_accumulator.flush_for_commit()
+        if transaction.is_empty_transaction():
+            transaction.complete_transaction()
+            return
+        node = await sender._find_coordinator(
+            CoordinationType.TRANSACTION, transaction.transactional_id
+        )
+        if await self.client.ready(node, group=EndTxnHandler.group):
+            self.unanswered_ends += 1
+        await _EndTxnHandler(self, result).do(node)
+
+    async def begin_transaction(self) -> None:
+        """Begin, and forget the ends of earlier transactions."""
+        self.unanswered_ends = 0
+        await super().begin_transaction()
+
+    async def abandon(self) -> None:
+        """Close without waiting for anything that is still to be sent or answered.
+
+        aiokafka's own `stop` waits for both, which takes for ever while the broker is away.
+        """
+        self._closed = True
+        sending = self._sender.sender_task
+        for _ in range(CANCELS_MAX):  # each ends one of the tasks that the sender waits for
+            if sending is None or sending.done():
+                break
+            sending.cancel()
+            await asyncio.wait({sending}, timeout=CANCEL_SECONDS)
+        ending = self._txn_manager._transaction_waiter
+        if ending is not None and ending.done():
+            ending.exception()  # else asyncio reports that nobody looked at it
+        closing = asyncio.ensure_future(self.client.close())
+        await asyncio.wait({closing}, timeout=CLOSE_SECONDS_MAX)
+        closing.cancel()
 
     async def send_offsets(
         self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group: GroupMetadata
@@ -224,6 +272,18 @@ class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
             TransactionState.ABORTABLE_ERROR,
             TransactionState.FATAL_ERROR,
         }
+
+
+class _EndTxnHandler(EndTxnHandler):  # type: ignore[misc]
+    """Tells the producer that its request to end the transaction was answered."""
+
+    def __init__(self, producer: FencingProducer, result: Any) -> None:
+        super().__init__(producer._sender, result)
+        self._producer = producer
+
+    def handle_response(self, response: Any) -> Any:
+        self._producer.unanswered_ends -= 1
+        return super().handle_response(response)
 
 
 class _TxnOffsetCommitHandler(TxnOffsetCommitHandler):  # type: ignore[misc]

@@ -2,14 +2,26 @@
 
 import logging
 import ssl
+from collections.abc import Callable
 from typing import Any
 
+from aiokafka import codec
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from service.adapters.tls import context
-from service.settings import PREFIX, KafkaSettings
+from service.settings import PREFIX, KafkaSettings, SettingsError
 
 REQUEST_TIMEOUT_MS = 20_000
+PRODUCER_METADATA_SECONDS_MAX = 10
+"""Partitions that are added to a topic are written to after this time (aiokafka's own: 300 s)."""
+
+
+_INSTALLED: dict[str, Callable[[], bool]] = {
+    "gzip": codec.has_gzip,
+    "snappy": codec.has_snappy,
+    "lz4": codec.has_lz4,
+    "zstd": codec.has_zstd,
+}
 
 
 def connection(kafka: KafkaSettings) -> dict[str, Any]:
@@ -29,6 +41,35 @@ def connection(kafka: KafkaSettings) -> dict[str, Any]:
     if kafka.security_protocol.endswith("SSL"):
         options["ssl_context"] = tls(kafka)
     return options
+
+
+def producing(kafka: KafkaSettings) -> dict[str, Any]:
+    """What every producer takes.
+
+    Raises:
+        SettingsError: a file cannot be used, or the compression is not installed.
+    """
+    return {
+        **connection(kafka),
+        "compression_type": compression(kafka),
+        "metadata_max_age_ms": PRODUCER_METADATA_SECONDS_MAX * 1000,
+    }
+
+
+def compression(kafka: KafkaSettings) -> str | None:
+    """The compression as aiokafka names it.
+
+    Raises:
+        SettingsError: it is not installed.
+    """
+    if kafka.compression == "none":
+        return None
+    if not _INSTALLED[kafka.compression]():
+        raise SettingsError(
+            f"{PREFIX}KAFKA__COMPRESSION={kafka.compression} needs the package cramjam, which is "
+            "not installed. Install it, or set none or gzip."
+        )
+    return kafka.compression
 
 
 def security(kafka: KafkaSettings) -> BaseSecurity | None:
@@ -68,6 +109,9 @@ def tls(kafka: KafkaSettings) -> ssl.SSLContext:
     )
 
 
+_SAID_BY_US = ("NotEnoughReplicas", "Unexpected error in sender routine")
+
+
 class _Quiet(logging.Filter):
     """Silences aiokafka, and remembers why a broker could not be connected to."""
 
@@ -85,8 +129,9 @@ class _Quiet(logging.Filter):
                 (part for part in record.args if isinstance(part, BaseException)), None
             )
         # Back-to-back transactions: the broker is still writing the last one's markers.
-        # A broker that is away: said once, by us.
-        return not self.is_mute and not is_away and "NotEnoughReplicas" not in message
+        # A sender that ended, and a broker that is away: said once, by us.
+        is_ours = any(words in message for words in _SAID_BY_US)
+        return not self.is_mute and not is_away and not is_ours
 
 
 _quiet = _Quiet()

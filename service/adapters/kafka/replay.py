@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from service.adapters.kafka.batches import Placed, fill, send
-from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
+from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, producing
 from service.adapters.kafka.topics import Read, StoredRecord, read
 from service.contracts.outcome_reader import ReadData, read_outcome
 from service.core.dead_letters import (
@@ -125,7 +125,7 @@ class Replayer:
             KafkaError: the broker refuses us, or does not answer.
         """
         self._producer = AIOKafkaProducer(
-            **connection(self._kafka),
+            **producing(self._kafka),
             transactional_id=f"{self._kafka.group_id}.replay",
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             request_timeout_ms=REQUEST_TIMEOUT_MS,

@@ -10,7 +10,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.partitioner import DefaultPartitioner
 
 from service.adapters.kafka.header_names import read_odd_names
-from service.adapters.kafka.options import connection
+from service.adapters.kafka.options import connection, producing
 from service.core.model import Headers
 from service.settings import KafkaSettings
 
@@ -53,7 +53,7 @@ ALL = Read()
 
 async def write(kafka: KafkaSettings, topic: str, records: Iterable[NewRecord]) -> int:
     """Write the records in order; how many there were."""
-    producer = AIOKafkaProducer(**connection(kafka), enable_idempotence=True, linger_ms=5)
+    producer = AIOKafkaProducer(**producing(kafka), enable_idempotence=True, linger_ms=5)
     count = 0
     try:
         await producer.start()

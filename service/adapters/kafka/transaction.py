@@ -1,13 +1,17 @@
 """`OutcomeLog` on Kafka: outcomes, dead letters and positions in one transaction (design D3, D4).
 
-Rule 1: abort and go on only for refusals that our own offsets layer raised.
-Rule 2: anything else, and a commit that takes too long, ends the process without abort: only a
-restart can read what is true.
+Rule 1: abort and go on with the same producer only for refusals that our own offsets layer raised.
+Rule 2: whatever else fails before the commit is sent cannot have been committed: the producer gets
+a new id, by which the broker aborts what the old one left open, and the transaction is done again.
+Rule 3: once the commit was sent, its answer is waited for as long as Kafka is away. Where no answer
+tells what became of it, the process ends: only a restart can read the committed positions.
+Rule 4: a transaction belongs to the assignment that settled it, however late it is done.
 """
 
 import asyncio
+import time
 import uuid
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
@@ -21,23 +25,27 @@ from service.adapters.kafka.fencing import (
     InstanceFencedError,
     OffsetsRefusedError,
 )
-from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
+from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, producing
+from service.adapters.kafka.reach import refusal
 from service.adapters.kafka.rights import in_words, is_final
 from service.contracts.outcome import OUTCOME_BYTES_MAX
-from service.core.dead_letters import OMITTED_HEADER
-from service.core.effects import LogRecord, PositionCommit, Settlement
+from service.core.dead_letters import cut_further
+from service.core.effects import LogRecord, Note, PositionCommit, Settlement
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
+from service.core.shorten import shortened
 from service.ports import FatalError
-from service.settings import KafkaSettings
+from service.settings import KafkaSettings, SettingsError
 
-COMMIT_SECONDS_MAX = 15.0
+ANSWER_SECONDS_MAX = 15.0
+"""How long the records and positions of a transaction, and then its commit, may take."""
 START_SECONDS_MAX = 60.0
+RETRY_SECONDS = 1.0
+ATTEMPTS_MAX = 5
+"""How often a transaction is done that Kafka answers with an error; a restart might help then."""
 TRANSACTION_TIMEOUT_MS = 10_000
 """How long a dead replica's open transaction blocks its successor and committed readers."""
 BATCH_BYTES = 256 * 1024
-COMPRESSION = "zstd"
-"""The library packs lz4 at its highest level: eight times the CPU, and twice the bytes."""
 OUTCOME_TOPIC_BYTES_MIN = OUTCOME_BYTES_MAX + 16 * 1024
 """What the outcomes topic has to take: an outcome with its key, its headers and its batch."""
 REQUEST_BYTES_MAX = 64 * 1024 * 1024
@@ -53,6 +61,15 @@ class _TooLargeError(Exception):
         self.dead = dead
 
 
+class _NotCommittedError(Exception):
+    """The transaction failed and nothing of it can be committed: it may be done again."""
+
+    def __init__(self, why: str, *, is_answer: bool) -> None:
+        super().__init__(why)
+        self.is_answer = is_answer
+        """Whether Kafka said so, or nothing was heard of it."""
+
+
 @dataclass(frozen=True)
 class _Outgoing:
     """What is to be written, and whether each record goes in a batch of its own."""
@@ -63,46 +80,50 @@ class _Outgoing:
     dead_alone: bool = False
 
     def after(self, refusal: _TooLargeError) -> "_Outgoing":
-        """What to try next: each alone; then dead letters refused even so without value.
+        """What to try next: each record alone, then the refused ones with one part left out.
 
         Raises:
-            FatalError: there is nothing left to leave out.
+            FatalError: the outcomes topic takes no outcome at all.
         """
-        dead = self.dead
-        if refusal.outcomes and self.outcomes_alone:
-            raise FatalError(
-                "The outcomes topic refuses an outcome by itself: set its max.message.bytes to "
-                f"{OUTCOME_TOPIC_BYTES_MIN} or more."
-            )
-        if self.dead_alone:
-            if any(record.value is None for record in refusal.dead):
-                raise FatalError(
-                    "The dead-letter topic refuses a dead letter even without its value."
-                )
+        outcomes, dead = self.outcomes, self.dead
+        if self.outcomes_alone and refusal.outcomes:
+            gone = set(map(id, refusal.outcomes))
+            outcomes = tuple(_shorter(one) if id(one) in gone else one for one in outcomes)
+        if self.dead_alone and refusal.dead:
             gone = set(map(id, refusal.dead))
-            dead = tuple(_bare(record) if id(record) in gone else record for record in dead)
+            tried = [cut_further(one) if id(one) in gone else one for one in dead]
+            dead = tuple(one for one in tried if one is not None)
         return _Outgoing(
-            self.outcomes,
+            outcomes,
             dead,
             outcomes_alone=self.outcomes_alone or bool(refusal.outcomes),
             dead_alone=self.dead_alone or bool(refusal.dead),
         )
 
 
-def _bare(record: LogRecord) -> LogRecord:
-    return LogRecord(record.key, None, (*record.headers, (OMITTED_HEADER, b"true")))
+def _shorter(outcome: LogRecord) -> LogRecord:
+    shorter = shortened(outcome)
+    if shorter is None:
+        raise FatalError(
+            f"The outcomes topic refuses an outcome of {outcome.size} bytes: set its "
+            f"max.message.bytes to {OUTCOME_TOPIC_BYTES_MIN} or more."
+        )
+    return shorter
 
 
 class TransactionLog:
     """One transactional producer. `group` is set while partitions are assigned."""
 
-    def __init__(self, kafka: KafkaSettings) -> None:
+    def __init__(self, kafka: KafkaSettings, note: Callable[[Note], None] = lambda _: None) -> None:
         self._kafka = kafka
+        self._note = note
         suffix = kafka.group_instance_id or uuid.uuid4().hex
         self._transactional_id = f"{kafka.group_id}.{suffix}"
         self._producer: FencingProducer | None = None
         self._writing = asyncio.Lock()
         self.group: GroupMetadata | None = None
+        self.is_commit_in_doubt = False
+        """Whether a commit is under way, or no answer told what became of it."""
 
     async def start(self) -> None:
         """Connect, and abort what a predecessor of the same id left open.
@@ -110,92 +131,158 @@ class TransactionLog:
         Raises:
             FatalError: the broker refuses the transactional id, or does not answer in time.
         """
-        producer = FencingProducer(
-            **connection(self._kafka),
-            transactional_id=self._transactional_id,
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            retry_backoff_ms=20,
-            max_batch_size=BATCH_BYTES,
-            max_request_size=REQUEST_BYTES_MAX,
-            compression_type=COMPRESSION,
-        )
-        try:
-            await asyncio.wait_for(producer.start(), START_SECONDS_MAX)
-        except TimeoutError:
-            await producer.stop()
-            raise FatalError(
-                f"The broker gives no producer id within {START_SECONDS_MAX:g} s. Is "
-                "__transaction_state there, with enough replicas for its min.insync.replicas?"
-            ) from None
-        except KafkaError as error:
-            await producer.stop()
-            raise FatalError(
-                f"The broker refuses the transactional id {self._transactional_id}: "
-                f"{in_words(error, self._kafka)}"
-            ) from error
-        self._producer = producer
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while True:
+            try:
+                await self._open(deadline - time.monotonic())
+            except _NotCommittedError as failure:
+                if time.monotonic() >= deadline:
+                    raise FatalError(str(failure)) from None
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     async def stop(self) -> None:
         """Close; an open transaction is left to the broker's timeout."""
         if self._producer is not None:
-            await asyncio.wait_for(self._producer.stop(), COMMIT_SECONDS_MAX)
+            await self._producer.abandon()
 
     async def write(self, settlement: Settlement) -> CommitRefusal | None:
-        """Write all of it or nothing; a dead letter that is refused as too large loses its value.
+        """Write all of it or nothing; waits while Kafka is away.
 
-        A batch that is refused goes again record by record.
+        A batch that is refused as too large goes again record by record, and a record that is
+        refused alone goes again without a part of it.
 
         Raises:
             FatalError: it is unknown whether it was written, or nothing can be any more.
         """
-        async with self._writing:
-            outgoing = _Outgoing(settlement.outcomes, settlement.dead_letters)
-            while True:
-                try:
-                    return await self._within_time(self._write(outgoing, settlement.positions))
-                except _TooLargeError as refusal:
-                    await self._renew_producer()
-                    outgoing = outgoing.after(refusal)
+        outgoing = _Outgoing(settlement.outcomes, settlement.dead_letters)
+        return await self._write(outgoing, settlement.positions, self.group)
 
     async def commit_positions(
         self, positions: Mapping[Partition, PositionCommit]
     ) -> CommitRefusal | None:
         """Commit where partitions begin, before their first record is taken."""
-        async with self._writing:
-            return await self._within_time(self._write(_Outgoing((), ()), positions))
-
-    async def _within_time(self, writing: Awaitable[CommitRefusal | None]) -> CommitRefusal | None:
-        try:
-            return await asyncio.wait_for(writing, COMMIT_SECONDS_MAX)
-        except TimeoutError:
-            raise FatalError(
-                f"A transaction took more than {COMMIT_SECONDS_MAX:g} s; "
-                "only a restart can read whether it was committed."
-            ) from None
-        except InstanceFencedError as error:
-            raise FatalError(in_words(error, self._kafka)) from None
-        except KafkaError as error:
-            raise FatalError(f"The outcome log failed: {in_words(error, self._kafka)}") from error
+        return await self._write(_Outgoing((), ()), positions, self.group)
 
     async def _write(
-        self, outgoing: _Outgoing, positions: Mapping[Partition, PositionCommit]
+        self,
+        outgoing: _Outgoing,
+        positions: Mapping[Partition, PositionCommit],
+        group: GroupMetadata | None,
     ) -> CommitRefusal | None:
-        producer, group = self._producer, self.group
+        attempts = 0
+        async with self._writing:
+            while group is not None and group is self.group:
+                try:
+                    return await self._attempt(outgoing, positions, group)
+                except _TooLargeError as too_large:
+                    shorter = outgoing.after(too_large)
+                    self._note_cuts(outgoing, shorter)
+                    outgoing = shorter
+                except _NotCommittedError as failure:
+                    attempts += failure.is_answer
+                    if attempts >= ATTEMPTS_MAX:
+                        raise FatalError(f"The outcome log failed: {failure}") from failure
+                    self._note_retry(failure)
+                await self._renew_producer()
+        return CommitRefusal.FENCED
+
+    async def _attempt(
+        self,
+        outgoing: _Outgoing,
+        positions: Mapping[Partition, PositionCommit],
+        group: GroupMetadata,
+    ) -> CommitRefusal | None:
+        """One transaction.
+
+        Raises:
+            _TooLargeError: nothing of it is committed; some records are too large.
+            _NotCommittedError: nothing of it is committed, and the producer is of no more use.
+            FatalError: it is unknown whether it was committed, or nothing can be any more.
+        """
+        producer = self._producer
         assert producer is not None, "started"
-        if group is None:
-            return CommitRefusal.FENCED
-        await producer.begin_transaction()
+        preparing = self._prepare(producer, outgoing, positions, group)
         try:
-            await self._send_all(producer, outgoing)
-            await producer.send_offsets(_offsets(positions), group)
-        except OffsetsRefusedError as refused:
-            await producer.abort_transaction()
-            return refused.refusal
+            refused = await asyncio.wait_for(preparing, ANSWER_SECONDS_MAX)
+        except TimeoutError:
+            raise _NotCommittedError(
+                f"Kafka did not take it within {ANSWER_SECONDS_MAX:g} s.", is_answer=False
+            ) from None
+        except KafkaError as error:
+            raise self._failure(error) from error
+        if refused is None:
+            await self._commit(producer)
+        return refused
+
+    async def _prepare(
+        self,
+        producer: FencingProducer,
+        outgoing: _Outgoing,
+        positions: Mapping[Partition, PositionCommit],
+        group: GroupMetadata,
+    ) -> CommitRefusal | None:
+        """Everything of a transaction but its commit."""
+        if producer.is_usable:
+            await producer.begin_transaction()
+            try:
+                await self._send_all(producer, outgoing)
+                await producer.send_offsets(_offsets(positions), group)
+            except OffsetsRefusedError as refused:
+                await producer.abort_transaction()
+                return refused.refusal
         if not producer.is_usable:
-            raise FatalError("The transactional producer is in an error state.")
-        await producer.commit_transaction()
+            raise _NotCommittedError("the producer is in an error state", is_answer=True)
         return None
+
+    async def _commit(self, producer: FencingProducer) -> None:
+        """Commit, and wait for the answer as long as Kafka is away.
+
+        Raises:
+            _NotCommittedError: the answer says that it is not committed.
+            FatalError: no answer tells whether it is.
+        """
+        self.is_commit_in_doubt = True
+        committing = asyncio.create_task(producer.commit_transaction())
+        try:
+            await self._wait_for_answer(producer, committing)
+            committing.result()
+        except KafkaError as error:
+            if producer.unanswered_ends:
+                raise FatalError(
+                    "Kafka's answer to a commit was lost, and it does not accept the commit again "
+                    f"({in_words(_cause(error), self._kafka)}). "
+                    "Only a restart can read whether it was committed."
+                ) from error
+            self.is_commit_in_doubt = False
+            raise self._failure(error) from error
+        finally:
+            committing.cancel()
+        self.is_commit_in_doubt = False
+
+    async def _wait_for_answer(
+        self, producer: FencingProducer, committing: asyncio.Task[None]
+    ) -> None:
+        """Wait for the end of a commit; give up where Kafka is there and does not answer it."""
+        is_there = False
+        while not (await asyncio.wait({committing}, timeout=ANSWER_SECONDS_MAX))[0]:
+            was_there, is_there = is_there, await refusal(self._kafka) is None
+            if was_there and is_there and producer.unanswered_ends:
+                raise FatalError(
+                    f"A commit took more than {ANSWER_SECONDS_MAX:g} s although Kafka answers; "
+                    "only a restart can read whether it was committed."
+                )
+
+    def _failure(self, error: KafkaError) -> Exception:
+        """What to make of an error before or instead of a commit."""
+        cause = _cause(error)
+        words = in_words(cause, self._kafka)
+        if isinstance(cause, InstanceFencedError):
+            return FatalError(words)
+        if is_final(cause):
+            return FatalError(f"The outcome log failed: {words}")
+        return _NotCommittedError(words, is_answer=not getattr(cause, "retriable", False))
 
     async def _send_all(self, producer: FencingProducer, outgoing: _Outgoing) -> None:
         """Send and wait for every record: a commit would not notice one that is missing."""
@@ -210,18 +297,76 @@ class TransactionLog:
         dead = fill(producer, dead_placed, alone=outgoing.dead_alone)
         batches = (*outcomes, *dead)
         await send(producer, batches)
-        refusal = _TooLargeError(_too_large(outcomes), _too_large(dead))
-        if refusal.outcomes or refusal.dead:
-            raise refusal
+        refused = _TooLargeError(_too_large(outcomes), _too_large(dead))
+        if refused.outcomes or refused.dead:
+            raise refused
         errors = [error for batch in batches if (error := batch.sent.exception()) is not None]
         if errors:  # one that names what a person can mend tells more than what follows from it
             raise next((error for error in errors if is_final(error)), errors[0])
 
     async def _renew_producer(self) -> None:
-        """After a refused batch the sequence has a gap: a successor of the same id starts anew."""
+        """A successor of the same id aborts what is open, and numbers its records from 0 again."""
         assert self._producer is not None
-        await self._producer.stop()
-        await self.start()
+        await self._producer.abandon()
+        while True:
+            try:
+                return await self._open(START_SECONDS_MAX)
+            except _NotCommittedError:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _open(self, seconds_max: float) -> None:
+        """Make the producer and get its id.
+
+        Raises:
+            _NotCommittedError: there is no answer; later there may be one.
+            FatalError: the broker refuses.
+        """
+        try:
+            producer = FencingProducer(
+                **producing(self._kafka),
+                transactional_id=self._transactional_id,
+                transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
+                retry_backoff_ms=20,
+                max_batch_size=BATCH_BYTES,
+                max_request_size=REQUEST_BYTES_MAX,
+            )
+        except SettingsError as error:  # a certificate that is being replaced
+            raise _NotCommittedError(str(error), is_answer=False) from error
+        self._producer = producer
+        try:
+            await asyncio.wait_for(producer.start(), max(seconds_max, RETRY_SECONDS))
+        except TimeoutError:
+            await producer.abandon()
+            raise _NotCommittedError(
+                f"The broker gives no producer id within {START_SECONDS_MAX:g} s. Is "
+                "__transaction_state there, with enough replicas for its min.insync.replicas?",
+                is_answer=False,
+            ) from None
+        except KafkaError as error:
+            await producer.abandon()
+            words = (
+                f"The broker refuses the transactional id {self._transactional_id}: "
+                f"{in_words(error, self._kafka)}"
+            )
+            if is_final(error):
+                raise FatalError(words) from error
+            raise _NotCommittedError(words, is_answer=False) from error
+
+    def _note_cuts(self, outgoing: _Outgoing, shorter: _Outgoing) -> None:
+        """Say what the topics' limits cost."""
+        cut = len(set(map(id, outgoing.dead)) - set(map(id, shorter.dead)))
+        if cut:
+            fields = {"records": cut, "dropped": len(outgoing.dead) - len(shorter.dead)}
+            self._note(Note("dead_letters.truncated", fields))
+
+    def _note_retry(self, failure: _NotCommittedError) -> None:
+        self._note(Note("settlement.retried", {"message": str(failure)}))
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What aiokafka's sender met, where it only says that it met something."""
+    return error.__cause__ if type(error) is KafkaError and error.__cause__ else error
 
 
 def _too_large(batches: Iterable[Batch]) -> list[LogRecord]:

@@ -10,6 +10,7 @@ from service.core.dead_letters import (
     DeadLetter,
     Filter,
     ReplayRules,
+    cut_further,
     left_out,
     mark,
     read_dead_letter,
@@ -61,7 +62,7 @@ def test_it_tells_whose_it_is_and_why() -> None:
     assert found.reason == "invalid_event"
     assert "holds an object" in found.message
     assert found.replay_count == 0
-    assert not found.is_omitted
+    assert found.lacks is None
 
 
 DIGITS = ["9" * 5000, "9" * 19, "-1", "٣", "1e3", "", "0x1", " 1", "1_0"]
@@ -106,7 +107,7 @@ def test_a_replay_is_what_came_whatever_headers_it_brought(
     assert again.headers[-2] == ("replay.of", b"events/3/41")
     assert again.headers[-1] == ("replay.count", b"%d" % (found.replay_count + 1))
     assert read_mark(dead.headers) is None, "a dead letter is no mark, whatever it brought"
-    assert not found.is_omitted
+    assert found.lacks is None
 
 
 def test_each_death_counts_one_replay_more() -> None:
@@ -160,6 +161,43 @@ def test_what_a_replay_leaves_out() -> None:
     dead = bury(bad())
     bare = LogRecord(dead.key, None, (*dead.headers, ("dlq.value.omitted", b"true")))
     assert left_out(letter(bare), RULES, is_replayed=False, is_overtaken=False) == "without value"
+
+
+def test_what_lacks_a_part_is_listed_and_never_replayed() -> None:
+    """Whichever part; the outcome's id, by which it is keyed then, names no asset."""
+    dead = bury(bad((("a", b"1"), ("dlq.original.topic", b"theirs"), ("dlq.key.omitted", b"x"))))
+    found = [letter(dead)]
+    keys = [dead.key]
+    while (cut := cut_further(dead)) is not None:
+        dead = cut
+        found.append(letter(dead))
+        keys.append(dead.key)
+
+    lacks = [None, "without value", "without value", "without value", "without value"]
+    assert [one.lacks for one in found] == lacks
+    assert keys == [b"k", b"k", b"k", b"events/3/41", b"events/3/41"]
+    assert {one.outcome_id for one in found} == {"events/3/41"}
+    willing = ReplayRules(frozenset({"events"}), include_overtaken=True, force=True)
+    for one in found[1:]:
+        assert left_out(one, willing, is_replayed=False, is_overtaken=False) == one.lacks
+    assert dict(dead.headers)["dlq.headers.omitted"] == b"3"
+
+
+@pytest.mark.parametrize(
+    ("header", "lacks"),
+    [
+        ("dlq.value.omitted", "without value"),
+        ("dlq.headers.omitted", "without headers"),
+        ("dlq.key.omitted", "without key"),
+        ("dlq.message.omitted", None),
+    ],
+)
+def test_each_part_that_is_left_out_is_named(header: str, lacks: str | None) -> None:
+    """Only ours counts, not what the record brought."""
+    dead = bury(bad(((header, b"1"),)))
+    assert letter(dead).lacks is None
+    cut = LogRecord(dead.key, dead.value, (*dead.headers, (header, b"1")))
+    assert letter(cut).lacks == lacks
 
 
 def test_what_overtakes() -> None:
