@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from service.core.coalesce import Verb
-from service.core.effects import DeleteOne, Request, UpsertAssets
+from service.core.effects import DeleteOne, GetFamilies, GetFamily, Request, UpsertAssets
 from service.core.job import Job
 from service.core.model import Asset, Origin
 from service.core.verdict import Failure, Said
@@ -73,6 +73,10 @@ class Call:
         if self.verb is Verb.DELETE:
             return DeleteOne(self.family, self.jobs[0].asset.code)
         return UpsertAssets(self.family, tuple(job.body() for job in self.jobs))
+
+    def check(self) -> Request:
+        """What is asked after the write, to tell what its answer means."""
+        return GetFamilies() if self.stage is Stage.FAMILIES else GetFamily(self.family)
 
     def origins(self) -> tuple[Origin, ...]:
         """The changes that it carries."""

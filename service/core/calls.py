@@ -19,13 +19,12 @@ from service.core.effects import (
     CutCall,
     Effect,
     GetFamilies,
-    GetFamily,
     Note,
     StartCall,
 )
 from service.core.families import Families
 from service.core.gate import Gate, Jitter
-from service.core.inputs import Answer, CallFault, CallReply, FaultKind
+from service.core.inputs import CUT, Answer, CallFault, CallReply, FaultKind
 from service.core.job import Ended, Job, failed
 from service.core.lanes import Lanes
 from service.core.model import Asset, Change
@@ -113,11 +112,12 @@ class Calls:
 
     def forget(self) -> None:
         """The assignment is over: what waits is dropped, what is in flight is cut."""
-        for call_id in self.gate.in_flight:
-            self._desk.emit(CutCall(call_id))
+        for call_id in self._between_requests():
+            self.gate.end(call_id)
+        self._wanted.clear()
+        self.cut_requests()
         self.in_flight.clear()
         self._errands.clear()
-        self._wanted.clear()
         self.drop_waiting()
         self.only_in_flight = False
 
@@ -133,18 +133,27 @@ class Calls:
             job.behind.clear()
         self.busy = sent
 
+    def cut_requests(self) -> None:
+        """Give up every request that is out; each ends as CUT."""
+        for call_id in self.gate.in_flight.difference(self._between_requests()):
+            self._desk.emit(CutCall(call_id))
+
+    def cut_between_requests(self, now: float, patience: float) -> None:
+        """Calls that wait for the rate with no request out end here: nothing else would tell."""
+        for call_id in self._between_requests():
+            self._wanted.remove((call_id, False))
+            self.ended(call_id, CUT, now, patience)
+
+    def _between_requests(self) -> list[int]:
+        return [call_id for call_id, is_token in self._wanted if not is_token]
+
     def _stop_errands(self) -> None:
         """Errands between two requests end here; one whose request is out ends with its answer."""
-        for call_id, is_token in list(self._wanted):
-            if call_id in self._errands and not is_token:
-                self._wanted.remove((call_id, is_token))
+        for call_id in self._between_requests():
+            if call_id in self._errands:
+                self._wanted.remove((call_id, False))
                 del self._errands[call_id]
                 self.gate.end(call_id)
-
-    def cut_all(self) -> None:
-        """Give up every request in flight."""
-        for call_id in self.gate.in_flight:
-            self._desk.emit(CutCall(call_id))
 
     @property
     def is_idle(self) -> bool:
@@ -221,11 +230,7 @@ class Calls:
         if call_id in self._errands:
             self._desk.emit(StartCall(call_id, self._errands[call_id].request))
             return
-        call = self.in_flight[call_id]
-        if call.stage is Stage.FAMILIES:
-            self._desk.emit(StartCall(call_id, GetFamilies()))
-        else:
-            self._desk.emit(StartCall(call_id, GetFamily(call.family)))
+        self._desk.emit(StartCall(call_id, self.in_flight[call_id].check()))
 
     def _put_to_work(self, lane: Lane, jobs: list[Job]) -> Call:
         for job in jobs:
@@ -269,11 +274,14 @@ class Calls:
         return bool(call.jobs)
 
     def _start(self, call: Call, now: float, *, repair: bool) -> None:
+        """Send the write; or the check after it, where that was throttled or cut."""
         self.gate.start(call.id, now, repair=repair)
-        self.lanes.sending(call)
-        call.stage = Stage.WRITE
-        call.count_attempt()
         self.in_flight[call.id] = call
+        if call.stage is not Stage.WRITE:
+            self._desk.emit(StartCall(call.id, call.check()))
+            return
+        self.lanes.sending(call)
+        call.count_attempt()
         self._desk.emit(StartCall(call.id, call.request(), call.origins()))
 
     # --- ending ------------------------------------------------------------------------------
@@ -501,6 +509,7 @@ class Calls:
             call.failure = failure
             self._check(call, Stage.PROBED_FAMILY)
             return
+        call.stage = Stage.WRITE
         self._release(call.id, answer)
         self._unless_dropped(call.jobs, lambda: self._hold_against(call, failure))
 
@@ -573,8 +582,13 @@ class Calls:
         """After a failed probe: is the PIM well otherwise? A single asset takes that as proof."""
         assert call.failure is not None
         failure = call.failure
+        if isinstance(answer, CallFault) and answer.kind is FaultKind.CUT:
+            self._write_ended(call, answer)
+            return
         if isinstance(answer, CallReply) and answer.status == 429:
-            self._throttle(call.id, answer.retry_after_seconds)
+            self._put_off(call, answer, answer.retry_after_seconds)
+            return
+        call.stage = Stage.WRITE
         self._release(call.id, answer)
         if self.only_in_flight:
             return

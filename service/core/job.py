@@ -5,7 +5,8 @@ is of one spelling.
 
 Rule 1: the asset is busy from the job's first moment to its last ending; later changes wait.
 Rule 2: endings are released in the order of the changes that spell the code alike, a delete
-together with what it superseded.
+together with what it superseded, a merged call's last change with those before it: a crash in
+between would let an outcome name another that never comes.
 """
 
 from collections.abc import Sequence
@@ -229,10 +230,10 @@ class Job:
                 continue
             ending = self._endings.pop(id(change))
             group.append((change, ending))
-            if ending.status != "superseded":
+            if ending.by is None:
                 released.append(tuple(group))
                 group = []
-        assert not group, "a superseded change is released with its delete"
+        assert not group, "what names another change's outcome is released with that change"
         self._unreleased = left
         return released
 

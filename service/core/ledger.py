@@ -18,7 +18,7 @@ from service.core.model import Partition
 from service.core.rules import Rules
 
 Group = tuple[Settled, ...]
-"""Outcomes that no transaction may split: a delete and what it supersedes."""
+"""Outcomes that no transaction may split: a delete and what it supersedes, a merged call's."""
 
 
 @dataclass(slots=True)

@@ -211,6 +211,8 @@ class Pipeline:
 
     def _dispatch(self, now: float) -> None:
         """Send what may be sent; only while the next call is on its way the last one can wait."""
+        if not self._may_continue:
+            self.calls.cut_between_requests(now, self._clock.seconds)
         has_started = self.calls.dispatch(now, self._clock.seconds, self._may_call)
         if self.calls.has_judged and (not has_started or self._drain is not None):
             self.calls.work_through(now, self._clock.seconds)
@@ -335,7 +337,8 @@ class Pipeline:
         if is_early or not self.ledger.can_settle:
             return
         settlement = self.ledger.take_settlement()
-        if settlement is None:
+        if settlement is None:  # the watermark must move first: only a call can do that
+            self._silent_since = None
             return
         if self._silent_since is None:
             self._silent_since = now
@@ -415,7 +418,7 @@ class Pipeline:
             return
         if now >= drain.deadline and self.calls.gate.in_flight and not self._is_cut:
             self._is_cut = True
-            self.calls.cut_all()
+            self.calls.cut_requests()
         is_quiet = not self.calls.gate.in_flight and not self.ledger.can_settle
         is_quiet = is_quiet and not self.ledger.is_settling
         if self._waits_for_all(drain, now):
@@ -457,16 +460,21 @@ class Pipeline:
 
     def _may_call(self) -> bool:
         """Asked before each call: the one before may have reached the limit on dead letters."""
-        is_held_up = self._is_halted or self._limit.is_reached
-        if not self._has_lease or is_held_up or self._drops_unsent:
+        if self._is_halted or self._limit.is_reached or self._drops_unsent:
             return False
-        return self._drain is None or self._moment.seconds < self._drain.deadline
+        return self._may_continue
+
+    @property
+    def _may_continue(self) -> bool:
+        """Whether a call that was started may send one more request."""
+        now = self._moment.seconds
+        return self._has_lease and (self._drain is None or now < self._drain.deadline)
 
     def _cut_late_calls(self, now: float) -> None:
         """No call outlives the lease."""
         if now >= self._lease_until and self.calls.gate.in_flight and not self._is_cut:
             self._is_cut = True
-            self.calls.cut_all()
+            self.calls.cut_requests()
 
     def _stuck(self) -> list[Change]:
         """The changes at the watermarks of partitions that are full."""

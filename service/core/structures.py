@@ -193,7 +193,8 @@ class Structures:
         known = self._family(family)
         unfinished, known.unfinished = known.unfinished, None
         if unfinished is not None:
-            known.is_reading = True
+            # Who still doubts when it is done says so again: it began before the doubt.
+            known.is_reading, known.is_doubted = True, False
             return unfinished
         if known.is_doubted:
             known.rests_until = now + STRUCTURE_REST_SECONDS

@@ -6,10 +6,12 @@ It shares no rule with the core: it knows the events that were planned, the outc
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation.plan import UNKNOWN_FAMILY, Plan, PlannedRecord
+from tests.simulation.pim import SimPim
+from tests.simulation.plan import POLL_RECORDS_MAX, UNKNOWN_FAMILY, Plan, PlannedRecord
 
 Address = tuple[int, int]
 """Partition and offset."""
@@ -30,6 +32,8 @@ class Auditor:
     outlived: list[str] = field(default_factory=list)
     """Calls that a replica, awake, let land when their assignment was over (design D8)."""
     held_max: int = 0
+    settled_at: float = 0.0
+    """When the last outcome became visible."""
     calls_at_once_max: int = 0
     limits_reached: int = 0
     """Times that a replica stopped because of too many dead letters."""
@@ -38,7 +42,7 @@ class Auditor:
         """A committed outcome."""
         self.outcomes.append(json.loads(value))
 
-    def verdict(self, pim: dict[tuple[str, str], dict[str, str]]) -> list[str]:
+    def verdict(self, pim: SimPim) -> list[str]:
         """Everything that is wrong; an empty list is a good world."""
         return [
             *self._each_exactly_once(),
@@ -47,6 +51,8 @@ class Auditor:
             *self._dead_letters_are_the_records(),
             *self._pim_is_the_replay(pim),
             *self._outages_fail_nobody(),
+            *self._memory_is_bounded(),
+            *self._everything_settles_in_time(),
             *(f"{call}: it outlived its assignment" for call in self.outlived),
         ]
 
@@ -111,7 +117,7 @@ class Auditor:
             flaws.append(f"dead letters {sorted(buried)} are not the dead {sorted(dead)}")
         return flaws
 
-    def _pim_is_the_replay(self, pim: dict[tuple[str, str], dict[str, str]]) -> list[str]:
+    def _pim_is_the_replay(self, pim: SimPim) -> list[str]:
         status = {
             (data["origin"]["partition"], data["origin"]["offset"]): data["status"]
             for data in (outcome["data"] for outcome in self.outcomes)
@@ -120,19 +126,44 @@ class Auditor:
         uncertain = set(self.waived)
         for address in sorted(self.written):
             record = self.written[address]
+            asset = pim.place(*record.asset)
             if status.get(address) == "failed":
-                uncertain.add(record.asset)  # the PIM may have applied what it did not answer
+                uncertain.add(asset)  # the PIM may have applied what it did not answer
             if status.get(address) != "applied":
                 continue
             if record.kind == "delete":
-                replay.pop(record.asset, None)
+                replay.pop(asset, None)
             else:
-                replay.setdefault(record.asset, {}).update(record.values)
+                replay.setdefault(asset, {}).update(record.values)
+        has = pim.assets
         return [
-            f"{'/'.join(asset)}: the PIM has {pim.get(asset)}, the replay {replay.get(asset)}"
-            for asset in sorted(pim.keys() | replay.keys())
-            if asset not in uncertain and pim.get(asset) != replay.get(asset)
+            f"{'/'.join(asset)}: the PIM has {has.get(asset)}, the replay {replay.get(asset)}"
+            for asset in sorted(has.keys() | replay.keys())
+            if asset not in uncertain and has.get(asset) != replay.get(asset)
         ]
+
+    def _memory_is_bounded(self) -> list[str]:
+        """Pending changes stay below their limit and what one poll of each partition brings."""
+        most = self.plan.pending_max + self.plan.partitions * POLL_RECORDS_MAX
+        return [f"{self.held_max} changes were held, {most} may be"] if self.held_max > most else []
+
+    def _everything_settles_in_time(self) -> list[str]:
+        """Liveness: after the last fault every change has its outcome within a stated time."""
+        last = self.plan.last_fault_at
+        took, most = self.settled_at - last, self.plan.settles_within
+        return [f"settled {took:.0f} s after the last fault, not {most:.0f}"] if took > most else []
+
+    def bounds(self) -> Iterator[str]:
+        """Limits that the outcomes tell of."""
+        for outcome in self.outcomes:
+            data = outcome["data"]
+            message = data["message"] or ""
+            if "Given up after" in message:
+                yield "retry budget"
+            elif "Given up early" in message:
+                yield "patience's share"
+            elif data["reason"] == "unknown_family" and not data["attempts"]:
+                yield "unknown families remembered"
 
     def _outages_fail_nobody(self) -> list[str]:
         if self.plan.trouble == "everything":
@@ -161,6 +192,8 @@ def _flaw_of_status(
     if status == "applied" and "bad" in record.values:
         # overwritten by a merged later change it would not have been judged; it never is here
         return "applied, though the PIM refuses it"
-    if status == "rejected" and not ("bad" in record.values or record.asset[0] == UNKNOWN_FAMILY):
+    if status == "rejected" and not (
+        "bad" in record.values or record.asset[0].startswith(UNKNOWN_FAMILY)
+    ):
         return f"rejected ({data['reason']}), though nothing is wrong with it"
     return None

@@ -24,13 +24,16 @@ REFUSED_ATTRIBUTE = "bad"
 class SimPim:
     """Assets by (family, code); a missing one does not exist."""
 
+    options: int = 0
+    """Attributes with options in each family."""
+    folds_case: bool = False
     assets: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
 
     def answer(self, request: Request, limit: int | None = None) -> CallReply:
         """Apply the request, of a bulk one only the first `limit` items, and answer."""
         match request:
             case GetFamilies():
-                return CallReply(200, own_json=True)
+                return CallReply(200, own_json=True, families=frozenset(FAMILIES))
             case GetFamily(family):
                 return CallReply(200 if family in FAMILIES else 404, own_json=True)
             case UpsertAssets(family, _) if family not in FAMILIES:
@@ -43,23 +46,29 @@ class SimPim:
             case GetAttributes(family) if family not in FAMILIES:
                 return CallReply(404, own_json=True, message="no family")
             case GetAttributes():
-                known = (Attribute(f"v{number}", "text") for number in range(3))
+                known = [Attribute(f"v{number}", "text") for number in range(3)]
+                known += [Attribute(f"o{n}", "single_option") for n in range(self.options)]
                 return CallReply(200, own_json=True, attributes=tuple(known))
             case GetOptions():
                 return CallReply(200, own_json=True, options=frozenset())
             case CreateOption():
                 return CallReply(201)
             case DeleteOne(family, code):
-                if self.assets.pop((family, code), None) is None:
+                if self.assets.pop(self.place(family, code), None) is None:
                     return CallReply(404, own_json=True, message="absent")
                 return CallReply(204)
+
+    def place(self, family: str, code: str) -> tuple[str, str]:
+        """Which asset a spelling means."""
+        return (family, code.casefold() if self.folds_case else code)
 
     def _upsert(self, family: str, code: str, values: Values) -> ItemReply:
         named = {attribute: _text(value) for attribute, (value,) in values.items()}
         if REFUSED_ATTRIBUTE in named:
             return ItemReply(code, 422, "business rules")
-        is_new = (family, code) not in self.assets
-        self.assets.setdefault((family, code), {}).update(named)
+        place = self.place(family, code)
+        is_new = place not in self.assets
+        self.assets.setdefault(place, {}).update(named)
         return ItemReply(code, 201 if is_new else 204)
 
 

@@ -2,14 +2,26 @@
 
 import json
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from service.core.rules import DELAY_SECONDS_MAX, STRUCTURE_RETRY_SECONDS
+
+SESSION_SECONDS = 6.0
+DRAIN_SECONDS = 8.0
+POLL_RECORDS_MAX = 20
+"""Records of one partition that a poll brings."""
+MENDED_SECONDS = 3_000.0
+"""After the last fault, when the PIM's administrator has mended what was its own."""
 
 FAMILIES = ("packshots", "manuals", "videos", "banners")
 UNKNOWN_FAMILY = "typo"
 
 LATER = 0x400000
 """Traits that came later have chances of their own: old seeds keep their meaning."""
+
+LIMITS = 0x800000
+"""Likewise the limits."""
 
 Trouble = Literal["calm", "outages", "everything"]
 
@@ -25,6 +37,42 @@ class PlannedRecord:
     kind: Literal["upsert", "delete", "broken", "foreign"]
     asset: tuple[str, str]
     values: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WorldLimits:
+    """The limits of a world's replicas and neighbours; the defaults are those of production."""
+
+    changes_per_asset_max: int = 1_000
+    span_pause_offsets: int = 20_000
+    map_offsets_max: int = 24_000
+    transaction_outcomes_max: int = 5_000
+    transaction_bytes_max: int = 8 * 1024 * 1024
+    calls_per_second_max: int = 50
+    pending_bytes_max: int = 128 * 1024 * 1024
+    window_bytes_max: int = 4 * 1024 * 1024
+    breaker_held_changes: int = 1_000
+    retry_attempts_max: int = 8
+    retry_seconds_max: float = 300.0
+    metadata_characters_max: int = 4_096
+    """Of the broker: longer commit metadata is refused."""
+    pim_calls_per_second_max: int | None = None
+    """Of the PIM: what comes beyond is answered by 429."""
+    hole_offsets: int = 0
+    """Offsets that an aborted transaction of a DAM leaves, now and then."""
+    refused_share: float = 0.0
+    """Chance of a commit that meets a rebalance and is refused."""
+    fences: tuple[tuple[float, int], ...] = ()
+    """When the coordinator forgets a replica that is awake."""
+    options: int = 0
+    """Attributes with options in each family: requests that its structure needs beyond one."""
+    misspelt_share: float = 0.0
+    """Chance of a record for one of a hundred families that the PIM does not have."""
+    odd_case_share: float = 0.0
+    """Chance of a record that spells its asset's code in capitals; the PIM folds case."""
+
+
+ROOMY = WorldLimits()
 
 
 @dataclass(frozen=True)
@@ -67,10 +115,44 @@ class Plan:
     """Whether replicas shape and validate by the families' structures."""
     dead_letter_share: float
     """Of the last 20 changes; beyond, a replica waits for a person, who comes some time later."""
+    limits: WorldLimits
+
+    @property
+    def fails_by_itself(self) -> bool:
+        """Whether the PIM fails on some requests until its administrator mends it."""
+        return bool(self.poison or self.sick_family or self.no_delete_right)
+
+    @property
+    def last_fault_at(self) -> float:
+        """When the last fault ends."""
+        if self.fails_by_itself:
+            return self.ends_at + MENDED_SECONDS
+        return max([self.ends_at, *(end for _, end in self.outages)])
+
+    @property
+    def settles_within(self) -> float:
+        """Seconds after the last fault in which every change must have its outcome.
+
+        The group needs its session, a drain and a rebalance for each replica that came or went;
+        the longest delays are those of a retry, a probe and a structure that could not be read;
+        then every request takes its turn in the rate and in one slot. A person who is waited for
+        comes within 20 s, and looks at 20 changes at a time.
+        """
+        comings = self.owners + len(self.kills) + len(self.joins) + len(self.leaves) + 1
+        comings += len(self.freezes) + len(self.limits.fences)
+        group = comings * (SESSION_SECONDS + DRAIN_SECONDS + 4)
+        delays = 4 * DELAY_SECONDS_MAX + 2 * STRUCTURE_RETRY_SECONDS + self.window_seconds
+        requests = len(self.records) * 4 + (len(FAMILIES) + 1) * (self.limits.options + 2) * 3
+        rate = min(
+            self.limits.calls_per_second_max // self.partitions or 1,
+            self.limits.pim_calls_per_second_max or 50,
+        )
+        looks = len(self.records) / 10 * 20 if self.dead_letter_share < 1 else 0
+        return group + delays + looks + requests * (1 / rate + 2 * self.call_seconds)
 
 
-def plan(seed: int, trouble: Trouble | None = None) -> Plan:
-    """The world of a seed."""
+def plan(seed: int, trouble: Trouble | None = None, limits: WorldLimits | None = None) -> Plan:
+    """The world of a seed; `limits` in the place of the seed's own."""
     chance = random.Random(seed)
     later = random.Random(seed ^ LATER)
     troubles: list[Trouble] = ["calm", "outages", "everything", "everything"]
@@ -79,7 +161,10 @@ def plan(seed: int, trouble: Trouble | None = None) -> Plan:
     ends_at = chance.uniform(5, 60)
     partitions = chance.randint(1, 4)
     owners = chance.randint(1, 3)
+    drawn = _limits(random.Random(seed ^ LIMITS), kind, ends_at)
+    limits = limits or drawn
     records = _records(chance, partitions, ends_at, rough=rough)
+    records = _respelt(records, random.Random(seed ^ LIMITS ^ LATER), partitions, limits)
     assets = sorted({record.asset for record in records})
 
     def few(most: int) -> range:
@@ -120,7 +205,62 @@ def plan(seed: int, trouble: Trouble | None = None) -> Plan:
         token_share=later.choice((0.0, 0.1)),
         pending_max=chance.choice((8 if kind != "outages" else 100, 100, 10_000)),
         dead_letter_share=later.choice((1.0, 1.0, 0.1)),
+        limits=limits,
     )
+
+
+def _limits(chance: random.Random, kind: Trouble, ends_at: float) -> WorldLimits:
+    """Each limit small in some worlds, as in production in the others."""
+    rough = kind == "everything"
+    fences = range(chance.choice((0, 0, 3)) if rough else 0)
+    return WorldLimits(
+        changes_per_asset_max=chance.choice((2, 3, 1_000)),
+        span_pause_offsets=chance.choice((15, 30, 20_000, 20_000)),
+        map_offsets_max=chance.choice((20, 40, 24_000, 24_000)),
+        transaction_outcomes_max=chance.choice((2, 5, 5_000)),
+        transaction_bytes_max=chance.choice((3_000, 8 * 1024 * 1024)),
+        calls_per_second_max=chance.choice((3, 10, 50)),
+        # As with pending changes: patience's share of it must hold what an outage leaves behind.
+        pending_bytes_max=chance.choice((2_000 if rough else 20_000, 128 * 1024 * 1024)),
+        window_bytes_max=chance.choice((150, 4 * 1024 * 1024)),
+        breaker_held_changes=chance.choice((5, 1_000)),
+        retry_attempts_max=chance.choice((2, 8)),
+        retry_seconds_max=chance.choice((20.0, 300.0)),
+        metadata_characters_max=chance.choice((8, 4_096)),
+        pim_calls_per_second_max=chance.choice((1, 4)) if chance.random() < 0.2 else None,
+        hole_offsets=chance.choice((0, 0, 50)),
+        refused_share=chance.choice((0.0, 0.1)) if kind != "calm" else 0.0,
+        fences=tuple((chance.uniform(0, ends_at), chance.randrange(8)) for _ in fences),
+        options=chance.choice((0, 6)),
+        misspelt_share=chance.choice((0.0, 0.0, 0.3)),
+        odd_case_share=chance.choice((0.0, 0.3)),
+    )
+
+
+def _respelt(
+    records: tuple[PlannedRecord, ...], chance: random.Random, partitions: int, limits: WorldLimits
+) -> tuple[PlannedRecord, ...]:
+    """Some of the records for families that are not there, some with their code in capitals."""
+    return tuple(_respell(record, chance, partitions, limits) for record in records)
+
+
+def _respell(
+    record: PlannedRecord, chance: random.Random, partitions: int, limits: WorldLimits
+) -> PlannedRecord:
+    family, code = record.asset
+    if chance.random() < limits.misspelt_share:
+        family = f"{UNKNOWN_FAMILY}{chance.randrange(100)}"
+    if chance.random() < limits.odd_case_share:
+        code = code.upper()
+    if (family, code) == record.asset or record.kind == "broken":
+        return record
+    key = f"{family}/{code}".encode()
+    value = record.value
+    if value is not None:
+        value = json.dumps(json.loads(value) | {"asset_family": family, "code": code}).encode()
+    # Spellings that a PIM takes for one asset have an order only within one partition.
+    partition = sum(key.lower()) % partitions
+    return replace(record, key=key, value=value, asset=(family, code), partition=partition)
 
 
 def _records(

@@ -5,6 +5,7 @@ The replicas run the real `Pipeline`; everything else is made of a heap of momen
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -51,18 +52,23 @@ from service.core.model import Moment, Origin, Partition, SourceRecord
 from service.core.pipeline import Pipeline
 from service.core.rules import Rules, StructureRules
 from tests.simulation.auditor import Auditor
+from tests.simulation.bounds import bounds
 from tests.simulation.pim import SimPim
-from tests.simulation.plan import LATER, Plan, PlannedRecord
+from tests.simulation.plan import (
+    DRAIN_SECONDS,
+    LATER,
+    LIMITS,
+    MENDED_SECONDS,
+    POLL_RECORDS_MAX,
+    SESSION_SECONDS,
+    Plan,
+    PlannedRecord,
+)
 
-SESSION_SECONDS = 6.0
 HEARTBEAT_SECONDS = 1.0
-DRAIN_SECONDS = 8.0
 CALL_TIMEOUT_SECONDS = 5.0
 REST_SECONDS = 40_000.0
 """After the last fault, how long a world may take to come to rest."""
-
-MENDED_SECONDS = 3_000.0
-"""After the last fault, when the PIM's administrator has mended what was its own."""
 
 PipelineFactory = Callable[[Rules, Callable[[], float]], Pipeline]
 
@@ -107,7 +113,12 @@ class World:
         self.plan = plan
         self.chance = random.Random(plan.seed ^ 0x5EED)
         self.later = random.Random(plan.seed ^ LATER)
-        self.pim = SimPim()
+        self.limiting = random.Random(plan.seed ^ LIMITS ^ 0x5EED)
+        self.pim = SimPim(plan.limits.options, folds_case=plan.limits.odd_case_share > 0)
+        self._asked: deque[float] = deque()
+        """When the PIM was asked in the last second."""
+        self.bound: set[str] = set()
+        """Limits that held something back."""
         self.auditor = Auditor(plan)
         self.now = 0.0
         self._make_pipeline = pipeline
@@ -138,7 +149,8 @@ class World:
                 break
             self.now = time
             happen()
-        return self.auditor.verdict(self.pim.assets)
+        self.bound.update(self.auditor.bounds())
+        return self.auditor.verdict(self.pim)
 
     @property
     def _rests(self) -> bool:
@@ -153,6 +165,8 @@ class World:
             self._at(time, partial(self._freeze, number, seconds))
         for time, number in self.plan.kills:
             self._at(time, partial(self._kill_some, number))
+        for time, number in self.plan.limits.fences:
+            self._at(time, partial(self._fence, number))
         for time in self.plan.joins:
             self._at(time, self._spawn)
         for time, number in self.plan.leaves:
@@ -169,6 +183,8 @@ class World:
         offset = self._next_offset[record.partition]
         while self.chance.random() < self.plan.gap_share:
             offset += 1
+        if self.plan.limits.hole_offsets and self.limiting.random() < 0.05:
+            offset += self.plan.limits.hole_offsets
         self._next_offset[record.partition] = offset + 1
         self._logs[record.partition].append((offset, record))
         self.auditor.written[record.partition, offset] = record
@@ -179,7 +195,7 @@ class World:
             if Partition("events", partition) in owner.paused:
                 continue
             log = self._logs[partition]
-            until = min(len(log), index + self.chance.randint(1, 20))
+            until = min(len(log), index + self.chance.randint(1, POLL_RECORDS_MAX))
             for offset, planned in log[index:until]:
                 origin = Origin(Partition("events", partition), offset, owner.epoch)
                 records.append(SourceRecord(origin, planned.key, planned.value))
@@ -193,6 +209,10 @@ class World:
         if not is_member:
             self._later(0.01, owner, CommitRefused(number, CommitRefusal.FENCED))
             return
+        if (refusal := self._refusal_of(settlement)) is not None:
+            self._later(0.01, owner, CommitRefused(number, refusal))
+            return
+        self.auditor.settled_at = self.now
         for outcome in settlement.outcomes:
             assert outcome.value is not None
             self.auditor.see_outcome(outcome.value)
@@ -201,6 +221,17 @@ class World:
         for partition, commit in settlement.positions.items():
             self._committed[partition.number] = commit
         self._later(0.01, owner, Committed(number))
+
+    def _refusal_of(self, settlement: Settlement) -> CommitRefusal | None:
+        """Why the coordinator does not take these positions."""
+        longest = max(len(commit.metadata) for commit in settlement.positions.values())
+        if longest > self.plan.limits.metadata_characters_max:
+            self.bound.add("commit metadata")
+            return CommitRefusal.METADATA_TOO_LARGE
+        is_over = self.now >= self.plan.ends_at
+        if not is_over and self.limiting.random() < self.plan.limits.refused_share:
+            return CommitRefusal.REBALANCE_IN_PROGRESS
+        return None
 
     # --- the group ---------------------------------------------------------------------------
 
@@ -278,6 +309,13 @@ class World:
         self._tell(owner, LeaseRenewed(self.now + SESSION_SECONDS - 1))
         self._tell(owner, Assigned(owner.epoch, starts, self.plan.partitions))
 
+    def _fence(self, number: int) -> None:
+        """The coordinator forgets a member that is awake; it finds out by what it is refused."""
+        owner = self._alive(number)
+        if owner is not None and owner in self._members:
+            self._members.remove(owner)
+            self._rebalance()
+
     def _forget(self, owner: Owner) -> None:
         owner.reading = {}
         self._tell(owner, Forgotten())
@@ -285,8 +323,20 @@ class World:
     # --- replicas ----------------------------------------------------------------------------
 
     def _spawn(self) -> None:
+        limits = self.plan.limits
         rules = Rules(
             decode=DecodeLimits(1 << 20),
+            changes_per_asset_max=limits.changes_per_asset_max,
+            span_pause_offsets=limits.span_pause_offsets,
+            map_offsets_max=limits.map_offsets_max,
+            transaction_outcomes_max=limits.transaction_outcomes_max,
+            transaction_bytes_max=limits.transaction_bytes_max,
+            calls_per_second_max=limits.calls_per_second_max,
+            pending_bytes_max=limits.pending_bytes_max,
+            window_bytes_max=limits.window_bytes_max,
+            breaker_held_changes=limits.breaker_held_changes,
+            retry_attempts_max=limits.retry_attempts_max,
+            retry_seconds_max=limits.retry_seconds_max,
             window_seconds_max=self.plan.window_seconds,
             window_assets_max=self.chance.choice((1, 5, 100)),
             calls_at_once_max=self.chance.choice((1, 4, 10)),
@@ -365,6 +415,7 @@ class World:
         moment = Moment(self.now, round(self.now * 1000))
         effects = owner.pipeline.step(happened, moment)
         self.auditor.held_max = max(self.auditor.held_max, owner.pipeline.held_changes)
+        self.bound.update(bounds(owner.pipeline, effects))
         for effect in effects:
             if self.now < self.plan.ends_at and self.chance.random() < self.plan.crash_share:
                 self._kill(owner)
@@ -466,6 +517,8 @@ class World:
 
     def _fault_of(self, request: StartCall) -> tuple[Answer, bool] | None:
         """What goes wrong with a request, and whether (part of) it is applied all the same."""
+        if self._is_too_often():
+            return CallReply(429, retry_after_seconds=self.limiting.choice((None, 1.0))), False
         if any(start <= self.now < end for start, end in self.plan.outages):
             return self.chance.choice(
                 (
@@ -487,6 +540,19 @@ class World:
         if self.chance.random() < self.plan.error_share:
             return CallReply(500), self.chance.random() < 0.5
         return self._own_fault(request)
+
+    def _is_too_often(self) -> bool:
+        """Whether the PIM was asked as often in the last second as it allows."""
+        most = self.plan.limits.pim_calls_per_second_max
+        if most is None:
+            return False
+        while self._asked and self.now - self._asked[0] >= 1.0:
+            self._asked.popleft()
+        if len(self._asked) >= most:
+            self.bound.add("calls a second of the PIM")
+            return True
+        self._asked.append(self.now)
+        return False
 
     def _own_fault(self, request: StartCall) -> tuple[Answer, bool] | None:
         """Faults that are the request's own, and last until somebody mends them."""
@@ -542,8 +608,8 @@ class World:
         request = call.request.request
         if isinstance(request, UpsertAssets):
             self.auditor.waived.update(
-                (request.family, asset.asset.code) for asset in request.assets
+                self.pim.place(request.family, asset.asset.code) for asset in request.assets
             )
         elif isinstance(request, DeleteOne):
-            self.auditor.waived.add((request.family, request.code))
+            self.auditor.waived.add(self.pim.place(request.family, request.code))
         self._apply_now(call, None)

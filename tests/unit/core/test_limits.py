@@ -92,12 +92,12 @@ def test_a_delete_that_comes_into_the_batch_later_leaves_as_a_delete() -> None:
 class Replica:
     """The pipeline stepped by hand."""
 
-    def __init__(self, **rules: object) -> None:
+    def __init__(self, *, lease_until: float = 1e9, **rules: object) -> None:
         self.now = 0.0
         limits = {"window_seconds_max": 0.0, **rules}
         self.pipeline = Pipeline(Rules(DecodeLimits(1 << 20), **limits), lambda: 0.5)  # type: ignore[arg-type]
         self.effects: list[Effect] = []
-        self.tell(LeaseRenewed(1e9))
+        self.tell(LeaseRenewed(lease_until))
         self.tell(Assigned(1, {EVENTS: Start(0)}, 1))
 
     def tell(self, happened: Input, seconds: float = 0.0) -> list[Effect]:
@@ -159,6 +159,38 @@ def test_a_call_that_waits_for_the_rate_while_the_group_fences_it() -> None:
     replica.tell(TimePassed(), 2.0)
 
     assert replica.pipeline.status(replica.now).calls_in_flight <= 1
+
+
+def test_a_call_between_two_requests_when_its_assignment_ends_gives_its_slot_back() -> None:
+    """Nobody is asked, so nobody could tell that it ended."""
+    replica = Replica(calls_per_second_max=2)
+    replica.tell(CallEnded(LOGIN_CALL_ID, CallReply(200, own_json=True)))
+    replica.read(0, b'{"action":"delete","asset_family":"f","code":"a"}')
+    delete = replica.made(StartCall)[-1]
+    assert isinstance(delete, StartCall)
+    replica.tell(CallEnded(delete.call_id, CallReply(404, own_json=True)))
+    assert replica.made(StartCall)[-1] is delete, "the check waits for the rate"
+    replica.tell(Forgotten())
+
+    assert replica.pipeline.status(replica.now).calls_in_flight == 0
+
+
+def test_no_call_goes_on_between_two_requests_when_the_lease_is_lost() -> None:
+    """It ends as cut, and the check goes out when the lease is back: the write is not repeated."""
+    replica = Replica(lease_until=0.5, calls_per_second_max=2)
+    replica.tell(CallEnded(LOGIN_CALL_ID, CallReply(200, own_json=True)))
+    replica.read(0, b'{"action":"delete","asset_family":"f","code":"a"}')
+    delete = replica.made(StartCall)[-1]
+    assert isinstance(delete, StartCall)
+    replica.tell(CallEnded(delete.call_id, CallReply(404, own_json=True)))
+    replica.tell(TimePassed(), 10.0)
+    assert replica.made(StartCall)[-1] is delete
+    replica.tell(LeaseRenewed(1e9))
+    replica.tell(TimePassed(), 1.0)
+
+    check = replica.made(StartCall)[-1]
+    assert isinstance(check, StartCall)
+    assert isinstance(check.request, GetFamily)
 
 
 @pytest.mark.parametrize("rate", [1, 2, 3])
