@@ -299,7 +299,7 @@ def _about(settings: Settings) -> About:
 
 
 async def run(loaded: Loaded) -> int:
-    """Run one replica until SIGTERM or SIGINT; the exit code (contract §2)."""
+    """Run one replica until SIGTERM or SIGINT; the exit code (contract.md §2)."""
     settings = loaded.settings
     # What is made at the start stays; of what is made for each event nothing is part of a cycle.
     gc.freeze()

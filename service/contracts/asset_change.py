@@ -1,4 +1,4 @@
-"""The change event as upstream systems write it (contract §4), typed for its JSON Schema.
+"""The change event as upstream systems write it (contract.md §4), typed for its JSON Schema.
 
 `core.decode` and `core.convert` read the same shapes leniently and with plain messages;
 a test holds both to the same examples.

@@ -1,4 +1,4 @@
-"""The AsyncAPI 3 document: both topics, their messages and Kafka bindings (conventions.md §2.4)."""
+"""The AsyncAPI 3 document: both topics, their messages and Kafka bindings ."""
 
 from dataclasses import dataclass
 from typing import Any

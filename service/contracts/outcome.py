@@ -1,4 +1,4 @@
-"""The outcome event: one a change, on the outcomes topic (contract §5).
+"""The outcome event: one a change, on the outcomes topic (contract.md §5).
 
 Within v1 fields, results and reasons may be added; none is removed, renamed or given another
 meaning. Readers ignore what they do not know.

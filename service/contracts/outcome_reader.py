@@ -1,4 +1,4 @@
-"""Outcomes as a reader takes them (contract §5): what may grow within v1 hides none of them.
+"""Outcomes as a reader takes them (contract.md §5): what may grow within v1 hides none of them.
 
 Every reader in this project reads outcomes with `read_outcome`. A result, reason or field that
 this version does not know is no obstacle, and neither is whatever `context` and `pim.errors` hold.

@@ -1,4 +1,4 @@
-"""Calls from their start to their end, and what each end means (design D6, D7).
+"""Calls from their start to their end, and what each end means (architecture.md D6, D7).
 
 Rule 1: a call starts only with a slot, the rate, the lease and a hope to commit its outcome.
 Rule 2: an asset is busy from its first call until its last change of that job has ended.

@@ -1,4 +1,6 @@
-"""The changes of one asset in a batch → the steps that do the same with fewer calls (design D5).
+"""The changes of one asset in a batch → the steps that do the same with fewer calls.
+
+Source: architecture.md D5.
 
 Rule 1: what precedes the last delete is superseded by it; what follows is merged, value by value.
 Rule 2: doing the steps leaves the PIM as doing the changes one by one would.

@@ -1,4 +1,4 @@
-"""`AssetChange` → the command for the PIM, or a `Rejection` (contract §4, `values`).
+"""`AssetChange` → the command for the PIM, or a `Rejection` (contract.md §4, `values`).
 
 A number becomes text exactly as written, a bare value one entry without locale and channel,
 null and [] erase. Anything narrower than the shapes is the PIM's to judge.

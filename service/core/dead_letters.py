@@ -1,6 +1,6 @@
 """Dead letters read again: what may be replayed, and the record that a replay writes.
 
-Source: contract §5.
+Source: contract.md §5.
 
 Rule 1: a replay writes what came, byte for byte; only headers of ours are taken off and put on.
 Rule 2: what is marked as replayed is not replayed again.

@@ -1,4 +1,4 @@
-"""Bytes and headers → `AssetChange`, or a `Rejection` that says what is wrong (contract §4).
+"""Bytes and headers → `AssetChange`, or a `Rejection` that says what is wrong (contract.md §4).
 
 Rule 1: total. Whatever the bytes are, the answer is a value; nothing raises.
 Rule 2: what names an asset is used exactly as given, never trimmed or folded.
@@ -320,7 +320,7 @@ def _take_data(data: _QuickData, known: _Known) -> bytes | None:
 
 
 def _action_of(event_type: str, limits: DecodeLimits) -> Action:
-    """The type's action; any type that is not ours is skipped (contract §4)."""
+    """The type's action; any type that is not ours is skipped (contract.md §4)."""
     found = _TYPE.fullmatch(event_type)
     ours = event_type.startswith(limits.type_prefix) and not event_type.startswith(OWN_ECHO)
     if found is None or not ours:

@@ -1,4 +1,4 @@
-"""Which families the PIM has, as far as its answers told lately (design D7).
+"""Which families the PIM has, as far as its answers told lately (architecture.md D7).
 
 Rule 1: a family is unknown only where the PIM itself denied it, and answered its list of families
 after that, or had left the family out of it shortly before.

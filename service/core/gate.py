@@ -1,4 +1,4 @@
-"""The one gate to the PIM: calls at once, calls a second, and closing on 429 (design D6).
+"""The one gate to the PIM: calls at once, calls a second, and closing on 429 (architecture.md D6).
 
 Rule 1: a slot is held from a call's first request to its end, whatever it sends in between;
 each request takes from the rate.

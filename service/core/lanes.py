@@ -1,4 +1,4 @@
-"""The one decider: success, suspicion, own failure (design D7).
+"""The one decider: success, suspicion, own failure (architecture.md D7).
 
 Rule 1: a failure is a call's own only when a write sent after it succeeded; until then it is a
 suspicion, and three in a row without a success open the breaker and count against nobody.

@@ -1,4 +1,4 @@
-"""The offsets settled above a watermark, as text for the commit metadata (design D3).
+"""The offsets settled above a watermark, as text for the commit metadata (architecture.md D3).
 
 `as1:` and the base64 of a raw bitmap: bit i of byte i // 8 is the offset watermark + i.
 Nothing settled above is the empty text. Anything else is refused, never taken for empty:

@@ -1,4 +1,4 @@
-"""How long a failing asset or a sick lane may keep others waiting (design D7).
+"""How long a failing asset or a sick lane may keep others waiting (architecture.md D7).
 
 Rule 1: the clock of patience stands still while nothing could succeed: breaker open, gate
 closed, lease lost. An outage cuts nobody's budget.

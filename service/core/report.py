@@ -1,4 +1,4 @@
-"""How a change ended → its outcome and dead letter, as records to write (contract §5)."""
+"""How a change ended → its outcome and dead letter, as records to write (contract.md §5)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Whose turn it is: which call goes next (design D5, D6).
+"""Whose turn it is: which call goes next (architecture.md D5, D6).
 
 Rule 1: fresh work and repair take turns, upserts and deletes take turns, families take turns.
 Rule 2: while the breaker is open nothing goes but one probe at a time.

@@ -1,4 +1,4 @@
-"""An answer of the PIM → what it means (design D7, akeneo.md §2.2, §2.3, §7, §8).
+"""An answer of the PIM → what it means (architecture.md D7, akeneo.md §2.2, §2.3, §7, §8).
 
 Rule 1: only status, `status_code` and shape decide, never the text of a message.
 Rule 2: whatever is not named here is a suspicion: it may be the PIM's fault or the call's own.

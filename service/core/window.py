@@ -1,4 +1,4 @@
-"""Which changes wait together: one window a family, its assets in turn (design D5).
+"""Which changes wait together: one window a family, its assets in turn (architecture.md D5).
 
 Rule 1: a window is due by time, count or bytes; a due window goes on filling until it is cut.
 Rule 2: an asset stands in its family's window once, with all its changes in order; it is filed

@@ -1,1 +1,1 @@
-"""Real parts on a bare machine: an embedded Kafka broker and a PIM simulator (design D9, D10)."""
+"""Real parts on a bare machine: embedded Kafka and a PIM simulator (architecture.md D9)."""

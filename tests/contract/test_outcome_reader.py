@@ -1,4 +1,4 @@
-"""Outcomes are read leniently: what may grow within v1 hides none of them (contract §5)."""
+"""Outcomes are read leniently: what may grow within v1 hides none of them (contract.md §5)."""
 
 import json
 from typing import Any

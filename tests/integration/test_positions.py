@@ -1,4 +1,4 @@
-"""Positions that the broker no longer has: never silent, never stuck (contract §4)."""
+"""Positions that the broker no longer has: never silent, never stuck (contract.md §4)."""
 
 import asyncio
 import signal

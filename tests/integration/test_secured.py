@@ -1,4 +1,4 @@
-"""A broker with users, rights and TLS: the service needs exactly the rights of contract §5."""
+"""A broker with users, rights and TLS: the service needs exactly the rights of contract.md §5."""
 
 import asyncio
 import re
@@ -35,7 +35,7 @@ pytestmark = [
 
 
 def rights(bench: Bench) -> dict[str, Right]:
-    """Exactly those of contract §5."""
+    """Exactly those of contract.md §5."""
     group = f"group.{bench.suffix}"
     return {
         "read events": Right(TOPIC, bench.events, READ),

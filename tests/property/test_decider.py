@@ -1,4 +1,4 @@
-"""Success, suspicion, own failure: a test a sentence of design D7, over many timings.
+"""Success, suspicion, own failure: a test a sentence of architecture.md D7, over many timings.
 
 `seed` decides every jitter and every call's duration.
 """

@@ -30,7 +30,7 @@ class Auditor:
     waived: set[tuple[str, str]] = field(default_factory=set)
     """Assets with a request that was given up and landed late (P2 assumes there is none)."""
     outlived: list[str] = field(default_factory=list)
-    """Calls that a replica, awake, let land when their assignment was over (design D8)."""
+    """Calls that a replica, awake, let land when their assignment was over (architecture.md D8)."""
     held_max: int = 0
     settled_at: float = 0.0
     """When the last outcome became visible."""

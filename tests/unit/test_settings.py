@@ -21,7 +21,7 @@ def problem(**more: str) -> str:
 
 
 def test_the_minimum_is_enough() -> None:
-    """Defaults as in contract §3."""
+    """Defaults as in contract.md §3."""
     settings = load(MINIMUM, None).settings
 
     assert settings.kafka.events_topic_names == ("dam.asset-changes",)

@@ -1,4 +1,4 @@
-"""The service's own port: probes, metrics, pages (contract §6).
+"""The service's own port: probes, metrics, pages (contract.md §6).
 
 Rule 1: nothing on it changes state, except from loopback.
 Rule 2: it is the last to close in a drain.

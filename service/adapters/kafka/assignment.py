@@ -1,4 +1,4 @@
-"""Where an assignment begins, and how it ends (design D3, D8).
+"""Where an assignment begins, and how it ends (architecture.md D3, D8).
 
 Rule 1: positions are read only when no transaction can change them any more.
 Rule 2: no position is lost silently: what the broker no longer has is said.

@@ -1,4 +1,4 @@
-"""Is Kafka as the service needs it (contract §5, Topics)? One finding a question."""
+"""Is Kafka as the service needs it (contract.md §5, Topics)? One finding a question."""
 
 import asyncio
 import uuid

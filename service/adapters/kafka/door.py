@@ -1,4 +1,4 @@
-"""The door: FastStream's batch subscriber, raw records in, nothing decided (design D1).
+"""The door: FastStream's batch subscriber, raw records in, nothing decided (architecture.md D1).
 
 Rule 1: the handler never raises and never waits; back-pressure is pause and return.
 Rule 2: what aiokafka raises is seen here first: FastStream's loop would log it for ever.

@@ -2,7 +2,7 @@
 
 Stock aiokafka commits offsets in transactions without the group's generation
 (TxnOffsetCommit v0) and reads committed offsets that a transaction may still change. Both lose
-outcomes, or repeat them, when a paused replica wakes up (kafka.md §0, §2). Here: TxnOffsetCommit
+outcomes, or repeat them, when a paused replica wakes up (kafka.md §2). Here: TxnOffsetCommit
 v3 with generation, member and instance; OffsetFetch v7 with `require_stable`; Heartbeat v3 with
 the instance of a static member; and the send time of joins and heartbeats that the coordinator
 acknowledged, for the lease.
@@ -266,7 +266,7 @@ class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
         """False once aiokafka put itself into an error state: then its abort cannot be trusted.
 
         After an abortable error aiokafka 0.14 sends no EndTxn, and the next commit publishes
-        what was "aborted" (kafka.md §0).
+        what was "aborted" (kafka.md §2).
         """
         return self._txn_manager.state not in {
             TransactionState.ABORTABLE_ERROR,

@@ -1,4 +1,4 @@
-"""Dead letters on Kafka: what lies there, and its way back to the events topics (contract §5).
+"""Dead letters on Kafka: what lies there, and its way back to the events topics (contract.md §5).
 
 Rule 1: the replayed records and the marks that call them replayed are one transaction, so a run
 that is killed is gone on with by the next, without a second replay of anything.

@@ -1,4 +1,4 @@
-"""What Kafka lets us do, and in which words it is said where it does not (contract §5, Rights).
+"""What Kafka lets us do, and in which words it is said where it does not (contract.md §5, Rights).
 
 aiokafka 0.14 has no request that asks for rights; this one (Metadata v8, brokers since 2.3) does.
 """

@@ -1,4 +1,6 @@
-"""`OutcomeLog` on Kafka: outcomes, dead letters and positions in one transaction (design D3, D4).
+"""`OutcomeLog` on Kafka: outcomes, dead letters and positions in one transaction.
+
+Source: architecture.md D3, D4.
 
 Rule 1: abort and go on with the same producer only for refusals that our own offsets layer raised.
 Rule 2: whatever else fails before the commit is sent cannot have been committed: the producer gets

@@ -1,4 +1,4 @@
-"""Idle, paused on purpose or stuck: what `/livez` judges and says (contract §6).
+"""Idle, paused on purpose or stuck: what `/livez` judges and says (contract.md §6).
 
 Rule 1: a pause on purpose is progress, and so is waiting for Kafka or the PIM.
 Rule 2: stuck is work that could go on and does not: only a restart helps.

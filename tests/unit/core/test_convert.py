@@ -1,4 +1,4 @@
-"""Values: the PIM's own shape, and the short ones (contract §4)."""
+"""Values: the PIM's own shape, and the short ones (contract.md §4)."""
 
 import pytest
 from hypothesis import given

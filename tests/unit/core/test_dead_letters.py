@@ -1,4 +1,4 @@
-"""Dead letters, from their burial to the record that a replay writes (contract §5)."""
+"""Dead letters, from their burial to the record that a replay writes (contract.md §5)."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What an outcome says, and how it stays within its limits (contract §5)."""
+"""What an outcome says, and how it stays within its limits (contract.md §5)."""
 
 import json
 from typing import Any

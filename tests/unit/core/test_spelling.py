@@ -1,4 +1,4 @@
-"""Codes that differ only in case: one asset to some PIMs, two to others (contract §4)."""
+"""Codes that differ only in case: one asset to some PIMs, two to others (contract.md §4)."""
 
 from service.core.effects import DeleteOne, UpsertAssets
 from service.core.inputs import CallReply, ItemReply
