@@ -392,8 +392,8 @@ class Calls:
                 self._succeed(call, answer)
                 assert self._judged is None
                 self._judged = call, items
-            case Refused(reason, said):
-                self._succeed(call, answer)
+            case Refused(reason, said, is_from_pim):
+                self._succeed(call, answer, is_proof=is_from_pim)
                 if call.is_alone:
                     job = call.jobs[0]
                     if not self._is_doubted(job):
@@ -422,8 +422,11 @@ class Calls:
         fields = {"family": call.family, "verb": call.verb.value, "cause": cause}
         self._desk.emit(Note("call.put_off", fields))
 
-    def _succeed(self, call: Call, answer: Answer) -> None:
+    def _succeed(self, call: Call, answer: Answer, *, is_proof: bool = True) -> None:
         self._release(call.id, answer)
+        if not is_proof:
+            self.lanes.forget_probe(call)
+            return
         self.families.see(call.family, self._now)
         was_sick = self.lanes.is_sick(call.lane)
         if self.lanes.succeeded(call, self._now, self._patience):

@@ -18,6 +18,9 @@ ITEM_APPLIED = frozenset({201, 204})
 ITEM_RETRY = frozenset({408, 429})
 CALL_REFUSED = frozenset({400, 405, 406, 409, 415, 422})
 
+ITEMS_MAX = 100
+"""Assets of a bulk call, and so results of its answer; of more results, one more is read."""
+
 
 class Said(msgspec.Struct, frozen=True, gc=False):
     """What the PIM (or the wire) said, as the outcome will show it."""
@@ -56,10 +59,12 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A success: the PIM judged the call as a whole and refused it. Halves; alone final."""
+    """The call as a whole was judged and refused. Halves; alone final."""
 
     reason: Reason
     said: Said
+    is_from_pim: bool = True
+    """Whether the PIM judged it, which is a success, or only a proxy: that proves nothing."""
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -106,8 +111,8 @@ def judge(verb: Verb, codes: Sequence[str], answer: Answer) -> Verdict:
         return Suspicious(Failure("forbidden", said))
     if answer.own_json and answer.status in CALL_REFUSED:
         return Refused("refused_by_pim", said)
-    if answer.own_json and answer.status == 413:
-        return Refused("too_large", said)
+    if answer.status == 413 and (answer.own_json or verb is Verb.UPSERT):
+        return Refused("too_large", said, is_from_pim=answer.own_json)
     if answer.own_json and answer.status == 404:
         return Missing(said)
     if verb is Verb.DELETE and answer.status == 204:
@@ -146,7 +151,8 @@ def _judge_items(codes: Sequence[str], reply: CallReply) -> Verdict:
     if items is None:
         return _odd(reply, "The PIM answered 200 with no list of results.")
     if len(items) != len(codes):
-        return _odd(reply, f"The PIM answered {len(items)} results for {len(codes)} assets.")
+        count = f"{len(items)}" if len(items) <= ITEMS_MAX else f"more than {ITEMS_MAX}"
+        return _odd(reply, f"The PIM answered {count} results for {len(codes)} assets.")
     if not all(map(_matches, codes, items)):
         return _odd(reply, "The PIM's results are not for the assets that were sent.")
     verdicts = tuple(map(_judge_item, items))

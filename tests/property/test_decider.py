@@ -401,6 +401,51 @@ def test_a_heavy_body_that_a_firewall_forbids_is_halved(seed: int) -> None:
     assert not drive.noted("call.suspected")
 
 
+@few
+@given(SEEDS)
+def test_a_body_that_a_proxy_does_not_let_through_is_halved(seed: int) -> None:
+    """413 from before the PIM: smaller calls pass, a heavy asset ends, nothing is suspected."""
+    too_large = CallReply(413, message="HTTP 413 Request Entity Too Large")
+
+    def proxy(request: Request, _: float) -> Answer | None:
+        codes = codes_of(request)
+        return too_large if "heavy" in codes or len(codes) > 30 else None
+
+    drive = Drive(proxy, seed)
+    ids = [drive.upsert("packshots", f"a{number}") for number in range(100)]
+    heavy = drive.upsert("packshots", "heavy")
+    others = [drive.upsert("ambient", f"a{number}") for number in range(100)]
+    drive.run()
+
+    assert drive.statuses(ids + others) == {"applied": 200}
+    assert drive.outcomes[heavy]["reason"] == "too_large"
+    assert not drive.noted("call.suspected")
+    assert not drive.noted("breaker.opened")
+
+
+@few
+@given(SEEDS)
+def test_a_proxy_that_refuses_a_body_does_not_prove_that_the_pim_works(seed: int) -> None:
+    """An outage stays one, although a proxy answers 413 meanwhile."""
+
+    def proxy(request: Request, now: float) -> Answer | None:
+        if "heavy" in codes_of(request):
+            return CallReply(413)
+        return DOWN if now < 300 else None
+
+    drive = Drive(proxy, seed)
+    ids = [drive.upsert("packshots", f"a{number}") for number in range(20)]
+    drive.run(10)
+    heavy = [drive.upsert("ambient", "heavy") for _ in range(3)]
+    drive.run()
+
+    assert drive.statuses(ids) == {"applied": 20}
+    assert {drive.outcomes[id_]["reason"] for id_ in heavy if id_ in drive.outcomes} == {
+        "too_large"
+    }
+    assert all(at >= 300 for at in drive.noted("breaker.closed"))
+
+
 # --- unknown things -------------------------------------------------------------------------------
 
 

@@ -2,10 +2,10 @@
 
 What can go wrong and what it becomes:
 
-* no connection, a cut one, a proxy's refusal, a body too large  → CallFault CONNECTION
 * no answer within the timeout                                  → CallFault TIMEOUT
 * the PIM refuses our credentials                               → CallFault CREDENTIALS
 * any answer at all                                             → CallReply
+* anything else, foreseen or not                                → CallFault CONNECTION
 """
 
 import asyncio
@@ -20,20 +20,21 @@ from service.adapters.akeneo.auth import (
     TokenReply,
     renewal,
 )
-from service.adapters.akeneo.connections import NETWORK_ERRORS, Connections, in_words
-from service.adapters.akeneo.http1 import REPLY_BYTES_MAX, RawReply, TooLargeError
+from service.adapters.akeneo.client import (
+    REPLY_BYTES_MAX,
+    PimClient,
+    RawReply,
+    TooLargeError,
+    in_words,
+)
 from service.adapters.akeneo.wire import HttpRequest, read_answer, read_reply, write_request
-from service.adapters.tls import context
 from service.core.effects import Note, Request
 from service.core.inputs import CUT, Answer, CallFault, CallReply, FaultKind
 from service.core.model import Origin
 from service.ports import Observer, Observers, RequestEnd, status_class
-from service.settings import PREFIX, Credentials, PimSettings, SettingsError
+from service.settings import Credentials, PimSettings, SettingsError
 
 Permit = Callable[[], Awaitable[None]]
-
-_FAULTS = (RefusedError, SettingsError, TimeoutError, TooLargeError, *NETWORK_ERRORS)
-"""What ends a request without an answer."""
 
 
 class _CutError(Exception):
@@ -60,10 +61,10 @@ class HttpAssetApi:
         """Nothing is opened yet.
 
         Raises:
-            SettingsError: the URL cannot be called, or the CA's file cannot be used.
+            SettingsError: a URL cannot be called, or a file of TLS cannot be used.
         """
         self._observer = observer or Observers()
-        self._connections = Connections(pim, context(f"{PREFIX}PIM__", pim.ca_file))
+        self._client = PimClient(pim)
         self._timeout_seconds = pim.timeout_seconds
         self._credentials = credentials
         self._renewing = asyncio.Lock()
@@ -85,13 +86,13 @@ class HttpAssetApi:
             return CallReply(422, own_json=True, message=message)
         try:
             raw = await self._send_with_token(written, permit, may_write)
+            return read_answer(request, raw.status, raw.headers, raw.body)
         except _CutError:
             return CUT
         except NoTokenError as error:
             return _without_token(error.reply)
-        except _FAULTS as error:
+        except Exception as error:  # noqa: BLE001 - whatever others do must not end the service
             return self._fault_of(error)
-        return read_answer(request, raw.status, raw.headers, raw.body)
 
     async def ask(self, method: str, path: str, body: bytes | None = None) -> RawReply | CallFault:
         """One request with a valid token, for commands: the answer as it came."""
@@ -105,7 +106,7 @@ class HttpAssetApi:
         except NoTokenError as error:
             message = f"No token came: {error.reply.message}"
             return CallFault(FaultKind.CONNECTION, message)
-        except _FAULTS as error:
+        except Exception as error:  # noqa: BLE001 - as above
             return self._fault_of(error)
 
     def _fault_of(self, error: Exception) -> CallFault:
@@ -127,7 +128,7 @@ class HttpAssetApi:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._connections.close()
+        await self._client.close()
 
     async def _send_with_token(
         self, written: HttpRequest, permit: Permit, may_write: Callable[[], bool]
@@ -206,11 +207,11 @@ class HttpAssetApi:
         ended: RequestEnd = "cut"
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                raw = await self._connections.exchange(written, authorization)
+                raw = await self._client.exchange(written, authorization)
         except TimeoutError:
             ended = "timeout"
             raise
-        except (TooLargeError, *NETWORK_ERRORS):
+        except Exception:
             ended = "connection"
             raise
         else:
@@ -232,10 +233,14 @@ def _ended(written: HttpRequest, ended: RequestEnd, seconds: float) -> Note:
 
 
 def _without_token(reply: CallReply) -> Answer:
-    """The answer of a call that no token came for: a success of the token's is none of its own."""
-    if reply.status < 300:
-        return CallFault(FaultKind.CONNECTION, f"No token came, but HTTP {reply.status}.")
-    return reply
+    """The answer of a call that no token came for.
+
+    Throttling and the server's own failures are the call's too. Whatever else was said of the
+    token, such as 404 or 413, says nothing of the call's assets.
+    """
+    if reply.status == 429 or reply.status >= 500:
+        return reply
+    return CallFault(FaultKind.CONNECTION, f"No token came, but HTTP {reply.status}.")
 
 
 def _read(raw: RawReply) -> CallReply:

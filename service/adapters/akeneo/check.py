@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from service.adapters.akeneo.api import HttpAssetApi
-from service.adapters.akeneo.http1 import RawReply
+from service.adapters.akeneo.client import RawReply
 from service.adapters.akeneo.wire import API, FAMILIES_PATH
 from service.core.inputs import CallFault, FaultKind
 from service.ports import Finding

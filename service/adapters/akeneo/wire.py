@@ -1,14 +1,14 @@
 """The JSON of the Asset REST API, both directions (akeneo.md §2, §3, §8).
 
 What is written is exact; what is read is taken leniently: branch on status and shape only.
+Whatever is read is bounded as it is read: 16 MiB of JSON can be a hundred times as many objects.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -26,6 +26,8 @@ from service.core.effects import (
 )
 from service.core.inputs import CallReply, ItemReply
 from service.core.structure import Attribute
+from service.core.text import finite_number
+from service.core.verdict import ITEMS_MAX
 from service.ports import Route
 
 API = "/api/rest/v1"
@@ -33,11 +35,46 @@ TOKEN_PATH = "/api/oauth/v1/token"  # noqa: S105 - a path
 FAMILIES_PATH = f"{API}/asset-families"
 MESSAGE_CHARACTERS_MAX = 2000
 
+ERRORS_MAX = 1000
+"""Errors read of one answer or item; an outcome shows 50."""
+
+ERRORS_BYTES_MAX = 64 * 1024
+"""Of these errors; an outcome shows 32 KiB."""
+
+STRUCTURE_BYTES_MAX = 4 * 1024 * 1024
+ATTRIBUTES_MAX = 1000
+OPTIONS_MAX = 10_000
+"""Far more than the PIM allows a family (100 each); what is larger is not read as a structure."""
+
+NUMBER_CHARACTERS_MAX = 100
+"""Of a limit that the PIM shows as text."""
+
 _STEPS = frozenset({".", ".."})
 """What every proxy on the way would take for a step in a path."""
 
-_members = msgspec.json.Decoder(dict[str, Raw])
-_items = msgspec.json.Decoder(list[Raw])
+_ABSENT = Raw(b"")
+
+
+def _first(count: int, of: type) -> msgspec.json.Decoder[msgspec.Struct]:
+    """A decoder of lists that keeps the first elements and passes over the others."""
+    fields = [(f"element_{number}", of, _ABSENT) for number in range(count)]
+    return msgspec.json.Decoder(msgspec.defstruct("First", fields, array_like=True))
+
+
+class _Members(msgspec.Struct):
+    """What is looked at in an answer or in one of its items; the rest is passed over."""
+
+    code: Raw = _ABSENT
+    status_code: Raw = _ABSENT
+    message: Raw = _ABSENT
+    errors: Raw = _ABSENT
+    links: Raw = msgspec.field(default=_ABSENT, name="_links")
+    embedded: Raw = msgspec.field(default=_ABSENT, name="_embedded")
+
+
+_members = msgspec.json.Decoder(_Members)
+_items = _first(ITEMS_MAX + 1, Raw)
+_errors_list = _first(ERRORS_MAX, Raw)
 
 
 class _PimAttribute(msgspec.Struct):
@@ -63,17 +100,17 @@ class _PimFamilies(msgspec.Struct, rename={"embedded": "_embedded", "links": "_l
     class Items(msgspec.Struct):
         items: list[_PimOption]
 
+    class Links(msgspec.Struct):
+        next: Raw = _ABSENT
+
     embedded: Items
-    links: dict[str, Raw] = msgspec.field(default_factory=dict)
+    links: Links = msgspec.field(default_factory=Links)
 
 
 _attributes = msgspec.json.Decoder(list[_PimAttribute])
 _options = msgspec.json.Decoder(list[_PimOption])
 _families = msgspec.json.Decoder(_PimFamilies)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-_ABSENT = Raw(b"")
 
 
 class _UsualItem(msgspec.Struct, gc=False):
@@ -85,7 +122,7 @@ class _UsualItem(msgspec.Struct, gc=False):
     errors: Raw = _ABSENT
 
 
-_usual_items = msgspec.json.Decoder(list[_UsualItem])
+_usual_items = _first(ITEMS_MAX + 1, _UsualItem)
 
 
 class HttpRequest(NamedTuple):
@@ -130,20 +167,30 @@ def read_answer(
     request: Request, status: int, headers: Mapping[str, str], body: bytes
 ) -> CallReply:
     """What the PIM answered to this request: a family's structure where that was asked for (§5)."""
-    if status == HTTPStatus.OK:
-        try:
-            match request:
-                case GetAttributes():
-                    attributes = tuple(map(_attribute, _attributes.decode(body)))
-                    return CallReply(status, own_json=True, attributes=attributes)
-                case GetOptions():
-                    options = frozenset(option.code for option in _options.decode(body))
-                    return CallReply(status, own_json=True, options=options)
-                case GetFamilies():
-                    return CallReply(status, own_json=True, families=_all_families(body))
-        except _UNREADABLE:
-            pass
-    return read_reply(status, headers, body)
+    structure = None
+    if status == HTTPStatus.OK and len(body) <= STRUCTURE_BYTES_MAX:
+        structure = _read_structure(request, body)
+    return read_reply(status, headers, body) if structure is None else structure
+
+
+def _read_structure(request: Request, body: bytes) -> CallReply | None:
+    try:
+        match request:
+            case GetAttributes():
+                attributes = _attributes.decode(body)
+                if len(attributes) <= ATTRIBUTES_MAX:
+                    return CallReply(
+                        200, own_json=True, attributes=tuple(map(_attribute, attributes))
+                    )
+            case GetOptions():
+                options = frozenset(option.code for option in _options.decode(body))
+                if len(options) <= OPTIONS_MAX:
+                    return CallReply(200, own_json=True, options=options)
+            case GetFamilies():
+                return CallReply(200, own_json=True, families=_all_families(body))
+    except _UNREADABLE:
+        pass
+    return None
 
 
 def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> CallReply:
@@ -162,21 +209,20 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> CallRepl
     return CallReply(
         status,
         own_json=_is_own(status, members),
-        message=_text(members.get("message")) or _phrase(status),
-        errors=_errors(members.get("errors")),
+        message=_text(members.message) or _phrase(status),
+        errors=_errors(members.errors),
         retry_after_seconds=retry_after,
     )
 
 
 def read_retry_after(text: str | None) -> float | None:
     """Seconds to wait: a number or an HTTP date (akeneo.md §7); None where there is neither."""
-    if not text:
-        return None
-    if text.strip().isascii() and text.strip().isdigit():
+    text = (text or "").strip()
+    if text.isascii() and text.isdigit():
         return float(text[:12])
     try:
         until = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
+    except Exception:  # noqa: BLE001 - whatever the parser of e-mails makes of it
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
@@ -190,29 +236,28 @@ def _path(below_families: str, *codes: str) -> str | None:
     return f"{FAMILIES_PATH}/{below_families.format(*quoted)}"
 
 
-def _is_own(status: int, members: Mapping[str, Raw]) -> bool:
+def _is_own(status: int, members: _Members) -> bool:
     """The PIM repeats the status as `code` in every error (§8); a proxy's JSON does not.
 
     What it shows with 200 (a family, a list) has a `code` of its own or `_links`.
     """
     if status == HTTPStatus.OK:
-        return "code" in members or "_links" in members or "_embedded" in members
-    try:
-        return msgspec.json.decode(members["code"], type=int, strict=False) == status
-    except (KeyError, *_UNREADABLE):
-        return False
+        return any(
+            found is not _ABSENT for found in (members.code, members.links, members.embedded)
+        )
+    return _status(members.code) == status
 
 
 def _all_families(body: bytes) -> frozenset[str] | None:
     """The codes of all families; None where there are more pages (akeneo.md §3)."""
     page = _families.decode(body)
-    if "next" in page.links:
+    if page.links.next is not _ABSENT:
         return None
     return frozenset(family.code for family in page.embedded.items)
 
 
 def _attribute(shown: _PimAttribute) -> Attribute:
-    most = str(shown.max_characters)
+    most = str(shown.max_characters)[:NUMBER_CHARACTERS_MAX]
     return Attribute(
         code=shown.code,
         type=shown.type,
@@ -226,19 +271,22 @@ def _attribute(shown: _PimAttribute) -> Attribute:
 
 
 def _number(shown: float | str | None) -> str | None:
-    """A limit as text; what is no number limits nothing."""
-    try:
-        return None if shown is None else str(Decimal(str(shown)))
-    except InvalidOperation:
-        return None
+    """A limit as text; what is not a number, or has no end, limits nothing."""
+    text = str(shown)
+    is_read = len(text) <= NUMBER_CHARACTERS_MAX and finite_number(text) is not None
+    return text if is_read else None
+
+
+def _elements(first: msgspec.Struct) -> list[Any]:
+    return [found for found in msgspec.structs.astuple(first) if found is not _ABSENT]
 
 
 def _read_items(text: bytes) -> tuple[ItemReply, ...]:
     """One reply an asset: all at once where the answer is as documented, else one by one."""
     try:
-        usual = _usual_items.decode(text)
+        usual: list[_UsualItem] = _elements(_usual_items.decode(text))
     except msgspec.ValidationError:
-        return tuple(map(_item, _items.decode(text)))
+        return tuple(map(_item, _elements(_items.decode(text))))
     return tuple(
         [
             ItemReply(item.code, item.status_code)
@@ -255,40 +303,44 @@ def _item(raw: Raw) -> ItemReply:
     except _UNREADABLE:
         return ItemReply(None, None)
     return ItemReply(
-        code=_text(members.get("code")),
-        status=_status(members.get("status_code")),
-        message=_text(members.get("message")),
-        errors=_errors(members.get("errors")),
+        code=_text(members.code),
+        status=_status(members.status_code),
+        message=_text(members.message),
+        errors=_errors(members.errors),
     )
 
 
-def _status(raw: Raw | None) -> int | None:
-    if raw is None:
-        return None
+def _status(raw: Raw) -> int | None:
     try:
         return msgspec.json.decode(raw, type=int, strict=False)
     except _UNREADABLE:
         return None
 
 
-def _text(raw: Raw | None) -> str | None:
-    if raw is None:
-        return None
+def _text(raw: Raw) -> str | None:
     try:
         return msgspec.json.decode(raw, type=str)[:MESSAGE_CHARACTERS_MAX]
     except _UNREADABLE:
         return None
 
 
-def _errors(raw: Raw | None) -> tuple[Raw, ...]:
-    """The PIM's errors, verbatim; what is no list has none."""
-    if raw is None:
+def _errors(raw: Raw) -> tuple[Raw, ...]:
+    """The PIM's first errors, verbatim; what is not a list has none."""
+    if raw is _ABSENT:
         return ()
+    kept: list[Raw] = []
+    room = ERRORS_BYTES_MAX
     try:
         bytes(raw).decode()
-        return tuple(Raw(bytes(error)) for error in _items.decode(raw))
+        for error in _elements(_errors_list.decode(raw)):
+            text = bytes(error)
+            room -= len(text)
+            if room < 0:
+                break
+            kept.append(Raw(text))
     except _UNREADABLE:
         return ()
+    return tuple(kept)
 
 
 def _phrase(status: int) -> str:

@@ -283,7 +283,7 @@ async def test_a_packed_answer_is_unpacked() -> None:
 
 async def test_a_packed_answer_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """By what it unpacks to."""
-    monkeypatch.setattr("service.adapters.akeneo.http1.REPLY_BYTES_MAX", 1000)
+    monkeypatch.setattr("service.adapters.akeneo.client.REPLY_BYTES_MAX", 1000)
     packed = web.Response(body=b"x" * 5000)
     packed.enable_compression(web.ContentCoding.gzip)
     assert fault(await answer_of(packed)) is FaultKind.CONNECTION
@@ -304,7 +304,7 @@ async def test_a_redirect_is_not_followed() -> None:
 
 async def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded by us, not by whoever answers."""
-    monkeypatch.setattr("service.adapters.akeneo.http1.REPLY_BYTES_MAX", 1000)
+    monkeypatch.setattr("service.adapters.akeneo.client.REPLY_BYTES_MAX", 1000)
     answer = await answer_of(web.Response(body=b"x" * 5000))
     assert fault(answer) is FaultKind.CONNECTION
 

@@ -11,6 +11,7 @@ from service.core.verdict import (
     Judged,
     Missing,
     Refused,
+    Said,
     Suspicious,
     Throttled,
     Verdict,
@@ -89,11 +90,11 @@ def test_the_pims_own_refusal_of_a_call(status: int) -> None:
 
 
 def test_too_large_a_call() -> None:
-    """413 as its own JSON; a firewall's 413 is a suspicion."""
-    verdict = upsert(CallReply(413, own_json=True))
-    assert isinstance(verdict, Refused)
-    assert verdict.reason == "too_large"
-    assert isinstance(upsert(CallReply(413)), Suspicious)
+    """413 by whomever; only the PIM's own proves that it works. A delete has no body."""
+    said = Said(413)
+    assert upsert(CallReply(413, own_json=True)) == Refused("too_large", said)
+    assert upsert(CallReply(413)) == Refused("too_large", said, is_from_pim=False)
+    assert isinstance(judge(Verb.DELETE, ["a"], CallReply(413)), Suspicious)
 
 
 def test_the_rest() -> None:
