@@ -76,7 +76,12 @@ class Service:
             self._observers.add(self._traces)
         drain_seconds = settings.drain.max_seconds
         self._assignment = Assignment(
-            settings.kafka, drain_seconds, self._outcomes, self.fail, self._lost
+            settings.kafka,
+            drain_seconds,
+            self._outcomes,
+            self.fail,
+            self._observers.note,
+            settings.pim.max_concurrency,
         )
         self._door = Door(
             settings.kafka, drain_seconds, self._assignment, self._arrive, self.fail, self._lost
@@ -160,6 +165,7 @@ class Service:
         """Work, and finish what is open; the exit code. What ended it is said at once."""
         try:
             await self._ended
+            self._assignment.leave()
             seconds = self._settings.drain.max_seconds
             unsettled = await self._runner.drain(DrainKind.SHUTDOWN, seconds)
         except FatalError as error:

@@ -6,6 +6,7 @@ from enum import Enum
 import msgspec
 
 from service.core.model import Partition, SourceRecord
+from service.core.offset_map import UNBOUND, Binding
 from service.core.structure import Attribute
 
 
@@ -16,10 +17,14 @@ class Arrived(msgspec.Struct, frozen=True):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """Where a partition begins: the committed position, and what is settled above it."""
+    """Where a partition begins: the committed position, and what is settled above it.
+
+    What is committed of the partition is bound to `binding`.
+    """
 
     position: int
     settled: frozenset[int] = frozenset()
+    binding: Binding = UNBOUND
 
 
 class Assigned(msgspec.Struct, frozen=True):

@@ -27,6 +27,8 @@ class _PartitionLedger:
     position: int
     above: int
     """Settled and committed from the watermark on, those of an earlier owner too: a bitmap."""
+    binding: offset_map.Binding
+    """What the offset maps of this partition are bound to."""
     uncommitted: OrderedDict[int, None] = field(default_factory=OrderedDict)
     """Read and not yet committed, in order."""
 
@@ -73,6 +75,7 @@ class Ledger:
                 above=offset_map.bitmap(
                     start.position, {at for at in start.settled if at >= start.position}
                 ),
+                binding=start.binding,
             )
             for partition, start in starts.items()
         }
@@ -213,8 +216,10 @@ class Ledger:
         self._chosen_offsets = chosen = _offsets(taken)
         positions: dict[Partition, PositionCommit] = {}
         for partition, offsets in chosen.items():
-            watermark, above = self._partitions[partition].after(offsets)
-            positions[partition] = PositionCommit(watermark, offset_map.encode(above))
+            book = self._partitions[partition]
+            watermark, above = book.after(offsets)
+            metadata = offset_map.encode(watermark, above, book.binding)
+            positions[partition] = PositionCommit(watermark, metadata)
         flat = list(chain.from_iterable(taken))
         return Settlement(
             outcomes=tuple([settled.outcome for settled in flat]),

@@ -12,7 +12,8 @@ SPAN_PAUSE_OFFSETS = 20_000
 """Offsets between the watermark and the newest record at which a partition pauses."""
 
 MAP_OFFSETS_MAX = 24_000
-"""Offsets above the watermark that the offset map holds: 3,000 bytes, 4,004 characters of 4,096."""
+"""Offsets above the watermark that the offset map holds: 3,001 bytes, which with what binds them
+are at most 4,061 of the 4,096 characters of commit metadata."""
 
 TRANSACTION_OUTCOMES_MAX = 5_000
 TRANSACTION_BYTES_MAX = 8 * 1024 * 1024

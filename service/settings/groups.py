@@ -120,8 +120,9 @@ class KafkaSettings(_Group):
     )
     start_from: Literal["earliest", "latest"] = Field(
         "earliest",
-        description="Only where the group has no position; a partition that is added while the "
-        "service runs is read from its beginning.",
+        description="Where a consumer group begins that has no position at all: at the earliest "
+        "records, or at the end. A partition without a position in a group that has some is "
+        "always read from its earliest record.",
     )
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
         "none",

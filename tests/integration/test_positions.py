@@ -1,25 +1,17 @@
 """Positions that the broker no longer has: never silent, never stuck (contract.md §4)."""
 
 import asyncio
-import signal
-import subprocess
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
-from aiokafka.errors import TopicAlreadyExistsError
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
 
+from tests.support.positions import recreate, stop
 from tests.support.proof import assert_exactly_once, events
 from tests.support.service import Bench
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
-
-
-async def stop(replica: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and wait."""
-    replica.send_signal(signal.SIGTERM)
-    await asyncio.to_thread(replica.wait, 30)
 
 
 async def delete_before(bench: Bench, offset: int) -> None:
@@ -28,20 +20,6 @@ async def delete_before(bench: Bench, offset: int) -> None:
     await admin.start()
     places = (TopicPartition(bench.events, number) for number in range(bench.partitions))
     await admin.delete_records({place: RecordsToDelete(before_offset=offset) for place in places})
-    await admin.close()
-
-
-async def recreate(bench: Bench) -> None:
-    """The events topic goes and comes back empty."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
-    await admin.start()
-    await admin.delete_topics([bench.events])
-    for _ in range(50):
-        try:
-            await admin.create_topics([NewTopic(bench.events, bench.partitions, 1)])
-            break
-        except TopicAlreadyExistsError:
-            await asyncio.sleep(0.2)
     await admin.close()
 
 
@@ -122,34 +100,3 @@ async def test_foreign_metadata_ends_the_service(bench: Bench) -> None:
     assert await asyncio.to_thread(replica.wait, 30) == 1
     assert "is not asset-sync's" in bench.logs()
     assert "Traceback" not in bench.logs()
-
-
-async def test_start_from_latest(bench: Bench) -> None:
-    """Without a position only what comes after is taken; the choice is committed at once."""
-    await bench.publish(events(30, 30, bench.partitions))
-    first = bench.start(KAFKA__START_FROM="latest")
-    await asyncio.sleep(5)
-    await stop(first)
-    bench.published.clear()
-    await bench.publish(events(60, 30, bench.partitions))
-
-    bench.start(KAFKA__START_FROM="latest")
-
-    await assert_exactly_once(bench, 60)
-
-
-async def test_partitions_that_are_added_are_read_whole(bench: Bench) -> None:
-    """Also by who started from the latest: what came before they were noticed is no history."""
-    bench.start(KAFKA__START_FROM="latest")
-    wanted = f"asset_sync_assigned_partitions {bench.partitions}.0"
-    for _ in range(100):
-        if wanted in (await bench.get("/metrics"))[1]:
-            break
-        await asyncio.sleep(0.1)
-    admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
-    await admin.start()
-    await admin.create_partitions({bench.events: NewPartitions(total_count=5)})
-    await admin.close()
-    await bench.publish(events(60, 30, 5))
-
-    await assert_exactly_once(bench, 60, seconds=90)

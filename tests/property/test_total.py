@@ -58,7 +58,8 @@ def test_arbitrary_values_never_raise(
 def test_the_offset_map_comes_back(watermark: int, places: frozenset[int]) -> None:
     """And fits into the broker's 4,096 characters."""
     settled = frozenset(watermark + place for place in places)
-    metadata = offset_map.encode(offset_map.bitmap(watermark, settled))
+    binding = offset_map.Binding("cluster/group/topic/12", "t" * 22)
+    metadata = offset_map.encode(watermark, offset_map.bitmap(watermark, settled), binding)
 
-    assert offset_map.decode(watermark, metadata) == settled
+    assert offset_map.decode(watermark, metadata, binding) == settled
     assert len(metadata) <= 4096

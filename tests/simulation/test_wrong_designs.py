@@ -40,7 +40,7 @@ def test_it_finds_acking_the_whole_partition(monkeypatch: pytest.MonkeyPatch) ->
 def test_it_finds_publishing_without_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     """Outcomes above the watermark come again after a restart."""
 
-    def nothing(settled: int) -> str:  # noqa: ARG001
+    def nothing(watermark: int, settled: int, binding: object) -> str:  # noqa: ARG001
         return ""
 
     monkeypatch.setattr(offset_map, "encode", nothing)

@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,18 @@ class Bench:
         url = await self.url(number) + path
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
             return answer.status, await answer.text()
+
+    async def until_ready(self, number: int = 0) -> None:
+        """Once a replica has joined the group and begun its partitions."""
+        for _ in range(300):
+            if (await self.get("/readyz", number))[0] == HTTPStatus.OK:
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(self.logs()[-3000:])
+
+    def places(self) -> list[TopicPartition]:
+        """The partitions of the events topic, as it was made."""
+        return [TopicPartition(self.events, number) for number in range(self.partitions)]
 
     def logs(self) -> str:
         """What the replicas said, for a failing test."""

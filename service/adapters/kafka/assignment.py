@@ -5,33 +5,41 @@ Rule 2: no position is lost silently: what the broker no longer has is said.
 """
 
 import asyncio
+import contextlib
 import gc
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.structs import OffsetAndMetadata
 
+from service.adapters.kafka.beginning import Beginning, begin_group, logs_of
 from service.adapters.kafka.fencing import (
+    GroupMovedOnError,
     InstanceFencedError,
+    OffsetsRefusedError,
     group_metadata,
     keep_heartbeat,
     request_rejoin,
     stable_committed,
     watch_membership,
 )
+from service.adapters.kafka.metadata import Identity, identify
+from service.adapters.kafka.positions import Committed, Log, is_above_end, judge
 from service.adapters.kafka.rights import in_words
 from service.adapters.kafka.transaction import TransactionLog
 from service.core import offset_map
-from service.core.effects import PositionCommit
+from service.core.effects import Note, PositionCommit
 from service.core.inputs import Assigned, DrainKind, LeaseRenewed, Start
 from service.core.model import Partition
 from service.ports import FatalError
 from service.settings import KafkaSettings
 
-STABLE_SECONDS_MAX = 60.0
 SECOND_LOOK_SECONDS = 10.0
+RETRY_SECONDS = 1.0
+"""After a broker that did not answer, before the group is joined anew."""
 LEASE_MARGIN_SECONDS = 1.0
 
 
@@ -57,17 +65,22 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         drain_seconds: float,
         log: TransactionLog,
         fail: Callable[[BaseException], None],
-        say_lost: SayLost,
+        note: Callable[[Note], None],
+        replicas_max: int,
     ) -> None:
         self._kafka = kafka
         self._drain_seconds = drain_seconds
         self._log = log
         self._fail = fail
-        self._say_lost = say_lost
+        self._note = note
+        self._replicas_max = replicas_max
+        """Beyond, the limit of calls at once is not kept: each replica makes at least one."""
         self._epoch = 0
         self._above_end: dict[TopicPartition, float] = {}
-        self._widths: dict[str, int] = {}
-        """Partitions of each topic at the last assignment; those above were added since."""
+        """Since when a position, or its map, is seen above the end of its partition."""
+        self._begun: set[TopicPartition] = set()
+        """Every partition that this process had a position of."""
+        self._is_leaving = False
         self.assignee: Assignee | None = None
         self.meet: Callable[[], AIOKafkaConsumer] | None = None
         """Where the consumer is to be had, once it is made; it exists before the first join."""
@@ -84,6 +97,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         """Finish calls in flight, write the last transaction, forget."""
         try:
             self._watch()
+            self._cancel_second_look()
             if self.epoch is not None:
                 assert self.assignee is not None
                 await self.assignee.drain(DrainKind.REVOCATION, self._drain_seconds)
@@ -95,14 +109,21 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         """Read where each partition begins, and hand the assignment over."""
         try:
             self._watch()
-            await self._begin(list(assigned))
+            if not self._is_leaving:
+                await self._begin(list(assigned))
         except FatalError as error:
             self._fail(error)
+        except (GroupMovedOnError, OffsetsRefusedError):
+            request_rejoin(self.consumer)
         except (KafkaError, TimeoutError) as error:
-            words = in_words(error, self._kafka)
-            self._fail(FatalError(f"The positions of the group could not be read: {words}"))
+            await self._begin_later(error)
         except Exception as error:  # noqa: BLE001 - aiokafka would only log it
             self._fail(error)
+
+    def leave(self) -> None:
+        """The process ends: nothing that is assigned from now on is begun."""
+        self._is_leaving = True
+        self._cancel_second_look()
 
     def owns(self, place: TopicPartition) -> bool:
         """Whether the partition was handed over; before, its beginning is still looked for."""
@@ -126,7 +147,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         return self.meet()
 
     def _watch(self) -> None:
-        watch_membership(self.consumer, self._acknowledged, self._fenced)
+        watch_membership(self.consumer, self._acknowledged, self._fenced, self._led)
 
     def _acknowledged(self, sent_at: float) -> None:
         self.lease_renewed_at = sent_at
@@ -137,6 +158,17 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     def _fenced(self, error: InstanceFencedError) -> None:
         self._fail(FatalError(in_words(error, self._kafka)))
 
+    def _led(self, members: int) -> None:
+        """Only the leader of a group learns how many members it has."""
+        working = min(members, self._total(self.consumer))
+        if working > self._replicas_max:
+            message = (
+                f"{working} replicas own partitions, and each makes at least one call at once: "
+                f"more than ASSET_SYNC_PIM__MAX_CONCURRENCY={self._replicas_max} allows. "
+                "Run fewer replicas, or raise the setting if the PIM permits it."
+            )
+            self._note(Note("group.too_large", {"message": message}))
+
     async def _begin(self, places: list[TopicPartition]) -> None:
         consumer, assignee = self.consumer, self.assignee
         assert assignee is not None
@@ -144,10 +176,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             self._end()
         keep_heartbeat(consumer)
         self._log.group = group_metadata(consumer)
-        starts = await asyncio.wait_for(self._starts(consumer, places), STABLE_SECONDS_MAX)
-        if starts is None:
-            request_rejoin(consumer)
-            return
+        self._cancel_second_look()
+        starts = await self._starts(consumer, places)
         if in_doubt := set(places) - starts.keys():
             consumer.pause(*in_doubt)
         for place, start in starts.items():
@@ -156,89 +186,162 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         partitions = {Partition(p.topic, p.partition): start for p, start in starts.items()}
         self.epoch = self._epoch
         self.partitions = frozenset(partitions)
-        assignee.assign(Assigned(self._epoch, partitions, self._total(consumer)))
+        total = max(self._total(consumer), len(partitions), 1)
+        assignee.assign(Assigned(self._epoch, partitions, total))
         # What was fetched for the last assignment stands in cycles of aiokafka's, by the megabyte.
         gc.collect()
 
+    async def _begin_later(self, error: KafkaError | TimeoutError) -> None:
+        """A broker that does not answer is waited for; what only a person can mend ends us."""
+        can_wait = isinstance(error, TimeoutError | KafkaTimeoutError) or error.retriable
+        if not can_wait:
+            words = in_words(error, self._kafka)
+            self._fail(FatalError(f"The positions of the group cannot be read: {words}"))
+            return
+        await asyncio.sleep(RETRY_SECONDS)
+        request_rejoin(self.consumer)
+
     async def _starts(
         self, consumer: AIOKafkaConsumer, places: list[TopicPartition]
-    ) -> dict[TopicPartition, Start] | None:
-        """Where each partition begins; None where the group moved on meanwhile."""
+    ) -> dict[TopicPartition, Start]:
+        """Where each partition begins; those that are in doubt are left out.
+
+        Raises:
+            GroupMovedOnError: the assignment is void.
+            OffsetsRefusedError: likewise.
+        """
         if not places:
+            self._above_end = {}
             return {}
+        topics = (*self._kafka.events_topic_names, self._kafka.outcomes_topic)
+        identity = await identify(consumer, topics)
+        if not self._begun:
+            await self._begin_group(consumer, identity)
         committed = await stable_committed(consumer, places)
-        first = await consumer.beginning_offsets(places)
-        last = await consumer.end_offsets(places)
-        starts: dict[TopicPartition, Start] = {}
-        chosen: dict[Partition, PositionCommit] = {}
-        for place in places:
-            known = committed.get(place)
-            if known is None:
-                starts[place] = Start((first if self._begins_early(place) else last)[place])
-                commit = PositionCommit(starts[place].position, "")
-                chosen[Partition(place.topic, place.partition)] = commit
-                continue
-            start = self._checked(place, known.offset, known.metadata, first[place], last[place])
-            if start is not None:
-                starts[place] = start
-        if chosen and await self._log.commit_positions(chosen) is not None:
-            return None
+        logs = await logs_of(consumer, places)
+        new = {place: log for place, log in logs.items() if place not in committed}
+        starts = await self._begin_new(consumer, identity, new)
+        starts |= self._go_on(identity, committed, logs)
+        self._begun |= starts.keys()
         return starts
 
-    def _begins_early(self, place: TopicPartition) -> bool:
-        """Whether to read all of a partition that has no position.
+    async def _begin_group(self, consumer: AIOKafkaConsumer, identity: Identity) -> None:
+        """Where the group has no position at all: give it one in each partition."""
+        group = group_metadata(consumer)
+        begun = await begin_group(consumer, self._kafka, group, identity)
+        if begun is not None:
+            outcomes = await self._outcomes(consumer, identity)
+            self._say_begun(_of_group(self._kafka, begun), outcomes)
 
-        One that was added while we ran holds what came since: nothing of it is skipped.
-        """
-        is_added = place.partition >= self._widths.get(place.topic, place.partition + 1)
-        return is_added or self._kafka.start_from == "earliest"
-
-    def _checked(
-        self, place: TopicPartition, position: int, metadata: str, first: int, last: int
-    ) -> Start | None:
-        """The committed position, held against what the broker has; None: look again later."""
-        try:
-            settled = offset_map.decode(position, metadata)
-        except offset_map.OffsetMapError as error:
-            raise FatalError(
-                f"{place.topic}/{place.partition}: {error}. Does another service use "
-                f"the group {self._kafka.group_id}?"
-            ) from error
-        if position < first:
-            self._say_lost(
-                f"{place.topic}/{place.partition}: the records {position} to {first - 1} are no "
-                "longer there (retention); going on at the earliest.",
+    async def _begin_new(
+        self, consumer: AIOKafkaConsumer, identity: Identity, logs: Mapping[TopicPartition, Log]
+    ) -> dict[TopicPartition, Start]:
+        """Partitions without a position, in a group that has some: at their earliest record."""
+        if not logs:
+            return {}
+        starts = {
+            place: Start(log.first, binding=identity.binding(self._kafka.group_id, place))
+            for place, log in logs.items()
+        }
+        chosen = {
+            Partition(place.topic, place.partition): PositionCommit(
+                start.position, offset_map.encode(start.position, 0, start.binding)
             )
-            return Start(first, frozenset(offset for offset in settled if offset >= first))
-        if position <= last:
-            self._above_end.pop(place, None)
-            return Start(position, settled)
-        looked_at = self._above_end.setdefault(place, time.monotonic())
-        if time.monotonic() - looked_at < SECOND_LOOK_SECONDS:
-            self._look_again()
-            return None
-        del self._above_end[place]
-        self._say_lost(
-            f"{place.topic}/{place.partition}: position {position} is above the end {last}: "
-            "the topic was re-created; beginning at its start.",
+            for place, start in starts.items()
+        }
+        refusal = await self._log.commit_positions(chosen)
+        if refusal is not None:
+            raise OffsetsRefusedError(refusal)
+        message = _of_partitions(self._kafka, logs)
+        if self._begun & logs.keys():
+            self._note(Note("position.lost", {"message": message}))
+        else:
+            self._say_begun(message, await self._outcomes(consumer, identity))
+        return starts
+
+    def _say_begun(self, message: str, outcomes: int) -> None:
+        """Once, by whoever committed it."""
+        if not outcomes:
+            self._note(Note("group.begun", {"message": message}))
+            return
+        message += (
+            f" The outcomes topic holds {outcomes} records already. If these records were "
+            "completed before, their positions expired (offsets.retention.minutes of the broker) "
+            "or were deleted; see docs/operations.md, Positions of the consumer group."
         )
-        return Start(first)
+        self._note(Note("group.begun_again", {"message": message}))
 
-    def _look_again(self) -> None:
-        consumer = self.consumer
-        if self._second_look is None:
-            loop = asyncio.get_running_loop()
+    async def _outcomes(self, consumer: AIOKafkaConsumer, identity: Identity) -> int:
+        """How many records the outcomes topic holds; 0 where the broker does not tell."""
+        places = identity.partitions.get(self._kafka.outcomes_topic, ())
+        with contextlib.suppress(KafkaError):
+            logs = await logs_of(consumer, list(places))
+            return sum(log.last - log.first for log in logs.values())
+        return 0
 
-            def look() -> None:
-                self._second_look = None
-                request_rejoin(consumer)
+    def _go_on(
+        self,
+        identity: Identity,
+        committed: Mapping[TopicPartition, OffsetAndMetadata],
+        logs: Mapping[TopicPartition, Log],
+    ) -> dict[TopicPartition, Start]:
+        """Partitions with a position: what the broker and the offset map say of it."""
+        starts: dict[TopicPartition, Start] = {}
+        in_doubt: dict[TopicPartition, float] = {}
+        now = time.monotonic()
+        for place, found in committed.items():
+            known, log = Committed(found.offset, found.metadata), logs[place]
+            binding = identity.binding(self._kafka.group_id, place)
+            if is_above_end(known, log, binding):
+                seen_at = self._above_end.get(place, now)
+                if now - seen_at < SECOND_LOOK_SECONDS:
+                    in_doubt[place] = seen_at
+                    continue
+            judgement = judge(place, known, log, binding)
+            if judgement.fact is not None:
+                self._note(Note(judgement.fact, {"message": judgement.message}))
+            starts[place] = judgement.start
+        self._above_end = in_doubt
+        if in_doubt:
+            self._look_again(min(in_doubt.values()) + SECOND_LOOK_SECONDS - now)
+        return starts
 
-            self._second_look = loop.call_later(SECOND_LOOK_SECONDS, look)
+    def _look_again(self, seconds: float) -> None:
+        self._cancel_second_look()
+        loop = asyncio.get_running_loop()
+        self._second_look = loop.call_later(seconds, request_rejoin, self.consumer)
+
+    def _cancel_second_look(self) -> None:
+        if self._second_look is not None:
+            self._second_look.cancel()
+            self._second_look = None
 
     def _total(self, consumer: AIOKafkaConsumer) -> int:
         """Partitions of all events topics: what shares are counted by."""
-        self._widths = {
-            topic: len(consumer.partitions_for_topic(topic) or ())
-            for topic in self._kafka.events_topic_names
-        }
-        return max(sum(self._widths.values()), len(self.partitions), 1)
+        topics = self._kafka.events_topic_names
+        return sum(len(consumer.partitions_for_topic(topic) or ()) for topic in topics)
+
+
+def _of_group(kafka: KafkaSettings, begun: Beginning) -> str:
+    """Where a group without a position begins."""
+    where = (
+        f"The group {kafka.group_id} has no position: the {begun.partitions} partitions of "
+        f"{', '.join(kafka.events_topic_names)} begin at their"
+    )
+    if kafka.start_from == "earliest":
+        what = f"earliest record, and {begun.records} records are read"
+    else:
+        what = f"end, and the {begun.records} records before it are not read"
+    return f"{where} {what} (ASSET_SYNC_KAFKA__START_FROM={kafka.start_from})."
+
+
+def _of_partitions(kafka: KafkaSettings, logs: Mapping[TopicPartition, Log]) -> str:
+    """Where partitions begin that have no position, in a group that has some."""
+    listed = ", ".join(
+        f"{place.topic}/{place.partition} at {log.first} ({log.last - log.first} records)"
+        for place, log in sorted(logs.items())
+    )
+    return (
+        f"The group {kafka.group_id} has positions, but none of these partitions (added, created "
+        f"again, or expired); they begin at their earliest record: {listed}."
+    )

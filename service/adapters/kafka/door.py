@@ -222,7 +222,7 @@ def guard(
             lost = {place: at for place, at in error.args[0].items() if owns(place)}
             if lost:
                 say_lost(f"Positions are out of range: {_told(lost)}")
-                await _go_on_in_range(consumer, lost)
+                await _go_on_in_range(consumer, lost, owns)
             records = {}
         except ConsumerStoppedError:
             raise
@@ -239,10 +239,16 @@ def _told(positions: Mapping[TopicPartition, int]) -> str:
     return ", ".join(f"{p.topic}/{p.partition} at {at}" for p, at in positions.items())
 
 
-async def _go_on_in_range(consumer: AIOKafkaConsumer, lost: Mapping[TopicPartition, int]) -> None:
+async def _go_on_in_range(
+    consumer: AIOKafkaConsumer,
+    lost: Mapping[TopicPartition, int],
+    owns: Callable[[TopicPartition], bool],
+) -> None:
     """Below the log's start: read on there, keeping what is held. Above its end: look anew."""
     first = await consumer.beginning_offsets(list(lost))
     for place, position in lost.items():
+        if not owns(place):
+            continue  # revoked meanwhile: its next assignment finds the beginning
         if position < first[place]:
             consumer.seek(place, first[place])
         else:

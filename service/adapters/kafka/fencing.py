@@ -14,7 +14,7 @@ Seams, each guarded by a contract test (docs/upgrading-aiokafka.md):
 `Sender._do_txn_offset_commit` and `._do_txn_commit`, `EndTxnHandler`,
 `TransactionManager._pending_txn_offsets`, `._transaction_waiter` and `.state`,
 `AIOKafkaConsumer._coordinator`, `GroupCoordinator.generation / member_id / _group_instance_id /
-_send_req / _start_heartbeat_task / request_rejoin`.
+_send_req / _start_heartbeat_task / request_rejoin / _rejoin_needed_fut / _closing`.
 """
 
 import asyncio
@@ -72,6 +72,10 @@ class OffsetsRefusedError(Exception):
         self.refusal = refusal
 
 
+class GroupMovedOnError(Exception):
+    """The group rebalances, or the consumer is being closed: the assignment is void."""
+
+
 class InstanceFencedError(KafkaError):  # type: ignore[misc]
     """Another process uses our group.instance.id."""
 
@@ -102,6 +106,12 @@ def request_rejoin(consumer: AIOKafkaConsumer) -> None:
     consumer._coordinator.request_rejoin()
 
 
+def has_moved_on(consumer: AIOKafkaConsumer) -> bool:
+    """Whether the consumer has to join anew, or is being closed: its assignment is over."""
+    group = consumer._coordinator
+    return bool(group._rejoin_needed_fut.done() or group._closing.done())
+
+
 def keep_heartbeat(consumer: AIOKafkaConsumer) -> None:
     """Let heartbeats run while partitions are being assigned, not only afterwards."""
     consumer._coordinator._start_heartbeat_task()
@@ -111,12 +121,14 @@ def watch_membership(
     consumer: AIOKafkaConsumer,
     acknowledged: Callable[[float], None],
     fenced: Callable[[InstanceFencedError], None],
+    led: Callable[[int], None] = lambda _members: None,
 ) -> None:
     """Report the send time (monotonic) of each join and heartbeat that was acknowledged.
 
     The send time, because an answer may be read late, after a pause; then it proves nothing.
     Also reported: that another process has taken our group.instance.id. Stock heartbeats do not
     name it, so the one that was replaced would join anew and replace the other, on and on.
+    And, to the member that leads the group, how many members there are.
     """
     group = consumer._coordinator
     stock = group._send_req
@@ -138,6 +150,8 @@ def watch_membership(
                 acknowledged(sent_at)
         elif isinstance(request, JoinGroupRequest) and response.error_code == NO_ERROR:
             acknowledged(sent_at)
+            if response.members:
+                led(len(response.members))
         return response
 
     send.is_watched = True  # type: ignore[attr-defined]
@@ -150,25 +164,53 @@ async def stable_committed(
     """Committed positions with their metadata, once no transaction can change them any more.
 
     Raises:
+        GroupMovedOnError: the group rebalances meanwhile; the answer would be void.
         KafkaError: the coordinator refuses; a group that has no position lacks the entry.
     """
-    group = consumer._coordinator
     by_topic: dict[str, list[int]] = defaultdict(list)
     for partition in partitions:
         by_topic[partition.topic].append(partition.partition)
     while True:
+        committed = _read_committed(await _fetch_positions(consumer, list(by_topic.items())))
+        if committed is not None:
+            return committed
+        await asyncio.sleep(STABLE_BACKOFF_SECONDS)
+
+
+async def has_positions(consumer: AIOKafkaConsumer) -> bool:
+    """Whether the group has a committed position of any partition of any topic.
+
+    What a transaction that is still open would add does not count.
+
+    Raises:
+        GroupMovedOnError: the group rebalances meanwhile; the answer would be void.
+        KafkaError: the coordinator refuses.
+    """
+    while True:
+        response = await _fetch_positions(consumer, None, is_stable=False)
+        if _is_answer(response.error_code):
+            return any(offset >= 0 for _, places, _ in response.topics for _, offset, *_ in places)
+        await asyncio.sleep(STABLE_BACKOFF_SECONDS)
+
+
+async def _fetch_positions(
+    consumer: AIOKafkaConsumer,
+    topics: list[tuple[str, list[int]]] | None,
+    *,
+    is_stable: bool = True,
+) -> Any:
+    """The coordinator's answer, as soon as it can be reached. No topics: all that there are."""
+    group = consumer._coordinator
+    while True:
+        if has_moved_on(consumer):
+            raise GroupMovedOnError
         await group.ensure_coordinator_known()
         try:
-            response = await group._send_req(_OffsetFetch(group.group_id, list(by_topic.items())))
+            return await group._send_req(_OffsetFetch(group.group_id, topics, is_stable=is_stable))
         except KafkaError as error:
             if not error.retriable:
                 raise
             await asyncio.sleep(STABLE_BACKOFF_SECONDS)
-            continue
-        committed = _read_committed(response)
-        if committed is not None:
-            return committed
-        await asyncio.sleep(STABLE_BACKOFF_SECONDS)
 
 
 def _read_committed(
@@ -183,12 +225,22 @@ def _read_committed(
             if offset >= 0:
                 place = TopicPartition(topic, number)
                 committed[place] = OffsetAndMetadata(offset, metadata or "")
-    for code in codes - {NO_ERROR, UNSTABLE_OFFSET_COMMIT}:
-        error = for_code(code)()
-        if not error.retriable or isinstance(error, UnknownTopicOrPartitionError):
-            raise error
-        return None
-    return None if UNSTABLE_OFFSET_COMMIT in codes else committed
+    are_answers = [_is_answer(code) for code in codes - {UNSTABLE_OFFSET_COMMIT}]
+    return committed if all(are_answers) and UNSTABLE_OFFSET_COMMIT not in codes else None
+
+
+def _is_answer(code: int) -> bool:
+    """Whether the coordinator answered; else it will, later.
+
+    Raises:
+        KafkaError: it never will.
+    """
+    if code == NO_ERROR:
+        return True
+    error = for_code(code)()
+    if not error.retriable or isinstance(error, UnknownTopicOrPartitionError):
+        raise error
+    return False
 
 
 class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
@@ -420,13 +472,18 @@ class _OffsetFetchRequest7(RequestStruct):  # type: ignore[misc]
 class _OffsetFetch(Request[_OffsetFetchRequest7]):  # type: ignore[misc]
     API_KEY = 9
 
-    def __init__(self, group_id: str, topics: list[tuple[str, list[int]]]) -> None:
+    def __init__(
+        self, group_id: str, topics: list[tuple[str, list[int]]] | None, *, is_stable: bool
+    ) -> None:
         self._group_id = group_id
         self._topics = topics
+        self._is_stable = is_stable
 
     def build(self, request_struct_class: Any) -> Any:
-        topics: list[Any] = [(topic, numbers, {}) for topic, numbers in self._topics]
-        return request_struct_class(self._group_id, topics, True, {})  # noqa: FBT003
+        topics: list[Any] | None = None
+        if self._topics is not None:
+            topics = [(topic, numbers, {}) for topic, numbers in self._topics]
+        return request_struct_class(self._group_id, topics, self._is_stable, {})
 
 
 class _HeartbeatResponse3(Response):  # type: ignore[misc]

@@ -1,6 +1,6 @@
 """What Kafka lets us do, and in which words it is said where it does not (contract.md §5, Rights).
 
-aiokafka 0.14 has no request that asks for rights; this one (Metadata v8, brokers since 2.3) does.
+Rights are asked for by Metadata v8 (metadata.py).
 """
 
 import ssl
@@ -11,6 +11,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     AuthenticationFailedError,
+    BrokerResponseError,
     GroupAuthorizationFailedError,
     KafkaConnectionError,
     SaslAuthenticationFailed,
@@ -18,13 +19,14 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
     for_code,
 )
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
+from service.adapters.kafka.broker_errors import words_of
 from service.adapters.kafka.fencing import InstanceFencedError
+from service.adapters.kafka.metadata import MetadataWithRights
 from service.adapters.kafka.options import last_refusal
 from service.settings import KafkaSettings
 
+DETAILS_CHARACTERS_MAX = 300
 _READ, _WRITE = 3, 4
 _UNKNOWN = -(2**31)
 """What a broker answers that does not tell."""
@@ -77,7 +79,7 @@ async def topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[Topic
     needs |= dict.fromkeys((kafka.outcomes_topic, kafka.dead_letters_topic), ("Write", _WRITE))
     response = await admin._client.send(  # noqa: SLF001 - its own methods know no v8
         admin._client.get_random_node(),  # noqa: SLF001
-        _Metadata(needs),
+        MetadataWithRights(needs),
     )
     found = {
         topic: (code, partitions, allowed)
@@ -137,7 +139,23 @@ def in_words(error: BaseException, kafka: KafkaSettings) -> str:
         case KafkaConnectionError() if (refusal := last_refusal()) is not None:
             return in_words(refusal, kafka) if _is_refusal(refusal) else f"{error}: {refusal}"
         case _:
-            return str(error) or repr(error)
+            return _other(error, kafka)
+
+
+def _other(error: BaseException, kafka: KafkaSettings) -> str:
+    """An error that needs only its name; one without words keeps its own, never a code alone."""
+    words = words_of(error)
+    if words is None and isinstance(error, BrokerResponseError):
+        words = f"Kafka refuses a request: {error.description} The log of the broker says more."
+    if words is None:
+        return str(error) or repr(error)
+    cause = words.format(
+        group=kafka.group_id,
+        brokers=kafka.bootstrap_servers,
+        session=kafka.session_timeout_seconds,
+    )
+    details = ", ".join(str(part) for part in error.args)[:DETAILS_CHARACTERS_MAX]
+    return f"{cause} (Kafka: {type(error).__name__}{': ' if details else ''}{details})"
 
 
 def is_final(error: BaseException) -> bool:
@@ -168,66 +186,3 @@ def _names(parts: Iterable[object]) -> Iterator[str]:
             yield part
         elif isinstance(part, list | set | tuple | frozenset):
             yield from _names(part)
-
-
-class _MetadataResponse8(Response):  # type: ignore[misc]
-    API_KEY = 3
-    API_VERSION = 8
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            Array(
-                ("node_id", Int32),
-                ("host", String("utf-8")),
-                ("port", Int32),
-                ("rack", String("utf-8")),
-            ),
-        ),
-        ("cluster_id", String("utf-8")),
-        ("controller_id", Int32),
-        (
-            "topics",
-            Array(
-                ("error_code", Int16),
-                ("topic", String("utf-8")),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    Array(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", Array(Int32)),
-                        ("isr", Array(Int32)),
-                        ("offline_replicas", Array(Int32)),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-            ),
-        ),
-        ("cluster_authorized_operations", Int32),
-    )
-
-
-class _MetadataRequest8(RequestStruct):  # type: ignore[misc]
-    API_KEY = 3
-    API_VERSION = 8
-    RESPONSE_TYPE = _MetadataResponse8
-    SCHEMA = Schema(
-        ("topics", Array(String("utf-8"))),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_authorized_operations", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-    )
-
-
-class _Metadata(Request[_MetadataRequest8]):  # type: ignore[misc]
-    API_KEY = 3
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = list(names)
-
-    def build(self, request_struct_class: Any) -> Any:  # noqa: ANN401 - aiokafka's
-        return request_struct_class(self._names, False, False, True)  # noqa: FBT003 - fields

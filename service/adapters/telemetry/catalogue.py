@@ -262,6 +262,13 @@ CATALOGUE = (
         "times",
         "Committed positions that the broker no longer had: retention, or a re-created topic.",
     ),
+    Metric(
+        "offset_maps_unused",
+        "counter",
+        "times",
+        "Offset maps that did not belong to the committed position on which they stood (it was "
+        "moved or copied); everything above was read again.",
+    ),
     # --- the process ---
     Metric(
         "observer_errors",

@@ -119,6 +119,7 @@ class Meters:
         self._options = self._counter("options")
         self._lost = self._counter("positions_lost")
         self._observer_errors = self._counter("observer_errors")
+        self._maps_unused = self._counter("offset_maps_unused")
         build = Info(PREFIX + "build", BY_NAME["build"].meaning, registry=registry)
         build.info({"version": version, "python": platform.python_version()})
         registry.register(_Gauges(readings))
@@ -155,6 +156,7 @@ class Meters:
             "credentials.refused": self._credentials,
             "position.lost": self._lost,
             "observer.failed": self._observer_errors,
+            "offset_map.unused": self._maps_unused,
         }
         if fact.name in times:
             times[fact.name].inc()

@@ -107,6 +107,7 @@ FACTS: dict[FactName, dict[str, object]] = {
     "breaker.opened": {"message": "m"},
     "credentials.refused": {"call": 0, "message": "m"},
     "position.lost": {"message": "m"},
+    "offset_map.unused": {"message": "m"},
     "gate.opened": {},
     "family.sick": {
         "family": "f", "verb": "upsert", "reason": "forbidden", "status": 403, "message": "m",

@@ -1,0 +1,117 @@
+"""A group that has no position at all: its beginning is decided once, for all partitions.
+
+Whoever finds that first commits the beginnings of all partitions of the events topics in one
+transaction, before the first record is read. So nobody decides it differently later: neither
+another replica, nor a restart, nor after partitions were added.
+
+The transactional id `GROUP_ID.beginning` is the lock. Who takes it fences its previous holder and
+aborts what that left open; only then it looks whether the group has a position by now.
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from service.adapters.kafka.fencing import (
+    FencingProducer,
+    GroupMetadata,
+    OffsetsRefusedError,
+    has_positions,
+)
+from service.adapters.kafka.metadata import Identity
+from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
+from service.adapters.kafka.positions import Log
+from service.adapters.kafka.rights import is_final
+from service.core import offset_map
+from service.settings import KafkaSettings
+
+TRANSACTION_TIMEOUT_MS = 10_000
+SECONDS_MAX = 15.0
+"""For one try: longer than a dead replica's transaction holds the lock."""
+RETRY_SECONDS_MAX = 0.5
+TRIES_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What one replica decided for its group."""
+
+    partitions: int
+    records: int
+    """Records that the partitions hold at that moment."""
+
+
+async def logs_of(
+    consumer: AIOKafkaConsumer, places: list[TopicPartition]
+) -> dict[TopicPartition, Log]:
+    """What the broker has of these partitions."""
+    first = await consumer.beginning_offsets(places)
+    last = await consumer.end_offsets(places)
+    return {place: Log(first[place], last[place]) for place in places}
+
+
+async def begin_group(
+    consumer: AIOKafkaConsumer, kafka: KafkaSettings, group: GroupMetadata, identity: Identity
+) -> Beginning | None:
+    """Commit the beginnings of all partitions; None where the group has a position by now.
+
+    Raises:
+        OffsetsRefusedError: the group moved on.
+        GroupMovedOnError: likewise.
+        KafkaError: the broker refuses, or another replica was always faster.
+        TimeoutError: the broker does not answer.
+    """
+    for attempt in range(1, TRIES_MAX + 1):
+        if await has_positions(consumer):
+            return None
+        try:
+            async with asyncio.timeout(SECONDS_MAX):
+                return await _begin_alone(consumer, kafka, group, identity)
+        except KafkaError as error:
+            # Another replica took the lock meanwhile, and does what we were about to do.
+            if is_final(error) or attempt == TRIES_MAX:
+                raise
+            await asyncio.sleep(random.uniform(0.0, RETRY_SECONDS_MAX))  # noqa: S311 - no secret
+    return None
+
+
+async def _begin_alone(
+    consumer: AIOKafkaConsumer, kafka: KafkaSettings, group: GroupMetadata, identity: Identity
+) -> Beginning | None:
+    lock = FencingProducer(
+        **connection(kafka),
+        transactional_id=f"{kafka.group_id}.beginning",
+        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        retry_backoff_ms=20,
+    )
+    try:
+        await lock.start()
+        if await has_positions(consumer):
+            return None
+        names = kafka.events_topic_names
+        places = [place for name in names for place in identity.partitions.get(name, ())]
+        logs = await logs_of(consumer, places)
+        await lock.begin_transaction()
+        await lock.send_offsets(
+            {place: _beginning(kafka, identity, place, log) for place, log in logs.items()}, group
+        )
+        await lock.commit_transaction()
+    except OffsetsRefusedError:
+        await lock.abort_transaction()
+        raise
+    finally:
+        await lock.stop()
+    return Beginning(len(logs), sum(log.last - log.first for log in logs.values()))
+
+
+def _beginning(
+    kafka: KafkaSettings, identity: Identity, place: TopicPartition, log: Log
+) -> OffsetAndMetadata:
+    position = log.first if kafka.start_from == "earliest" else log.last
+    binding = identity.binding(kafka.group_id, place)
+    return OffsetAndMetadata(position, offset_map.encode(position, 0, binding))

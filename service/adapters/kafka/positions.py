@@ -1,0 +1,117 @@
+"""Where a partition begins, as its committed position and the broker say (architecture.md D3).
+
+Rule 1: a position is believed only as far as the broker has it, and its offset map only on the
+position that it was written for.
+Rule 2: whatever is not believed is reported, and what is above is read (again).
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from aiokafka import TopicPartition
+
+from service.core import offset_map
+from service.core.inputs import Start
+from service.ports import FatalError
+
+
+class Committed(NamedTuple):
+    """A position of the group, with its metadata."""
+
+    position: int
+    metadata: str
+
+
+class Log(NamedTuple):
+    """The records that the broker has of a partition."""
+
+    first: int
+    """The offset of the earliest record."""
+    last: int
+    """The offset that the next record gets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Where to begin, and what has to be reported about it."""
+
+    start: Start
+    fact: Literal["position.lost", "offset_map.unused"] | None = None
+    message: str = ""
+
+
+def is_above_end(committed: Committed, log: Log, binding: offset_map.Binding) -> bool:
+    """Whether the position, or what is settled above it, is not on the broker.
+
+    A topic that was created again, or a broker that lost records; or the broker is just starting.
+    """
+    try:
+        settled = offset_map.decode(*committed, binding)
+    except offset_map.RecreatedTopicError:
+        return False  # its id proves it: a second look would show the same
+    except offset_map.OffsetMapError:
+        settled = frozenset()
+    return max(committed.position, *(offset + 1 for offset in settled), 0) > log.last
+
+
+def judge(
+    place: TopicPartition, committed: Committed, log: Log, binding: offset_map.Binding
+) -> Judgement:
+    """Where the partition begins.
+
+    Raises:
+        FatalError: asset-sync did not write the metadata of the position.
+    """
+    where = f"{place.topic}/{place.partition}"
+    position = committed.position
+    try:
+        settled = offset_map.decode(*committed, binding)
+    except offset_map.RecreatedTopicError:
+        return _recreated(where, position, log, binding)
+    except offset_map.MisplacedMapError as error:
+        if position > log.last:
+            return _recreated(where, position, log, binding)
+        start = Start(max(position, log.first), binding=binding)
+        return Judgement(start, "offset_map.unused", _unused(where, position, str(error), start))
+    except offset_map.OffsetMapError as error:
+        raise FatalError(_foreign(where, position, error)) from error
+    if position > log.last:
+        return _recreated(where, position, log, binding)
+    if position < log.first:
+        kept = frozenset(offset for offset in settled if offset >= log.first)
+        message = (
+            f"{where}: the records {position} to {log.first - 1} are no longer there (retention); "
+            "going on at the earliest."
+        )
+        return Judgement(Start(log.first, kept, binding), "position.lost", message)
+    if settled and max(settled) >= log.last:
+        start = Start(position, binding=binding)
+        why = f"its offset map reaches to {max(settled)}, above the end {log.last} of the partition"
+        return Judgement(start, "offset_map.unused", _unused(where, position, why, start))
+    return Judgement(Start(position, settled, binding))
+
+
+def _recreated(where: str, position: int, log: Log, binding: offset_map.Binding) -> Judgement:
+    what = "is above the end" if position > log.last else "is of an earlier topic; the end is"
+    message = (
+        f"{where}: position {position} {what} {log.last}: the topic was re-created; "
+        f"beginning at its start {log.first}."
+    )
+    return Judgement(Start(log.first, binding=binding), "position.lost", message)
+
+
+def _unused(where: str, position: int, why: str, start: Start) -> str:
+    return (
+        f"{where}: position {position} was not set by asset-sync as it stands: {why}. "
+        f"The map is not used: every record from {start.position} on is read, and changes that "
+        "were completed above get a second outcome. Was the position moved or copied "
+        "(MirrorMaker, kafka-consumer-groups)?"
+    )
+
+
+def _foreign(where: str, position: int, error: Exception) -> str:
+    return (
+        f"{where}: {error}. Does another application use the group? Give asset-sync a group of "
+        f"its own (ASSET_SYNC_KAFKA__GROUP_ID); or, to begin at {position} without an offset map, "
+        "stop all members and set the position again with kafka-consumer-groups --reset-offsets."
+    )

@@ -1,0 +1,114 @@
+"""The positions of a bench's group as another tool sees, moves, copies and deletes them."""
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.errors import GroupCoordinatorNotAvailableError, TopicAlreadyExistsError
+from aiokafka.protocol.admin import DeleteGroupsRequest
+from aiokafka.structs import OffsetAndMetadata
+
+from tests.support.service import Bench
+
+Positions = dict[TopicPartition, OffsetAndMetadata]
+ROUNDS_MAX = 300
+ROUND_SECONDS = 0.1
+
+
+async def stop(replica: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, and wait."""
+    replica.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(replica.wait, 30) == 0
+
+
+@asynccontextmanager
+async def admin_of(bench: Bench) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client of the bench's broker."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def positions(bench: Bench, group: str | None = None) -> Positions:
+    """Every position of the group."""
+    async with admin_of(bench) as admin:
+        for _ in range(ROUNDS_MAX):
+            with suppress(GroupCoordinatorNotAvailableError):  # a broker that just started
+                found = await admin.list_consumer_group_offsets(group or f"group.{bench.suffix}")
+                return {place: at for place, at in found.items() if at.offset >= 0}
+            await asyncio.sleep(ROUND_SECONDS)
+    raise AssertionError(bench.logs()[-3000:])
+
+
+async def until_positions(bench: Bench, count: int) -> Positions:
+    """Once the group has so many."""
+    for _ in range(ROUNDS_MAX):
+        found = await positions(bench)
+        if len(found) >= count:
+            return found
+        await asyncio.sleep(ROUND_SECONDS)
+    raise AssertionError(bench.logs()[-3000:])
+
+
+async def until_said(bench: Bench, text: str, times: int = 1) -> None:
+    """Once the replicas have logged it so often."""
+    for _ in range(ROUNDS_MAX):
+        if bench.logs().count(text) >= times:
+            return
+        await asyncio.sleep(ROUND_SECONDS)
+    raise AssertionError((text, bench.logs()[-5000:]))
+
+
+async def delete_group(bench: Bench) -> None:
+    """What `offsets.retention.minutes` does to a group without members."""
+    group = f"group.{bench.suffix}"
+    await until_empty(bench)
+    async with admin_of(bench) as admin:
+        coordinator = await admin.find_coordinator(group)
+        response = await admin._send_request(DeleteGroupsRequest([group]), coordinator)
+    assert [code for _, code in response.results] == [0]
+
+
+async def until_empty(bench: Bench) -> None:
+    """Once the group has no member: only then another tool may commit positions."""
+    group = f"group.{bench.suffix}"
+    async with admin_of(bench) as admin:
+        for _ in range(ROUNDS_MAX):
+            [response] = await admin.describe_consumer_groups([group])
+            if response.groups[0][2] in {"Empty", "Dead"}:
+                return
+            await asyncio.sleep(ROUND_SECONDS)
+    raise AssertionError(bench.logs()[-3000:])
+
+
+async def add_partitions(bench: Bench, total: int) -> None:
+    """The events topic grows."""
+    async with admin_of(bench) as admin:
+        await admin.create_partitions({bench.events: NewPartitions(total_count=total)})
+
+
+async def create(bench: Bench, topic: str, partitions: int = 1) -> None:
+    """One more topic; where it was just deleted, as soon as it is gone."""
+    async with admin_of(bench) as admin:
+        for _ in range(ROUNDS_MAX):
+            try:
+                await admin.create_topics([NewTopic(topic, partitions, 1)])
+            except TopicAlreadyExistsError:
+                await asyncio.sleep(ROUND_SECONDS)
+            else:
+                return
+    raise AssertionError(topic)
+
+
+async def recreate(bench: Bench) -> None:
+    """The events topic goes and comes back empty."""
+    async with admin_of(bench) as admin:
+        await admin.delete_topics([bench.events])
+    await create(bench, bench.events, bench.partitions)
