@@ -4,6 +4,8 @@ Rule 1: total. Whatever the bytes are, the answer is a value; nothing raises.
 Rule 2: what names an asset is used exactly as given, never trimmed or folded.
 """
 
+import base64
+import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,16 +16,17 @@ from msgspec import Raw
 
 from service.contracts.asset_change import CONTEXT_BYTES_MAX, NAME_CHARACTERS_MAX
 from service.contracts.outcome import Action, Reason, SourceEvent, Status
+from service.core.json_flaw import TOO_DEEP, flaw_of_bytes, flaw_of_json
 from service.core.model import Asset, AssetChange, Extensions, Rejection, SourceRecord
+from service.core.text import DEPTH_MAX, is_too_deep, shown
 
 MANDATORY_ATTRIBUTES = ("id", "source", "specversion", "type")
+INFORMATIONAL = ("subject", "time")
+"""Attributes that a CloudEvent may have, and that are read."""
 EXTENSIONS = ("correlationid", "traceparent", "tracestate")
 OWN_ECHO = "com.akeneo."
 
 _TYPE = re.compile(r"(?:.*\.)?asset\.(created|updated|upserted|deleted)(?:\.v[0-9]+)?", re.DOTALL)
-_JSON_MEDIA_TYPE = re.compile(
-    r"\s*[^;\s]+/(?:[^;\s]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.DOTALL
-)
 _USUAL_NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{NAME_CHARACTERS_MAX}}}")
 _CONTROL = re.compile(r"[\u0000-\u001f\u007f-\u009f]")
 
@@ -163,7 +166,7 @@ def _read_structured(
     if not re.match(rb"application/cloudevents\+json\s*(;|$)", content_type, re.IGNORECASE):
         _reject(
             "undecodable",
-            f"The content type {_shown(content_type)} is not read; "
+            f"The content type {shown(content_type)} is not read; "
             "structured CloudEvents must be application/cloudevents+json, one a record.",
         )
     if (quick := _quick_cloud(record)) is not None:
@@ -173,16 +176,28 @@ def _read_structured(
     _note_event(known, attributes, envelope)
     _require_version(attributes["specversion"])
     known.action = _action_of(attributes["type"], limits)
-    if _given(envelope, "data_base64"):
-        _reject("invalid_event", "The event carries data_base64; only JSON data is read.")
     if _given(envelope, "datacontenttype"):
         _require_json(_string(envelope, "datacontenttype"))
-    if not _given(envelope, "data"):
+    data = _data_of(envelope)
+    if data is None:
         if known.action == "upsert":
             _reject("invalid_event", "An upsert needs `data` with its `values`.")
         known.asset = _asset_beside_data(record, known)
         return None
-    return _read_data(_object(envelope["data"], "`data`"), record, known)
+    return _read_data(_object(data, "`data`"), record, known)
+
+
+def _data_of(envelope: Mapping[str, Raw]) -> bytes | Raw | None:
+    """Return `data`, or what `data_base64` holds: some SDKs write JSON so (CloudEvents §3.1.1)."""
+    if not _given(envelope, "data_base64"):
+        return envelope["data"] if _given(envelope, "data") else None
+    if _given(envelope, "data"):
+        _reject("invalid_event", "The event has both `data` and `data_base64`: give one of them.")
+    try:
+        decoded = base64.b64decode(_string(envelope, "data_base64"), validate=True)
+    except (binascii.Error, ValueError):
+        _reject("invalid_event", "`data_base64` is not valid Base64.")
+    return _json_text(decoded, "What `data_base64` holds")
 
 
 def _read_binary(
@@ -191,11 +206,7 @@ def _read_binary(
     limits: DecodeLimits,
     known: _Known,
 ) -> bytes | None:
-    attributes = {
-        name[3:]: _header_text(name, content)
-        for name, content in headers.items()
-        if name.startswith("ce_") and content is not None
-    }
+    attributes = _attributes_in(headers)
     missing = [f"ce_{name}" for name in MANDATORY_ATTRIBUTES if not attributes.get(name)]
     if missing:
         _reject("invalid_event", f"The CloudEvents headers are incomplete: {', '.join(missing)}.")
@@ -207,6 +218,7 @@ def _read_binary(
         time=attributes.get("time"),
     )
     known.extensions = _merged_extensions(attributes, known.extensions)
+    _refuse_quotes(attributes)
     _require_version(attributes["specversion"])
     known.action = _action_of(attributes["type"], limits)
     if record.value is None:
@@ -220,6 +232,32 @@ def _read_binary(
     return _read_data(_object(_json_value(record), "The value"), record, known)
 
 
+def _attributes_in(headers: Mapping[str, bytes | None]) -> dict[str, str]:
+    """The attributes of a CloudEvent in binary mode; what nobody needs may be written anyhow."""
+    attributes: dict[str, str] = {}
+    for name in (*MANDATORY_ATTRIBUTES, *INFORMATIONAL, *EXTENSIONS):
+        content = headers.get(f"ce_{name}")
+        if content is None:
+            continue
+        if name in MANDATORY_ATTRIBUTES or name == "subject":
+            attributes[name] = _header_text(f"ce_{name}", content)
+        else:
+            attributes[name] = content.decode("utf-8", "replace")
+    return attributes
+
+
+def _refuse_quotes(attributes: Mapping[str, str]) -> None:
+    """Some libraries write headers as JSON: a type in quotes would be a type that nobody knows."""
+    for name in (*MANDATORY_ATTRIBUTES, *INFORMATIONAL):
+        text = attributes.get(name, "")
+        if len(text) > 1 and text.startswith('"') and text.endswith('"'):
+            _reject(
+                "invalid_event",
+                f"The header ce_{name} is in JSON quotes ({shown(text)}): "
+                "its producer must write the ce_* headers as plain text.",
+            )
+
+
 def _read_plain(record: SourceRecord, known: _Known) -> bytes | None:
     if (quick := _quick_plain(record)) is not None:
         known.event = SourceEvent(id=quick.id, source=quick.source, time=quick.time)
@@ -227,15 +265,17 @@ def _read_plain(record: SourceRecord, known: _Known) -> bytes | None:
         return _take_data(quick, known)
     members = _object(_json_value(record), "The value")
     if "action" not in members and "specversion" in members:
+        given = dict(record.headers).get("content-type")
+        found = f"; it has {shown(given)}" if given else ""
         _reject(
             "invalid_event",
             "The value looks like a structured CloudEvent; "
-            "its record needs the header content-type: application/cloudevents+json.",
+            f"its record needs the header content-type: application/cloudevents+json{found}.",
         )
     known.event = SourceEvent(
-        id=_optional_string(members, "id"),
-        source=_optional_string(members, "source"),
-        time=_optional_string(members, "time"),
+        id=_lenient_text(members.get("id")),
+        source=_lenient_text(members.get("source")),
+        time=_lenient_text(members.get("time")),
     )
     action = _optional_string(members, "action")
     if action not in ("upsert", "delete"):
@@ -267,7 +307,7 @@ def _quick_plain(record: SourceRecord) -> _QuickPlain | None:
         quick = _plain.decode(record.value)
     except _UNREADABLE:
         return None
-    return quick if _is_flawless(quick, needs_values=quick.action == "upsert") else None
+    return quick if _is_usual(quick) else None
 
 
 def _quick_cloud(record: SourceRecord) -> _QuickCloud | None:
@@ -280,13 +320,11 @@ def _quick_cloud(record: SourceRecord) -> _QuickCloud | None:
         return None
     is_usual = bool(quick.id and quick.source and quick.type) and not bytes(quick.data_base64)
     is_usual = is_usual and quick.datacontenttype in {None, "application/json"}
-    return quick if is_usual and _is_flawless(quick.data, needs_values=False) else None
+    return quick if is_usual and _is_usual(quick.data) else None
 
 
-def _is_flawless(data: _QuickData, *, needs_values: bool) -> bool:
-    if not (_USUAL_NAME.fullmatch(data.asset_family) and _USUAL_NAME.fullmatch(data.code)):
-        return False
-    return not needs_values or bytes(data.values) not in _NOT_GIVEN
+def _is_usual(data: _QuickData) -> bool:
+    return bool(_USUAL_NAME.fullmatch(data.asset_family) and _USUAL_NAME.fullmatch(data.code))
 
 
 def _take_cloud(quick: _QuickCloud, limits: DecodeLimits, known: _Known) -> bytes | None:
@@ -325,7 +363,7 @@ def _action_of(event_type: str, limits: DecodeLimits) -> Action:
     ours = event_type.startswith(limits.type_prefix) and not event_type.startswith(OWN_ECHO)
     if found is None or not ours:
         raise _RejectedError(
-            "unknown_type", f"Events of type {_shown(event_type)} are not synchronised.", "skipped"
+            "unknown_type", f"Events of type {shown(event_type)} are not synchronised.", "skipped"
         )
     return "delete" if found[1] == "deleted" else "upsert"
 
@@ -336,7 +374,8 @@ def _asset_in_data(data: Mapping[str, Raw]) -> Asset | None:
         return None
     for name in ("asset_family", "code"):
         if name not in data:
-            _reject("invalid_event", f"`data` has no `{name}`; it names its asset by both or none.")
+            other = "code" if name == "asset_family" else "asset_family"
+            _reject("invalid_event", f"`{other}` is given without `{name}`: give both, or neither.")
     return Asset(_name(data, "asset_family"), _name(data, "code"))
 
 
@@ -387,6 +426,8 @@ def _context(raw: Raw) -> Raw:
         _reject("invalid_event", "`context` must be an object.")
     if len(text) > CONTEXT_BYTES_MAX:
         _reject("too_large", f"`context` has {len(text)} bytes; the limit is {CONTEXT_BYTES_MAX}.")
+    if is_too_deep(text):
+        _reject("too_large", f"`context` nests more than {DEPTH_MAX} levels, the limit.")
     return Raw(text)
 
 
@@ -396,9 +437,9 @@ def _note_event(known: _Known, attributes: Mapping[str, str], envelope: Mapping[
         source=attributes["source"],
         type=attributes["type"],
         subject=_optional_string(envelope, "subject"),
-        time=_optional_string(envelope, "time"),
+        time=_lenient_text(envelope.get("time")),
     )
-    texts = {name: _lenient_text(envelope[name]) for name in EXTENSIONS if name in envelope}
+    texts = {name: _lenient_text(envelope.get(name)) for name in EXTENSIONS}
     known.extensions = _merged_extensions(texts, known.extensions)
 
 
@@ -420,46 +461,53 @@ def _plain_extensions(headers: Mapping[str, bytes | None]) -> Extensions:
 
 def _require_version(specversion: str) -> None:
     if specversion != "1.0":
-        _reject("invalid_event", f"CloudEvents {_shown(specversion)} is not read, only 1.0.")
+        _reject("invalid_event", f"CloudEvents {shown(specversion)} is not read, only 1.0.")
 
 
 def _require_json(media_type: str) -> None:
-    if not _JSON_MEDIA_TYPE.fullmatch(media_type):
-        _reject("invalid_event", f"The data is {_shown(media_type)}; only JSON data is read.")
+    essence = media_type.partition(";")[0].strip().lower()
+    kind, _, name = essence.partition("/")
+    is_json = kind and (name == "json" or name.endswith("+json"))
+    if not is_json or len(essence.split()) > 1:
+        _reject("invalid_event", f"The data is {shown(media_type)}; only JSON data is read.")
 
 
 # --- JSON and text ---------------------------------------------------------------------------
 
 
 def _json_value(record: SourceRecord) -> bytes:
-    value = record.value
-    assert value is not None
-    if value.startswith(b"\x00"):
-        _reject(
-            "undecodable",
-            "The value has schema-registry framing (its first byte is 0x00); "
-            "events must be plain JSON.",
-        )
-    if value.startswith(b"\xef\xbb\xbf"):
-        _reject("undecodable", "The value begins with a byte order mark; JSON has none.")
-    try:
-        value.decode()
-    except UnicodeDecodeError as error:
-        _reject("undecodable", f"The value is not UTF-8 (byte {error.start}).")
-    try:
-        msgspec.json.decode(value, type=Raw)
-    except _UNREADABLE as error:
-        _reject("undecodable", f"The value is no JSON: {error}.")
-    return value
+    assert record.value is not None
+    return _json_text(record.value, "The value")
+
+
+def _json_text(text: bytes, what: str) -> bytes:
+    """The same bytes, which are JSON."""
+    flaw = flaw_of_bytes(text)
+    if flaw is None:
+        try:
+            msgspec.json.decode(text, type=Raw)
+        except RecursionError:
+            flaw = TOO_DEEP
+        except msgspec.DecodeError:
+            flaw = flaw_of_json(text)
+    if flaw is not None:
+        _reject("undecodable", f"{what} {flaw}.")
+    return text
 
 
 def _object(text: bytes | Raw, what: str) -> dict[str, Raw]:
     try:
         return _members.decode(text)
     except msgspec.ValidationError:
-        _reject("invalid_event", f"{what} must be a JSON object.")
-    except _UNREADABLE as error:
-        _reject("undecodable", f"{what} cannot be read: {error}.")
+        _reject("invalid_event", f"{what} is {_kind_of(text)}; it must be a JSON object.")
+    except _UNREADABLE:
+        _reject("undecodable", f"{what} {TOO_DEEP}.")
+
+
+def _kind_of(text: bytes | Raw) -> str:
+    first = bytes(text).lstrip()[:1]
+    kinds = {b"[": "a list", b'"': "a text", b"n": "null", b"t": "true", b"f": "false"}
+    return kinds.get(first, "a number")
 
 
 def _given(members: Mapping[str, Raw], name: str) -> bool:
@@ -489,10 +537,10 @@ def _optional_string(members: Mapping[str, Raw], name: str) -> str | None:
     return _string(members, name) if _given(members, name) else None
 
 
-def _lenient_text(raw: Raw) -> str | None:
-    """An extension's text; extensions are others' business, so a wrong one is left out."""
+def _lenient_text(raw: Raw | None) -> str | None:
+    """The text of what only informs; where it has another type, it is left out."""
     try:
-        return _text.decode(raw)
+        return _text.decode(raw) if raw is not None else None
     except _UNREADABLE:
         return None
 
@@ -509,13 +557,6 @@ def _key_text(record: SourceRecord) -> str | None:
         return record.key.decode() if record.key else None
     except UnicodeDecodeError:
         return None
-
-
-def _shown(text: str | bytes) -> str:
-    """A foreign text, short enough for a message."""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "replace")
-    return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
 def _reject(reason: Reason, message: str) -> NoReturn:

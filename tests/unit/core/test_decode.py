@@ -1,5 +1,8 @@
 """Every sentence of the contract's input rules (§4): which records are read, and as what."""
 
+import base64
+import json
+
 import pytest
 
 from service.core.decode import DecodeLimits, decode
@@ -126,12 +129,105 @@ def test_incomplete_headers_are_invalid(missing: int) -> None:
         assert found.reason == "invalid_event"
 
 
-def test_binary_data_is_invalid() -> None:
-    """data_base64 is not read, nor what is not JSON."""
-    assert rejected(cloud(data_base64="AAAA")).reason == "invalid_event"
-    assert rejected(cloud(datacontenttype="text/xml")).reason == "invalid_event"
-    headers = (*BINARY, ("content-type", b"application/avro"))
-    assert rejected(record({}, headers=headers)).reason == "invalid_event"
+@pytest.mark.parametrize(
+    "media_type",
+    ["", "json", "/json", "text/xml", "application/avro", "application/jsonp", "application/ json",
+     "application/x+xml", "application/json+xml", "application/json, text/xml", "+json",
+     "a/" * 400_000, "a/b+" * 200_000],
+)  # fmt: skip
+def test_data_that_are_not_json_are_invalid(media_type: str) -> None:
+    """Structured or binary; however long the media type is."""
+    data = {"asset_family": "packshots", "code": "a", "values": {}}
+    assert rejected(cloud(datacontenttype=media_type)).reason == "invalid_event"
+    if media_type:
+        headers = (*BINARY, ("content-type", media_type.encode()))
+        assert rejected(record(data, headers=headers)).reason == "invalid_event"
+
+
+JSON_TYPES = [
+    ..., None, "application/json", "application/json; charset=utf-8", "text/json",
+    "Application/JSON", "application/vnd.acme.asset-change.v1+json",
+    "application/vnd.acme+json;v=1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("media_type", JSON_TYPES)
+def test_data_in_base64_are_decoded(media_type: object) -> None:
+    """The Java SDK writes JSON of a vendor's type so; the same event in binary was applied."""
+    data = {"asset_family": "packshots", "code": "a", "values": {"n": 1}, "context": {"x": 1}}
+    encoded = base64.b64encode(json.dumps(data).encode()).decode()
+    change = decoded(cloud(data=..., data_base64=encoded, datacontenttype=media_type))
+    assert (change.asset, change.values) == (PACKSHOT, b'{"n": 1}')
+    assert change == decoded(cloud(data=data, datacontenttype=media_type))
+    assert decoded(cloud(data=None, data_base64=encoded)).asset == PACKSHOT
+
+
+@pytest.mark.parametrize(
+    ("encoded", "reason", "told"),
+    [
+        ("{}", "invalid_event", "`data_base64` is not valid Base64"),
+        ("e30", "invalid_event", "`data_base64` is not valid Base64"),
+        ("é", "invalid_event", "`data_base64` is not valid Base64"),
+        (7, "invalid_event", "`data_base64` must be a string"),
+        ("", "undecodable", "What `data_base64` holds is empty"),
+        ("AAAA", "undecodable", "What `data_base64` holds has schema-registry framing"),
+        ("//79", "undecodable", "What `data_base64` holds is UTF-16"),
+        ("e3s=", "undecodable", "What `data_base64` holds is not valid JSON"),
+        ("W10=", "invalid_event", "`data` is a list"),
+    ],
+)
+def test_what_base64_holds_is_judged_as_a_value_is(encoded: object, reason: str, told: str) -> None:
+    """With words for its place."""
+    found = rejected(cloud(data=..., data_base64=encoded))
+    assert found.reason == reason
+    assert told in found.message
+
+
+def test_data_twice_are_invalid() -> None:
+    """Nobody knows which of them is meant; nor what a foreign type holds."""
+    assert "both" in rejected(cloud(data_base64="e30=")).message
+    other = rejected(cloud(data=..., data_base64="e30=", datacontenttype="application/avro"))
+    assert other.reason == "invalid_event"
+
+
+@pytest.mark.parametrize("name", ["id", "source", "specversion", "type", "subject", "time"])
+@pytest.mark.parametrize("value", [None, {"asset_family": "f", "code": "c", "values": {}}])
+def test_headers_in_json_quotes_are_told_as_such(name: str, value: object) -> None:
+    """As Spring's mapper writes them; a quoted type was skipped, without anybody's alarm."""
+    headers = dict((*BINARY, ("ce_subject", b"f/c"), ("ce_time", b"2026-11-23T10:14:59Z")))
+    headers[f"ce_{name}"] = b'"%s"' % headers[f"ce_{name}"]
+    found = rejected(record(value, headers=tuple(headers.items())))
+    assert (found.status, found.reason) == ("rejected", "invalid_event")
+    assert f"The header ce_{name} is in JSON quotes" in found.message
+
+
+def test_other_attributes_in_headers_are_tolerated() -> None:
+    """Whatever their bytes are."""
+    headers = (*BINARY, ("ce_other", b"\xff"), ("ce_quoted", b'"x"'), ("ce_time", b"\xff"),
+               ("ce_id2", None))  # fmt: skip
+    decoded(record({"asset_family": "f", "code": "c", "values": {}}, headers=headers))
+    decoded(cloud(other={"x": [1]}, id2=None))
+
+
+WRONG_TYPES: list[object] = [7, 1.5, True, None, [], {}, ["x"]]
+
+
+@pytest.mark.parametrize("wrong", WRONG_TYPES)
+@pytest.mark.parametrize("name", ["id", "source", "time"])
+def test_what_only_informs_is_left_out_where_it_has_a_wrong_type(name: str, wrong: object) -> None:
+    """A good change is not refused for it."""
+    given = {"id": "e1", "source": "/dam", "time": "2026-11-23T10:14:59Z"}
+    change = decoded(plain(**(given | {name: wrong})))
+    expected = {**given, name: None}
+    assert {one: getattr(change.event, one) for one in expected} == expected
+
+
+@pytest.mark.parametrize("wrong", WRONG_TYPES)
+def test_the_time_of_a_cloud_event_only_informs_too(wrong: object) -> None:
+    """Its id, source and type are what CloudEvents wants."""
+    assert decoded(cloud(time=wrong)).event.time is None
+    for name in ("id", "source", "type", "specversion"):
+        assert rejected(cloud(**{name: wrong})).reason == "invalid_event"
 
 
 def test_the_asset_is_named_by_data_then_subject_then_key() -> None:
@@ -180,22 +276,80 @@ def test_context_is_echoed_and_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "reason"),
+    ("value", "told"),
     [
-        (b"", "undecodable"),
-        (b"{broken", "undecodable"),
-        (b"\xff\xfe", "undecodable"),
-        (b'{"a": "\xff"}', "undecodable"),
-        (b"\x00\x00\x00\x00\x01abc", "undecodable"),
-        (b"[" * 100_000, "undecodable"),
-        (b"[]", "invalid_event"),
-        (b"1", "invalid_event"),
-        (b"null", "invalid_event"),
+        (b"", "The value is empty (0 bytes)"),
+        (b" \n\t", "holds nothing but white space (3 bytes)"),
+        (b"\xef\xbb\xbf{}", "begins with a byte order mark"),
+        ("{}".encode("utf-16"), "is UTF-16"),
+        (b"\xff{}", "is not UTF-8: byte 1 of 3 is 0xff"),
+        (b'{"a": "\xe4"}', "is not UTF-8: byte 8 of 10 is 0xe4"),
+        (b'{"a": "\xed\xa0\x80"}', "is not UTF-8: byte 8"),
+        (b"\x1f\x8b\x08\x00", "is not UTF-8: byte 2 of 4 is 0x8b"),
+        (b"\x00\x00\x00\x00\x01abc", "schema-registry framing"),
+        (b'{"action": "upsert", "values": {', "is cut off"),
+        (b'{"action": "ups', "is cut off"),
+        (b'{"action":', "ends in the middle of its JSON, after 10 bytes"),
+        (b'{"a": 1} {"a": 2}', "goes on after its JSON has ended (line 1, column 10)"),
+        (b"{}\n{}", "goes on after its JSON has ended (line 2, column 1)"),
+        (b"{}x", "goes on after its JSON has ended"),
+        (b'{"n": NaN}', "contains NaN"),
+        (b'{"n": [Infinity]}', "contains Infinity"),
+        (b'{"n": -Infinity}', "contains -Infinity"),
+        (b'{"n": "\\ud83d"}', "contains \\ud83d, half of a surrogate pair"),
+        (b'{"n": "\\udcf7\\ud83d"}', "contains \\udcf7, half of a surrogate pair"),
+        (b'{"n": "\\ud83d\\udcf7 \\ud83d x"}', "contains \\ud83d, half of a surrogate pair"),
+        (b'{"n": "\\\\ud83d \\uDC00"}', "contains \\uDC00, half of a surrogate pair"),
+        (b'{"n": "\\ud83d\\\\"}', "contains \\ud83d, half of a surrogate pair"),
+        (b"{broken", "is not valid JSON: expecting property name"),
+        (b"{'a': 1}", "is not valid JSON: expecting property name"),
+        (b'{"a": 01}', "is not valid JSON: expecting ',' delimiter (line 1, column 8)"),
+        (b'{"a": "x\ny"}', "is not valid JSON: invalid control character"),
+        (b"<asset/>", "is not valid JSON: expecting value (line 1, column 1)"),
+        (b"[" * 100_000, "nests its lists and objects too deeply"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nests its lists and objects too deeply"),
     ],
 )
-def test_bad_bytes_are_said(value: bytes, reason: str) -> None:
-    """Never a crash."""
-    assert rejected(record(value)).reason == reason
+def test_bad_bytes_are_told_in_words(value: bytes, told: str) -> None:
+    """What is wrong, and where; in every form."""
+    for headers in ((), (STRUCTURED,), BINARY):
+        found = rejected(record(value, headers=headers))
+        assert found.reason == "undecodable"
+        assert told in found.message
+        assert "truncated" not in found.message
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (b"[]", "The value is a list; it must be a JSON object."),
+        (b" 1", "The value is a number; it must be a JSON object."),
+        (b"null", "The value is null; it must be a JSON object."),
+        (b'"{}"', "The value is a text; it must be a JSON object."),
+    ],
+)
+def test_json_that_is_no_object_is_no_event(value: bytes, told: str) -> None:
+    """As `invalid_event`: it is JSON."""
+    found = rejected(record(value))
+    assert (found.reason, found.message) == ("invalid_event", told)
+
+
+def test_the_last_of_two_members_counts() -> None:
+    """As JSON readers have it."""
+    value = b'{"action":"delete","action":"upsert","asset_family":"f","code":5,"code":"c",%s}'
+    assert decoded(record(value % b'"values":{"a":1},"values":{}')).values == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("depth", "reason"), [(400, None), (501, "too_large"), (2000, "undecodable")]
+)
+def test_a_context_is_no_deeper_than_readers_follow(depth: int, reason: str | None) -> None:
+    """An outcome repeats it; brackets in texts are no depth."""
+    nested = b"[" * (depth - 1) + b"]" * (depth - 1)
+    text = b'{"action":"delete","asset_family":"f","code":"c","context":{"x":%s}}'
+    change = decode(record(text % nested), LIMITS)
+    assert (change.reason if isinstance(change, Rejection) else None) == reason
+    decoded(record(text % (b'"\\"%s"' % (b"[" * 3000))))
 
 
 def test_registry_framing_is_named() -> None:
@@ -213,7 +367,10 @@ def test_a_large_record_is_too_large() -> None:
 
 def test_a_cloud_event_without_its_header_is_told_so() -> None:
     """The message says which header is missing."""
-    assert "content-type" in rejected(record({"specversion": "1.0", "id": "1"})).message
+    value = {"specversion": "1.0", "id": "1"}
+    assert "content-type" in rejected(record(value)).message
+    quoted = (("content-type", b'"application/cloudevents+json"'),)
+    assert "it has '\"application" in rejected(record(value, headers=quoted)).message
 
 
 def test_trace_context_is_carried() -> None:
