@@ -20,7 +20,7 @@ Name = Annotated[
     Meta(
         min_length=1,
         max_length=NAME_CHARACTERS_MAX,
-        pattern=r"^[^/\u0000-\u001f\u007f-\u009f]+$",
+        pattern=r"^(?!\s)[^/\u0000-\u001f\u007f-\u009f]*[^/\s\u0000-\u001f\u007f-\u009f]$",
         description="Without `/`, control characters, or space at either end.",
     ),
 ]
@@ -30,7 +30,7 @@ Scalar = str | float | bool | None
 
 
 class AssetValue(msgspec.Struct, frozen=True):
-    """One value in the PIM's own shape (akeneo.md §4.1); absent locale or channel mean null."""
+    """One value in the PIM's own shape; an absent locale or channel means null."""
 
     data: Scalar | list[str]
     locale: str | None = None
@@ -68,6 +68,11 @@ class CloudEvent(msgspec.Struct, frozen=True):
         ),
     ]
     data: ChangeData | UnsetType | None = UNSET
+    data_base64: (
+        Annotated[str, Meta(description="The same JSON in Base64, in the place of `data`.")]
+        | UnsetType
+        | None
+    ) = UNSET
     datacontenttype: str | UnsetType | None = UNSET
     subject: Annotated[str, Meta(description="May name the asset: FAMILY/CODE.")] | UnsetType = (
         UNSET

@@ -1,5 +1,6 @@
 """The published schemas are frozen; the official SDK reads what we write."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any, get_args
@@ -18,7 +19,7 @@ from service.core.model import Change, SourceRecord
 from service.core.report import Reporter
 from service.core.verdict import Said
 from service.settings import reference, variables
-from tests.support.builders import cloud, command, decoded, plain
+from tests.support.builders import cloud, command, decoded, plain, rejected
 
 SCHEMAS = Path(__file__).parent / "schemas"
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -86,8 +87,30 @@ def test_the_official_sdk_reads_an_outcome() -> None:
     assert headers["ce_id"] == b"events/0/0"
 
 
-@pytest.mark.parametrize("source", [plain(), plain(action="delete"), cloud()])
+BASE64 = base64.b64encode(b'{"asset_family": "packshots", "code": "a", "values": {}}').decode()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        plain(),
+        plain(action="delete"),
+        plain(code="a b"),
+        plain(code="x"),
+        plain(code="\U0001f4f7" * 255),
+        cloud(),
+        cloud(data=..., data_base64=BASE64),
+    ],
+)
 def test_what_is_read_is_what_the_schema_says(source: SourceRecord) -> None:
     """The decoder and the published types agree on these."""
     jsonschema.validate(json.loads(source.value or b""), schema("events"))
     decoded(source)
+
+
+@pytest.mark.parametrize("code", ["", " a", "a ", "\u00a0a", "a/b", "a\u0000", "\u0085", "x" * 256])
+def test_a_code_that_is_refused_is_refused_by_the_schema_too(code: str) -> None:
+    """So that a producer sees it before it sends."""
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(json.loads(plain(code=code).value or b""), schema("events"))
+    assert rejected(plain(code=code)).reason == "invalid_event"
