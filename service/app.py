@@ -96,7 +96,11 @@ class Service:
         )
         self._assignment.assignee = self._runner
         self._view = View(
-            _about(settings), self._runner.status, self._families, lambda: self._door.lags
+            _about(settings),
+            self._runner.status,
+            self._families,
+            lambda: self._door.lags,
+            lambda: self._door.behind_transactions,
         )
         registry = process_registry()
         self._observers.add(LogObserver(settings.log.level))

@@ -6,6 +6,7 @@ import urllib.request
 
 import click
 
+from service.adapters.http.release_token import HEADER, TokenFile
 from service.cli.options import stop
 from service.settings import SettingsError, load_without_pim
 
@@ -19,17 +20,19 @@ SECONDS_MAX = 5.0
     help="The service's port on this machine; default ASSET_SYNC_HTTP__PORT, 8080.",
 )
 def release(*, port: int | None) -> None:
-    """Let go what the limit on dead letters holds back, and go on.
+    """Resume after the dead-letter limit stopped intake. The changes held back become dead letters.
 
-    To be run beside the service (in its container), after a look at why most changes end as dead
-    letters: `/readyz?verbose` and the log tell. A restart goes on too.
+    Run it where the service runs (in its container, as its user), after a look at why most changes
+    end as dead letters: `asset-sync dead-letters list --since 1h`. A restart resumes too.
     """
     try:
-        url = f"http://127.0.0.1:{port or load_without_pim().http.port}/release"
+        port = port or load_without_pim().http.port
     except SettingsError as error:
         stop(str(error), 2)
+    url = f"http://127.0.0.1:{port}/release"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    request = urllib.request.Request(url, method="POST", data=b"")
+    headers = {HEADER: TokenFile(port).read() or ""}
+    request = urllib.request.Request(url, method="POST", data=b"", headers=headers)
     try:
         with opener.open(request, timeout=SECONDS_MAX) as answer:
             released = json.load(answer)["released"]
@@ -37,4 +40,4 @@ def release(*, port: int | None) -> None:
         stop(json.load(error)["message"])
     except (OSError, ValueError) as error:
         stop(f"No asset-sync answers at {url}: {error}")
-    click.echo(f"{released} changes were held back; they are dead-lettered now, and work goes on.")
+    click.echo(f"Resumed. {released} changes were held back; they become dead letters now.")

@@ -82,6 +82,51 @@ async def test_control_records_are_no_lag(bench: Bench) -> None:
     await until(bench, "/livez?verbose", lambda text: text.count(" idle: 0 to read") == 3)
 
 
+def lag(text: str, name: str = "consumer_lag") -> int:
+    """A gauge of `/metrics`, summed over partitions."""
+    return int(sum(map(float, re.findall(rf"^asset_sync_{name}{{.*}} (.*)$", text, re.MULTILINE))))
+
+
+async def test_the_lag_is_true_while_intake_is_paused(bench: Bench) -> None:
+    """What comes in while nothing is read counts too; an outage is when somebody looks."""
+    bench.pim.faults.add(Fault(route="any", status=503, times=None))
+    await bench.publish(events(60, 60, bench.partitions))
+    bench.start(PIPELINE__MAX_PENDING_CHANGES="20")
+    await until(bench, "/metrics", paused)
+    await bench.publish(events(600, 60, bench.partitions))
+
+    def is_true(text: str) -> bool:
+        names = ("partition_unsettled_changes", "outcomes_total", "consumer_lag")
+        return sum(lag(text, name) for name in names) == 660 and lag(text) >= 600
+
+    await until(bench, "/metrics", is_true)
+
+
+def paused(text: str) -> bool:
+    """Whether the intake of every partition is paused."""
+    return "asset_sync_paused_partitions 3.0" in text
+
+
+async def test_what_an_open_transaction_holds_is_shown(bench: Bench) -> None:
+    """It is lag that this service can do nothing about, and no partition is stuck for it."""
+    bench.start()
+    await until(bench, "/readyz", lambda text: text == "ok\n")
+    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap, transactional_id=bench.suffix)
+    await producer.start()
+    await producer.begin_transaction()
+    await producer.send_and_wait(bench.events, b"{}", key=b"k", partition=0)
+    await bench.publish([(0, None, b"{}")] * 4)
+
+    name = "records_behind_open_transaction"
+    text = await until(bench, "/metrics", lambda text: lag(text, name) == 5)
+    assert lag(text) == 5
+    assert (await bench.get("/livez?verbose"))[1].count(" idle: 0 to read") == 3
+    await producer.commit_transaction()
+    await producer.stop()
+    assert len(await bench.outcome_data(5)) == 5
+    await until(bench, "/metrics", lambda text: lag(text, name) == lag(text) == 0)
+
+
 def wrong(count: int) -> list[Input]:
     """Events of two families that the PIM does not know."""
     return [

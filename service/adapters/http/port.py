@@ -1,11 +1,12 @@
 """The service's own port: probes, metrics, pages (contract.md §6).
 
-Rule 1: nothing on it changes state, except from loopback.
+Rule 1: nothing on it changes state, except from loopback with the token of the release file.
 Rule 2: it is the last to close in a drain.
 """
 
 import base64
 import hashlib
+import hmac
 import html
 import json
 import re
@@ -17,6 +18,8 @@ from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from service.adapters.http.release_token import HEADER, TokenFile
 
 Checks = Callable[[], Mapping[str, bool]]
 Lines = Callable[[], Sequence[str]]
@@ -55,6 +58,9 @@ class HttpPort:
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
+        self._token_file: TokenFile | None = None
+        self._token = ""
+        self._why_no_token = ""
         application = web.Application()
         router = application.router
         router.add_get("/livez", _probe(answers.live, answers.live_lines))
@@ -77,11 +83,22 @@ class HttpPort:
         site = web.TCPSite(self._runner, host, port)
         await site.start()
         taken: int = self._runner.addresses[0][1]
+        self._token_file = TokenFile(taken)
+        try:
+            self._token = self._token_file.create()
+        except OSError as error:
+            self._why_no_token = (
+                f"{self._token_file.path} cannot be written ({error.strerror}): give the service a "
+                "temporary directory of its own (TMPDIR), or restart it, which resumes as well."
+            )
         return taken
 
     async def close(self) -> None:
         """Stop listening."""
         await self._runner.cleanup()
+        if self._token:
+            assert self._token_file is not None
+            self._token_file.remove()
 
     async def _metrics(self, _: web.Request) -> web.Response:
         body = generate_latest(self._answers.registry)
@@ -98,14 +115,27 @@ class HttpPort:
         return web.json_response(self._answers.status(), headers={"cache-control": "no-store"})
 
     async def _release(self, request: web.Request) -> web.Response:
-        # A forwarded port looks like loopback too, and a web page may post to it: pages name
-        # their origin, commands do not.
-        if not _is_loopback(request.remote) or "origin" in request.headers:
-            return web.json_response({"message": "Only from this machine."}, status=403)
+        if why := self._why_refused(request):
+            return web.json_response({"message": why}, status=403)
         released = self._answers.release()
         if released is None:
             return web.json_response({"message": "Nothing is held back."}, status=409)
         return web.json_response({"released": released})
+
+    def _why_refused(self, request: web.Request) -> str:
+        """Why the request may change nothing; empty where it may."""
+        if not _is_loopback(request.remote) or "origin" in request.headers:
+            return "Only from this machine."
+        if self._why_no_token:
+            return self._why_no_token
+        given = request.headers.get(HEADER, "").encode(errors="surrogateescape")
+        if not self._token or not hmac.compare_digest(given, self._token.encode()):
+            assert self._token_file is not None
+            return (
+                "Only `asset-sync release`, run by the service's own user in the service's own "
+                f"container: the token in {self._token_file.path} is missing or wrong."
+            )
+        return ""
 
 
 def _probe(checks: Checks, lines: Lines) -> Handler:

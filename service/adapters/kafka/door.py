@@ -9,7 +9,7 @@ fetched anew, and in a cycle that keeps it until the garbage collector comes by.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -25,6 +25,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaMessage
 
 from service.adapters.kafka.assignment import Assignment, SayLost
+from service.adapters.kafka.ends import Ends, ask_ends
 from service.adapters.kafka.fencing import request_rejoin
 from service.adapters.kafka.header_names import read_odd_names
 from service.adapters.kafka.options import security
@@ -40,6 +41,8 @@ FETCH_BYTES_MAX = 256 * 1024
 METADATA_SECONDS_MAX = 30
 """Partitions that are added are read after this time at the latest (aiokafka's own: 300 s)."""
 LOOK_SECONDS_MAX = 0.2
+ASK_SECONDS_MAX = 2.0
+"""For the brokers to tell where partitions end that are not fetched."""
 POLL_SECONDS = 0.05
 POLL_INTERVAL_SECONDS_MAX = 300
 NOWHERE = TopicPartition("", -1)
@@ -67,7 +70,9 @@ class Door:
         self._say_lost = say_lost
         self.polled_at = time.monotonic()
         self.lags: dict[Partition, int] = {}
-        """Records of each partition that were not read, as of the last look."""
+        """Records of each partition that can be read and were not, as of the last look."""
+        self.behind_transactions: dict[Partition, int] = {}
+        """Records of each partition that wait for the end of somebody's open transaction."""
         self._broker = KafkaBroker(
             kafka.bootstrap_servers.split(","),
             client_id=kafka.client_id,
@@ -124,17 +129,39 @@ class Door:
         self._fail(FatalError(f"The consumer failed: {words}"))
 
     async def look_at_lags(self) -> None:
-        """Hold the positions against what is stable on the broker, as its answers told it."""
+        """Hold the positions against the ends of the partitions."""
         consumer = self._subscriber.consumer
-        lags: dict[Partition, int] = {}
-        for partition in self._assignment.partitions:
-            assert consumer is not None, "it brought them"
+        owned = self._assignment.partitions
+        lags = {one: self.lags[one] for one in owned & self.lags.keys()}
+        behind = {one: self.behind_transactions[one] for one in owned & lags.keys()}
+        if consumer is not None:
+            for place, ends in (await self._ends(consumer, owned)).items():
+                partition = Partition(place.topic, place.partition)
+                with contextlib.suppress(KafkaError, TimeoutError):  # between two assignments
+                    position = await asyncio.wait_for(consumer.position(place), LOOK_SECONDS_MAX)
+                    lags[partition] = max(0, ends.stable - position)
+                    behind[partition] = max(0, ends.high - max(ends.stable, position))
+        self.lags, self.behind_transactions = lags, behind
+
+    async def _ends(
+        self, consumer: AIOKafkaConsumer, partitions: Iterable[Partition]
+    ) -> dict[TopicPartition, Ends]:
+        """As the answers to fetches told them; of what is not fetched, the brokers are asked."""
+        ends: dict[TopicPartition, Ends] = {}
+        unknown = []
+        for partition in partitions:
             place = TopicPartition(partition.topic, partition.number)
-            with contextlib.suppress(KafkaError, TimeoutError):  # between two assignments
-                end = consumer.last_stable_offset(place)
-                position = await asyncio.wait_for(consumer.position(place), LOOK_SECONDS_MAX)
-                lags[partition] = max(0, (end or 0) - position)
-        self.lags = lags
+            if place not in consumer.assignment():
+                continue
+            stable, high = consumer.last_stable_offset(place), consumer.highwater(place)
+            if partition in self._paused or stable is None or high is None:
+                unknown.append(place)
+            else:
+                ends[place] = Ends(stable, high)
+        if unknown:
+            with contextlib.suppress(KafkaError, TimeoutError):  # the last look still stands
+                ends |= await asyncio.wait_for(ask_ends(consumer, unknown), ASK_SECONDS_MAX)
+        return ends
 
     async def open(self) -> None:
         """Join the group and start to read."""

@@ -187,12 +187,12 @@ CATALOGUE = (
     Metric("calls_in_flight", "gauge", "calls", "Calls to the PIM in flight."),
     Metric("calls_at_once_limit", "gauge", "calls", "This replica's share of the calls at once."),
     Metric("calls_per_second_limit", "gauge", "calls/s", "This replica's share of the call rate."),
-    Metric("calls_in_repair", "gauge", "calls", "Calls that wait to be sent again."),
+    Metric("calls_in_repair", "gauge", "calls", "Calls that wait to be retried."),
     Metric(
         "calls_put_off",
         "counter",
         "calls",
-        "Calls that went again, or a part of them, though nobody suspected the PIM.",
+        "Calls that were retried in whole or in part for another cause than a failing PIM.",
         {"cause": get_args(RetryCause)},
     ),
     Metric(
@@ -206,9 +206,20 @@ CATALOGUE = (
     Metric("gate_closed", "gauge", "0 or 1", "1 while the PIM throttles and nothing is sent."),
     Metric("gate_wait_seconds", "gauge", "seconds", "Until the closed gate tries again."),
     Metric("throttled", "counter", "times", "Times that the PIM closed the gate (429)."),
-    Metric("breaker_open", "gauge", "0 or 1", "1 while the PIM is held for down."),
-    Metric("breaker_opened", "counter", "times", "Times that the PIM was held for down."),
-    Metric("sick_lanes", "gauge", "lanes", "Family and verb that take only probes."),
+    Metric(
+        "breaker_open",
+        "gauge",
+        "0 or 1",
+        "1 while the PIM is unavailable: the circuit breaker is open.",
+    ),
+    Metric("breaker_opened", "counter", "times", "Times that the circuit breaker opened."),
+    Metric(
+        "sick_lanes",
+        "gauge",
+        "lanes",
+        "Failing families, counted for upserts and for deletes: their calls fail while those of "
+        "other families succeed, and only single probe calls are sent.",
+    ),
     Metric("credentials_refused", "counter", "times", "Refused credentials, at most one a minute."),
     Metric(
         "structures",
@@ -231,7 +242,16 @@ CATALOGUE = (
         "consumer_lag",
         "gauge",
         "records",
-        "Records of an assigned partition that were not read yet.",
+        "Records of an assigned partition that were not read yet, those behind an open "
+        "transaction included.",
+        _PARTITION,
+    ),
+    Metric(
+        "records_behind_open_transaction",
+        "gauge",
+        "records",
+        "Records of an assigned partition that nobody can read (read_committed) before a producer "
+        "ends its open transaction.",
         _PARTITION,
     ),
     Metric(

@@ -38,10 +38,12 @@ class Readings:
         status: Callable[[], Status],
         lags: Callable[[], Mapping[Partition, int]],
         limits: Mapping[str, float],
+        behind_transactions: Callable[[], Mapping[Partition, int]] = dict,
     ) -> None:
         self.status = status
         self._lags = lags
         self._limits = limits
+        self._behind_transactions = behind_transactions
 
     def single(self, status: Status) -> dict[str, float]:
         """Gauges of the replica."""
@@ -68,8 +70,10 @@ class Readings:
     def by_partition(self, status: Status) -> dict[str, dict[Partition, float]]:
         """Gauges of each assigned partition."""
         partitions = status.partitions
+        lags, behind = self._lags(), self._behind_transactions()
         return {
-            "consumer_lag": dict(self._lags()),
+            "consumer_lag": {one: lag + behind.get(one, 0) for one, lag in lags.items()},
+            "records_behind_open_transaction": {one: behind.get(one, 0) for one in lags},
             "partition_unsettled_changes": {one.partition: one.held for one in partitions},
             "partition_span": {one.partition: one.span for one in partitions},
             "partition_last_progress_timestamp_seconds": {

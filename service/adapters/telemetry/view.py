@@ -42,6 +42,7 @@ class View:
         status: Callable[[], Status],
         families: Callable[[], list[FamilyStatus]],
         lags: Callable[[], Mapping[Partition, int]],
+        behind_transactions: Callable[[], Mapping[Partition, int]] = dict,
     ) -> None:
         self._about = about
         self._status = status
@@ -49,7 +50,7 @@ class View:
         self._lags = lags
         self._began_at = time.monotonic()
         self.board = Board()
-        self.readings = Readings(status, lags, about.limits)
+        self.readings = Readings(status, lags, about.limits, behind_transactions)
 
     def live(self) -> dict[str, bool]:
         """Whether work goes on; a pause on purpose is progress."""

@@ -1,15 +1,21 @@
 """The service's own port."""
 
+import asyncio
 import re
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from click.testing import CliRunner, Result
 from prometheus_client import CollectorRegistry
 
 from service.adapters.http.port import Answers, HttpPort
+from service.adapters.http.release_token import HEADER, TokenFile
+from service.cli.release import release
 from service.contracts.asyncapi import Topics, asyncapi
 
 
@@ -99,10 +105,66 @@ async def test_the_status_page_where_it_is_wanted(bench: Bench) -> None:
     assert (await bench.get("/status"))[1] == '{"version": "1.2.3"}'
 
 
-async def test_release_from_this_machine_alone(bench: Bench) -> None:
-    """No web page may do it through a browser, and no GET."""
-    assert (await bench.get("/release", "POST"))[0] == 409
+async def test_release_with_the_token_alone(bench: Bench) -> None:
+    """No sidecar, forwarded port or web page may do it, and no other method."""
     bench.held = 7
-    assert (await bench.get("/release", "POST"))[:2] == (200, '{"released": 7}')
-    assert (await bench.get("/release", "POST", Origin="http://evil.example"))[0] == 403
-    assert (await bench.get("/release"))[0] == 405
+    file = TokenFile(int(bench.url.rpartition(":")[2]))
+    token = file.read() or ""
+    assert len(token) > 40
+    assert file.path.stat().st_mode & 0o777 == 0o600
+
+    for wrong in ({}, {HEADER: ""}, {HEADER: token[:-1]}, {HEADER: "\u00e9"}):
+        status, text, _ = await bench.get("/release", "POST", **wrong)
+        assert (status, str(file.path) in text) == (403, True), wrong
+    with_origin = {HEADER: token, "Origin": "http://evil.example"}
+    assert (await bench.get("/release", "POST", **with_origin))[0] == 403
+    for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert (await bench.get("/release", method, **{HEADER: token}))[0] == 405, method
+    assert (await bench.get("/release", "POST", **{HEADER: token}))[:2] == (200, '{"released": 7}')
+    bench.held = None
+    assert (await bench.get("/release", "POST", **{HEADER: token}))[0] == 409
+
+
+async def test_the_command_reads_the_token(bench: Bench) -> None:
+    """As the service's user, on its machine; without the file it is told so."""
+    bench.held = 7
+    port = bench.url.rpartition(":")[2]
+
+    async def run_release() -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, release, ["--port", port])
+
+    done = await run_release()
+    assert (done.exit_code, done.output.startswith("Resumed. 7 changes")) == (0, True), done.output
+    TokenFile(int(port)).path.unlink()
+    done = await run_release()
+    assert (done.exit_code, "is missing or wrong" in done.output) == (1, True), done.output
+
+
+async def test_release_where_no_token_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only container without a temporary directory: the service runs, and says why not."""
+    bench = Bench(held=7)
+    port = HttpPort(bench.answers(with_page=False))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    bench.url = f"http://127.0.0.1:{await port.open('127.0.0.1', 0)}"
+    status, text, _ = await bench.get("/release", "POST")
+    assert (status, "cannot be written" in text, "TMPDIR" in text) == (403, True, True)
+    assert (await bench.get("/livez"))[0] == 200
+    await port.close()
+
+
+async def test_a_token_file_of_somebody_else_is_no_way_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands at its path is replaced, a link is not followed; the file goes with the port."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "target").write_text("theirs")
+    file = TokenFile(8080)
+    file.path.symlink_to(tmp_path / "target")
+    token = file.create()
+    assert (tmp_path / "target").read_text() == "theirs"
+    assert file.read() == token
+    assert file.create() != token
+    file.remove()
+    assert file.read() is None

@@ -2,17 +2,17 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
+{{/* A StatefulSet's name stands in labels with 11 characters behind it, and a label has at most 63. */}}
 {{- define "asset-sync.fullname" -}}
-{{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
-{{- else }}
+{{- $longest := ternary 52 63 (eq .Values.workload "StatefulSet") }}
 {{- $name := include "asset-sync.name" . }}
-{{- if contains $name .Release.Name }}
-{{- .Release.Name | trunc 63 | trimSuffix "-" }}
-{{- else }}
-{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- $full := printf "%s-%s" .Release.Name $name }}
+{{- if .Values.fullnameOverride }}
+{{- $full = .Values.fullnameOverride }}
+{{- else if contains $name .Release.Name }}
+{{- $full = .Release.Name }}
 {{- end }}
-{{- end }}
+{{- $full | trunc $longest | trimSuffix "-" }}
 {{- end }}
 
 {{- define "asset-sync.namespace" -}}
@@ -63,6 +63,21 @@ labels:
 {{- end }}
 {{- define "asset-sync.callsAtOnce" -}}
 {{- get .Values.settings "PIM__MAX_CONCURRENCY" | default 4 }}
+{{- end }}
+{{- define "asset-sync.replicasMax" -}}
+{{- if .Values.autoscaling.keda.enabled }}
+{{- .Values.autoscaling.keda.maxReplicaCount }}
+{{- else if .Values.autoscaling.hpa.enabled }}
+{{- .Values.autoscaling.hpa.maxReplicas }}
+{{- else }}
+{{- .Values.replicaCount }}
+{{- end }}
+{{- end }}
+{{- define "asset-sync.kafkaUserName" -}}
+{{- default (printf "%s-kafka" (include "asset-sync.fullname" . | trunc 57 | trimSuffix "-")) .Values.strimzi.user.name }}
+{{- end }}
+{{- define "asset-sync.strimziNamespace" -}}
+{{- default (include "asset-sync.namespace" .) .Values.strimzi.namespace }}
 {{- end }}
 {{- define "asset-sync.httpPort" -}}
 {{- get .Values.settings "HTTP__PORT" | default 8080 }}
@@ -131,6 +146,29 @@ labels:
 {{- if and $hpa.enabled (gt (int $hpa.maxReplicas) $calls) }}
 {{- fail (printf "autoscaling.hpa.maxReplicas is %d: at most PIM__MAX_CONCURRENCY (%d)" (int $hpa.maxReplicas) $calls) }}
 {{- end }}
+{{- if and $keda.enabled (gt (int $keda.minReplicaCount) (int $keda.maxReplicaCount)) }}
+{{- fail (printf "autoscaling.keda.minReplicaCount is %d: at most maxReplicaCount (%d)" (int $keda.minReplicaCount) (int $keda.maxReplicaCount)) }}
+{{- end }}
+{{- if and $hpa.enabled (gt (int $hpa.minReplicas) (int $hpa.maxReplicas)) }}
+{{- fail (printf "autoscaling.hpa.minReplicas is %d: at most maxReplicas (%d)" (int $hpa.minReplicas) (int $hpa.maxReplicas)) }}
+{{- end }}
+{{- include "asset-sync.validatePim" . }}
+{{- $port := include "asset-sync.httpPort" . | int }}
+{{- if and (lt $port 1024) .Values.podSecurityContext.runAsNonRoot (not .Values.podSecurityContext.sysctls) }}
+{{- fail (printf "settings.HTTP__PORT is %d: a container that does not run as root cannot listen below 1024" $port) }}
+{{- end }}
+{{- range list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" }}
+{{- if or (hasKey $.Values.podLabels .) (hasKey $.Values.commonLabels .) }}
+{{- fail (printf "podLabels and commonLabels must not have %s: the chart selects its pods by it" .) }}
+{{- end }}
+{{- end }}
+{{- $topics := list (include "asset-sync.outcomesTopic" .) (include "asset-sync.deadLettersTopic" .) }}
+{{- range splitList "," (include "asset-sync.eventsTopics" .) }}
+{{- $topics = append $topics (trim .) }}
+{{- end }}
+{{- if ne (len $topics) (len (uniq $topics)) }}
+{{- fail (printf "settings.KAFKA__…_TOPIC: events, outcomes and dead letters need topics of their own, not %s" (join ", " $topics)) }}
+{{- end }}
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled }}
 {{- fail "monitoring.podMonitor and monitoring.serviceMonitor exclude one another: leave one out" }}
 {{- end }}
@@ -139,7 +177,40 @@ labels:
 {{- end }}
 {{- end }}
 
+{{/* A variable that extraEnv names is its alone: Kubernetes refuses doubles. */}}
 {{- define "asset-sync.env" -}}
+{{- $own := list }}
+{{- range include "asset-sync.ownEnv" . | fromYamlArray }}
+{{- $name := .name }}
+{{- $isReplaced := false }}
+{{- range $.Values.extraEnv }}
+{{- $isReplaced = or $isReplaced (eq .name $name) }}
+{{- end }}
+{{- if not $isReplaced }}
+{{- $own = append $own . }}
+{{- end }}
+{{- end }}
+{{- with concat $own .Values.extraEnv }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "asset-sync.validatePim" -}}
+{{- $url := get .Values.settings "PIM__BASE_URL" }}
+{{- if not (regexMatch "^https?://[^/?#@\\s]+(/[^?#@\\s]*)?$" $url) }}
+{{- fail (printf "settings.PIM__BASE_URL is %s: it must be a URL such as https://example.cloud.akeneo.com, without user, query or fragment" (regexReplaceAll "//[^/]*@" $url "//…@")) }}
+{{- end }}
+{{- if regexMatch "(?i)/api(/|$)" $url }}
+{{- fail (printf "settings.PIM__BASE_URL is %s: leave out the path of the API: %s" $url (regexReplaceAll "(?i)/+api(/.*)?$" $url "")) }}
+{{- end }}
+{{- $isLoopback := regexMatch "^http://(localhost|127\\.[0-9.]+|\\[::1\\])([:/]|$)" $url }}
+{{- $allows := eq (get .Values.settings "PIM__ALLOW_HTTP" | toString) "true" }}
+{{- if and (hasPrefix "http://" $url) (not $isLoopback) (not $allows) }}
+{{- fail (printf "settings.PIM__BASE_URL is %s: use https, or set settings.PIM__ALLOW_HTTP: true" $url) }}
+{{- end }}
+{{- end }}
+
+{{- define "asset-sync.ownEnv" -}}
 - name: ASSET_SYNC_SECRETS_DIR
   value: /run/secrets/asset-sync
 {{- if eq .Values.workload "StatefulSet" }}
@@ -149,9 +220,14 @@ labels:
       fieldPath: metadata.name
 {{- end }}
 {{- with .Values.tls.kafka }}
-{{- if .existingSecret }}
+{{- if .caSecret }}
+- name: ASSET_SYNC_KAFKA__SSL_CA_FILE
+  value: /run/secrets/kafka-ca/{{ .ca }}
+{{- else if .existingSecret }}
 - name: ASSET_SYNC_KAFKA__SSL_CA_FILE
   value: /run/secrets/kafka-tls/{{ .ca }}
+{{- end }}
+{{- if .existingSecret }}
 {{- if .certificate }}
 - name: ASSET_SYNC_KAFKA__SSL_CERT_FILE
   value: /run/secrets/kafka-tls/{{ .certificate }}
@@ -165,9 +241,6 @@ labels:
 - name: ASSET_SYNC_PIM__CA_FILE
   value: /run/secrets/pim-tls/{{ .ca }}
 {{- end }}
-{{- end }}
-{{- with .Values.extraEnv }}
-{{ toYaml . }}
 {{- end }}
 {{- end }}
 
@@ -186,6 +259,11 @@ labels:
 {{- if .Values.tls.kafka.existingSecret }}
 - name: kafka-tls
   mountPath: /run/secrets/kafka-tls
+  readOnly: true
+{{- end }}
+{{- if .Values.tls.kafka.caSecret }}
+- name: kafka-ca
+  mountPath: /run/secrets/kafka-ca
   readOnly: true
 {{- end }}
 {{- if .Values.tls.pim.existingConfigMap }}
@@ -215,6 +293,12 @@ labels:
     secretName: {{ . }}
     defaultMode: 0440
 {{- end }}
+{{- with .Values.tls.kafka.caSecret }}
+- name: kafka-ca
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+{{- end }}
 {{- with .Values.tls.pim.existingConfigMap }}
 - name: pim-tls
   configMap:
@@ -226,4 +310,20 @@ labels:
 {{- with .Values.extraVolumes }}
 {{ tpl (toYaml .) $ }}
 {{- end }}
+{{- end }}
+
+{{/* A query, narrowed to the series of this release: its namespace, and the job of its monitor. */}}
+{{- define "asset-sync.ofThisRelease" -}}
+{{- $root := index . 0 }}
+{{- $namespace := include "asset-sync.namespace" $root }}
+{{- $name := include "asset-sync.fullname" $root }}
+{{- $own := printf "namespace=%q" $namespace }}
+{{- if $root.Values.monitoring.podMonitor.enabled }}
+{{- $own = printf "%s,job=%q" $own (printf "%s/%s" $namespace $name) }}
+{{- else if $root.Values.monitoring.serviceMonitor.enabled }}
+{{- $own = printf "%s,job=%q" $own $name }}
+{{- end }}
+{{- $series := "(asset_sync_[a-z_]+|process_start_time_seconds)" }}
+{{- $query := regexReplaceAll (printf "%s\\{" $series) (index . 1) (printf "${1}{%s," $own) }}
+{{- regexReplaceAll (printf "%s([^a-z_{]|$)" $series) $query (printf "${1}{%s}${2}" $own) }}
 {{- end }}

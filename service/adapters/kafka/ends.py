@@ -1,0 +1,62 @@
+"""Where partitions end now, asked of the brokers: what a consumer that pauses is not told.
+
+aiokafka learns the ends from the answers to its fetches, and a partition that is paused is not
+fetched. Its `end_offsets` asks for one isolation level; the distance between both is what stands
+behind somebody's open transaction. Seam: `AIOKafkaConsumer._client` (docs/upgrading-aiokafka.md).
+"""
+
+from collections import defaultdict
+from collections.abc import Collection
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.protocol.offset import OffsetRequest
+
+LATEST = -1
+CONSUMER = -1
+READ_UNCOMMITTED = 0
+READ_COMMITTED = 1
+
+
+class Ends(NamedTuple):
+    """The ends of one partition."""
+
+    stable: int
+    """The last stable offset: nothing above it can be read yet."""
+    high: int
+    """The high watermark: above `stable` where a transaction is open."""
+
+
+async def ask_ends(
+    consumer: AIOKafkaConsumer, places: Collection[TopicPartition]
+) -> dict[TopicPartition, Ends]:
+    """Ask each leader for the ends of its partitions: two small requests a broker.
+
+    A partition without a known leader, or whose broker refuses to answer, is left out.
+
+    Raises:
+        KafkaError: a broker cannot be reached.
+    """
+    stable = await _ask(consumer, places, READ_COMMITTED)
+    high = await _ask(consumer, places, READ_UNCOMMITTED)
+    return {place: Ends(at, max(at, high[place])) for place, at in stable.items() if place in high}
+
+
+async def _ask(
+    consumer: AIOKafkaConsumer, places: Collection[TopicPartition], isolation: int
+) -> dict[TopicPartition, int]:
+    client = consumer._client  # noqa: SLF001 - the seam
+    by_node: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+    for place in places:
+        node = client.cluster.leader_for_partition(place)
+        if node is not None and node >= 0:
+            by_node[node][place.topic].append((place.partition, LATEST))
+    found: dict[TopicPartition, int] = {}
+    for node, topics in by_node.items():
+        request = OffsetRequest(CONSUMER, isolation, list(topics.items()))
+        response = await client.send(node, request)
+        for topic, partitions in response.topics:
+            for number, error_code, _, offset in partitions:
+                if error_code == 0:
+                    found[TopicPartition(topic, number)] = offset
+    return found
