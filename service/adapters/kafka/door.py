@@ -70,9 +70,8 @@ class Door:
         self._say_lost = say_lost
         self.polled_at = time.monotonic()
         self.lags: dict[Partition, int] = {}
-        """Records of each partition that can be read and were not, as of the last look."""
         self.behind_transactions: dict[Partition, int] = {}
-        """Records of each partition that wait for the end of somebody's open transaction."""
+        """Records not read, as of the last look: readable ones, and ones in open transactions."""
         self._broker = KafkaBroker(
             kafka.bootstrap_servers.split(","),
             client_id=kafka.client_id,
