@@ -1,19 +1,21 @@
 """An outcome for a topic that takes less than a whole one."""
 
-from typing import Any
-
 import msgspec
+from msgspec import Raw
 
 from service.core.effects import LogRecord
 
 TEXT_CHARACTERS_MAX = 200
 """Characters that are kept of a text that others wrote."""
 
+_members = msgspec.json.Decoder(dict[str, Raw])
+"""Not read further than needed: others may have written numbers that no type here holds."""
+
 
 def shortened(outcome: LogRecord) -> LogRecord | None:
     """The outcome without errors and context, its texts clipped; None where it is so already."""
-    event: dict[str, Any] = msgspec.json.decode(outcome.value or b"{}")
-    shorter = event | {"data": _short_data(event.get("data", {}))}
+    event = _members.decode(outcome.value or b"{}")
+    shorter: dict[str, object] = event | {"data": _short_data(_object(event.get("data")))}
     if "causationid" in event:
         shorter["causationid"] = _clipped(event["causationid"])
     value = msgspec.json.encode(shorter)
@@ -23,21 +25,27 @@ def shortened(outcome: LogRecord) -> LogRecord | None:
     return LogRecord(outcome.key, value, headers)
 
 
-def _short_data(data: dict[str, Any]) -> dict[str, Any]:
-    pim, origin = data.get("pim"), data.get("origin") or {}
+def _short_data(data: dict[str, Raw]) -> dict[str, object]:
+    event, origin, pim = (_object(data.get(name)) for name in ("event", "origin", "pim"))
+    short_pim = pim | {"message": _clipped(pim.get("message")), "errors": []} if pim else None
     return data | {
         "message": _clipped(data.get("message")),
         "errors": [],
-        "event": {name: _clipped(text) for name, text in (data.get("event") or {}).items()}
-        | {"context": None},
+        "event": {name: _clipped(raw) for name, raw in event.items()} | {"context": None},
         "origin": origin | {"key": _clipped(origin.get("key"))},
-        "pim": pim and pim | {"message": _clipped(pim.get("message")), "errors": []},
+        "pim": short_pim,
         "errors_truncated": True,
     }
 
 
-def _clipped(text: object) -> object:
-    return text[:TEXT_CHARACTERS_MAX] if isinstance(text, str) else text
+def _object(raw: Raw | None) -> dict[str, Raw]:
+    return _members.decode(raw) if raw is not None and bytes(raw).startswith(b"{") else {}
+
+
+def _clipped(raw: Raw | None) -> object:
+    if raw is None or not bytes(raw).startswith(b'"'):
+        return raw
+    return msgspec.json.decode(raw, type=str)[:TEXT_CHARACTERS_MAX]
 
 
 def _clipped_bytes(content: bytes | None) -> bytes | None:

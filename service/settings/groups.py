@@ -64,9 +64,15 @@ def _check_topics(text: str) -> str:
     return text
 
 
+SOURCE_CHARACTERS_MAX = 1000
+"""Of the outcomes' source: each outcome has it twice, and is bounded."""
+
+
 def _check_source(text: str) -> str:
     if not is_visible_ascii(text):
         raise ValueError("must be a URI or a path, without spaces")
+    if len(text) > SOURCE_CHARACTERS_MAX:
+        raise ValueError(f"must have at most {SOURCE_CHARACTERS_MAX} characters")
     return text
 
 

@@ -62,6 +62,7 @@ def test_service_links_are_ignored() -> None:
         ("KAFKA__OUTCOMES_TOPIC", ".."),
         ("KAFKA__DEAD_LETTERS_TOPIC", "a,b"),
         ("OUTCOMES__SOURCE", "no uri"),
+        ("OUTCOMES__SOURCE", "/" + "x" * 1000),
         ("TRACES__ENDPOINT", "collector:4318"),
         ("PIM__APP_TOKEN", "t0p-secret\nof two lines"),
         ("PIM__APP_TOKEN", "t0p-secret-\u00e9"),
