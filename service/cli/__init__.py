@@ -1,5 +1,8 @@
 """The command line: one file a command; parses, calls, prints; no rule."""
 
+import sys
+from typing import Any
+
 import click
 
 from service import __version__
@@ -8,6 +11,7 @@ from service.cli.convert import convert
 from service.cli.dead_letters import dead_letters
 from service.cli.demo import demo
 from service.cli.outcomes import outcomes
+from service.cli.output import OutputError, complain, take_streams
 from service.cli.pim_simulator import pim_simulator
 from service.cli.publish import publish
 from service.cli.release import release
@@ -15,7 +19,23 @@ from service.cli.run import run
 from service.cli.schema import schema
 
 
-@click.group()
+class _Commands(click.Group):
+    """The commands, with standard streams that fail in plain words."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
+        """Run one command to its end, its output included."""
+        take_streams()
+        try:
+            try:
+                return super().main(*args, **kwargs)
+            finally:
+                sys.stdout.flush()
+        except OutputError as error:
+            complain(str(error))
+            sys.exit(1)
+
+
+@click.group(cls=_Commands)
 @click.version_option(__version__, prog_name="asset-sync")
 def main() -> None:
     """Carry asset changes from DAM systems over Kafka to Akeneo PIM."""

@@ -4,13 +4,14 @@ import asyncio
 import sys
 
 import click
-from rich.console import Console
+from rich.text import Text
 
 from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.akeneo.check import check_pim
 from service.adapters.kafka.check import check_kafka
 from service.adapters.kafka.options import quieten_aiokafka
 from service.cli.options import stop
+from service.cli.output import console, shown
 from service.ports import Finding
 from service.settings import Loaded, SettingsError, load
 
@@ -19,23 +20,22 @@ STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 @click.command()
 def check() -> None:
-    """Look whether Kafka, the PIM and the settings are as the service needs them.
+    """Check the settings, Kafka access and PIM access. Changes nothing.
 
-    A line each: ok, warning or failed, with the remedy. Nothing is written, nothing changed.
-    Exit code 1 where something failed, 2 where the settings cannot be read.
+    Prints one line per finding: ok, warning or failed, with what to do. The exit code is 1 if
+    something failed, 2 if the settings cannot be read.
     """
     try:
         quieten_aiokafka(entirely=True)  # errors are said once, by us
         findings = asyncio.run(_findings(load()))
     except SettingsError as error:
         stop(f"The settings cannot be used:\n{error}", 2)
-    console = Console(highlight=False)
+    out = console()
     for finding in findings:
-        style = STYLES[finding.grade]
-        console.print(f"[{style}]{finding.grade:<8}[/{style}]", end="")
-        console.print(finding.message, markup=False)
+        grade = Text(f"{finding.grade:<8}", STYLES[finding.grade])
+        out.print(grade + Text(shown(finding.message)))
         if finding.remedy:
-            console.print(f"        → {finding.remedy}", markup=False)
+            out.print(f"        → {shown(finding.remedy)}")
     sys.exit(1 if any(finding.grade == "failed" for finding in findings) else 0)
 
 

@@ -1,36 +1,39 @@
-"""`asset-sync dead-letters list` and `replay`."""
+"""`asset-sync dead-letters list`, `show` and `replay`."""
 
-import asyncio
+import base64
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 import msgspec
-from aiokafka.errors import KafkaError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.padding import Padding
+from rich.progress import MofNCompleteColumn
 
 from service.adapters.kafka.replay import (
+    FoundLetter,
     Plan,
     Replayed,
     Replayer,
     ReplayError,
     Survey,
+    find,
     plan,
     survey,
 )
-from service.cli.options import AssetPath, kafka_settings, stop, stop_without_kafka
-from service.core.dead_letters import DeadLetter, Filter, ReplayRules
+from service.cli.options import AssetPath, kafka_settings, run_on_kafka, stop
+from service.cli.output import complain, console, json_text, progress, say, shown
+from service.core.dead_letters import DeadLetter, Filter, Place, ReplayRules
 from service.core.report import timestamp
 from service.settings import KafkaSettings
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_Result = TypeVar("_Result")
+_HEX_BYTES_MAX = 4096
+"""Bytes that are shown of a value that is not text."""
+_HEX_LINE_BYTES = 16
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
 
@@ -54,14 +57,41 @@ class Since(click.ParamType[int]):
         return round(moment.timestamp() * 1000)
 
 
+class DeadLetterId(click.ParamType[Place | str]):
+    """An outcome id, or the place on the dead-letter topic."""
+
+    name = "id"
+
+    def convert(
+        self, value: Place | str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Place | str:
+        """The place as numbers, or the outcome id as it is."""
+        assert isinstance(value, str)
+        if place := re.fullmatch(r"([0-9]{1,9})/([0-9]{1,18})", value):
+            return int(place[1]), int(place[2])
+        if not re.fullmatch(r"[^/]+/[0-9]{1,9}/[0-9]{1,18}", value):
+            self.fail(
+                f"{value!r} is neither an outcome id (TOPIC/PARTITION/OFFSET) nor a place on the "
+                "dead-letter topic (PARTITION/OFFSET)",
+                param,
+                ctx,
+            )
+        return value
+
+
 def _filters(command: _Command) -> _Command:
     """The options that choose among dead letters."""
     options = (
-        click.option("--reason", metavar="REASON", help="Only these, such as invalid_values."),
+        click.option(
+            "--reason", metavar="REASON", help="Only this reason, such as unknown_family."
+        ),
         click.option("--family", metavar="FAMILY", help="Only assets of this family."),
         click.option("--asset", type=AssetPath(), help="Only this asset."),
         click.option(
-            "--since", type=Since(), metavar="AGO|TIME", help="Only since then: 2h, or a time."
+            "--since",
+            type=Since(),
+            metavar="AGO|TIME",
+            help="Only what was dead-lettered since: 30m, 2h, 7d ago, or a time (UTC).",
         ),
     )
     for option in reversed(options):
@@ -69,15 +99,31 @@ def _filters(command: _Command) -> _Command:
     return command
 
 
-@click.group("dead-letters")
+@click.group(
+    "dead-letters",
+    epilog="""\b
+Examples:
+  asset-sync dead-letters list --since 1h
+  asset-sync dead-letters show dam.asset-changes/3/1207
+  asset-sync dead-letters replay --reason unknown_family --dry-run
+""",
+)
 def dead_letters() -> None:
-    """Show what was rejected or failed, and send it in again."""
+    """Show changes that were rejected or failed, and replay them."""
 
 
-@dead_letters.command("list")
+@dead_letters.command(
+    "list",
+    epilog="""\b
+Examples:
+  asset-sync dead-letters list --since 1h
+  asset-sync dead-letters list --family packshots --reason refused_by_pim
+  asset-sync dead-letters list --json | jq -r .outcome_id
+""",
+)
 @_filters
-@click.option("--all", "with_replayed", is_flag=True, help="Also those that were replayed.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--all", "with_replayed", is_flag=True, help="Include those that were replayed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def list_(
     *,
     reason: str | None,
@@ -87,24 +133,79 @@ def list_(
     with_replayed: bool,
     as_json: bool,
 ) -> None:
-    """List the dead letters that were not replayed yet."""
+    """List the dead letters that were not replayed yet, oldest first.
+
+    Each has its time, reason, asset, outcome id, state and message. In a pipe or a file, each is
+    one line.
+    """
     kafka = kafka_settings()
-    found = _run(kafka, survey(kafka, Filter(reason, family, asset, since)))
-    shown = [x for x in found.letters if with_replayed or x.place not in found.replayed]
+    work = survey(kafka, Filter(reason, family, asset, since))
+    found = run_on_kafka(kafka, work, needs=f"Read on {kafka.dead_letters_topic}")
+    letters = [x for x in found.letters if with_replayed or x.place not in found.replayed]
     if as_json:
-        for letter in shown:
-            click.echo(msgspec.json.encode(_members(letter, found)))
+        for letter in letters:
+            say(json_text(msgspec.json.encode(_members(letter, _state(letter, found)))))
         return
-    if shown:
-        _print(_table([(letter, _state(letter, found)) for letter in shown]))
-    click.echo(f"{len(shown)} dead letters")
+    _print_list((letter, _state(letter, found)) for letter in letters)
+    say(f"{len(letters)} dead letter{'' if len(letters) == 1 else 's'}")
 
 
-@dead_letters.command()
+@dead_letters.command(
+    epilog="""\b
+Examples:
+  asset-sync dead-letters show dam.asset-changes/3/1207
+  asset-sync dead-letters show dam.asset-changes/3/1207 --raw > event.json
+  asset-sync dead-letters show 0/12 --json | jq .headers
+"""
+)
+@click.argument("letter_id", metavar="ID", type=DeadLetterId())
+@click.option("--raw", is_flag=True, help="Write the value's bytes as they are, and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def show(*, letter_id: Place | str, raw: bool, as_json: bool) -> None:
+    """Show one dead letter: why it is there, its headers, key and value.
+
+    ID is the outcome id as `list` shows it (TOPIC/PARTITION/OFFSET), or the place of the dead
+    letter on its own topic (PARTITION/OFFSET).
+    """
+    if raw and as_json:
+        raise click.UsageError("--raw and --json exclude each other.")
+    kafka = kafka_settings()
+    topic = kafka.dead_letters_topic
+    found = run_on_kafka(kafka, find(kafka, letter_id), needs=f"Read on {topic}")
+    if found is None:
+        named = letter_id if isinstance(letter_id, str) else "{}/{}".format(*letter_id)
+        stop(
+            f"There is no dead letter {named} on {topic}. "
+            "`asset-sync dead-letters list --all` lists those that are there."
+        )
+    if found.others:
+        places = ", ".join(f"{partition}/{offset}" for partition, offset in found.others)
+        complain(f"This outcome id has other, older dead letters at {places}.")
+    if raw:
+        _write_value(found)
+    elif as_json:
+        say(json_text(msgspec.json.encode(_whole(found))))
+    else:
+        for line in _sheet(found, topic):
+            say(line)
+
+
+@dead_letters.command(
+    epilog="""\b
+Examples:
+  asset-sync dead-letters replay --reason unknown_family --dry-run
+  asset-sync dead-letters replay --reason unknown_family --family packshots
+  asset-sync dead-letters replay --asset packshots/a --include-overtaken
+"""
+)
 @_filters
-@click.option("--include-overtaken", is_flag=True, help="Also where a later change was applied.")
-@click.option("--force", is_flag=True, help="Also what was replayed three times already.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@click.option(
+    "--include-overtaken",
+    is_flag=True,
+    help="Include changes whose asset had a later change applied; they may undo it.",
+)
+@click.option("--force", is_flag=True, help="Include what was replayed three times already.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be replayed.")
 def replay(
     *,
     reason: str | None,
@@ -115,22 +216,39 @@ def replay(
     force: bool,
     dry_run: bool,
 ) -> None:
-    """Write dead letters back to where they came from, and mark them as replayed.
+    """Write dead letters back to the events topic, and mark them as replayed.
 
-    Each goes to its original topic and partition as it came, once. A run that was interrupted is
-    gone on with by the next one. Exit code 1 where something could not be written back.
+    Each goes to its original topic and partition as it came, once. If a run is interrupted, the
+    next run continues it. Dead letters without their value, headers or key are never replayed.
+    After creating a family in the PIM, wait 30 seconds: so long the service remembers that it was
+    unknown.
+    The exit code is 1 if something could not be written back.
     """
     kafka = kafka_settings()
     rules = ReplayRules(frozenset(kafka.events_topic_names), include_overtaken, force)
-    wanted = Filter(reason, family, asset, since)
-    decided, done = _run(kafka, _replay(kafka, wanted, rules, dry_run=dry_run))
-    if dry_run and decided.chosen:
-        _print(_table([(letter, "would be replayed") for letter in decided.chosen]))
+    work = _replay(kafka, Filter(reason, family, asset, since), rules, dry_run=dry_run)
+    try:
+        decided, done = run_on_kafka(
+            kafka,
+            work,
+            needs=_rights_of_replay(kafka, dry_run=dry_run),
+            when_stopped="Stopped. What was replayed is marked; the same command continues.",
+        )
+    except ReplayError as error:
+        stop(str(error))
+    if dry_run:
+        _print_list((letter, "would be replayed") for letter in decided.chosen)
     verb = f"{len(decided.chosen)} would be replayed" if dry_run else f"{done.count} replayed"
-    click.echo(verb + _told(decided))
+    say(verb + _told(decided))
     for letter, why in done.refused:
-        click.echo(f"{letter.outcome_id}: {why}", err=True)
+        complain(f"{letter.outcome_id}: {why}")
     sys.exit(1 if done.refused else 0)
+
+
+def _rights_of_replay(kafka: KafkaSettings, *, dry_run: bool) -> str:
+    dead, outcomes = kafka.dead_letters_topic, kafka.outcomes_topic
+    reads = f"Read on {dead} and {outcomes}"
+    return reads if dry_run else f"{reads}, Write on {dead} and {kafka.events_topics}"
 
 
 async def _replay(
@@ -142,25 +260,23 @@ async def _replay(
     try:
         await replayer.start()
         decided = await plan(kafka, await survey(kafka, wanted), rules)
-        columns = (TextColumn("replayed"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("replayed", total=len(decided.chosen))
-            done = await replayer.replay(decided.chosen, lambda n: bar.advance(task, n))
+        with progress("replayed", len(decided.chosen), MofNCompleteColumn()) as update:
+            done = await replayer.replay(decided.chosen, _added_up(update))
         return decided, done
     finally:
         await replayer.stop()
 
 
-def _run(kafka: KafkaSettings, work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Its result; errors in plain words."""
-    try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
-        stop("Stopped. What was replayed is marked; the same command goes on.")
-    except ReplayError as error:
-        stop(str(error))
-    except (KafkaError, OSError) as error:
-        stop_without_kafka(kafka, error)
+def _added_up(update: Callable[[int], None]) -> Callable[[int], None]:
+    """What is told how many more are done, where `update` wants how many there are."""
+    done = 0
+
+    def add(count: int) -> None:
+        nonlocal done
+        done += count
+        update(done)
+
+    return add
 
 
 def _told(decided: Plan) -> str:
@@ -172,19 +288,23 @@ def _told(decided: Plan) -> str:
 
 
 def _state(letter: DeadLetter, found: Survey) -> str:
-    if letter.place in found.replayed:
+    return _state_of(letter, is_replayed=letter.place in found.replayed)
+
+
+def _state_of(letter: DeadLetter, *, is_replayed: bool) -> str:
+    if is_replayed:
         return "replayed"
     if letter.lacks is not None:
         return letter.lacks
     return f"replayed {letter.replay_count}x before" if letter.replay_count else "open"
 
 
-def _members(letter: DeadLetter, found: Survey) -> dict[str, object]:
+def _members(letter: DeadLetter, state: str) -> dict[str, object]:
     partition, offset = letter.place
     return {
         "partition": partition,
         "offset": offset,
-        "buried_at": timestamp(letter.buried_utc_ms),
+        "buried_at": _time(letter.buried_utc_ms),
         "outcome_id": letter.outcome_id,
         "asset_family": letter.asset.family if letter.asset else None,
         "code": letter.asset.code if letter.asset else None,
@@ -192,31 +312,121 @@ def _members(letter: DeadLetter, found: Survey) -> dict[str, object]:
         "message": letter.message,
         "attempts": letter.attempts,
         "replay_count": letter.replay_count,
-        "state": _state(letter, found),
+        "state": state,
     }
 
 
-def _table(rows: list[tuple[DeadLetter, str]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("buried at", "asset", "reason", "outcome", "state"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("message", overflow="ellipsis", ratio=1)
+def _print_list(rows: Iterable[tuple[DeadLetter, str]]) -> None:
+    """A line each; on a terminal the message stands below, so that any width shows it whole."""
+    out = console()
     for letter, state in rows:
-        path = letter.asset.path if letter.asset else "-"
-        when = timestamp(letter.buried_utc_ms)[:19]
-        cells = (when, path, letter.reason, letter.outcome_id, state, letter.message)
-        table.add_row(*map(_plain, cells))
-    return table
+        texts = (_time(letter.buried_utc_ms), letter.reason, _path(letter), _id(letter), state)
+        time, reason, path, letter_id, state_shown = map(shown, texts)
+        message = shown(letter.message)
+        if out.is_terminal:
+            out.print(f"{time}  {reason}  {path}", style="bold")
+            for text in (f"{letter_id}  {state_shown}", message):
+                out.print(Padding(text, (0, 0, 0, 4)))
+        else:
+            say(f"{time}  {reason:<14} {path}  {letter_id}  {state_shown}  {message}")
 
 
-def _plain(text: str) -> str:
-    """Foreign text shows as text: no markup, no control characters."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text).replace(
-        "[", r"\["
-    )
+def _sheet(found: FoundLetter, topic: str) -> Iterator[str]:
+    """The lines that show one dead letter."""
+    letter, record = found.letter, found.record
+    partition, offset = letter.place
+    facts = {
+        "dead letter": f"{partition}/{offset} of {topic}",
+        "outcome": letter.outcome_id or "-",
+        "asset": _path(letter),
+        "reason": letter.reason,
+        "message": letter.message,
+        "attempts": str(letter.attempts),
+        "written": _time(letter.buried_utc_ms),
+        "state": _state_of(letter, is_replayed=found.is_replayed),
+    }
+    for name, text in facts.items():
+        yield f"{name:<12} {shown(text)}"
+    yield "headers"
+    for name, content in record.headers:
+        yield f"    {shown(name)}: {_short(content)}"
+    yield f"key          {_short(record.key)}"
+    size = "null" if record.value is None else f"{len(record.value)} bytes"
+    yield f"value        {size}"
+    yield from ("    " + line for line in _content(record.value))
 
 
-def _print(table: Table) -> None:
-    console = Console()
-    # In a file or a pipe nothing is cut off.
-    Console(width=None if console.is_terminal else 400).print(table)
+def _short(content: bytes | None) -> str:
+    """A key or a header's value in one line: text, or hexadecimal where it is not UTF-8."""
+    if content is None:
+        return "null"
+    try:
+        return shown(content.decode())
+    except UnicodeDecodeError:
+        return f"0x{content.hex()}"
+
+
+def _content(value: bytes | None) -> Iterator[str]:
+    """A value in lines: JSON indented, other text as it is, anything else in hexadecimal."""
+    try:
+        yield from json_text(value or b"", indent=2).split("\n")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    else:
+        return
+    try:
+        text = (value or b"").decode()
+    except UnicodeDecodeError:
+        yield from _hex_lines(value or b"")
+    else:
+        yield from map(shown, text.split("\n") if text else ())
+
+
+def _hex_lines(value: bytes) -> Iterator[str]:
+    for start in range(0, min(len(value), _HEX_BYTES_MAX), _HEX_LINE_BYTES):
+        piece = value[start : start + _HEX_LINE_BYTES]
+        text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in piece)
+        yield f"{start:08x}  {piece.hex(' '):<47}  {text}"
+    if len(value) > _HEX_BYTES_MAX:
+        yield f"{len(value) - _HEX_BYTES_MAX} more bytes; --raw writes all"
+
+
+def _write_value(found: FoundLetter) -> None:
+    if found.record.value is None and found.letter.lacks == "without value":
+        stop("This dead letter has no value: it was too large for the dead-letter topic.")
+    say(found.record.value or b"", ends_line=False)
+
+
+def _whole(found: FoundLetter) -> dict[str, object]:
+    record = found.record
+    return _members(found.letter, _state_of(found.letter, is_replayed=found.is_replayed)) | {
+        "headers": [{"name": shown(name), **_as_json("value", x)} for name, x in record.headers],
+        **_as_json("key", record.key),
+        **_as_json("value", record.value),
+    }
+
+
+def _as_json(name: str, content: bytes | None) -> dict[str, str | None]:
+    """Bytes as a member of JSON: text, or `…_base64` where they are not UTF-8."""
+    try:
+        return {name: None if content is None else content.decode()}
+    except UnicodeDecodeError:
+        assert content is not None
+        return {f"{name}_base64": base64.b64encode(content).decode()}
+
+
+def _path(letter: DeadLetter) -> str:
+    return letter.asset.path if letter.asset else "-"
+
+
+def _id(letter: DeadLetter) -> str:
+    """What `show` takes: the outcome id, or the place where that cannot be read."""
+    return letter.outcome_id or "{}/{}".format(*letter.place)
+
+
+def _time(utc_ms: int) -> str:
+    """When it was written; what some producer made of it may be no time at all."""
+    try:
+        return timestamp(utc_ms)
+    except (ValueError, OverflowError, OSError):
+        return "-"

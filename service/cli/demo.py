@@ -3,28 +3,36 @@
 import sys
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
 from service.cli.options import stop
+from service.cli.output import console, say, shown
 from service.playground.demo import DemoResult, Progress, run_demo
 from service.playground.embedded_kafka import EmbeddedKafkaError
 
 
 @click.command()
-@click.option("--events", default=3000, show_default=True, type=click.IntRange(min=10))
-@click.option("--keep", is_flag=True, help="Stay up at the end and print the addresses.")
+@click.option(
+    "--events",
+    default=3000,
+    show_default=True,
+    type=click.IntRange(min=10),
+    help="How many events to publish.",
+)
+@click.option(
+    "--keep", is_flag=True, help="Keep Kafka, the PIM and the service up, and print addresses."
+)
 def demo(*, events: int, keep: bool) -> None:
     """Run the whole system on this machine, kill the service once, and check the numbers.
 
-    The first run fetches Apache Kafka's jars (45 MB). Exit code 1 where the numbers don't add up.
+    The first run downloads Apache Kafka (45 MB). The exit code is 1 if the numbers do not add up.
     """
-    console = Console()
+    out = console()
     columns = (TextColumn("outcomes"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
-        with Bar(*columns, console=console, transient=True) as bar:
+        with Bar(*columns, console=out, transient=True) as bar:
             task = bar.add_task("outcomes", total=events)
 
             seen = 0
@@ -32,25 +40,25 @@ def demo(*, events: int, keep: bool) -> None:
             def count(done: int, _: int) -> None:
                 nonlocal seen
                 bar.update(task, completed=done)
-                if not console.is_terminal and done > seen:
-                    console.print(f"{done} outcomes")
+                if not out.is_terminal and done > seen:
+                    out.print(f"{done} outcomes")
                 seen = done
 
             def stay(kafka: str, pim: str) -> None:
                 bar.stop()
                 _keep(kafka, pim)
 
-            result = run_demo(events, Progress(console.print, count), stay if keep else None)
+            result = run_demo(events, Progress(out.print, count), stay if keep else None)
     except EmbeddedKafkaError as error:
         stop(str(error))
-    console.print(_table(result))
+    out.print(_table(result))
     for flaw in result.audit.flaws:
-        console.print(flaw, style="red", markup=False)
+        out.print(shown(flaw), style="red")
     sys.exit(1 if result.audit.flaws else 0)
 
 
 def _keep(kafka: str, pim: str) -> None:
-    click.echo(f"Kafka {kafka}, PIM {pim}; Enter ends the demo.")
+    say(f"Kafka {kafka}, PIM {pim}; Enter ends the demo.")
     click.pause("")
 
 

@@ -1,6 +1,7 @@
 """`asset-sync pim-simulator`."""
 
 import asyncio
+import os
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import click
 import msgspec
 
 from service.cli.options import stop
+from service.cli.output import say, shown
 from service.playground.pim.faults import Scenario, read_scenario
 from service.playground.pim.simulator import PimSimulator, serve
 from service.playground.pim.structure import Structure, free, sample
@@ -36,37 +38,39 @@ cut (before, after) with stored. Faults can also be posted as a list to
 /_control/faults while it runs; DELETE takes them back. The page at / lists all routes.
 """,
 )
-@_shown("--port", type=_PORT, default=8081, help="On loopback; 0 takes a free one.")
+@_shown("--port", type=_PORT, default=8081, help="Port on loopback; 0 takes a free one.")
 @click.option(
     "--structure",
     "structure_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Families, attributes, options and channels from a JSON file; else a sample of four.",
+    help="JSON file of families, attributes, options and channels. Default: four sample families.",
 )
 @click.option(
     "--family",
     "families",
     multiple=True,
-    help="Instead: a family that takes any value; may be repeated.",
+    help="A family that takes any value, instead of --structure; may be repeated.",
 )
 @click.option(
     "--scenario",
     "scenario_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Faults by the clock, from a JSON file.",
+    help="JSON file of faults that happen at given times.",
 )
 @click.option(
     "--switch",
     "switches",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Answer an open question another way; may be repeated.",
+    help="Change how the simulator behaves where Akeneo's documents are silent; may be repeated.",
 )
-@_shown("--call-seconds", type=click.FloatRange(0), default=0.0, help="How long each call takes.")
-@_shown("--calls-at-once", type=_POSITIVE, default=4, help="Above it: 429.")
-@_shown("--calls-per-second", type=_POSITIVE, default=100, help="Above it: 429.")
-@_shown("--token-seconds", type=_POSITIVE, default=3600, help="A token's lifetime.")
-@click.option("--app-token", help="A token that an app would have.")
+@_shown(
+    "--call-seconds", type=click.FloatRange(0), default=0.0, help="Seconds that each call takes."
+)
+@_shown("--calls-at-once", type=_POSITIVE, default=4, help="Calls at once; more get 429.")
+@_shown("--calls-per-second", type=_POSITIVE, default=100, help="Calls per second; more get 429.")
+@_shown("--token-seconds", type=_POSITIVE, default=3600, help="Lifetime of a token, in seconds.")
+@click.option("--app-token", help="Also accept this app token.")
 def pim_simulator(  # noqa: PLR0913, PLR0917 - an option each
     port: int,
     structure_file: Path | None,
@@ -79,7 +83,7 @@ def pim_simulator(  # noqa: PLR0913, PLR0917 - an option each
     token_seconds: int,
     app_token: str | None,
 ) -> None:
-    """Serve a PIM on loopback until interrupted: Akeneo's Asset API as its documents tell it."""
+    """Serve a simulated PIM on loopback until interrupted, with Akeneo's documented Asset API."""
     simulator = PimSimulator(
         free(*families) if families else _structure(structure_file),
         switches=_switches(switches),
@@ -95,7 +99,10 @@ def pim_simulator(  # noqa: PLR0913, PLR0917 - an option each
     except ValueError as error:
         stop(f"The scenario cannot be used: {error}", 2)
     except OSError as error:
-        stop(f"The port {port} cannot be had: {error.strerror}. Give another with --port.")
+        stop(
+            f"Cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno or 0)}. "
+            "Choose another port with --port."
+        )
     except KeyboardInterrupt:
         pass
 
@@ -105,12 +112,12 @@ async def _serve(simulator: PimSimulator, port: int, scenario: Scenario | None) 
     if scenario is not None:
         simulator.faults.plan(scenario)
     tokens = simulator.tokens
-    click.echo(f"PIM simulator at {url} (its routes: {url}/)")
-    click.echo(
+    say(f"PIM simulator at {url} (its routes: {url}/)")
+    say(
         f"client id {tokens.client_id}, secret {tokens.client_secret}, "
         f"user {tokens.username}, password {tokens.password}"
     )
-    click.echo(f"families: {', '.join(simulator.structure.families)}")
+    say(f"families: {shown(', '.join(simulator.structure.families))}")
     try:
         await asyncio.Event().wait()
     finally:
@@ -122,7 +129,7 @@ def _structure(path: Path | None) -> Structure:
         return sample()
     try:
         return msgspec.json.decode(path.read_bytes(), type=Structure)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OSError) as error:
         stop(f"The structure {path} cannot be used: {error}", 2)
 
 

@@ -8,6 +8,7 @@ import click
 
 from service.adapters.http.release_token import HEADER, TokenFile
 from service.cli.options import stop
+from service.cli.output import say
 from service.settings import SettingsError, load_without_pim
 
 SECONDS_MAX = 5.0
@@ -40,4 +41,4 @@ def release(*, port: int | None) -> None:
         stop(json.load(error)["message"])
     except (OSError, ValueError) as error:
         stop(f"No asset-sync answers at {url}: {error}")
-    click.echo(f"Resumed. {released} changes were held back; they become dead letters now.")
+    say(f"Resumed. {released} changes were held back; they become dead letters now.")

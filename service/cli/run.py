@@ -7,6 +7,7 @@ import click
 
 from service import app
 from service.cli.options import stop
+from service.cli.output import log_on_regardless
 from service.settings import SettingsError, load
 
 
@@ -17,6 +18,7 @@ def run() -> None:
     Settings come from ASSET_SYNC_* variables, .env and secret files. Exit codes: 0 drained,
     1 failed, 2 wrong settings.
     """
+    log_on_regardless()
     try:
         code = asyncio.run(app.run(load()))
     except SettingsError as error:

@@ -5,6 +5,7 @@ import msgspec
 
 from service import __version__
 from service.adapters.telemetry.catalogue import as_markdown
+from service.cli.output import say
 from service.contracts.asyncapi import Topics, asyncapi
 from service.contracts.reasons import document
 from service.contracts.schema import Language
@@ -17,16 +18,16 @@ from service.settings import reference
     "what", type=click.Choice(["events", "outcomes", "asyncapi", "settings", "metrics", "reasons"])
 )
 def schema(what: Language | str) -> None:
-    """Print the language of the service: JSON Schemas, AsyncAPI, settings, metrics, reasons.
+    """Print reference documents: JSON Schemas, AsyncAPI, settings, metrics, reasons.
 
     The AsyncAPI document of a running service, with its own topics, is at /asyncapi.
     """
     if what == "settings":
-        click.echo(reference(), nl=False)
+        say(reference(), ends_line=False)
     elif what == "metrics":
-        click.echo(as_markdown(), nl=False)
+        say(as_markdown(), ends_line=False)
     elif what == "reasons":
-        click.echo(document(), nl=False)
+        say(document(), ends_line=False)
     elif what == "asyncapi":
         _print(asyncapi(__version__, Topics()))
     else:
@@ -34,4 +35,4 @@ def schema(what: Language | str) -> None:
 
 
 def _print(document: object) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
+    say(msgspec.json.format(msgspec.json.encode(document), indent=2))

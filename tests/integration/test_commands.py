@@ -1,18 +1,21 @@
 """The commands as a person types them."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import OffsetAndMetadata
 
-from tests.support.service import Bench, aside, run
+from tests.support.service import Bench, aside, run, start_command
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 
-LINES = [
+LINES: list[dict[str, object]] = [
     {"action": "upsert", "asset_family": "packshots", "code": "a", "values": {"n": 1}},
     {"action": "delete", "asset_family": "packshots", "code": "b"},
     {
@@ -36,7 +39,7 @@ def file(bench: Bench) -> Path:
 
 async def test_publish_then_outcomes(bench: Bench, file: Path) -> None:
     """From a file into the topic; what became of it, filtered and as JSON."""
-    published = run(bench, "publish", str(file))
+    published = run(bench, "publish", "--force", str(file))
     assert published.returncode == 0, published.stderr
     assert b"4 events published" in published.stdout
     bench.start()
@@ -49,6 +52,167 @@ async def test_publish_then_outcomes(bench: Bench, file: Path) -> None:
     one = run(bench, "outcomes", "--asset", "packshots/a", "--json").stdout
     assert json.loads(one)["data"]["code"] == "a"
     assert run(bench, "outcomes", "--status", "failed").stdout == b""
+
+
+async def test_publish_sends_nothing_where_a_line_is_no_event(bench: Bench, file: Path) -> None:
+    """It names the line; nothing is on the topic."""
+    refused = run(bench, "publish", str(file))
+
+    assert refused.returncode == 1
+    assert b"line 4: invalid_event" in refused.stderr
+    assert b"Nothing was sent: 1 of 4 lines" in refused.stderr
+    assert await bench.read(bench.events, 1, seconds=2) == []
+
+
+async def test_publish_reads_standard_input(bench: Bench) -> None:
+    """A pipe is linted first, too; a byte order mark and foreign line ends do not matter."""
+    lines = [json.dumps(line) for line in LINES[:3]]
+    given = b"\xef\xbb\xbf" + "\r\n".join(lines).encode()
+    published = run(bench, "publish", "-", given=given)
+
+    assert published.returncode == 0, published.stderr
+    assert published.stderr == b"", "no progress where nobody looks at it"
+    records = await bench.read(bench.events, 3)
+    assert sorted(key or b"" for key, _, _ in records) == [
+        b"manuals/c", b"packshots/a", b"packshots/b",
+    ]  # fmt: skip
+    refused = run(bench, "publish", "-", given=given + b"\r\nno event")
+    assert b"line 4: undecodable" in refused.stderr
+    assert len(await bench.read(bench.events, 3)) == 3
+
+
+async def test_publish_says_what_kafka_refuses(bench: Bench) -> None:
+    """The line, the reason, and how many went through all the same."""
+    large = LINES[0] | {"values": {"n": "x" * 1_100_000}}
+    given = "\n".join(map(json.dumps, [LINES[0], {}, large]))
+    refused = run(bench, "publish", "--force", "-", given=given.encode())
+
+    assert refused.returncode == 1
+    assert b"Kafka refused line 3 as too large" in refused.stderr
+    assert b"2 of 3 events were published" in refused.stderr
+
+
+async def more_partitions(bench: Bench, topic: str, count: int) -> None:
+    """Add partitions to a topic, and wait until the broker tells of them."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
+    await admin.start()
+    await admin.create_partitions({topic: NewPartitions(count)})
+    for _ in range(100):
+        if len((await admin.describe_topics([topic]))[0]["partitions"]) == count:
+            break
+        await asyncio.sleep(0.1)
+    await admin.close()
+
+
+def moving_code(before: int, after: int) -> str:
+    """The code of an asset that moves to a new partition, away from one that stays its own."""
+    partitioner = DefaultPartitioner()
+    for number in range(100):
+        key = f"packshots/{number}".encode()
+        earlier, later = list(range(before)), list(range(after))
+        if partitioner(key, earlier, earlier) != partitioner(key, later, later):
+            return str(number)
+    raise AssertionError("none moves")
+
+
+async def test_publish_says_which_assets_change_their_partition(bench: Bench) -> None:
+    """Partitions were added: the earlier event lies elsewhere, so there is no order."""
+    code = moving_code(bench.partitions, 7)
+    event = json.dumps(LINES[0] | {"code": code}).encode()
+    assert run(bench, "publish", "-", given=event).stderr == b""
+    await more_partitions(bench, bench.events, 7)
+
+    moved = run(bench, "publish", "-", given=event)
+    assert moved.returncode == 0
+    assert f"the last event of packshots/{code} (partition".encode() in moved.stderr
+    assert b"no order between partitions" in moved.stderr
+    assert run(bench, "publish", "-", given=event).stderr == b"", "its last event lies right now"
+
+
+async def test_publish_says_where_another_producer_places_otherwise(bench: Bench) -> None:
+    """Its own partitioner or no key at all: the asset is the one that its event names."""
+    event = json.dumps(LINES[0]).encode()
+    place = DefaultPartitioner()(b"packshots/a", [0, 1, 2], [0, 1, 2])
+    await bench.publish([((place + 1) % 3, None, event)])
+
+    moved = run(bench, "publish", "-", given=event)
+    assert f"packshots/a (partition {(place + 1) % 3}, now {place})".encode() in moved.stderr
+
+
+def outcome(number: int, code: str, message: str = "") -> bytes:
+    """An outcome of this version, with a reason and a field of a later one."""
+    data = {"status": "rejected", "reason": "new", "message": message, "errors": [], "more": {}}
+    whole = {"id": f"dam/0/{number}", "type": "asset-sync.asset.rejected.v1", "data": data}
+    return json.dumps(whole | {"subject": f"packshots/{code}"}, ensure_ascii=False).encode()
+
+
+async def test_outcomes_of_an_asset_from_before_partitions_were_added(bench: Bench) -> None:
+    """They are shown with the newer ones, in the order of time."""
+    code = moving_code(bench.partitions, 7)
+    key = f"packshots/{code}".encode()
+    await write(bench, bench.outcomes, [(key, outcome(1, code, "first"))])
+    await more_partitions(bench, bench.outcomes, 7)
+    await write(bench, bench.outcomes, [(key, outcome(2, code, "second")), (b"f/x", b"{}")])
+
+    found = run(bench, "outcomes", "--asset", key.decode())
+    lines = found.stdout.decode().splitlines()
+    assert [line.rpartition(" ")[2] for line in lines] == ["first", "second"]
+    assert found.stderr == b"", "other assets' records are nothing to tell of"
+
+
+async def write(bench: Bench, topic: str, records: list[tuple[bytes, bytes | None]]) -> None:
+    """Write records with Kafka's own partitioner, one after the other."""
+    async with AIOKafkaProducer(bootstrap_servers=bench.bootstrap) as producer:
+        for key, value in records:
+            await producer.send_and_wait(topic, value, key=key)
+
+
+async def test_outcomes_counts_what_it_does_not_show(bench: Bench) -> None:
+    """On stderr; a later version's outcome is shown."""
+    others = [
+        b"{",
+        b"\xff",
+        None,
+        b'{"id": 1}',
+        b'{"id": "1", "type": "x", "data": {"status": "a"}}',
+    ]
+    records = [(b"k", outcome(1, "a")), *((b"k", other) for other in others)]
+    await write(bench, bench.outcomes, records)
+
+    shown = run(bench, "outcomes")
+    assert shown.returncode == 0
+    assert shown.stdout.count(b"\n") == 1
+    told = f"Records of {bench.outcomes} that are not shown: 3 not JSON, 2 not outcomes"
+    assert told.encode() in shown.stderr
+
+
+HOSTILE = "\\[/x] [red]no[/red] :x: \x1b[2J\n\u202e\x9b0m"
+
+
+async def test_foreign_text_in_outcomes_is_text(bench: Bench) -> None:
+    """One line, no escape sequence, no markup, no emoji; the JSON means the same."""
+    value = outcome(1, "a", HOSTILE)
+    await write(bench, bench.outcomes, [(b"packshots/a", value)])
+
+    line = run(bench, "outcomes").stdout.decode()
+    assert r"\[/x] [red]no[/red] :x: \x1b[2J\n\u202e\x9b0m" in line
+    assert line.removesuffix("\n").isprintable()
+    as_json = run(bench, "outcomes", "--json").stdout.decode()
+    assert as_json.removesuffix("\n").isprintable()
+    assert json.loads(as_json) == json.loads(value)
+
+
+async def test_outcomes_ends_with_its_reader(bench: Bench) -> None:
+    """`outcomes --follow | head`: silence and 0, even when nothing more comes."""
+    await write(bench, bench.outcomes, [(b"packshots/a", outcome(1, "a"))])
+    with start_command(bench, "outcomes", "--follow") as following:
+        assert following.stdout is not None
+        assert following.stderr is not None
+        assert b"packshots/a" in await asyncio.to_thread(following.stdout.readline)
+        following.stdout.close()
+
+        assert await asyncio.to_thread(following.wait, 30) == 0
+        assert following.stderr.read() == b""
 
 
 async def test_convert_sends_nothing(bench: Bench, file: Path) -> None:
@@ -71,7 +235,7 @@ async def test_convert_reads_standard_input(bench: Bench) -> None:
 
 async def test_a_broker_that_is_away(bench: Bench, file: Path) -> None:
     """A sentence, exit 1, no traceback."""
-    for words in (("publish", str(file)), ("outcomes",)):
+    for words in (("publish", "--force", str(file)), ("outcomes",), ("dead-letters", "list")):
         failed = run(bench, *words, KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:9")
         assert failed.returncode == 1
         assert b"127.0.0.1:9" in failed.stderr

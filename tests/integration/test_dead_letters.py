@@ -1,8 +1,14 @@
 """Dead letters on a real broker: listed, replayed once, also when the replay is killed."""
 
 import asyncio
+import base64
+import contextlib
 import json
+import os
+import pty
+import re
 import signal
+import termios
 from collections import Counter
 
 import pytest
@@ -63,6 +69,10 @@ async def test_what_was_rejected_is_listed_and_replayed_once(bench: Bench) -> No
     assert "undecodable" in table
     assert "4 dead letters" in table
 
+    # A replica that has just begun does not remember that the family was unknown.
+    replica.kill()
+    replica.wait()
+    replica = bench.start()
     bench.pim.structure.families["nowhere"] = bench.pim.structure.families["packshots"]
     dry = await aside(bench, "dead-letters", "replay", "--family", "nowhere", "--dry-run")
     assert b"2 would be replayed" in dry.stdout, dry
@@ -79,6 +89,119 @@ async def test_what_was_rejected_is_listed_and_replayed_once(bench: Bench) -> No
     assert b"2 dead letters" in left.stdout
     replica.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(replica.wait, 20) == 0
+
+
+Written = tuple[bytes | None, bytes | None, dict[str, bytes]]
+"""Key, value and headers beside those of a dead letter."""
+
+
+async def write_letters(bench: Bench, letters: list[Written]) -> None:
+    """Dead letters of these keys, values and headers on partition 0, from offset 0 on."""
+    async with AIOKafkaProducer(bootstrap_servers=bench.bootstrap) as producer:
+        for number, (key, value, more) in enumerate(letters):
+            ours = {
+                "dlq.original.topic": bench.events.encode(),
+                "dlq.original.partition": b"1",
+                "dlq.original.offset": b"%d" % number,
+                "dlq.reason": b"invalid_event",
+                "dlq.message": HOSTILE.encode(),
+            }
+            of_record = {n: v for n, v in more.items() if not n.startswith("dlq.")}
+            headers = list((of_record | ours | more).items())
+            await producer.send_and_wait(bench.dead, value, key=key, headers=headers, partition=0)
+
+
+HOSTILE = "\\[/x] [red]no[/red] :x: \x1b[2J\n\u202e" + " words for more than 80 columns" * 3
+SHOWN = HOSTILE.encode("unicode_escape").decode().replace("\\\\", "\\")
+
+
+async def test_the_list_at_80_columns_shows_every_message(bench: Bench) -> None:
+    """Foreign text is text, on a terminal and in a pipe, whatever the width."""
+    await write_letters(bench, [(b"packshots/" + b"c" * 60, upsert("packshots", "c" * 60, {}), {})])
+
+    for words in (("list",), ("replay", "--dry-run")):
+        piped = run(bench, "dead-letters", *words).stdout.decode()
+        assert SHOWN in piped.splitlines()[0]
+        on_terminal = await asyncio.to_thread(on_a_terminal, bench, "dead-letters", *words)
+        assert all(len(line) <= 80 for line in on_terminal.splitlines())
+        assert SHOWN.replace(" ", "") in "".join(on_terminal.split())
+        assert f"packshots/{'c' * 60}" in on_terminal
+
+
+def on_a_terminal(bench: Bench, *words: str) -> str:
+    """What a command shows on a terminal of 80 columns, without colours."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    with start_command(bench, *words, out=theirs) as command:
+        os.close(theirs)
+        found = b""
+        with contextlib.suppress(OSError):  # EIO: nobody has the terminal open any more
+            while piece := os.read(ours, 4096):
+                found += piece
+        os.close(ours)
+        assert command.wait(30) == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", found.decode())
+
+
+async def test_one_dead_letter_is_shown_whole(bench: Bench) -> None:
+    """By its outcome id or its place: why it is there, headers, key, value; as bytes, as JSON."""
+    odd = b"\xff\x00\xfe"
+    event = upsert("packshots", "a", {"n": "\u202e"})
+    await write_letters(
+        bench, [(b"packshots/a", event, {"x-odd": odd, "\x1b[2J": b"\x07"}), (odd, odd, {})]
+    )
+
+    first = run(bench, "dead-letters", "show", f"{bench.events}/1/0")
+    assert first.returncode == 0, first.stderr
+    text = first.stdout.decode()
+    assert all(c.isprintable() or c == "\n" for c in text)
+    for words in (
+        f"0/0 of {bench.dead}", f"{bench.events}/1/0", "packshots/a", "invalid_event", SHOWN,
+        "x-odd: 0xff00fe", r"\x1b[2J: \x07", "dlq.original.offset: 0", r'"n": "\u202e"',
+    ):  # fmt: skip
+        assert words in text
+    assert run(bench, "dead-letters", "show", "0/0").stdout == first.stdout
+    assert run(bench, "dead-letters", "show", "0/0", "--raw").stdout == event
+
+    assert b"ff 00 fe" in run(bench, "dead-letters", "show", "0/1").stdout
+    assert run(bench, "dead-letters", "show", "0/1", "--raw").stdout == odd
+    whole = json.loads(run(bench, "dead-letters", "show", "0/1", "--json").stdout)
+    assert whole["value_base64"] == whole["key_base64"] == base64.b64encode(odd).decode()
+    assert {"name": "dlq.reason", "value": "invalid_event"} in whole["headers"]
+
+
+@pytest.mark.parametrize("letter_id", ["0/7", "9/0", "nowhere/0/0"])
+async def test_a_dead_letter_that_is_not_there(bench: Bench, letter_id: str) -> None:
+    """A sentence, exit 1."""
+    await write_letters(bench, [(b"k", b"{", {})])
+    missing = run(bench, "dead-letters", "show", letter_id)
+
+    assert missing.returncode == 1
+    assert f"There is no dead letter {letter_id} on {bench.dead}.".encode() in missing.stderr
+
+
+async def test_what_was_left_out_is_listed_and_never_replayed(bench: Bench) -> None:
+    """A dead letter that lacks its value, headers or key is not what came."""
+    event = upsert("packshots", "a", {})
+    await write_letters(
+        bench,
+        [
+            (b"packshots/a", None, {"dlq.value.omitted": b"true"}),
+            (b"packshots/a", None, {"dlq.value.omitted": b"true", "dlq.headers.omitted": b"2"}),
+            (b"id", None, {"dlq.value.omitted": b"true", "dlq.key.omitted": b"true"}),
+            (b"packshots/a", event, {"dlq.headers.omitted": b"2"}),
+            (b"id", event, {"dlq.key.omitted": b"true"}),
+        ],
+    )
+
+    listed = run(bench, "dead-letters", "list").stdout
+    assert b"5 dead letters" in listed
+    done = run(bench, "dead-letters", "replay", "--force", "--include-overtaken")
+    assert done.stdout.startswith(b"0 replayed; left out: "), done
+    assert await bench.read(bench.events, 1, seconds=2) == []
+    bare = run(bench, "dead-letters", "show", "0/0", "--raw")
+    assert (bare.returncode, bare.stdout) == (1, b"")
+    assert b"has no value" in bare.stderr
 
 
 async def test_a_change_that_was_overtaken_stays(bench: Bench) -> None:

@@ -260,14 +260,16 @@ async def bench_around(bootstrap: str, folder: Path, pim: PimSimulator) -> Async
         await runner.cleanup()
 
 
-def start_command(bench: Bench, *words: str, **settings: str) -> subprocess.Popen[bytes]:
-    """Start one command with the settings of the bench; its output is piped."""
+def start_command(
+    bench: Bench, *words: str, out: int = subprocess.PIPE, **settings: str
+) -> subprocess.Popen[bytes]:
+    """Start one command with the settings of the bench; its output is piped, or goes to `out`."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("ASSET_SYNC_")}
     ours = {f"ASSET_SYNC_{name}": value for name, value in settings.items()}
     return subprocess.Popen(  # noqa: S603 - our own command
         [sys.executable, "-m", "service", *words],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=out,
         stderr=subprocess.PIPE,
         env=inherited | bench.settings() | ours | {"PYTHONPATH": str(ROOT)},
         cwd=bench.folder,
@@ -278,7 +280,7 @@ def run(
     bench: Bench, *words: str, given: bytes | None = None, **settings: str
 ) -> subprocess.CompletedProcess[bytes]:
     """Run one command to its end."""
-    with start_command(bench, *words, **settings) as command:
+    with start_command(bench, *words, out=subprocess.PIPE, **settings) as command:
         out, err = command.communicate(given, timeout=90)
         return subprocess.CompletedProcess(words, command.returncode, out, err)
 

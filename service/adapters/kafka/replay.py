@@ -53,6 +53,17 @@ class Survey:
 
 
 @dataclass(slots=True)
+class FoundLetter:
+    """One dead letter with all its bytes."""
+
+    letter: DeadLetter
+    record: StoredRecord
+    is_replayed: bool = False
+    others: list[Place] = field(default_factory=list)
+    """Older dead letters of the same outcome."""
+
+
+@dataclass(slots=True)
 class Plan:
     """What a replay would do with each dead letter."""
 
@@ -86,6 +97,29 @@ async def survey(kafka: KafkaSettings, wanted: Filter) -> Survey:
         if wanted.takes(letter):
             found.letters.append(letter)
     found.letters.sort(key=lambda letter: (letter.buried_utc_ms, letter.place))
+    return found
+
+
+async def find(kafka: KafkaSettings, letter_id: Place | str) -> FoundLetter | None:
+    """Read one dead letter, by its place or by its outcome id; the newest where there are several.
+
+    Raises:
+        KafkaError: the topic cannot be read.
+    """
+    found: FoundLetter | None = None
+    replayed: set[Place] = set()
+    begin = None if isinstance(letter_id, str) else dict([letter_id])
+    async for record in read(kafka, kafka.dead_letters_topic, Read(begin=begin)):
+        marked = read_mark(record.headers)
+        if marked is not None:
+            replayed.add(marked)
+            continue
+        letter = _dead_letter(record)
+        if letter_id in {letter.place, letter.outcome_id}:
+            older = [*found.others, found.letter.place] if found else []
+            found = FoundLetter(letter, record, others=older)
+    if found is not None:
+        found.is_replayed = found.letter.place in replayed
     return found
 
 

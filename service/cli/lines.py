@@ -1,0 +1,135 @@
+"""Events in JSON Lines, as `convert` and `publish` read them: every line is judged, none raises."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import msgspec
+
+from service.core.convert import Deletes, convert
+from service.core.decode import DecodeLimits, decode
+from service.core.model import Command, Origin, Partition, Rejection, SourceRecord
+
+STRUCTURED = (("content-type", b"application/cloudevents+json; charset=UTF-8"),)
+LINE_BYTES_MAX = 16 * 1024 * 1024
+"""Bytes of a line that is held in memory; the rest of a longer one is passed over."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_REST_BYTES = 64 * 1024
+
+
+class InputError(Exception):
+    """The input cannot be read as lines; the message says why, for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that is not empty. `is_cut`: it is longer than LINE_BYTES_MAX."""
+
+    number: int
+    text: bytes
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The record that a line becomes, and what the service would do with it."""
+
+    record: SourceRecord
+    command: Command | Rejection
+
+
+def lines(file: BinaryIO) -> Iterator[Line]:
+    """Every line that is not empty, without the space around it.
+
+    A UTF-8 byte order mark at the beginning of the file is passed over.
+
+    Raises:
+        InputError: the file cannot be read, or it is not UTF-8 as a whole.
+    """
+    number = 0
+    while piece := _read_line(file, LINE_BYTES_MAX + 1):
+        number += 1
+        is_cut = len(piece) > LINE_BYTES_MAX and not piece.endswith(b"\n")
+        if is_cut:
+            _pass_over_line(file)
+        if number == 1:
+            if piece.startswith(_UTF_16_MARKS):
+                raise InputError(
+                    "The file is UTF-16, events are UTF-8: convert it first, "
+                    "for example with `iconv -f UTF-16 -t UTF-8`."
+                )
+            piece = piece.removeprefix(_BYTE_ORDER_MARK)
+        if text := piece.strip():
+            yield Line(number, text, is_cut)
+
+
+def judge(line: Line, limits: DecodeLimits, deletes: Deletes = "apply") -> Judged:
+    """What the service would make of the line, keyed FAMILY/CODE as `publish` keys it."""
+    record = _record(line)
+    if line.is_cut:
+        return Judged(record, _too_large(f"more than {LINE_BYTES_MAX}", limits))
+    change = decode(record, limits)
+    if change.asset is not None:
+        record = msgspec.structs.replace(record, key=change.asset.path.encode())
+    if isinstance(change, Rejection):
+        return Judged(record, change)
+    if record.size > limits.record_bytes_max:
+        return Judged(record, _too_large(str(record.size), limits))
+    return Judged(record, convert(change, deletes))
+
+
+@contextmanager
+def rereadable(file: BinaryIO) -> Iterator[BinaryIO]:
+    """The file, or where it can be read only once (a pipe) a copy of it on disk.
+
+    Raises:
+        InputError: it cannot be read, or the copy cannot be written.
+    """
+    if file.seekable():
+        yield file
+        return
+    with tempfile.TemporaryFile() as copy:
+        try:
+            shutil.copyfileobj(file, copy)
+            copy.flush()
+        except OSError as error:
+            raise InputError(
+                f"The input cannot be copied to {tempfile.gettempdir()}: {error.strerror}."
+            ) from None
+        copy.seek(0)
+        yield copy
+
+
+def _record(line: Line) -> SourceRecord:
+    try:
+        is_cloud = "specversion" in msgspec.json.decode(line.text, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        is_cloud = False
+    origin = Origin(Partition("file", 0), line.number - 1, 0)
+    return SourceRecord(origin, None, line.text, STRUCTURED if is_cloud else ())
+
+
+def _too_large(size: str, limits: DecodeLimits) -> Rejection:
+    return Rejection(
+        status="rejected",
+        reason="too_large",
+        message=f"The record has {size} bytes of key, value and headers; "
+        f"the limit is {limits.record_bytes_max}.",
+    )
+
+
+def _read_line(file: BinaryIO, limit: int) -> bytes:
+    try:
+        return file.readline(limit)
+    except OSError as error:
+        raise InputError(f"The input cannot be read: {error.strerror or error}.") from None
+
+
+def _pass_over_line(file: BinaryIO) -> None:
+    while (rest := _read_line(file, _REST_BYTES)) and not rest.endswith(b"\n"):
+        pass

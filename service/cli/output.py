@@ -1,0 +1,222 @@
+"""How the commands write: streams that fail in plain words, and foreign text shown as text.
+
+Rule 1: a reader that goes away (`| head`) is no error. What is written after that goes nowhere, the
+command ends as it would have ended, and one that only shows a stream stops (`is_read`).
+Rule 2: a stream that cannot be written to otherwise (a full disk) ends the command: a sentence on
+stderr, exit code 1.
+Rule 3: foreign text passes `shown` or `json_text` before it is printed, and only consoles of
+`console` print it: no markup, no emoji names, no control or direction characters.
+"""
+
+import codecs
+import errno
+import io
+import os
+import select
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO, cast
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+PIPE_WIDTH = 400
+"""Columns of a table that is written to a file or a pipe: nothing is cut off there."""
+
+_PLAIN = {"→": "->", "…": "...", "\N{EN DASH}": "-", "—": "-", "•": "*"}
+_ERRORS = "asset_sync_plain"
+
+
+class OutputError(Exception):
+    """Standard output cannot be written to; the message says why, for a person."""
+
+
+class _Stream(io.FileIO):
+    """A standard stream of this process; leads nowhere once it cannot be written to."""
+
+    def __init__(self, descriptor: int, *, is_fatal: bool) -> None:
+        super().__init__(descriptor, "wb", closefd=False)
+        self.is_fatal = is_fatal
+        self.is_broken = False
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """Write, or wait until the stream takes more."""
+        try:
+            while (count := super().write(data)) is None:
+                select.select((), (self.fileno(),), ())
+        except OSError as error:
+            self._lead_nowhere()
+            if self.is_fatal and error.errno != errno.EPIPE:
+                raise OutputError(
+                    f"The output cannot be written: {error.strerror or error}."
+                ) from None
+            return memoryview(data).nbytes
+        else:
+            return count
+
+    def has_reader(self) -> bool:
+        """Whether somebody may still read it."""
+        if not self.is_broken:
+            asked = select.poll()
+            asked.register(self.fileno(), 0)
+            self.is_broken = any(event & select.POLLERR for _, event in asked.poll(0))
+        return not self.is_broken
+
+    def _lead_nowhere(self) -> None:
+        self.is_broken = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+
+
+def take_streams() -> None:
+    """Put streams of ours in the place of stdin, stdout and stderr, as this process got them.
+
+    Where somebody else put something there (a test's runner), it stays.
+    """
+    for descriptor in range(3):
+        _keep_open(descriptor)
+    if sys.stdin is None:
+        sys.stdin = _nowhere("r")
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _taken(sys.stdout, is_fatal=True)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _taken(sys.stderr, is_fatal=False)
+
+
+def log_on_regardless() -> None:
+    """Let stdout be lost where it cannot be written to: the work counts more than its log."""
+    if (stream := _stream()) is not None:
+        stream.is_fatal = False
+
+
+def is_read() -> bool:
+    """Whether somebody may still read stdout: False after `| head` has ended."""
+    stream = _stream()
+    return stream is None or stream.has_reader()
+
+
+def shown(text: str, keep: str = "") -> str:
+    """Foreign text as it may be printed: what is not printable becomes its escape sequence.
+
+    That covers line ends (except those in `keep`), terminal escape sequences, characters that
+    change the direction of text, and lone surrogates.
+    """
+    return _escaped(text, _python_escape, keep)
+
+
+def json_text(value: bytes, indent: int = -1) -> str:
+    """JSON that means the same, on one line (or indented), without unprintable characters.
+
+    Where stdout is no Unicode, only ASCII is left. None of that changes what a parser reads.
+
+    Raises:
+        msgspec.DecodeError: it is not JSON.
+        UnicodeDecodeError: it is not UTF-8.
+        RecursionError: it is nested too deeply to be read.
+    """
+    text = msgspec.json.format(value, indent=indent).decode()
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return _escaped(text, _json_escape, "\n", is_ascii=True)
+    return _escaped(text, _json_escape, "\n")
+
+
+def console(*, is_stderr: bool = False) -> Console:
+    """A console that prints text as it is; in a file or a pipe it cuts nothing off."""
+    made = Console(stderr=is_stderr, markup=False, emoji=False, highlight=False)
+    if not made.is_terminal:
+        made.width = PIPE_WIDTH
+    return made
+
+
+def say(text: str | bytes, *, ends_line: bool = True) -> None:
+    """Print on stdout, in its own encoding (click's `echo` takes UTF-8 where it finds ASCII)."""
+    click.echo(text, file=sys.stdout, nl=ends_line)
+
+
+def complain(message: str) -> None:
+    """Print sentences on stderr; unprintable characters are escaped, except line ends."""
+    click.echo(shown(message, keep="\n"), file=sys.stderr)
+
+
+@contextmanager
+def progress(verb: str, total: int, *columns: ProgressColumn) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, only where that is a terminal; yields what is told how much is done."""
+    out = console(is_stderr=True)
+    with Progress(
+        TextColumn(verb),
+        BarColumn(),
+        *columns,
+        TimeElapsedColumn(),
+        console=out,
+        transient=True,
+        disable=not out.is_terminal,
+    ) as bar:
+        task = bar.add_task(verb, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _escaped(text: str, escape: Callable[[str], str], keep: str, *, is_ascii: bool = False) -> str:
+    if text.isprintable() and not is_ascii:
+        return text
+    return "".join(
+        c if c in keep or (c.isprintable() and (c.isascii() or not is_ascii)) else escape(c)
+        for c in text
+    )
+
+
+def _python_escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+
+
+def _as_plain(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that the stream's encoding has not."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(c) or _python_escape(c) for c in lacking), error.end
+
+
+codecs.register_error(_ERRORS, _as_plain)
+
+
+def _keep_open(descriptor: int) -> None:
+    """Let no socket take the number of a standard stream that is closed."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)
+
+
+def _taken(given: TextIO | None, *, is_fatal: bool) -> TextIO:
+    if not isinstance(given, io.TextIOWrapper):
+        return _nowhere("w")
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Stream(given.fileno(), is_fatal=is_fatal)),
+        encoding=given.encoding,
+        errors=_ERRORS,
+        line_buffering=given.line_buffering,
+        write_through=given.write_through,
+    )
+
+
+def _nowhere(mode: str) -> TextIO:
+    nowhere = open(os.devnull, mode, encoding="utf-8", errors=_ERRORS)  # noqa: PTH123, SIM115 - for good
+    return cast("TextIO", nowhere)
+
+
+def _stream() -> _Stream | None:
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return raw if isinstance(raw, _Stream) else None
