@@ -10,6 +10,7 @@ import gc
 import os
 import random
 import signal
+import socket
 import sys
 import threading
 import time
@@ -27,10 +28,12 @@ from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.door import DRAIN_MARGIN_SECONDS, Door
 from service.adapters.kafka.options import quieten_aiokafka
 from service.adapters.kafka.preflight import require_topics
+from service.adapters.kafka.reach import ContactWatch
 from service.adapters.kafka.rights import in_words
 from service.adapters.kafka.transaction import TransactionLog
 from service.adapters.telemetry.logs import LogObserver, configure
 from service.adapters.telemetry.metrics import Meters, process_registry
+from service.adapters.telemetry.progress import Progress
 from service.adapters.telemetry.view import About, View
 from service.contracts.asyncapi import Topics, asyncapi
 from service.core.effects import Note
@@ -70,7 +73,7 @@ class Service:
         self._is_draining = False
         self._observers = Observers()
         self._api = HttpAssetApi(settings.pim, loaded.credentials, self._observers)
-        self._outcomes = TransactionLog(settings.kafka)
+        self._outcomes = TransactionLog(settings.kafka, self._observers.note)
         self._traces = _traces(settings)
         if self._traces is not None:
             self._observers.add(self._traces)
@@ -82,6 +85,11 @@ class Service:
             self.fail,
             self._observers.note,
             settings.pim.max_concurrency,
+        )
+        self._contact = ContactWatch(
+            settings.kafka,
+            drain_seconds + DRAIN_MARGIN_SECONDS + GROUP_SILENCE_SECONDS_MAX,
+            self._observers.note,
         )
         self._door = Door(
             settings.kafka, drain_seconds, self._assignment, self._arrive, self.fail, self._lost
@@ -102,12 +110,18 @@ class Service:
             lambda: self._door.lags,
             lambda: self._door.behind_transactions,
         )
+        self._progress = Progress(time.monotonic())
         registry = process_registry()
-        self._observers.add(LogObserver(settings.log.level))
-        self._observers.add(Meters(registry, __version__, self._view.readings))
-        if settings.http.status_page:
-            self._observers.add(self._view.board)
+        self._observe(registry)
         self._port = HttpPort(self._answers(registry))
+
+    def _observe(self, registry: CollectorRegistry) -> None:
+        """Tell logs, meters and the status page what happens."""
+        self._observers.add(LogObserver(self._settings.log.level))
+        self._observers.add(self._progress)
+        self._observers.add(Meters(registry, __version__, self._view.readings))
+        if self._settings.http.status_page:
+            self._observers.add(self._view.board)
 
     def _answers(self, registry: CollectorRegistry) -> Answers:
         kafka, http = self._settings.kafka, self._settings.http
@@ -115,8 +129,8 @@ class Service:
         return Answers(
             live=self._live,
             ready=self._ready,
-            live_lines=self._view.live_lines,
-            ready_lines=self._view.ready_lines,
+            live_lines=lambda: [*self._contact.lines(), *self._view.live_lines()],
+            ready_lines=lambda: [*self._contact.lines(), *self._view.ready_lines()],
             registry=registry,
             asyncapi=asyncapi(__version__, topics),
             release=lambda: self._runner.release(self._door.lags),
@@ -157,7 +171,7 @@ class Service:
         opening.add_done_callback(self._opened)
         code = 1
         try:
-            code = await self._until_drained()
+            code = await self._until_drained(running)
         finally:
             _leave_in_time(code)
             watching.cancel()
@@ -165,18 +179,30 @@ class Service:
             await self._close(running)
         return code
 
-    async def _until_drained(self) -> int:
+    async def _until_drained(self, running: asyncio.Future[None]) -> int:
         """Work, and finish what is open; the exit code. What ended it is said at once."""
         try:
             await self._ended
-            self._assignment.leave()
-            seconds = self._settings.drain.max_seconds
-            unsettled = await self._runner.drain(DrainKind.SHUTDOWN, seconds)
         except FatalError as error:
             _say_why(error)
             return 1
-        self._log.info("service.drained", unsettled=unsettled)
-        return 0 if unsettled == 0 else 1
+        self._assignment.leave()
+        drain_seconds = self._settings.drain.max_seconds
+        draining = asyncio.create_task(self._runner.drain(DrainKind.SHUTDOWN, drain_seconds))
+        await asyncio.wait((draining, running), return_when=asyncio.FIRST_COMPLETED)
+        if draining.done():
+            self._log.info("service.drained", left_to_the_next_owner=draining.result())
+        else:
+            draining.cancel()
+            try:
+                running.result()
+            except FatalError as error:
+                _say_why(error)
+        # What is not committed waits for the next owner; 1 only where nobody knows (P7).
+        if self._outcomes.is_commit_in_doubt:
+            self._log.error("commit.in_doubt", message="Kafka did not answer the last commit.")
+            return 1
+        return 0
 
     async def _open_port(self) -> int:
         http = self._settings.http
@@ -184,7 +210,7 @@ class Service:
             return await self._port.open(http.host, http.port)
         except OSError as error:
             raise FatalError(
-                f"The port {http.port} of {http.host} cannot be had: {error.strerror}. "
+                f"Cannot listen on {http.host}:{http.port}: {_plainly(error)}. "
                 "Set ASSET_SYNC_HTTP__PORT or ASSET_SYNC_HTTP__HOST."
             ) from None
 
@@ -237,20 +263,31 @@ class Service:
 
     async def _watch(self) -> None:
         """End where the consumer is stuck; rejoin where the group fenced us."""
-        settings = self._settings
-        silence_max = settings.drain.max_seconds + DRAIN_MARGIN_SECONDS + GROUP_SILENCE_SECONDS_MAX
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             await self._door.look_at_lags()
+            self._say_progress()
             now = time.monotonic()
             if self._assignment.epoch is not None:
                 if now - self._door.polled_at > POLL_SILENCE_SECONDS_MAX:
-                    self.fail(FatalError("The consumer is stuck: it polls no more."))
+                    self.fail(
+                        FatalError(
+                            "The Kafka consumer is stuck: no poll for "
+                            f"{POLL_SILENCE_SECONDS_MAX:g} s."
+                        )
+                    )
                 if self._runner.is_fenced.is_set():
                     self._runner.is_fenced.clear()
                     self._assignment.rejoin()
-            if now - self._assignment.lease_renewed_at > silence_max:
-                self.fail(FatalError("The group's coordinator acknowledges us no more."))
+            try:
+                await self._contact.look(self._assignment.lease_renewed_at)
+            except FatalError as error:
+                self.fail(error)
+
+    def _say_progress(self) -> None:
+        self._progress.assigned(self._assignment.epoch, self._assignment.partitions)
+        pending = self._runner.pipeline.held_changes
+        self._progress.pass_time(time.monotonic(), pending, sum(self._door.lags.values()))
 
     def _families(self) -> list[FamilyStatus]:
         return families(self._runner.pipeline.calls)
@@ -267,6 +304,7 @@ class Service:
 
     def _ready(self) -> dict[str, bool]:
         return {
+            "kafka": not self._contact.is_away,
             "group": self._assignment.epoch is not None,
             "producer": not self._ended.done(),
             "not_draining": not self._is_draining,
@@ -325,6 +363,13 @@ async def run(loaded: Loaded) -> int:
     except FatalError as error:
         _say_why(error)
         return 1
+
+
+def _plainly(error: OSError) -> str:
+    """What the system says, without what asyncio wraps it in."""
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    return os.strerror(error.errno).lower()
 
 
 def _say_why(error: FatalError) -> None:

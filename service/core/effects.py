@@ -170,6 +170,8 @@ FactName = Literal[
     "group.too_large",
     "intake.paused",
     "intake.resumed",
+    "kafka.reachable",
+    "kafka.unreachable",
     "observer.failed",
     "offset_map.unused",
     "option.created",

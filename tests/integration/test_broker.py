@@ -1,6 +1,8 @@
 """The broker goes away and comes back, on a broker of the test's own."""
 
 import asyncio
+import json
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -30,14 +32,22 @@ async def bench(own_broker: EmbeddedKafka, tmp_path: Path) -> AsyncIterator[Benc
         yield made
 
 
-@pytest.mark.parametrize("away_seconds", [0, 8])
+def assert_it_ended_rightly(bench: Bench) -> None:
+    """A replica ends in an outage only where a restart alone can read what a commit came to."""
+    ends = [replica.returncode for replica in bench.replicas if replica.poll() is not None]
+    assert ends == [1] * bench.logs().count('"service.ended"'), bench.logs()[-3000:]
+    assert len(ends) == bench.logs().count("nly a restart can read whether it was committed")
+    assert "Traceback" not in bench.logs()
+
+
+@pytest.mark.parametrize("away_seconds", [0, 8, 35])
 async def test_a_killed_broker_comes_back(
     own_broker: EmbeddedKafka, bench: Bench, away_seconds: float
 ) -> None:
-    """Kill -9 of the broker in the middle of the work, shorter and longer than the session.
+    """Kill -9 of the broker in the middle of the work, for all that a transaction may take.
 
-    A replica may end with 1 (it cannot know whether its last transaction was committed); what
-    restarts it is Kubernetes, here the test.
+    The replica waits; it may end with 1 where it cannot know whether its last transaction was
+    committed. What restarts it then is Kubernetes, here the test.
     """
     records = events(3000, 90, bench.partitions)
     replica = await bench.publish_and_start(records)
@@ -49,4 +59,78 @@ async def test_a_killed_broker_comes_back(
         await assert_exactly_once(bench, len(records), seconds=90)
     finally:
         restarting.cancel()
-    assert "Traceback" not in bench.logs()
+    assert_it_ended_rightly(bench)
+
+
+async def until(bench: Bench, path: str, status: int, seconds: float) -> str:
+    """What the replica's port answers, once it has this status."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        found, text = await bench.get(path)
+        if found == status:
+            return text
+        assert asyncio.get_running_loop().time() < deadline, (found, text)
+        await asyncio.sleep(0.2)
+
+
+async def test_an_idle_replica_waits_and_says_for_what(
+    own_broker: EmbeddedKafka, bench: Bench
+) -> None:
+    """`/readyz` names the brokers within seconds; `/livez` stays well; then work goes on."""
+    records = events(30, 10, bench.partitions)
+    replica = bench.start()
+    await until(bench, "/readyz", 200, 30)
+    own_broker.kill()
+
+    unready = await until(bench, "/readyz?verbose", 503, 15)
+    assert f"Kafka at {bench.bootstrap} does not answer" in unready
+    assert (await bench.get("/livez"))[0] == 200
+
+    await asyncio.to_thread(own_broker.start)
+    await until(bench, "/readyz", 200, 60)
+    await bench.publish(records)
+    await assert_exactly_once(bench, len(records), seconds=60)
+    assert replica.poll() is None
+    lines = [json.loads(line)["event"] for line in bench.logs().splitlines() if line[:1] == "{"]
+    assert lines.count("kafka.unreachable") == lines.count("kafka.reachable") == 1
+
+
+async def until_logged(bench: Bench, words: str, seconds: float = 60) -> None:
+    """Wait until a replica has said this."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while words not in bench.logs():
+        assert asyncio.get_running_loop().time() < deadline, bench.logs()[-3000:]
+        await asyncio.sleep(0.1)
+
+
+def left(bench: Bench) -> int:
+    """How many changes a replica that drained has left to the next owner."""
+    drained = next(line for line in bench.logs().splitlines() if '"service.drained"' in line)
+    return int(json.loads(drained)["left_to_the_next_owner"])
+
+
+@pytest.mark.parametrize("is_broker_away", [False, True])
+async def test_a_stop_while_nothing_can_be_finished(
+    own_broker: EmbeddedKafka, bench: Bench, *, is_broker_away: bool
+) -> None:
+    """The PIM is down, perhaps Kafka too: it ends in order; the next owner does the rest."""
+    records = events(300, 90, bench.partitions)
+    bench.pim.go_down()
+    await bench.publish(records)
+    replica = bench.start()
+    await until_logged(bench, '"breaker.opened"')
+    if is_broker_away:
+        own_broker.kill()
+        await until_logged(bench, '"kafka.unreachable"')
+    replica.send_signal(signal.SIGTERM)
+
+    code = await asyncio.to_thread(replica.wait, 60)
+
+    assert code == bench.logs().count('"commit.in_doubt"'), bench.logs()[-3000:]
+    assert is_broker_away or code == 0
+    assert left(bench) > 0
+    bench.pim.come_back()
+    if is_broker_away:
+        await asyncio.to_thread(own_broker.start)
+    bench.start()
+    await assert_exactly_once(bench, len(records), seconds=90)

@@ -253,7 +253,8 @@ def guard(
         except ConsumerStoppedError:
             raise
         except KafkaError as error:
-            fail(error)
+            if not error.retriable:  # a broker that is away is waited for
+                fail(error)
             records = {}
         polled()
         return records

@@ -122,6 +122,8 @@ class TransactionLog:
         suffix = kafka.group_instance_id or uuid.uuid4().hex
         self._transactional_id = f"{kafka.group_id}.{suffix}"
         self._producer: FencingProducer | None = None
+        self._is_spent = False
+        """Whether a transaction failed or was given up: the producer is not used again."""
         self._writing = asyncio.Lock()
         self.group: GroupMetadata | None = None
         self.is_commit_in_doubt = False
@@ -176,8 +178,11 @@ class TransactionLog:
         attempts = 0
         async with self._writing:
             while group is not None and group is self.group:
+                if self._is_spent:
+                    await self._renew_producer()
+                self._is_spent = True
                 try:
-                    return await self._attempt(outgoing, positions, group)
+                    refused = await self._attempt(outgoing, positions, group)
                 except _TooLargeError as too_large:
                     shorter = outgoing.after(too_large)
                     self._note_cuts(outgoing, shorter)
@@ -187,7 +192,9 @@ class TransactionLog:
                     if attempts >= ATTEMPTS_MAX:
                         raise FatalError(f"The outcome log failed: {failure}") from failure
                     self._note_retry(failure)
-                await self._renew_producer()
+                else:
+                    self._is_spent = False
+                    return refused
         return CommitRefusal.FENCED
 
     async def _attempt(

@@ -25,6 +25,7 @@ _LEVEL_OF: dict[FactName, Literal["debug", "info", "warning", "error"]] = {
     "observer.failed": "error",
     "group.begun_again": "warning",
     "group.too_large": "warning",
+    "kafka.unreachable": "error",
     "offset_map.unused": "error",
     "position.lost": "error",
     "request.ended": "debug",

@@ -1,0 +1,59 @@
+"""What is logged while all is well: joined, PIM reached, and once a minute what was done."""
+
+from collections import Counter
+from collections.abc import Collection
+
+import structlog
+
+from service.core.effects import Note
+from service.core.model import Partition
+
+PROGRESS_SECONDS = 60.0
+IDLE_SECONDS = 3600.0
+"""How often it is said that nothing was to be done."""
+
+
+class Progress:
+    """An observer that counts, and says so when it is asked in time."""
+
+    def __init__(self, now: float) -> None:
+        self._log = structlog.get_logger()
+        self._outcomes: Counter[str] = Counter()
+        self._calls = 0
+        self._is_pim_reached = False
+        self._epoch: int | None = None
+        self._said_at = now
+
+    def note(self, fact: Note) -> None:
+        """Count what was committed and called."""
+        if fact.name == "settlement.committed":
+            self._outcomes.update(one.status for one in fact.settled)
+        elif fact.name == "request.ended":
+            self._calls += 1
+            if fact.fields["ended"] == "2xx" and not self._is_pim_reached:
+                self._is_pim_reached = True
+                self._log.info("pim.reached")
+
+    def assigned(self, epoch: int | None, partitions: Collection[Partition]) -> None:
+        """Say once of each assignment what it holds."""
+        if epoch is not None and epoch != self._epoch:
+            names = [f"{one.topic}/{one.number}" for one in sorted(partitions)]
+            self._log.info("group.joined", partitions=names)
+        self._epoch = epoch if epoch is not None else self._epoch
+
+    def pass_time(self, now: float, pending_changes: int, lag: int) -> None:
+        """Say what was done since the last time, a minute ago; seldom where that was nothing."""
+        is_idle = not self._outcomes and not self._calls and not pending_changes and not lag
+        if now - self._said_at < (IDLE_SECONDS if is_idle else PROGRESS_SECONDS):
+            return
+        self._log.info(
+            "service.progress",
+            seconds=round(now - self._said_at),
+            outcomes=dict(sorted(self._outcomes.items())),
+            pim_requests=self._calls,
+            pending_changes=pending_changes,
+            lag=lag,
+        )
+        self._said_at = now
+        self._outcomes.clear()
+        self._calls = 0

@@ -1,0 +1,237 @@
+"""The outcome log and its broker: what is done again, what is waited for, and what ends it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+
+from service.adapters.kafka.batches import by_key
+from service.adapters.kafka.fencing import FencingProducer
+from service.adapters.kafka.options import PRODUCER_METADATA_SECONDS_MAX
+from service.adapters.kafka.transaction import TransactionLog
+from service.core.effects import LogRecord, Note, PositionCommit, Settlement
+from service.core.inputs import CommitRefusal
+from service.core.model import Partition
+from service.playground.embedded_kafka import EmbeddedKafka, started
+from service.ports import FatalError
+from service.settings import KafkaSettings
+from tests.support.group import Group, group_of_one
+
+pytestmark = pytest.mark.kafka
+
+FORGETFUL = """
+transactional.id.expiration.ms=2000
+transaction.remove.expired.transaction.cleanup.interval.ms=500
+producer.id.expiration.ms=2000
+producer.id.expiration.check.interval.ms=500
+"""
+EXPIRY_SECONDS = 8.0
+
+
+class ForgetfulKafka(EmbeddedKafka):
+    """Forgets a producer that wrote nothing for two seconds, where others take a week."""
+
+    def __init__(self, folder: Path, classpath: str, java: Path) -> None:
+        super().__init__(folder, classpath, java)
+        with self._properties.open("a") as properties:
+            properties.write(FORGETFUL)
+
+
+@pytest.fixture
+def forgetful() -> Iterator[EmbeddedKafka]:
+    """A broker of the test's own, which may be killed."""
+    with started(ForgetfulKafka) as broker:
+        yield broker
+
+
+@pytest.fixture
+async def group(forgetful: EmbeddedKafka) -> AsyncIterator[Group]:
+    """A group of one on it."""
+    async with group_of_one(forgetful.bootstrap_servers) as made:
+        yield made
+
+
+@pytest.fixture
+def notes() -> list[Note]:
+    """What the log says."""
+    return []
+
+
+@pytest.fixture
+async def log(group: Group, notes: list[Note]) -> AsyncIterator[TransactionLog]:
+    """The log of the group's member."""
+    made = log_of(group, notes)
+    await made.start()
+    made.group = group.member
+    yield made
+    await made.stop()
+
+
+def log_of(group: Group, notes: list[Note]) -> TransactionLog:
+    """A log that is not started yet."""
+    names = {
+        "bootstrap_servers": group.bootstrap,
+        "group_id": group.name,
+        "events_topics": group.events,
+        "outcomes_topic": group.outcomes,
+        "dead_letters_topic": group.dead,
+    }
+    return TransactionLog(KafkaSettings.model_validate(names), notes.append)
+
+
+def settlement(group: Group, position: int) -> Settlement:
+    """One outcome, and the position after it."""
+    outcome = LogRecord(b"packshots/a", b"%d" % position, ())
+    return Settlement((outcome,), (), {Partition(group.events, 0): PositionCommit(position, "")})
+
+
+async def outcomes(group: Group) -> list[int]:
+    """What a committed reader sees."""
+    return [int(record.value) for record in await group.visible(group.outcomes)]
+
+
+async def test_a_producer_that_the_broker_forgot_is_renewed(
+    group: Group, log: TransactionLog, notes: list[Note]
+) -> None:
+    """After a quiet week: nothing was in flight, so the transaction is done again, once."""
+    assert await log.write(settlement(group, 1)) is None
+    await asyncio.sleep(EXPIRY_SECONDS)
+
+    assert await log.write(settlement(group, 2)) is None
+    assert await log.write(settlement(group, 3)) is None
+
+    assert await outcomes(group) == [1, 2, 3]
+    assert [note.name for note in notes] == ["settlement.retried"]
+
+
+async def test_an_outage_is_waited_for(
+    forgetful: EmbeddedKafka, group: Group, log: TransactionLog
+) -> None:
+    """Longer than a transaction may take: the work is done again when the broker is back."""
+    assert await log.write(settlement(group, 1)) is None
+    forgetful.kill()
+    writing = asyncio.create_task(log.write(settlement(group, 2)))
+    done, _ = await asyncio.wait({writing}, timeout=25)
+    assert not done, "it waits"
+
+    await asyncio.to_thread(forgetful.start)
+
+    written = await asyncio.wait_for(writing, 60)
+    if written is CommitRefusal.FENCED:  # the group was lost meanwhile: its next owner writes it
+        assert await outcomes(group) == [1]
+    else:
+        assert (written, await outcomes(group)) == (None, [1, 2])
+
+
+async def test_an_old_assignment_s_work_is_not_done_for_the_next_one(
+    forgetful: EmbeddedKafka, group: Group, log: TransactionLog
+) -> None:
+    """The position that it carries is of the assignment in which it was settled."""
+    forgetful.kill()
+    writing = asyncio.create_task(log.write(settlement(group, 1)))
+    await asyncio.sleep(1)
+    log.group = group.member._replace()
+
+    await asyncio.to_thread(forgetful.start)
+
+    assert await asyncio.wait_for(writing, 60) is CommitRefusal.FENCED
+    assert await outcomes(group) == []
+
+
+async def test_a_commit_whose_answer_is_lost_ends_it(
+    group: Group, log: TransactionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been committed: done again, it would be twice on the log."""
+    stock = FencingProducer.commit_transaction
+
+    async def commit(producer: FencingProducer) -> None:
+        producer.unanswered_ends += 1  # as when the connection breaks behind the request
+        successor = log_of(group, [])
+        successor._transactional_id = log._transactional_id
+        await successor.start()  # and nobody accepts the request any more
+        await successor.stop()
+        await stock(producer)
+
+    monkeypatch.setattr(FencingProducer, "commit_transaction", commit)
+
+    with pytest.raises(FatalError, match="Only a restart can read whether it was committed"):
+        await log.write(settlement(group, 1))
+
+    assert log.is_commit_in_doubt
+    assert await outcomes(group) == []
+
+
+async def test_a_commit_that_is_refused_is_done_again(
+    group: Group, log: TransactionLog, notes: list[Note], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker aborted the transaction before the commit came, and its answer says so."""
+    stock = FencingProducer.commit_transaction
+    commits = 0
+
+    async def commit(producer: FencingProducer) -> None:
+        nonlocal commits
+        commits += 1
+        if commits == 1:
+            successor = log_of(group, [])
+            successor._transactional_id = log._transactional_id
+            await successor.start()
+            await successor.stop()
+        await stock(producer)
+
+    monkeypatch.setattr(FencingProducer, "commit_transaction", commit)
+
+    assert await log.write(settlement(group, 1)) is None
+
+    assert await outcomes(group) == [1]
+    assert not log.is_commit_in_doubt
+    assert [note.name for note in notes] == ["settlement.retried"]
+
+
+async def test_a_broker_killed_between_offsets_and_commit(
+    forgetful: EmbeddedKafka,
+    group: Group,
+    log: TransactionLog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No commit was on its way: whatever the broker says when it is back, there is one outcome."""
+    stock = FencingProducer.commit_transaction
+    commits = 0
+
+    async def commit(producer: FencingProducer) -> None:
+        nonlocal commits
+        commits += 1
+        if commits == 1:
+            forgetful.kill()
+            asyncio.get_running_loop().call_later(20, forgetful.start)
+        await stock(producer)
+
+    monkeypatch.setattr(FencingProducer, "commit_transaction", commit)
+
+    written = await asyncio.wait_for(log.write(settlement(group, 1)), 90)
+
+    assert await outcomes(group) == ([1] if written is None else [])
+    assert written in {None, CommitRefusal.FENCED}
+
+
+async def test_partitions_that_are_added_are_written_to(group: Group, log: TransactionLog) -> None:
+    """By key, as every other producer and reader has it from then on."""
+    assert await log.write(settlement(group, 1)) is None
+    admin = AIOKafkaAdminClient(bootstrap_servers=group.bootstrap)
+    await admin.start()
+    for topic in (group.outcomes, group.dead):
+        await admin.create_partitions({topic: NewPartitions(8)})
+    await admin.close()
+    producer = log._producer
+    assert producer is not None
+
+    record = LogRecord(b"packshots/a", b"", ())
+    deadline = asyncio.get_running_loop().time() + 2 * PRODUCER_METADATA_SECONDS_MAX
+    for topic in (group.outcomes, group.dead):
+        while len(await producer.partitions_for(topic)) < 8:
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.2)
+        places = {place for place, _ in await by_key(producer, topic, [record] * 3)}
+        assert places == {TopicPartition(topic, 0)}
