@@ -305,10 +305,11 @@ async def test_check_finds_all_well(bench: Bench) -> None:
     text = shown.stdout.decode()
     assert shown.returncode == 0, text
     for words in (
-        f"Topic {bench.events} has 3 partitions and is open to us.",
+        f"Topic {bench.events} (3 partitions): access granted.",
         "offset.metadata.max.bytes is 4096.",
         "no position yet",
-        "Transactional ids",
+        "has no member at present",
+        f"Transactional IDs group.{bench.suffix}.* are allowed.",
         "lets us in",
         "the right to delete assets",
         "the right to create and update assets",

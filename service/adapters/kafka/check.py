@@ -3,22 +3,20 @@
 import asyncio
 import uuid
 from collections.abc import Iterator
-from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
+from aiokafka.errors import KafkaError, for_code
 
+from service.adapters.kafka.check_group import check_group
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
 from service.adapters.kafka.rights import Topic, in_words, topics
 from service.adapters.kafka.transaction import OUTCOME_TOPIC_BYTES_MIN
-from service.core import offset_map
 from service.ports import Finding
 from service.settings import KafkaSettings
 
 CHECK_SECONDS_MAX = 15.0
-RETRY_SECONDS = 0.5
 DEAD_LETTER_ROOM_BYTES = 16 * 1024
 METADATA_BYTES_MIN = 4096
 
@@ -43,11 +41,11 @@ async def check_kafka(kafka: KafkaSettings) -> list[Finding]:
             Finding("ok", f"Kafka at {kafka.bootstrap_servers} answers."),
             *await _check_topics(admin, kafka),
             *await _check_broker(admin),
-            *await _check_group(admin, kafka),
+            *await check_group(admin, kafka),
             await _check_transactions(kafka),
         ]
     except (KafkaError, OSError) as error:
-        message = f"Kafka answers no more: {in_words(error, kafka)}"
+        message = f"Kafka stopped answering: {in_words(error, kafka)}"
         return [Finding("failed", message, "Look at the brokers, and try again.")]
     finally:
         await admin.close()
@@ -61,7 +59,10 @@ async def _check_topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> lis
         configs = {name: await _configs(admin, ConfigResourceType.TOPIC, name) for name in present}
     except KafkaError as error:
         remedy = "Grant DescribeConfigs on the topics, or check their policies by hand."
-        return [*findings, Finding("warning", f"Topic settings cannot be read: {error}", remedy)]
+        return [
+            *findings,
+            Finding("warning", f"Topic settings cannot be read: {in_words(error, kafka)}", remedy),
+        ]
     return [*findings, *_policies(kafka, configs)]
 
 
@@ -69,7 +70,7 @@ def _topic(topic: Topic) -> Finding:
     if topic.complaint:
         remedy = "Create it, or grant what is missing; asset-sync creates no topic."
         return Finding("failed", topic.complaint, remedy)
-    return Finding("ok", f"Topic {topic.name} has {topic.partitions} partitions and is open to us.")
+    return Finding("ok", f"Topic {topic.name} ({topic.partitions} partitions): access granted.")
 
 
 def _policies(kafka: KafkaSettings, configs: dict[str, Configs]) -> Iterator[Finding]:
@@ -81,7 +82,11 @@ def _policies(kafka: KafkaSettings, configs: dict[str, Configs]) -> Iterator[Fin
     largest, wanted = _bytes(configs.get(kafka.outcomes_topic, {})), OUTCOME_TOPIC_BYTES_MIN
     if largest is not None and largest < wanted:
         remedy = f"Set max.message.bytes of {kafka.outcomes_topic} to {wanted} or more."
-        yield Finding("failed", f"An outcome may not fit its topic ({largest} bytes).", remedy)
+        yield Finding(
+            "failed",
+            f"Outcomes topic too small: an outcome may be larger than {largest:,} bytes.",
+            remedy,
+        )
     room = _bytes(configs.get(kafka.dead_letters_topic, {}))
     for name in kafka.events_topic_names:
         largest = _bytes(configs.get(name, {}))
@@ -90,7 +95,8 @@ def _policies(kafka: KafkaSettings, configs: dict[str, Configs]) -> Iterator[Fin
             remedy = f"Set max.message.bytes of {kafka.dead_letters_topic} to {wanted} or more."
             yield Finding(
                 "warning",
-                f"A record of {name} may be too large to be buried whole ({room} bytes).",
+                f"Dead-letter topic too small: an event of {name} of up to {largest:,} bytes "
+                "would be stored there without its value.",
                 remedy,
             )
 
@@ -107,7 +113,7 @@ async def _check_broker(admin: AIOKafkaAdminClient) -> list[Finding]:
         configs = await _configs(admin, ConfigResourceType.BROKER, node)
     except KafkaError:
         remedy = "Check by hand that offset.metadata.max.bytes is 4096 or more."
-        return [Finding("warning", "The broker's settings are hidden from us.", remedy)]
+        return [Finding("warning", "The settings of the broker cannot be read.", remedy)]
     limit = int(configs.get("offset.metadata.max.bytes", METADATA_BYTES_MIN))
     if limit < METADATA_BYTES_MIN:
         remedy = "Set offset.metadata.max.bytes to 4096: below, outcomes wait for one another."
@@ -115,35 +121,8 @@ async def _check_broker(admin: AIOKafkaAdminClient) -> list[Finding]:
     return [Finding("ok", f"offset.metadata.max.bytes is {limit}.")]
 
 
-async def _check_group(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[Finding]:
-    try:
-        offsets = await asyncio.wait_for(_offsets(admin, kafka.group_id), CHECK_SECONDS_MAX)
-    except (KafkaError, TimeoutError) as error:
-        remedy = f"Grant Read on the group {kafka.group_id}."
-        return [Finding("failed", f"Group {kafka.group_id}: {in_words(error, kafka)}", remedy)]
-    for place, found in offsets.items():
-        try:
-            offset_map.decode(found.offset, found.metadata or "")
-        except offset_map.OffsetMapError as error:
-            remedy = "Another service uses the group: give asset-sync one of its own."
-            return [Finding("failed", f"{place.topic}/{place.partition}: {error}.", remedy)]
-    known = f"{len(offsets)} positions" if offsets else "no position yet"
-    return [Finding("ok", f"Group {kafka.group_id} has {known}.")]
-
-
-async def _offsets(admin: AIOKafkaAdminClient, group: str) -> dict[Any, Any]:
-    """The group's positions; a broker that has just started elects its coordinator first."""
-    while True:
-        try:
-            found: dict[Any, Any] = await admin.list_consumer_group_offsets(group)
-        except GroupCoordinatorNotAvailableError:
-            await asyncio.sleep(RETRY_SECONDS)
-        else:
-            return found
-
-
 async def _check_transactions(kafka: KafkaSettings) -> Finding:
-    """A transactional id of the deployment's prefix can be had; nothing is written."""
+    """Whether a transactional id of the deployment's prefix is allowed; nothing is written."""
     name = f"{kafka.group_id}.check-{uuid.uuid4().hex[:8]}"
     producer = AIOKafkaProducer(**connection(kafka), transactional_id=name)
     try:
@@ -151,11 +130,13 @@ async def _check_transactions(kafka: KafkaSettings) -> Finding:
     except (KafkaError, TimeoutError) as error:
         remedy = f"Grant Write and Describe on transactional ids that begin with {kafka.group_id}."
         return Finding(
-            "failed", f"No transactional id can be had: {in_words(error, kafka)}", remedy
+            "failed",
+            f"Transactional IDs {kafka.group_id}.* are refused: {in_words(error, kafka)}",
+            remedy,
         )
     finally:
         await producer.stop()
-    return Finding("ok", f"Transactional ids {kafka.group_id}.* can be had.")
+    return Finding("ok", f"Transactional IDs {kafka.group_id}.* are allowed.")
 
 
 async def _configs(admin: AIOKafkaAdminClient, kind: ConfigResourceType, name: str) -> Configs:
@@ -163,6 +144,6 @@ async def _configs(admin: AIOKafkaAdminClient, kind: ConfigResourceType, name: s
     for response in await admin.describe_configs([ConfigResource(kind, name)]):
         for code, message, _, _, entries in response.resources:
             if code:
-                raise KafkaError(message or f"error {code}")
+                raise for_code(code)(*filter(None, (message,)))
             found |= {entry[0]: entry[1] or "" for entry in entries}
     return found

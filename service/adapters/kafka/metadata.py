@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -56,7 +57,20 @@ async def identify(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Identit
         GroupMovedOnError: the group rebalances meanwhile.
         KafkaError: the broker refuses.
     """
-    response = await _ask(consumer, _MetadataWithIds(topics))
+    return _identity(await _ask(consumer, _MetadataWithIds(topics)))
+
+
+async def identify_for(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> Identity:
+    """Ask the same for a command.
+
+    Raises:
+        KafkaError: the broker refuses, or does not answer.
+    """
+    client = admin._client  # noqa: SLF001 - no method of the admin client asks for it
+    return _identity(await client.send(client.get_random_node(), _MetadataWithIds(topics)))
+
+
+def _identity(response: Any) -> Identity:  # noqa: ANN401 - aiokafka's
     has_ids = response.API_VERSION == _MetadataResponse10.API_VERSION
     found = [_described(topic, has_ids=has_ids) for topic in response.topics]
     return Identity(
