@@ -1,28 +1,16 @@
 """One write call: which assets it carries, and what is held against it so far."""
 
 from dataclasses import dataclass, field
-from enum import Enum
 
 from service.core.coalesce import Verb
-from service.core.effects import DeleteOne, GetFamilies, GetFamily, Request, UpsertAssets
+from service.core.effects import DeleteOne, Request, UpsertAssets
+from service.core.exchange import Exchange
 from service.core.job import Job
 from service.core.model import Asset, Origin
-from service.core.verdict import Failure, Said
+from service.core.verdict import Failure, Verdict
 
 Lane = tuple[str, Verb]
 """Family and verb: what gets sick together."""
-
-
-class Stage(Enum):
-    """Which request of the call is under way."""
-
-    WRITE = "write"
-    FAMILY = "family"
-    """GET of the family: was the 404 of the write the family's or the asset's?"""
-    FAMILIES = "families"
-    """GET of the family list: is that 404 the PIM's own?"""
-    PROBED_FAMILY = "probed_family"
-    """GET of the family after a failed probe: is the PIM well otherwise?"""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,9 +32,8 @@ class Call:
     retry_at: float = 0.0
     sent: int = 0
     """The number of its send, over all calls."""
-    stage: Stage = Stage.WRITE
-    missing: Said | None = None
-    """What the write said, while its 404 is checked."""
+    exchange: Exchange[Verdict] | None = None
+    """What is asked in its slot; it stays where a request of it was throttled or cut."""
 
     @property
     def family(self) -> str:
@@ -73,10 +60,6 @@ class Call:
         if self.verb is Verb.DELETE:
             return DeleteOne(self.family, self.jobs[0].asset.code)
         return UpsertAssets(self.family, tuple(job.body() for job in self.jobs))
-
-    def check(self) -> Request:
-        """What is asked after the write, to tell what its answer means."""
-        return GetFamilies() if self.stage is Stage.FAMILIES else GetFamily(self.family)
 
     def origins(self) -> tuple[Origin, ...]:
         """The changes that it carries."""

@@ -7,13 +7,13 @@ assets in a row make their lane sick.
 """
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from service.core.call import Call, Lane
 from service.core.gate import Jitter, delay
 from service.core.job import Job
-from service.core.model import Asset
+from service.core.model import Asset, Now
 from service.core.rules import BREAKER_SUSPICIONS, SICK_LANE_FAILURES
 from service.core.verdict import Failure
 
@@ -69,11 +69,17 @@ class Breaker:
     """When each lane was probed last, by count: the longest ago is next."""
 
 
-GaveUp = Callable[[Job, Failure], None]
-"""Told of a single asset whose budget is used up."""
+@dataclass(slots=True)
+class Decided:
+    """What followed from the end of a call."""
 
-FellSick = Callable[[Lane], None]
-"""Told of a lane from which only probes go."""
+    has_opened: bool = False
+    """The breaker."""
+    has_closed: bool = False
+    failing: list[Lane] = field(default_factory=list)
+    """Lanes from which only probes go from now on."""
+    gave_up: list[tuple[Job, Failure]] = field(default_factory=list)
+    """Single assets whose budget is used up."""
 
 
 class Lanes:
@@ -84,14 +90,10 @@ class Lanes:
         attempts_max: int,
         seconds_max: float,
         jitter: Jitter,
-        gave_up: GaveUp,
-        fell_sick: FellSick,
     ) -> None:
         self._attempts_max = attempts_max
         self._seconds_max = seconds_max
         self._jitter = jitter
-        self._gave_up = gave_up
-        self._fell_sick = fell_sick
         self._lanes: dict[Lane, LaneState] = {}
         """Of lanes that have trouble: thousands of families come and go without any."""
         self._sick: dict[Lane, LaneState] = {}
@@ -243,50 +245,54 @@ class Lanes:
 
     # --- deciding ----------------------------------------------------------------------------
 
-    def succeeded(self, call: Call, now: float, patience: float) -> bool:
-        """The PIM judged the call. True where that closes the breaker."""
+    def succeeded(self, call: Call, now: Now) -> Decided:
+        """The PIM judged the call."""
+        decided = Decided()
         self._latest_success = max(self._latest_success, call.sent)
         self._suspected.pop(call.id, None)
         call.suspicions.clear()
         call.failures_in_row = 0
         self._suspicions_in_row.clear()
-        self._heal(call.lane, now)
+        self._heal(call.lane, now.seconds)
         if self.breaker.is_open:
-            self._accuse(self.breaker.accused - {call.lane}, patience)
-            self.close_breaker(now)
-            return True
+            self._accuse(self.breaker.accused - {call.lane}, now, decided)
+            self.close_breaker(now.seconds)
+            decided.has_closed = True
+            return decided
         for suspect in list(self._suspected.values()):
-            self._convict(suspect, call.sent, now, patience)
-        return False
+            self._convict(suspect, call.sent, now, decided)
+        return decided
 
-    def suspected(self, call: Call, failure: Failure, now: float, patience: float) -> bool:
-        """The call ended without a judgement. True where that opens the breaker."""
+    def suspected(self, call: Call, failure: Failure, now: Now) -> Decided:
+        """The call ended without a judgement."""
+        decided = Decided()
         call.failure = failure
         call.failures_in_row += 1
         self.lane(call.lane).failure = failure
-        self._after_probe(call, now)
+        self._after_probe(call, now.seconds)
         if self.breaker.is_open:
-            self.wait(call, now)
-            return False
+            self.wait(call, now.seconds)
+            return decided
         if self._latest_success > call.sent:
-            self.own_failure(call, now, patience)
-            return False
+            return self.own_failure(call, now)
         call.suspicions.append(call.sent)
         self._suspected[call.id] = call
-        if self._is_spent(call, patience):
-            self._go_on(call, now, patience)
+        if self._is_spent(call, now):
+            self._go_on(call, now, decided)
         else:
-            self.wait(call, now + delay(call.failures_in_row, self._jitter))
+            self.wait(call, now.seconds + delay(call.failures_in_row, self._jitter))
         self._suspicions_in_row.append(call.lane)
-        if len(self._suspicions_in_row) < BREAKER_SUSPICIONS:
-            return False
-        self._open_breaker(now)
-        return True
+        if len(self._suspicions_in_row) >= BREAKER_SUSPICIONS:
+            self._open_breaker(now.seconds)
+            decided.has_opened = True
+        return decided
 
-    def own_failure(self, call: Call, now: float, patience: float) -> None:
+    def own_failure(self, call: Call, now: Now) -> Decided:
         """The failure is the call's own: count it, isolate, or give up. Not in flight."""
-        self._count_own_failure(call, patience)
-        self._go_on(call, now, patience)
+        decided = Decided()
+        self._count_own_failure(call, now, decided)
+        self._go_on(call, now, decided)
+        return decided
 
     def close_breaker(self, now: float) -> None:
         """A success: every suspicion is erased; several assets under one go on as halves.
@@ -306,19 +312,19 @@ class Lanes:
             failures = min(call.failures_in_row, BREAKER_SUSPICIONS)
             self.wait(call, now + (delay(failures, self._jitter) if failures else 0.0))
 
-    def _accuse(self, lanes: set[Lane], patience: float) -> None:
+    def _accuse(self, lanes: set[Lane], now: Now, decided: Decided) -> None:
         """Another lane succeeds while these fail: a few times in a row is no outage (ADR 3)."""
         for lane in lanes:
             state = self.lane(lane)
             state.outlasted += 1
             if state.outlasted >= SICK_LANE_FAILURES:
-                self._make_sick(lane, state, patience)
+                self._make_sick(lane, state, now, decided)
 
-    def _make_sick(self, lane: Lane, state: LaneState, patience: float) -> None:
+    def _make_sick(self, lane: Lane, state: LaneState, now: Now, decided: Decided) -> None:
         if not state.is_sick:
-            state.sick_since = patience
+            state.sick_since = now.budget
             self._sick[lane] = state
-            self._fell_sick(lane)
+            decided.failing.append(lane)
 
     def probe_failed(self, call: Call, now: float, *, family_well: bool) -> None:
         """The breaker's probe failed; the next one is another lane's or asset's."""
@@ -347,7 +353,7 @@ class Lanes:
         self._suspicions_in_row.clear()
         self.breaker.probing = None
 
-    def _convict(self, suspect: Call, success: int, now: float, patience: float) -> None:
+    def _convict(self, suspect: Call, success: int, now: Now, decided: Decided) -> None:
         """A write sent after the suspect's succeeded: those suspicions are its own failures."""
         guilty = [sent for sent in suspect.suspicions if sent < success]
         if not guilty:
@@ -356,15 +362,15 @@ class Lanes:
         if not suspect.suspicions:
             del self._suspected[suspect.id]
         for _ in guilty:
-            self._count_own_failure(suspect, patience)
+            self._count_own_failure(suspect, now, decided)
         if self._is_waiting(suspect):
             self._take(suspect)
-            self._go_on(suspect, now, patience)
+            self._go_on(suspect, now, decided)
 
     def _is_waiting(self, call: Call) -> bool:
         return call.id in self._lanes.get(call.lane, _BLANK).waiting
 
-    def _count_own_failure(self, call: Call, patience: float) -> None:
+    def _count_own_failure(self, call: Call, now: Now, decided: Decided) -> None:
         assert call.failure is not None
         if not call.is_alone:
             call.own_failures += 1
@@ -373,28 +379,28 @@ class Lanes:
         job.own_failures += 1
         job.last_failure = call.failure
         if job.failing_since is None:
-            job.failing_since = patience
+            job.failing_since = now.budget
         state = self.lane(call.lane)
         if len(state.failing) < SICK_LANE_FAILURES:
             state.failing[job.asset] = None
         state.failure = call.failure
         if len(state.failing) >= SICK_LANE_FAILURES:
-            self._make_sick(call.lane, state, patience)
+            self._make_sick(call.lane, state, now, decided)
 
-    def _go_on(self, call: Call, now: float, patience: float) -> None:
+    def _go_on(self, call: Call, now: Now, decided: Decided) -> None:
         """After own failures: halves, the budget's end, or another try after its delay."""
-        if not self._is_spent(call, patience):
+        if not self._is_spent(call, now):
             failures = call.jobs[0].own_failures if call.is_alone else call.own_failures
-            self.wait(call, now + delay(max(1, failures), self._jitter))
+            self.wait(call, now.seconds + delay(max(1, failures), self._jitter))
         elif call.is_alone:
             job = call.jobs[0]
             assert job.last_failure is not None
             self._suspected.pop(call.id, None)
-            self._gave_up(job, job.last_failure)
+            decided.gave_up.append((job, job.last_failure))
         else:
-            self.halve(call, now)
+            self.halve(call, now.seconds)
 
-    def _is_spent(self, call: Call, patience: float) -> bool:
+    def _is_spent(self, call: Call, now: Now) -> bool:
         """Whether the call has failed by itself as often, or as long, as it may."""
         if not call.is_alone:
             return call.own_failures >= (1 if call.is_half else 2)
@@ -402,7 +408,7 @@ class Lanes:
         if job.own_failures >= self._attempts_max:
             return True
         since = job.failing_since
-        return since is not None and patience - since >= self._seconds_max
+        return since is not None and now.budget - since >= self._seconds_max
 
     def _after_probe(self, call: Call, now: float) -> None:
         state = self._lanes.get(call.lane, _BLANK)

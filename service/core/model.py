@@ -46,6 +46,13 @@ class Moment(NamedTuple):
     utc_ms: int
 
 
+class Now(NamedTuple):
+    """Now, twice, in seconds: the monotonic clock, and the clock by which retry budgets run."""
+
+    seconds: float
+    budget: float
+
+
 class Origin(msgspec.Struct, frozen=True, gc=False):
     """Where a record stands, and in which assignment (epoch) it was read."""
 

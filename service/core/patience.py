@@ -6,16 +6,15 @@ Rule 2: patience ends early only where it would stop others: a partition at its 
 repair that holds more than its share of what may be pending.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from service.core.call import Call, Lane
 from service.core.calls import Calls
 from service.core.coalesce import Verb
 from service.core.job import Job
 from service.core.lanes import LaneState
-from service.core.model import Change
+from service.core.model import Change, Now
 from service.core.rules import PATIENCE_SHARE, Rules
 from service.core.verdict import Failure, Said
 from service.core.window import Entry
@@ -39,14 +38,29 @@ class PatienceClock:
 
 
 @dataclass(frozen=True, slots=True)
-class _Patient:
-    """A single thing that waits for repair: an asset of a waiting call, or of a sick window."""
+class _WaitingJob:
+    """An asset of a call that waits to be sent again."""
 
-    since: float
-    """When its oldest change was admitted, by the patience clock."""
-    changes: int
-    size: int
-    give_up: Callable[[str], None]
+    call: Call
+    job: Job
+
+    @property
+    def changes(self) -> list[Change]:
+        """What waits with it."""
+        return [*self.job.open_changes, *self.job.behind]
+
+
+@dataclass(frozen=True, slots=True)
+class _WaitingEntry:
+    """An asset in the window of a sick lane."""
+
+    lane: Lane
+    entry: Entry
+
+    @property
+    def changes(self) -> list[Change]:
+        """What waits with it."""
+        return self.entry.changes
 
 
 class Patience:
@@ -62,45 +76,48 @@ class Patience:
         """When to look again, None where nothing needs patience."""
         return self._next_look_at if self._calls.lanes.need_patience else None
 
-    def look(self, now: float, clock: float, stuck: Callable[[], list[Change]]) -> None:
-        """End what waited too long; `stuck` finds changes at watermarks of full partitions."""
-        if now < self._next_look_at:
-            return
-        self._next_look_at = now + CHECK_SECONDS
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to look."""
+        return now >= self._next_look_at
+
+    def look(self, now: Now, stuck: Iterable[Change]) -> None:
+        """End what waited too long; `stuck` are the changes at watermarks of full partitions."""
+        self._next_look_at = now.seconds + CHECK_SECONDS
         for lane, state in self._calls.lanes.sick_lanes():
-            self._expire(lane, state, clock)
-        for change in stuck():
-            self._unstick(change)
-        self._keep_share()
+            self._expire(lane, state, now)
+        for change in stuck:
+            self._unstick(change, now)
+        self._keep_share(now)
 
     # --- a sick lane's changes ---------------------------------------------------------------
 
-    def _expire(self, lane: Lane, state: LaneState, clock: float) -> None:
+    def _expire(self, lane: Lane, state: LaneState, now: Now) -> None:
         assert state.sick_since is not None
         failure = state.failure
         assert failure is not None
-        horizon = clock - self._rules.retry_seconds_max
+        horizon = now.budget - self._rules.retry_seconds_max
         if state.sick_since > horizon:
             return
         message = _lane_message(lane)
         for call in list(state.waiting.values()):
             for job in list(call.jobs):
                 if job.step.changes[0].admitted_at <= horizon:
-                    self._end_waiting(call, job, failure, message)
+                    self._end_waiting(call, job, message, now)
         for job in self._calls.windows.resumed(lane[0]) if lane[1] is Verb.UPSERT else ():
             if job.step.changes[0].admitted_at <= horizon:
-                self._end_resumed(job, failure, message)
+                self._end_resumed(job, failure, message, now)
         for entry in self._calls.windows.entries(*lane):
-            self._expire_entry(entry, lane[1], horizon, failure, message)
+            self._expire_entry(entry, lane[1], horizon, message, now)
 
     def _expire_entry(
-        self, entry: Entry, verb: Verb, horizon: float, failure: Failure, message: str
+        self, entry: Entry, verb: Verb, horizon: float, message: str, now: Now
     ) -> None:
+        failure = self._failure_of((entry.key.family, verb))
         first = self._calls.windows.first_run(entry)
         if verb is Verb.DELETE:
             last_delete = next(change for change in reversed(first) if change.is_delete)
             if last_delete.admitted_at <= horizon:
-                self._end_delete(entry, failure, message)
+                self._end_delete(entry, failure, message, now)
             return
         count = sum(1 for change in first if change.admitted_at <= horizon)
         if count:
@@ -109,101 +126,92 @@ class Patience:
 
     # --- ending early ------------------------------------------------------------------------
 
-    def _unstick(self, change: Change) -> None:
+    def _unstick(self, change: Change, now: Now) -> None:
         """A partition is full behind this change: whatever it waits for in repair ends now."""
         job = self._calls.busy.get(change.asset.folded)
         message = "Given up early: its partition could not go on without it."
         if job is None:
-            self._unstick_window(change, message)
+            self._unstick_window(change, message, now)
             return
         for call in self._calls.lanes.waiting_calls():
             if job in call.jobs:
                 if self._is_in_repair(call, job):
-                    self._give_up_waiting(call, job, message)
+                    self._give_up(_WaitingJob(call, job), message, now)
                 return
 
-    def _unstick_window(self, change: Change, message: str) -> None:
+    def _unstick_window(self, change: Change, message: str, now: Now) -> None:
         for verb in Verb:
             lane = (change.asset.family, verb)
             if not self._calls.lanes.is_sick(lane):
                 continue
             for entry in self._calls.windows.entries(*lane):
                 if change in entry.changes:
-                    self._give_up_entry(entry, lane, message)
+                    self._give_up(_WaitingEntry(lane, entry), message, now)
                     return
 
-    def _keep_share(self) -> None:
+    def _keep_share(self, now: Now) -> None:
         """Repair and what waits behind it hold at most a quarter of what may be pending."""
-        patients = sorted(self._patients(), key=lambda patient: patient.since)
-        changes = sum(patient.changes for patient in patients)
-        size = sum(patient.size for patient in patients)
-        for patient in patients:
+        waiting = [(one, one.changes) for one in self._waiting()]
+        waiting.sort(key=lambda pair: min(change.admitted_at for change in pair[1]))
+        count = sum(len(changes) for _, changes in waiting)
+        size = sum(change.size for _, changes in waiting for change in changes)
+        for one, changes in waiting:
             if (
-                changes <= self._rules.pending_changes_max * PATIENCE_SHARE
+                count <= self._rules.pending_changes_max * PATIENCE_SHARE
                 and size <= self._rules.pending_bytes_max * PATIENCE_SHARE
             ):
                 return
-            patient.give_up("Given up early: too many changes wait for repair.")
-            changes -= patient.changes
-            size -= patient.size
+            self._give_up(one, "Given up early: too many changes wait for repair.", now)
+            count -= len(changes)
+            size -= sum(change.size for change in changes)
 
-    def _patients(self) -> Iterator[_Patient]:
+    def _waiting(self) -> Iterator[_WaitingJob | _WaitingEntry]:
         for call in self._calls.lanes.waiting_calls():
             for job in call.jobs:
                 if self._is_in_repair(call, job):
-                    give_up = partial(self._give_up_waiting, call, job)
-                    yield _patient([*job.open_changes, *job.behind], give_up)
+                    yield _WaitingJob(call, job)
         for lane, _ in self._calls.lanes.sick_lanes():
             for entry in self._calls.windows.entries(*lane):
-                yield _patient(entry.changes, partial(self._give_up_entry, entry, lane))
+                yield _WaitingEntry(lane, entry)
 
     def _is_in_repair(self, call: Call, job: Job) -> bool:
         """It uses its budget, or its lane is sick. A lone failure may be an outage's last echo."""
         return job.own_failures > 1 or self._calls.lanes.is_sick(call.lane)
 
-    def _give_up_waiting(self, call: Call, job: Job, message: str) -> None:
-        failure = job.last_failure or self._failure_of(call.lane)
-        self._calls.lanes.take_out(call, job)
-        self._calls.fail_job(job, _said_to(job, failure), message)
-
-    def _give_up_entry(self, entry: Entry, lane: Lane, message: str) -> None:
-        failure = self._failure_of(lane)
-        if lane[1] is Verb.DELETE:
-            self._end_delete(entry, failure, message)
-        else:
-            count = len(self._calls.windows.first_run(entry))
-            taken = self._calls.windows.take_first(entry, lane[1], count)
-            self._calls.fail_waiting(taken, _uncalled(failure), message)
+    def _give_up(self, one: _WaitingJob | _WaitingEntry, message: str, now: Now) -> None:
+        match one:
+            case _WaitingJob(call, job):
+                failure = job.last_failure or self._failure_of(call.lane)
+                self._calls.lanes.take_out(call, job)
+                self._calls.fail_job(job, _said_to(job, failure), message, now)
+            case _WaitingEntry((_, Verb.DELETE) as lane, entry):
+                self._end_delete(entry, self._failure_of(lane), message, now)
+            case _WaitingEntry((_, verb) as lane, entry):
+                count = len(self._calls.windows.first_run(entry))
+                taken = self._calls.windows.take_first(entry, verb, count)
+                self._calls.fail_waiting(taken, _uncalled(self._failure_of(lane)), message)
 
     # --- ending ------------------------------------------------------------------------------
 
-    def _end_waiting(self, call: Call, job: Job, failure: Failure, message: str) -> None:
+    def _end_waiting(self, call: Call, job: Job, message: str, now: Now) -> None:
+        failure = _said_to(job, self._failure_of(call.lane))
         self._calls.lanes.take_out(call, job)
-        self._calls.fail_step(job, _said_to(job, failure), message)
+        self._calls.fail_step(job, failure, message, now)
 
-    def _end_resumed(self, job: Job, failure: Failure, message: str) -> None:
+    def _end_resumed(self, job: Job, failure: Failure, message: str, now: Now) -> None:
         self._calls.windows.take_resumed(job)
-        self._calls.fail_step(job, _uncalled(failure), message)
+        self._calls.fail_step(job, _uncalled(failure), message, now)
 
-    def _end_delete(self, entry: Entry, failure: Failure, message: str) -> None:
+    def _end_delete(self, entry: Entry, failure: Failure, message: str, now: Now) -> None:
         """The delete ends uncalled; the upserts around it go on."""
         job = self._calls.windows.take_entry(entry, Verb.DELETE)
         self._calls.take_up(job)
-        self._calls.fail_step(job, _uncalled(failure), message)
+        self._calls.fail_step(job, _uncalled(failure), message, now)
 
     def _failure_of(self, lane: Lane) -> Failure:
         failure = self._calls.lanes.lane(lane).failure
         assert failure is not None, "a sick lane has failed"
         return failure
-
-
-def _patient(changes: list[Change], give_up: Callable[[str], None]) -> _Patient:
-    return _Patient(
-        since=min(change.admitted_at for change in changes),
-        changes=len(changes),
-        size=sum(change.size for change in changes),
-        give_up=give_up,
-    )
 
 
 def _said_to(job: Job, failure: Failure) -> Failure:

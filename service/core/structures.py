@@ -12,14 +12,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 
-from service.core.effects import (
-    CreateOption,
-    GetAttributes,
-    GetFamilies,
-    GetFamily,
-    GetOptions,
-    Request,
-)
+from service.core.effects import CreateOption
+from service.core.exchange import Exchange, Unreadable, create_option, read_structure
+from service.core.families import Families
 from service.core.gate import Jitter, delay
 from service.core.inputs import Answer, CallReply
 from service.core.job import Job
@@ -29,8 +24,8 @@ from service.core.rules import (
     STRUCTURE_RETRY_SECONDS,
     StructureRules,
 )
-from service.core.structure import OPTIONS_PER_ATTRIBUTE_MAX, Attribute, MissingOption, Structure
-from service.core.verdict import Said, is_unknown, is_well, is_written
+from service.core.structure import OPTIONS_PER_ATTRIBUTE_MAX, MissingOption, Structure
+from service.core.verdict import UnknownFamily, is_well, is_written
 
 CREATION_ATTEMPTS_MAX = 5
 FAMILIES_KEPT_MAX = 1_000
@@ -47,89 +42,31 @@ class Examined(Enum):
     """The PIM would refuse it."""
 
 
-@dataclass(slots=True)
-class Reading:
-    """A structure on its way: attributes first, then the options of each that has some.
-
-    Where the PIM denies the attributes, the family itself may be unknown: then that is asked.
-    """
+@dataclass(slots=True, eq=False)
+class StructureFetch:
+    """A structure on its way."""
 
     family: str
-    attributes: dict[str, Attribute] | None = None
-    options: dict[str, frozenset[str]] = field(default_factory=dict)
-    left: deque[str] = field(default_factory=deque)
-    """Attributes whose options are still to be read."""
-    denial: Said | None = None
-    """How the PIM denied the attributes."""
-    is_listed: bool = False
-    """Whether the PIM answered its list of families after that."""
-    is_unknown: bool = False
-    """Whether the PIM has no such family."""
-
-    @property
-    def request(self) -> Request:
-        """What to ask next."""
-        if self.attributes is not None:
-            return GetOptions(self.family, self.left[0])
-        if self.denial is None:
-            return GetAttributes(self.family)
-        return GetFamily(self.family) if self.is_listed else GetFamilies()
-
-    def take(self, answer: Answer) -> bool:
-        """Take the answer in; False where it is none."""
-        if not isinstance(answer, CallReply):
-            return False
-        if self.attributes is not None:
-            return self._take_options(answer)
-        if self.denial is None:
-            return self._take_attributes(answer)
-        return self._take_check(answer)
-
-    def _take_attributes(self, answer: CallReply) -> bool:
-        if is_unknown(answer):
-            self.denial = Said(answer.status, answer.message, answer.errors)
-            return True
-        if answer.status != 200 or not answer.attributes:
-            return False  # every family has a label: without any, something is hidden from us
-        self.attributes = {found.code: found for found in answer.attributes}
-        self.left.extend(c for c, found in self.attributes.items() if found.has_options)
-        return True
-
-    def _take_options(self, answer: CallReply) -> bool:
-        if answer.status != 200 or answer.options is None:
-            return False
-        self.options[self.left.popleft()] = answer.options
-        return True
-
-    def _take_check(self, answer: CallReply) -> bool:
-        if self.is_listed:
-            self.is_unknown = is_unknown(answer)
-            return self.is_unknown
-        self.is_listed = is_well(answer)
-        if answer.families is not None:
-            self.is_unknown = self.family not in answer.families
-            return self.is_unknown
-        return self.is_listed
-
-    @property
-    def is_done(self) -> bool:
-        """Whether everything was read, or there is nothing to read."""
-        return self.is_unknown or (self.attributes is not None and not self.left)
+    exchange: Exchange[Structure | UnknownFamily | Unreadable]
 
 
-@dataclass(slots=True)
-class Creation:
+@dataclass(slots=True, eq=False)
+class OptionCreate:
     """An option that is to be there before the values that name it go."""
 
     family: str
     option: MissingOption
+    exchange: Exchange[Answer]
     attempts: int = 0
     not_before: float = float("-inf")
 
-    @property
-    def request(self) -> CreateOption:
-        """The call."""
-        return CreateOption(self.family, *self.option)
+    def begin(self) -> None:
+        """The request that creates it is to go, again or for the first time."""
+        self.exchange = _creation(self.family, self.option)
+
+
+SideRequest = StructureFetch | OptionCreate
+"""A call that carries no change."""
 
 
 @dataclass(slots=True)
@@ -140,14 +77,14 @@ class _Family:
     is_reading: bool = False
     could_read: bool = False
     """Whether that reading succeeded."""
-    unfinished: Reading | None = None
+    unfinished: StructureFetch | None = None
     """A reading that was throttled or cut: it goes on where it was."""
     is_doubted: bool = False
     """Read anew as soon as may be."""
     rests_until: float = float("-inf")
     """Before then doubt alone reads nothing."""
     parked: list[Job] = field(default_factory=list)
-    creating: dict[MissingOption, Creation] = field(default_factory=dict)
+    creating: dict[MissingOption, OptionCreate] = field(default_factory=dict)
     refused: set[MissingOption] = field(default_factory=set)
     """Options that the PIM would not create, until the next reading."""
 
@@ -160,12 +97,13 @@ class _Family:
 class Structures:
     """The cache, who waits for it, and what is to be asked."""
 
-    def __init__(self, rules: StructureRules, jitter: Jitter) -> None:
+    def __init__(self, rules: StructureRules, jitter: Jitter, known: Families) -> None:
         self._rules = rules
+        self._known = known
         self._jitter = jitter
         self._families: OrderedDict[str, _Family] = OrderedDict()
         """Those read longest ago first."""
-        self._errands: dict[str, None] = {}
+        self._waited_for: dict[str, None] = {}
         """Families with parked jobs, in turn."""
         self._created_at: deque[float] = deque()
 
@@ -188,7 +126,7 @@ class Structures:
             return True
         return age >= (self._rules.max_age_seconds if known.could_read else STRUCTURE_RETRY_SECONDS)
 
-    def begin(self, family: str, now: float) -> Reading:
+    def begin(self, family: str, now: float) -> StructureFetch:
         """A reading goes out."""
         known = self._family(family)
         unfinished, known.unfinished = known.unfinished, None
@@ -201,7 +139,7 @@ class Structures:
         known.is_reading, known.is_doubted, known.began_at = True, False, now
         self._families.move_to_end(family)
         self._let_go()
-        return Reading(family)
+        return StructureFetch(family, Exchange(read_structure(family, self._known)))
 
     def examine(self, job: Job, now: float) -> Examined:
         """Shape the job's values; may it go?"""
@@ -249,13 +187,13 @@ class Structures:
     def park(self, job: Job) -> None:
         """The job waits for a reading or for its options."""
         self._family(job.asset.family).parked.append(job)
-        self._errands[job.asset.family] = None
+        self._waited_for[job.asset.family] = None
 
-    # --- errands -----------------------------------------------------------------------------
+    # --- side requests -----------------------------------------------------------------------
 
-    def next_errand(self, now: float) -> Reading | Creation | None:
+    def next_side_request(self, now: float) -> SideRequest | None:
         """What parked jobs wait for and may be asked now."""
-        for family in list(self._errands):
+        for family in list(self._waited_for):
             known = self._families[family]
             for creation in known.creating.values():
                 if creation.not_before <= now and self._may_create(now):
@@ -271,8 +209,8 @@ class Structures:
         return None
 
     def next_time(self) -> Iterator[float]:
-        """When errands may go."""
-        for family in self._errands:
+        """When side requests may go."""
+        for family in self._waited_for:
             known = self._families[family]
             if known.creating:
                 room = self._created_at[0] + 1.0 if self._created_at else float("-inf")
@@ -280,30 +218,29 @@ class Structures:
             elif known.unfinished is None and not known.is_reading:
                 yield known.rests_until
 
-    def read(self, reading: Reading) -> list[Job]:
-        """The reading is done; the jobs that waited for it."""
-        assert reading.attributes is not None
-        known = self._family(reading.family)
-        known.structure = Structure(reading.attributes, reading.options)
-        known.is_reading, known.could_read = False, True
-        known.refused.clear()
-        return self._unpark(reading.family)
+    def read(
+        self, family: str, found: Structure | UnknownFamily | Unreadable, now: float
+    ) -> list[Job]:
+        """The reading is done; the jobs that waited for it go on, with a structure or without."""
+        known = self._family(family)
+        known.is_reading = False
+        known.could_read = isinstance(found, Structure)
+        if isinstance(found, Structure):
+            known.structure = found
+            known.refused.clear()
+        elif isinstance(found, UnknownFamily):
+            self._known.miss(family, found.said, now)
+        return self._unpark(family)
 
-    def could_not_read(self, reading: Reading) -> list[Job]:
-        """The reading failed: what was known stays, what waited goes on without."""
-        known = self._family(reading.family)
-        known.is_reading = known.could_read = False
-        return self._unpark(reading.family)
-
-    def put_off(self, errand: Reading | Creation, now: float) -> None:
+    def put_off(self, side: SideRequest, now: float) -> None:
         """It was cut or throttled: it goes on later where it is now."""
-        if isinstance(errand, Creation):
-            errand.not_before = now
+        if isinstance(side, OptionCreate):
+            side.not_before = now
         else:
-            known = self._family(errand.family)
-            known.is_reading, known.unfinished = False, errand
+            known = self._family(side.family)
+            known.is_reading, known.unfinished = False, side
 
-    def created(self, creation: Creation, answer: Answer, now: float) -> list[Job]:
+    def created(self, creation: OptionCreate, answer: Answer, now: float) -> list[Job]:
         """A creation ended; the jobs that need wait no more."""
         known = self._family(creation.family)
         if known.creating.get(creation.option) is not creation:
@@ -319,6 +256,7 @@ class Structures:
             known.refused.add(creation.option)
         elif creation.attempts < CREATION_ATTEMPTS_MAX:
             creation.not_before = now + delay(creation.attempts, self._jitter)
+            creation.begin()
             return []
         else:
             known.refused.add(creation.option)
@@ -327,7 +265,7 @@ class Structures:
 
     def forget(self) -> None:
         """The assignment is over: nobody waits; what was read stays known."""
-        self._errands.clear()
+        self._waited_for.clear()
         for known in self._families.values():
             known.parked.clear()
             known.creating.clear()
@@ -347,7 +285,8 @@ class Structures:
             if have + planned >= OPTIONS_PER_ATTRIBUTE_MAX:
                 known.refused.add(option)
                 return False
-            known.creating[option] = Creation(job.asset.family, option)
+            creation = OptionCreate(job.asset.family, option, _creation(job.asset.family, option))
+            known.creating[option] = creation
         return True
 
     def _let_go(self) -> None:
@@ -365,7 +304,7 @@ class Structures:
         return len(self._created_at) < OPTIONS_PER_SECOND_MAX
 
     def _unpark(self, family: str) -> list[Job]:
-        self._errands.pop(family, None)
+        self._waited_for.pop(family, None)
         known = self._family(family)
         parked, known.parked = known.parked, []
         return parked
@@ -375,3 +314,7 @@ class Structures:
         if known is None:
             known = self._families[family] = _Family()
         return known
+
+
+def _creation(family: str, option: MissingOption) -> Exchange[Answer]:
+    return Exchange(create_option(CreateOption(family, *option)))

@@ -4,60 +4,57 @@ Rule 1: fresh work and repair take turns, upserts and deletes take turns, famili
 Rule 2: while the breaker is open nothing goes but one probe at a time.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from service.core.call import Call, Lane
 from service.core.coalesce import Verb
 from service.core.effects import Note
 from service.core.gate import Gate
-from service.core.job import Job
 from service.core.lanes import Lanes
-from service.core.structures import Creation, Reading, Structures
+from service.core.structures import SideRequest, Structures
 from service.core.window import Windows
 
-Errand = Reading | Creation
-"""A call that carries no change."""
 
-PutToWork = Callable[[Lane, list[Job]], Call]
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What goes next."""
+
+    call: Call | SideRequest
+    is_repair: bool = False
+    """Whether it is a retry, an isolated asset or a probe."""
+    closed: Note | None = None
+    """The window that it was taken from."""
 
 
 class Turns:
     """Chooses among windows, calls that wait to be sent again, and structures to be read."""
 
     def __init__(
-        self,
-        windows: Windows,
-        lanes: Lanes,
-        structures: Structures | None,
-        gate: Gate,
-        put_to_work: PutToWork,
-        emit: Callable[[Note], None],
+        self, windows: Windows, lanes: Lanes, structures: Structures | None, gate: Gate
     ) -> None:
         self._windows = windows
         self._lanes = lanes
         self._structures = structures
         self._gate = gate
-        self._put_to_work = put_to_work
-        self._emit = emit
         self._verb_turn = Verb.UPSERT
         self._repair_turn = False
         self._probe_turn = False
 
-    def next(self, now: float, *, is_errand_out: bool) -> tuple[Call | Errand, bool] | None:
-        """The next call, and whether it is repair; None where nothing may go."""
+    def next(self, now: float, *, is_side_request_out: bool) -> Chosen | None:
+        """The next call; None where nothing may go."""
         if self._lanes.breaker.is_open:
-            probe = None if is_errand_out else self._breaker_probe(now)
-            return (probe, True) if probe else None
-        if self._structures is not None and (errand := self._structures.next_errand(now)):
-            return errand, False
+            probe = None if is_side_request_out else self._breaker_probe(now)
+            return Chosen(probe, is_repair=True) if probe else None
+        if self._structures is not None and (side := self._structures.next_side_request(now)):
+            return Chosen(side)
         for repair in (self._repair_turn, not self._repair_turn):
-            call = self._next_repair(now) if repair else self._next_fresh(now)
-            if call is not None:
+            chosen = self._next_repair(now) if repair else self._next_fresh(now)
+            if chosen is not None:
                 self._repair_turn = not repair
-                return call, repair
+                return chosen
         return None
 
-    def _next_fresh(self, now: float) -> Call | Reading | None:
+    def _next_fresh(self, now: float) -> Chosen | None:
         other = Verb.DELETE if self._verb_turn is Verb.UPSERT else Verb.UPSERT
         for verb in (self._verb_turn, other):
             for family in self._windows.due_families(verb):
@@ -65,14 +62,14 @@ class Turns:
                     continue
                 if verb is Verb.UPSERT and self._structures is not None:
                     if self._structures.wants_reading(family, now):
-                        return self._structures.begin(family, now)
+                        return Chosen(self._structures.begin(family, now))
                     if not self._structures.may_send(family):
                         continue
                 self._verb_turn = Verb.DELETE if verb is Verb.UPSERT else Verb.UPSERT
-                return self._cut((family, verb), now)
+                return self._take_batch((family, verb), now)
         return None
 
-    def _cut(self, lane: Lane, now: float) -> Call:
+    def _take_batch(self, lane: Lane, now: float) -> Chosen:
         """A call from a due window."""
         family, verb = lane
         fields = {
@@ -82,16 +79,18 @@ class Turns:
             "waited_seconds": round(self._windows.due_for(family, now), 3),
         }
         jobs = self._windows.cut(family, verb)
-        self._emit(Note("window.closed", fields | {"assets": len(jobs)}))
-        return self._put_to_work(lane, jobs)
+        closed = Note("window.closed", fields | {"assets": len(jobs)})
+        return Chosen(self._lanes.new_call(lane, jobs), closed=closed)
 
-    def _next_repair(self, now: float) -> Call | None:
+    def _next_repair(self, now: float) -> Chosen | None:
         if not self._gate.may_repair:
             return None
         self._probe_turn = not self._probe_turn
         if self._probe_turn:
-            return self._lanes.take_retry(now) or self._lane_probe(now)
-        return self._lane_probe(now) or self._lanes.take_retry(now)
+            call = self._lanes.take_retry(now) or self._lane_probe(now)
+        else:
+            call = self._lane_probe(now) or self._lanes.take_retry(now)
+        return Chosen(call, is_repair=True) if call else None
 
     def _lane_probe(self, now: float) -> Call | None:
         for lane, state in self._lanes.sick_lanes():
@@ -102,13 +101,13 @@ class Turns:
                     return call
         return None
 
-    def _breaker_probe(self, now: float) -> Call | Errand | None:
+    def _breaker_probe(self, now: float) -> Call | SideRequest | None:
         breaker = self._lanes.breaker
         if breaker.probing is not None or breaker.probe_at > now:
             return None
         # What waits for its structure could be the one that proves the PIM well.
-        if self._structures is not None and (errand := self._structures.next_errand(now)):
-            return errand
+        if self._structures is not None and (side := self._structures.next_side_request(now)):
+            return side
         lanes = set(self._lanes.waiting_lanes())
         for family in self._windows.families():
             lanes.update((family, verb) for verb in Verb if self._windows.waits(family, verb))
@@ -124,5 +123,5 @@ class Turns:
     def _probe_of(self, lane: Lane) -> Call | None:
         """A single asset of the lane, waiting calls and window in turn."""
         if self._windows.waits(*lane) and self._lanes.is_windows_turn(lane):
-            return self._put_to_work(lane, [self._windows.cut_one(*lane)])
+            return self._lanes.new_call(lane, [self._windows.cut_one(*lane)])
         return self._lanes.take_waiting_asset(lane)

@@ -73,6 +73,18 @@ class Missing(msgspec.Struct, frozen=True):
     said: Said
 
 
+class Absent(msgspec.Struct, frozen=True):
+    """A success: there is no such asset to delete."""
+
+    said: Said
+
+
+class UnknownFamily(msgspec.Struct, frozen=True):
+    """The PIM answers, and has no such family."""
+
+    said: Said
+
+
 class Forbidden(msgspec.Struct, frozen=True):
     """403: perhaps the body is too heavy. Halves; alone a suspicion."""
 
@@ -89,13 +101,17 @@ class Suspicious(msgspec.Struct, frozen=True):
     """No judgement came; whose failure it is shows later."""
 
     failure: Failure
+    is_pim_well: bool | None = None
+    """Whether a GET after it was answered by the PIM itself; None where none was sent."""
 
 
 class Cut(msgspec.Struct, frozen=True):
     """We gave the request up: neither suspicion nor attempt."""
 
 
-Verdict = Judged | Refused | Missing | Forbidden | Throttled | Suspicious | Cut
+Verdict = (
+    Judged | Refused | Missing | Absent | UnknownFamily | Forbidden | Throttled | Suspicious | Cut
+)
 
 
 def judge(verb: Verb, codes: Sequence[str], answer: Answer) -> Verdict:
