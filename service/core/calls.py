@@ -7,46 +7,44 @@ call is on its way.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Literal
 
 from service.contracts.outcome import Result
-from service.core.call import Call, Lane, Stage
+from service.core.call import Call, Lane
 from service.core.coalesce import Verb
-from service.core.effects import (
-    AllowRequest,
-    CutCall,
-    Effect,
-    GetFamilies,
-    Note,
-    StartCall,
-)
+from service.core.effects import AllowRequest, CutCall, Effect, Note, StartCall
+from service.core.exchange import Exchange, Unreadable, log_in, write, write_as_probe
 from service.core.families import Families
 from service.core.gate import Gate, Jitter
 from service.core.inputs import CUT, Answer, CallFault, CallReply, FaultKind
 from service.core.job import Ended, Job, failed
-from service.core.lanes import Lanes
-from service.core.model import Asset, Change
+from service.core.lanes import Decided, Lanes
+from service.core.model import Asset, Change, Now
 from service.core.rules import CREDENTIALS_NOTE_SECONDS, Rules
-from service.core.structures import Creation, Examined, Reading, Structures
-from service.core.turns import Errand, Turns
+from service.core.structure import Structure
+from service.core.structures import (
+    Examined,
+    OptionCreate,
+    SideRequest,
+    StructureFetch,
+    Structures,
+)
+from service.core.turns import Turns
 from service.core.verdict import (
-    Cut,
+    Absent,
     Failure,
     Forbidden,
     ItemKind,
     ItemVerdict,
     Judged,
-    Missing,
     Refused,
     Said,
     Suspicious,
-    Throttled,
-    is_unknown,
-    is_well,
+    UnknownFamily,
+    Verdict,
     is_written,
-    judge,
 )
 from service.core.window import Windows
 
@@ -57,38 +55,39 @@ RetryCause = Literal["throttled", "cut", "item", "refused", "forbidden"]
 """Why a call, or a part of it, goes again, suspicions aside."""
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """Where the calls' news goes."""
+@dataclass(slots=True)
+class Login:
+    """The one call that carries no change and waits for nothing."""
 
-    emit: Callable[[Effect], None]
-    settle: Callable[[Ended], None]
+    exchange: Exchange[Answer] = field(default_factory=lambda: Exchange(log_in()))
 
 
 class Calls:
     """Windows, lanes and gate at work for one assignment after another."""
 
-    def __init__(self, rules: Rules, jitter: Jitter, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, rules: Rules, jitter: Jitter) -> None:
+        self._news: list[Effect | Ended] = []
+        """What is to be done, and which changes ended, in order."""
         self.gate = Gate(rules.calls_at_once_max, rules.calls_per_second_max, jitter)
         attempts_max, seconds_max = rules.retry_attempts_max, rules.retry_seconds_max
-        self.lanes = Lanes(attempts_max, seconds_max, jitter, self._give_up, self._fall_sick)
-        self.structures = Structures(rules.structure, jitter) if rules.structure else None
-        self._errands: dict[int, Errand] = {}
-        """Calls in flight that carry no change: structures read, options created."""
+        self.lanes = Lanes(attempts_max, seconds_max, jitter)
+        self.families = Families()
+        self.structures = (
+            Structures(rules.structure, jitter, self.families) if rules.structure else None
+        )
         self.windows = Windows(
             rules.window_seconds_max,
             rules.window_assets_max,
             rules.window_bytes_max,
             rules.changes_per_asset_max,
         )
-        self.families = Families()
-        self._turns = Turns(
-            self.windows, self.lanes, self.structures, self.gate, self._put_to_work, desk.emit
-        )
+        self._turns = Turns(self.windows, self.lanes, self.structures, self.gate)
         self.busy: dict[Asset, Job] = {}
         """By the asset with its case folded."""
         self.in_flight: dict[int, Call] = {}
+        """The writes."""
+        self._side_requests: dict[int, SideRequest | Login] = {}
+        """Calls in flight that carry no change."""
         self._judged: tuple[Call, tuple[ItemVerdict, ...]] | None = None
         """The call that ended last, while its assets wait to be worked through."""
         self._wanted: deque[tuple[int, bool]] = deque()
@@ -97,8 +96,11 @@ class Calls:
         self._credentials_noted_at = float("-inf")
         self.only_in_flight = False
         """While a revocation drains: what was not sent is dropped."""
-        self._patience = 0.0
-        self._now = 0.0
+
+    def take_news(self) -> list[Effect | Ended]:
+        """What is to be done, and which changes ended since the last time, in order."""
+        news, self._news = self._news, []
+        return news
 
     # --- work --------------------------------------------------------------------------------
 
@@ -117,7 +119,7 @@ class Calls:
         self._wanted.clear()
         self.cut_requests()
         self.in_flight.clear()
-        self._errands.clear()
+        self._side_requests.clear()
         self.drop_waiting()
         self.only_in_flight = False
 
@@ -127,7 +129,7 @@ class Calls:
         self.lanes.forget()
         if self.structures is not None:
             self.structures.forget()
-        self._stop_errands()
+        self._stop_side_requests()
         sent = {job.key: job for call in self.in_flight.values() for job in call.jobs}
         for job in sent.values():
             job.behind.clear()
@@ -136,23 +138,23 @@ class Calls:
     def cut_requests(self) -> None:
         """Give up every request that is out; each ends as CUT."""
         for call_id in self.gate.in_flight.difference(self._between_requests()):
-            self._desk.emit(CutCall(call_id))
+            self._news.append(CutCall(call_id))
 
-    def cut_between_requests(self, now: float, patience: float) -> None:
+    def cut_between_requests(self, now: Now) -> None:
         """Calls that wait for the rate with no request out end here: nothing else would tell."""
         for call_id in self._between_requests():
             self._wanted.remove((call_id, False))
-            self.ended(call_id, CUT, now, patience)
+            self.ended(call_id, CUT, now)
 
     def _between_requests(self) -> list[int]:
         return [call_id for call_id, is_token in self._wanted if not is_token]
 
-    def _stop_errands(self) -> None:
-        """Errands between two requests end here; one whose request is out ends with its answer."""
+    def _stop_side_requests(self) -> None:
+        """One between two requests ends here; one whose request is out ends with its answer."""
         for call_id in self._between_requests():
-            if call_id in self._errands:
+            if call_id in self._side_requests:
                 self._wanted.remove((call_id, False))
-                del self._errands[call_id]
+                del self._side_requests[call_id]
                 self.gate.end(call_id)
 
     @property
@@ -174,26 +176,37 @@ class Calls:
 
     # --- starting ----------------------------------------------------------------------------
 
-    def dispatch(self, now: float, patience: float, may_start: Callable[[], bool]) -> bool:
-        """Send what may be sent now; True where a write is on its way."""
-        self._now, self._patience = now, patience
-        has_started = False
+    def send_waiting(self, now: float) -> None:
+        """Calls in flight send their next request, as far as the rate allows it."""
         while self._wanted and self.gate.may_send(now):
-            self._continue(*self._wanted.popleft(), now)
-        while may_start() and self.gate.may_start(now):
-            if self._login_wanted:
-                self._log_in(now)
+            call_id, is_token = self._wanted.popleft()
+            if call_id not in self.gate.in_flight:
                 continue
-            chosen = self._turns.next(now, is_errand_out=bool(self._errands))
-            if chosen is None:
-                break
-            call, repair = chosen
-            if not isinstance(call, Call):
-                self._start_errand(call, now)
-            elif self._examine(call, now):
-                self._start(call, now, repair=repair)
-                has_started = True
-        return has_started
+            self.gate.send(now)
+            self._news.append(AllowRequest(call_id) if is_token else self._request_of(call_id))
+
+    def start_next(self, now: Now) -> bool:
+        """Start one call, or end what needs none; False where nothing may go now."""
+        if not self.gate.may_start(now.seconds):
+            return False
+        if self._login_wanted:
+            self._login_wanted = False
+            self._start_side_request(LOGIN_CALL_ID, Login(), now.seconds)
+            return True
+        is_out = self._side_requests.keys() != {LOGIN_CALL_ID} and bool(self._side_requests)
+        chosen = self._turns.next(now.seconds, is_side_request_out=is_out)
+        if chosen is None:
+            return False
+        if chosen.closed is not None:
+            self._news.append(chosen.closed)
+        if not isinstance(chosen.call, Call):
+            self._start_side_request(self.lanes.new_call_id(), chosen.call, now.seconds)
+            return True
+        for job in chosen.call.jobs:
+            assert self.busy.setdefault(job.key, job) is job, "one asset, one job"
+        if self._examine(chosen.call, now):
+            self._start(chosen.call, now.seconds, repair=chosen.is_repair)
+        return True
 
     def want_request(self, call_id: int) -> None:
         """A call in flight needs one more request in its slot."""
@@ -215,49 +228,34 @@ class Calls:
         # What is due already waits for something else: a slot, the rate, the gate.
         return min((time for time in times if time is not None and time > now), default=None)
 
-    def _log_in(self, now: float) -> None:
-        self._login_wanted = False
-        self.gate.start(LOGIN_CALL_ID, now, repair=False)
-        self._desk.emit(StartCall(LOGIN_CALL_ID, GetFamilies()))
+    def _request_of(self, call_id: int) -> StartCall:
+        """The next request of a call in flight."""
+        if call_id in self._side_requests:
+            return StartCall(call_id, self._side_requests[call_id].exchange.request)
+        exchange = self.in_flight[call_id].exchange
+        assert exchange is not None
+        return StartCall(call_id, exchange.request)
 
-    def _continue(self, call_id: int, is_token: bool, now: float) -> None:  # noqa: FBT001 - a pair
-        if call_id not in self.gate.in_flight:
-            return
-        self.gate.send(now)
-        if is_token:
-            self._desk.emit(AllowRequest(call_id))
-            return
-        if call_id in self._errands:
-            self._desk.emit(StartCall(call_id, self._errands[call_id].request))
-            return
-        self._desk.emit(StartCall(call_id, self.in_flight[call_id].check()))
-
-    def _put_to_work(self, lane: Lane, jobs: list[Job]) -> Call:
-        for job in jobs:
-            assert self.busy.setdefault(job.key, job) is job, "one asset, one job"
-        return self.lanes.new_call(lane, jobs)
-
-    def _start_errand(self, errand: Errand, now: float) -> None:
-        call_id = self.lanes.new_call_id()
-        self._errands[call_id] = errand
+    def _start_side_request(self, call_id: int, side: SideRequest | Login, now: float) -> None:
+        self._side_requests[call_id] = side
         self.gate.start(call_id, now, repair=False)
-        self._desk.emit(StartCall(call_id, errand.request))
+        self._news.append(self._request_of(call_id))
 
-    def _examine(self, call: Call, now: float) -> bool:
+    def _examine(self, call: Call, now: Now) -> bool:
         """Shape the values that go out; what is flawed or in doubt stays. False: nothing is left.
 
         Every call passes here, fresh or repaired: a step may have come to the front since.
         """
-        if (said := self.families.denial(call.family, now)) is not None:
+        if (said := self.families.denial(call.family, now.seconds)) is not None:
             self.lanes.drop(call)
             self.lanes.forget_probe(call)
-            self._reject_unknown(call, said)
+            self._reject_unknown(call, said, now)
             return False
         if self.structures is None or call.verb is Verb.DELETE:
             return True
         flawed = []
         for job in list(call.jobs):
-            found = self.structures.examine(job, now)
+            found = self.structures.examine(job, now.seconds)
             if found is Examined.READY:
                 continue
             call.jobs.remove(job)
@@ -270,234 +268,177 @@ class Calls:
             self.lanes.forget_probe(call)
         for job in flawed:
             job.reject_flawed()
-            self._after_step(job)
+            self._after_step(job, now)
         return bool(call.jobs)
 
     def _start(self, call: Call, now: float, *, repair: bool) -> None:
         """Send the write; or the check after it, where that was throttled or cut."""
         self.gate.start(call.id, now, repair=repair)
         self.in_flight[call.id] = call
-        if call.stage is not Stage.WRITE:
-            self._desk.emit(StartCall(call.id, call.check()))
+        if call.exchange is not None:
+            self._news.append(self._request_of(call.id))
             return
+        codes = [asset.code for asset in call.assets]
+        steps = write(call.request(), call.verb, call.family, codes, self.families)
+        if self.lanes.breaker.probing == call.id:
+            steps = write_as_probe(steps, call.family)
+        call.exchange = Exchange(steps)
         self.lanes.sending(call)
         call.count_attempt()
-        self._desk.emit(StartCall(call.id, call.request(), call.origins()))
+        self._news.append(StartCall(call.id, call.exchange.request, call.origins()))
 
     # --- ending ------------------------------------------------------------------------------
 
-    def ended(self, call_id: int, answer: Answer, now: float, patience: float) -> None:
+    def ended(self, call_id: int, answer: Answer, now: Now) -> None:
         """A request of a call ended: decide, or send the next one in the same slot."""
-        self._now, self._patience = now, patience
-        self._note_answer(call_id, answer)
+        self._note_refused_credentials(call_id, answer, now.seconds)
         if isinstance(answer, CallReply) and answer.families is not None:
-            self.families.see_list(answer.families, now)
-        call = self.in_flight.get(call_id)
-        if call_id in self._errands:
-            self._errand_ended(call_id, answer)
-        elif call is None:
-            if call_id == LOGIN_CALL_ID and isinstance(answer, CallReply) and answer.status == 429:
-                self._throttle(call_id, answer.retry_after_seconds)
+            self.families.see_list(answer.families, now.seconds)
+        if isinstance(answer, CallReply) and answer.status == 429:
+            self._throttle(call_id, answer.retry_after_seconds, now.seconds)
+        if (side := self._side_requests.get(call_id)) is not None:
+            self._side_request_answered(call_id, side, answer, now)
+        elif (call := self.in_flight.get(call_id)) is not None:
+            self._write_answered(call, answer, now)
+        else:  # of an assignment that is over
             self._release(call_id, answer)
-        elif call.stage is Stage.WRITE:
-            self._write_ended(call, answer)
-        elif call.stage is Stage.PROBED_FAMILY:
-            self._probe_checked(call, answer)
-        else:
-            self._missing_checked(call, answer)
 
-    def _errand_ended(self, call_id: int, answer: Answer) -> None:
-        """A structure was read on, or an option created; neither is anybody's failure."""
-        assert self.structures is not None
-        errand = self._errands[call_id]
-        is_throttled = isinstance(answer, CallReply) and answer.status == 429
-        is_cut = isinstance(answer, CallFault) and answer.kind is FaultKind.CUT
-        jobs: list[Job] = []
-        if is_throttled or is_cut or self.only_in_flight:
-            if isinstance(answer, CallReply) and is_throttled:
-                self._throttle(call_id, answer.retry_after_seconds)
-            self.structures.put_off(errand, self._now)
-        elif isinstance(errand, Creation):
-            jobs = self.structures.created(errand, answer, self._now)
-            self._note_creation(errand, answer)
-        elif not errand.take(answer):
-            jobs = self.structures.could_not_read(errand)
-            if self.lanes.breaker.is_open:
-                self.lanes.put_off_probe(self._now)
-            self._desk.emit(Note("structure.unreadable", {"family": errand.family}))
-        elif not self._is_read(errand):
-            self._wanted.append((call_id, False))
+    def _write_answered(self, call: Call, answer: Answer, now: Now) -> None:
+        assert call.exchange is not None
+        if _is_no_answer(answer):
+            self._put_off(call, answer, now)
             return
-        elif errand.is_unknown:
-            assert errand.denial is not None
-            self.families.miss(errand.family, errand.denial, self._now)
-            jobs = self.structures.could_not_read(errand)
+        verdict = call.exchange.take(answer, now.seconds)
+        if verdict is None:
+            self._wanted.append((call.id, False))
+            return
+        call.exchange = None
+        self._release(call.id, answer)
+        self._conclude(call, verdict, now)
+
+    def _put_off(self, call: Call, answer: Answer, now: Now) -> None:
+        """The same request goes again; a write is made up anew, of what it still carries then."""
+        if call.exchange is not None and not call.exchange.has_begun:
+            call.exchange = None
+        self._release(call.id, answer)
+        self.lanes.forget_probe(call)
+        self._note_put_off(call, "throttled" if isinstance(answer, CallReply) else "cut")
+        if self._is_kept(call.jobs):
+            self.lanes.wait(call, now.seconds)
+
+    def _side_request_answered(
+        self, call_id: int, side: SideRequest | Login, answer: Answer, now: Now
+    ) -> None:
+        """A structure was read on, or an option created; neither is anybody's failure."""
+        if isinstance(side, Login):
+            jobs: list[Job] = []
+        elif _is_no_answer(answer) or self.only_in_flight:
+            assert self.structures is not None
+            self.structures.put_off(side, now.seconds)
+            jobs = []
+        elif isinstance(side, OptionCreate):
+            jobs = self._option_created(side, answer, now)
         else:
-            jobs = self.structures.read(errand)
-            self._desk.emit(Note("structure.read", {"family": errand.family}))
-        del self._errands[call_id]
+            found = side.exchange.take(answer, now.seconds)
+            if found is None:
+                self._wanted.append((call_id, False))
+                return
+            jobs = self._structure_read(side, found, now)
+        del self._side_requests[call_id]
         self._release(call_id, answer)
         for job in jobs:
             self.windows.resume(job)
 
-    def _is_read(self, reading: Reading) -> bool:
-        """Whether nothing is left to ask; a recent list may tell already that it is unknown."""
-        if reading.denial is not None and self.families.lacks(reading.family, self._now):
-            reading.is_unknown = True
-        return reading.is_done
+    def _structure_read(
+        self, side: StructureFetch, found: Structure | UnknownFamily | Unreadable, now: Now
+    ) -> list[Job]:
+        assert self.structures is not None
+        if isinstance(found, Structure):
+            self._news.append(Note("structure.read", {"family": side.family}))
+        elif isinstance(found, Unreadable):
+            self._news.append(Note("structure.unreadable", {"family": side.family}))
+            if self.lanes.breaker.is_open:
+                self.lanes.put_off_probe(now.seconds)
+        return self.structures.read(side.family, found, now.seconds)
 
-    def _note_creation(self, creation: Creation, answer: Answer) -> None:
-        attribute, code = creation.option
-        fields = {"family": creation.family, "attribute": attribute, "option": code}
-        self._desk.emit(Note("option.created" if is_written(answer) else "option.refused", fields))
+    def _option_created(self, side: OptionCreate, answer: Answer, now: Now) -> list[Job]:
+        assert self.structures is not None
+        attribute, code = side.option
+        fields = {"family": side.family, "attribute": attribute, "option": code}
+        name: Literal["option.created", "option.refused"] = (
+            "option.created" if is_written(answer) else "option.refused"
+        )
+        self._news.append(Note(name, fields))
+        return self.structures.created(side, answer, now.seconds)
 
-    def _note_answer(self, call_id: int, answer: Answer) -> None:
-        refused = isinstance(answer, CallFault) and answer.kind is FaultKind.CREDENTIALS
-        if not refused or self._now < self._credentials_noted_at + CREDENTIALS_NOTE_SECONDS:
+    def _note_refused_credentials(self, call_id: int, answer: Answer, now: float) -> None:
+        if not isinstance(answer, CallFault) or answer.kind is not FaultKind.CREDENTIALS:
             return
-        assert isinstance(answer, CallFault)
-        self._credentials_noted_at = self._now
-        self._desk.emit(Note("credentials.refused", {"call": call_id, "message": answer.message}))
+        if now >= self._credentials_noted_at + CREDENTIALS_NOTE_SECONDS:
+            self._credentials_noted_at = now
+            fields = {"call": call_id, "message": answer.message}
+            self._news.append(Note("credentials.refused", fields))
 
     def _release(self, call_id: int, answer: Answer) -> None:
         """The call gives its slot back."""
         self.in_flight.pop(call_id, None)
-        is_cut = isinstance(answer, CallFault) and answer.kind is FaultKind.CUT
-        is_throttled = isinstance(answer, CallReply) and answer.status == 429
-        if not is_cut and not is_throttled and self.gate.answered(call_id):
-            self._desk.emit(Note("gate.opened"))
+        if not _is_no_answer(answer) and self.gate.answered(call_id):
+            self._news.append(Note("gate.opened"))
         self.gate.end(call_id)
 
-    def _write_ended(self, call: Call, answer: Answer) -> None:
-        verdict = judge(call.verb, [asset.code for asset in call.assets], answer)
+    def _throttle(self, call_id: int, retry_after_seconds: float | None, now: float) -> None:
+        if self.gate.throttle(call_id, now, retry_after_seconds):
+            seconds = (self.gate.closed_until or now) - now
+            self._news.append(Note("gate.closed", {"seconds": round(seconds, 3)}))
+
+    # --- what the PIM said -------------------------------------------------------------------
+
+    def _conclude(self, call: Call, verdict: Verdict, now: Now) -> None:
         match verdict:
-            case Missing(said):
-                self._check_missing(call, said)
-            case Throttled(retry_after_seconds):
-                self._put_off(call, answer, retry_after_seconds)
-            case Suspicious(failure):
-                self._suspect(call, failure, answer)
-            case Forbidden(failure) if call.is_alone:
-                self._suspect(call, failure, answer)
-            case Forbidden(_):
-                self._release(call.id, answer)
-                self._note_put_off(call, "forbidden")
-                self._unless_dropped(call.jobs, lambda: self.lanes.halve(call, self._now))
-            case Cut():
-                self._release(call.id, answer)
-                self.lanes.forget_probe(call)
-                self._note_put_off(call, "cut")
-                self._unless_dropped(call.jobs, lambda: self.lanes.wait(call, self._now))
             case Judged(items):
-                self._succeed(call, answer)
+                self._succeed(call, now)
                 assert self._judged is None
                 self._judged = call, items
-            case Refused(reason, said, is_from_pim):
-                self._succeed(call, answer, is_proof=is_from_pim)
-                if call.is_alone:
-                    job = call.jobs[0]
-                    if not self._is_doubted(job):
-                        job.refuse(reason, said)
-                        self._after_step(job)
-                else:
-                    self._note_put_off(call, "refused")
-                    self._unless_dropped(call.jobs, lambda: self.lanes.halve(call, self._now))
+            case Absent(said):
+                self._succeed(call, now)
+                call.jobs[0].apply(said, "absent")
+                self._after_step(call.jobs[0], now, refused=False)
+            case UnknownFamily(said):
+                self.families.miss(call.family, said, now.seconds)
+                self.lanes.forget_probe(call)
+                self._reject_unknown(call, said, now)
+            case Refused():
+                self._refuse(call, verdict, now)
+            case Forbidden():
+                self._halve(call, "forbidden", now)
+            case Suspicious():
+                self._suspect(call, verdict, now)
+            case _:
+                raise AssertionError("an exchange ends with an answer")
 
-    @property
-    def has_judged(self) -> bool:
-        """Whether assets of a call that ended are still to be worked through."""
-        return self._judged is not None
-
-    def work_through(self, now: float, patience: float) -> None:
-        """End the assets of the call that was judged, each as the PIM said."""
-        if self._judged is None:
-            return
-        (call, items), self._judged = self._judged, None
-        self._now, self._patience = now, patience
-        for job, item in zip(list(call.jobs), items, strict=True):
-            self._end_item(call, job, item.kind, item.said)
-
-    def _note_put_off(self, call: Call, cause: RetryCause) -> None:
-        """The call, or a part of it, goes again."""
-        fields = {"family": call.family, "verb": call.verb.value, "cause": cause}
-        self._desk.emit(Note("call.put_off", fields))
-
-    def _succeed(self, call: Call, answer: Answer, *, is_proof: bool = True) -> None:
-        self._release(call.id, answer)
-        if not is_proof:
+    def _refuse(self, call: Call, refused: Refused, now: Now) -> None:
+        if refused.is_from_pim:
+            self._succeed(call, now)
+        else:
             self.lanes.forget_probe(call)
-            return
-        self.families.see(call.family, self._now)
-        was_sick = self.lanes.is_sick(call.lane)
-        if self.lanes.succeeded(call, self._now, self._patience):
-            self._desk.emit(Note("breaker.closed", {"family": call.family}))
-        if was_sick:
-            fields = {"family": call.family, "verb": call.verb.value}
-            self._desk.emit(Note("family.healed", fields))
+        if not call.is_alone:
+            self._halve(call, "refused", now)
+        elif not self._is_doubted(call.jobs[0], now.seconds):
+            call.jobs[0].refuse(refused.reason, refused.said)
+            self._after_step(call.jobs[0], now)
 
-    def _end_item(self, call: Call, job: Job, kind: ItemKind, said: Said) -> None:
-        if kind is ItemKind.RETRY:
-            self._retry_item(call, job, said)
-            return
-        if kind is ItemKind.APPLIED:
-            result = _result(call.verb, said)
-            if (ended := job.apply_alone(said, result)) is not None:
-                self._desk.settle(ended)
-                self._free(job)
-                return
-            job.apply(said, result)
-        elif self._is_doubted(job):
-            return
-        else:
-            job.refuse("refused_by_pim", said)
-        self._after_step(job, refused=kind is ItemKind.REFUSED)
+    def _reject_unknown(self, call: Call, said: Said, now: Now) -> None:
+        for job in list(call.jobs):
+            job.reject_step("unknown_family", said)
+            self._after_step(job, now)
 
-    def _retry_item(self, call: Call, job: Job, said: Said) -> None:
-        job.last_failure = Failure("pim_error", said)
-        self._note_put_off(call, "item")
-        self._unless_dropped([job], lambda: self.lanes.isolate(job, self._now, failures=1))
+    def _halve(self, call: Call, cause: RetryCause, now: Now) -> None:
+        self._note_put_off(call, cause)
+        if self._is_kept(call.jobs):
+            self.lanes.halve(call, now.seconds)
 
-    def _is_doubted(self, job: Job) -> bool:
-        """Whether the refusal may be due to values that went unshaped: then it is tried again."""
-        if self.structures is None or job.verb is Verb.DELETE or self.only_in_flight:
-            return False
-        is_doubted = self.structures.doubt(job, self._now)
-        if is_doubted:
-            self.structures.park(job)
-        return is_doubted
-
-    def _after_step(self, job: Job, *, refused: bool = True) -> None:
-        """A step ended: settle what is released, go on with the next."""
-        for ended in job.take_ended():
-            self._desk.settle(ended)
-        if job.is_over:
-            self._free(job)
-        elif self.only_in_flight:
-            del self.busy[job.key]
-        elif refused or job.verb is Verb.DELETE:
-            self.lanes.isolate(job, self._now)
-        else:
-            self.windows.resume(job)
-
-    def _free(self, job: Job) -> None:
-        """The asset is no longer busy: what waited behind enters its window."""
-        del self.busy[job.key]
-        for change in job.behind:
-            self.windows.add(change, self._now)
-
-    def _put_off(self, call: Call, answer: Answer, retry_after_seconds: float | None) -> None:
-        self._throttle(call.id, retry_after_seconds)
-        self._release(call.id, answer)
-        self.lanes.forget_probe(call)
-        self._note_put_off(call, "throttled")
-        self._unless_dropped(call.jobs, lambda: self.lanes.wait(call, self._now))
-
-    def _throttle(self, call_id: int, retry_after_seconds: float | None) -> None:
-        if self.gate.throttle(call_id, self._now, retry_after_seconds):
-            seconds = (self.gate.closed_until or self._now) - self._now
-            self._desk.emit(Note("gate.closed", {"seconds": round(seconds, 3)}))
-
-    def _suspect(self, call: Call, failure: Failure, answer: Answer) -> None:
+    def _suspect(self, call: Call, verdict: Suspicious, now: Now) -> None:
+        failure = verdict.failure
         fields = {
             "family": call.family,
             "verb": call.verb.value,
@@ -506,21 +447,44 @@ class Calls:
             "reason": failure.reason,
             "message": failure.said.message,
         }
-        self._desk.emit(Note("call.suspected", fields))
-        is_probe = self.lanes.breaker.is_open and self.lanes.breaker.probing == call.id
-        if is_probe and not self.only_in_flight:
-            call.failure = failure
-            self._check(call, Stage.PROBED_FAMILY)
+        self._news.append(Note("call.suspected", fields))
+        if not self._is_kept(call.jobs):
             return
-        call.stage = Stage.WRITE
-        self._release(call.id, answer)
-        self._unless_dropped(call.jobs, lambda: self._hold_against(call, failure))
+        if not self.lanes.breaker.is_open or self.lanes.breaker.probing != call.id:
+            self._follow(call.lane, self.lanes.suspected(call, failure, now), failure, now)
+            return
+        call.failure = failure
+        if verdict.is_pim_well and self.asset_count == 1:
+            # A single asset takes that as the proof: no other could prove the PIM well.
+            self.lanes.close_breaker(now.seconds)
+            self._news.append(Note("breaker.closed", {"family": call.family}))
+            self._follow(call.lane, self.lanes.own_failure(call, now), failure, now)
+        else:
+            is_well = bool(verdict.is_pim_well)
+            self.lanes.probe_failed(call, now.seconds, family_well=is_well)
 
-    def _hold_against(self, call: Call, failure: Failure) -> None:
-        if self.lanes.suspected(call, failure, self._now, self._patience):
-            self._desk.emit(Note("breaker.opened", {"message": failure.said.message}))
+    def _succeed(self, call: Call, now: Now) -> None:
+        self.families.see(call.family, now.seconds)
+        was_sick = self.lanes.is_sick(call.lane)
+        self._follow(call.lane, self.lanes.succeeded(call, now), None, now)
+        if was_sick:
+            fields = {"family": call.family, "verb": call.verb.value}
+            self._news.append(Note("family.healed", fields))
 
-    def _fall_sick(self, lane: Lane) -> None:
+    def _follow(self, lane: Lane, decided: Decided, failure: Failure | None, now: Now) -> None:
+        """Do what follows from a call's end."""
+        for failing in decided.failing:
+            self._note_failing(failing)
+        for job, last in decided.gave_up:
+            message = f"Given up after {job.own_failures} failures of its own."
+            self.fail_job(job, last, message, now)
+        if decided.has_closed:
+            self._news.append(Note("breaker.closed", {"family": lane[0]}))
+        if decided.has_opened:
+            assert failure is not None
+            self._news.append(Note("breaker.opened", {"message": failure.said.message}))
+
+    def _note_failing(self, lane: Lane) -> None:
         failure = self.lanes.lane(lane).failure
         fields = {
             "family": lane[0],
@@ -529,119 +493,114 @@ class Calls:
             "status": failure.said.status if failure else None,
             "message": failure.said.message if failure else None,
         }
-        self._desk.emit(Note("family.sick", fields))
+        self._news.append(Note("family.sick", fields))
 
-    # --- checks ------------------------------------------------------------------------------
+    def _note_put_off(self, call: Call, cause: RetryCause) -> None:
+        """The call, or a part of it, goes again."""
+        fields = {"family": call.family, "verb": call.verb.value, "cause": cause}
+        self._news.append(Note("call.put_off", fields))
 
-    def _check(self, call: Call, stage: Stage) -> None:
-        """One more request in the same slot, as soon as the rate allows it."""
-        call.stage = stage
-        self._wanted.append((call.id, False))
+    # --- asset by asset ----------------------------------------------------------------------
 
-    def _check_missing(self, call: Call, said: Said) -> None:
-        call.missing = said
-        if self.families.lacks(call.family, self._now):
-            self._end_unknown_family(call, CallReply(404, own_json=True), said)
-        elif call.verb is Verb.DELETE and self.families.is_seen(call.family, self._now):
-            self._end_absent(call, CallReply(404, own_json=True))
-        else:
-            self._check(call, Stage.FAMILY)
+    @property
+    def has_judged(self) -> bool:
+        """Whether assets of a call that ended are still to be worked through."""
+        return self._judged is not None
 
-    def _missing_checked(self, call: Call, answer: Answer) -> None:
-        said = call.missing
-        assert said is not None
-        if isinstance(answer, CallFault) and answer.kind is FaultKind.CUT:
-            self._write_ended(call, answer)
-        elif isinstance(answer, CallReply) and answer.status == 429:
-            self._put_off(call, answer, answer.retry_after_seconds)
-        elif call.stage is Stage.FAMILY and is_well(answer) and call.verb is Verb.DELETE:
-            self._end_absent(call, answer)
-        elif call.stage is Stage.FAMILY and is_unknown(answer):
-            self._check(call, Stage.FAMILIES)
-        elif call.stage is Stage.FAMILIES and is_well(answer):
-            self._end_unknown_family(call, answer, said)
-        else:
-            self._suspect(call, Failure("pim_error", said), answer)
-
-    def _end_absent(self, call: Call, answer: Answer) -> None:
-        assert call.missing is not None
-        self._succeed(call, answer)
-        job = call.jobs[0]
-        job.apply(call.missing, "absent")
-        self._after_step(job, refused=False)
-
-    def _end_unknown_family(self, call: Call, answer: Answer, said: Said) -> None:
-        self.families.miss(call.family, said, self._now)
-        self._release(call.id, answer)
-        self.lanes.forget_probe(call)
-        self._reject_unknown(call, said)
-
-    def _reject_unknown(self, call: Call, said: Said) -> None:
-        for job in list(call.jobs):
-            job.reject_step("unknown_family", said)
-            self._after_step(job)
-
-    def _probe_checked(self, call: Call, answer: Answer) -> None:
-        """After a failed probe: is the PIM well otherwise? A single asset takes that as proof."""
-        assert call.failure is not None
-        failure = call.failure
-        if isinstance(answer, CallFault) and answer.kind is FaultKind.CUT:
-            self._write_ended(call, answer)
+    def work_through(self, now: Now) -> None:
+        """End the assets of the call that was judged, each as the PIM said."""
+        if self._judged is None:
             return
-        if isinstance(answer, CallReply) and answer.status == 429:
-            self._put_off(call, answer, answer.retry_after_seconds)
+        (call, items), self._judged = self._judged, None
+        for job, item in zip(list(call.jobs), items, strict=True):
+            self._end_item(call, job, item, now)
+
+    def _end_item(self, call: Call, job: Job, item: ItemVerdict, now: Now) -> None:
+        kind, said = item.kind, item.said
+        if kind is ItemKind.RETRY:
+            job.last_failure = Failure("pim_error", said)
+            self._note_put_off(call, "item")
+            if self._is_kept([job]):
+                self.lanes.isolate(job, now.seconds, failures=1)
             return
-        call.stage = Stage.WRITE
-        self._release(call.id, answer)
-        if self.only_in_flight:
+        if kind is ItemKind.APPLIED:
+            result = _result(call.verb, said)
+            if (ended := job.apply_alone(said, result)) is not None:
+                self._news.append(ended)
+                self._free(job, now.seconds)
+                return
+            job.apply(said, result)
+        elif self._is_doubted(job, now.seconds):
             return
-        if not self.lanes.breaker.is_open or self.lanes.breaker.probing != call.id:
-            self._hold_against(call, failure)
-        elif is_well(answer) and self.asset_count == 1:
-            self.lanes.close_breaker(self._now)
-            self._desk.emit(Note("breaker.closed", {"family": call.family}))
-            self.lanes.own_failure(call, self._now, self._patience)
         else:
-            self.lanes.probe_failed(call, self._now, family_well=is_well(answer))
+            job.refuse("refused_by_pim", said)
+        self._after_step(job, now, refused=kind is ItemKind.REFUSED)
 
-    # --- small -------------------------------------------------------------------------------
+    def _is_doubted(self, job: Job, now: float) -> bool:
+        """Whether the refusal may be due to values that went unshaped: then it is tried again."""
+        if self.structures is None or job.verb is Verb.DELETE or self.only_in_flight:
+            return False
+        is_doubted = self.structures.doubt(job, now)
+        if is_doubted:
+            self.structures.park(job)
+        return is_doubted
 
-    def _give_up(self, job: Job, failure: Failure) -> None:
-        """A single asset's budget is used up: an upsert's later changes fail with it."""
-        message = f"Given up after {job.own_failures} failures of its own."
-        self.fail_job(job, failure, message)
+    def _after_step(self, job: Job, now: Now, *, refused: bool = True) -> None:
+        """A step ended: settle what is released, go on with the next."""
+        self._news += job.take_ended()
+        if job.is_over:
+            self._free(job, now.seconds)
+        elif self.only_in_flight:
+            del self.busy[job.key]
+        elif refused or job.verb is Verb.DELETE:
+            self.lanes.isolate(job, now.seconds)
+        else:
+            self.windows.resume(job)
 
-    def fail_job(self, job: Job, failure: Failure, message: str) -> None:
+    def _free(self, job: Job, now: float) -> None:
+        """The asset is no longer busy: what waited behind enters its window."""
+        del self.busy[job.key]
+        for change in job.behind:
+            self.windows.add(change, now)
+
+    def fail_job(self, job: Job, failure: Failure, message: str, now: Now) -> None:
         """The job's step fails; of an upsert, every change of the asset then waiting too."""
         asset, is_upsert = job.asset, job.verb is Verb.UPSERT
         job.fail(failure, message)
         behind = [change for change in job.behind if is_upsert and change.asset == asset]
         if behind:
             job.behind = [change for change in job.behind if change.asset != asset]
-        self._after_step(job)
+        self._after_step(job, now)
         self.fail_waiting(behind, failure, message)
 
-    def fail_step(self, job: Job, failure: Failure, message: str) -> None:
+    def fail_step(self, job: Job, failure: Failure, message: str, now: Now) -> None:
         """The job's step fails; its other steps and what waits behind go on."""
         job.fail_step(failure, message)
-        self._after_step(job)
+        self._after_step(job, now)
 
     def fail_waiting(self, changes: list[Change], failure: Failure, message: str) -> None:
         """Changes that waited uncalled fail where they are, in order."""
         for change in changes:
-            self._desk.settle(((change, failed(failure, message)),))
+            self._news.append(((change, failed(failure, message)),))
 
     def take_up(self, job: Job) -> None:
         """An asset taken out of its window without a call."""
         assert self.busy.setdefault(job.key, job) is job
 
-    def _unless_dropped(self, jobs: list[Job], go_on: Callable[[], None]) -> None:
-        """Go on with these, unless what was not settled is left to the next owner."""
+    def _is_kept(self, jobs: list[Job]) -> bool:
+        """Whether these go on: while a revocation drains they are left to the next owner."""
         if not self.only_in_flight:
-            go_on()
-            return
+            return True
         for job in jobs:
             self.busy.pop(job.key, None)
+        return False
+
+
+def _is_no_answer(answer: Answer) -> bool:
+    """Whether the request was throttled or cut: it goes again, and nobody failed."""
+    if isinstance(answer, CallReply):
+        return answer.status == 429
+    return answer.kind is FaultKind.CUT
 
 
 def _result(verb: Verb, said: Said) -> Result:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from service.contracts.outcome import Reason
 from service.contracts.outcome import Status as EndStatus
-from service.core.calls import Calls, Desk
+from service.core.calls import Calls
 from service.core.coalesce import Verb
 from service.core.convert import convert
 from service.core.dead_letter_limit import DeadLetterLimit
@@ -33,7 +33,16 @@ from service.core.inputs import (
 )
 from service.core.job import Ended
 from service.core.ledger import Group, Ledger
-from service.core.model import Asset, Change, Moment, Origin, Partition, Rejection, SourceRecord
+from service.core.model import (
+    Asset,
+    Change,
+    Moment,
+    Now,
+    Origin,
+    Partition,
+    Rejection,
+    SourceRecord,
+)
 from service.core.patience import Patience, PatienceClock
 from service.core.report import Reporter, why
 from service.core.rules import COMMIT_SILENCE_SECONDS, LAST_TRANSACTION_SECONDS, Rules
@@ -48,7 +57,7 @@ class Pipeline:
         self._effects: list[Effect] = []
         self._reporter = Reporter(rules.outcome_source)
         self._clock = PatienceClock()
-        self.calls = Calls(rules, jitter, Desk(self._effects.append, self._settle))
+        self.calls = Calls(rules, jitter)
         self._patience = Patience(rules, self.calls)
         self.ledger = Ledger({}, rules)
         self._epoch = -1
@@ -83,7 +92,8 @@ class Pipeline:
         assert moment.seconds >= self._moment.seconds, "the clock is monotonic"
         self._moment = moment
         self._clock.advance(moment.seconds, running=self._can_succeed)
-        self.calls.work_through(moment.seconds, self._clock.seconds)
+        self.calls.work_through(self._now)
+        self._take_news()
         self._take(happened)
         self._pass_time()
         effects = self._effects[:]
@@ -169,7 +179,8 @@ class Pipeline:
                     self._admit(record)
                 self._note_progress({record.origin.partition for record in records})
             case CallEnded(call_id, answer):
-                self.calls.ended(call_id, answer, now, self._clock.seconds)
+                self.calls.ended(call_id, answer, self._now)
+                self._take_news()
             case RequestWanted(call_id):
                 self.calls.want_request(call_id)
             case Committed(number):
@@ -203,20 +214,46 @@ class Pipeline:
         if self._drain is not None and self._drain.kind is DrainKind.SHUTDOWN:
             self.calls.windows.flush(now)
         if self._can_succeed and not self._drops_unsent:
-            self._patience.look(now, self._clock.seconds, self._stuck)
-        self._dispatch(now)
+            self._look_for_patience()
+        self._dispatch()
         self._maybe_settle(now)
         self._maybe_finish_drain(now)
         self._set_intake()
 
-    def _dispatch(self, now: float) -> None:
+    @property
+    def _now(self) -> Now:
+        return Now(self._moment.seconds, self._clock.seconds)
+
+    def _take_news(self) -> None:
+        """Pass on what the calls ask for, and settle what ended, in order."""
+        for news in self.calls.take_news():
+            if isinstance(news, tuple):
+                self._settle(news)
+            else:
+                self._effects.append(news)
+
+    def _look_for_patience(self) -> None:
+        if self._patience.is_due(self._moment.seconds):
+            self._patience.look(self._now, self._stuck())
+            self._take_news()
+
+    def _dispatch(self) -> None:
         """Send what may be sent; only while the next call is on its way the last one can wait."""
         if not self._may_continue:
-            self.calls.cut_between_requests(now, self._clock.seconds)
-        has_started = self.calls.dispatch(now, self._clock.seconds, self._may_call)
+            self.calls.cut_between_requests(self._now)
+        has_started = self._start_calls()
         if self.calls.has_judged and (not has_started or self._drain is not None):
-            self.calls.work_through(now, self._clock.seconds)
-            self.calls.dispatch(now, self._clock.seconds, self._may_call)
+            self.calls.work_through(self._now)
+            self._start_calls()
+
+    def _start_calls(self) -> bool:
+        """Start calls as long as any may; True where a write is on its way."""
+        writes = len(self.calls.in_flight)
+        self.calls.send_waiting(self._moment.seconds)
+        self._take_news()
+        while self._may_call() and self.calls.start_next(self._now):
+            self._take_news()
+        return len(self.calls.in_flight) > writes
 
     # --- records -----------------------------------------------------------------------------
 
@@ -391,6 +428,7 @@ class Pipeline:
         self._withheld.clear()
         self._withheld_assets.clear()
         self.calls.forget()
+        self._take_news()
         self.calls.gate.share(0, 0)
         self._silent_since = None
         self._is_full = False

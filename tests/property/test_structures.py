@@ -3,10 +3,12 @@
 import pytest
 
 from service.core.effects import CreateOption, GetAttributes, GetOptions, Request, UpsertAssets
+from service.core.exchange import Exchange, create_option
+from service.core.families import Families
 from service.core.inputs import Answer, CallReply, ItemReply
 from service.core.rules import StructureRules
 from service.core.structure import Attribute
-from service.core.structures import Creation, Structures
+from service.core.structures import OptionCreate, Structures
 from tests.support.builders import flat
 from tests.support.drive import Drive
 
@@ -290,7 +292,9 @@ def test_memory_for_structures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_creation_that_ends_after_a_revocation_is_nobodys() -> None:
     """The assignment that asked for it is over; its jobs are gone with it."""
-    structures = Structures(StructureRules(create_options=True), jitter=lambda: 0.5)
-    late = Creation("packshots", ("colors", "teal"))
+    rules = StructureRules(create_options=True)
+    structures = Structures(rules, jitter=lambda: 0.5, known=Families())
+    exchange = Exchange(create_option(CreateOption("packshots", "colors", "teal")))
+    late = OptionCreate("packshots", ("colors", "teal"), exchange)
     structures.forget()
     assert structures.created(late, CallReply(201), now=1.0) == []

@@ -8,6 +8,7 @@ from service.core import calls, ledger, offset_map, pipeline
 from service.core.effects import Drained
 from service.core.inputs import DrainKind
 from service.core.job import Ending, Job
+from service.core.model import Now
 from tests.simulation.plan import plan
 from tests.simulation.world import World
 
@@ -110,14 +111,14 @@ def test_it_finds_overtaking_while_a_merge_is_taken_apart(
     """An asset is busy until every change of its batch is settled."""
     stock = calls.Calls._after_step
 
-    def careless(self: calls.Calls, job: Job, *, refused: bool = True) -> None:
-        stock(self, job, refused=refused)
+    def careless(self: calls.Calls, job: Job, now: Now, *, refused: bool = True) -> None:
+        stock(self, job, now, refused=refused)
         if refused and not job.is_over:
             self.busy.pop(job.asset, None)
             behind, job.behind = list(job.behind), type(job.behind)()
             for change in behind:
-                self.windows.add(change, self._now)
-            monkeypatch.setattr(self, "_free", lambda _: None)
+                self.windows.add(change, now.seconds)
+            monkeypatch.setattr(self, "_free", lambda *_: None)
 
     monkeypatch.setattr(calls.Calls, "_after_step", careless)
 
