@@ -18,8 +18,8 @@ WRITTEN = (
     Written(
         "map-not-written",
         "P1, D3",
-        "PositionCommit(watermark, offset_map.encode(above))",
-        "PositionCommit(watermark, offset_map.encode(0))",
+        "offset_map.encode(watermark, above, book.binding)",
+        "offset_map.encode(watermark, 0, book.binding)",
         "Outcomes above the watermark come again after a restart.",
     ),
     Written(
@@ -74,7 +74,7 @@ WRITTEN = (
     Written(
         "superseded-by-itself",
         "D3",
-        'if ending.status != "superseded":',
+        "if ending.by is None:",
         "if ending.status:",
         "A superseded change is committed in another transaction than its delete.",
     ),
@@ -232,7 +232,7 @@ WRITTEN = (
     Written(
         "freed-asset-forgets-what-waits",
         "P1, D5",
-        "        for change in job.behind:\n            self.windows.add(change, self._now)",
+        "        for change in job.behind:\n            self.windows.add(change, now)",
         "        job.behind.clear()",
         "Changes that waited behind a busy asset never get an outcome.",
     ),
@@ -325,8 +325,8 @@ WRITTEN = (
     Written(
         "token-outside-the-rate",
         "D6",
-        "        self.gate.send(now)\n        if is_token:",
-        "        if is_token:",
+        "            self.gate.send(now)\n            self._news.append(AllowRequest",
+        "            self._news.append(AllowRequest",
         "Tokens and readings are not counted as calls.",
     ),
     Written(
@@ -374,8 +374,8 @@ WRITTEN = (
     Written(
         "no-login",
         "D6",
-        "            if self._login_wanted:",
-        "            if False:",
+        "        if self._login_wanted:",
+        "        if False:",
         "Wrong credentials show only with the first event.",
     ),
     # --- the decider (D7) -------------------------------------------------------------------
@@ -424,8 +424,8 @@ WRITTEN = (
     Written(
         "no-breaker",
         "P4, D7",
-        "if len(self._suspicions_in_row) < BREAKER_SUSPICIONS:",
-        "if True:",
+        "if len(self._suspicions_in_row) >= BREAKER_SUSPICIONS:",
+        "if False:",
         "An outage uses up budgets, all calls go on.",
     ),
     Written(
@@ -459,8 +459,8 @@ WRITTEN = (
     Written(
         "single-asset-proves-nothing",
         "D7",
-        "elif is_well(answer) and self.asset_count == 1:",
-        "elif False:",
+        "if verdict.is_pim_well and self.asset_count == 1:",
+        "if False:",
         "A single bad asset keeps the breaker open for ever.",
     ),
     Written(
@@ -473,7 +473,7 @@ WRITTEN = (
     Written(
         "repair-without-share",
         "P5, D7",
-        "                changes <= self._rules.pending_changes_max * PATIENCE_SHARE",
+        "                count <= self._rules.pending_changes_max * PATIENCE_SHARE",
         "                True",
         "What waits for repair fills all that may be pending.",
     ),
@@ -524,8 +524,8 @@ WRITTEN = (
     Written(
         "call-without-lease",
         "P2, D8",
-        "if not self._has_lease or is_held_up or self._drops_unsent:",
-        "if is_held_up or self._drops_unsent:",
+        "return self._has_lease and (self._drain is None or now < self._drain.deadline)",
+        "return self._drain is None or now < self._drain.deadline",
         "A replica that woke up sends calls.",
     ),
     Written(
