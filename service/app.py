@@ -241,13 +241,13 @@ class Service:
             await asyncio.to_thread(self._traces.close)
         await self._port.close()
 
-    def _arrive(self, arrived: Arrived) -> None:
+    async def _arrive(self, arrived: Arrived) -> None:
         if self._traces is not None:
             try:
                 self._traces.arrived(arrived)
             except Exception as error:  # noqa: BLE001 - events are taken in with or without spans
                 self._observers.report(self._traces, "arrived", error)
-        self._runner.tell(arrived)
+        await self._runner.take_in(arrived)
 
     def _runner_ended(self, running: asyncio.Future[None]) -> None:
         if not running.cancelled() and (error := running.exception()) is not None:

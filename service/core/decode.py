@@ -132,6 +132,8 @@ def _read(record: SourceRecord, limits: DecodeLimits, known: _Known) -> bytes | 
     if headers:
         known.extensions = _plain_extensions(headers)
         has_ce_headers = any(name.startswith("ce_") for name in headers)
+    if record.omission is not None:
+        _reject(record.omission.reason, record.omission.message)
     if record.size > limits.record_bytes_max:
         _reject(
             "too_large",

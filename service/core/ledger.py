@@ -29,8 +29,8 @@ class _PartitionLedger:
     """Settled and committed from the watermark on, those of an earlier owner too: a bitmap."""
     binding: offset_map.Binding
     """What the offset maps of this partition are bound to."""
-    uncommitted: OrderedDict[int, None] = field(default_factory=OrderedDict)
-    """Read and not yet committed, in order."""
+    uncommitted: OrderedDict[int, int] = field(default_factory=OrderedDict)
+    """Read and not yet committed, in order; what each occupies beyond the usual."""
 
     @property
     def span(self) -> int:
@@ -53,12 +53,15 @@ class _PartitionLedger:
         # The watermark itself may be settled: by an earlier owner, and not read again yet.
         return watermark, above | offset_map.bitmap(watermark, chosen)
 
-    def commit(self, chosen: set[int]) -> None:
+    def commit(self, chosen: set[int]) -> int:
+        """Forget the chosen offsets; what they occupied."""
         after = self.after(chosen)
-        for offset in chosen:
-            del self.uncommitted[offset]
+        occupied = sum([self.uncommitted.pop(offset) for offset in chosen])
         self.watermark, self.above = after
+        return occupied
 
+
+USUAL_OUTCOME_BYTES = 2048
 
 Chosen = dict[Partition, set[int]]
 
@@ -89,6 +92,8 @@ class Ledger:
         """Whether all that is ready lies too far above the watermark to be committed."""
         self.held_changes = 0
         self.held_bytes = 0
+        self.occupied_bytes = 0
+        """What the held changes occupy in memory, beyond what each usually does."""
 
     @property
     def can_settle(self) -> bool:
@@ -108,16 +113,24 @@ class Ledger:
         book.position = offset + 1
         if book.above >> (offset - book.watermark) & 1:
             return False  # an earlier owner committed it
-        book.uncommitted[offset] = None
+        book.uncommitted[offset] = 0
         self.held_changes += 1
         self.held_bytes += size
         return True
+
+    def occupy(self, partition: Partition, offset: int, size: int) -> None:
+        """An admitted change occupies so many bytes more."""
+        self._partitions[partition].uncommitted[offset] += size
+        self.occupied_bytes += size
 
     def settle(self, group: Group) -> None:
         """These outcomes are known; they leave in one transaction."""
         assert group
         for settled in group:
             assert settled.offset in self._partitions[settled.partition].uncommitted
+            if len(settled.outcome.value or b"") > USUAL_OUTCOME_BYTES:
+                size = len(settled.outcome.value or b"")
+                self.occupy(settled.partition, settled.offset, size)
         self._ready.append(group)
         self.waits_for_watermark = False
 
@@ -160,7 +173,7 @@ class Ledger:
         """The transaction is on the log: its offsets are settled, its memory is free."""
         assert self._chosen
         for partition, offsets in self._chosen_offsets.items():
-            self._partitions[partition].commit(offsets)
+            self.occupied_bytes -= self._partitions[partition].commit(offsets)
         flat = tuple(chain.from_iterable(self._chosen))
         self.held_changes -= len(flat)
         self.held_bytes -= sum([settled.held_bytes for settled in flat])

@@ -7,7 +7,7 @@ care: made in a tenth of a dataclass's time, and part of no cycle.
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import msgspec
 
@@ -69,6 +69,15 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
+class Omission(NamedTuple):
+    """Why a record was read without its value, or without anything of it."""
+
+    reason: Literal["too_large", "invalid_event"]
+    message: str
+    parts: tuple[str, ...]
+    """What was left out: `value`, `key`, `headers`."""
+
+
 class SourceRecord(msgspec.Struct, frozen=True, gc=False):
     """A record as it came: raw bytes, nothing read yet. `timestamp_ms` is UTC, -1 unknown."""
 
@@ -77,6 +86,8 @@ class SourceRecord(msgspec.Struct, frozen=True, gc=False):
     value: bytes | None
     headers: Headers = ()
     timestamp_ms: int = -1
+    omission: Omission | None = None
+    """Set where the record could not be held or read as a whole."""
 
     @property
     def size(self) -> int:

@@ -43,9 +43,15 @@ from service.core.model import (
     Rejection,
     SourceRecord,
 )
+from service.core.occupied import occupied
 from service.core.patience import Patience, PatienceClock
 from service.core.report import Reporter, why
-from service.core.rules import COMMIT_SILENCE_SECONDS, LAST_TRANSACTION_SECONDS, Rules
+from service.core.rules import (
+    COMMIT_SILENCE_SECONDS,
+    LAST_TRANSACTION_SECONDS,
+    OCCUPIED_PER_PENDING_BYTE,
+    Rules,
+)
 from service.core.status import PartitionStatus, Status, WaitsFor
 
 
@@ -266,6 +272,9 @@ class Pipeline:
             return
         change = decode(record, self._rules.decode)
         command = change if isinstance(change, Rejection) else convert(change, self._rules.deletes)
+        occupies = occupied(record, None if isinstance(command, Rejection) else command)
+        if occupies:
+            self.ledger.occupy(origin.partition, origin.offset, occupies)
         if isinstance(command, Rejection):
             self._reject(record, command)
             return
@@ -550,6 +559,8 @@ class Pipeline:
         self._is_full = (
             self.ledger.held_changes >= changes_max * share
             or self.ledger.held_bytes >= self._rules.pending_bytes_max * share
+            or self.ledger.occupied_bytes
+            >= self._rules.pending_bytes_max * OCCUPIED_PER_PENDING_BYTE * share
         )
         if self._is_full:
             return everything

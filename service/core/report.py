@@ -462,4 +462,7 @@ def _dead_letter(record: SourceRecord, data: OutcomeData) -> LogRecord:
         ("dlq.attempts", b"%d" % data.attempts),
         ("dlq.outcome.id", origin.outcome_id.encode()),
     )
+    if record.omission is not None:
+        omitted = [(f"dlq.{part}.omitted", b"true") for part in record.omission.parts]
+        ours = (*ours, *omitted)
     return LogRecord(record.key, record.value, (*record.headers, *ours))

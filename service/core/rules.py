@@ -42,6 +42,9 @@ FAMILY_LIST_SECONDS = 60.0
 FAMILIES_REMEMBERED_MAX = 10_000
 """Families that were seen, and families that are unknown, that are remembered: some bytes each."""
 
+OCCUPIED_PER_PENDING_BYTE = 2
+"""Intake pauses, too, when the pending changes occupy so much for each byte of their limit."""
+
 PATIENCE_SHARE = 0.25
 """Share of the pending limits that waiting for repair may hold."""
 

@@ -67,6 +67,7 @@ class Runner:
         self._inbox: deque[Input] = deque()
         self._arrivals: deque[Arrived] = deque()
         """Records wait behind everything else: the end of a call frees a slot of the PIM's."""
+        self._arrivals_taken = asyncio.Event()
         self._woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._calls = CallRunner(api, self.tell, self._has_lease, self._fail)
@@ -91,6 +92,12 @@ class Runner:
             self._inbox.append(happened)
         self._wake()
 
+    async def take_in(self, arrived: Arrived) -> None:
+        """Hand records over, and return when the pipeline has taken them: it may have paused."""
+        self._arrivals_taken.clear()
+        self.tell(arrived)
+        await self._arrivals_taken.wait()
+
     async def run(self) -> None:
         """Step until cancelled.
 
@@ -106,6 +113,7 @@ class Runner:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            self._arrivals_taken.set()
             await self._calls.close()
             for task in self._settling:
                 task.cancel()
@@ -179,6 +187,8 @@ class Runner:
             self._step(self._inbox.popleft())
         if self._arrivals:
             self._step(self._arrivals.popleft())
+        if not self._arrivals:
+            self._arrivals_taken.set()
 
     def _step(self, happened: Input) -> None:
         for effect in self.pipeline.step(happened, self._clock.now()):

@@ -8,7 +8,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.consumer.fetcher import PartitionRecords
 
-from service.adapters.kafka.door import FETCH_BYTES_MAX, guard
+from service.adapters.kafka.door import guard
+from service.adapters.kafka.fetching import FETCH_BYTES_MAX
 from tests.support.service import Bench
 
 RECORDS = 500
@@ -31,7 +32,8 @@ class Tap:
 
     async def poll(self) -> list[int]:
         """The offsets of the next records."""
-        found = await self.consumer.getmany(timeout_ms=300, max_records=TAKEN)
+        timeout_ms = 300 if self.is_paused else 20_000
+        found = await self.consumer.getmany(timeout_ms=timeout_ms, max_records=TAKEN)
         return [record.offset for record in found.get(self._place, [])]
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.adapters.kafka.batches import fill, send
-from service.adapters.kafka.header_names import OddName, has_odd_name, read_odd_names
+from service.adapters.kafka.fetching import read_in_steps
+from service.adapters.kafka.header_names import OddName, has_odd_name
 from service.core.effects import LogRecord
 from tests.support.proof import upsert
 from tests.support.service import Bench, aside
@@ -44,7 +45,7 @@ async def publish(bench: Bench) -> None:
 @pytest.mark.processes
 async def test_it_blocks_nothing_and_is_kept(bench: Bench) -> None:
     """The event counts for what it is; a dead letter and its replay carry the name on."""
-    read_odd_names()
+    read_in_steps()
     await publish(bench)
     bench.start()
     outcomes = await bench.outcome_data(5, 20)

@@ -1,6 +1,7 @@
 """The door: FastStream's batch subscriber, raw records in, nothing decided (architecture.md D1).
 
-Rule 1: the handler never raises and never waits; back-pressure is pause and return.
+Rule 1: the handler never raises, and waits only until the pipeline has taken what it hands over:
+a poll that finds records at hand never gives way by itself. Back-pressure is pause and return.
 Rule 2: what aiokafka raises is seen here first: FastStream's loop would log it for ever.
 Rule 3: what was fetched of a paused partition stays at hand. aiokafka's own pause drops it, to be
 fetched anew, and in a cycle that keeps it until the garbage collector comes by.
@@ -9,7 +10,7 @@ fetched anew, and in a cycle that keeps it until the garbage collector comes by.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -27,7 +28,15 @@ from faststream.kafka.message import KafkaMessage
 from service.adapters.kafka.assignment import Assignment, SayLost
 from service.adapters.kafka.ends import Ends, ask_ends
 from service.adapters.kafka.fencing import request_rejoin
-from service.adapters.kafka.header_names import read_odd_names
+from service.adapters.kafka.fetching import (
+    FETCH_BYTES_MAX,
+    RESPONSE_BYTES_MAX,
+    Budget,
+    OmittedValue,
+    bound_fetches,
+    budget,
+    read_in_steps,
+)
 from service.adapters.kafka.options import security
 from service.adapters.kafka.rights import in_words
 from service.core.inputs import Arrived
@@ -36,8 +45,6 @@ from service.ports import FatalError
 from service.settings import KafkaSettings
 
 POLL_RECORDS_MAX = 200
-FETCH_BYTES_MAX = 256 * 1024
-"""At hand of each partition, compressed: a record that is larger comes alone."""
 METADATA_SECONDS_MAX = 30
 """Partitions that are added are read after this time at the latest (aiokafka's own: 300 s)."""
 LOOK_SECONDS_MAX = 0.2
@@ -58,11 +65,11 @@ class Door:
         kafka: KafkaSettings,
         drain_seconds: float,
         assignment: Assignment,
-        arrive: Callable[[Arrived], None],
+        arrive: Callable[[Arrived], Awaitable[None]],
         fail: Callable[[BaseException], None],
         say_lost: SayLost,
     ) -> None:
-        read_odd_names()
+        read_in_steps(kafka.max_record_bytes)
         self._kafka = kafka
         self._assignment = assignment
         self._arrive = arrive
@@ -89,6 +96,7 @@ class Door:
             batch=True,
             max_records=POLL_RECORDS_MAX,
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
+            fetch_max_bytes=RESPONSE_BYTES_MAX,
             batch_timeout_ms=round(POLL_SECONDS * 1000),
             ack_policy=AckPolicy.MANUAL,
             isolation_level="read_committed",
@@ -171,8 +179,23 @@ class Door:
         await self._broker.stop()
 
     def set_paused(self, partitions: frozenset[Partition]) -> None:
-        """From now on exactly these partitions are paused."""
+        """From now on exactly these partitions are paused.
+
+        What was fetched stays at hand where all are paused: that ends soon. A partition that is
+        paused while others go on gives it up, or it would stand in the way of their fetches.
+        """
         self._paused = partitions
+        consumer = self._subscriber.consumer
+        assigned = consumer.assignment() if consumer is not None else frozenset()
+        if not assigned:
+            return
+        alone = {
+            place for place in assigned if Partition(place.topic, place.partition) in partitions
+        }
+        if alone == assigned:
+            alone = set()
+        consumer.pause(*alone - consumer.paused())
+        consumer.resume(*consumer.paused() - alone)
 
     def _open_places(self) -> list[TopicPartition]:
         """What to take records of. What is not handed over yet is polled too, for its errors."""
@@ -195,17 +218,20 @@ class Door:
             if record.partition != partition.number or record.topic != partition.topic:
                 partition = Partition(record.topic, record.partition)
             if partition in ours:
-                origin = Origin(partition, record.offset, epoch)
-                taken.append(
-                    SourceRecord(
-                        origin, record.key, record.value, tuple(record.headers), record.timestamp
-                    )
-                )
+                taken.append(_source_record(record, Origin(partition, record.offset, epoch)))
         if taken:
-            self._arrive(Arrived(tuple(taken)))
-        # A poll that finds records at hand never gives way by itself: what was fetched would all
-        # come in before anybody could say stop.
-        await asyncio.sleep(0)
+            await self._arrive(Arrived(tuple(taken)))
+        else:
+            await asyncio.sleep(0)
+
+
+def _source_record(record: ConsumerRecord, origin: Origin) -> SourceRecord:
+    value = record.value
+    if type(value) is not OmittedValue:
+        return SourceRecord(origin, record.key, value, tuple(record.headers), record.timestamp)
+    return SourceRecord(
+        origin, record.key, None, tuple(record.headers), record.timestamp, value.omission
+    )
 
 
 def _patience(kafka: KafkaSettings, drain_seconds: float) -> dict[str, Any]:
@@ -237,8 +263,10 @@ def guard(
 ) -> None:
     """See every poll of FastStream's loop, and what it raises, before the loop does."""
     stock = consumer.getmany
+    bound_fetches(consumer)
 
     async def getmany(**options: Any) -> Any:  # noqa: ANN401 - aiokafka's
+        budget.set(Budget())
         try:
             records = await stock(*(open_places() or (NOWHERE,)), **options)
         except NoOffsetForPartitionError:

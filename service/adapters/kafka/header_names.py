@@ -1,20 +1,17 @@
 """Header names that are no UTF-8: read, and written again byte for byte.
 
 Kafka's protocol wants them in UTF-8 and no broker checks it. aiokafka 0.14 raises on such a
-record each time that it is fetched: one would block its partition for ever. Here the batch that
-it is in is read once more with care, and the name is text with surrogate escapes. A second trap
-of the same kind, writing, is passed by the library's builder in Python.
+record each time that it is fetched: one would block its partition for ever. `fetching` reads its
+part of the batch once more by `read_carefully`, and the name is text with surrogate escapes. A
+second trap of the same kind, writing, is passed by the library's builder in Python.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.consumer import fetcher
-from aiokafka.errors import CorruptRecordException
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy, _DefaultRecordBatchPy
-from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 
 ESCAPES = "surrogateescape"
 
@@ -29,9 +26,9 @@ class OddName(str):
         return str.encode(self, "utf-8", ESCAPES)
 
 
-def read_odd_names() -> None:
-    """From now on every consumer of this process reads such records."""
-    fetcher.MemoryRecords = _Records
+def read_carefully(batch: bytes) -> Iterator[Any]:
+    """The records of a batch that is not compressed, whatever their headers are called."""
+    return iter(_CarefulBatch(batch))
 
 
 def has_odd_name(headers: Iterable[tuple[str, bytes | None]]) -> bool:
@@ -61,56 +58,6 @@ class _OddBatchBuilder(BatchBuilder):  # type: ignore[misc]
 
     def _set_producer_state(self, *state: int) -> None:
         self._builder.set_producer_state(*state)
-
-
-class _Records:
-    """Stands in for the library's `MemoryRecords`: the answer to a fetch."""
-
-    def __init__(self, data: bytes) -> None:
-        self._quick = MemoryRecords(data)
-        self._data = data
-        self._batches = 0
-
-    def size_in_bytes(self) -> Any:  # noqa: ANN401 - the library's
-        return self._quick.size_in_bytes()
-
-    def has_next(self) -> Any:  # noqa: ANN401
-        return self._quick.has_next()
-
-    def next_batch(self) -> Any:  # noqa: ANN401
-        batch = self._quick.next_batch()
-        self._batches += 1
-        return batch if batch is None else _Batch(batch, self._data, self._batches - 1)
-
-
-class _Batch:
-    """A batch that is read quickly, and with care from where that fails."""
-
-    def __init__(self, quick: Any, data: bytes, number: int) -> None:  # noqa: ANN401
-        self._quick = quick
-        self._data = data
-        self._number = number
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        return getattr(self._quick, name)
-
-    def __iter__(self) -> Iterator[Any]:
-        last = -1
-        try:
-            for record in self._quick:
-                last = record.offset
-                yield record
-        except (UnicodeDecodeError, CorruptRecordException):
-            yield from (record for record in self._with_care() if record.offset > last)
-
-    def __next__(self) -> Any:  # noqa: ANN401 - how a control batch's one record is looked at
-        return next(self._quick)
-
-    def _with_care(self) -> Iterator[Any]:
-        slices = _MemoryRecordsPy(self._data)
-        for _ in range(self._number):
-            slices.next_batch()
-        return iter(_CarefulBatch(bytes(slices._next_slice)))  # noqa: SLF001
 
 
 class _CarefulBatch(_DefaultRecordBatchPy):  # type: ignore[misc]

@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.partitioner import murmur2
 
-from service.adapters.kafka.header_names import read_odd_names
+from service.adapters.kafka.fetching import OmittedValue, read_in_steps
 from service.adapters.kafka.options import connection, producing
+from service.core.dead_letters import OMITTED_HEADER
 from service.core.model import Headers
 from service.settings import KafkaSettings
 
 POLL_MS = 500
+RECORD_BYTES_MAX = 64 * 1024 * 1024
+"""A record above this is read without its value."""
 BATCH_RECORDS = 1000
 REQUEST_BYTES_MAX = 64 * 1024 * 1024
 """Bytes of a request: the broker judges what is too large for a topic, not the client."""
@@ -147,7 +151,7 @@ async def read(
     Raises:
         KafkaError: the topic is not there, or the broker refuses us or does not answer.
     """
-    read_odd_names()
+    read_in_steps(RECORD_BYTES_MAX)
     consumer = AIOKafkaConsumer(
         **connection(kafka),
         isolation_level="read_committed",
@@ -164,7 +168,7 @@ async def read(
         await _seek(consumer, ends, part)
         while True:
             for place, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
-                for found in records:
+                for found in map(_without_omitted, records):
                     yield StoredRecord(
                         place.partition,
                         found.offset,
@@ -179,6 +183,14 @@ async def read(
                 return
     finally:
         await consumer.stop()
+
+
+def _without_omitted(record: ConsumerRecord) -> ConsumerRecord:
+    """A record that is too large to hold says so by its headers, as a dead letter does."""
+    if type(record.value) is not OmittedValue:
+        return record
+    headers = (*record.headers, (OMITTED_HEADER, b"true"))
+    return replace(record, value=None, headers=headers)
 
 
 async def _seek(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int], part: Read) -> None:

@@ -1,0 +1,328 @@
+"""Reading what was fetched in bounded steps: the seams of aiokafka that `fetching` relies on.
+
+The batches are built and read by the library itself; only bombs are built by hand.
+"""
+
+import contextlib
+import gzip
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from types import SimpleNamespace
+from typing import Any
+
+import cramjam
+import lz4.frame
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer import fetcher
+from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchPy
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.adapters.kafka import fetching
+from service.adapters.kafka.fetching import Budget, OmittedValue, budget, read_in_steps
+from service.adapters.kafka.unpacking import PIECE_BYTES, UnpackError, unpacked
+
+KIB, MIB = 1024, 1024 * 1024
+NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
+CODECS = (NONE, GZIP, SNAPPY, LZ4, ZSTD)
+PLACE = TopicPartition("events", 0)
+
+Headers = list[tuple[str, bytes | None]]
+Content = tuple[bytes | None, bytes | None, Headers]
+
+
+@pytest.fixture(autouse=True)
+def in_steps() -> Iterator[None]:
+    """With the service's reader, whose seams are put back."""
+    stock = fetcher.MemoryRecords, fetcher.FetchResult
+    read_in_steps()
+    yield
+    fetcher.MemoryRecords, fetcher.FetchResult = stock
+
+
+def batch(records: Sequence[Content], codec: int, base_offset: int = 100) -> bytes:
+    """A batch as the library's producer builds it."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2, compression_type=codec, is_transactional=0, producer_id=-1, producer_epoch=-1,
+        base_sequence=0, batch_size=1 << 30,
+    )  # fmt: skip
+    for offset, (key, value, headers) in enumerate(records):
+        builder.append(offset=offset, timestamp=1000, key=key, value=value, headers=headers)
+    built = bytearray(builder.build())
+    built[:8] = base_offset.to_bytes(8, "big")
+    return bytes(built)
+
+
+def repacked(plain: bytes, codec: int, packed: bytes) -> bytes:
+    """A batch with other packed content, and the checksum of that."""
+    header = _DefaultRecordBatchPy.HEADER_STRUCT
+    built = bytearray(plain[: header.size] + packed)
+    built[8:12] = (len(built) - 12).to_bytes(4, "big")
+    built[21:23] = codec.to_bytes(2, "big")
+    built[17:21] = calc_crc32c(bytes(built[21:])).to_bytes(4, "big")
+    return bytes(built)
+
+
+def read(records: Any, data: bytes) -> list[Any]:  # noqa: ANN401 - the library's and ours
+    """Every record of a part of a fetch response."""
+    found = records(data)
+    read: list[Any] = []
+    while found.has_next():
+        one = found.next_batch()
+        assert one.validate_crc()
+        read += one
+    return read
+
+
+def plain(records: Sequence[Any]) -> list[tuple[object, ...]]:
+    """What a test compares."""
+    return [(r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records]
+
+
+CONTENTS: dict[str, list[Content]] = {
+    "usual": [(b"k%d" % n, b"v" * n, [("h", b"x"), ("n", None)]) for n in range(300)],
+    "empty": [(None, None, []), (b"", b"", []), (b"a", None, [("", None)])],
+    "large": [
+        (b"k", bytes([97 + n]) * size, []) for n, size in enumerate((9, 70_000, MIB, 3, MIB))
+    ],
+    "many": [(None, b"x", [])] * 300_000,
+}
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("name", CONTENTS)
+def test_what_is_read_is_what_the_library_reads(name: str, codec: int) -> None:
+    """Of two batches, whatever they are packed by."""
+    data = batch(CONTENTS[name], codec) + batch(CONTENTS[name], codec, 10**6)
+    assert plain(read(fetcher.MemoryRecords, data)) == plain(read(MemoryRecords, data))
+
+
+BOMB: list[Content] = [(b"packshots/a", b"x" * MIB, [("h", b"y")])] * 60
+"""60 MB that pack to nearly nothing."""
+
+
+@pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
+def test_a_bomb_is_never_held_whole(codec: int) -> None:
+    """60 MB are read with a few of them in memory."""
+    data = batch(BOMB, codec)
+    tracemalloc.start()
+    try:
+        found = fetcher.MemoryRecords(data)
+        offsets = [record.offset for record in found.next_batch()]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert offsets == list(range(100, 160))
+    assert peak < 8 * MIB
+
+
+def raw(records: Sequence[Content]) -> bytes:
+    """The records of a batch, without its header."""
+    return batch(records, NONE)[_DefaultRecordBatchPy.HEADER_STRUCT.size :]
+
+
+FRAMES: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
+    "gzip in two members": (
+        GZIP,
+        lambda data: gzip.compress(data[:999]) + gzip.compress(data[999:]),
+    ),
+    "raw snappy": (SNAPPY, lambda data: bytes(cramjam.snappy.compress_raw(data))),
+    "lz4 with linked blocks": (LZ4, lambda data: lz4.frame.compress(data, block_linked=True)),
+    "lz4 in two frames": (
+        LZ4,
+        lambda data: lz4.frame.compress(data[:999]) + lz4.frame.compress(data[999:]),
+    ),
+    "zstd at its highest level": (ZSTD, lambda data: bytes(cramjam.zstd.compress(data, level=22))),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_other_frames_of_the_codecs(name: str) -> None:
+    """What other producers write: 24 MB of it."""
+    codec, pack = FRAMES[name]
+    records: list[Content] = [*BOMB[:23], (None, bytes(range(256)) * 4 * KIB, [])]
+    data = repacked(batch(records, NONE), codec, pack(raw(records)))
+    assert [record.value for record in read(fetcher.MemoryRecords, data)] == [r[1] for r in records]
+
+
+def test_a_window_that_is_too_large() -> None:
+    """Each record has its outcome: those that fit whole, the others without their content."""
+    data = repacked(batch(BOMB, NONE), ZSTD, bytes(cramjam.zstd.compress(raw(BOMB), level=22)))
+    records = read(fetcher.MemoryRecords, data)
+    assert [record.offset for record in records] == list(range(100, 160))
+    whole = [record for record in records if record.value == BOMB[0][1]]
+    bare = [record for record in records if type(record.value) is OmittedValue]
+    assert 25 <= len(whole) < 32
+    assert len(whole) + len(bare) == 60
+    assert {record.value.omission.reason for record in bare} == {"too_large"}
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_records_that_are_too_large_to_hold(codec: int) -> None:
+    """They come without value; key and headers come where they are not large themselves."""
+    many: Headers = [("", None)] * 50_000
+    records: list[Content] = [
+        (b"before", b"x", []),
+        (b"value", b"x" * 20 * MIB, [("h", b"y")]),
+        (b"k" * MIB, b"x" * 20 * MIB, []),
+        (b"headers", b"x", many),
+        (b"both", b"x" * 20 * MIB, many),
+        (b"after", b"x", []),
+    ]
+    found = read(fetcher.MemoryRecords, batch(records, codec))
+    assert [record.offset for record in found] == list(range(100, 106))
+    assert [record.key for record in found] == [
+        b"before", b"value", None, b"headers", b"both", b"after"
+    ]  # fmt: skip
+    omitted = [getattr(record.value, "omission", None) for record in found]
+    assert [one and one.parts for one in omitted] == [
+        None,
+        ("value",),
+        ("value", "key"),
+        ("value", "headers"),
+        ("value", "headers"),
+        None,
+    ]
+    assert found[1].headers == [("h", b"y")]
+
+
+def test_a_damaged_batch_yields_each_offset() -> None:
+    """The broker takes what its checksum fits; the records cannot be read, and are not lost."""
+    for codec in CODECS:
+        good = batch(CONTENTS["usual"], codec)
+        size = _DefaultRecordBatchPy.HEADER_STRUCT.size
+        damaged = repacked(good, codec, good[size : size + (len(good) - size) // 2] + b"\xff" * 9)
+        records = read(fetcher.MemoryRecords, damaged)
+        assert [record.offset for record in records] == list(range(100, 400))
+        assert records[-1].value.omission.reason == "invalid_event"
+        assert records[-1].value.omission.parts == ("value", "key", "headers")
+
+
+def test_one_batch_at_a_time() -> None:
+    """A second one makes the first give up what it unpacked, and neither loses a record."""
+    first, second = (fetcher.MemoryRecords(batch(BOMB, ZSTD, base)) for base in (0, 100))
+    one, other = first.next_batch(), second.next_batch()
+    these, those = iter(one), iter(other)
+    offsets: list[int] = []
+    for turn in range(60):
+        offsets += [next(these).offset, next(those).offset]
+        assert (one._stream is None) or (other._stream is None), turn
+    assert sorted(offsets) == [*range(60), *range(100, 160)]
+
+
+@given(st.integers(1, 4), st.binary(max_size=400))
+def test_unpacking_is_total(codec: int, packed: bytes) -> None:
+    """Whatever the bytes are: pieces, or the one exception."""
+    with contextlib.suppress(UnpackError):
+        assert all(len(piece) <= PIECE_BYTES for piece in unpacked(codec, memoryview(packed)))
+
+
+class Assignment:
+    """As much of aiokafka's as a fetched part asks for: one partition, read from its start."""
+
+    active = True
+    paused = False
+    position = 100
+
+    def state_value(self, _place: TopicPartition) -> "Assignment":
+        """Of the one partition."""
+        return self
+
+    def consumed_to(self, position: int) -> None:
+        """The records up to there were taken."""
+        self.position = position
+
+
+def fetched(data: bytes) -> Any:  # noqa: ANN401 - the library's
+    """A part of a fetch response, as the library's fetcher keeps it."""
+    records = fetcher.PartitionRecords(
+        PLACE,
+        fetcher.MemoryRecords(data),
+        [],
+        100,
+        None,
+        None,
+        check_crcs=True,
+        isolation_level=fetcher.READ_COMMITTED,
+    )
+    return fetcher.FetchResult(PLACE, assignment=Assignment(), partition_records=records, backoff=0)
+
+
+def test_a_poll_is_bounded_in_bytes() -> None:
+    """Over all partitions together; what does not fit comes with the next poll."""
+    results = [fetched(batch([(b"k", b"x" * 200 * KIB, [])] * 10, ZSTD)) for _ in range(3)]
+    polls: list[list[int]] = []
+    while any(result.has_more() for result in results):
+        budget.set(Budget())
+        polls.append([record.offset for one in results for record in one.getall(200)])
+    assert max(map(len, polls)) == 3
+    assert sorted(chain.from_iterable(polls)) == sorted([*range(100, 110)] * 3)
+
+
+def test_headers_count_in_a_poll() -> None:
+    """A header without name and content takes 100 bytes, and counts for none in the record."""
+    budget.set(Budget())
+    result = fetched(batch([(None, b"", [("", None)] * 5_000)] * 10, NONE))
+    assert len(result.getall(200)) == 2
+
+
+def test_polls_by_records() -> None:
+    """The number of records still counts, and the last poll ends the part."""
+    budget.set(Budget())
+    result = fetched(batch([(None, b"x", [])] * 5, NONE))
+    assert [len(result.getall(2)) for _ in range(2)] == [2, 2]
+    assert result.has_more()
+    assert len(result.getall(2)) == 1
+    assert not result.has_more()
+
+
+class Pauses:
+    """Which partitions of an assignment are paused."""
+
+    def __init__(self) -> None:
+        self.paused: set[TopicPartition] = set()
+
+    def state_value(self, place: TopicPartition) -> SimpleNamespace:
+        """Of one partition."""
+        return SimpleNamespace(paused=place in self.paused)
+
+
+class Fetcher:
+    """The two parts of aiokafka's that a bound reads."""
+
+    def __init__(self) -> None:
+        self._records: dict[TopicPartition, Any] = {}
+
+    def _get_actions_per_node(self, _assignment: object) -> tuple[Any, ...]:
+        return (["request"], {}, 0.2, False, [])
+
+
+def test_nothing_is_fetched_while_large_batches_are_held() -> None:
+    """One of 5 MiB is enough, unless its partition is paused; a usual share never counts."""
+    assignment = Pauses()
+    consumer: Any = type("Consumer", (), {})()
+    consumer._fetcher = Fetcher()
+    fetching.bound_fetches(consumer)
+    records = consumer._fetcher._records
+    for number in range(100):
+        records[TopicPartition("events", number)] = fetched(b"\0" * fetching.FETCH_BYTES_MAX)
+    assert consumer._fetcher._get_actions_per_node(assignment)[0] == ["request"]
+    records[PLACE] = fetched(b"\0" * 5 * MIB)
+    assert consumer._fetcher._get_actions_per_node(assignment)[0] == []
+    assignment.paused.add(PLACE)
+    assert consumer._fetcher._get_actions_per_node(assignment)[0] == ["request"]
+    assert PLACE not in records
+
+
+async def test_the_fetcher_has_what_is_replaced() -> None:
+    """Names that a new version of the library may move."""
+    consumer = AIOKafkaConsumer()
+    assert fetcher.MemoryRecords is fetching._Records
+    assert issubclass(fetcher.FetchResult, fetching._FetchResult)
+    assert hasattr(fetcher.Fetcher, "_get_actions_per_node")
+    assert consumer._fetcher is None
+    await consumer.stop()

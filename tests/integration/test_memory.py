@@ -1,0 +1,105 @@
+"""Memory is bounded by the settings, whatever a batch unpacks to."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from tests.support.proof import upsert
+from tests.support.service import Bench
+
+pytestmark = [pytest.mark.kafka, pytest.mark.processes]
+
+MIB = 1024 * 1024
+PARTITIONS = 12
+CODECS = (None, "gzip", "snappy", "lz4", "zstd")
+CHART = Path(__file__).parents[2] / "deploy" / "helm" / "asset-sync"
+
+
+async def create_topics(bench: Bench) -> None:
+    """Topics that take batches of 60 MB and their dead letters."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
+    await admin.start()
+    large = {"max.message.bytes": str(70 * MIB)}
+    names = (bench.events, bench.dead)
+    topics = [NewTopic(name, PARTITIONS, 1, topic_configs=large) for name in names]
+    await admin.create_topics([*topics, NewTopic(bench.outcomes, PARTITIONS, 1)])
+    await admin.close()
+
+
+async def publish(bench: Bench, partition: int, codec: str | None, values: list[bytes]) -> None:
+    """All of them as one batch."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bench.bootstrap,
+        compression_type=codec,
+        max_batch_size=1 << 30,
+        max_request_size=1 << 30,
+        request_timeout_ms=120_000,
+    )
+    await producer.start()
+    batch = producer.create_batch()
+    for value in values:
+        assert batch.append(timestamp=None, key=None, value=value) is not None
+    batch.close()
+    await (await producer.send_batch(batch, bench.events, partition=partition))
+    await producer.stop()
+
+
+def hostile(partition: int) -> list[bytes]:
+    """60 MB: upserts of 1 MiB of one character, what is no event, and a record of 20 MiB.
+
+    One partition has upserts of many numbers instead, which take 20 times their size as objects.
+    """
+    if partition == PARTITIONS - 1:
+        numbers = {f"{n:x}": n for n in range(75_000)}
+        return [upsert("packshots", f"{partition}_{n}", dict(numbers)) for n in range(20)]
+    text = "x" * (MIB - 300)
+    good = [upsert("packshots", f"{partition}_{n}", {"text": text}) for n in range(36)]
+    return [*good, b"x" * 20 * MIB, *(b"x" * MIB for _ in range(4))]
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process had."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(pid)
+
+
+def limit_bytes() -> int:
+    """The chart's limit."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    limit: str = values["resources"]["limits"]["memory"]
+    assert limit.endswith("Mi")
+    return int(limit.removesuffix("Mi")) * MIB
+
+
+@pytest.mark.timeout(600)
+async def test_hostile_batches(bench: Bench) -> None:
+    """A PIM that is down holds all of them up; then each record gets its outcome."""
+    bench.suffix, bench.partitions = f"{bench.suffix}.memory", PARTITIONS
+    await create_topics(bench)
+    bench.pim.go_down()
+    count = 0
+    for partition in range(PARTITIONS):
+        values = hostile(partition)
+        count += len(values)
+        await publish(bench, partition, CODECS[partition % len(CODECS)], values)
+
+    replica = bench.start()
+    async with asyncio.timeout(120):
+        while '"intake.paused"' not in bench.logs():
+            assert replica.poll() is None, bench.logs()[-3000:]
+            await asyncio.sleep(0.1)
+    bench.pim.come_back()
+    outcomes = await bench.outcome_data(count, 300)
+
+    assert len(outcomes) == count, bench.logs()[-3000:]
+    places = {(o["data"]["origin"]["partition"], o["data"]["origin"]["offset"]) for o in outcomes}
+    assert len(places) == count
+    large = [one for one in outcomes if one["data"]["reason"] == "too_large"]
+    assert len(large) == PARTITIONS - 1
+    assert peak_bytes(replica.pid) < limit_bytes()
