@@ -260,7 +260,11 @@ class PipelineSettings(_Group):
         10_000, ge=1, le=1_000_000, description="Admitted and not yet committed; intake pauses."
     )
     max_pending_bytes: Size = Field(
-        128 * 1024**2, ge=1024, description="Likewise, of key, value and headers."
+        128 * 1024**2,
+        ge=1024,
+        description="Intake pauses at this many bytes of key, value and headers, admitted and "
+        "not yet committed, or where they take twice as much in memory. A replica needs twice this "
+        "much memory, and more: docs/operations.md, Memory.",
     )
     commit_interval_seconds: float = Field(
         0.1, ge=0, le=10, description="A transaction at most this often."

@@ -12,7 +12,7 @@ from aiokafka.partitioner import murmur2
 
 from service.adapters.kafka.fetching import OmittedValue, read_in_steps
 from service.adapters.kafka.options import connection, producing
-from service.core.dead_letters import OMITTED_HEADER
+from service.core.dead_letters import VALUE_OMITTED_HEADER
 from service.core.model import Headers
 from service.settings import KafkaSettings
 
@@ -189,7 +189,7 @@ def _without_omitted(record: ConsumerRecord) -> ConsumerRecord:
     """A record that is too large to hold says so by its headers, as a dead letter does."""
     if type(record.value) is not OmittedValue:
         return record
-    headers = (*record.headers, (OMITTED_HEADER, b"true"))
+    headers = (*record.headers, (VALUE_OMITTED_HEADER, b"true"))
     return replace(record, value=None, headers=headers)
 
 

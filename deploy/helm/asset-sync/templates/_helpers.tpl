@@ -117,6 +117,30 @@ labels:
 {{- end }}
 {{- end }}
 
+{{/* Bytes of a size as the service and Kubernetes write it: 134217728, 128MiB, 128Mi, 1.5Gi, 512M. */}}
+{{- define "asset-sync.bytes" -}}
+{{- $text := printf "%v" . | trim }}
+{{- $number := regexFind "^[0-9.]+([eE][+]?[0-9]+)?" $text | float64 }}
+{{- $unit := regexFind "[A-Za-z]*$" $text | lower | trimSuffix "b" }}
+{{- $units := dict "" 1 "k" 1000 "m" 1000000 "g" 1000000000 "t" 1000000000000 "ki" 1024 "mi" 1048576 "gi" 1073741824 "ti" 1099511627776 }}
+{{- mulf $number (get $units $unit | default 1) | int64 }}
+{{- end }}
+
+{{/* The memory that a replica needs at the worst: the sum of service/settings/memory.py, in bytes. */}}
+{{- define "asset-sync.memoryBytes" -}}
+{{- $settings := .Values.settings }}
+{{- $pending := include "asset-sync.bytes" (get $settings "PIPELINE__MAX_PENDING_BYTES" | default "128MiB") | int64 }}
+{{- $changes := get $settings "PIPELINE__MAX_PENDING_CHANGES" | default 10000 | int64 }}
+{{- $record := include "asset-sync.bytes" (get $settings "KAFKA__MAX_RECORD_BYTES" | default "1MiB") | int64 }}
+{{- $body := include "asset-sync.bytes" (get $settings "WINDOW__MAX_BYTES" | default "4MiB") | int64 }}
+{{- $batch := include "asset-sync.bytes" .Values.largestBatch | int64 }}
+{{- $calls := include "asset-sync.callsAtOnce" . | int64 }}
+{{- $mib := 1048576 }}
+{{- $fixed := mul (add 96 20 32 24 24) $mib }}
+{{- $perSetting := add (mul 2 $pending) (mul 8192 $changes) (mul 32 (add 524288 $record)) (mul 3 (max (mul 8 $mib) $record)) (mul 2 (max (mul 4 $mib) $batch)) }}
+{{- add $fixed $perSetting (mul $calls (add (mul 16 $mib) (mul 3 $body))) }}
+{{- end }}
+
 {{/* Everything that cannot work is refused before it is installed, with what to do. */}}
 {{- define "asset-sync.validate" -}}
 {{- $calls := include "asset-sync.callsAtOnce" . | int }}
@@ -168,6 +192,13 @@ labels:
 {{- end }}
 {{- if ne (len $topics) (len (uniq $topics)) }}
 {{- fail (printf "settings.KAFKA__…_TOPIC: events, outcomes and dead letters need topics of their own, not %s" (join ", " $topics)) }}
+{{- end }}
+{{- with (.Values.resources.limits | default dict).memory }}
+{{- $limit := include "asset-sync.bytes" . | int64 }}
+{{- $needed := include "asset-sync.memoryBytes" $ | int64 }}
+{{- if lt $limit $needed }}
+{{- fail (printf "resources.limits.memory is %v: these settings may need %d MiB (docs/operations.md, Memory). Raise it to %dMi, or lower PIPELINE__MAX_PENDING_BYTES" . (divf $needed 1048576 | ceil | int64) (divf $needed 1048576 | ceil | int64)) }}
+{{- end }}
 {{- end }}
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled }}
 {{- fail "monitoring.podMonitor and monitoring.serviceMonitor exclude one another: leave one out" }}
