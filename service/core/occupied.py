@@ -15,9 +15,9 @@ COMMA_BYTES = 240
 """At most: a name, a value, its list, and their place in a dictionary."""
 HEADER_BYTES = 100
 """A header's tuple, and its two texts without their content."""
-ATTRIBUTE_BYTES = 180
+ATTRIBUTE_BYTES = 130
 """The place of an attribute in a dictionary, and its list."""
-VALUE_BYTES = 64
+VALUE_BYTES = 40
 
 
 def occupied(record: SourceRecord, command: Command | None) -> int:
@@ -43,6 +43,6 @@ def _of_values(values: Iterable[Value]) -> int:
             size += getsizeof(value.channel)
         if isinstance(value.data, list):
             size += getsizeof(value.data) + sum(map(getsizeof, value.data))
-        elif value.data is not None:
+        elif value.data:
             size += getsizeof(value.data)
     return size

@@ -1,11 +1,11 @@
-"""The sum of what a replica needs: its numbers are those of the code, its words those of the docs."""
+"""The sum of what a replica needs: its numbers are those of the code, and stand in the docs."""
 
 from pathlib import Path
 
 import pytest
 import yaml
 
-from service.adapters.akeneo.http1 import REPLY_BYTES_MAX
+from service.adapters.akeneo.client import REPLY_BYTES_MAX
 from service.adapters.kafka import fetching, unpacking
 from service.core import rules
 from service.core.structures import FAMILIES_KEPT_MAX
