@@ -29,8 +29,7 @@ from service.adapters.kafka.assignment import Assignment, SayLost
 from service.adapters.kafka.ends import Ends, ask_ends
 from service.adapters.kafka.fencing import request_rejoin
 from service.adapters.kafka.fetching import (
-    FETCH_BYTES_MAX,
-    RESPONSE_BYTES_MAX,
+    FETCH_LIMITS,
     Budget,
     OmittedValue,
     bound_fetches,
@@ -95,8 +94,7 @@ class Door:
             group_instance_id=kafka.group_instance_id,
             batch=True,
             max_records=POLL_RECORDS_MAX,
-            max_partition_fetch_bytes=FETCH_BYTES_MAX,
-            fetch_max_bytes=RESPONSE_BYTES_MAX,
+            **FETCH_LIMITS,
             batch_timeout_ms=round(POLL_SECONDS * 1000),
             ack_policy=AckPolicy.MANUAL,
             isolation_level="read_committed",

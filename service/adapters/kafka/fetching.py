@@ -37,6 +37,11 @@ RESPONSE_BYTES_MAX = 4 * 1024 * 1024
 """Of one fetch response, over all partitions; a first batch that is larger comes alone."""
 LARGE_BATCHES_BYTES_MAX = 4 * 1024 * 1024
 """Held beyond each partition's `FETCH_BYTES_MAX`; above this nothing more is fetched."""
+FETCH_LIMITS: dict[str, Any] = {
+    "max_partition_fetch_bytes": FETCH_BYTES_MAX,
+    "fetch_max_bytes": RESPONSE_BYTES_MAX,
+}
+"""How a consumer is told the first two."""
 PORTION_BYTES = 1024 * 1024
 """What a batch is unpacked to before its records are read."""
 LARGE_RECORD_BYTES = 64 * 1024
