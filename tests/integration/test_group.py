@@ -1,6 +1,7 @@
 """Several replicas: joining, a paused one that wakes up, one that is stopped under load."""
 
 import asyncio
+import re
 import signal
 
 import pytest
@@ -9,6 +10,16 @@ from tests.support.proof import assert_exactly_once, events
 from tests.support.service import Bench
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
+
+
+def has_open_work(metrics: str) -> bool:
+    """Whether a replica holds changes."""
+    return bool(re.search(r"^asset_sync_unsettled_changes [1-9]", metrics, re.MULTILINE))
+
+
+def owns_partitions(metrics: str) -> bool:
+    """Whether a replica has joined the group and was given partitions."""
+    return bool(re.search(r"^asset_sync_assigned_partitions [1-9]", metrics, re.MULTILINE))
 
 
 async def test_a_third_replica_joins_two(bench: Bench) -> None:
@@ -24,12 +35,16 @@ async def test_a_third_replica_joins_two(bench: Bench) -> None:
 
 async def test_a_paused_replica_wakes_up_fenced(bench: Bench) -> None:
     """SIGSTOP past the session: the group goes on without it, and what it wakes with is void."""
-    bench.pim.call_seconds = 0.05
+    bench.pim.call_seconds = 0.2
     records = events(3000, 90, bench.partitions)
     bench.start()
-    sleeper = await bench.publish_and_start(records)
+    sleeper = bench.start()
+    await bench.until("/metrics", owns_partitions)
+    await bench.until("/metrics", owns_partitions, number=1)
+    await bench.publish(records)
+    await bench.until("/metrics", has_open_work, number=1)
     sleeper.send_signal(signal.SIGSTOP)
-    await asyncio.sleep(6)
+    await bench.until_assigned(bench.partitions)
     sleeper.send_signal(signal.SIGCONT)
 
     await assert_exactly_once(bench, len(records))
@@ -55,12 +70,9 @@ async def test_a_second_signal_ends_at_once(bench: Bench) -> None:
     records = events(300, 30, bench.partitions)
     first = bench.start()
     await bench.publish(records)
-    await bench.url()
-    await asyncio.sleep(2)
-    assert bench.pim.in_flight, bench.logs()
+    await bench.until("/metrics", lambda _: bench.pim.in_flight)
     first.send_signal(signal.SIGTERM)
-    await asyncio.sleep(0.5)
-    assert first.poll() is None, "it drains"
+    await bench.until_waiting("drain")
     first.send_signal(signal.SIGTERM)
 
     assert await asyncio.to_thread(first.wait, 2) == 1

@@ -56,7 +56,7 @@ async def test_a_pim_outage_costs_nothing(bench: Bench) -> None:
     records = events(200, 30, bench.partitions)
     await bench.publish(records)
     bench.start()
-    await asyncio.sleep(5)
+    await bench.until_waiting("pim")
     bench.pim.come_back()
 
     outcomes = await assert_exactly_once(bench, len(records))

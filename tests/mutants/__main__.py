@@ -10,7 +10,6 @@ import os
 import queue
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -21,7 +20,7 @@ from tests.mutants.patch import Mutant, located, sources
 from tests.mutants.results import Result, Results
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.table import is_satisfied, summary, write_table
-from tests.mutants.trial import ROOT, Copy, with_broker, without_broker
+from tests.mutants.trial import ROOT, Copy, stages_of, with_broker, without_broker
 from tests.mutants.written import WRITTEN
 
 RESULTS = ROOT / ".cache" / "mutants.json"
@@ -71,44 +70,59 @@ def _digest_of_tests(files: dict[str, str]) -> str:
 
 
 def _try_all(mutants: Sequence[Mutant], results: Results, jobs: int, *, uses_broker: bool) -> None:
-    """Without a broker all at once; the survivors one by one with it."""
+    """Without a broker several at once; the survivors one by one with it."""
     left = [mutant for mutant in mutants if not results.is_known(mutant)]
     with contextlib.ExitStack() as stack:
         copies = [Copy(stack.enter_context(_folder())) for _ in range(min(jobs, len(left) or 1))]
-        if left and (failed := without_broker(copies[0], None)) is not None:
-            sys.exit(f"The tests fail without any mutant: {failed}")
         _try_fast(left, copies, results)
-        if not uses_broker:
-            return
         survivors = [mutant for mutant in mutants if results.wants_broker(mutant)]
-        if survivors:
+        if survivors and uses_broker:
             broker = stack.enter_context(embedded_kafka())
             _try_with_broker(survivors, copies[0], broker.bootstrap_servers, results)
 
 
-def _try_fast(mutants: Sequence[Mutant], copies: Sequence[Copy], results: Results) -> None:
+def _try_fast(left: list[Mutant], copies: Sequence[Copy], results: Results) -> None:
+    """Every mutant on the quickest tests, what survives on the next, and so on."""
+    for stage in range(max((len(stages_of(mutant.path)) for mutant in left), default=0)):
+        now = [mutant for mutant in left if stage < len(stages_of(mutant.path))]
+        suites = {tuple(stages_of(mutant.path)[stage]): mutant.path for mutant in now}
+        for path in suites.values():
+            if (failed := without_broker(copies[0], path, stage, None)) is not None:
+                sys.exit(f"The tests fail without any mutant: {failed}")
+        found = _try_stage(now, stage, copies, results)
+        left = [mutant for mutant in left if mutant.name not in found]
+    for mutant in left:
+        results.add(mutant, Result(None, has_broker=False))
+
+
+def _try_stage(
+    mutants: Sequence[Mutant], stage: int, copies: Sequence[Copy], results: Results
+) -> set[str]:
+    """The names of those that a test of the stage found."""
     free: queue.SimpleQueue[Copy] = queue.SimpleQueue()
     for copy in copies:
         free.put(copy)
-    lock = threading.Lock()
 
-    def attempt(mutant: Mutant) -> tuple[Mutant, Result]:
+    def attempt(mutant: Mutant) -> tuple[Mutant, str | None]:
         copy = free.get()
         try:
+            likely = results.likely(mutant, has_broker=False)
             with copy.having(mutant):
-                found_by = without_broker(copy, results.likely(mutant, has_broker=False))
+                return mutant, without_broker(copy, mutant.path, stage, likely)
         finally:
             free.put(copy)
-        result = Result(found_by, has_broker=False)
-        with lock:
-            results.add(mutant, result)
-        return mutant, result
 
+    found: set[str] = set()
     with ThreadPoolExecutor(len(copies)) as pool:
-        futures = [pool.submit(attempt, mutant) for mutant in mutants]
-        for number, future in enumerate(as_completed(futures), 1):
-            mutant, result = future.result()
-            _say(f"{number}/{len(mutants)} {mutant.name}: {result.found_by or 'survived so far'}")
+        attempts = [pool.submit(attempt, mutant) for mutant in mutants]
+        for number, attempted in enumerate(as_completed(attempts), 1):
+            mutant, found_by = attempted.result()
+            if found_by is not None:
+                found.add(mutant.name)
+                results.add(mutant, Result(found_by, has_broker=False))
+            progress = f"stage {stage + 1}, {number}/{len(mutants)}"
+            _say(f"{progress} {mutant.name}: {found_by or 'survived so far'}")
+    return found
 
 
 def _try_with_broker(

@@ -1,20 +1,29 @@
 """A copy of the project with one bug in it, and the tests that are to find it."""
 
 import contextlib
+import importlib
+import multiprocessing
 import os
-import re
 import resource
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeGuard
+
+import pytest
 
 from tests.mutants.patch import Mutant
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-FAILED = re.compile(r"^(?:FAILED|ERROR) ([^\s\[]+)", re.MULTILINE)
+FORK = multiprocessing.get_context("fork")
+LIBRARIES = (
+    *("aiohttp.web", "aiokafka", "cloudevents", "faststream.kafka", "hypothesis.stateful"),
+    *("jsonschema", "pydantic_settings", "prometheus_client", "rich.console", "structlog"),
+)
+"""Imported once, before any fork: that is most of a short test's time."""
 MEMORY_BYTES_MAX = 4 * 1024**3
 """A bug may build an endless list."""
 SECONDS_MAX = 1200.0
@@ -28,6 +37,7 @@ FAST = (
     ("tests/unit", "tests/contract"),
 )
 """The tests without a broker, the quick and telling ones first."""
+FAST_OF_KAFKA = (("tests/unit/adapters", "tests/contract", "tests/unit/pipeline"),)
 OF_CORE = tuple(
     f"tests/integration/test_{name}.py" for name in ("main_job", "group", "pim_edge", "operate")
 )
@@ -35,6 +45,10 @@ OF_KAFKA = ("tests/contract", "tests/integration")
 """The tests on a broker that see a bug in the core or the runner, and in the adapter of Kafka."""
 BROKER_WORKERS = 6
 NO_BROKER = "not kafka and not processes and not containers and not browser and not chart"
+
+
+for _name in LIBRARIES:
+    importlib.import_module(_name)
 
 
 class Copy:
@@ -71,46 +85,85 @@ class Copy:
             compiled.unlink()  # its source may have changed within one tick of the clock
 
     def first_failure(self, tests: Sequence[str], *options: str) -> str | None:
-        """The first test that fails; None where all pass."""
-        words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-        words += ["--hypothesis-seed=0", "--tb=no", *options, *tests]
+        """The first test that fails; None where all pass.
+
+        In a process that is forked: the libraries are imported already, the service is not.
+        """
+        words = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", "--tb=no"]
+        words += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what is imported already
+        receiving, sending = FORK.Pipe(duplex=False)
+        child = FORK.Process(
+            target=_run_tests, args=(self._folder, [*words, *options, *tests], sending)
+        )
+        child.start()
+        sending.close()
         try:
-            done = subprocess.run(  # noqa: S603 - our own command
-                words,
-                cwd=self._folder,
-                env=os.environ | {"PYTHONPATH": str(self._folder)},
-                capture_output=True,
-                timeout=SECONDS_MAX,
-                check=False,
-                preexec_fn=_bound_memory,
-            )
-        except subprocess.TimeoutExpired:
-            return "(the tests hang)"
-        said = done.stdout.decode(errors="replace")
-        if done.returncode in {0, 5}:  # 5: no test was selected
+            if not receiving.poll(SECONDS_MAX):
+                return "(the tests hang)"
+            code, failed = receiving.recv()
+        except EOFError:
+            return "(the tests end without a word)"
+        finally:
+            child.kill()
+            child.join()
+            receiving.close()
+        if code in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
             return None
-        if done.returncode == 4:
-            raise RuntimeError(f"pytest cannot run {' '.join(tests)}: {said}{done.stderr.decode()}")
-        found = FAILED.search(said)
-        return found.group(1) if found else f"(pytest ends with {done.returncode})"
+        if code == pytest.ExitCode.USAGE_ERROR:
+            raise RuntimeError(f"pytest cannot run {' '.join([*options, *tests])}.")
+        return failed or f"(pytest ends with {code})"
 
 
-def _bound_memory() -> None:
+class _FirstFailure:
+    """A plugin that remembers the first test, or file, that failed."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Look at a part of a test."""
+        if report.failed:
+            self.name = self.name or report.nodeid.partition("[")[0]
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Look at a file."""
+        if report.failed:
+            self.name = self.name or report.nodeid
+
+
+def _run_tests(folder: Path, words: list[str], sending: Connection) -> None:
+    """Run the tests of a copy, in this process, and send how it ended."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
+    silence = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(silence, stream)
+    os.chdir(folder)
+    os.environ["PYTHONPATH"] = str(folder)
+    sys.path.insert(0, str(folder))
+    for name in [name for name in sys.modules if name.split(".")[0] in {"service", "tests"}]:
+        del sys.modules[name]
+    seen = _FirstFailure()
+    code = pytest.main(words, plugins=[seen])
+    sending.send((int(code), seen.name))
 
 
-def without_broker(copy: Copy, likely: str | None) -> str | None:
-    """The first test without a broker that fails; `likely` is one that failed before."""
+def stages_of(path: str) -> Sequence[Sequence[str]]:
+    """The tests without a broker that see a bug in this file, the quickest first."""
+    return FAST_OF_KAFKA if "kafka" in path else FAST
+
+
+def without_broker(copy: Copy, path: str, stage: int, likely: str | None) -> str | None:
+    """The first test of a stage that fails. Before the first stage, `likely` is tried."""
     options = ("-n0", "-m", NO_BROKER, "--timeout=120")
-    if _exists(likely) and (failed := copy.first_failure([likely], *options)) is not None:
+    if (
+        stage == 0
+        and _exists(likely)
+        and (failed := copy.first_failure([likely], *options)) is not None
+    ):
         return failed
-    done: list[str] = []
-    for tests in FAST:
-        ignored = [f"--ignore={path}" for path in done]
-        if (failed := copy.first_failure(tests, *options, *ignored)) is not None:
-            return failed
-        done += tests
-    return None
+    stages = stages_of(path)
+    ignored = [f"--ignore={done}" for tests in stages[:stage] for done in tests]
+    return copy.first_failure(stages[stage], *options, *ignored)
 
 
 def with_broker(copy: Copy, mutant: Mutant, bootstrap: str, likely: str | None) -> str | None:

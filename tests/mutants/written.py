@@ -95,9 +95,10 @@ WRITTEN = (
     Written(
         "commit-timeout-is-a-refusal",
         "P1, D3",
-        '            raise FatalError(\n                f"A transaction took more than',
-        "            return CommitRefusal.REBALANCE_IN_PROGRESS\n"
-        '            raise FatalError(\n                f"A transaction took more than',
+        "            if was_there and is_there and producer.unanswered_ends:",
+        "            if was_there and is_there and producer.unanswered_ends:\n"
+        '                raise _NotCommittedError("no answer", is_answer=False)\n'
+        "            if False:",
         "A commit whose fate is unknown is repeated: outcomes twice.",
     ),
     Written(
@@ -110,8 +111,8 @@ WRITTEN = (
     Written(
         "refused-and-not-aborted",
         "D3",
-        "            await producer.abort_transaction()\n            return refused.refusal",
-        "            return refused.refusal",
+        "                await producer.abort_transaction()\n",
+        "",
         "The next transaction cannot begin, or publishes what was refused.",
     ),
     Written(
@@ -131,7 +132,7 @@ WRITTEN = (
     Written(
         "second-look-at-once",
         "D3",
-        "if time.monotonic() - looked_at < SECOND_LOOK_SECONDS:",
+        "if now - seen_at < SECOND_LOOK_SECONDS:",
         "if False:",
         "A position above the end of a log that lags is taken for a re-created topic.",
     ),
@@ -145,10 +146,17 @@ WRITTEN = (
     Written(
         "foreign-map-is-empty",
         "D3",
-        "    if not metadata.startswith(TAG):\n        raise OffsetMapError(",
-        "    if not metadata.startswith(TAG):\n        return frozenset()\n"
-        "        raise OffsetMapError(",
+        '    raise OffsetMapError(f"the commit metadata {metadata[:40]!r} is not',
+        "    return frozenset()\n"
+        '    raise OffsetMapError(f"the commit metadata {metadata[:40]!r} is not',
         "Metadata that somebody else wrote is taken for an empty map: outcomes twice.",
+    ),
+    Written(
+        "map-of-another-position",
+        "P1, D3",
+        "    if position != watermark:",
+        "    if False:",
+        "A map is believed on a position that somebody moved: changes are lost.",
     ),
     # --- the group's generation (D4) --------------------------------------------------------
     Written(
@@ -161,15 +169,15 @@ WRITTEN = (
     Written(
         "unstable-positions",
         "P1, D4",
-        "return request_struct_class(self._group_id, topics, True, {})",
+        "return request_struct_class(self._group_id, topics, self._is_stable, {})",
         "return request_struct_class(self._group_id, topics, False, {})",
         "A new owner begins at a position that an open transaction changes.",
     ),
     Written(
         "unstable-answer-is-believed",
         "P1, D4",
-        "return None if UNSTABLE_OFFSET_COMMIT in codes else committed",
-        "return committed",
+        "return committed if all(are_answers) and UNSTABLE_OFFSET_COMMIT not in codes else None",
+        "return committed if all(are_answers) else None",
         "Likewise, although the broker said so.",
     ),
     Written(

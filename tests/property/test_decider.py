@@ -44,7 +44,7 @@ OUTAGES = st.sampled_from(
 )
 
 few = settings(
-    max_examples=8,
+    max_examples=4,
     deadline=None,
     derandomize=True,
     phases=(Phase.explicit, Phase.generate),  # a seed cannot be made simpler

@@ -152,7 +152,7 @@ def _address(outcome: LogRecord) -> Address:
 
 
 TestLedger: Callable[..., object] = LedgerModel.TestCase
-LedgerModel.TestCase.settings = settings(max_examples=300, stateful_step_count=60, deadline=None)
+LedgerModel.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 
 
 def test_a_wide_gap_costs_nothing() -> None:

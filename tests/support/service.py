@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -149,7 +149,7 @@ class Bench:
 
     async def until_ready(self, number: int = 0) -> None:
         """Once a replica has joined the group and begun its partitions."""
-        for _ in range(300):
+        for _ in range(1200):
             if (await self.get("/readyz", number))[0] == HTTPStatus.OK:
                 return
             await asyncio.sleep(0.1)
@@ -158,6 +158,29 @@ class Bench:
     def places(self) -> list[TopicPartition]:
         """The partitions of the events topic, as it was made."""
         return [TopicPartition(self.events, number) for number in range(self.partitions)]
+
+    async def until(
+        self, path: str, is_so: Callable[[str], object], number: int = 0, seconds: float = 120.0
+    ) -> str:
+        """Return what a replica's port says, once it is so."""
+        text = ""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < deadline:
+            _, text = await self.get(path, number)
+            if is_so(text):
+                return text
+            await asyncio.sleep(0.1)
+        raise AssertionError(text + self.logs()[-3000:])
+
+    async def until_waiting(self, reason: str, number: int = 0) -> None:
+        """Wait until a replica says that it sends nothing for this reason."""
+        series = f'asset_sync_waiting{{reason="{reason}"}} 1.0'
+        await self.until("/metrics", lambda text: series in text, number)
+
+    async def until_assigned(self, count: int, number: int = 0) -> None:
+        """Wait until a replica owns so many partitions."""
+        series = f"asset_sync_assigned_partitions {count}.0\n"
+        await self.until("/metrics", lambda text: series in text, number)
 
     def logs(self) -> str:
         """What the replicas said, for a failing test."""
