@@ -189,6 +189,10 @@ class PimSettings(_Group):
     password: SecretStr | None = Field(None, description="Of the connection.")
     app_token: SecretStr | None = Field(None, description="Instead of the four above.")
     ca_file: Path | None = Field(None, description="A private CA.")
+    ssl_cert_file: Path | None = Field(
+        None, description="A client certificate (PEM) for a PIM that asks for one."
+    )
+    ssl_key_file: Path | None = Field(None, description="The key of this certificate (PEM).")
     proxy_url: SecretStr | None = Field(
         None, description="A proxy to the PIM, such as http://user:password@proxy.example:3128."
     )
@@ -208,6 +212,8 @@ class PimSettings(_Group):
         _check_url(self.base_url, allow_http=self.allow_http)
         if self.proxy_url is not None:
             _check_proxy(self.proxy_url.get_secret_value())
+        if bool(self.ssl_cert_file) != bool(self.ssl_key_file):
+            raise ValueError("SSL_CERT_FILE and SSL_KEY_FILE go together")
         connection = {
             "CLIENT_ID": self.client_id,
             "CLIENT_SECRET": self.client_secret,

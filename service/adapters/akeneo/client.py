@@ -7,13 +7,14 @@ the environment, unpacking) is what must not happen here.
 import re
 import zlib
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import NamedTuple
 
 import httpx2
 
 from service.adapters.akeneo.network import Network, Transport, Tunnel, proxy_authorization
 from service.adapters.akeneo.wire import HttpRequest
-from service.adapters.tls import context
+from service.adapters.tls import context, show_certificate
 from service.settings import PREFIX, PimSettings, SettingsError
 
 REPLY_BYTES_MAX = 16 * 1024 * 1024
@@ -59,13 +60,17 @@ class PimClient:
         url = _url("BASE_URL", pim.base_url)
         self._path = url.raw_path.rstrip(b"/")
         self._headers = HEADERS
-        tls = context(f"{PREFIX}PIM__", pim.ca_file)
+        tls = context(f"{PREFIX}PIM__CA_FILE", pim.ca_file)
+        show_certificate(tls, f"{PREFIX}PIM__SSL_", pim.ssl_cert_file, pim.ssl_key_file)
         network: Network | Tunnel = Network()
         if pim.proxy_url is not None:
             proxy = _url("PROXY_URL", pim.proxy_url.get_secret_value())
+            # The client's certificate is for the PIM alone.
+            tls_of_proxy = context(f"{PREFIX}PIM__CA_FILE", pim.ca_file)
             if url.scheme == "https":
-                network = Tunnel(proxy, context(f"{PREFIX}PIM__", pim.ca_file))
+                network = Tunnel(proxy, tls_of_proxy)
             else:
+                tls = tls_of_proxy
                 self._headers = {"host": _host(url), **HEADERS, **proxy_authorization(proxy)}
                 self._path = b"http://" + _host(url).encode("ascii") + self._path
                 url = proxy.copy_with(userinfo=b"")
@@ -94,20 +99,21 @@ class PimClient:
             return await _read(answer)
         finally:
             await answer.aclose()
+            if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                # Whoever did not read the body may reset the connection under the next request.
+                await answer.extensions["network_stream"].aclose()
 
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
 
 
-def in_words(error: BaseException) -> str:
-    """What went wrong, for a person; the innermost cause is the one that names it."""
+def in_words(error: Exception) -> str:
+    """What went wrong, for a person."""
+    words = (str(error) or type(error).__name__)[:WORDS_CHARACTERS_MAX]
     if isinstance(error, httpx2.ProxyError):
-        return f"The proxy refuses: {str(error)[:WORDS_CHARACTERS_MAX]}."
-    while error.__cause__ is not None:
-        error = error.__cause__
-    words = str(error) or type(error).__name__
-    return f"The connection failed: {words[:WORDS_CHARACTERS_MAX]}"
+        return f"The proxy refuses: {words}."
+    return f"The connection failed: {words}"
 
 
 async def _read(answer: httpx2.Response) -> RawReply:

@@ -6,7 +6,6 @@ is still being sent, such as 413, reaches the caller, even where a reset follows
 
 import asyncio
 import base64
-import contextlib
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
@@ -94,7 +93,7 @@ class Network(httpcore2.AsyncNetworkBackend):
                 found, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS, interleave=1, loop=loop
             )
         except (OSError, UnicodeError) as error:
-            raise httpcore2.ConnectError(str(error)) from error
+            raise httpcore2.ConnectError(_in_words(error)) from error
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return _Stream(_Socket(opened))
 
@@ -245,9 +244,12 @@ class _Stream(httpcore2.AsyncNetworkStream):
                 ssl_context=ssl_context,
                 standard_compatible=False,
             )
-        except (ssl.CertificateError, anyio.EndOfStream, *_CLOSED) as error:
+        except anyio.EndOfStream as error:
             await self.aclose()
-            raise httpcore2.ConnectError(str(error)) from error
+            raise httpcore2.ConnectError("The other side ended it before TLS began.") from error
+        except _CLOSED as error:
+            await self.aclose()
+            raise httpcore2.ConnectError(_in_words(error)) from error
         except BaseException:
             await self.aclose()
             raise
@@ -270,13 +272,20 @@ class _Stream(httpcore2.AsyncNetworkStream):
         except anyio.EndOfStream:
             return b""
         except _CLOSED as error:
-            raise httpcore2.ReadError(str(error)) from error
+            raise httpcore2.ReadError(_in_words(error)) from error
 
     async def _send(self, buffer: bytes) -> None:
         try:
             await self._stream.send(buffer)
         except _CLOSED as error:
-            raise httpcore2.WriteError(str(error)) from error
+            raise httpcore2.WriteError(_in_words(error)) from error
+
+
+def _in_words(error: BaseException) -> str:
+    """The innermost cause is the one that says what happened."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error) or type(error).__name__
 
 
 def _is_interim(reading: asyncio.Task[bytes]) -> bool:
@@ -286,7 +295,10 @@ def _is_interim(reading: asyncio.Task[bytes]) -> bool:
 
 def _is_readable(opened: socket.socket) -> bool:
     """Whether something came, or the other side ended it."""
-    with contextlib.suppress(OSError):
+    try:
         opened.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
         return True
-    return False
+    return True

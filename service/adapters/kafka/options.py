@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka import codec
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
-from service.adapters.tls import context
+from service.adapters.tls import context, show_certificate
 from service.settings import PREFIX, KafkaSettings, SettingsError
 
 REQUEST_TIMEOUT_MS = 20_000
@@ -100,13 +100,15 @@ def tls(kafka: KafkaSettings) -> ssl.SSLContext:
         SettingsError: a file cannot be used.
     """
     password = kafka.ssl_key_password
-    return context(
+    made = context(f"{PREFIX}KAFKA__SSL_CA_FILE", kafka.ssl_ca_file)
+    show_certificate(
+        made,
         f"{PREFIX}KAFKA__SSL_",
-        kafka.ssl_ca_file,
         kafka.ssl_cert_file,
         kafka.ssl_key_file,
         password.get_secret_value() if password else None,
     )
+    return made
 
 
 _SAID_BY_US = ("NotEnoughReplicas", "Unexpected error in sender routine")

@@ -15,7 +15,7 @@ from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.core.model import Asset, UpsertAsset
 from service.playground.pim.faults import Fault
 from service.playground.pim.simulator import PimSimulator, serve
-from service.settings import Credentials
+from service.settings import Credentials, PimSettings
 from tests.support.pim import api_of, credentials_of, simulator
 
 WRITE = UpsertAssets("packshots", (UpsertAsset(Asset("packshots", "a"), {}, 0),))
@@ -328,6 +328,75 @@ async def test_a_token_that_no_header_takes(token: str) -> None:
     grant = web.json_response({"access_token": token, "expires_in": 3600})
     async with client_of(lambda _: web.json_response([]), lambda: grant) as send:
         assert fault(await send(GetFamilies())) is FaultKind.CONNECTION
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("content-encoding", "\u00e9"),
+        ("retry-after", "\u00a0" * 12 + "5"),
+        ("retry-after", "9" * 5000),
+        ("retry-after", "Mon, 01 Jan 99999999999999999999 00:00:00 +9999999"),
+        ("content-type", "\u00ff; charset=\u00ff"),
+        ("set-cookie", "\u00e9=;=;;\u00ff; expires=never; path="),
+        ("location", "http://[::1"),
+        ("date", "yesterday -0000"),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 302, 429, 503])
+async def test_whatever_stands_in_a_header(status: int, name: str, value: str) -> None:
+    """Written in any alphabet: an answer, or at worst a fault; never an end."""
+    head = f"HTTP/1.1 {status} X\r\n{name}: {value}\r\nContent-Length: 2\r\n\r\n[]"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head.encode("latin-1"))
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    settings = {
+        "base_url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
+        "app_token": "t",
+    }
+    api = HttpAssetApi(PimSettings.model_validate(settings), lambda: Credentials(app_token="t"))
+
+    async def permit() -> None: ...
+
+    found = await api.send(WRITE, permit=permit, may_write=lambda: True)
+    await api.close()
+    server.close()
+    if name == "content-encoding":
+        assert fault(found) is FaultKind.CONNECTION
+    else:
+        assert isinstance(found, CallReply)
+        assert found.status == status
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("odd"), RuntimeError(), UnicodeError("odd"), KeyError()]
+)
+async def test_whatever_is_raised_on_the_way_is_a_fault(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Also what nobody foresaw, of a library or of reading the answer."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("service.adapters.akeneo.api.read_answer", fail)
+    assert fault(await bench.write()) is FaultKind.CONNECTION
+    monkeypatch.setattr(bench.api._client, "exchange", fail)
+    assert fault(await bench.write()) is FaultKind.CONNECTION
+
+
+@pytest.mark.parametrize("status", [404, 405, 409, 413, 415])
+async def test_a_token_that_is_refused_oddly_refuses_no_asset(status: int) -> None:
+    """It says nothing of the call that needed the token, even as the PIM's own JSON."""
+    refusal = {"code": status, "message": "no token here"}
+    async with client_of(
+        lambda _: web.json_response([]), lambda: web.json_response(refusal, status=status)
+    ) as send:
+        assert fault(await send(WRITE)) is FaultKind.CONNECTION
 
 
 @pytest.mark.parametrize("status", [200, 201, 204])

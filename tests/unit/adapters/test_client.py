@@ -2,14 +2,22 @@
 
 import asyncio
 import contextlib
+import gzip
+import socket
+import ssl
+import struct
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+import httpcore2
 import httpx2
 import pytest
+import trustme
 
-from service.adapters.akeneo.client import OddAnswerError, PimClient, RawReply
+from service.adapters.akeneo.client import OddAnswerError, PimClient, RawReply, TooLargeError
 from service.adapters.akeneo.wire import HttpRequest
 from service.settings import PimSettings
 
@@ -215,3 +223,236 @@ async def test_a_server_that_hangs_up_at_once() -> None:
                 await client.exchange(GET, "Bearer t")
     await client.close()
     listening.close()
+
+
+# --- answers that come early ----------------------------------------------------------------------
+
+HEAVY = HttpRequest("PATCH", "/a", b"x" * 4 * 1024 * 1024)
+TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nlarge"
+Take = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]]
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    """A private one."""
+    return trustme.CA()
+
+
+@asynccontextmanager
+async def client_before(take: Take, ca: trustme.CA | None = None) -> AsyncIterator[PimClient]:
+    """A server that does with each connection what it likes, by TLS where a CA is given."""
+    tls, settings = None, {}
+    if ca is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        ca.issue_cert("localhost").configure_cert(tls)
+    listening = await asyncio.start_server(take, "127.0.0.1", 0, ssl=tls)
+    url = f"{'https' if tls else 'http'}://localhost:{listening.sockets[0].getsockname()[1]}"
+    with ExitStack() as files:
+        if ca is not None:
+            settings["ca_file"] = files.enter_context(ca.cert_pem.tempfile())
+        pim = PimSettings.model_validate({"base_url": url, "app_token": "t", **settings})
+        client = PimClient(pim)
+    yield client
+    await client.close()
+    listening.close()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End the connection so that the other side loses what it has not read."""
+    at_once = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+@pytest.mark.parametrize("read", [0, 300_000])
+@pytest.mark.parametrize("end", [reset, asyncio.StreamWriter.close])
+async def test_an_answer_before_the_body_was_sent(
+    ca: trustme.CA, read: int, end: Callable[[asyncio.StreamWriter], None], *, is_secure: bool
+) -> None:
+    """It arrives, even where a reset follows it at once; each time."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(read)
+        writer.write(TOO_LARGE)
+        await writer.drain()
+        end(writer)
+
+    async with client_before(refuse, ca if is_secure else None) as client, asyncio.timeout(30):
+        for _ in range(10):
+            reply = await client.exchange(HEAVY, "Bearer t")
+            assert (reply.status, reply.body) == (413, b"large")
+
+
+async def test_an_answer_of_a_server_that_reads_no_further() -> None:
+    """Nobody waits until the rest of the body is taken."""
+    is_over = asyncio.Event()
+
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()  # type: ignore[attr-defined] # asyncio's, of any socket
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+        await is_over.wait()
+        writer.close()
+
+    async with client_before(stall) as client, asyncio.timeout(10):
+        reply = await client.exchange(
+            HttpRequest("PATCH", "/a", b"x" * 64 * 1024 * 1024), "Bearer t"
+        )
+        is_over.set()
+    assert reply.status == 403
+
+
+async def test_an_announcement_does_not_stop_the_body() -> None:
+    """1xx may come early too: it is not the answer."""
+    taken: list[int] = []
+
+    async def announce(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"expect" not in head.lower()
+        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        taken.append(len(await reader.readexactly(len(HEAVY.body or b""))))
+        writer.write(OK)
+        writer.close()
+
+    async with client_before(announce) as client, asyncio.timeout(10):
+        assert (await client.exchange(HEAVY, "Bearer t")).status == 200
+    assert taken == [len(HEAVY.body or b"")]
+
+
+# --- bounds ---------------------------------------------------------------------------------------
+
+
+async def test_trailers_are_not_headers() -> None:
+    """What stands behind the body does not count."""
+    chunked = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"2\r\n[]\r\n0\r\nRetry-After: 99\r\nContent-Encoding: gzip\r\n\r\n"
+    )
+    async with client_of(chunked, OK) as (server, _, ask):
+        reply = await ask()
+        assert (reply.body, reply.headers) == (b"[]", {"transfer-encoding": "chunked"})
+        await ask()
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("end", [b"", b"0\r\n"])
+async def test_a_line_or_trailers_without_end(end: bytes) -> None:
+    """Memory is bounded while they come."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    endless = head + end + b"X: y\r\n" * 500_000 if end else head + b"1" * 3_000_000
+    async with client_of(endless) as (_, _, ask):
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await ask()
+
+
+def packed_as(coding: bytes, body: bytes) -> bytes:
+    """An answer that says so."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n"
+    return head % (coding, len(body)) + body
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"GZIP", b"x-gzip", b"identity, gzip"])
+async def test_a_body_packed_once_is_read(coding: bytes) -> None:
+    """Although nobody asked for it: some proxies pack whatever they are asked."""
+    async with client_of(packed_as(coding, gzip.compress(b"[1]"))) as (server, _, ask):
+        assert (await ask()).body == b"[1]"
+    assert b"accept-encoding: identity" in server.asked[0]
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        (b"gzip, gzip", gzip.compress(gzip.compress(b"[]"))),
+        (b"gzip\r\nContent-Encoding: gzip", gzip.compress(gzip.compress(b"[]"))),
+        (b"br", b"[]"),
+        (b"\xe9", b"[]"),
+        (b"gzip", gzip.compress(b"[1, 2, 3]")[:-9]),
+        (b"gzip", gzip.compress(b"[]") * 2),
+        (b"gzip", b"[]"),
+    ],
+    ids=["twice", "two headers", "brotli", "no ASCII", "cut", "two members", "not packed"],
+)
+async def test_a_body_packed_otherwise_is_a_fault(coding: bytes, body: bytes) -> None:
+    """Packed twice, by something else, or half of it."""
+    async with client_of(packed_as(coding, body), OK) as (_, _, ask):
+        with pytest.raises(OddAnswerError, match="packed as"):
+            await ask()
+        assert (await ask()).status == 200
+
+
+async def test_what_a_body_unpacks_to_is_bounded() -> None:
+    """A thousand times what came: neither unpacked nor held."""
+    bomb = packed_as(b"gzip", gzip.compress(b"0" * 256 * 1024 * 1024, 9))
+    async with client_of(bomb) as (_, _, ask):
+        tracemalloc.start()
+        try:
+            with pytest.raises(TooLargeError):
+                await ask()
+            assert tracemalloc.get_traced_memory()[1] < 64 * 1024 * 1024
+        finally:
+            tracemalloc.stop()
+
+
+# --- what is given up leaves nothing behind -------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("proxy", [None, "silent", "says yes, then nothing", "says yes, no TLS"])
+async def test_a_call_that_is_given_up_leaves_nothing_behind(
+    scheme: str, proxy: str | None
+) -> None:
+    """No socket and no connection, wherever it was: connecting, CONNECT, TLS, writing, reading."""
+    ended: list[asyncio.Event] = []
+
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        end = asyncio.Event()
+        ended.append(end)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            if proxy in {"says yes, then nothing", "says yes, no TLS"}:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            if proxy == "says yes, no TLS":
+                await reader.read(1)
+                writer.write(b"this is not TLS at all")
+            while await reader.read(65536):
+                pass
+        writer.close()
+        end.set()
+
+    listening = await asyncio.start_server(stall, "127.0.0.1", 0)
+    place = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    settings = {"base_url": f"{scheme}://{place}", "app_token": "t"}
+    if proxy is not None:
+        settings["proxy_url"] = f"http://{place}"
+    client = PimClient(PimSettings.model_validate(settings))
+
+    for number in range(10):
+        with pytest.raises((TimeoutError, httpx2.HTTPError)):
+            async with asyncio.timeout(0.005 * number):
+                await client.exchange(HEAVY, "Bearer t")
+
+    pool = client._transport._pool
+    assert isinstance(pool, httpcore2.AsyncConnectionPool)
+    assert pool.connections == []
+    async with asyncio.timeout(5):
+        for end in ended:
+            await end.wait()
+    await client.close()
+    listening.close()
+
+
+async def test_a_dead_first_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name's next address is tried, whether the first refuses or says nothing."""
+    async with client_of(OK) as (server, _, ask):
+        loop = asyncio.get_running_loop()
+        real = loop.getaddrinfo
+
+        async def two(host: str, port: int, **more: Any) -> list[Any]:  # noqa: ANN401 - asyncio's
+            dead = await real("127.0.0.99", port, **more)
+            return dead + await real(host, port, **more)
+
+        monkeypatch.setattr(loop, "getaddrinfo", two)
+        assert (await ask()).status == 200
+    assert server.connections == 1

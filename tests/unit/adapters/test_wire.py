@@ -1,6 +1,7 @@
 """The JSON of the Asset API: written exactly, read leniently (akeneo.md §2, §7, §8)."""
 
 import json
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -8,9 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.adapters.akeneo.wire import read_reply, read_retry_after, write_request
-from service.core.effects import DeleteOne, GetFamilies, GetFamily, UpsertAssets
+from service.adapters.akeneo.wire import (
+    read_answer,
+    read_reply,
+    read_retry_after,
+    write_request,
+)
+from service.core.effects import (
+    DeleteOne,
+    GetAttributes,
+    GetFamilies,
+    GetFamily,
+    GetOptions,
+    Request,
+    UpsertAssets,
+)
 from service.core.model import Asset, UpsertAsset
+from service.core.structure import Structure, shape
 from tests.support.builders import nested
 
 
@@ -96,10 +111,86 @@ def test_retry_after() -> None:
     """Seconds, a date, or nothing that anybody understands."""
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     assert read_retry_after("7") == 7.0
+    assert read_retry_after("\u00a0" * 12 + "5") == 5.0
     assert 50 < (read_retry_after(soon) or 0) <= 60
     assert read_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
     for odd in (None, "", "soon", "-3", "1.5", "Wed, 99 Oct 2015"):
         assert read_retry_after(odd) is None, odd
+
+
+@given(st.text(max_size=60))
+def test_any_retry_after_is_seconds_or_nothing(text: str) -> None:
+    """Whatever a proxy writes there."""
+    found = read_retry_after(text)
+    assert found is None or found >= 0
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_characters": "9" * 5000},
+        {"max_characters": 10**17},
+        {"max_characters": -1},
+        {"min_value": "NaN", "max_value": "sNaN"},
+        {"min_value": "-Infinity", "max_value": "1" * 5000},
+        {"min_value": "1e999999999999999999999"},
+    ],
+)
+def test_a_limit_that_is_not_one_limits_nothing(limits: dict[str, object]) -> None:
+    """The structure is read, and no value is refused for it."""
+    body = json.dumps([{"code": "pages", "type": "number", **limits}]).encode()
+    reply = read_answer(GetAttributes("packshots"), 200, {}, body)
+
+    assert reply.attributes is not None
+    structure = Structure({"pages": reply.attributes[0]}, {})
+    shaped = shape(nested({("pages", None, None): "12"}), structure, None)
+    assert shaped.flaws_count == 0
+
+
+MANY = 8 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"1," * MANY + b"1]",
+        b'{"code":422,"message":"x","errors":[' + b"1," * MANY + b"1]}",
+        b'[{"code":"a","status_code":422,"errors":[' + b"1," * MANY + b"1]}]",
+        b'[{"code":[],"status_code":422,"errors":[' + b"1," * MANY + b"1]}]",
+        b"{" + b",".join(b'"%d":1' % number for number in range(MANY // 5)) + b"}",
+        b"[" + b'{"code":"","type":""},' * (MANY // 11) + b'{"code":"","type":""}]',
+        b"[" + b'{"code":"","status_code":1},' * (MANY // 14) + b"{}]",
+        b'{"_embedded":{"items":[' + b'{"code":""},' * (MANY // 6) + b'{"code":""}]}}',
+        b"[" * MANY,
+        b'{"a":' * (MANY // 5),
+    ],
+    ids=range(10),
+)
+@pytest.mark.parametrize(
+    "request_",
+    [
+        UpsertAssets("f", ()),
+        GetAttributes("f"),
+        GetOptions("f", "a"),
+        GetFamilies(),
+    ],
+    ids=lambda request: type(request).__name__,
+)
+@pytest.mark.parametrize("status", [200, 422])
+def test_what_is_parsed_is_bounded_as_it_is_parsed(
+    request_: Request, status: int, body: bytes
+) -> None:
+    """16 MiB of an answer are not a gigabyte of objects, and little of it is kept."""
+    tracemalloc.start()
+    try:
+        reply = read_answer(request_, status, {}, body)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert reply.status == status
+    assert peak < 2 * len(body) + 4 * 1024 * 1024
+    assert kept < 1024 * 1024
 
 
 @given(st.integers(100, 599), st.binary(max_size=200))
