@@ -9,7 +9,7 @@ export BASE CA KAFKA
 SEEDS ?= 10000
 FROM ?= 0
 
-.PHONY: help setup demo test test-fast test-containers test-chart test-browser chaos soak bench bench-peers lint format sim mutants lock ci schemas clean
+.PHONY: help setup demo test test-fast test-containers test-chart test-servers test-browser chaos soak bench bench-peers lint format sim mutants lock ci schemas clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ test-containers: setup ## the image, and a broker from testcontainers (needs a D
 test-chart: setup ## the chart, rendered (needs Go and npm, no cluster)
 	tests/chart/tools
 	$(BIN)/python -m pytest -n auto tests/chart
+
+test-servers: setup ## the client of the PIM behind nginx, Apache, HAProxy, tinyproxy and Squid
+	$(BIN)/python -m pytest -n auto tests/servers
 
 test-browser: setup ## the status page in Chromium (TEST_CHROMIUM names it)
 	$(BIN)/python -m pytest tests/browser

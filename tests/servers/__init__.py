@@ -1,0 +1,1 @@
+"""The client of the PIM behind real servers and proxies; .ci/tools installs them."""
