@@ -18,7 +18,7 @@ from tests.support.service import Bench, Input, aside
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 
-async def until(bench: Bench, path: str, is_so: Callable[[str], object], seconds: int = 30) -> str:
+async def until(bench: Bench, path: str, is_so: Callable[[str], object], seconds: int = 120) -> str:
     """What the port says once it is so."""
     text = ""
     for _ in range(seconds * 5):

@@ -46,9 +46,10 @@ async def test_retention_overtakes_a_running_service(bench: Bench) -> None:
     # more than the consumer fetches ahead: 1 MiB a partition
     await bench.publish(events(3000, 90, bench.partitions, pad=4000))
     bench.start(PIPELINE__MAX_PENDING_CHANGES="300")
-    await asyncio.sleep(6)  # the breaker opens, intake pauses
+    await bench.until_waiting("pim")
+    paused = f"asset_sync_paused_partitions {bench.partitions}.0\n"
+    await bench.until("/metrics", lambda text: paused in text)
     await delete_before(bench, 950)
-    await asyncio.sleep(1)
     bench.pim.come_back()
 
     outcomes = await bench.outcome_data(3 * 50 + 300)

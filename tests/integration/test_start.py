@@ -42,7 +42,7 @@ async def test_a_port_that_cannot_be_had(bench: Bench, settings: dict[str, str])
 async def test_a_stop_while_waiting_for_the_broker_is_heard(bench: Bench) -> None:
     """SIGTERM during the start ends it at once."""
     replica = bench.start(KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
-    await asyncio.sleep(3)
+    await bench.until_logged("kafka.connecting")
     replica.send_signal(signal.SIGTERM)
 
     assert await asyncio.to_thread(replica.wait, 10) == 0

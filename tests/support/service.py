@@ -182,6 +182,14 @@ class Bench:
         series = f"asset_sync_assigned_partitions {count}.0\n"
         await self.until("/metrics", lambda text: series in text, number)
 
+    async def until_logged(self, words: str) -> None:
+        """Wait until a replica's log has these words."""
+        for _ in range(1200):
+            if words in self.logs():
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(self.logs()[-3000:])
+
     def logs(self) -> str:
         """What the replicas said, for a failing test."""
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
