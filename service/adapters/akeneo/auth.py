@@ -23,6 +23,10 @@ RENEW_SHARE = 0.9
 """Share of its lifetime after which a token is renewed, before it runs out under a call."""
 
 
+TOKEN_CHARACTERS_MAX = 16 * 1024
+"""Far more than any token has; it stands in a header of each request."""
+
+
 class RefusedError(Exception):
     """The PIM refused our credentials; the message is the PIM's."""
 
@@ -107,6 +111,6 @@ def _read(answer: TokenReply) -> Token:
         grant = msgspec.json.decode(answer.body, type=_Grant, strict=False)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NoTokenError(answer.reply) from error
-    if not is_visible_ascii(grant.access_token):
+    if not is_visible_ascii(grant.access_token) or len(grant.access_token) > TOKEN_CHARACTERS_MAX:
         raise NoTokenError(answer.reply)
     return Token(grant.access_token, grant.refresh_token, grant.expires_in)

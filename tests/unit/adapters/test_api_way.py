@@ -14,10 +14,11 @@ import trustme
 from aiohttp import web
 
 from service.adapters.akeneo.api import HttpAssetApi
+from service.adapters.akeneo.check import check_pim
 from service.core.effects import GetFamilies
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.playground.pim.simulator import PimSimulator, serve
-from service.settings import PimSettings, SettingsError
+from service.settings import Credentials, PimSettings, SettingsError
 from tests.support.pim import credentials_of, simulator
 
 USER, PASSWORD = "proxy-user", "proxy-secret"
@@ -71,7 +72,10 @@ class ForwardProxy:
             writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
             writer.close()
             return
-        host, _, port = target.removeprefix("http://").partition("/")[0].partition(":")
+        host, _, port = target.removeprefix("http://").partition("/")[0].rpartition(":")
+        if host.endswith((".invalid", "]")):
+            writer.close()  # nobody is to be reached there
+            return
         onward_reader, onward = await asyncio.open_connection(host, int(port))
         if method == "CONNECT":
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -231,3 +235,58 @@ async def test_a_url_that_cannot_be_called(url: str) -> None:
     """Said at the start, not with each call."""
     with pytest.raises(SettingsError, match="ASSET_SYNC_PIM__BASE_URL cannot be called: "):
         await ask(simulator(), url)
+
+
+async def test_an_address_of_version_6_through_a_tunnel() -> None:
+    """In brackets, as every proxy reads it."""
+    async with forward_proxy() as (proxy, proxy_url):
+        fault(await ask(simulator(), "https://[::1]:9", proxy_url=proxy_url))
+    assert proxy.asked == ["CONNECT [::1]:9"]
+
+
+async def test_a_name_in_another_alphabet() -> None:
+    """As the name system spells it: in the request, to the proxy, and for TLS."""
+    async with forward_proxy() as (proxy, proxy_url):
+        await ask(simulator(), "https://p\u00efm.invalid", proxy_url=proxy_url, timeout_seconds=5)
+    assert proxy.asked == ["CONNECT xn--pm-tja.invalid:443"]
+
+
+async def test_what_the_environment_says_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No proxy and no password of whoever started the service."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password s3cret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    pim = simulator()
+    runner, url = await serve(pim)
+    answer = await ask(pim, url)
+    await runner.cleanup()
+    assert isinstance(answer, CallReply)
+
+
+@pytest.mark.parametrize("date", ["Mon, 01 Jan 2024 00:00:00 -0000", "\u00e9", "1 Jan 99999 0:0:0"])
+async def test_the_check_takes_any_answer(date: str) -> None:
+    """Odd dates and a version that is not text are findings, never a traceback."""
+
+    async def odd(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("/asset-families"):
+            body = b'{"_embedded":{"items":[{"code":"f"}]}}'
+            return web.Response(body=body, headers={"date": date})
+        return web.Response(body=b'{"version":[1],"edition":{}}')
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", odd)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    pim = PimSettings.model_validate(
+        {"base_url": f"http://127.0.0.1:{runner.addresses[0][1]}", "app_token": "t"}
+    )
+    api = HttpAssetApi(pim, lambda: Credentials(app_token="t"))
+    findings = await check_pim(api, pim)
+    await api.close()
+    await runner.cleanup()
+    assert "The PIM tells its version unreadably." in {found.message for found in findings}
