@@ -213,9 +213,8 @@ class _Stream(httpcore2.AsyncNetworkStream):
             self._reading = asyncio.create_task(self._receive(AT_ONCE_BYTES_MAX))
         self._writing = asyncio.create_task(self._send(buffer))
         await asyncio.wait({self._reading, self._writing}, return_when="FIRST_COMPLETED")
-        if not self._writing.done() and _is_interim(self._reading):
-            await asyncio.wait({self._writing})
         if not self._writing.done():
+            # It goes on beside the reading: what came may only announce an answer (1xx).
             raise httpcore2.WriteError("It was answered before it was sent.")
         writing, self._writing = self._writing, None
         await writing
@@ -286,11 +285,6 @@ def _in_words(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error) or type(error).__name__
-
-
-def _is_interim(reading: asyncio.Task[bytes]) -> bool:
-    """Whether what came announces an answer only (1xx)."""
-    return reading.exception() is None and reading.result().startswith(b"HTTP/1.1 1")
 
 
 def _is_readable(opened: socket.socket) -> bool:

@@ -285,6 +285,14 @@ async def test_an_answer_before_the_body_was_sent(
             assert (reply.status, reply.body) == (413, b"large")
 
 
+async def test_a_connection_after_a_413_is_not_used_again() -> None:
+    """Whoever does not read a body may reset the connection under the next request."""
+    async with client_of(TOO_LARGE, OK) as (server, _, ask):
+        assert (await ask()).status == 413
+        assert (await ask()).status == 200
+    assert server.connections == 2
+
+
 async def test_an_answer_of_a_server_that_reads_no_further() -> None:
     """Nobody waits until the rest of the body is taken."""
     is_over = asyncio.Event()

@@ -142,6 +142,7 @@ def test_a_limit_that_is_not_one_limits_nothing(limits: dict[str, object]) -> No
     reply = read_answer(GetAttributes("packshots"), 200, {}, body)
 
     assert reply.attributes is not None
+    assert (reply.attributes[0].least, reply.attributes[0].most) == (None, None)
     structure = Structure({"pages": reply.attributes[0]}, {})
     shaped = shape(nested({("pages", None, None): "12"}), structure, None)
     assert shaped.flaws_count == 0
