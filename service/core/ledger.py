@@ -34,7 +34,12 @@ class _PartitionLedger:
 
     @property
     def span(self) -> int:
-        return self.position - self.watermark
+        """Offsets from the oldest that is owed to the position.
+
+        Not from the watermark: where an earlier owner settled all that was read, nothing is left
+        whose commit would move it.
+        """
+        return self.position - next(iter(self.uncommitted), self.position)
 
     def watermark_with(self, chosen: set[int]) -> int:
         """The watermark once `chosen` are committed too."""

@@ -156,6 +156,7 @@ class Pipeline:
         return PartitionStatus(
             partition,
             watermark=self.ledger.watermark(partition),
+            position=self.ledger.position(partition),
             held=self.ledger.held_in(partition),
             span=self.ledger.span(partition),
             is_paused=partition in self._paused,

@@ -22,10 +22,12 @@ class PartitionStatus:
 
     partition: Partition
     watermark: int
+    position: int
+    """The offset that is read next."""
     held: int
     """Changes admitted whose outcome is not yet committed."""
     span: int
-    """Offsets from the watermark to the position."""
+    """Offsets from the oldest change that is held to the position."""
     is_paused: bool
     progressed_utc_ms: int
     """When a record of it was admitted or committed last, or it was assigned."""

@@ -147,8 +147,7 @@ class Runner:
         if not status.is_limit_reached:
             return None
         ends = {
-            one.partition: one.watermark + one.span + lags.get(one.partition, 0)
-            for one in status.partitions
+            one.partition: one.position + lags.get(one.partition, 0) for one in status.partitions
         }
         self.tell(Released(ends))
         return status.withheld_changes

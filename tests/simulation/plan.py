@@ -224,7 +224,8 @@ def _limits(chance: random.Random, kind: Trouble, ends_at: float) -> WorldLimits
         pending_bytes_max=chance.choice((2_000 if rough else 20_000, 128 * 1024 * 1024)),
         window_bytes_max=chance.choice((150, 4 * 1024 * 1024)),
         breaker_held_changes=chance.choice((5, 1_000)),
-        retry_attempts_max=chance.choice((2, 8)),
+        # Each end of an outage may leave one failure behind: two outages must not use it up.
+        retry_attempts_max=chance.choice((2 if rough else 8, 8)),
         retry_seconds_max=chance.choice((20.0, 300.0)),
         metadata_characters_max=chance.choice((8, 4_096)),
         pim_calls_per_second_max=chance.choice((1, 4)) if chance.random() < 0.2 else None,

@@ -32,6 +32,8 @@ TIGHT_REGRESSIONS = {
     "the refusal forbade the call that would have moved it.",
     220: "The changes of a merged call were committed before the last of them, which a crash and "
     "a delete then made superseded: `merged_into` named what was never applied.",
+    875: "An earlier owner had settled all that was read, so no commit moved the watermark: the "
+    "partition stayed paused by its span for ever.",
 }
 """Likewise, in worlds whose limits bind."""
 

@@ -52,7 +52,7 @@ def partition_lines(status: Status, lags: Mapping[Partition, int]) -> Iterator[s
         lag = lags.get(one.partition, 0)
         yield (
             f"[ ]{topic}/{number} {partition_state(status, one, lag)}: {lag} to read, "
-            f"{one.held} unsettled, position {one.watermark + one.span}, committed {one.watermark}"
+            f"{one.held} unsettled, position {one.position}, committed {one.watermark}"
         )
 
 

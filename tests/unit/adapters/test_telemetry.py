@@ -47,7 +47,7 @@ PLACE = Partition("events", 0)
 def partition(**members: Any) -> PartitionStatus:  # noqa: ANN401 - any member
     """A partition that is idle."""
     now_ms = round(time.time() * 1000)
-    return dataclasses.replace(PartitionStatus(PLACE, 10, 0, 0, False, now_ms), **members)  # noqa: FBT003
+    return dataclasses.replace(PartitionStatus(PLACE, 10, 10, 0, 0, False, now_ms), **members)  # noqa: FBT003
 
 
 def status(**members: Any) -> Status:  # noqa: ANN401 - any member

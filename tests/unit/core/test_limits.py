@@ -29,10 +29,12 @@ from service.core.inputs import (
     CallReply,
     CommitRefusal,
     CommitRefused,
+    Committed,
     DrainKind,
     DrainStarted,
     Forgotten,
     Input,
+    ItemReply,
     LeaseRenewed,
     Released,
     RequestWanted,
@@ -92,13 +94,19 @@ def test_a_delete_that_comes_into_the_batch_later_leaves_as_a_delete() -> None:
 class Replica:
     """The pipeline stepped by hand."""
 
-    def __init__(self, *, lease_until: float = 1e9, **rules: object) -> None:
+    def __init__(
+        self,
+        *,
+        lease_until: float = 1e9,
+        settled: frozenset[int] = frozenset(),
+        **rules: object,
+    ) -> None:
         self.now = 0.0
         limits = {"window_seconds_max": 0.0, **rules}
         self.pipeline = Pipeline(Rules(DecodeLimits(1 << 20), **limits), lambda: 0.5)  # type: ignore[arg-type]
         self.effects: list[Effect] = []
         self.tell(LeaseRenewed(lease_until))
-        self.tell(Assigned(1, {EVENTS: Start(0)}, 1))
+        self.tell(Assigned(1, {EVENTS: Start(0, settled)}, 1))
 
     def tell(self, happened: Input, seconds: float = 0.0) -> list[Effect]:
         """Something happens, so many seconds later; what follows from it."""
@@ -110,6 +118,13 @@ class Replica:
     def read(self, offset: int, value: bytes) -> None:
         """A record is read."""
         self.tell(Arrived((SourceRecord(Origin(EVENTS, offset, 1), None, value),)))
+
+    @property
+    def paused(self) -> frozenset[Partition]:
+        """The partitions that are paused now."""
+        last = self.made(SetIntake)[-1]
+        assert isinstance(last, SetIntake)
+        return last.paused
 
     def made(self, kind: type) -> list[Effect]:
         """What was asked for of this kind."""
@@ -141,6 +156,33 @@ def test_a_transaction_that_is_outstanding_stops_calls() -> None:
     replica.tell(TimePassed(), COMMIT_SILENCE_SECONDS)
 
     assert replica.pipeline.status(replica.now).waits_for == "commit"
+
+
+def test_records_that_an_earlier_owner_settled_pause_no_partition() -> None:
+    """Nothing of them is left to commit, so nothing would ever resume it."""
+    replica = Replica(span_pause_offsets=10, settled=frozenset(range(1, 30)))
+    replica.read(0, UPSERT)
+    for offset in range(1, 30):
+        replica.read(offset, UPSERT)
+    assert replica.paused == {EVENTS}
+    write = replica.made(StartCall)[-1]
+    assert isinstance(write, StartCall)
+    replica.tell(
+        CallEnded(write.call_id, CallReply(200, own_json=True, items=(ItemReply("a", 204),)))
+    )
+    replica.tell(TimePassed(), 0.1)
+    replica.tell(Committed(1))
+
+    assert replica.paused == frozenset()
+
+
+def test_a_partition_of_which_everything_was_settled_is_not_paused() -> None:
+    """The watermark itself was settled too: no change of this owner could move it."""
+    replica = Replica(span_pause_offsets=10, settled=frozenset(range(30)))
+    for offset in range(30):
+        replica.read(offset, UPSERT)
+
+    assert replica.paused == frozenset()
 
 
 # --- requests that wait ---------------------------------------------------------------------------
