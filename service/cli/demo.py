@@ -3,13 +3,14 @@
 import sys
 
 import click
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
 from service.cli.options import stop
 from service.cli.output import console, say, shown
-from service.playground.demo import DemoResult, Progress, run_demo
+from service.playground.demo import Addresses, DemoResult, Progress, run_demo
 from service.playground.embedded_kafka import EmbeddedKafkaError
 
 
@@ -22,7 +23,9 @@ from service.playground.embedded_kafka import EmbeddedKafkaError
     help="How many events to publish.",
 )
 @click.option(
-    "--keep", is_flag=True, help="Keep Kafka, the PIM and the service up, and print addresses."
+    "--keep",
+    is_flag=True,
+    help="Then keep Kafka, the PIM and the service up until Ctrl-C or SIGTERM; print addresses.",
 )
 def demo(*, events: int, keep: bool) -> None:
     """Run the whole system on this machine, kill the service once, and check the numbers.
@@ -44,22 +47,37 @@ def demo(*, events: int, keep: bool) -> None:
                     out.print(f"{done} outcomes")
                 seen = done
 
-            def stay(kafka: str, pim: str) -> None:
+            def stay(result: DemoResult, addresses: Addresses) -> None:
                 bar.stop()
-                _keep(kafka, pim)
+                _show(out, result)
+                _show_addresses(addresses)
 
             result = run_demo(events, Progress(out.print, count), stay if keep else None)
     except EmbeddedKafkaError as error:
         stop(str(error))
-    out.print(_table(result))
-    for flaw in result.audit.flaws:
-        out.print(shown(flaw), style="red")
+    if not keep:
+        _show(out, result)
     sys.exit(1 if result.audit.flaws else 0)
 
 
-def _keep(kafka: str, pim: str) -> None:
-    say(f"Kafka {kafka}, PIM {pim}; Enter ends the demo.")
-    click.pause("")
+def _show(out: Console, result: DemoResult) -> None:
+    """Print the numbers, and where they do not add up."""
+    out.print(_table(result))
+    for flaw in result.audit.flaws:
+        out.print(shown(flaw), style="red")
+
+
+def _show_addresses(addresses: Addresses) -> None:
+    """Print what a person, or a script, needs to use what stays up."""
+    say(
+        f"Kafka:         {addresses.kafka}\n"
+        f"PIM simulator: {addresses.pim}\n"
+        f"asset-sync:    {addresses.service} (status page, /readyz, /metrics)\n"
+        f"its log:       {addresses.service_log}\n\n"
+        "They stay up until Ctrl-C or SIGTERM. To use them from another terminal:\n\n"
+        f"  export ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS={addresses.kafka}"
+    )
+    sys.stdout.flush()
 
 
 def _table(result: DemoResult) -> Table:

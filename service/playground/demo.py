@@ -7,6 +7,7 @@ the outcomes are checked against the simulator's state.
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -54,10 +55,22 @@ class DemoResult:
     seconds: float
 
 
-def run_demo(
-    events: int, progress: Progress, keep: Callable[[str, str], None] | None = None
-) -> DemoResult:
-    """Run the demo; `keep` is called at the end, with the addresses, while all is still up.
+@dataclass(frozen=True)
+class Addresses:
+    """Where the parts of a demo that stays up can be reached."""
+
+    kafka: str
+    pim: str
+    service: str
+    service_log: Path
+
+
+Keep = Callable[[DemoResult, Addresses], None]
+"""Called when a demo that stays up has been checked."""
+
+
+def run_demo(events: int, progress: Progress, keep: Keep | None = None) -> DemoResult:
+    """Run the demo; with `keep`, call it and stay up until SIGINT or SIGTERM.
 
     Raises:
         EmbeddedKafkaError: the broker cannot be had here.
@@ -75,11 +88,12 @@ class _Demo:
     def __init__(self, broker: EmbeddedKafka, folder: Path, progress: Progress) -> None:
         self._broker = broker
         self._folder = folder
+        self._log = folder / "service.log"
         self._progress = progress
         self._kafka = KafkaSettings.model_validate({"bootstrap_servers": broker.bootstrap_servers})
         self._pim = PimSimulator(sample(), call_seconds=CALL_SECONDS)
 
-    async def run(self, count: int, keep: Callable[[str, str], None] | None) -> DemoResult:
+    async def run(self, count: int, keep: Keep | None) -> DemoResult:
         began = time.monotonic()
         say = self._progress.say
         await self._create_topics()
@@ -100,12 +114,27 @@ class _Demo:
                     async for record in read(self._kafka, events_topic)
                 }
                 found = audit(events, outcomes, self._pim.state)
-                seconds = time.monotonic() - began
+                result = DemoResult(found, self._pim.writes, time.monotonic() - began)
                 if keep is not None:
-                    await asyncio.to_thread(keep, self._broker.bootstrap_servers, url)
-            return DemoResult(found, self._pim.writes, seconds)
+                    await self._stay(result, url, keep)
+            return result
         finally:
             await runner.cleanup()
+
+    async def _stay(self, result: DemoResult, pim: str, keep: Keep) -> None:
+        """Tell the addresses, and wait for SIGINT or SIGTERM, whatever stdin is."""
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopped.set)
+        keep(result, Addresses(self._broker.bootstrap_servers, pim, self._service_url(), self._log))
+        await stopped.wait()
+
+    def _service_url(self) -> str:
+        """Return where the service that runs now listens, as its log says."""
+        lines = [msgspec.json.decode(line) for line in self._log.read_bytes().splitlines()]
+        port = next(one["port"] for one in reversed(lines) if one["event"] == "http.listening")
+        return f"http://127.0.0.1:{port}"
 
     async def _create_topics(self) -> None:
         kafka = self._kafka
@@ -126,7 +155,7 @@ class _Demo:
             await asyncio.to_thread(replica.wait, STOP_SECONDS_MAX)
 
     def _start(self, url: str) -> subprocess.Popen[bytes]:
-        with (self._folder / "service.log").open("ab") as log:
+        with self._log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "service", "run"],
                 env=self._environ(url),
@@ -149,6 +178,8 @@ class _Demo:
             "WINDOW__MAX_SECONDS": "0.5",
             "HTTP__HOST": "127.0.0.1",
             "HTTP__PORT": "0",
+            "HTTP__STATUS_PAGE": "true",
+            "LOG__FORMAT": "json",
         }
         inherited = {name: os.environ[name] for name in KEPT if name in os.environ}
         return inherited | {f"ASSET_SYNC_{name}": value for name, value in settings.items()}
