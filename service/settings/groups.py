@@ -64,6 +64,18 @@ def _check_topics(text: str) -> str:
     return text
 
 
+IDENTIFIER_BYTES_MAX = 255
+"""Of what names this client to Kafka; the outcomes' default source has the group's in it."""
+
+
+def _check_identifier(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must have no control characters")
+    if (size := len(text.encode())) > IDENTIFIER_BYTES_MAX:
+        raise ValueError(f"must have at most {IDENTIFIER_BYTES_MAX} characters (has {size})")
+    return text
+
+
 SOURCE_CHARACTERS_MAX = 1000
 """Of the outcomes' source: each outcome has it twice, and is bounded."""
 
@@ -85,6 +97,7 @@ def _check_endpoint(url: str) -> str:
 Size = Annotated[int, BeforeValidator(_parse_size)]
 _Text = Annotated[str, Field(min_length=1)]
 _Servers = Annotated[_Text, AfterValidator(_check_servers)]
+_Identifier = Annotated[_Text, AfterValidator(_check_identifier)]
 _Topic = Annotated[_Text, AfterValidator(_check_topic)]
 _Topics = Annotated[_Text, AfterValidator(_check_topics)]
 
@@ -109,13 +122,13 @@ class KafkaSettings(_Group):
     ssl_cert_file: Path | None = Field(None, description="The client's certificate.")
     ssl_key_file: Path | None = Field(None, description="The client's key.")
     ssl_key_password: SecretStr | None = Field(None, description="Of the client's key.")
-    client_id: _Text = Field("asset-sync", description="Shown in the broker's logs.")
-    group_id: _Text = Field(
+    client_id: _Identifier = Field("asset-sync", description="Shown in the broker's logs.")
+    group_id: _Identifier = Field(
         "asset-sync",
         description="Consumer group; transactional ids are GROUP_ID. + a suffix. "
-        "One group, one deployment, one PIM connection.",
+        "One group, one deployment, one PIM connection. At most 255 characters.",
     )
-    group_instance_id: str | None = Field(
+    group_instance_id: _Identifier | None = Field(
         None, description="Static membership; StatefulSet only, unique per replica."
     )
     session_timeout_seconds: float = Field(10, ge=1, le=300, description="Of the group.")

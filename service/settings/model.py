@@ -1,6 +1,7 @@
 """All settings together: what the core decides by, and what is allowed and unwise."""
 
 from typing import Literal
+from urllib.parse import quote
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -24,6 +25,8 @@ from service.settings.groups import (
 )
 
 PREFIX = "ASSET_SYNC_"
+URI_SAFE = "!$&'()*+,;=:@"
+"""Characters of the group's name that stand in a URI's path as they are (RFC 3986)."""
 PIM_CALLS_AT_ONCE = 4
 """Of one connection (akeneo.md §7)."""
 PIM_CALLS_PER_SECOND = 100
@@ -88,7 +91,8 @@ class Settings(BaseSettings):
             pending_bytes_max=self.pipeline.max_pending_bytes,
             commit_interval_seconds=self.pipeline.commit_interval_seconds,
             dead_letter_share_max=self.dead_letters.max_share,
-            outcome_source=self.outcomes.source or f"/asset-sync/{self.kafka.group_id}",
+            outcome_source=self.outcomes.source
+            or f"/asset-sync/{quote(self.kafka.group_id, safe=URI_SAFE)}",
         )
 
     def warnings(self) -> list[str]:

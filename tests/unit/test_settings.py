@@ -61,6 +61,12 @@ def test_service_links_are_ignored() -> None:
         ("KAFKA__EVENTS_TOPICS", ","),
         ("KAFKA__OUTCOMES_TOPIC", ".."),
         ("KAFKA__DEAD_LETTERS_TOPIC", "a,b"),
+        ("KAFKA__GROUP_ID", "g" * 256),
+        ("KAFKA__GROUP_ID", "\u00e9" * 128),
+        ("KAFKA__GROUP_ID", "two\nlines"),
+        ("KAFKA__GROUP_ID", "no\udce9utf8"),
+        ("KAFKA__CLIENT_ID", "c" * 256),
+        ("KAFKA__GROUP_INSTANCE_ID", "i" * 256),
         ("OUTCOMES__SOURCE", "no uri"),
         ("OUTCOMES__SOURCE", "/" + "x" * 1000),
         ("TRACES__ENDPOINT", "collector:4318"),
@@ -84,6 +90,29 @@ def test_a_wrong_value_is_one_plain_line(name: str, value: str) -> None:
     assert len(said.splitlines()) == 1
     assert name.split("__", maxsplit=1)[0] in said
     assert "t0p-secret" not in said
+
+
+def test_a_group_id_that_is_too_long_says_how_long_it_may_be() -> None:
+    """The source of the outcomes derives from it."""
+    assert "KAFKA__GROUP_ID: must have at most 255 characters (has 256)" in problem(
+        KAFKA__GROUP_ID="g" * 256
+    )
+
+
+@pytest.mark.parametrize(
+    ("group", "source"),
+    [
+        ("g" * 255, "/asset-sync/" + "g" * 255),
+        ("team.dam_2-eu:blue", "/asset-sync/team.dam_2-eu:blue"),
+        ("two words", "/asset-sync/two%20words"),
+        ("\u00e9", "/asset-sync/%C3%A9"),
+        ("a?b#c%d", "/asset-sync/a%3Fb%23c%25d"),
+    ],
+)
+def test_the_source_of_outcomes_is_a_uri_whatever_the_group(group: str, source: str) -> None:
+    """CloudEvents wants one; Kafka takes any text for a group."""
+    loaded = load(MINIMUM | {"ASSET_SYNC_KAFKA__GROUP_ID": group}, None)
+    assert loaded.settings.rules().outcome_source == source
 
 
 @pytest.mark.parametrize(
