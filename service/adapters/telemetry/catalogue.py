@@ -132,7 +132,8 @@ CATALOGUE = (
         "dead_letter_limit_reached",
         "gauge",
         "0 or 1",
-        "1 while the intake is paused because most changes would be dead-lettered.",
+        "1 while intake is stopped because too many of the last 1,000 changes would be "
+        "dead-lettered (DEAD_LETTERS__MAX_SHARE).",
     ),
     Metric(
         "waiting",
@@ -288,6 +289,13 @@ CATALOGUE = (
         "times",
         "Offset maps that did not belong to the committed position on which they stood (it was "
         "moved or copied); everything above was read again.",
+    ),
+    Metric(
+        "dead_letters_truncated",
+        "counter",
+        "times",
+        "Times that the dead-letter topic refused dead letters as too large: they were written "
+        "without their value, headers or key, or not at all.",
     ),
     # --- the process ---
     Metric(

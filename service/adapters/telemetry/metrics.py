@@ -124,6 +124,7 @@ class Meters:
         self._lost = self._counter("positions_lost")
         self._observer_errors = self._counter("observer_errors")
         self._maps_unused = self._counter("offset_maps_unused")
+        self._truncated = self._counter("dead_letters_truncated")
         build = Info(PREFIX + "build", BY_NAME["build"].meaning, registry=registry)
         build.info({"version": version, "python": platform.python_version()})
         registry.register(_Gauges(readings))
@@ -161,6 +162,7 @@ class Meters:
             "position.lost": self._lost,
             "observer.failed": self._observer_errors,
             "offset_map.unused": self._maps_unused,
+            "dead_letters.truncated": self._truncated,
         }
         if fact.name in times:
             times[fact.name].inc()
