@@ -13,13 +13,18 @@ class DeadLetterLimit:
     """The last changes that ended, and whether too many of them would be dead letters."""
 
     def __init__(self, share_max: float, changes: int) -> None:
-        self._changes = changes
+        self._changes_max = changes
         self._dead_max = share_max * changes
         self._ended = 0
         self._last: deque[tuple[int, str | None]] = deque()
         """The dead of the last changes: the number of each, and its family."""
         self._dead: Counter[str | None] = Counter()
         self.is_reached = False
+
+    @property
+    def changes(self) -> int:
+        """How many the last changes are that count: all since a release, up to the maximum."""
+        return min(self._ended, self._changes_max)
 
     @property
     def dead(self) -> int:
@@ -29,7 +34,7 @@ class DeadLetterLimit:
     def count(self, family: str | None, *, is_dead: bool) -> None:
         """A change ended. `family` None: nobody knows whose it is."""
         self._ended += 1
-        if self._last and self._last[0][0] <= self._ended - self._changes:
+        if self._last and self._last[0][0] <= self._ended - self._changes_max:
             _, gone = self._last.popleft()
             self._dead[gone] -= 1
             if not self._dead[gone]:
@@ -41,7 +46,8 @@ class DeadLetterLimit:
                 self.is_reached = True
 
     def release(self) -> None:
-        """A person looked: begin to count anew."""
+        """A person looked: the count starts again at zero."""
+        self._ended = 0
         self._last.clear()
         self._dead.clear()
         self.is_reached = False

@@ -18,9 +18,14 @@ Jitter = Callable[[], float]
 
 def delay(failures: int, jitter: Jitter) -> float:
     """Seconds to wait after this many failures in a row (1, 2, …): full jitter, doubling."""
+    return delay_max(failures) * jitter()
+
+
+def delay_max(failures: int) -> float:
+    """Return the longest that `delay` may be after this many failures in a row, in seconds."""
     assert failures >= 1
     ceiling: float = min(DELAY_SECONDS_MAX, DELAY_SECONDS_MIN * 2 ** min(failures - 1, 10))
-    return ceiling * jitter()
+    return ceiling
 
 
 class Gate:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from service.core.call import Call, Lane
-from service.core.gate import Jitter, delay
+from service.core.gate import Jitter, delay, delay_max
 from service.core.job import Job
 from service.core.model import Asset, Now
 from service.core.rules import BREAKER_SUSPICIONS, SICK_LANE_FAILURES
@@ -67,6 +67,11 @@ class Breaker:
     """Whether the last GET after a probe was answered by the PIM itself."""
     turns: dict[Lane, int] = field(default_factory=dict)
     """When each lane was probed last, by count: the longest ago is next."""
+
+    @property
+    def probe_seconds_max(self) -> float:
+        """The longest time from the end of a probe to the next one; 0 while closed."""
+        return delay_max(max(1, self.probe_failures)) if self.is_open else 0.0
 
 
 @dataclass(slots=True)

@@ -139,12 +139,14 @@ class Pipeline:
             withheld_changes=sum(map(len, self._withheld)),
             is_limit_reached=self._limit.is_reached,
             dead_of_last=self._limit.dead,
+            last_changes=self._limit.changes,
             calls_in_flight=len(gate.in_flight),
             calls_limit=gate.cap,
             rate_limit=gate.rate,
             gate_seconds=max(0.0, (gate.closed_until or now) - now),
             is_gate_closed=gate.is_closed,
             is_breaker_open=calls.lanes.breaker.is_open,
+            probe_seconds_max=calls.lanes.breaker.probe_seconds_max,
             sick_lanes=sum(1 for _ in calls.lanes.sick_lanes()),
             calls_in_repair=sum(1 for _ in calls.lanes.waiting_calls()),
             window_wait_seconds=calls.windows.longest_wait(now),
@@ -325,7 +327,7 @@ class Pipeline:
         if self._limit.is_reached and not was_reached:
             fields = {
                 "dead_letters": self._limit.dead,
-                "of_last": self._rules.dead_letter_share_changes,
+                "of_last": self._limit.changes,
             }
             self._effects.append(Note("dead_letters.limit_reached", fields))
         if self._limit.is_reached and (is_dead or asset in self._withheld_assets):

@@ -68,6 +68,8 @@ class Status:
     is_limit_reached: bool
     dead_of_last: int
     """Of the last changes, those that became dead letters or would."""
+    last_changes: int
+    """How many those last changes are: all since the start or a release, up to 1,000."""
     calls_in_flight: int
     calls_limit: int
     rate_limit: int
@@ -75,6 +77,8 @@ class Status:
     """Until the gate tries again; 0 where it is open."""
     is_gate_closed: bool
     is_breaker_open: bool
+    probe_seconds_max: float
+    """The longest time from the end of a probe of the PIM to the next one; 0 while closed."""
     sick_lanes: int
     calls_in_repair: int
     window_wait_seconds: float

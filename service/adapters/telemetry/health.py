@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from service.core.model import Partition
-from service.core.status import FailureStatus, FamilyStatus, PartitionStatus, Status
+from service.core.status import FailureStatus, FamilyStatus, PartitionStatus, Status, WaitsFor
 
 PARTITION_QUIET_SECONDS_MAX = 300.0
 """How long a partition may have records to read and yield none, while nothing is in the way."""
@@ -16,17 +16,17 @@ PARTITION_QUIET_SECONDS_MAX = 300.0
 MESSAGE_CHARACTERS_MAX = 300
 """Of what the PIM said, in one line for a person."""
 
-REASONS = {
-    "assignment": "no partition is assigned to this replica",
-    "drain": "draining: this replica is stopping",
-    "release": "stopped, because too many of the last changes would be dead-lettered: see "
-    "`asset-sync dead-letters list --since 1h`, then run `asset-sync release`",
-    "lease": "the Kafka group coordinator does not acknowledge this replica",
-    "commit": "outcomes cannot be committed to Kafka",
-    "pim": "PIM unavailable: the circuit breaker is open, only single probe calls are sent",
-    "throttling": "the PIM throttles (429): waiting until it takes calls again",
+_REASONS: dict[WaitsFor, str] = {
+    "assignment": "No partition is assigned to this replica.",
+    "drain": "Draining: this replica is stopping.",
+    "release": "Stopped: {dead:,} of the last {changes:,} changes would be dead-lettered. See "
+    "`asset-sync dead-letters list --since 1h`, then run `asset-sync release`.",
+    "lease": "The Kafka group coordinator does not acknowledge this replica.",
+    "commit": "Outcomes cannot be committed to Kafka.",
+    "pim": "PIM unavailable: waiting, probing every {probe:g} s or sooner.",
+    "throttling": "The PIM throttles (429): waiting, the next call is sent in {gate:.1f} s.",
 }
-"""Each reason to wait, for a person."""
+"""Each reason to wait, for a person, with its numbers."""
 
 _CALLS = {"upsert": "upserts", "delete": "deletes"}
 
@@ -58,11 +58,22 @@ def partition_lines(status: Status, lags: Mapping[Partition, int]) -> Iterator[s
 
 def waiting_lines(status: Status) -> Iterator[str]:
     """Why nothing is sent at present."""
-    if status.waits_for is not None:
-        yield f"[ ]waiting: {REASONS[status.waits_for]}"
+    if (reason := why_waiting(status)) is not None:
+        yield f"[ ]waiting: {reason}"
     if status.is_limit_reached:
-        yield f"[ ]dead letters held back: {status.withheld_changes}"
-        yield f"[ ]dead letters among the last changes: {status.dead_of_last}"
+        yield f"[ ]dead letters held back: {status.withheld_changes:,}"
+
+
+def why_waiting(status: Status) -> str | None:
+    """Return why nothing is sent at present, with its numbers; None if there is no reason."""
+    if status.waits_for is None:
+        return None
+    return _REASONS[status.waits_for].format(
+        dead=status.dead_of_last,
+        changes=status.last_changes,
+        probe=status.probe_seconds_max,
+        gate=status.gate_seconds,
+    )
 
 
 def failing_lines(families: Iterable[FamilyStatus]) -> Iterator[str]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from service.adapters.telemetry.board import Board
 from service.adapters.telemetry.health import (
-    REASONS,
     failing_lines,
     is_reading,
     is_working,
@@ -15,6 +14,7 @@ from service.adapters.telemetry.health import (
     partition_state,
     waiting_lines,
     why_failing,
+    why_waiting,
 )
 from service.adapters.telemetry.metrics import Readings
 from service.core.model import Partition
@@ -75,7 +75,7 @@ class View:
             "version": self._about.version,
             "group": self._about.group,
             "uptime_seconds": round(time.monotonic() - self._began_at, 3),
-            "waiting": REASONS[status.waits_for] if status.waits_for else None,
+            "waiting": why_waiting(status),
             **self.readings.single(status),
             "families": [
                 {

@@ -17,11 +17,11 @@ from structlog.testing import capture_logs
 from service.adapters.telemetry.board import OUTCOMES_KEPT, Board
 from service.adapters.telemetry.catalogue import CATALOGUE, as_markdown
 from service.adapters.telemetry.health import (
-    REASONS,
     is_reading,
     is_working,
     partition_lines,
     waiting_lines,
+    why_waiting,
 )
 from service.adapters.telemetry.logs import LogObserver, configure
 from service.adapters.telemetry.metrics import Meters, Readings, process_registry
@@ -59,12 +59,14 @@ def status(**members: Any) -> Status:  # noqa: ANN401 - any member
         withheld_changes=0,
         is_limit_reached=False,
         dead_of_last=0,
+        last_changes=0,
         calls_in_flight=0,
         calls_limit=4,
         rate_limit=50,
         gate_seconds=0.0,
         is_gate_closed=False,
         is_breaker_open=False,
+        probe_seconds_max=0.0,
         sick_lanes=0,
         calls_in_repair=0,
         window_wait_seconds=0.0,
@@ -108,6 +110,7 @@ FACTS: dict[FactName, dict[str, object]] = {
     "credentials.refused": {"call": 0, "message": "m"},
     "position.lost": {"message": "m"},
     "offset_map.unused": {"message": "m"},
+    "dead_letters.truncated": {"records": 2, "dropped": 0},
     "gate.opened": {},
     "family.sick": {
         "family": "f", "verb": "upsert", "reason": "forbidden", "status": 403, "message": "m",
@@ -143,6 +146,7 @@ def test_metrics_count_facts_and_read_the_state() -> None:
     assert 'asset_sync_waiting{reason="pim"} 1.0' in text
     assert 'asset_sync_waiting{reason="drain"} 0.0' in text
     assert 'asset_sync_consumer_lag{partition="0",topic="events"} 5.0' in text
+    assert "asset_sync_dead_letters_truncated_total 1.0" in text
     assert re.search(r"^process_resident_memory_bytes \d", text, re.MULTILINE)
 
 
@@ -290,12 +294,44 @@ def test_the_page_of_metrics_is_the_catalogue() -> None:
     assert (ROOT / "docs" / "metrics.md").read_text() == as_markdown()
 
 
-@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("reason", get_args(WaitsFor))
 def test_waiting_on_purpose_is_progress(reason: WaitsFor) -> None:
     """However long it takes, and it says why."""
     waiting = status(held_changes=9, silent_seconds=1e6, waits_for=reason)
     assert is_working(waiting, 60)
-    assert list(waiting_lines(waiting)) == [f"[ ]waiting: {REASONS[reason]}"]
+    assert list(waiting_lines(waiting)) == [f"[ ]waiting: {why_waiting(waiting)}"]
+
+
+@pytest.mark.parametrize(
+    ("members", "sentence"),
+    [
+        (
+            {"waits_for": "release", "dead_of_last": 501, "last_changes": 1000},
+            (
+                "Stopped: 501 of the last 1,000 changes would be dead-lettered. See "
+                "`asset-sync dead-letters list --since 1h`, then run `asset-sync release`."
+            ),
+        ),
+        (
+            {"waits_for": "pim", "probe_seconds_max": 0.5},
+            "PIM unavailable: waiting, probing every 0.5 s or sooner.",
+        ),
+        (
+            {"waits_for": "pim", "probe_seconds_max": 30.0},
+            "PIM unavailable: waiting, probing every 30 s or sooner.",
+        ),
+        (
+            {"waits_for": "throttling", "gate_seconds": 12.34},
+            "The PIM throttles (429): waiting, the next call is sent in 12.3 s.",
+        ),
+        ({"waits_for": None}, None),
+    ],
+)
+def test_what_is_waited_for_is_said_with_its_numbers(
+    members: dict[str, Any], sentence: str | None
+) -> None:
+    """The same sentence in `/readyz?verbose` and on the status page."""
+    assert why_waiting(status(**members)) == sentence
 
 
 def test_held_work_on_which_nothing_happens_is_stuck() -> None:
@@ -341,7 +377,7 @@ def test_the_view_shows_one_state_everywhere() -> None:
     assert view.ready_lines()[1] == "[ ]dead letters held back: 2"
     assert view.live_lines()[-1].startswith("[ ]events/0")
     page = json.loads(json.dumps(view.page()))
-    assert page["waiting"] == REASONS["release"]
+    assert page["waiting"] == why_waiting(now)
     assert page["families"][0]["is_sick"] is True
     assert page["partitions"][0]["lag"] == 4
     assert page["outcomes"] == {"rejected": 1}

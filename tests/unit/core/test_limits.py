@@ -350,6 +350,25 @@ def test_what_was_released_counts_no_more() -> None:
     assert _limits_reached(replica) == 2, "what comes later counts"
 
 
+def test_the_count_behind_the_limit_is_true_and_starts_again_at_zero() -> None:
+    """It stands in `/readyz`: so many dead letters of so many changes, before 1,000 ended too."""
+    replica = Replica(dead_letter_share_changes=20)
+    for offset in range(15):
+        replica.read(offset, BAD)
+    before = replica.pipeline.status(replica.now)
+    replica.tell(Released({EVENTS: 15}))
+    after = replica.pipeline.status(replica.now)
+    for offset in range(15, 30):
+        replica.read(offset, BAD)
+    again = replica.pipeline.status(replica.now)
+
+    assert (before.dead_of_last, before.last_changes) == (11, 11), (
+        "what is held back is not counted"
+    )
+    assert (after.dead_of_last, after.last_changes) == (0, 0)
+    assert (again.dead_of_last, again.last_changes) == (11, 11)
+
+
 def _limits_reached(replica: Replica) -> int:
     notes = [effect for effect in replica.effects if isinstance(effect, Note)]
     return sum(note.name == "dead_letters.limit_reached" for note in notes)

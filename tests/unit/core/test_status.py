@@ -33,3 +33,21 @@ def test_a_failing_family_is_named_with_what_the_pim_said() -> None:
     assert (why.verb.value, why.reason, why.status) == ("upsert", "forbidden", 403)
     assert why.message == "Access denied."
     assert not any(one.is_sick or one.failures for one in others)
+
+
+def test_how_often_the_pim_is_probed_is_shown_while_the_breaker_is_open() -> None:
+    """The delays double from half a second to 30 s; 0 while the PIM is well."""
+    drive = Drive(lambda _request, _now: CallReply(503))
+    assert drive.pipeline.status(drive.now).probe_seconds_max == 0
+    for number in range(10):
+        drive.upsert(f"family{number}", "a")
+    shown = []
+    for _ in range(600):
+        drive.run(0.5)
+        now = drive.pipeline.status(drive.now)
+        if now.waits_for == "pim" and now.probe_seconds_max not in shown:
+            shown.append(now.probe_seconds_max)
+
+    assert shown == sorted(shown)
+    assert shown[0] <= 2
+    assert shown[-1] == 30

@@ -1,0 +1,128 @@
+"""What is logged while all is well: joined, PIM reached, and what was done in a minute."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from service.adapters.telemetry.progress import IDLE_SECONDS, PROGRESS_SECONDS, Progress
+from service.contracts.outcome import Status
+from service.core.effects import Note, Settled
+from service.core.model import Partition
+from tests.contract.test_schemas import outcome
+
+PLACE = Partition("events", 3)
+BEGAN = 1000.0
+
+
+@pytest.fixture
+def logged() -> Iterator[list[EventDict]]:
+    """What is logged during the test."""
+    with capture_logs() as lines:
+        yield lines
+
+
+def committed(*statuses: Status) -> Note:
+    """A transaction with an outcome of each status."""
+    settled = tuple(
+        Settled(PLACE, 7, outcome(), None, 100, status=status, reason=None) for status in statuses
+    )
+    return Note("settlement.committed", {"outcomes": len(settled), "seconds": 0.1}, settled)
+
+
+def requested(ended: str) -> Note:
+    """A request to the PIM that ended so."""
+    return Note("request.ended", {"route": "upsert", "ended": ended, "seconds": 0.1})
+
+
+def named(lines: list[EventDict], event: str) -> list[dict[str, Any]]:
+    """The lines of this event, without their level."""
+    return [
+        {name: value for name, value in line.items() if name not in {"event", "log_level"}}
+        for line in lines
+        if line["event"] == event
+    ]
+
+
+def test_each_assignment_is_said_once(logged: list[EventDict]) -> None:
+    """With its partitions in order; being without one is not a new one."""
+    progress = Progress(BEGAN)
+    progress.assigned(None, ())
+    for _ in range(3):
+        progress.assigned(1, [Partition("events", 1), Partition("events", 0)])
+    progress.assigned(None, ())
+    progress.assigned(1, [Partition("events", 0)])
+    progress.assigned(2, [PLACE])
+
+    assert named(logged, "group.joined") == [
+        {"partitions": ["events/0", "events/1"]},
+        {"partitions": ["events/3"]},
+    ]
+
+
+def test_the_pim_is_reached_by_the_first_success(logged: list[EventDict]) -> None:
+    """An error is no success, and a second success is no news."""
+    progress = Progress(BEGAN)
+    progress.note(requested("5xx"))
+    assert named(logged, "pim.reached") == []
+    progress.note(requested("2xx"))
+    progress.note(requested("2xx"))
+
+    assert named(logged, "pim.reached") == [{}]
+
+
+def test_once_a_minute_it_says_what_was_done(logged: list[EventDict]) -> None:
+    """Outcomes by status, requests, what is pending, the lag; each minute counts from zero."""
+    progress = Progress(BEGAN)
+    progress.note(committed("applied", "rejected", "applied"))
+    progress.note(requested("2xx"))
+    progress.note(requested("5xx"))
+    progress.pass_time(BEGAN + PROGRESS_SECONDS - 1, 4, 5)
+    assert named(logged, "service.progress") == []
+    progress.pass_time(BEGAN + PROGRESS_SECONDS, 4, 5)
+    progress.note(committed("applied"))
+    progress.pass_time(BEGAN + 2 * PROGRESS_SECONDS + 1, 0, 0)
+
+    assert named(logged, "service.progress") == [
+        {
+            "seconds": 60,
+            "outcomes": {"applied": 2, "rejected": 1},
+            "pim_requests": 2,
+            "pending_changes": 4,
+            "lag": 5,
+        },
+        {
+            "seconds": 61,
+            "outcomes": {"applied": 1},
+            "pim_requests": 0,
+            "pending_changes": 0,
+            "lag": 0,
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    "kept", [{"pending_changes": 1, "lag": 0}, {"pending_changes": 0, "lag": 1}]
+)
+def test_work_that_waits_is_said_each_minute(kept: dict[str, int], logged: list[EventDict]) -> None:
+    """Nothing was done, and that is news while something is to be done."""
+    progress = Progress(BEGAN)
+    progress.pass_time(BEGAN + PROGRESS_SECONDS, **kept)
+
+    assert [line["lag"] for line in named(logged, "service.progress")] == [kept["lag"]]
+
+
+def test_an_idle_service_says_so_once_an_hour(logged: list[EventDict]) -> None:
+    """And the first minute with work is said at once."""
+    progress = Progress(BEGAN)
+    progress.pass_time(BEGAN + IDLE_SECONDS - 1, 0, 0)
+    assert named(logged, "service.progress") == []
+    progress.pass_time(BEGAN + IDLE_SECONDS, 0, 0)
+    progress.pass_time(BEGAN + IDLE_SECONDS + PROGRESS_SECONDS, 0, 0)
+    assert [line["seconds"] for line in named(logged, "service.progress")] == [IDLE_SECONDS]
+    progress.note(committed("applied"))
+    progress.pass_time(BEGAN + IDLE_SECONDS + PROGRESS_SECONDS + 1, 0, 0)
+
+    assert [line["outcomes"] for line in named(logged, "service.progress")] == [{}, {"applied": 1}]
