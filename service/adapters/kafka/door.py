@@ -259,11 +259,24 @@ def guard(
     owns: Callable[[TopicPartition], bool],
     say_lost: SayLost,
 ) -> None:
-    """See every poll of FastStream's loop, and what it raises, before the loop does."""
+    """See every poll of FastStream's loop, and what it raises, before the loop does.
+
+    A poll that fails may have passed over records of another partition, which it does not return.
+    So nothing more is handed over after it: what comes behind them must not be committed.
+    """
     stock = consumer.getmany
     bound_fetches(consumer)
+    has_failed = False
+
+    def give_up(error: Exception) -> None:
+        nonlocal has_failed
+        has_failed = True
+        fail(error)
 
     async def getmany(**options: Any) -> Any:  # noqa: ANN401 - aiokafka's
+        if has_failed:
+            await asyncio.sleep(POLL_SECONDS)
+            return {}
         budget.set(Budget())
         try:
             records = await stock(*(open_places() or (NOWHERE,)), **options)
@@ -280,7 +293,10 @@ def guard(
             raise
         except KafkaError as error:
             if not error.retriable:  # a broker that is away is waited for
-                fail(error)
+                give_up(error)
+            records = {}
+        except Exception as error:  # noqa: BLE001 - FastStream would begin its loop again
+            give_up(error)
             records = {}
         polled()
         return records

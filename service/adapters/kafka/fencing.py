@@ -50,6 +50,10 @@ NO_ERROR = 0
 REBALANCE_IN_PROGRESS = 27
 FENCED_INSTANCE_ID = 82
 UNSTABLE_OFFSET_COMMIT = 88
+UNFINISHED_ENDS = frozenset({14, 15, 16, 51})
+"""The coordinator is loading, is elsewhere, or still ends something: the request goes again."""
+REFUSED_ENDS = frozenset({47, 48, 49, 53, 90})
+"""Epoch, state, producer id, right, fenced: checked before a transaction is ended."""
 STABLE_BACKOFF_SECONDS = 0.1
 CANCEL_SECONDS = 0.05
 CANCELS_MAX = 40
@@ -260,7 +264,7 @@ class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
 
         sender._do_txn_offset_commit = commit_offsets
         self.unanswered_ends = 0
-        """Requests to end the open transaction that were sent and that nobody answered."""
+        """Requests to end the open transaction of which no answer tells what became of them."""
         sender._do_txn_commit = self._end_transaction
 
     async def _end_transaction(self, result: Any) -> None:
@@ -273,8 +277,12 @@ class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
         node = await sender._find_coordinator(
             CoordinationType.TRANSACTION, transaction.transactional_id
         )
-        if await self.client.ready(node, group=EndTxnHandler.group):
-            self.unanswered_ends += 1
+        if not await self.client.ready(node, group=EndTxnHandler.group):
+            # Not by the handler: it would connect once more, and then send what nobody counts.
+            sender._coordinator_dead(CoordinationType.TRANSACTION)
+            await asyncio.sleep(sender._retry_backoff)
+            return  # the sender asks for it again
+        self.unanswered_ends += 1
         await _EndTxnHandler(self, result).do(node)
 
     async def begin_transaction(self) -> None:
@@ -327,14 +335,19 @@ class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
 
 
 class _EndTxnHandler(EndTxnHandler):  # type: ignore[misc]
-    """Tells the producer that its request to end the transaction was answered."""
+    """Tells the producer that its request to end the transaction was answered.
+
+    Other errors than those that are named here may come after the end was logged: a broker that
+    failed unexpectedly, or an append that timed out.
+    """
 
     def __init__(self, producer: FencingProducer, result: Any) -> None:
         super().__init__(producer._sender, result)
         self._producer = producer
 
     def handle_response(self, response: Any) -> Any:
-        self._producer.unanswered_ends -= 1
+        if response.error_code in {NO_ERROR, *UNFINISHED_ENDS, *REFUSED_ENDS}:
+            self._producer.unanswered_ends -= 1
         return super().handle_response(response)
 
 

@@ -260,7 +260,7 @@ class TransactionLog:
         except KafkaError as error:
             if producer.unanswered_ends:
                 raise FatalError(
-                    "Kafka's answer to a commit was lost, and it does not accept the commit again "
+                    "Kafka did not tell whether it carried out a commit "
                     f"({in_words(_cause(error), self._kafka)}). "
                     "Only a restart can read whether it was committed."
                 ) from error

@@ -2,17 +2,26 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import GroupAuthorizationFailedError
+from aiokafka.client import CoordinationType
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+)
+from aiokafka.producer.transaction_manager import TransactionResult
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka import fencing
 from service.adapters.kafka.fencing import (
+    FencingProducer,
     GroupMetadata,
     InstanceFencedError,
     OffsetsRefusedError,
@@ -183,3 +192,77 @@ async def test_positions_are_asked_for_when_they_are_stable(
     await stable_committed(group.consumer, [PLACE])
     (request,) = group.asked
     assert request.build(lambda *fields: fields) == ("group", [("events", [3], {})], True, {})
+
+
+class Ends(NamedTuple):
+    """A producer whose only request is the end of its transaction, and what it sends."""
+
+    producer: FencingProducer
+    sent: list[object]
+
+
+def ends(*answers: int, ready: Sequence[bool] = (True, True, True)) -> Ends:
+    """The coordinator's answers by their error code, and how its connections turn out."""
+    producer = FencingProducer(bootstrap_servers="127.0.0.1:1", transactional_id="id")
+    producer._closed = True  # else the library warns that it was not stopped
+    manager = producer._txn_manager
+    manager.set_pid_and_epoch(11, 2)
+    manager.begin_transaction()
+    manager.consumer_group_added("group")
+    manager.committing_transaction()
+    producer._sender._coordinators[CoordinationType.TRANSACTION] = 0
+    producer._sender._retry_backoff = 0.0
+    sent: list[object] = []
+    codes, connections = iter(answers), iter(ready)
+
+    async def is_ready(_node: int, *, group: object) -> bool:  # noqa: ARG001 - aiokafka's
+        return next(connections)
+
+    async def send(node: int, request: object, *, group: object) -> SimpleNamespace:
+        if not await is_ready(node, group=group):
+            raise NodeNotReadyError
+        sent.append(request)
+        code = next(codes, None)
+        if code is None:
+            raise KafkaConnectionError
+        return SimpleNamespace(error_code=code)
+
+    producer._sender.client = producer.client = SimpleNamespace(ready=is_ready, send=send)
+    return Ends(producer, sent)
+
+
+@pytest.mark.parametrize("code", [14, 15, 16, 51])
+async def test_an_end_that_goes_again_is_answered(code: int) -> None:
+    """The coordinator moved, loads, or is still busy."""
+    producer, _ = ends(code)
+    await producer._end_transaction(TransactionResult.COMMIT)
+    assert producer.unanswered_ends == 0
+
+
+@pytest.mark.parametrize("code", [47, 48, 49])
+async def test_a_refused_end_is_answered(code: int) -> None:
+    """It was not carried out: the transaction can be done again."""
+    producer, _ = ends(code)
+    with pytest.raises(KafkaError):
+        await producer._end_transaction(TransactionResult.COMMIT)
+    assert producer.unanswered_ends == 0
+
+
+@pytest.mark.parametrize("code", [-1, 7, 13, 20, 56])
+async def test_an_unexpected_error_is_no_answer(code: int) -> None:
+    """The broker may have logged the commit before it failed: done again, it would stand twice."""
+    producer, _ = ends(code)
+    with pytest.raises(KafkaError):
+        await producer._end_transaction(TransactionResult.COMMIT)
+    assert producer.unanswered_ends == 1
+
+
+async def test_an_end_whose_answer_is_lost_counts() -> None:
+    """Also where the broker came back between two tries to connect."""
+    producer, sent = ends(ready=[False, True, True])
+    await producer._end_transaction(TransactionResult.COMMIT)
+    assert producer.unanswered_ends == len(sent) == 0
+
+    producer, sent = ends(ready=[True, True])
+    await producer._end_transaction(TransactionResult.COMMIT)
+    assert producer.unanswered_ends == len(sent) == 1
