@@ -220,8 +220,8 @@ def replay(
 
     Each goes to its original topic and partition as it came, once. If a run is interrupted, the
     next run continues it. Dead letters without their value, headers or key are never replayed.
-    After creating a family in the PIM, wait 30 seconds: so long the service remembers that it was
-    unknown.
+    After creating a family in the PIM, wait 30 seconds: until then the service still rejects its
+    changes as unknown_family.
     The exit code is 1 if something could not be written back.
     """
     kafka = kafka_settings()

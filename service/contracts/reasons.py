@@ -88,7 +88,8 @@ REASONS: Mapping[Reason, Meaning] = {
     "unknown_family": Meaning(
         "The PIM has no such asset family, or hides it from the connection.",
         f"{DAM}, or {PIM}",
-        "Correct the family's code (it is case-sensitive), create it, or grant it.",
+        "Correct the family's code (it is case-sensitive), or create or grant the family, wait "
+        "30 s, and replay the dead letters.",
     ),
     "refused_by_pim": Meaning(
         "The PIM judged the change and refused it; `pim.errors` has its own words.",

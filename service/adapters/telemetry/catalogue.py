@@ -266,8 +266,8 @@ CATALOGUE = (
         "partition_span",
         "gauge",
         "offsets",
-        "Offsets from the committed position to the newest record that was read; "
-        "the partition pauses at 20,000.",
+        "Offsets from the oldest change whose outcome is not committed to the newest record that "
+        "was read; the partition pauses at 20,000.",
         _PARTITION,
     ),
     Metric(
