@@ -49,7 +49,7 @@ from service.core.verdict import (
 from service.core.window import Windows
 
 LOGIN_CALL_ID = 0
-"""The one call that carries no change: it shows wrong credentials at once."""
+"""The one call that carries no change: it shows wrong credentials at once. Cut, it goes again."""
 
 RetryCause = Literal["throttled", "cut", "item", "refused", "forbidden"]
 """Why a call, or a part of it, goes again, suspicions aside."""
@@ -117,6 +117,7 @@ class Calls:
         for call_id in self._between_requests():
             self.gate.end(call_id)
         self._wanted.clear()
+        self._login_wanted = self._login_wanted or LOGIN_CALL_ID in self._side_requests
         self.cut_requests()
         self.in_flight.clear()
         self._side_requests.clear()
@@ -189,7 +190,7 @@ class Calls:
         """Start one call, or end what needs none; False where nothing may go now."""
         if not self.gate.may_start(now.seconds):
             return False
-        if self._login_wanted:
+        if self._login_wanted and LOGIN_CALL_ID not in self.gate.in_flight:
             self._login_wanted = False
             self._start_side_request(LOGIN_CALL_ID, Login(), now.seconds)
             return True
@@ -331,6 +332,8 @@ class Calls:
     ) -> None:
         """A structure was read on, or an option created; neither is anybody's failure."""
         if isinstance(side, Login):
+            # A throttled one has shown that the PIM takes the credentials, or a write soon will.
+            self._login_wanted = answer == CUT
             jobs: list[Job] = []
         elif _is_no_answer(answer) or self.only_in_flight:
             assert self.structures is not None

@@ -114,6 +114,8 @@ class Pipeline:
         times = [self._patience.next_time]
         if self._may_call():
             times.append(self.calls.next_time(now))
+        elif self._may_continue:  # what is in flight may want one more request
+            times.append(self.calls.gate.next_time(now))
         if self.calls.gate.in_flight and not self._is_cut:
             times.append(self._lease_until)
         if self._silent_since is not None:

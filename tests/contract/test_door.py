@@ -1,5 +1,7 @@
 """What the door makes of aiokafka's polls: a pause costs nothing of what was fetched."""
 
+import asyncio
+import contextlib
 import gc
 from collections.abc import AsyncIterator
 
@@ -8,8 +10,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.consumer.fetcher import PartitionRecords
 
-from service.adapters.kafka.door import guard
+from service.adapters.kafka.assignment import Assignment
+from service.adapters.kafka.door import Door, guard
 from service.adapters.kafka.fetching import FETCH_BYTES_MAX
+from service.adapters.kafka.transaction import TransactionLog
+from service.core.inputs import Arrived, Assigned, DrainKind, LeaseRenewed
+from service.settings import KafkaSettings
 from tests.support.service import Bench
 
 RECORDS = 500
@@ -105,3 +111,81 @@ async def test_pauses_leave_no_garbage(tap: Tap) -> None:
         assert len(kept) == 1
     finally:
         gc.enable()
+
+
+class Member:
+    """An assignee that only remembers that it was assigned something."""
+
+    def __init__(self) -> None:
+        self.assigned: asyncio.Future[Assigned] = asyncio.get_running_loop().create_future()
+
+    def tell(self, happened: LeaseRenewed) -> None:
+        """Nothing depends on it."""
+
+    def assign(self, assigned: Assigned) -> None:
+        """The group was joined."""
+        self.assigned.set_result(assigned)
+
+    def forget(self) -> None:
+        """Nothing is held."""
+
+    async def drain(self, kind: DrainKind, seconds: float) -> int:  # noqa: ARG002 - of the port
+        """Nothing is open."""
+        return 0
+
+
+@contextlib.asynccontextmanager
+async def cut_at_first(bootstrap: str, cuts: int) -> AsyncIterator[str]:
+    """The address of a broker whose first connections are cut as soon as they stand."""
+    host, _, port = bootstrap.rpartition(":")
+    left = cuts
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            writer.close()
+            return
+        behind, before = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(pump(reader, before), pump(behind, writer))
+
+    server = await asyncio.start_server(meet, "127.0.0.1", 0)
+    yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    assert left < 0, "it was asked again"
+
+
+async def test_a_broker_that_goes_before_the_first_join_is_waited_for(bench: Bench) -> None:
+    """It restarts just then: the topics were there, and will be."""
+    async with cut_at_first(bench.bootstrap, 2) as bootstrap:
+        kafka = KafkaSettings.model_validate(
+            {
+                "bootstrap_servers": bootstrap,
+                "group_id": f"group.{bench.suffix}",
+                "events_topics": bench.events,
+                "outcomes_topic": bench.outcomes,
+                "dead_letters_topic": bench.dead,
+            }
+        )
+        assignment = Assignment(
+            kafka, 1.0, TransactionLog(kafka), no_error, lambda _: None, replicas_max=1
+        )
+        assignment.assignee = assignee = Member()
+
+        async def arrive(_: Arrived) -> None:
+            """Nothing is published here."""
+
+        door = Door(kafka, 1.0, assignment, arrive, no_error, lambda _: None)
+        try:
+            await door.open()
+            assigned = await assignee.assigned
+        finally:
+            await door.close()
+
+    assert len(assigned.partitions) == bench.partitions

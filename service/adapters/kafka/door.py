@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import (
     ConsumerStoppedError,
+    KafkaConnectionError,
     KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
@@ -37,7 +38,8 @@ from service.adapters.kafka.fetching import (
     read_in_steps,
 )
 from service.adapters.kafka.options import security
-from service.adapters.kafka.rights import in_words
+from service.adapters.kafka.preflight import RETRY_SECONDS, START_SECONDS_MAX
+from service.adapters.kafka.rights import in_words, is_final
 from service.core.inputs import Arrived
 from service.core.model import Origin, Partition, SourceRecord
 from service.ports import FatalError
@@ -169,8 +171,21 @@ class Door:
         return ends
 
     async def open(self) -> None:
-        """Join the group and start to read."""
-        await self._broker.start()
+        """Join the group and start to read. Kafka may have gone since the topics were looked at.
+
+        Raises:
+            KafkaError: it refuses, or cannot be reached in time.
+        """
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while True:
+            try:
+                return await self._broker.start()
+            except KafkaConnectionError as error:  # aiokafka tries only once
+                if is_final(error) or time.monotonic() >= deadline:
+                    raise
+            if self._subscriber.consumer is not None:
+                await self._subscriber.consumer.stop()
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def close(self) -> None:
         """Leave the group (a static member keeps its place)."""

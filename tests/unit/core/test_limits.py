@@ -22,6 +22,7 @@ from service.core.effects import (
     UpsertAssets,
 )
 from service.core.inputs import (
+    CUT,
     Answer,
     Arrived,
     Assigned,
@@ -125,6 +126,11 @@ class Replica:
         last = self.made(SetIntake)[-1]
         assert isinstance(last, SetIntake)
         return last.paused
+
+    @property
+    def calls(self) -> list[StartCall]:
+        """The requests that went out."""
+        return [effect for effect in self.effects if isinstance(effect, StartCall)]
 
     def made(self, kind: type) -> list[Effect]:
         """What was asked for of this kind."""
@@ -233,6 +239,52 @@ def test_no_call_goes_on_between_two_requests_when_the_lease_is_lost() -> None:
     check = replica.made(StartCall)[-1]
     assert isinstance(check, StartCall)
     assert isinstance(check.request, GetFamily)
+
+
+def test_a_call_that_finishes_in_a_revocation_waits_for_the_rate_alone() -> None:
+    """Its next request leaves as soon as the rate allows it, not with the next heartbeat."""
+    replica = Replica(calls_per_second_max=2)
+    replica.tell(CallEnded(LOGIN_CALL_ID, CallReply(200, own_json=True)))
+    replica.read(0, b'{"action":"delete","asset_family":"f","code":"a"}')
+    delete = replica.made(StartCall)[-1]
+    assert isinstance(delete, StartCall)
+    replica.tell(DrainStarted(DrainKind.REVOCATION, 75.0))
+    replica.tell(CallEnded(delete.call_id, CallReply(404, own_json=True)))
+    next_time = replica.pipeline.next_time()
+    assert next_time is not None
+    assert next_time <= 1.0
+    replica.tell(TimePassed(), next_time)
+
+    check = replica.made(StartCall)[-1]
+    assert isinstance(check, StartCall)
+    assert isinstance(check.request, GetFamily)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_login_that_was_cut_goes_again(is_told: bool) -> None:  # noqa: FBT001 - a case
+    """Replicas that start together rebalance at once; wrong credentials are shown all the same."""
+    replica = Replica()
+    replica.tell(DrainStarted(DrainKind.REVOCATION, 75.0))
+    if is_told:
+        replica.tell(CallEnded(LOGIN_CALL_ID, CUT))
+    replica.tell(Forgotten())
+    replica.tell(Assigned(2, {EVENTS: Start(0)}, 1))
+    if not is_told:
+        assert len(replica.made(StartCall)) == 1, "its slot is not free yet"
+        replica.tell(CallEnded(LOGIN_CALL_ID, CUT))
+
+    assert [type(call.request) for call in replica.calls] == [GetFamilies, GetFamilies]
+    assert replica.pipeline.status(replica.now).calls_in_flight == 1
+
+
+def test_a_login_that_was_throttled_stops_no_write() -> None:
+    """A PIM may throttle its list of families alone: writes are not to wait for that."""
+    replica = Replica()
+    replica.tell(CallEnded(LOGIN_CALL_ID, CallReply(429, retry_after_seconds=1.0)))
+    replica.read(0, UPSERT)
+    replica.tell(TimePassed(), 2.0)
+
+    assert [type(call.request) for call in replica.calls] == [GetFamilies, UpsertAssets]
 
 
 @pytest.mark.parametrize("rate", [1, 2, 3])
