@@ -167,6 +167,7 @@ class Service:
         running = asyncio.create_task(self._runner.run())
         running.add_done_callback(self._runner_ended)
         watching = asyncio.create_task(self._watch())
+        watching.add_done_callback(self._runner_ended)
         opening = asyncio.create_task(self._door.open())
         opening.add_done_callback(self._opened)
         code = 1
@@ -250,6 +251,7 @@ class Service:
         await self._runner.take_in(arrived)
 
     def _runner_ended(self, running: asyncio.Future[None]) -> None:
+        """The runner, or what watches over it and the consumer: the process ends with either."""
         if not running.cancelled() and (error := running.exception()) is not None:
             self.fail(error)
 

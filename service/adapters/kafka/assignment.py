@@ -227,7 +227,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _begin_group(self, consumer: AIOKafkaConsumer, identity: Identity) -> None:
         """Where the group has no position at all: give it one in each partition."""
-        group = group_metadata(consumer)
+        group = self._log.group  # of the assignment: a heartbeat may have reset the consumer's
+        assert group is not None, "set when the assignment began"
         begun = await begin_group(consumer, self._kafka, group, identity)
         if begun is not None:
             outcomes = await self._outcomes(consumer, identity)

@@ -105,7 +105,7 @@ async def _begin_alone(
         await lock.abort_transaction()
         raise
     finally:
-        await lock.stop()
+        await lock.abandon()  # its `stop` may wait for as long as Kafka is away
     return Beginning(len(logs), sum(log.last - log.first for log in logs.values()))
 
 

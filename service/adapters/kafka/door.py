@@ -196,6 +196,7 @@ class Door:
 
         What was fetched stays at hand where all are paused: that ends soon. A partition that is
         paused while others go on gives it up, or it would stand in the way of their fetches.
+        What is assigned and not handed over, its position being in doubt, stays as it is.
         """
         self._paused = partitions
         consumer = self._subscriber.consumer
@@ -208,7 +209,7 @@ class Door:
         if alone == assigned:
             alone = set()
         consumer.pause(*alone - consumer.paused())
-        consumer.resume(*consumer.paused() - alone)
+        consumer.resume(*filter(self._assignment.owns, consumer.paused() - alone))
 
     def _open_places(self) -> list[TopicPartition]:
         """What to take records of. What is not handed over yet is polled too, for its errors."""

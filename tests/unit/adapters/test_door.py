@@ -8,10 +8,20 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaConnectionError
 
-from service.adapters.kafka.door import guard
+from service.adapters.kafka.assignment import Assignment
+from service.adapters.kafka.door import Door, guard
+from service.adapters.kafka.transaction import TransactionLog
+from service.core.inputs import Arrived
+from service.core.model import Partition
+from service.settings import KafkaSettings
 
 PLACE = TopicPartition("events", 0)
 Poll = dict[TopicPartition, list[str]]
+
+
+def no_error(error: BaseException) -> None:
+    """Nothing is to fail here."""
+    raise error
 
 
 class Guarded:
@@ -56,3 +66,27 @@ async def test_a_broker_that_is_away_is_waited_for() -> None:
     guarded = Guarded(KafkaConnectionError(), {PLACE: ["next"]})
     assert await guarded.poll(2) == [{}, {PLACE: ["next"]}]
     assert guarded.failures == []
+
+
+async def test_a_partition_whose_position_is_in_doubt_stays_paused() -> None:
+    """Resumed, it would be fetched above its end again and again until the second look."""
+    ours, doubtful = PLACE, TopicPartition("events", 1)
+    paused = {ours, doubtful}
+    kafka = KafkaSettings.model_validate({})
+    assignment = Assignment(kafka, 1.0, TransactionLog(kafka), no_error, lambda _: None, 1)
+    assignment.partitions = frozenset({Partition("events", 0)})
+
+    async def arrive(_: Arrived) -> None:
+        """Nothing is read."""
+
+    door = Door(kafka, 1.0, assignment, arrive, no_error, pytest.fail)
+    consumer: Any = SimpleNamespace(
+        assignment=lambda: {ours, doubtful},
+        paused=lambda: set(paused),
+        pause=lambda *places: paused.update(places),
+        resume=lambda *places: paused.difference_update(places),
+    )
+    door._subscriber.consumer = consumer
+    door.set_paused(frozenset())
+
+    assert paused == {doubtful}
