@@ -299,20 +299,13 @@ def guard(
         except NoOffsetForPartitionError:
             records = {}  # its assignment is still being read; the seek follows
         except OffsetOutOfRangeError as error:
-            # Of a partition that is not ours yet, the assignment finds the beginning.
-            lost = {place: at for place, at in error.args[0].items() if owns(place)}
-            if lost:
-                say_lost(f"Positions are out of range: {_told(lost)}")
-                await _go_on_in_range(consumer, lost, owns)
+            await _go_on_in_range(consumer, error.args[0], owns, say_lost)
             records = {}
         except ConsumerStoppedError:
             raise
-        except KafkaError as error:
-            if not error.retriable:  # a broker that is away is waited for
-                give_up(error)
-            records = {}
         except Exception as error:  # noqa: BLE001 - FastStream would begin its loop again
-            give_up(error)
+            if not getattr(error, "retriable", False):  # a broker that is away is waited for
+                give_up(error)
             records = {}
         polled()
         return records
@@ -326,10 +319,16 @@ def _told(positions: Mapping[TopicPartition, int]) -> str:
 
 async def _go_on_in_range(
     consumer: AIOKafkaConsumer,
-    lost: Mapping[TopicPartition, int],
+    positions: Mapping[TopicPartition, int],
     owns: Callable[[TopicPartition], bool],
+    say_lost: SayLost,
 ) -> None:
     """Below the log's start: read on there, keeping what is held. Above its end: look anew."""
+    # Of a partition that is not ours yet, the assignment finds the beginning.
+    lost = {place: at for place, at in positions.items() if owns(place)}
+    if not lost:
+        return
+    say_lost(f"Positions are out of range: {_told(lost)}")
     first = await consumer.beginning_offsets(list(lost))
     for place, position in lost.items():
         if not owns(place):
