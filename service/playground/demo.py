@@ -132,9 +132,9 @@ class _Demo:
 
     def _service_url(self) -> str:
         """Return where the service that runs now listens, as its log says."""
-        lines = [msgspec.json.decode(line) for line in self._log.read_bytes().splitlines()]
-        port = next(one["port"] for one in reversed(lines) if one["event"] == "http.listening")
-        return f"http://127.0.0.1:{port}"
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        last = next(line for line in reversed(lines) if '"http.listening"' in line)
+        return f"http://127.0.0.1:{msgspec.json.decode(last)['port']}"
 
     async def _create_topics(self) -> None:
         kafka = self._kafka
