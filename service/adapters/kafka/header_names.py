@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy, _DefaultRecordBatchPy
+from aiokafka.record.util import decode_varint_py
 
 ESCAPES = "surrogateescape"
 
@@ -66,6 +67,10 @@ class _CarefulBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
     def _maybe_uncompress(self) -> None:
         super()._maybe_uncompress()
         self._buffer: Any = _Lenient(self._buffer)
+
+    def _read_msg(self) -> Any:  # noqa: ANN401 - aiokafka's
+        # The quick number reader does not look where the buffer ends: a damaged length crashes it.
+        return super()._read_msg(decode_varint_py)
 
 
 class _Lenient(bytearray):
