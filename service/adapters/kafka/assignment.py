@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, OffsetMetadataTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka.beginning import Beginning, begin_group, logs_of
@@ -32,7 +32,7 @@ from service.adapters.kafka.rights import in_words
 from service.adapters.kafka.transaction import TransactionLog
 from service.core import offset_map
 from service.core.effects import Note, PositionCommit
-from service.core.inputs import Assigned, DrainKind, LeaseRenewed, Start
+from service.core.inputs import Assigned, CommitRefusal, DrainKind, LeaseRenewed, Start
 from service.core.model import Partition
 from service.ports import FatalError
 from service.settings import KafkaSettings
@@ -113,7 +113,9 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._begin(list(assigned))
         except FatalError as error:
             self._fail(error)
-        except (GroupMovedOnError, OffsetsRefusedError):
+        except OffsetsRefusedError as refused:
+            self._begin_refused(refused.refusal)
+        except GroupMovedOnError:
             request_rejoin(self.consumer)
         except (KafkaError, TimeoutError) as error:
             await self._begin_later(error)
@@ -190,6 +192,14 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         assignee.assign(Assigned(self._epoch, partitions, total))
         # What was fetched for the last assignment stands in cycles of aiokafka's, by the megabyte.
         gc.collect()
+
+    def _begin_refused(self, refusal: CommitRefusal) -> None:
+        """Join anew where the group moved on; a broker that takes no offset map ends us."""
+        if refusal is not CommitRefusal.METADATA_TOO_LARGE:
+            request_rejoin(self.consumer)
+            return
+        words = in_words(OffsetMetadataTooLargeError(), self._kafka)
+        self._fail(FatalError(f"The positions of the group cannot be written: {words}"))
 
     async def _begin_later(self, error: KafkaError | TimeoutError) -> None:
         """A broker that does not answer is waited for; what only a person can mend ends us."""

@@ -9,49 +9,76 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from service.adapters.kafka import assignment
 from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.beginning import Beginning
-from service.adapters.kafka.fencing import GroupMetadata, GroupMovedOnError
+from service.adapters.kafka.fencing import GroupMetadata, GroupMovedOnError, OffsetsRefusedError
 from service.adapters.kafka.metadata import Identity
 from service.adapters.kafka.transaction import TransactionLog
+from service.core.inputs import CommitRefusal
 from service.settings import KafkaSettings
 
 PLACE = TopicPartition("dam.asset-changes", 0)
 
 
-def no_error(error: BaseException) -> None:
-    """Nothing is to fail here."""
-    raise error
+class Beginner:
+    """An assignment that begins its group, which ends by an error; what it did."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+        self.begun_as: list[GroupMetadata] = []
+        self.failures: list[BaseException] = []
+        self.rejoins = 0
+        self._error = error
+        self._group = SimpleNamespace(
+            group_id="asset-sync", generation=7, member_id="member", _group_instance_id=None
+        )
+        self._group._send_req, self._group.request_rejoin = None, self._rejoin
+        monkeypatch.setattr(assignment, "identify", self._identify)
+        monkeypatch.setattr(assignment, "begin_group", self._begin_group)
+        monkeypatch.setattr(assignment, "keep_heartbeat", lambda _: None)
+
+    async def assign(self) -> None:
+        """A partition is assigned."""
+        kafka, log = KafkaSettings.model_validate({}), TransactionLog
+        made = Assignment(kafka, 1.0, log(kafka), self.failures.append, lambda _: None, 1)
+        consumer: Any = SimpleNamespace(_coordinator=self._group)
+        made.meet = lambda: consumer
+        nobody: Any = object()  # nothing is handed over
+        made.assignee = nobody
+        await made.on_partitions_assigned([PLACE])
+
+    def _rejoin(self) -> None:
+        self.rejoins += 1
+
+    async def _identify(self, *_: object) -> Identity:
+        """Meanwhile a heartbeat tells that the member was thrown out."""
+        self._group.generation, self._group.member_id = -1, ""
+        return Identity("cluster", {}, {})
+
+    async def _begin_group(
+        self, _: AIOKafkaConsumer, __: object, member: GroupMetadata, *___: object
+    ) -> Beginning | None:
+        self.begun_as.append(member)
+        raise self._error
 
 
 async def test_a_group_is_begun_as_the_member_that_was_assigned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A member that is thrown out meanwhile becomes nobody, whom the broker does not fence."""
-    begun_as: list[GroupMetadata] = []
-    group = SimpleNamespace(
-        group_id="asset-sync", generation=7, member_id="member", _group_instance_id=None
-    )
-    group._send_req = group.request_rejoin = lambda *_: None
+    beginner = Beginner(monkeypatch, GroupMovedOnError())
 
-    async def identify(*_: object) -> Identity:
-        group.generation, group.member_id = -1, ""
-        return Identity("cluster", {}, {})
+    await beginner.assign()
 
-    async def begin_group(
-        _: AIOKafkaConsumer, __: object, member: GroupMetadata, *___: object
-    ) -> Beginning | None:
-        begun_as.append(member)
-        raise GroupMovedOnError
+    assert beginner.begun_as == [GroupMetadata("asset-sync", 7, "member", None)]
 
-    monkeypatch.setattr(assignment, "identify", identify)
-    monkeypatch.setattr(assignment, "begin_group", begin_group)
-    monkeypatch.setattr(assignment, "keep_heartbeat", lambda _: None)
-    kafka = KafkaSettings.model_validate({})
-    made = Assignment(kafka, 1.0, TransactionLog(kafka), no_error, lambda _: None, 1)
-    consumer: Any = SimpleNamespace(_coordinator=group)
-    made.meet = lambda: consumer
-    nobody: Any = object()  # nothing is handed over
-    made.assignee = nobody
 
-    await made.on_partitions_assigned([PLACE])
+@pytest.mark.parametrize("refusal", CommitRefusal)
+async def test_a_broker_that_takes_no_offset_map_is_named(
+    monkeypatch: pytest.MonkeyPatch, refusal: CommitRefusal
+) -> None:
+    """Joining anew would be refused for ever; the other refusals pass with the rebalance."""
+    beginner = Beginner(monkeypatch, OffsetsRefusedError(refusal))
 
-    assert begun_as == [GroupMetadata("asset-sync", 7, "member", None)]
+    await beginner.assign()
+
+    is_final = refusal is CommitRefusal.METADATA_TOO_LARGE
+    assert (len(beginner.failures), beginner.rejoins) == ((1, 0) if is_final else (0, 1))
+    assert all("offset.metadata.max.bytes" in str(error) for error in beginner.failures)
