@@ -11,7 +11,8 @@ Also here: whether the request that ends a transaction may have reached the brok
 that waits for nothing.
 
 Seams, each guarded by a contract test (docs/upgrading-aiokafka.md):
-`Sender._do_txn_offset_commit` and `._do_txn_commit`, `EndTxnHandler`,
+`Sender._do_txn_offset_commit` and `._do_txn_commit`, `._find_coordinator`, `._coordinator_dead` and
+`._retry_backoff`, `EndTxnHandler`,
 `TransactionManager._pending_txn_offsets`, `._transaction_waiter` and `.state`,
 `AIOKafkaConsumer._coordinator`, `GroupCoordinator.generation / member_id / _group_instance_id /
 _send_req / _start_heartbeat_task / request_rejoin / _rejoin_needed_fut / _closing`.
