@@ -97,6 +97,11 @@ class Calls:
         self.only_in_flight = False
         """While a revocation drains: what was not sent is dropped."""
 
+    @property
+    def has_news(self) -> bool:
+        """Whether `take_news` would return anything."""
+        return bool(self._news)
+
     def take_news(self) -> list[Effect | Ended]:
         """What is to be done, and which changes ended since the last time, in order."""
         news, self._news = self._news, []

@@ -102,6 +102,7 @@ class Pipeline:
         self._take_news()
         self._take(happened)
         self._pass_time()
+        assert not self.calls.has_news, "what the calls ask for is asked for in the same step"
         effects = self._effects[:]
         self._effects.clear()
         return effects
@@ -471,6 +472,7 @@ class Pipeline:
         if now >= drain.deadline and self.calls.gate.in_flight and not self._is_cut:
             self._is_cut = True
             self.calls.cut_requests()
+            self._take_news()
         is_quiet = not self.calls.gate.in_flight and not self.ledger.can_settle
         is_quiet = is_quiet and not self.ledger.is_settling
         if self._waits_for_all(drain, now):

@@ -89,7 +89,7 @@ CONTENTS: dict[str, list[Content]] = {
     "large": [
         (b"k", bytes([97 + n]) * size, []) for n, size in enumerate((9, 70_000, MIB, 3, MIB))
     ],
-    "many": [(None, b"x", [])] * 300_000,
+    "many": [(None, b"x", [])] * 60_000,
 }
 
 

@@ -118,7 +118,7 @@ def check(settled: Settled) -> dict[str, Any]:
     return data
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(hostile, events, change_errors, extensions, names, keys, trace_headers)
 @example("\x00" * 30_000, SourceEvent("\x00" * 30_000), [], (), "x", b"\x00" * 8192, ())
 def test_the_outcome_of_a_rejected_record_is_bounded(
@@ -139,7 +139,7 @@ def test_the_outcome_of_a_rejected_record_is_bounded(
         assert data["message"]
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(maybe, pim_errors, events, change_errors, extensions, names, trace_headers)
 @example(  # everything that is foreign at once: each step of shortening is needed
     "\x00" * 2000,

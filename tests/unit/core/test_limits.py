@@ -7,6 +7,7 @@ import pytest
 from service.core.calls import LOGIN_CALL_ID
 from service.core.decode import DecodeLimits
 from service.core.effects import (
+    CutCall,
     DeleteOne,
     Drained,
     Effect,
@@ -443,6 +444,16 @@ def test_a_shutdown_after_a_revocation_was_drained_ends() -> None:
     last = replica.made(SetIntake)[-1]
     assert isinstance(last, SetIntake)
     assert last.paused == {EVENTS}, "what is assigned while it drains is not read"
+
+
+def test_a_drain_cuts_its_calls_in_the_step_of_its_deadline() -> None:
+    """Not in the next one, which may be seconds later."""
+    replica = Replica()
+    replica.read(0, UPSERT)
+    replica.tell(DrainStarted(DrainKind.SHUTDOWN, replica.now + 1.0))
+    made = replica.tell(TimePassed(), 1.0)
+
+    assert [type(effect) for effect in made] == [CutCall, CutCall], "the login and the write"
 
 
 def test_readings_end_with_a_revocation() -> None:
