@@ -190,6 +190,40 @@ def test_records_that_are_too_large_to_hold(codec: int) -> None:
     assert found[1].headers == [("h", b"y")]
 
 
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("count", [20_000, 400_000])
+def test_too_many_headers_in_an_ordinary_batch(count: int, codec: int) -> None:
+    """The record comes without its value and its headers; its neighbours come whole."""
+    many: Headers = [("", None)] * count
+    records: list[Content] = [(b"a", b"x", []), (b"k", b"x", many), (b"t", None, many)]
+    found = read(fetcher.MemoryRecords, batch([*records, (b"z", b"y", [])], codec))
+    assert [(one.offset, one.key) for one in found] == [
+        (100, b"a"), (101, b"k"), (102, b"t"), (103, b"z")
+    ]  # fmt: skip
+    assert [getattr(one.value, "omission", None) is None for one in found] == [
+        True, False, False, True
+    ]  # fmt: skip
+    assert found[1].value.omission.parts == ("value", "headers")
+    assert found[2].value.omission.parts == ("headers",)
+    assert not found[1].headers
+
+
+@given(st.sampled_from([NONE, ZSTD]), st.sampled_from([b"h", b"\xff"]), st.integers(0, 900))
+def test_a_record_that_ends_too_early_is_not_taken_for_whole(
+    codec: int, name: bytes, size: int
+) -> None:
+    """Wherever a batch ends, each offset comes once: whole, or without its content."""
+    records: list[Content] = [(b"k%d" % n, b"v" * n, [("h", b"y" * 9)]) for n in range(20)]
+    cut = raw(records).replace(b"h", name)[:size]
+    packed = cut if codec == NONE else bytes(cramjam.zstd.compress(cut))
+    found = read(fetcher.MemoryRecords, repacked(batch(records, NONE), codec, packed))
+    assert [one.offset for one in found] == list(range(100, 120))
+    whole = [one for one in found if type(one.value) is not OmittedValue]
+    assert found[: len(whole)] == whole
+    assert [(one.key, one.value) for one in whole] == [r[:2] for r in records[: len(whole)]]
+    assert {content for one in whole for _, content in one.headers} <= {b"y" * 9}
+
+
 def test_a_damaged_batch_yields_each_offset() -> None:
     """The broker takes what its checksum fits; the records cannot be read, and are not lost."""
     for codec in CODECS:

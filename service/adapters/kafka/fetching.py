@@ -6,14 +6,15 @@ Private parts of aiokafka 0.14 that this file touches (docs/upgrading-aiokafka.m
 `Fetcher._records`, `Fetcher._get_actions_per_node`, `_MemoryRecordsPy._next_slice`.
 
 Rule 1: a batch is read in portions. Each is a small batch without compression, which the library's
-own reader reads.
+own reader reads. An ordinary batch is one portion: nothing is done for each of its records but to
+look at its offset and at the number of its headers.
 Rule 2: a record that is too large to hold comes without its value. A batch that cannot be unpacked
 yields a record without content for each of its offsets. Nothing is lost and nothing blocks.
 Rule 3: at most one batch of the process is unpacked at a time. A batch that was begun earlier is
 unpacked from its start again when its turn comes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import islice
@@ -49,7 +50,11 @@ LARGE_RECORD_BYTES = 64 * 1024
 RECORD_KEPT_BYTES_MIN = 8 * 1024 * 1024
 """A record of up to this size, or `MAX_RECORD_BYTES`, becomes a dead letter with its value."""
 HEADERS_MAX = 10_000
-"""Headers of a large record. One without content takes 2 bytes of it, and 100 in memory."""
+"""Headers of a record. One without content takes 2 bytes of it, and 100 in memory.
+
+The headers of a record in an ordinary portion are counted once they are read: they take 50 MB for a
+moment, which is less than what memory.py counts for the JSON of one poll.
+"""
 HEADER_BYTES = 100
 """What a header costs beside its name and content."""
 
@@ -59,6 +64,9 @@ _CODEC_MASK = 0x07
 _VARINT_BYTES_MAX = 10
 _NULL = b"\x01"
 """The length -1, as a varint."""
+
+Batch = bytes | memoryview
+"""The bytes of one, with its header."""
 
 
 class OmittedValue(bytes):
@@ -144,7 +152,9 @@ class _FetchResult(fetcher.FetchResult):  # type: ignore[misc]
         taken: list[ConsumerRecord] = []
         for record in islice(self._partition_records, max_records):
             taken.append(record)
-            now.left -= _cost(record)
+            now.left -= record.serialized_key_size + record.serialized_value_size
+            for name, text in record.headers:
+                now.left -= HEADER_BYTES + len(name) + len(text or b"")
             if now.left <= 0:
                 break
         else:
@@ -154,13 +164,6 @@ class _FetchResult(fetcher.FetchResult):  # type: ignore[misc]
                 return taken
         self._update_position()
         return taken
-
-
-def _cost(record: ConsumerRecord) -> int:
-    cost: int = record.serialized_key_size + record.serialized_value_size
-    if record.headers:
-        cost += sum(HEADER_BYTES + len(name) + len(text or b"") for name, text in record.headers)
-    return cost
 
 
 class _Records:
@@ -206,9 +209,14 @@ class _Batch:
         last = self.base_offset - 1
         try:
             for portion in self._portions():
-                for record in portion.records():
-                    last = record.offset
-                    yield record
+                try:
+                    for record in portion.records():
+                        last = record.offset
+                        yield record if len(record.headers) <= HEADERS_MAX else _bare(record)
+                except (UnicodeDecodeError, CorruptRecordException):
+                    for record in portion.records_after(last):
+                        last = record.offset
+                        yield record if len(record.headers) <= HEADERS_MAX else _bare(record)
         except (UnpackError, CorruptRecordException) as error:
             yield from self._without_content(last, error)
         finally:
@@ -216,6 +224,9 @@ class _Batch:
 
     def _portions(self) -> "Iterator[_Portion]":
         count = int.from_bytes(self._packed[_COUNT_AT : _HEADER.size], "big", signed=True)
+        if self._stock.compression_type == 0 and len(self._packed) <= PORTION_BYTES:
+            yield _Portion(self._packed, count, None)
+            return
         while self._read < count:
             stream = self._open()
             portion = self._next_portion(stream, count - self._read)
@@ -243,7 +254,9 @@ class _Batch:
             _Batch._unpacking = None
 
     def _next_portion(self, stream: "_Stream", count_max: int) -> "_Portion":
-        stream.fill(PORTION_BYTES)
+        held = stream.fill(PORTION_BYTES)
+        if held < PORTION_BYTES:
+            return self._portion(count_max, stream.take(held))
         count, size = stream.whole_records(count_max)
         if count:
             return self._portion(count, stream.take(size))
@@ -259,7 +272,7 @@ class _Batch:
         header = bytearray(self._packed[: _HEADER.size])
         header[_ATTRIBUTES_AT + 1] &= ~_CODEC_MASK
         header[_COUNT_AT:] = count.to_bytes(4, "big")
-        return _Portion(bytes(header) + records, count, omission)
+        return _Portion(b"".join((header, records)), count, omission)
 
     def _too_large(self, length: int, stream: "_Stream") -> "_Portion":
         """The record without its value; without key or headers too, where those are large."""
@@ -317,30 +330,39 @@ class _Record:
         self.checksum = None
 
 
+def _bare(record: Any) -> _Record:  # noqa: ANN401 - the library's
+    """The record without its value and its headers, of which there are too many."""
+    omission = Omission(
+        "too_large",
+        f"The record has {len(record.headers)} headers. The service holds at most {HEADERS_MAX} "
+        "headers of one.",
+        ("headers",) if record.value is None else ("value", "headers"),
+    )
+    return _Record(record.offset, record.timestamp, record.timestamp_type, record.key, omission, [])
+
+
 class _Portion:
     """Some whole records of a batch, as a batch that is not compressed."""
 
-    def __init__(self, batch: bytes, count: int, omission: Omission | None) -> None:
+    def __init__(self, batch: Batch, count: int, omission: Omission | None) -> None:
         self._batch = batch
         self.count = count
         self._omission = omission
 
-    def records(self) -> Iterator[Any]:
-        """Its records; once more with care where the library's quick reader fails."""
-        if self._omission is not None:
-            for one in read_carefully(self._batch):
-                yield _Record(
-                    one.offset, one.timestamp, one.timestamp_type, one.key, self._omission,
-                    one.headers,
-                )  # fmt: skip
-            return
-        last = -1
-        try:
-            for record in DefaultRecordBatch(self._batch):
-                last = record.offset
-                yield record
-        except (UnicodeDecodeError, CorruptRecordException):
-            yield from (one for one in read_carefully(self._batch) if one.offset > last)
+    def records(self) -> Iterable[Any]:
+        """Its records, by the library's quick reader."""
+        if self._omission is None:
+            return DefaultRecordBatch(self._batch)  # type: ignore[no-any-return]
+        return [
+            _Record(
+                one.offset, one.timestamp, one.timestamp_type, one.key, self._omission, one.headers
+            )
+            for one in read_carefully(self._batch)
+        ]  # fmt: skip
+
+    def records_after(self, last: int) -> Iterator[Any]:
+        """Those above an offset, where the quick reader failed: once more, with care."""
+        return (one for one in read_carefully(self._batch) if one.offset > last)
 
 
 class _Stream:
@@ -362,7 +384,7 @@ class _Stream:
         """Hold the next bytes, so many or more, or what is left; how many they are."""
         have = len(self._held) - self._at
         if have < count:
-            parts = [self._held[self._at :]]
+            parts = [self._held[self._at :]] if have else []
             for piece in self._pieces:
                 parts.append(piece)
                 have += len(piece)

@@ -27,7 +27,7 @@ class OddName(str):
         return str.encode(self, "utf-8", ESCAPES)
 
 
-def read_carefully(batch: bytes) -> Iterator[Any]:
+def read_carefully(batch: bytes | memoryview) -> Iterator[Any]:
     """The records of a batch that is not compressed, whatever their headers are called."""
     return iter(_CarefulBatch(batch))
 
@@ -74,7 +74,11 @@ class _CarefulBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
 
 
 class _Lenient(bytearray):
+    """Bytes whose slices end within them: the library's reader would take a part for the whole."""
+
     def __getitem__(self, at: Any) -> Any:  # noqa: ANN401 - an index or a slice
+        if isinstance(at, slice) and at.stop > len(self):
+            raise IndexError("A record ends too early.")
         found = super().__getitem__(at)
         return _Piece(found) if isinstance(at, slice) else found
 
