@@ -36,6 +36,7 @@ from service.core.ledger import Group, Ledger
 from service.core.model import (
     Asset,
     Change,
+    Command,
     Moment,
     Now,
     Origin,
@@ -278,13 +279,12 @@ class Pipeline:
             return
         change = decode(record, self._rules.decode)
         command = change if isinstance(change, Rejection) else convert(change, self._rules.deletes)
-        occupies = occupied(record, None if isinstance(command, Rejection) else command)
-        if occupies:
-            self.ledger.occupy(origin.partition, origin.offset, occupies)
         if isinstance(command, Rejection):
+            self._occupy(record, None, None)
             self._reject(record, command)
             return
         assert not isinstance(change, Rejection)
+        self._occupy(record, command, change.values)
         admitted = Change(
             record=record,
             size=size,
@@ -295,6 +295,10 @@ class Pipeline:
             received_utc_ms=self._moment.utc_ms,
         )
         self.calls.add(admitted, self._moment.seconds)
+
+    def _occupy(self, record: SourceRecord, command: Command | None, values: bytes | None) -> None:
+        if size := occupied(record, command, values):
+            self.ledger.occupy(record.origin.partition, record.origin.offset, size)
 
     def _reject(self, record: SourceRecord, rejection: Rejection) -> None:
         settled = self._reporter.of_rejection(record, rejection, self._moment.utc_ms)

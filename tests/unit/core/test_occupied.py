@@ -1,6 +1,9 @@
 """What pending changes take in memory: counted, and a reason to pause."""
 
+import base64
+import json
 import tracemalloc
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -11,6 +14,7 @@ from service.core.effects import SetIntake
 from service.core.inputs import Arrived, Assigned, Start
 from service.core.model import (
     AssetChange,
+    Headers,
     Moment,
     Omission,
     Origin,
@@ -18,7 +22,7 @@ from service.core.model import (
     Rejection,
     SourceRecord,
 )
-from service.core.occupied import USUAL_BYTES, occupied
+from service.core.occupied import ESTIMATED_BYTES_MAX, USUAL_BYTES, occupied
 from service.core.pipeline import Pipeline
 from service.core.report import Reporter
 from service.core.rules import Rules
@@ -43,39 +47,91 @@ def record(values: object, offset: int = 0) -> SourceRecord:
     return SourceRecord(Origin(EVENTS, offset, 1), b"f/c", msgspec.json.encode(event))
 
 
+SMALL_VALUES: dict[str, object] = {
+    "a text": {"text": "x" * 5 * KIB},
+    "a text in an alphabet that is not Latin": {"text": "日" * 800},
+    "a text of wide characters": {"text": "x" * 2 * KIB + "😀"},
+    "numbers": {f"{n:x}": n for n in range(40)},
+    "nothing": {f"{n:x}": None for n in range(40)},
+    "empty lists": {f"{n:x}": [] for n in range(40)},
+    "options": {"options": [f"{n:x}" for n in range(40)]},
+    "locales": {"text": [{"data": "a", "locale": str(n)} for n in range(24)]},
+    "channels": {"text": [{"data": "a", "locale": str(n), "channel": "c"} for n in range(16)]},
+}
+
+
+def in_base64(event: dict[str, object]) -> bytes:
+    """A CloudEvent whose data is packed."""
+    data = base64.b64encode(msgspec.json.encode(event)).decode()
+    attributes = {"specversion": "1.0", "id": "1", "source": "/s", "type": "asset.updated"}
+    return msgspec.json.encode(attributes | {"data_base64": data})
+
+
+FORMS: dict[str, Callable[[dict[str, object]], bytes]] = {
+    "as it is": lambda event: msgspec.json.encode({"action": "upsert", **event}),
+    "escaped": lambda event: json.dumps({"action": "upsert", **event}).encode(),
+    "base64": in_base64,
+}
+
+
 @pytest.mark.parametrize("name", VALUES)
 def test_what_is_counted_is_what_it_takes(name: str) -> None:
     """Within a third, and rather too much."""
     one = record(VALUES[name])
+    size, real = measured(one)
+    assert real * 0.9 < size < real * 1.35
+
+
+@pytest.mark.parametrize("name", SMALL_VALUES)
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_estimated_is_not_less_than_it_takes(name: str, form: str) -> None:
+    """A change of a few kilobytes is not measured."""
+    event = {"asset_family": "f", "code": "c", "values": SMALL_VALUES[name]}
+    headers: Headers = (("content-type", b"application/cloudevents+json"),)
+    value = FORMS[form](event)
+    one = SourceRecord(Origin(EVENTS, 0, 1), b"f/c", value, headers if form == "base64" else ())
+    size, real = measured(one)
+    assert real * 0.9 < size or real < USUAL_BYTES
+    assert size <= max(real * 1.35, ESTIMATED_BYTES_MAX)
+
+
+def measured(one: SourceRecord) -> tuple[int, int]:
+    """What is counted of a record and its command, and what both take in memory."""
     assert one.value is not None
+    counted(one)  # what is made once for all records
     tracemalloc.start()
     try:
         change = decode(one, LIMITS)
         assert isinstance(change, AssetChange)
         command = convert(change)
-        assert not isinstance(command, Rejection)
         del change
         real = tracemalloc.get_traced_memory()[0] + len(one.value)
     finally:
         tracemalloc.stop()
-    assert real * 0.9 < occupied(one, command) < real * 1.35
+    assert not isinstance(command, Rejection)
+    return counted(one), real
+
+
+def counted(one: SourceRecord) -> int:
+    """What is counted of a record and its command."""
+    change = decode(one, LIMITS)
+    assert isinstance(change, AssetChange)
+    command = convert(change)
+    assert not isinstance(command, Rejection)
+    return occupied(one, command, change.values)
 
 
 def test_an_ordinary_change_is_not_counted() -> None:
     """It is within what each change may take."""
     one = record({"photographer": "ben", "colors": ["red", "blue"], "n": 5})
-    change = decode(one, LIMITS)
-    assert isinstance(change, AssetChange)
-    command = convert(change)
-    assert not isinstance(command, Rejection)
-    assert occupied(one, command) == 0
+    assert counted(one) == 0
 
 
 def test_headers_without_content_are_counted() -> None:
     """They count for nothing in the record's size."""
     one = SourceRecord(Origin(EVENTS, 0, 1), None, b"{", (("", None),) * 5_000)
     assert one.size == 1
-    assert occupied(one, None) > 100 * USUAL_BYTES
+    assert occupied(one, None, None) > 100 * USUAL_BYTES
 
 
 def paused_after(values: object, pending_bytes_max: int) -> int:
