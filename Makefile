@@ -21,8 +21,11 @@ setup: ## make .venv from the lock (every target does it first)
 demo: setup ## the whole system on this machine, killed once in the middle (first time: 45 MB)
 	$(BIN)/asset-sync demo
 
+# Measured, the simulation takes five times as long, and covers what other tests cover.
 test: setup ## all tests (COVERAGE=1: measured, with a gate)
-	$(PYTEST) -n auto --dist loadgroup -m "not containers and not browser and not chart"
+	$(PYTEST) -n auto --dist loadgroup -m "not containers and not browser and not chart" \
+		$(if $(COVERAGE),--ignore tests/simulation)
+	$(if $(COVERAGE),$(BIN)/python -m pytest -n auto tests/simulation)
 	$(if $(COVERAGE),@$(BIN)/coverage combine -q && $(BIN)/coverage report)
 
 test-fast: setup ## the tests that need no broker

@@ -33,6 +33,8 @@ PARTITIONS = 6
 SECONDS_MAX = 120.0
 CALL_SECONDS = 0.04
 LOOK_SECONDS = 0.5
+LISTENING_LOOKS_MAX = 60
+"""Looks for the address of the service: it may have been started a moment ago."""
 STOP_SECONDS_MAX = 30.0
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "TMPDIR", "VIRTUAL_ENV")
 """What the service inherits: no setting, no proxy of the caller."""
@@ -89,6 +91,8 @@ class _Demo:
         self._broker = broker
         self._folder = folder
         self._log = folder / "service.log"
+        self._log_begin = 0
+        """Where in the log the service that runs now began to write."""
         self._progress = progress
         self._kafka = KafkaSettings.model_validate({"bootstrap_servers": broker.bootstrap_servers})
         self._pim = PimSimulator(sample(), call_seconds=CALL_SECONDS)
@@ -127,14 +131,19 @@ class _Demo:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
-        keep(result, Addresses(self._broker.bootstrap_servers, pim, self._service_url(), self._log))
+        service = await self._service_url()
+        keep(result, Addresses(self._broker.bootstrap_servers, pim, service, self._log))
         await stopped.wait()
 
-    def _service_url(self) -> str:
-        """Return where the service that runs now listens, as its log says."""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        last = next(line for line in reversed(lines) if '"http.listening"' in line)
-        return f"http://127.0.0.1:{msgspec.json.decode(last)['port']}"
+    async def _service_url(self) -> str:
+        """Return where the service that runs now listens, once its log says so."""
+        for _ in range(LISTENING_LOOKS_MAX):
+            lines = self._log.read_bytes()[self._log_begin :].splitlines()
+            listening = next((line for line in lines if b'"http.listening"' in line), None)
+            if listening is not None:
+                return f"http://127.0.0.1:{msgspec.json.decode(listening)['port']}"
+            await asyncio.sleep(LOOK_SECONDS)
+        return f"(not listening yet, see {self._log})"
 
     async def _create_topics(self) -> None:
         kafka = self._kafka
@@ -156,6 +165,7 @@ class _Demo:
 
     def _start(self, url: str) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
+            self._log_begin = log.tell()
             return subprocess.Popen(
                 [sys.executable, "-m", "service", "run"],
                 env=self._environ(url),

@@ -12,13 +12,15 @@ from tests.support.service import Bench
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
-SESSION_SECONDS = "10"
+SESSION_SECONDS = 10
 
 
-def start(bench: Bench, name: str) -> subprocess.Popen[bytes]:
+def start(
+    bench: Bench, name: str, session_seconds: int = SESSION_SECONDS
+) -> subprocess.Popen[bytes]:
     """A replica of this name."""
     return bench.start(
-        KAFKA__GROUP_INSTANCE_ID=name, KAFKA__SESSION_TIMEOUT_SECONDS=SESSION_SECONDS
+        KAFKA__GROUP_INSTANCE_ID=name, KAFKA__SESSION_TIMEOUT_SECONDS=str(session_seconds)
     )
 
 
@@ -43,9 +45,10 @@ async def until_owned(bench: Bench, *numbers: int) -> list[frozenset[str]]:
 async def test_its_partitions_wait_for_it(bench: Bench, end: signal.Signals) -> None:
     """Stopped or killed and back within the session: nobody else is disturbed meanwhile."""
     bench.pim.call_seconds = 0.05
+    long = 5 * SESSION_SECONDS  # so that a slow start comes in time
     records = events(3000, 90, bench.partitions)
-    start(bench, "replica-0")
-    leaving = start(bench, "replica-1")
+    start(bench, "replica-0", long)
+    leaving = start(bench, "replica-1", long)
     stays, leaves = await until_owned(bench, 0, 1)
     await bench.publish(records)
     await bench.outcome_data(len(records) // 10)
@@ -54,7 +57,7 @@ async def test_its_partitions_wait_for_it(bench: Bench, end: signal.Signals) -> 
     code = await asyncio.to_thread(leaving.wait, 30)
     await asyncio.sleep(1)
     assert await owned(bench, 0) == stays, "its partitions wait"
-    start(bench, "replica-1")
+    start(bench, "replica-1", long)
 
     assert await until_owned(bench, 0, 2) == [stays, leaves]
     await assert_exactly_once(bench, len(records))
