@@ -198,13 +198,18 @@ class Bench:
         """Write the records, packed or not, and remember where they went."""
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, compression_type=codec)
         await producer.start()
-        sent = [
-            await producer.send(self.events, value, key=key, partition=partition)
-            for partition, key, value in records
-        ]
-        for (_, key, value), stored in zip(records, await asyncio.gather(*sent), strict=True):
-            self.published[stored.partition, stored.offset] = (key, value)
-        await producer.stop()
+        try:
+            wanted = {partition for partition, _, _ in records}
+            while not wanted <= (await producer.partitions_for(self.events) or set()):
+                await producer.client.force_metadata_update()  # one was added a moment ago
+            sent = [
+                await producer.send(self.events, value, key=key, partition=partition)
+                for partition, key, value in records
+            ]
+            for (_, key, value), stored in zip(records, await asyncio.gather(*sent), strict=True):
+                self.published[stored.partition, stored.offset] = (key, value)
+        finally:
+            await producer.stop()
 
     def values(self) -> dict[tuple[int, int], bytes | None]:
         """What was published, by (partition, offset): for the playground's audit."""
