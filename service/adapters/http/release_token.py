@@ -18,7 +18,7 @@ class TokenFile:
     """The token of the service that listens on a port of this machine."""
 
     def __init__(self, port: int) -> None:
-        self.path = Path(tempfile.gettempdir()) / f"asset-sync-release-{port}.token"
+        self.path = _folder() / f"asset-sync-release-{port}.token"
 
     def create(self) -> str:
         """Write a new token; what another service left there is replaced.
@@ -46,3 +46,11 @@ class TokenFile:
         """The service ends."""
         with contextlib.suppress(OSError):
             self.path.unlink()
+
+
+def _folder() -> Path:
+    """Where temporary files go; /tmp where no folder can be written, as in a read-only container."""
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        return Path("/tmp")  # noqa: S108 - named to a person: nothing can be written there

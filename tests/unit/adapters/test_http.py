@@ -168,3 +168,14 @@ async def test_a_token_file_of_somebody_else_is_no_way_in(
     assert file.create() != token
     file.remove()
     assert file.read() is None
+
+
+def test_a_machine_without_a_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only container has none: the token's file has a name, and cannot be written."""
+
+    def nowhere() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+
+    assert TokenFile(8080).path == Path("/tmp/asset-sync-release-8080.token")  # noqa: S108 - its name
