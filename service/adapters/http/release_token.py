@@ -49,7 +49,7 @@ class TokenFile:
 
 
 def _folder() -> Path:
-    """Where temporary files go; /tmp where no folder can be written, as in a read-only container."""
+    """Where temporary files go; /tmp where none can be written, as in a read-only container."""
     try:
         return Path(tempfile.gettempdir())
     except FileNotFoundError:
