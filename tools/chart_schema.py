@@ -15,7 +15,8 @@ from service.settings import PREFIX, variables
 FILE = Path(__file__).resolve().parent.parent / "deploy/helm/asset-sync/values.schema.json"
 OF_THE_CHART = frozenset({
     "KAFKA__GROUP_INSTANCE_ID", "KAFKA__SSL_CA_FILE", "KAFKA__SSL_CERT_FILE",
-    "KAFKA__SSL_KEY_FILE", "PIM__CA_FILE", "HTTP__HOST",
+    "KAFKA__SSL_KEY_FILE", "PIM__CA_FILE", "PIM__SSL_CERT_FILE", "PIM__SSL_KEY_FILE",
+    "HTTP__HOST",
 })  # fmt: skip
 """Settings that the chart makes from other values."""
 

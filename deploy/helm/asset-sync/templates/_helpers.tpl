@@ -227,6 +227,14 @@ labels:
 {{- end }}
 
 {{- define "asset-sync.validatePim" -}}
+{{- with .Values.tls.pim }}
+{{- if and .existingConfigMap .caSecret }}
+{{- fail "tls.pim.existingConfigMap and tls.pim.caSecret exclude one another: leave one out" }}
+{{- end }}
+{{- if and (or .certificate .key) (not .existingSecret) }}
+{{- fail "tls.pim.existingSecret is required with tls.pim.certificate and tls.pim.key: the Secret that has them" }}
+{{- end }}
+{{- end }}
 {{- $url := get .Values.settings "PIM__BASE_URL" }}
 {{- if not (regexMatch "^https?://[^/?#@\\s]+(/[^?#@\\s]*)?$" $url) }}
 {{- fail (printf "settings.PIM__BASE_URL is %s: it must be a URL such as https://example.cloud.akeneo.com, without user, query or fragment" (regexReplaceAll "//[^/]*@" $url "//…@")) }}
@@ -271,6 +279,15 @@ labels:
 {{- if .existingConfigMap }}
 - name: ASSET_SYNC_PIM__CA_FILE
   value: /run/secrets/pim-tls/{{ .ca }}
+{{- else if .caSecret }}
+- name: ASSET_SYNC_PIM__CA_FILE
+  value: /run/secrets/pim-ca/{{ .ca }}
+{{- end }}
+{{- if .existingSecret }}
+- name: ASSET_SYNC_PIM__SSL_CERT_FILE
+  value: /run/secrets/pim-client-tls/{{ required "tls.pim.certificate is required with tls.pim.existingSecret: the Secret's key with the client's certificate" .certificate }}
+- name: ASSET_SYNC_PIM__SSL_KEY_FILE
+  value: /run/secrets/pim-client-tls/{{ required "tls.pim.key is required with tls.pim.existingSecret: the Secret's key with the client's key" .key }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -300,6 +317,16 @@ labels:
 {{- if .Values.tls.pim.existingConfigMap }}
 - name: pim-tls
   mountPath: /run/secrets/pim-tls
+  readOnly: true
+{{- end }}
+{{- if .Values.tls.pim.caSecret }}
+- name: pim-ca
+  mountPath: /run/secrets/pim-ca
+  readOnly: true
+{{- end }}
+{{- if .Values.tls.pim.existingSecret }}
+- name: pim-client-tls
+  mountPath: /run/secrets/pim-client-tls
   readOnly: true
 {{- end }}
 - name: tmp
@@ -334,6 +361,18 @@ labels:
 - name: pim-tls
   configMap:
     name: {{ . }}
+{{- end }}
+{{- with .Values.tls.pim.caSecret }}
+- name: pim-ca
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+{{- end }}
+{{- with .Values.tls.pim.existingSecret }}
+- name: pim-client-tls
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
 {{- end }}
 - name: tmp
   emptyDir:
