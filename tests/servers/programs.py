@@ -18,6 +18,9 @@ BODY_BYTES_MAX = 1024 * 1024
 
 KEEPALIVE_SECONDS = 1
 
+ANY_CIPHER = "DEFAULT@SECLEVEL=0"
+"""OpenSSL speaks TLS 1.0 and 1.1 only with this."""
+
 USER, PASSWORD = "proxy-user", "proxy-s3cret"
 
 
@@ -31,6 +34,12 @@ class Site:
     secure: int
     client_ca: Path | None = None
     """Whose client certificates the secure port wants."""
+    tls_versions: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
+    """What the secure port speaks, from the oldest to the newest, as nginx spells it."""
+    packs: bool = False
+    """Whether answers are packed by gzip, whatever the client asked for."""
+    trailers: tuple[str, ...] = ()
+    """Names of trailers that nginx adds itself: it drops those of its upstream."""
 
     @property
     def certificate(self) -> Path:
@@ -43,6 +52,10 @@ def nginx(site: Site) -> list[str]:
     verify = ""
     if site.client_ca is not None:
         verify = f"ssl_client_certificate {site.client_ca}; ssl_verify_client on;"
+    trailers = "".join(f"add_trailer {name} late always;" for name in site.trailers)
+    packing = f"unix:{site.folder}/packing.sock"
+    inner = f"server {{ listen {packing}; location / {{ {proxied(site.upstream)} }} }}"
+    ask_gzip = f"proxy_set_header Accept-Encoding gzip; proxy_pass http://{packing};"
     temporary = "".join(
         f"{kind}_temp_path {site.folder};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -54,17 +67,27 @@ def nginx(site: Site) -> list[str]:
         http {{
             access_log off; {temporary}
             keepalive_timeout {KEEPALIVE_SECONDS};
-            gzip on; gzip_types *; gzip_proxied any; gzip_min_length 1;
+            gzip on; gzip_types *; gzip_proxied any; gzip_min_length 1; gzip_http_version 1.0;
+            {inner if site.packs else ""}
             server {{
                 listen 127.0.0.1:{site.plain};
                 listen 127.0.0.1:{site.secure} ssl;
                 ssl_certificate {site.certificate}; ssl_certificate_key {site.certificate};
+                ssl_protocols {" ".join(site.tls_versions)}; ssl_ciphers {ANY_CIPHER};
                 {verify}
-                location / {{ proxy_pass http://127.0.0.1:{site.upstream}; }}
+                location / {{
+                    {trailers}
+                    {ask_gzip if site.packs else proxied(site.upstream)}
+                }}
             }}
         }}
     """
     return ["nginx", "-c", written(site.folder / "nginx.conf", config), "-e", "stderr"]
+
+
+def proxied(upstream: int) -> str:
+    """Pass requests on to this port."""
+    return f"proxy_pass http://127.0.0.1:{upstream};"
 
 
 def apache(site: Site) -> list[str]:
@@ -108,6 +131,8 @@ SetEnv force-gzip 1
 <VirtualHost 127.0.0.1:{site.secure}>
 SSLEngine on
 SSLCertificateFile {site.certificate}
+SSLProtocol -all {" ".join("+" + version for version in site.tls_versions)}
+SSLCipherSuite {ANY_CIPHER}
 {verify}
 ProxyPass / http://127.0.0.1:{site.upstream}/
 </VirtualHost>
@@ -118,6 +143,11 @@ ProxyPass / http://127.0.0.1:{site.upstream}/
 def haproxy(site: Site) -> list[str]:
     """HAProxy, which answers a large body before it has come."""
     verify = f"ca-file {site.client_ca} verify required" if site.client_ca is not None else ""
+    oldest, newest = (
+        "TLSv1.0" if version == "TLSv1" else version
+        for version in (site.tls_versions[0], site.tls_versions[-1])
+    )
+    versions = f"ssl-min-ver {oldest} ssl-max-ver {newest} ciphers {ANY_CIPHER}"
     config = f"""
 defaults
     mode http
@@ -127,8 +157,11 @@ defaults
     timeout http-keep-alive {KEEPALIVE_SECONDS}s
 frontend pim
     bind 127.0.0.1:{site.plain}
-    bind 127.0.0.1:{site.secure} ssl crt {site.certificate} {verify}
+    bind 127.0.0.1:{site.secure} ssl crt {site.certificate} {versions} {verify}
     http-request return status 413 if {{ req.hdr_val(content-length) gt {BODY_BYTES_MAX} }}
+    {"filter compression" if site.packs else ""}
+    {"compression algo gzip" if site.packs else ""}
+    {"http-request set-header accept-encoding gzip" if site.packs else ""}
     default_backend pim
 backend pim
     server pim 127.0.0.1:{site.upstream}

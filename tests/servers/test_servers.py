@@ -1,21 +1,28 @@
 """The same demands on the client behind each server and proxy."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+import ssl
+import warnings
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import trustme
 
 from service.adapters.akeneo.api import HttpAssetApi
+from service.adapters.akeneo.client import PimClient, RawReply
+from service.adapters.akeneo.wire import HttpRequest
 from service.core.effects import GetFamilies, UpsertAssets
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.core.model import Asset, UpsertAsset
 from service.playground.pim.simulator import PimSimulator, serve
 from service.settings import PimSettings
 from tests.servers.programs import (
+    ANY_CIPHER,
     KEEPALIVE_SECONDS,
     PASSWORD,
     USER,
@@ -38,6 +45,8 @@ pytestmark = pytest.mark.servers
 each_server = pytest.mark.parametrize("server", [nginx, apache, haproxy])
 each_proxy = pytest.mark.parametrize("proxy", [tinyproxy, squid])
 each_scheme = pytest.mark.parametrize("scheme", ["http", "https"])
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+FAR_AHEAD = datetime(2100, 1, 1, tzinfo=UTC)
 NO_CONNECTION = {"client_id": "x", "client_secret": "x", "username": "x", "password": "x"}
 
 
@@ -67,19 +76,33 @@ def ca() -> trustme.CA:
     return trustme.CA()
 
 
+def issued(
+    ca: trustme.CA, name: str, not_before: datetime | None = None, not_after: datetime | None = None
+) -> bytes:
+    """Key and chain of a server of this name."""
+    made = ca.issue_cert(name, not_before=not_before, not_after=not_after)
+    return made.private_key_and_cert_chain_pem.bytes()
+
+
 @asynccontextmanager
 async def front(
-    server: Server, ca: trustme.CA, folder: Path, *, wants_certificate: bool = False
+    server: Server,
+    ca: trustme.CA,
+    folder: Path,
+    *,
+    wants_certificate: bool = False,
+    certificate: bytes | None = None,
+    tls_versions: tuple[str, ...] = Site.tls_versions,
 ) -> AsyncIterator[Front]:
-    """The server before a simulator of its own."""
+    """The server before a simulator of its own, with a valid certificate or this one."""
     pim = simulator()
     runner, url = await serve(pim)
     ca_file = folder / "ca.pem"
     ca.cert_pem.write_to_path(str(ca_file))
     upstream = int(url.rpartition(":")[2])
     client_ca = ca_file if wants_certificate else None
-    site = Site(folder, upstream, free_port(), free_port(), client_ca)
-    ca.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(site.certificate))
+    site = Site(folder, upstream, free_port(), free_port(), client_ca, tls_versions)
+    site.certificate.write_bytes(certificate or issued(ca, "localhost"))
     async with running(server(site), site.plain, site.secure):
         yield Front(pim, site, ca_file)
     await runner.cleanup()
@@ -210,6 +233,166 @@ async def test_a_certificate_of_somebody_else(
         assert "certificate verify failed" in fault(await send(api, write()))
         await api.close()
         assert behind.pim.tokens.given == 0
+
+
+def self_signed(_: trustme.CA) -> bytes:
+    """Key and certificate of a server that nobody vouches for."""
+    alone = trustme.CA()
+    return alone.private_key_pem.bytes() + alone.cert_pem.bytes()
+
+
+@each_server
+@pytest.mark.parametrize(
+    ("certificate", "words"),
+    [
+        (lambda ca: issued(ca, "other.example"), "certificate is not valid for 'localhost'"),
+        (lambda ca: issued(ca, "localhost", not_after=LONG_AGO), "certificate has expired"),
+        (lambda ca: issued(ca, "localhost", not_before=FAR_AHEAD), "certificate is not yet valid"),
+        (self_signed, "self-signed certificate"),
+    ],
+    ids=["another name", "expired", "not yet valid", "self-signed"],
+)
+async def test_a_certificate_that_is_not_good(
+    server: Server,
+    certificate: Callable[[trustme.CA], bytes],
+    words: str,
+    ca: trustme.CA,
+    tmp_path: Path,
+) -> None:
+    """The fault says what is wrong with it; nothing is sent."""
+    async with front(server, ca, tmp_path, certificate=certificate(ca)) as behind:
+        api = behind.api("https")
+        for _ in range(2):
+            message = fault(await send(api, write()))
+            assert message.startswith("The connection failed: ")
+            assert words in message
+        await api.close()
+        assert behind.pim.tokens.given == 0
+
+
+@each_server
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+async def test_a_server_of_one_tls_version(
+    server: Server, version: str, ca: trustme.CA, tmp_path: Path
+) -> None:
+    """1.2 alone is enough, and 1.3 alone."""
+    async with front(server, ca, tmp_path, tls_versions=(version,)) as behind:
+        assert await version_of(behind) == version
+        api = behind.api("https")
+        assert reply(await send(api, write())).status == 200
+        await api.close()
+
+
+@each_server
+async def test_a_server_of_old_tls_versions(server: Server, ca: trustme.CA, tmp_path: Path) -> None:
+    """The fault says which versions are needed; nothing is sent."""
+    async with front(server, ca, tmp_path, tls_versions=("TLSv1", "TLSv1.1")) as behind:
+        assert await version_of(behind) == "TLSv1.1"
+        api = behind.api("https")
+        for _ in range(2):
+            message = fault(await send(api, write()))
+            assert "The server does not speak TLS 1.2 or later" in message
+        await api.close()
+        assert behind.pim.tokens.given == 0
+
+
+async def version_of(behind: Front) -> str:
+    """What the server's secure port speaks with a client that takes any version."""
+    tls = ssl.create_default_context(cafile=behind.ca_file)
+    with warnings.catch_warnings(action="ignore"):  # that such versions are old
+        tls.minimum_version = ssl.TLSVersion.TLSv1
+    tls.set_ciphers(ANY_CIPHER)
+    port = behind.site.secure
+    _, writer = await asyncio.open_connection("localhost", port, ssl=tls)
+    version: str = writer.get_extra_info("ssl_object").version()
+    writer.close()
+    return version
+
+
+@asynccontextmanager
+async def scripted(
+    server: Server,
+    folder: Path,
+    answer: bytes,
+    *,
+    packs: bool = False,
+    trailers: tuple[str, ...] = (),
+) -> AsyncIterator[int]:
+    """The server before an upstream that answers everything alike; the server's port."""
+    handlers: set[asyncio.Task[None] | None] = set()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handlers.add(asyncio.current_task())
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(answer)
+        writer.close()
+
+    upstream = await asyncio.start_server(take, "127.0.0.1", 0)
+    port = upstream.sockets[0].getsockname()[1]
+    made = Site(folder, port, free_port(), free_port(), packs=packs, trailers=trailers)
+    made.certificate.write_bytes(issued(trustme.CA(), "localhost"))
+    async with running(server(made), made.plain, made.secure):
+        yield made.plain
+    upstream.close()
+    await asyncio.gather(*filter(None, handlers))
+
+
+async def on_the_wire(port: int) -> bytes:
+    """What the server writes to a client that does not ask for gzip."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"GET /a HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: identity\r\n"
+        b"Connection: close\r\n\r\n"
+    )
+    written = await reader.read()
+    writer.close()
+    return written.lower()
+
+
+async def asked(port: int, times: int) -> list[RawReply]:
+    """The replies that our client reads, one after another."""
+    settings = {"base_url": f"http://127.0.0.1:{port}", "app_token": "t"}
+    client = PimClient(PimSettings.model_validate(settings))
+    replies = [await client.exchange(HttpRequest("GET", "/a"), "Bearer t") for _ in range(times)]
+    await client.close()
+    return replies
+
+
+@pytest.mark.parametrize("server", [nginx, haproxy])
+async def test_trailers_are_not_headers(server: Server, tmp_path: Path) -> None:
+    """Neither is one of them read as a header, nor does the next answer begin with them.
+
+    Apache drops the trailers of its upstream, and adds none.
+    """
+    trailers = ("Retry-After", "Content-Encoding", "X-Late")
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    answer += b"Transfer-Encoding: chunked\r\nTrailer: X-Late\r\n\r\n2\r\n[]\r\n0\r\n"
+    answer += b"".join(f"{name}: late\r\n".encode() for name in trailers) + b"\r\n"
+    async with scripted(server, tmp_path, answer, trailers=trailers) as port:
+        _, _, end = (await on_the_wire(port)).partition(b"\r\n0\r\n")
+        for name in trailers:
+            assert f"{name.lower()}: late\r\n".encode() in end
+        for found in await asked(port, 3):
+            assert (found.status, found.body) == (200, b"[]")
+            assert not {name.lower() for name in trailers} & found.headers.keys()
+
+
+@each_server
+async def test_an_answer_that_is_packed_unasked(server: Server, tmp_path: Path) -> None:
+    """It is unpacked, chunked or not."""
+    body = b"[" + b", ".join([b'{"code": "a", "status_code": 204}'] * 100) + b"]"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    for answer in (
+        head + b"Content-Length: %d\r\n\r\n" % len(body) + body,
+        head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body),
+    ):
+        async with scripted(server, tmp_path, answer, packs=True) as port:
+            assert b"content-encoding: gzip" in await on_the_wire(port)
+            for found in await asked(port, 3):
+                assert (found.status, found.body) == (200, body)
+                assert found.headers["content-encoding"] == "gzip"
 
 
 @each_proxy

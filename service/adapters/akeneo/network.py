@@ -27,6 +27,9 @@ HAPPY_EYEBALLS_SECONDS = 0.25
 AT_ONCE_BYTES_MAX = 64 * 1024
 """What a fresh connection takes without waiting; while more is written, an answer may come."""
 
+_TLS_TOO_OLD = frozenset({"TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL"})
+"""OpenSSL's reasons where both sides share no version: the server refuses, or takes an old one."""
+
 _CLOSED = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
@@ -284,6 +287,8 @@ def _in_words(error: BaseException) -> str:
     """The innermost cause is the one that says what happened."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, ssl.SSLError) and error.reason in _TLS_TOO_OLD:
+        return f"The server does not speak TLS 1.2 or later ({error})."
     return str(error) or type(error).__name__
 
 

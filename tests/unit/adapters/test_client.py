@@ -285,6 +285,31 @@ async def test_an_answer_before_the_body_was_sent(
             assert (reply.status, reply.body) == (413, b"large")
 
 
+async def test_a_server_that_answers_in_tls_1_0() -> None:
+    """Said in words, where a server takes an old version instead of refusing ours."""
+    hello = b"\x03\x01" + bytes(32) + b"\0" + b"\xc0\x13" + b"\0"
+    handshake = b"\x02" + len(hello).to_bytes(3, "big") + hello
+
+    is_over = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"\x16\x03\x01" + len(handshake).to_bytes(2, "big") + handshake)
+        while await reader.read(65536):
+            pass
+        writer.close()
+        is_over.set()
+
+    listening = await asyncio.start_server(answer, "127.0.0.1", 0)
+    client = client_to(f"https://localhost:{listening.sockets[0].getsockname()[1]}")
+    async with asyncio.timeout(5):
+        with pytest.raises(httpx2.ConnectError, match=r"not speak TLS 1\.2 or later"):
+            await client.exchange(GET, "Bearer t")
+        await is_over.wait()
+    await client.close()
+    listening.close()
+
+
 async def test_a_connection_after_a_413_is_not_used_again() -> None:
     """Whoever does not read a body may reset the connection under the next request."""
     async with client_of(TOO_LARGE, OK) as (server, _, ask):
