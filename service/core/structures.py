@@ -60,10 +60,6 @@ class OptionCreate:
     attempts: int = 0
     not_before: float = float("-inf")
 
-    def begin(self) -> None:
-        """The request that creates it is to go, again or for the first time."""
-        self.exchange = _creation(self.family, self.option)
-
 
 SideRequest = StructureFetch | OptionCreate
 """A call that carries no change."""
@@ -256,7 +252,6 @@ class Structures:
             known.refused.add(creation.option)
         elif creation.attempts < CREATION_ATTEMPTS_MAX:
             creation.not_before = now + delay(creation.attempts, self._jitter)
-            creation.begin()
             return []
         else:
             known.refused.add(creation.option)
@@ -285,8 +280,8 @@ class Structures:
             if have + planned >= OPTIONS_PER_ATTRIBUTE_MAX:
                 known.refused.add(option)
                 return False
-            creation = OptionCreate(job.asset.family, option, _creation(job.asset.family, option))
-            known.creating[option] = creation
+            exchange = Exchange(create_option(CreateOption(job.asset.family, *option)))
+            known.creating[option] = OptionCreate(job.asset.family, option, exchange)
         return True
 
     def _let_go(self) -> None:
@@ -314,7 +309,3 @@ class Structures:
         if known is None:
             known = self._families[family] = _Family()
         return known
-
-
-def _creation(family: str, option: MissingOption) -> Exchange[Answer]:
-    return Exchange(create_option(CreateOption(family, *option)))
