@@ -23,13 +23,13 @@ demo: setup ## the whole system on this machine, killed once in the middle (firs
 
 # Measured, the simulation takes five times as long, and covers what other tests cover.
 test: setup ## all tests (COVERAGE=1: measured, with a gate)
-	$(PYTEST) -n auto --dist loadgroup -m "not containers and not browser and not chart" \
+	$(PYTEST) -n auto --dist loadgroup -m "not containers and not browser and not chart and not servers" \
 		$(if $(COVERAGE),--ignore tests/simulation)
 	$(if $(COVERAGE),$(BIN)/python -m pytest -n auto tests/simulation)
 	$(if $(COVERAGE),@$(BIN)/coverage combine -q && $(BIN)/coverage report)
 
-test-fast: setup ## the tests that need no broker
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not kafka and not processes and not containers and not browser and not chart"
+test-fast: setup ## the tests that need no broker and compute no longer than seconds
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not kafka and not processes and not containers and not browser and not chart and not servers and not slow"
 
 test-containers: setup ## the image, and a broker from testcontainers (needs a Docker engine)
 	tests/containers/build

@@ -93,6 +93,7 @@ CONTENTS: dict[str, list[Content]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("name", CONTENTS)
 def test_what_is_read_is_what_the_library_reads(name: str, codec: int) -> None:
@@ -140,6 +141,7 @@ FRAMES: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FRAMES)
 def test_other_frames_of_the_codecs(name: str) -> None:
     """What other producers write: 24 MB of it."""
@@ -149,6 +151,7 @@ def test_other_frames_of_the_codecs(name: str) -> None:
     assert [record.value for record in read(fetcher.MemoryRecords, data)] == [r[1] for r in records]
 
 
+@pytest.mark.slow
 def test_a_window_that_is_too_large() -> None:
     """Each record has its outcome: those that fit whole, the others without their content."""
     data = repacked(batch(BOMB, NONE), ZSTD, bytes(cramjam.zstd.compress(raw(BOMB), level=22)))

@@ -150,6 +150,7 @@ def test_probes_go_round_lanes_and_assets(seed: int) -> None:
     assert drive.noted("breaker.closed")[0] < HOUR + 300
 
 
+@pytest.mark.slow
 @few
 @given(SEEDS)
 def test_intake_pauses_at_a_thousand_while_nothing_answers(seed: int) -> None:
@@ -218,6 +219,7 @@ def test_one_poison_among_many_fails_alone(seed: int, answer: Answer) -> None:
     assert len(drive.writes) < 4000 / 100 + 60
 
 
+@pytest.mark.slow
 @settings(few, max_examples=2)
 @given(SEEDS)
 def test_one_poison_among_ten_thousand(seed: int) -> None:
@@ -249,6 +251,7 @@ def test_a_hot_bad_asset_fails_with_all_that_wait(seed: int) -> None:
     assert len(alone) <= 20
 
 
+@pytest.mark.slow
 @few
 @given(SEEDS)
 def test_four_hanging_assets_in_four_families(seed: int) -> None:
@@ -299,6 +302,7 @@ def test_a_retry_item_goes_alone_next(seed: int) -> None:
 # --- sick lanes -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @few
 @given(SEEDS)
 def test_a_sick_family_among_five_delays_nobody(seed: int) -> None:
@@ -573,6 +577,7 @@ def test_repair_gives_up_early_at_its_share_of_the_pending_limit(seed: int) -> N
     assert drive.held_max <= 400 + 500, "one poll more than the limit"
 
 
+@pytest.mark.slow
 @settings(few, max_examples=2)
 @given(SEEDS)
 def test_a_partition_at_its_span_limit_gives_up_what_stops_it(seed: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -151,7 +152,7 @@ def _address(outcome: LogRecord) -> Address:
     return PLACES[int(outcome.key)], int(outcome.value)
 
 
-TestLedger: Callable[..., object] = LedgerModel.TestCase
+TestLedger: Callable[..., object] = pytest.mark.slow(LedgerModel.TestCase)
 LedgerModel.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 
 

@@ -6,7 +6,7 @@ import ssl
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,6 +57,8 @@ class Front:
     pim: PimSimulator
     site: Site
     ca_file: Path
+    clients: list[HttpAssetApi] = field(default_factory=list)
+    """Whatever a test made; closed with the server, also where the test fails."""
 
     def url(self, scheme: str) -> str:
         """Its address."""
@@ -67,7 +69,9 @@ class Front:
         """Our client of it."""
         given = {"base_url": self.url(scheme), "ca_file": self.ca_file, "timeout_seconds": 20}
         pim = PimSettings.model_validate({**given, **NO_CONNECTION, **settings})
-        return HttpAssetApi(pim, lambda: credentials_of(self.pim))
+        client = HttpAssetApi(pim, lambda: credentials_of(self.pim))
+        self.clients.append(client)
+        return client
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +107,14 @@ async def front(
     client_ca = ca_file if wants_certificate else None
     site = Site(folder, upstream, free_port(), free_port(), client_ca, tls_versions)
     site.certificate.write_bytes(certificate or issued(ca, "localhost"))
-    async with running(server(site), site.plain, site.secure):
-        yield Front(pim, site, ca_file)
-    await runner.cleanup()
+    served = Front(pim, site, ca_file)
+    try:
+        async with running(server(site), site.plain, site.secure):
+            yield served
+    finally:
+        for client in served.clients:
+            await client.close()
+        await runner.cleanup()
 
 
 def write(data_bytes: int = 10) -> UpsertAssets:

@@ -12,6 +12,8 @@ from service.core.model import Now
 from tests.simulation.plan import plan
 from tests.simulation.world import World
 
+pytestmark = pytest.mark.slow
+
 WORLDS_MAX = 400
 
 

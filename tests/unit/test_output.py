@@ -33,6 +33,7 @@ def start(folder: Path, shell: str, **environ: str) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_full_disk_is_said(tmp_path: Path, words: str) -> None:
     """One sentence, exit 1."""
@@ -42,6 +43,7 @@ def test_a_full_disk_is_said(tmp_path: Path, words: str) -> None:
     assert ended.returncode == 1
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_reader_that_went_away_is_no_error(tmp_path: Path, words: str) -> None:
     """Silence, and the exit code that the command has anyway."""
@@ -51,6 +53,7 @@ def test_a_reader_that_went_away_is_no_error(tmp_path: Path, words: str) -> None
     assert ended.stderr == b"0\n"
 
 
+@pytest.mark.processes
 def test_a_reader_that_went_away_hides_no_failure(tmp_path: Path) -> None:
     """`convert` finds a wrong line: it exits with 1, whether or not somebody reads on."""
     (tmp_path / "wrong.jsonl").write_text("no event\n" * 10_000)
@@ -60,6 +63,7 @@ def test_a_reader_that_went_away_hides_no_failure(tmp_path: Path) -> None:
     assert ended.stdout.count(b"\n") == 1
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("closed", [">&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_streams_that_are_closed(tmp_path: Path, closed: str) -> None:
     """Nobody to talk to is no reason to fail."""
@@ -67,12 +71,14 @@ def test_streams_that_are_closed(tmp_path: Path, closed: str) -> None:
     assert start(tmp_path, f"asset-sync nonsense {closed}").returncode == 2
 
 
+@pytest.mark.processes
 def test_complaints_that_nobody_takes(tmp_path: Path) -> None:
     """The exit code stays."""
     assert start(tmp_path, "asset-sync convert /dev/null 2> /dev/full").returncode == 0
     assert start(tmp_path, "asset-sync nonsense 2> /dev/full").returncode == 2
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "environ",
     [
