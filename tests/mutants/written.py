@@ -382,7 +382,7 @@ WRITTEN = (
     Written(
         "no-login",
         "D6",
-        "        if self._login_wanted:",
+        "        if self._login_wanted and LOGIN_CALL_ID not in self.gate.in_flight:",
         "        if False:",
         "Wrong credentials show only with the first event.",
     ),
