@@ -139,8 +139,8 @@ WRITTEN = (
     Written(
         "out-of-range-ignored",
         "D3",
-        "            if lost:\n",
-        "            if False:\n",
+        "    if not lost:\n",
+        "    if lost:\n",
         "A running service that lost its position stands still, in silence.",
     ),
     Written(
@@ -375,7 +375,7 @@ WRITTEN = (
     Written(
         "no-delay",
         "D6",
-        "    return ceiling * jitter()",
+        "    return delay_max(failures) * jitter()",
         "    return 0.0",
         "Failing calls go again at once.",
     ),
