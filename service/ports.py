@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal, Protocol
 
-from service.core.effects import Note, Request, Settlement
+from service.core.facts import Note
 from service.core.inputs import Answer, CommitRefusal
 from service.core.model import Moment, Origin, Partition
+from service.core.records import Settlement
+from service.core.requests import Request
 
 Route = Literal[
     "token", "upsert", "delete", "family", "families", "attributes", "options", "option", "other"

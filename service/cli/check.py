@@ -7,9 +7,9 @@ import click
 from rich.text import Text
 
 from service.adapters.akeneo.api import HttpAssetApi
-from service.adapters.akeneo.check import check_pim
-from service.adapters.kafka.check import check_kafka
+from service.adapters.akeneo.check_pim import check_pim
 from service.adapters.kafka.options import quieten_aiokafka
+from service.adapters.kafka.tools.check_kafka import check_kafka
 from service.cli.options import stop
 from service.cli.output import console, shown
 from service.ports import Finding

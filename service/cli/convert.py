@@ -9,7 +9,7 @@ import msgspec
 from service.cli.lines import InputError, judge, lines
 from service.cli.options import stop
 from service.cli.output import json_text, say
-from service.core.decode import DecodeLimits
+from service.core.limits import DecodeLimits
 from service.core.model import Command, Rejection, UpsertAsset
 
 LIMITS = DecodeLimits(1024**2)

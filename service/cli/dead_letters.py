@@ -13,7 +13,7 @@ import msgspec
 from rich.padding import Padding
 from rich.progress import MofNCompleteColumn
 
-from service.adapters.kafka.replay import (
+from service.adapters.kafka.tools.replay import (
     FoundLetter,
     Plan,
     Replayed,
@@ -26,8 +26,8 @@ from service.adapters.kafka.replay import (
 )
 from service.cli.options import AssetPath, kafka_settings, run_on_kafka, stop
 from service.cli.output import complain, console, json_text, progress, say, shown
-from service.core.dead_letters import DeadLetter, Filter, Place, ReplayRules
-from service.core.report import timestamp
+from service.core.settle.dead_letters import DeadLetter, Filter, Place, ReplayRules
+from service.core.settle.report import timestamp
 from service.settings import KafkaSettings
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

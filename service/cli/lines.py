@@ -9,9 +9,10 @@ from typing import BinaryIO
 
 import msgspec
 
-from service.core.convert import Deletes, convert
-from service.core.decode import DecodeLimits, decode
+from service.core.limits import DecodeLimits, Deletes
 from service.core.model import Command, Origin, Partition, Rejection, SourceRecord
+from service.core.read.convert import convert
+from service.core.read.decode import decode
 
 STRUCTURED = (("content-type", b"application/cloudevents+json; charset=UTF-8"),)
 LINE_BYTES_MAX = 16 * 1024 * 1024

@@ -16,8 +16,8 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
+from service.adapters.kafka.aiokafka_gaps.permissions import in_words
 from service.adapters.kafka.options import last_refusal, producing, quieten_aiokafka
-from service.adapters.kafka.rights import in_words
 from service.cli.output import complain
 from service.settings import KafkaSettings, Settings, SettingsError, load_without_pim
 

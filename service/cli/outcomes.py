@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from service.adapters.kafka.topics import Read, StoredRecord, read
+from service.adapters.kafka.tools.topics import Read, StoredRecord, read
 from service.cli.options import AssetPath, kafka_settings, run_on_kafka
 from service.cli.output import complain, is_read, json_text, say, shown
 from service.contracts.outcome_reader import ReadOutcome, read_outcome

@@ -10,12 +10,12 @@ import click
 from aiokafka.errors import MessageSizeTooLargeError, TopicAuthorizationFailedError
 from rich.progress import MofNCompleteColumn, TaskProgressColumn
 
-from service.adapters.kafka.strays import LAST_RECORDS_MAX, Stray, strays
-from service.adapters.kafka.topics import NewRecord, WriteError, write
+from service.adapters.kafka.tools.strays import LAST_RECORDS_MAX, Stray, strays
+from service.adapters.kafka.tools.topics import NewRecord, WriteError, write
 from service.cli.lines import LINE_BYTES_MAX, InputError, Judged, judge, lines, rereadable
 from service.cli.options import reason_in_words, run_on_kafka, settings_without_pim, stop
 from service.cli.output import complain, progress, say
-from service.core.decode import DecodeLimits
+from service.core.limits import DecodeLimits
 from service.core.model import Rejection
 from service.settings import KafkaSettings, Settings
 

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from service import app
+from service.apps import sync as app
 from service.cli.options import stop
 from service.cli.output import log_on_regardless
 from service.settings import SettingsError, load

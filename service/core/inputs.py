@@ -5,9 +5,8 @@ from enum import Enum
 
 import msgspec
 
-from service.core.model import Partition, SourceRecord
-from service.core.offset_map import UNBOUND, Binding
-from service.core.structure import Attribute
+from service.core.model import UNBOUND, Binding, Partition, SourceRecord
+from service.core.values import Attribute
 
 
 class Arrived(msgspec.Struct, frozen=True):

@@ -174,3 +174,15 @@ class Change(msgspec.Struct, eq=False, gc=False):
     def outcome_id(self) -> str:
         """The id of its outcome."""
         return self.record.origin.outcome_id
+
+
+class Binding(NamedTuple):
+    """What a map belongs to, besides its position."""
+
+    owner: str = ""
+    """The cluster, the group, the topic and the partition."""
+    topic_id: str = ""
+    """A topic that was deleted and created again has another one. Empty: the broker has none."""
+
+
+UNBOUND = Binding()

@@ -8,13 +8,10 @@ from collections.abc import Iterable, Mapping
 
 from service.contracts.outcome import Reason
 from service.contracts.outcome import Status as EndStatus
-from service.core.calls import Calls
-from service.core.coalesce import Verb
-from service.core.convert import convert
-from service.core.dead_letter_limit import DeadLetterLimit
-from service.core.decode import decode
-from service.core.effects import Drained, DropAssignment, Effect, Note, SetIntake, Settle
-from service.core.gate import Jitter
+from service.core.effects import Drained, DropAssignment, Effect, SetIntake, Settle
+from service.core.facts import Note
+from service.core.group.asset_work import Ended
+from service.core.group.coalesce import Verb
 from service.core.inputs import (
     Arrived,
     Assigned,
@@ -31,8 +28,12 @@ from service.core.inputs import (
     RequestWanted,
     TimePassed,
 )
-from service.core.job import Ended
-from service.core.ledger import Group, Ledger
+from service.core.limits import (
+    COMMIT_SILENCE_SECONDS,
+    LAST_TRANSACTION_SECONDS,
+    OCCUPIED_PER_PENDING_BYTE,
+    Rules,
+)
 from service.core.model import (
     Asset,
     Change,
@@ -44,15 +45,15 @@ from service.core.model import (
     Rejection,
     SourceRecord,
 )
-from service.core.occupied import occupied
-from service.core.patience import Patience, PatienceClock
-from service.core.report import Reporter, why
-from service.core.rules import (
-    COMMIT_SILENCE_SECONDS,
-    LAST_TRANSACTION_SECONDS,
-    OCCUPIED_PER_PENDING_BYTE,
-    Rules,
-)
+from service.core.read.convert import convert
+from service.core.read.decode import decode
+from service.core.read.memory_estimate import occupied
+from service.core.recover.backoff import Jitter
+from service.core.send.dispatcher import Calls
+from service.core.send.expiry import Patience, PatienceClock
+from service.core.settle.dead_letter_limit import DeadLetterLimit
+from service.core.settle.ledger import Group, Ledger
+from service.core.settle.report import Reporter, why
 from service.core.status import PartitionStatus, Status, WaitsFor
 
 

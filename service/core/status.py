@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from service.core.calls import Calls
-from service.core.coalesce import Verb
+from service.core.group.coalesce import Verb
 from service.core.model import Partition
+from service.core.send.dispatcher import Calls
 
 FAMILIES_SHOWN_MAX = 50
 

@@ -37,3 +37,21 @@ def merge(several: Iterable[Values]) -> Values:
             for value in given:
                 places[value.locale, value.channel] = value
     return {attribute: list(places.values()) for attribute, places in merged.items()}
+
+
+class Attribute(msgspec.Struct, frozen=True):
+    """What an attribute takes; None where the PIM says nothing."""
+
+    code: str
+    type: str
+    per_locale: bool = False
+    per_channel: bool = False
+    characters_max: int | None = None
+    takes_decimals: bool | None = None
+    least: str | None = None
+    most: str | None = None
+
+    @property
+    def has_options(self) -> bool:
+        """Whether its data are codes of options."""
+        return self.type in {"single_option", "multiple_options"}

@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Iterator
 
-from service.adapters.kafka.topics import NewRecord
+from service.adapters.kafka.tools.topics import NewRecord
 
 FAMILIES = ("packshots", "ambient", "videos", "manuals")
 COLORS = ("red", "purple", "black", "white", "blue")

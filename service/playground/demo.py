@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from service.adapters.kafka.topics import read, write
+from service.adapters.kafka.tools.topics import read, write
 from service.contracts.outcome_reader import read_outcome
 from service.playground.audit import Audit, audit
 from service.playground.dam import believable_events

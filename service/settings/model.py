@@ -6,8 +6,7 @@ from urllib.parse import quote
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from service.core.decode import DecodeLimits
-from service.core.rules import Rules, StructureRules
+from service.core.limits import DecodeLimits, Rules, StructureRules
 from service.settings.groups import (
     DeadLettersSettings,
     DrainSettings,

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from service.core.coalesce import Verb
-from service.core.effects import DeleteOne, GetFamilies, GetFamily, Request, UpsertAssets
+from service.core.group.coalesce import Verb
 from service.core.inputs import Answer
 from service.core.model import Asset, UpsertAsset
+from service.core.requests import DeleteOne, GetFamilies, GetFamily, Request, UpsertAssets
+from service.core.send.verdict import is_unknown, is_well, judge
 from service.core.values import Value
-from service.core.verdict import ItemKind, Judged, Missing, is_unknown, is_well, judge
+from service.core.verdicts import ItemKind, Judged, Missing
 from service.playground.pim.simulator import serve
 from tests.simulation.pim import SimPim
 from tests.support.pim import api_of, simulator

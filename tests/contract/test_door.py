@@ -10,9 +10,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.consumer.fetcher import PartitionRecords
 
+from service.adapters.kafka.aiokafka_gaps.fetching import FETCH_BYTES_MAX
 from service.adapters.kafka.assignment import Assignment
-from service.adapters.kafka.door import Door, guard
-from service.adapters.kafka.fetching import FETCH_BYTES_MAX
+from service.adapters.kafka.consumer import Door, guard
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.inputs import Arrived, Assigned, DrainKind, LeaseRenewed
 from service.settings import KafkaSettings

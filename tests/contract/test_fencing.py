@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import GroupAuthorizationFailedError
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka.fencing import (
+from service.adapters.kafka.aiokafka_gaps.fencing import (
     FencingProducer,
     InstanceFencedError,
     OffsetsRefusedError,

@@ -22,9 +22,14 @@ from aiokafka.record.util import calc_crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.adapters.kafka import fetching
-from service.adapters.kafka.fetching import Budget, OmittedValue, budget, read_in_steps
-from service.adapters.kafka.unpacking import PIECE_BYTES, UnpackError, unpacked
+from service.adapters.kafka.aiokafka_gaps import fetching
+from service.adapters.kafka.aiokafka_gaps.fetching import (
+    Budget,
+    OmittedValue,
+    budget,
+    read_in_steps,
+)
+from service.adapters.kafka.aiokafka_gaps.unpacking import PIECE_BYTES, UnpackError, unpacked
 
 KIB, MIB = 1024, 1024 * 1024
 NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)

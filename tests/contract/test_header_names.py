@@ -7,10 +7,10 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.adapters.kafka.aiokafka_gaps.fetching import read_in_steps
+from service.adapters.kafka.aiokafka_gaps.header_names import OddName, has_odd_name
 from service.adapters.kafka.batches import fill, send
-from service.adapters.kafka.fetching import read_in_steps
-from service.adapters.kafka.header_names import OddName, has_odd_name
-from service.core.effects import LogRecord
+from service.core.records import LogRecord
 from tests.support.proof import upsert
 from tests.support.service import Bench, aside
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 
-from service.adapters.kafka.fencing import stable_committed
+from service.adapters.kafka.aiokafka_gaps.fencing import stable_committed
 from service.adapters.kafka.transaction import TransactionLog
-from service.core.effects import LogRecord, Note, PositionCommit, Settlement
+from service.core.facts import Note
 from service.core.inputs import CommitRefusal
 from service.core.model import Headers, Partition
+from service.core.records import LogRecord, PositionCommit, Settlement
 from service.ports import FatalError, OutcomeLog
 from service.settings import KafkaSettings
 from tests.support.group import group_of_one

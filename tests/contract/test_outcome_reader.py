@@ -7,15 +7,16 @@ import jsonschema
 import msgspec
 import pytest
 
-from service.adapters.telemetry.board import Board
+from service.adapters.telemetry.recent_outcomes import Board
 from service.contracts.outcome_reader import read_outcome
 from service.contracts.schema import schema
-from service.core.convert import convert
-from service.core.effects import Note, Settled
-from service.core.job import Ending
+from service.core.facts import Note
+from service.core.group.asset_work import Ending
 from service.core.model import Change, Rejection
-from service.core.report import Reporter
-from service.core.verdict import Said
+from service.core.read.convert import convert
+from service.core.records import Settled
+from service.core.settle.report import Reporter
+from service.core.verdicts import Said
 from tests.support.builders import cloud, decoded
 
 CONTEXTS = [

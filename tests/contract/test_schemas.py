@@ -13,11 +13,11 @@ from service import __version__
 from service.contracts.asyncapi import Topics, asyncapi
 from service.contracts.reasons import document
 from service.contracts.schema import Language, schema
-from service.core.effects import LogRecord
-from service.core.job import Job
+from service.core.group.asset_work import Job
 from service.core.model import Change, SourceRecord
-from service.core.report import Reporter
-from service.core.verdict import Said
+from service.core.records import LogRecord
+from service.core.settle.report import Reporter
+from service.core.verdicts import Said
 from service.settings import reference, variables
 from tests.support.builders import cloud, command, decoded, plain, rejected
 

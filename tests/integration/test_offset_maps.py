@@ -8,7 +8,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from service.core import offset_map
+from service.core.settle import offset_map
 from service.playground.pim.faults import Fault
 from tests.support.positions import Positions, positions, recreate, stop, until_empty, until_said
 from tests.support.proof import assert_exactly_once, events, upsert

@@ -8,13 +8,14 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
+from service.adapters.kafka.aiokafka_gaps.fencing import FencingProducer
 from service.adapters.kafka.batches import by_key
-from service.adapters.kafka.fencing import FencingProducer
 from service.adapters.kafka.options import PRODUCER_METADATA_SECONDS_MAX
 from service.adapters.kafka.transaction import TransactionLog
-from service.core.effects import LogRecord, Note, PositionCommit, Settlement
+from service.core.facts import Note
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
+from service.core.records import LogRecord, PositionCommit, Settlement
 from service.playground.embedded_kafka import EmbeddedKafka, started
 from service.ports import FatalError
 from service.settings import KafkaSettings

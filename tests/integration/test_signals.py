@@ -42,7 +42,9 @@ def interrupted(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("module", ["service.cli", "aiokafka", "service.app", "service.cli.schema"])
+@pytest.mark.parametrize(
+    "module", ["service.cli", "aiokafka", "service.apps.sync", "service.cli.schema"]
+)
 def test_run_ends_in_order(module: str, number: signal.Signals) -> None:
     """Nothing has begun: exit code 0 at once, and no traceback."""
     ended = interrupted(module, number, "run")
@@ -50,7 +52,7 @@ def test_run_ends_in_order(module: str, number: signal.Signals) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
 
 
-@pytest.mark.parametrize("module", ["service.cli", "service.app"])
+@pytest.mark.parametrize("module", ["service.cli", "service.apps.sync"])
 def test_pid_1_hears_it_too(module: str) -> None:
     """The kernel drops for PID 1 what has no handler: a pod would live on for its grace period."""
     if not _can_unshare():
@@ -65,7 +67,7 @@ def test_pid_1_hears_it_too(module: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_other_commands_die_of_it(number: signal.Signals) -> None:
     """As every program does, without a traceback."""
-    ended = interrupted("service.app", number, "schema", "events")
+    ended = interrupted("service.apps.sync", number, "schema", "events")
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (-number, b"", b"")
 

@@ -30,14 +30,14 @@ SECONDS_MAX = 1200.0
 """A bug may also wait for ever, outside of any test."""
 
 FAST = (
-    ("tests/unit/core", "tests/unit/pipeline"),
+    ("tests/unit/core", "tests/unit/runtime"),
     ("tests/property/test_coalesce.py", "tests/property/test_window.py"),
     ("tests/simulation",),
     ("tests/property",),
     ("tests/unit", "tests/contract"),
 )
 """The tests without a broker, the quick and telling ones first."""
-FAST_OF_KAFKA = (("tests/unit/adapters", "tests/contract", "tests/unit/pipeline"),)
+FAST_OF_KAFKA = (("tests/unit/adapters", "tests/contract", "tests/unit/runtime"),)
 OF_CORE = tuple(
     f"tests/integration/test_{name}.py" for name in ("main_job", "group", "pim_edge", "operate")
 )

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.coalesce import Step, Verb, body_of, coalesce
-from service.core.job import Ending, Job
+from service.core.group.asset_work import Ending, Job
+from service.core.group.coalesce import Step, Verb, body_of, coalesce
 from service.core.model import Change, UpsertAsset
 from service.core.values import ValueData
-from service.core.verdict import Failure, Said
+from service.core.verdicts import Failure, Said
 from tests.support.builders import Flat, changes, flat
 
 State = Flat | None

@@ -2,9 +2,9 @@
 
 import pytest
 
-from service.core.dead_letter_limit import DeadLetterLimit
-from service.core.effects import Request, UpsertAssets
 from service.core.inputs import Answer, CallReply, DrainKind, DrainStarted, ItemReply, Released
+from service.core.requests import Request, UpsertAssets
+from service.core.settle.dead_letter_limit import DeadLetterLimit
 from tests.support.drive import Drive
 
 CHANGES = 20

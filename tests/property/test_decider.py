@@ -10,7 +10,6 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from service.core.effects import DeleteOne, GetFamilies, GetFamily, Request, UpsertAssets
 from service.core.inputs import (
     Answer,
     CallFault,
@@ -21,7 +20,8 @@ from service.core.inputs import (
     FaultKind,
     ItemReply,
 )
-from service.core.rules import BREAKER_HELD_CHANGES
+from service.core.limits import BREAKER_HELD_CHANGES
+from service.core.requests import DeleteOne, GetFamilies, GetFamily, Request, UpsertAssets
 from tests.support.drive import Drive, codes_of, family_of
 
 HOUR = 3600.0

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from service.adapters.akeneo.wire import write_request
 from service.contracts.asset_change import CONTEXT_BYTES_MAX
-from service.core import decode as module
-from service.core.decode import EXTENSIONS, decode
-from service.core.effects import DeleteOne, UpsertAssets
-from service.core.job import Ending
+from service.core.group.asset_work import Ending
 from service.core.model import AssetChange, Change, Rejection, SourceRecord, UpsertAsset
-from service.core.report import Reporter
-from service.core.verdict import Said
+from service.core.read import decode as module
+from service.core.read.decode import EXTENSIONS, decode
+from service.core.requests import DeleteOne, UpsertAssets
+from service.core.settle.report import Reporter
+from service.core.verdicts import Said
 from tests.support.builders import BINARY, LIMITS, STRUCTURED, command, decoded, plain, record
 
 Members = dict[str, tuple[Sequence[object], Sequence[object]]]

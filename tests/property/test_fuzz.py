@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.akeneo.wire import read_answer
 from service.contracts.outcome import OUTCOME_BYTES_MAX
-from service.core import offset_map
-from service.core.convert import convert
-from service.core.decode import decode
-from service.core.effects import GetAttributes, GetFamilies, GetOptions
 from service.core.inputs import CallFault, CallReply
 from service.core.model import Rejection
-from service.core.report import Reporter
+from service.core.read.convert import convert
+from service.core.read.decode import decode
+from service.core.requests import GetAttributes, GetFamilies, GetOptions
+from service.core.settle import offset_map
+from service.core.settle.report import Reporter
 from service.playground.pim.simulator import PimSimulator, serve
 from service.playground.pim.structure import sample
 from service.settings import Credentials, PimSettings, SettingsError, load, variables

@@ -7,13 +7,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from service.core import offset_map
-from service.core.decode import DecodeLimits
-from service.core.effects import LogRecord, PositionCommit, Settled
 from service.core.inputs import Start
-from service.core.ledger import Ledger
+from service.core.limits import DecodeLimits, Rules
 from service.core.model import Partition
-from service.core.rules import Rules
+from service.core.records import LogRecord, PositionCommit, Settled
+from service.core.settle import offset_map
+from service.core.settle.ledger import Ledger
 
 PLACES = (Partition("events", 0), Partition("events", 1))
 Address = tuple[Partition, int]

@@ -18,10 +18,7 @@ from service.contracts.outcome import (
     SourceEvent,
 )
 from service.contracts.outcome_reader import read_outcome
-from service.core.convert import convert
-from service.core.decode import EXTENSIONS, decode
-from service.core.effects import Settled
-from service.core.job import Ending
+from service.core.group.asset_work import Ending
 from service.core.model import (
     Asset,
     Change,
@@ -33,8 +30,11 @@ from service.core.model import (
     SourceRecord,
     UpsertAsset,
 )
-from service.core.report import Reporter
-from service.core.verdict import Said
+from service.core.read.convert import convert
+from service.core.read.decode import EXTENSIONS, decode
+from service.core.records import Settled
+from service.core.settle.report import Reporter
+from service.core.verdicts import Said
 from tests.support.builders import LIMITS, record
 
 REPORTER = Reporter("/asset-sync/" + "g" * 200)

@@ -2,13 +2,20 @@
 
 import pytest
 
-from service.core.effects import CreateOption, GetAttributes, GetOptions, Request, UpsertAssets
-from service.core.exchange import Exchange, create_option
-from service.core.families import Families
 from service.core.inputs import Answer, CallReply, ItemReply
-from service.core.rules import StructureRules
-from service.core.structure import Attribute
-from service.core.structures import OptionCreate, Structures
+from service.core.limits import StructureRules
+from service.core.requests import (
+    CreateOption,
+    Exchange,
+    GetAttributes,
+    GetOptions,
+    Request,
+    UpsertAssets,
+)
+from service.core.send.exchange import create_option
+from service.core.send.families import Families
+from service.core.send.structure_cache import OptionCreate, Structures
+from service.core.values import Attribute
 from tests.support.builders import flat
 from tests.support.drive import Drive
 
@@ -278,7 +285,7 @@ def test_merged_changes_are_shaped_one_by_one_and_taken_apart() -> None:
 
 def test_memory_for_structures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Events may name any number of families; those read longest ago are let go."""
-    monkeypatch.setattr("service.core.structures.FAMILIES_KEPT_MAX", 10)
+    monkeypatch.setattr("service.core.send.structure_cache.FAMILIES_KEPT_MAX", 10)
     pim = Pim("red")
     made = drive(pim)
     ids = [made.upsert(f"family{number % 50}", f"a{number}") for number in range(200)]

@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core import offset_map
-from service.core.convert import convert
-from service.core.decode import decode
-from service.core.model import Rejection
+from service.core.model import Binding, Rejection
+from service.core.read.convert import convert
+from service.core.read.decode import decode
+from service.core.settle import offset_map
 from tests.support.builders import LIMITS, STRUCTURED, record
 
 headers = st.lists(
@@ -58,7 +58,7 @@ def test_arbitrary_values_never_raise(
 def test_the_offset_map_comes_back(watermark: int, places: frozenset[int]) -> None:
     """And fits into the broker's 4,096 characters."""
     settled = frozenset(watermark + place for place in places)
-    binding = offset_map.Binding("cluster/group/topic/12", "t" * 22)
+    binding = Binding("cluster/group/topic/12", "t" * 22)
     metadata = offset_map.encode(watermark, offset_map.bitmap(watermark, settled), binding)
 
     assert offset_map.decode(watermark, metadata, binding) == settled

@@ -5,10 +5,10 @@ from collections import defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.core.coalesce import Verb
+from service.core.group.coalesce import Verb
+from service.core.group.window import Windows
 from service.core.model import Asset, Change
 from service.core.values import ValueData
-from service.core.window import Windows
 from tests.support.builders import change
 
 SECONDS_MAX = 2.0

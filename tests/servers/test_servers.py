@@ -16,9 +16,9 @@ import trustme
 from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.akeneo.client import PimClient, RawReply
 from service.adapters.akeneo.wire import HttpRequest
-from service.core.effects import GetFamilies, UpsertAssets
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.core.model import Asset, UpsertAsset
+from service.core.requests import GetFamilies, UpsertAssets
 from service.playground.pim.simulator import PimSimulator, serve
 from service.settings import PimSettings
 from tests.servers.programs import (

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from service.core.effects import Effect, Note, SetIntake, Settle, StartCall
+from service.core.effects import Effect, SetIntake, Settle, StartCall
+from service.core.facts import Note
 from service.core.pipeline import Pipeline
 
 BY_CORE = (

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from service.core.effects import (
+from service.core.inputs import CallReply, ItemReply
+from service.core.requests import (
     CreateOption,
     DeleteOne,
     GetAttributes,
@@ -12,9 +13,7 @@ from service.core.effects import (
     Request,
     UpsertAssets,
 )
-from service.core.inputs import CallReply, ItemReply
-from service.core.structure import Attribute
-from service.core.values import Value, Values
+from service.core.values import Attribute, Value, Values
 from tests.simulation.plan import FAMILIES
 
 REFUSED_ATTRIBUTE = "bad"

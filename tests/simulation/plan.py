@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from service.core.rules import DELAY_SECONDS_MAX, STRUCTURE_RETRY_SECONDS
+from service.core.limits import DELAY_SECONDS_MAX, STRUCTURE_RETRY_SECONDS
 
 SESSION_SECONDS = 6.0
 DRAIN_SECONDS = 8.0

@@ -4,11 +4,13 @@ import contextlib
 
 import pytest
 
-from service.core import calls, ledger, offset_map, pipeline
+from service.core import pipeline
 from service.core.effects import Drained
+from service.core.group.asset_work import Ending, Job
 from service.core.inputs import DrainKind
-from service.core.job import Ending, Job
 from service.core.model import Now
+from service.core.send import dispatcher as calls
+from service.core.settle import ledger, offset_map
 from tests.simulation.plan import plan
 from tests.simulation.world import World
 

@@ -10,23 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from service.core import offset_map
-from service.core.decode import DecodeLimits
 from service.core.effects import (
     AllowRequest,
     CutCall,
-    DeleteOne,
     Drained,
     DropAssignment,
     Effect,
-    Note,
-    PositionCommit,
     SetIntake,
     Settle,
-    Settlement,
     StartCall,
-    UpsertAssets,
 )
+from service.core.facts import Note
 from service.core.inputs import (
     Answer,
     Arrived,
@@ -48,9 +42,12 @@ from service.core.inputs import (
     Start,
     TimePassed,
 )
+from service.core.limits import DecodeLimits, Rules, StructureRules
 from service.core.model import Moment, Origin, Partition, SourceRecord
 from service.core.pipeline import Pipeline
-from service.core.rules import Rules, StructureRules
+from service.core.records import PositionCommit, Settlement
+from service.core.requests import DeleteOne, UpsertAssets
+from service.core.settle import offset_map
 from tests.simulation.auditor import Auditor
 from tests.simulation.bounds import bounds
 from tests.simulation.pim import SimPim

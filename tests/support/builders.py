@@ -3,8 +3,7 @@
 import json
 
 from service.contracts.outcome import SourceEvent
-from service.core.convert import convert
-from service.core.decode import DecodeLimits, decode
+from service.core.limits import DecodeLimits
 from service.core.model import (
     Asset,
     AssetChange,
@@ -17,6 +16,8 @@ from service.core.model import (
     SourceRecord,
     UpsertAsset,
 )
+from service.core.read.convert import convert
+from service.core.read.decode import decode
 from service.core.values import Value, ValueData, Values
 
 Flat = dict[tuple[str, str | None, str | None], ValueData]

@@ -11,25 +11,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.core.decode import DecodeLimits
 from service.core.effects import (
     AllowRequest,
-    CreateOption,
     CutCall,
-    DeleteOne,
     Drained,
     Effect,
-    GetAttributes,
-    GetFamilies,
-    GetFamily,
-    GetOptions,
-    Note,
-    Request,
     SetIntake,
     Settle,
     StartCall,
-    UpsertAssets,
 )
+from service.core.facts import Note
 from service.core.inputs import (
     Answer,
     Arrived,
@@ -47,9 +38,19 @@ from service.core.inputs import (
     Start,
     TimePassed,
 )
+from service.core.limits import DecodeLimits, Rules
 from service.core.model import Asset, Moment, Origin, Partition, SourceRecord
 from service.core.pipeline import Pipeline
-from service.core.rules import Rules
+from service.core.requests import (
+    CreateOption,
+    DeleteOne,
+    GetAttributes,
+    GetFamilies,
+    GetFamily,
+    GetOptions,
+    Request,
+    UpsertAssets,
+)
 
 POLL_SECONDS = 0.05
 POLL_RECORDS_MAX = 500

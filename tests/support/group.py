@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from service.adapters.kafka.fencing import GroupMetadata, group_metadata
+from service.adapters.kafka.aiokafka_gaps.fencing import GroupMetadata, group_metadata
 
 QUIET_MS = 700
 """How long a reader waits for more before it says that this is all."""

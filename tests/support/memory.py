@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from service.core.dead_letters import cut_further
-from service.core.effects import LogRecord, PositionCommit, Settlement
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
+from service.core.records import LogRecord, PositionCommit, Settlement
+from service.core.settle.dead_letters import cut_further
 
 METADATA_CHARACTERS_MAX = 4096
 

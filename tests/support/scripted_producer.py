@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka.fencing import FencingProducer, GroupMetadata
+from service.adapters.kafka.aiokafka_gaps.fencing import FencingProducer, GroupMetadata
 
 PARTITIONS = 3
 

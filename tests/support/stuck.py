@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import sys
 
-from service.adapters.kafka.door import Door
+from service.adapters.kafka.consumer import Door
 from service.cli import main
 
 

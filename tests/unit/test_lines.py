@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from service.cli import lines as module
 from service.cli import main
 from service.cli.lines import InputError, Line, judge, lines, rereadable
-from service.core.decode import DecodeLimits
+from service.core.limits import DecodeLimits
 from service.core.model import Rejection, UpsertAsset
 
 MARK = b"\xef\xbb\xbf"

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from service.adapters.akeneo.client import REPLY_BYTES_MAX
-from service.adapters.kafka import fetching, unpacking
-from service.core import rules
-from service.core.structures import FAMILIES_KEPT_MAX
+from service.adapters.kafka.aiokafka_gaps import fetching, unpacking
+from service.core import limits as rules
+from service.core.send.structure_cache import FAMILIES_KEPT_MAX
 from service.settings import Settings, load, memory
 from service.settings.memory import MIB, memory_bytes, memory_terms
 

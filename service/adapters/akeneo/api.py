@@ -28,9 +28,10 @@ from service.adapters.akeneo.client import (
     in_words,
 )
 from service.adapters.akeneo.wire import HttpRequest, read_answer, read_reply, write_request
-from service.core.effects import Note, Request
+from service.core.facts import Note
 from service.core.inputs import CUT, Answer, CallFault, CallReply, FaultKind
 from service.core.model import Origin
+from service.core.requests import Request
 from service.ports import Observer, Observers, RequestEnd, status_class
 from service.settings import Credentials, PimSettings, SettingsError
 

@@ -14,7 +14,8 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Raw
 
-from service.core.effects import (
+from service.core.inputs import CallReply, ItemReply
+from service.core.requests import (
     CreateOption,
     DeleteOne,
     GetAttributes,
@@ -24,10 +25,9 @@ from service.core.effects import (
     Request,
     UpsertAssets,
 )
-from service.core.inputs import CallReply, ItemReply
-from service.core.structure import Attribute
+from service.core.send.verdict import ITEMS_MAX
 from service.core.text import finite_number
-from service.core.verdict import ITEMS_MAX
+from service.core.values import Attribute
 from service.ports import Route
 
 API = "/api/rest/v1"

@@ -15,8 +15,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError, OffsetMetadataTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka.beginning import Beginning, begin_group, logs_of
-from service.adapters.kafka.fencing import (
+from service.adapters.kafka.aiokafka_gaps.fencing import (
     GroupMovedOnError,
     InstanceFencedError,
     OffsetsRefusedError,
@@ -26,14 +25,16 @@ from service.adapters.kafka.fencing import (
     stable_committed,
     watch_membership,
 )
-from service.adapters.kafka.metadata import Identity, identify
+from service.adapters.kafka.aiokafka_gaps.permissions import in_words
+from service.adapters.kafka.aiokafka_gaps.requests import Identity, identify
+from service.adapters.kafka.beginning import Beginning, begin_group, logs_of
 from service.adapters.kafka.positions import Committed, Log, is_above_end, judge
-from service.adapters.kafka.rights import in_words
 from service.adapters.kafka.transaction import TransactionLog
-from service.core import offset_map
-from service.core.effects import Note, PositionCommit
+from service.core.facts import Note
 from service.core.inputs import Assigned, CommitRefusal, DrainKind, LeaseRenewed, Start
 from service.core.model import Partition
+from service.core.records import PositionCommit
+from service.core.settle import offset_map
 from service.ports import FatalError
 from service.settings import KafkaSettings
 

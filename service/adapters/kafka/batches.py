@@ -14,8 +14,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from service.adapters.kafka.header_names import batch_with_odd_names, has_odd_name
-from service.core.effects import LogRecord
+from service.adapters.kafka.aiokafka_gaps.header_names import batch_with_odd_names, has_odd_name
+from service.core.records import LogRecord
 
 Placed = tuple[TopicPartition, LogRecord]
 

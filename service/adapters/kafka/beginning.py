@@ -16,17 +16,17 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka.fencing import (
+from service.adapters.kafka.aiokafka_gaps.fencing import (
     FencingProducer,
     GroupMetadata,
     OffsetsRefusedError,
     has_positions,
 )
-from service.adapters.kafka.metadata import Identity
+from service.adapters.kafka.aiokafka_gaps.permissions import is_final
+from service.adapters.kafka.aiokafka_gaps.requests import Identity
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
 from service.adapters.kafka.positions import Log
-from service.adapters.kafka.rights import is_final
-from service.core import offset_map
+from service.core.settle import offset_map
 from service.settings import KafkaSettings
 
 TRANSACTION_TIMEOUT_MS = 10_000

@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple
 
 from aiokafka import TopicPartition
 
-from service.core import offset_map
 from service.core.inputs import Start
+from service.core.model import Binding
+from service.core.settle import offset_map
 from service.ports import FatalError
 
 
@@ -40,7 +41,7 @@ class Judgement:
     message: str = ""
 
 
-def is_above_end(committed: Committed, log: Log, binding: offset_map.Binding) -> bool:
+def is_above_end(committed: Committed, log: Log, binding: Binding) -> bool:
     """Whether the position, or what is settled above it, is not on the broker.
 
     A topic that was created again, or a broker that lost records; or the broker is just starting.
@@ -54,9 +55,7 @@ def is_above_end(committed: Committed, log: Log, binding: offset_map.Binding) ->
     return max(committed.position, *(offset + 1 for offset in settled), 0) > log.last
 
 
-def judge(
-    place: TopicPartition, committed: Committed, log: Log, binding: offset_map.Binding
-) -> Judgement:
+def judge(place: TopicPartition, committed: Committed, log: Log, binding: Binding) -> Judgement:
     """Where the partition begins.
 
     Raises:
@@ -91,7 +90,7 @@ def judge(
     return Judgement(Start(position, settled, binding))
 
 
-def _recreated(where: str, position: int, log: Log, binding: offset_map.Binding) -> Judgement:
+def _recreated(where: str, position: int, log: Log, binding: Binding) -> Judgement:
     what = "is above the end" if position > log.last else "is of an earlier topic; the end is"
     message = (
         f"{where}: position {position} {what} {log.last}: the topic was re-created; "

@@ -6,8 +6,8 @@ import time
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from service.adapters.kafka.aiokafka_gaps.permissions import Topic, in_words, is_final, topics
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
-from service.adapters.kafka.rights import Topic, in_words, is_final, topics
 from service.ports import FatalError
 from service.settings import KafkaSettings
 

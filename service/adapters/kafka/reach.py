@@ -7,9 +7,9 @@ from collections.abc import Callable
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import KafkaError
 
+from service.adapters.kafka.aiokafka_gaps.permissions import in_words, is_final
 from service.adapters.kafka.options import connection
-from service.adapters.kafka.rights import in_words, is_final
-from service.core.effects import Note
+from service.core.facts import Note
 from service.ports import FatalError
 from service.settings import KafkaSettings, SettingsError
 

@@ -20,22 +20,23 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka.batches import Batch, by_key, fill, send
-from service.adapters.kafka.fencing import (
+from service.adapters.kafka.aiokafka_gaps.fencing import (
     FencingProducer,
     GroupMetadata,
     InstanceFencedError,
     OffsetsRefusedError,
 )
+from service.adapters.kafka.aiokafka_gaps.permissions import in_words, is_final
+from service.adapters.kafka.batches import Batch, by_key, fill, send
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, producing
 from service.adapters.kafka.reach import refusal
-from service.adapters.kafka.rights import in_words, is_final
 from service.contracts.outcome import OUTCOME_BYTES_MAX
-from service.core.dead_letters import cut_further
-from service.core.effects import LogRecord, Note, PositionCommit, Settlement
+from service.core.facts import Note
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
-from service.core.shorten import shortened
+from service.core.records import LogRecord, PositionCommit, Settlement
+from service.core.settle.dead_letters import cut_further
+from service.core.settle.shorten import shortened
 from service.ports import FatalError
 from service.settings import KafkaSettings, SettingsError
 

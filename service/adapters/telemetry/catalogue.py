@@ -10,11 +10,11 @@ from typing import Literal, get_args
 
 from service.contracts.outcome import Reason, Status
 from service.contracts.reasons import REASONS_OF
-from service.core.calls import RetryCause
-from service.core.coalesce import Verb
+from service.core.facts import RetryCause
+from service.core.group.coalesce import Verb
+from service.core.group.window import ClosedBy
 from service.core.inputs import CommitRefusal
 from service.core.status import WaitsFor
-from service.core.window import ClosedBy
 from service.ports import RequestEnd, Route
 
 PREFIX = "asset_sync_"

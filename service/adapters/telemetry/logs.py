@@ -8,7 +8,7 @@ from typing import Literal
 import structlog
 
 from service.contracts.outcome import DEAD_STATUSES
-from service.core.effects import FactName, Note
+from service.core.facts import FactName, Note
 
 REPEAT_SECONDS = 60.0
 SENTENCES_MAX = 1000

@@ -23,8 +23,9 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from service.adapters.telemetry.catalogue import BY_NAME, PREFIX
 from service.adapters.telemetry.catalogue import Metric as Described
-from service.core.effects import Note, Settled
+from service.core.facts import Note
 from service.core.model import Partition
+from service.core.records import Settled
 from service.core.status import Status
 
 DAY_MS = 86_400_000

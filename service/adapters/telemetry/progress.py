@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import structlog
 
-from service.core.effects import Note
+from service.core.facts import Note
 from service.core.model import Partition
 
 PROGRESS_SECONDS = 60.0

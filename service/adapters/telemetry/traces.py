@@ -26,22 +26,21 @@ from opentelemetry.trace import set_span_in_context as within
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from service.contracts.outcome import DEAD_STATUSES
-from service.core.effects import (
+from service.core.facts import Note
+from service.core.inputs import Answer, Arrived, CallReply, CommitRefusal
+from service.core.model import Headers, Origin, Partition, SourceRecord
+from service.core.records import LogRecord, Settlement
+from service.core.requests import (
     CreateOption,
     DeleteOne,
     GetAttributes,
     GetFamilies,
     GetFamily,
     GetOptions,
-    LogRecord,
-    Note,
     Request,
-    Settlement,
     UpsertAssets,
 )
-from service.core.inputs import Answer, Arrived, CallReply, CommitRefusal
-from service.core.model import Headers, Origin, Partition, SourceRecord
-from service.core.report import CONTEXT_HEADERS
+from service.core.settle.report import CONTEXT_HEADERS
 from service.ports import AssetApi, OutcomeLog
 from service.settings import Settings
 

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 
 from service.adapters.akeneo.api import HttpAssetApi
-from service.core.effects import DeleteOne, GetFamilies, Request, UpsertAssets
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.core.model import Asset, UpsertAsset
+from service.core.requests import DeleteOne, GetFamilies, Request, UpsertAssets
 from service.playground.pim.faults import Fault
 from service.playground.pim.simulator import PimSimulator, serve
 from service.settings import Credentials, PimSettings

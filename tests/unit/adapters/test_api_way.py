@@ -14,9 +14,9 @@ import trustme
 from aiohttp import web
 
 from service.adapters.akeneo.api import HttpAssetApi
-from service.adapters.akeneo.check import check_pim
-from service.core.effects import GetFamilies
+from service.adapters.akeneo.check_pim import check_pim
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
+from service.core.requests import GetFamilies
 from service.playground.pim.simulator import PimSimulator, serve
 from service.settings import Credentials, PimSettings, SettingsError
 from tests.support.pim import credentials_of, simulator

@@ -7,10 +7,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from service.adapters.kafka import assignment
+from service.adapters.kafka.aiokafka_gaps.fencing import (
+    GroupMetadata,
+    GroupMovedOnError,
+    OffsetsRefusedError,
+)
+from service.adapters.kafka.aiokafka_gaps.requests import Identity
 from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.beginning import Beginning
-from service.adapters.kafka.fencing import GroupMetadata, GroupMovedOnError, OffsetsRefusedError
-from service.adapters.kafka.metadata import Identity
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.inputs import CommitRefusal
 from service.settings import KafkaSettings

@@ -19,8 +19,8 @@ from aiokafka.producer.transaction_manager import TransactionResult
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka import fencing
-from service.adapters.kafka.fencing import (
+from service.adapters.kafka.aiokafka_gaps import fencing
+from service.adapters.kafka.aiokafka_gaps.fencing import (
     FencingProducer,
     GroupMetadata,
     InstanceFencedError,

@@ -2,7 +2,7 @@
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from service.adapters.kafka.fetching import _HEADER, _Records, _varint
+from service.adapters.kafka.aiokafka_gaps.fetching import _HEADER, _Records, _varint
 
 
 def test_a_damaged_length_behind_an_odd_name_crashes_nothing() -> None:

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from prometheus_client import CollectorRegistry
 
-from service.adapters.http.port import Answers, HttpPort
+from service.adapters.http.admin_server import Answers, HttpPort
 from service.adapters.http.release_token import HEADER, TokenFile
 from service.cli.release import release
 from service.contracts.asyncapi import Topics, asyncapi

@@ -9,8 +9,9 @@ from structlog.typing import EventDict
 
 from service.adapters.telemetry.progress import IDLE_SECONDS, PROGRESS_SECONDS, Progress
 from service.contracts.outcome import Status
-from service.core.effects import Note, Settled
+from service.core.facts import Note
 from service.core.model import Partition
+from service.core.records import Settled
 from tests.contract.test_schemas import outcome
 
 PLACE = Partition("events", 3)

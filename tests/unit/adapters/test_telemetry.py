@@ -14,7 +14,6 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from service.adapters.telemetry.board import OUTCOMES_KEPT, Board
 from service.adapters.telemetry.catalogue import CATALOGUE, as_markdown
 from service.adapters.telemetry.health import (
     is_reading,
@@ -25,11 +24,13 @@ from service.adapters.telemetry.health import (
 )
 from service.adapters.telemetry.logs import LogObserver, configure
 from service.adapters.telemetry.metrics import Meters, Readings, process_registry
-from service.adapters.telemetry.view import About, View
+from service.adapters.telemetry.recent_outcomes import OUTCOMES_KEPT, Board
+from service.adapters.telemetry.status_report import About, View
 from service.contracts.outcome import Reason
-from service.core.coalesce import Verb
-from service.core.effects import FactName, Note, Settled
+from service.core.facts import FactName, Note
+from service.core.group.coalesce import Verb
 from service.core.model import Partition
+from service.core.records import Settled
 from service.core.status import (
     FailureStatus,
     FamilyStatus,

@@ -11,17 +11,11 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from service.adapters.telemetry import traces as module
 from service.adapters.telemetry.traces import Traces
-from service.core.effects import (
-    DeleteOne,
-    GetFamilies,
-    LogRecord,
-    Note,
-    Request,
-    Settled,
-    Settlement,
-)
+from service.core.facts import Note
 from service.core.inputs import Answer, Arrived, CallFault, CallReply, CommitRefusal, FaultKind
 from service.core.model import Headers, Origin, Partition, SourceRecord
+from service.core.records import LogRecord, Settled, Settlement
+from service.core.requests import DeleteOne, GetFamilies, Request
 from service.settings import load
 
 PLACE = Partition("events", 1)

@@ -7,11 +7,11 @@ import pytest
 from aiokafka.errors import NotEnoughReplicasError, TopicAuthorizationFailedError
 
 from service.adapters.kafka import transaction
-from service.adapters.kafka.fencing import GroupMetadata, OffsetsRefusedError
+from service.adapters.kafka.aiokafka_gaps.fencing import GroupMetadata, OffsetsRefusedError
 from service.adapters.kafka.transaction import TransactionLog
-from service.core.effects import LogRecord, PositionCommit, Settlement
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
+from service.core.records import LogRecord, PositionCommit, Settlement
 from service.ports import FatalError
 from service.settings import KafkaSettings
 from tests.support.scripted_producer import Script, ScriptedProducer

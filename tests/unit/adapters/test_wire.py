@@ -15,7 +15,9 @@ from service.adapters.akeneo.wire import (
     read_retry_after,
     write_request,
 )
-from service.core.effects import (
+from service.core.group.shape import Structure, shape
+from service.core.model import Asset, UpsertAsset
+from service.core.requests import (
     DeleteOne,
     GetAttributes,
     GetFamilies,
@@ -24,8 +26,6 @@ from service.core.effects import (
     Request,
     UpsertAssets,
 )
-from service.core.model import Asset, UpsertAsset
-from service.core.structure import Structure, shape
 from tests.support.builders import nested
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.convert import _read_at_once, _read_one_by_one, convert
 from service.core.model import DeleteAsset, Rejection, UpsertAsset
+from service.core.read.convert import _read_at_once, _read_one_by_one, convert
 from service.core.values import Value, ValueData
 from tests.support.builders import Flat, command, decoded, flat, plain, record, rejected
 

@@ -4,8 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.convert import convert
-from service.core.dead_letters import (
+from service.core.model import Asset, Headers, Origin, Partition, Rejection, SourceRecord
+from service.core.read.convert import convert
+from service.core.read.decode import decode
+from service.core.records import LogRecord
+from service.core.settle.dead_letters import (
     Applied,
     DeadLetter,
     Filter,
@@ -17,10 +20,7 @@ from service.core.dead_letters import (
     read_mark,
     revived,
 )
-from service.core.decode import decode
-from service.core.effects import LogRecord
-from service.core.model import Asset, Headers, Origin, Partition, Rejection, SourceRecord
-from service.core.report import Reporter
+from service.core.settle.report import Reporter
 from tests.support.builders import LIMITS, plain
 
 RULES = ReplayRules(frozenset({"events"}))

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from service.core.decode import DecodeLimits, decode
+from service.core.limits import DecodeLimits
 from service.core.model import Asset, Rejection
+from service.core.read.decode import decode
 from tests.support.builders import (
     BINARY,
     LIMITS,

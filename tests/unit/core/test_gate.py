@@ -2,8 +2,9 @@
 
 import pytest
 
-from service.core.gate import Gate, delay
-from service.core.rules import DELAY_SECONDS_MAX, RETRY_AFTER_SECONDS_MAX
+from service.core.limits import DELAY_SECONDS_MAX, RETRY_AFTER_SECONDS_MAX
+from service.core.recover.backoff import delay
+from service.core.send.gate import Gate
 
 
 def gate(at_once: int = 4, per_second: int = 50, owned: int = 1, total: int = 1) -> Gate:

@@ -4,24 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from service.core.calls import LOGIN_CALL_ID
-from service.core.decode import DecodeLimits
-from service.core.effects import (
-    CutCall,
-    DeleteOne,
-    Drained,
-    Effect,
-    GetAttributes,
-    GetFamilies,
-    GetFamily,
-    GetOptions,
-    Note,
-    Request,
-    SetIntake,
-    Settle,
-    StartCall,
-    UpsertAssets,
-)
+from service.core.effects import CutCall, Drained, Effect, SetIntake, Settle, StartCall
+from service.core.facts import Note
 from service.core.inputs import (
     CUT,
     Answer,
@@ -43,10 +27,20 @@ from service.core.inputs import (
     Start,
     TimePassed,
 )
+from service.core.limits import COMMIT_SILENCE_SECONDS, DecodeLimits, Rules, StructureRules
 from service.core.model import Moment, Origin, Partition, SourceRecord
 from service.core.pipeline import Pipeline
-from service.core.rules import COMMIT_SILENCE_SECONDS, Rules, StructureRules
-from service.core.structure import Attribute
+from service.core.requests import (
+    DeleteOne,
+    GetAttributes,
+    GetFamilies,
+    GetFamily,
+    GetOptions,
+    Request,
+    UpsertAssets,
+)
+from service.core.send.dispatcher import LOGIN_CALL_ID
+from service.core.values import Attribute
 from tests.support.drive import Drive, codes_of, family_of
 
 EVENTS = Partition("events", 0)

@@ -9,15 +9,10 @@ from types import FrameType
 
 import pytest
 
-from service.core.effects import (
-    GetAttributes,
-    GetOptions,
-    Request,
-    UpsertAssets,
-)
 from service.core.inputs import Answer, CallReply, ItemReply
-from service.core.rules import StructureRules
-from service.core.structure import Attribute
+from service.core.limits import StructureRules
+from service.core.requests import GetAttributes, GetOptions, Request, UpsertAssets
+from service.core.values import Attribute
 from tests.support.drive import Drive
 
 Tracer = Callable[[FrameType, str, object], "Tracer | None"]

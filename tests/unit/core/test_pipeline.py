@@ -1,7 +1,6 @@
 """A step at a time: what leaves first."""
 
-from service.core.decode import DecodeLimits
-from service.core.effects import Effect, GetFamilies, Settle, StartCall, UpsertAssets
+from service.core.effects import Effect, Settle, StartCall
 from service.core.inputs import (
     Arrived,
     Assigned,
@@ -15,9 +14,10 @@ from service.core.inputs import (
     Start,
     TimePassed,
 )
+from service.core.limits import DecodeLimits, Rules
 from service.core.model import Moment, Origin, Partition, SourceRecord
 from service.core.pipeline import Pipeline
-from service.core.rules import Rules
+from service.core.requests import GetFamilies, UpsertAssets
 from tests.support.builders import plain
 
 PLACE = Partition("events", 0)

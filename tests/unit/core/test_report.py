@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from service.contracts.outcome import OUTCOME_BYTES_MAX
-from service.core.convert import convert
-from service.core.decode import decode
-from service.core.effects import LogRecord, Settled
-from service.core.job import Ending
+from service.core.group.asset_work import Ending
 from service.core.model import Change, Rejection, SourceRecord
-from service.core.report import Reporter, timestamp
-from service.core.verdict import Said
+from service.core.read.convert import convert
+from service.core.read.decode import decode
+from service.core.records import LogRecord, Settled
+from service.core.settle.report import Reporter, timestamp
+from service.core.verdicts import Said
 from tests.support.builders import LIMITS, change, cloud, plain, record
 
 REPORTER = Reporter("/asset-sync/test")

@@ -6,12 +6,12 @@ import pytest
 from msgspec import Raw
 
 from service.contracts.outcome import SourceEvent
-from service.core.effects import LogRecord
-from service.core.job import Ending
+from service.core.group.asset_work import Ending
 from service.core.model import Asset, Change, Origin, Partition, SourceRecord, UpsertAsset
-from service.core.report import Reporter
-from service.core.shorten import shortened
-from service.core.verdict import Said
+from service.core.records import LogRecord
+from service.core.settle.report import Reporter
+from service.core.settle.shorten import shortened
+from service.core.verdicts import Said
 
 FOREIGN = [b'{"n":%s}' % (b"9" * 4000), b'{"n":1e999}', b'{"n":%s}' % (b"[" * 400 + b"]" * 400)]
 

@@ -1,7 +1,7 @@
 """Codes that differ only in case: one asset to some PIMs, two to others (contract.md §4)."""
 
-from service.core.effects import DeleteOne, UpsertAssets
 from service.core.inputs import CallReply, ItemReply
+from service.core.requests import DeleteOne, UpsertAssets
 from tests.support.drive import Drive, codes_of
 
 

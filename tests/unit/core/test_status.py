@@ -1,7 +1,7 @@
 """What is open now, as people see it."""
 
-from service.core.effects import Request, UpsertAssets
 from service.core.inputs import Answer, CallReply
+from service.core.requests import Request, UpsertAssets
 from service.core.status import families
 from tests.support.drive import Drive
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from service.core.coalesce import Verb
+from service.core.group.coalesce import Verb
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind, ItemReply
-from service.core.verdict import (
+from service.core.send.verdict import judge
+from service.core.verdicts import (
     Cut,
     Forbidden,
     ItemKind,
@@ -15,7 +16,6 @@ from service.core.verdict import (
     Suspicious,
     Throttled,
     Verdict,
-    judge,
 )
 
 

@@ -1,0 +1,1 @@
+"""What aiokafka lacks: everything that touches its private parts."""

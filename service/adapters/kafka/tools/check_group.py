@@ -1,0 +1,159 @@
+"""Is the group asset-sync's own: its members, and the positions that it has?"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocol
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, for_code
+from aiokafka.structs import OffsetAndMetadata
+
+from service.adapters.kafka.aiokafka_gaps.permissions import in_words
+from service.adapters.kafka.aiokafka_gaps.requests import identify_for
+from service.core.model import Binding
+from service.core.settle import offset_map
+from service.ports import Finding
+from service.settings import KafkaSettings
+
+SECONDS_MAX = 15.0
+RETRY_SECONDS = 0.5
+ASSIGNOR = StickyPartitionAssignor.name
+
+
+class Member(NamedTuple):
+    """One member of the group."""
+
+    client_id: str
+    host: str
+    topics: frozenset[str]
+    """What it subscribed to; empty while the group rebalances."""
+
+    @property
+    def name(self) -> str:
+        """Which program it is, and where it runs."""
+        return f"{self.client_id} at {self.host}"
+
+
+class Members(NamedTuple):
+    """The members of the group, and how its partitions are assigned."""
+
+    protocol_type: str
+    assignor: str
+    members: tuple[Member, ...]
+
+
+async def check_group(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[Finding]:
+    """A finding on the members, and on each position that is not as asset-sync left it."""
+    try:
+        async with asyncio.timeout(SECONDS_MAX):
+            offsets = await _offsets(admin, kafka.group_id)
+            members = await _members(admin, kafka.group_id)
+            identity = await identify_for(admin, {place.topic for place in offsets})
+    except (KafkaError, TimeoutError) as error:
+        remedy = f"Grant Read on the group {kafka.group_id}."
+        return [Finding("failed", f"Group {kafka.group_id}: {in_words(error, kafka)}", remedy)]
+    flawed = [
+        finding
+        for place, found in sorted(offsets.items())
+        for finding in _position(place, found, identity.binding(kafka.group_id, place))
+    ]
+    known = f"{len(offsets)} positions" if offsets else "no position yet"
+    return [
+        *(flawed or [Finding("ok", f"Group {kafka.group_id} has {known}.")]),
+        *_judge(kafka, members),
+    ]
+
+
+def _position(
+    place: TopicPartition, found: OffsetAndMetadata, binding: Binding
+) -> Iterator[Finding]:
+    partition = f"{place.topic}/{place.partition}"
+    where = f"{partition}: position {found.offset}"
+    try:
+        offset_map.decode(found.offset, found.metadata or "", binding)
+    except offset_map.RecreatedTopicError as error:
+        remedy = "The service begins at the earliest record when it takes the partition."
+        yield Finding("warning", f"{where} is not of this topic: {error}.", remedy)
+    except offset_map.MisplacedMapError as error:
+        remedy = (
+            "Was it moved or copied (MirrorMaker, kafka-consumer-groups)? The service uses the "
+            "position without the map: completed changes above it get a second outcome."
+        )
+        yield Finding(
+            "warning", f"{where} was not set by asset-sync as it stands: {error}.", remedy
+        )
+    except offset_map.OffsetMapError as error:
+        remedy = "Another application uses the group: give asset-sync one of its own."
+        yield Finding("failed", f"{partition}: {error}.", remedy)
+
+
+def _judge(kafka: KafkaSettings, group: Members) -> Iterator[Finding]:
+    """Whether a replica can join, and who else is there."""
+    name = kafka.group_id
+    listed = ", ".join(member.name for member in group.members)
+    if not group.members:
+        yield Finding("ok", f"Group {name} has no member at present.")
+    elif group.protocol_type != ConsumerProtocol.PROTOCOL_TYPE or group.assignor not in {
+        "",
+        ASSIGNOR,
+    }:
+        remedy = (
+            "Give asset-sync a group of its own (ASSET_SYNC_KAFKA__GROUP_ID), or stop the other "
+            f"application: a replica cannot join it with its assignor, {ASSIGNOR}."
+        )
+        how = f"protocol {group.protocol_type}, assignor {group.assignor}"
+        yield Finding("failed", f"Another application uses group {name} ({how}): {listed}.", remedy)
+    elif strangers := [member for member in group.members if _is_strange(kafka, member)]:
+        remedy = (
+            "A group is for the replicas of one deployment, with the same CLIENT_ID and "
+            "EVENTS_TOPICS: stop the others, or give asset-sync a group of its own."
+        )
+        told = ", ".join(
+            f"{member.name} (topics {', '.join(sorted(member.topics))})" for member in strangers
+        )
+        message = f"Group {name} has members that do not look like this deployment: {told}."
+        yield Finding("warning", message, remedy)
+    else:
+        yield Finding("ok", f"Group {name} has {len(group.members)} members: {listed}.")
+
+
+def _is_strange(kafka: KafkaSettings, member: Member) -> bool:
+    has_other_topics = member.topics and member.topics != set(kafka.events_topic_names)
+    return member.client_id != kafka.client_id or bool(has_other_topics)
+
+
+async def _members(admin: AIOKafkaAdminClient, group: str) -> Members:
+    [response] = await admin.describe_consumer_groups([group])
+    code, _, _, protocol_type, assignor, members, *_ = response.groups[0]
+    if code:
+        raise for_code(code)(group)
+    return Members(
+        protocol_type,
+        assignor,
+        tuple(
+            Member(client_id, host.removeprefix("/"), _topics(protocol_type, metadata))
+            for _, client_id, host, metadata, _ in members
+        ),
+    )
+
+
+def _topics(protocol_type: str, metadata: bytes) -> frozenset[str]:
+    if protocol_type != ConsumerProtocol.PROTOCOL_TYPE or not metadata:
+        return frozenset()
+    return frozenset(ConsumerProtocol.METADATA.decode(metadata).subscription)
+
+
+async def _offsets(
+    admin: AIOKafkaAdminClient, group: str
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    """The group's positions; a broker that has just started elects its coordinator first."""
+    while True:
+        try:
+            found = await admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return {place: position for place, position in found.items() if position.offset >= 0}

@@ -1,0 +1,74 @@
+"""Assets whose last event lies on another partition than their key leads to now.
+
+Events on two partitions have no order between them (contract §4). That happens where partitions
+were added, and where another producer uses another partitioner, or another key.
+"""
+
+import asyncio
+from typing import NamedTuple
+
+from service.adapters.kafka.tools.topics import (
+    Read,
+    StoredRecord,
+    partition_numbers,
+    partition_of,
+    read,
+)
+from service.core.limits import DecodeLimits
+from service.core.model import Origin, Partition, SourceRecord
+from service.core.read.decode import decode
+from service.settings import KafkaSettings
+
+LAST_RECORDS_MAX = 1000
+"""Records of each partition that are looked at, counted back from its end."""
+TOPIC_RECORDS_MAX = 50_000
+"""Records of the whole topic that are looked at."""
+SECONDS_MAX = 10.0
+"""Seconds after which what was read has to do."""
+
+_NO_LIMITS = DecodeLimits(1 << 30)
+
+
+class Stray(NamedTuple):
+    """Where the last event of an asset lies, and where the next one would go."""
+
+    partition: int
+    next_partition: int
+
+
+class _Last(NamedTuple):
+    timestamp_ms: int
+    partition: int
+
+
+async def strays(kafka: KafkaSettings, topic: str) -> dict[str, Stray]:
+    """By `FAMILY/CODE`, as far as the last records of each partition tell.
+
+    Raises:
+        KafkaError: the topic cannot be read.
+    """
+    count = len(await partition_numbers(kafka, topic))
+    if count == 1:
+        return {}
+    last: dict[str, _Last] = {}
+    try:
+        async with asyncio.timeout(SECONDS_MAX):
+            per_partition = min(LAST_RECORDS_MAX, max(1, TOPIC_RECORDS_MAX // count))
+            async for record in read(kafka, topic, Read(last=per_partition)):
+                if (path := _path(record)) is not None:
+                    found = _Last(record.timestamp_ms, record.partition)
+                    last[path] = max(found, last.get(path, found))
+    except TimeoutError:
+        pass
+    return {
+        path: Stray(partition, leads_to)
+        for path, (_, partition) in last.items()
+        if (leads_to := partition_of(path.encode(), count)) != partition
+    }
+
+
+def _path(record: StoredRecord) -> str | None:
+    origin = Origin(Partition("", record.partition), record.offset, 0)
+    source = SourceRecord(origin, record.key, record.value, record.headers)
+    asset = decode(source, _NO_LIMITS).asset
+    return asset.path if asset else None

@@ -1,0 +1,57 @@
+"""What the status page shows: totals and the last outcomes, kept from the facts."""
+
+from collections import Counter, deque
+from typing import Any
+
+from service.contracts.outcome_reader import ReadOutcome, read_outcome
+from service.core.facts import Note
+
+OUTCOMES_KEPT = 50
+
+
+class Board:
+    """An `Observer` that remembers a little."""
+
+    def __init__(self) -> None:
+        self._last: deque[bytes] = deque(maxlen=OUTCOMES_KEPT)
+        self._bad: deque[bytes] = deque(maxlen=OUTCOMES_KEPT)
+        self._outcomes: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
+
+    def note(self, fact: Note) -> None:
+        """Remember it."""
+        if fact.name == "settlement.committed":
+            self._outcomes.update(one.status for one in fact.settled)
+            for one in fact.settled[-OUTCOMES_KEPT:]:
+                self._last.append(one.outcome.value or b"")
+            for one in fact.settled:
+                if one.dead_letter is not None:
+                    self._bad.append(one.outcome.value or b"")
+        elif fact.name == "request.ended":
+            self._requests[str(fact.fields["ended"])] += 1
+
+    def show(self) -> dict[str, Any]:
+        """Totals and the last outcomes, newest first; of the bad ones as many again."""
+        return {
+            "outcomes": dict(self._outcomes),
+            "requests": dict(self._requests),
+            "last": _rows(self._last),
+            "bad": _rows(self._bad),
+        }
+
+
+def _rows(values: deque[bytes]) -> list[dict[str, Any]]:
+    outcomes = map(read_outcome, reversed(values))
+    return [_row(outcome) for outcome in outcomes if outcome is not None]
+
+
+def _row(outcome: ReadOutcome) -> dict[str, Any]:
+    data = outcome.data
+    return {
+        "time": outcome.time or "",
+        "id": outcome.id,
+        "asset": outcome.subject or "",
+        "status": data.status,
+        "detail": data.result or data.reason or "",
+        "message": data.message or "",
+    }

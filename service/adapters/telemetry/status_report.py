@@ -1,0 +1,103 @@
+"""What this replica shows of itself: gauges, probes' lines and the status page."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.adapters.telemetry.health import (
+    failing_lines,
+    is_reading,
+    is_working,
+    partition_lines,
+    partition_state,
+    waiting_lines,
+    why_failing,
+    why_waiting,
+)
+from service.adapters.telemetry.metrics import Readings
+from service.adapters.telemetry.recent_outcomes import Board
+from service.core.model import Partition
+from service.core.status import FamilyStatus, Status
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Which replica this is, and by which limits it goes."""
+
+    version: str
+    group: str
+    limits: Mapping[str, float]
+    """Metrics of settings, by name."""
+    quiet_seconds_max: float
+    """How long nothing may happen while changes are held and nothing is in the way."""
+
+
+class View:
+    """Looks at the core when somebody asks."""
+
+    def __init__(
+        self,
+        about: About,
+        status: Callable[[], Status],
+        families: Callable[[], list[FamilyStatus]],
+        lags: Callable[[], Mapping[Partition, int]],
+        behind_transactions: Callable[[], Mapping[Partition, int]] = dict,
+    ) -> None:
+        self._about = about
+        self._status = status
+        self._families = families
+        self._lags = lags
+        self._began_at = time.monotonic()
+        self.board = Board()
+        self.readings = Readings(status, lags, about.limits, behind_transactions)
+
+    def live(self) -> dict[str, bool]:
+        """Whether work goes on; a pause on purpose is progress."""
+        status = self._status()
+        return {
+            "progress": is_working(status, self._about.quiet_seconds_max),
+            "partitions": is_reading(status, self._lags()),
+        }
+
+    def live_lines(self) -> list[str]:
+        """Each partition: idle, working, paused on purpose, or stuck."""
+        return [*self.ready_lines(), *partition_lines(self._status(), self._lags())]
+
+    def ready_lines(self) -> list[str]:
+        """Why nothing is sent at present, and which families fail."""
+        return [*waiting_lines(self._status()), *failing_lines(self._families())]
+
+    def page(self) -> dict[str, Any]:
+        """What the status page shows."""
+        status, lags = self._status(), self._lags()
+        return {
+            "version": self._about.version,
+            "group": self._about.group,
+            "uptime_seconds": round(time.monotonic() - self._began_at, 3),
+            "waiting": why_waiting(status),
+            **self.readings.single(status),
+            "families": [
+                {
+                    "family": one.family,
+                    "waiting": one.waiting,
+                    "in_flight": one.in_flight,
+                    "in_repair": one.in_repair,
+                    "is_sick": one.is_sick,
+                    "failing": why_failing(one) if one.is_sick else "",
+                }
+                for one in self._families()
+            ],
+            "partitions": [
+                {
+                    "topic": one.partition.topic,
+                    "partition": one.partition.number,
+                    "state": partition_state(status, one, lags.get(one.partition, 0)),
+                    "lag": lags.get(one.partition, 0),
+                    "held": one.held,
+                    "committed": one.watermark,
+                }
+                for one in status.partitions
+            ],
+            **self.board.show(),
+        }

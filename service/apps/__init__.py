@@ -1,0 +1,1 @@
+"""The programs: each wires its parts together."""

@@ -1,0 +1,299 @@
+"""Which changes wait together: one window a family, its assets in turn (architecture.md D5).
+
+Rule 1: a window is due by time, count or bytes; a due window goes on filling until it is cut.
+Rule 2: an asset stands in its family's window once, with all its changes in order; it is filed
+under the verb that its next batch begins with.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from service.core.group.asset_work import Job
+from service.core.group.coalesce import Verb, first_run
+from service.core.model import Asset, Change
+
+ClosedBy = Literal["time", "assets", "bytes", "drain"]
+
+
+class Entry(msgspec.Struct, eq=False, gc=False):
+    """An asset that waits, with its changes in order, under whatever spelling of its code."""
+
+    key: Asset
+    changes: list[Change]
+    entered_at: float
+    size: int = 0
+
+
+@dataclass(slots=True)
+class FamilyWindow:
+    """The assets of one family that wait, by the verb that comes first."""
+
+    # Taken from the front: a dict goes over all that was taken before to find its first.
+    upserts: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
+    deletes: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
+    resumed: deque[Job] = field(default_factory=deque)
+    """Assets whose delete is done and whose upserts go next, at once."""
+    size: int = 0
+    opened_at: float | None = None
+    """When the first change entered that is not due yet."""
+    due_to: float = float("-inf")
+    """What entered up to then is due."""
+    closed_by: ClosedBy = "time"
+
+    def entries(self, verb: Verb) -> OrderedDict[str, Entry]:
+        """The entries that begin with this verb."""
+        return self.deletes if verb is Verb.DELETE else self.upserts
+
+    def is_due(self, verb: Verb) -> bool:
+        """Whether a call with this verb could be cut now."""
+        if verb is Verb.UPSERT and self.resumed:
+            return True
+        first = next(iter(self.entries(verb).values()), None)
+        return first is not None and first.entered_at <= self.due_to
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing waits."""
+        return not (self.upserts or self.deletes or self.resumed)
+
+
+class Windows:
+    """The windows of all families, and whose turn it is."""
+
+    def __init__(
+        self, seconds_max: float, assets_max: int, bytes_max: int, changes_max: int
+    ) -> None:
+        self._seconds_max = seconds_max
+        self._assets_max = assets_max
+        self._bytes_max = bytes_max
+        self._changes_max = changes_max
+        """Changes of one asset in one batch."""
+        self._families: dict[str, FamilyWindow] = {}
+        self._timers: deque[tuple[float, str]] = deque()
+        """When each family's window is due by time; all wait as long, so the first goes first."""
+        self._turns: dict[Verb, OrderedDict[str, None]] = {verb: OrderedDict() for verb in Verb}
+        """Families with due work, in turn."""
+
+    def clear(self) -> None:
+        """Nothing waits any more."""
+        self._families.clear()
+        self._timers.clear()
+        for turns in self._turns.values():
+            turns.clear()
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing waits in any window."""
+        return not self._families
+
+    @property
+    def next_due_at(self) -> float | None:
+        """When the next window becomes due by time."""
+        return self._timers[0][0] if self._timers else None
+
+    def add(self, change: Change, now: float) -> None:
+        """The change waits with its family."""
+        asset = change.command.asset
+        window = self._families.get(asset.family)
+        if window is None:
+            window = self._families[asset.family] = FamilyWindow()
+        code = asset.code.casefold()
+        entry = window.upserts.get(code) or window.deletes.get(code)
+        if entry is None:
+            entry = window.upserts[code] = Entry(Asset(asset.family, code), [], now)
+        entry.changes.append(change)
+        entry.size += change.command.size
+        window.size += change.command.size
+        if change.command.is_delete and code in window.upserts:
+            self._file(window, entry)
+        if entry.entered_at <= window.due_to:
+            if code in window.upserts:
+                self._turns[Verb.UPSERT].setdefault(asset.family, None)
+            return
+        if len(window.upserts) + len(window.deletes) >= self._assets_max:
+            self._close(asset.family, window, now, "assets")
+        elif window.size >= self._bytes_max:
+            self._close(asset.family, window, now, "bytes")
+        elif window.opened_at is None:
+            window.opened_at = now
+            self._timers.append((now + self._seconds_max, asset.family))
+
+    def resume(self, job: Job) -> None:
+        """An asset whose delete is done: its upserts go with the family's next call."""
+        assert job.verb is Verb.UPSERT
+        window = self._families.setdefault(job.key.family, FamilyWindow())
+        window.resumed.append(job)
+        self._note_turns(job.key.family, window)
+
+    def pass_time(self, now: float) -> None:
+        """Windows whose time has come are due."""
+        while self._timers and self._timers[0][0] <= now:
+            _, family = self._timers.popleft()
+            window = self._families.get(family)
+            if window is None or window.opened_at is None:
+                continue
+            if window.opened_at + self._seconds_max <= now:
+                self._close(family, window, now, "time")
+
+    def flush(self, now: float) -> None:
+        """Everything that waits is due."""
+        for family, window in self._families.items():
+            self._close(family, window, now, "drain")
+
+    def due_families(self, verb: Verb) -> Iterator[str]:
+        """Families with due work for the verb, whose turn is first first."""
+        return iter(self._turns[verb])
+
+    def waits(self, family: str, verb: Verb) -> bool:
+        """Whether anything of this lane waits, due or not."""
+        window = self._families.get(family)
+        return window is not None and bool(
+            window.entries(verb) or (verb is Verb.UPSERT and window.resumed)
+        )
+
+    def families(self) -> Iterator[str]:
+        """Families with anything that waits."""
+        return iter(self._families)
+
+    def resumed(self, family: str) -> Iterator[Job]:
+        """The family's assets whose upserts go next."""
+        window = self._families.get(family)
+        return iter(list(window.resumed) if window else [])
+
+    def take_resumed(self, job: Job) -> None:
+        """Take a resumed asset out: its step has ended already."""
+        window = self._families[job.key.family]
+        window.resumed.remove(job)
+        self._after_taking(job.key.family, window, Verb.UPSERT)
+
+    def waiting_by_family(self) -> Iterator[tuple[str, int]]:
+        """Assets that wait, by family."""
+        for family, window in self._families.items():
+            yield family, len(window.upserts) + len(window.deletes) + len(window.resumed)
+
+    def longest_wait(self, now: float) -> float:
+        """Seconds that the family whose turn is next has been due; 0 where none is."""
+        turns = (next(iter(turns), None) for turns in self._turns.values())
+        return max((self.due_for(family, now) for family in turns if family), default=0.0)
+
+    def due_for(self, family: str, now: float) -> float:
+        """Seconds since the family's window became due last."""
+        due_to = self._families[family].due_to
+        return max(0.0, now - due_to) if due_to > float("-inf") else 0.0
+
+    def closed_by(self, family: str) -> ClosedBy:
+        """What made the family's window due last."""
+        return self._families[family].closed_by
+
+    @property
+    def asset_count(self) -> int:
+        """Assets that wait in any window."""
+        return sum(len(window.upserts) + len(window.deletes) for window in self._families.values())
+
+    def cut(self, family: str, verb: Verb) -> list[Job]:
+        """Take the next call's assets from a due window: many upserts, or one delete."""
+        window = self._families[family]
+        jobs: list[Job] = []
+        size = 0
+        assets_max = 1 if verb is Verb.DELETE else self._assets_max
+        while verb is Verb.UPSERT and window.resumed and len(jobs) < assets_max:
+            if jobs and size + window.resumed[0].step.size > self._bytes_max:
+                break
+            jobs.append(window.resumed.popleft())
+            size += jobs[-1].step.size
+        entries = window.entries(verb)
+        while entries and len(jobs) < assets_max:
+            entry = next(iter(entries.values()))
+            if jobs and size + entry.size > self._bytes_max:
+                break
+            jobs.append(self._take(window, entry, verb))
+            size += entry.size
+        self._after_taking(family, window, verb)
+        return jobs
+
+    def cut_one(self, family: str, verb: Verb) -> Job:
+        """Take the lane's first asset, due or not: a probe."""
+        window = self._families[family]
+        if verb is Verb.UPSERT and window.resumed:
+            job = window.resumed.popleft()
+        else:
+            job = self._take(window, next(iter(window.entries(verb).values())), verb)
+        self._after_taking(family, window, verb)
+        return job
+
+    def take_first(self, entry: Entry, verb: Verb, count: int) -> list[Change]:
+        """Take the first changes of a waiting asset out of its window: they end uncalled."""
+        window = self._families[entry.key.family]
+        taken, entry.changes = entry.changes[:count], entry.changes[count:]
+        size = sum(change.command.size for change in taken)
+        entry.size -= size
+        window.size -= size
+        if not entry.changes:
+            del window.entries(verb)[entry.key.code]
+        elif verb is Verb.UPSERT:
+            self._file(window, entry)
+        self._after_taking(entry.key.family, window, verb)
+        return taken
+
+    def take_entry(self, entry: Entry, verb: Verb) -> Job:
+        """Put a waiting asset in work without a call: its first step has ended already."""
+        window = self._families[entry.key.family]
+        job = self._take(window, entry, verb)
+        self._after_taking(entry.key.family, window, verb)
+        return job
+
+    def entries(self, family: str, verb: Verb) -> Iterator[Entry]:
+        """The lane's waiting assets, first come first."""
+        window = self._families.get(family)
+        return iter(list(window.entries(verb).values()) if window else [])
+
+    def changes(self) -> Iterator[Change]:
+        """Every change that waits in any window; those of resumed assets are in work."""
+        for window in self._families.values():
+            for entry in (*window.upserts.values(), *window.deletes.values()):
+                yield from entry.changes
+
+    def _take(self, window: FamilyWindow, entry: Entry, verb: Verb) -> Job:
+        """Put an asset in work; what exceeds a batch waits behind it."""
+        del window.entries(verb)[entry.key.code]
+        window.size -= entry.size
+        job = Job(entry.key, entry.changes[: self._changes_max], self._bytes_max)
+        if len(entry.changes) > self._changes_max:
+            job.behind.extend(entry.changes[self._changes_max :])
+        assert job.verb is verb, "an asset is filed under the verb that its batch begins with"
+        return job
+
+    def first_run(self, entry: Entry) -> list[Change]:
+        """The changes of the asset's next batch, as far as they spell its code alike."""
+        return first_run(entry.changes[: self._changes_max])
+
+    def _file(self, window: FamilyWindow, entry: Entry) -> None:
+        """File an asset under DELETE once its next batch begins with one; it never goes back."""
+        if any(change.is_delete for change in self.first_run(entry)):
+            code = entry.key.code
+            window.deletes[code] = window.upserts.pop(code)
+            self._note_turns(entry.key.family, window)
+
+    def _close(self, family: str, window: FamilyWindow, now: float, by: ClosedBy) -> None:
+        window.due_to = now
+        window.opened_at = None
+        window.closed_by = by
+        self._note_turns(family, window)
+
+    def _after_taking(self, family: str, window: FamilyWindow, verb: Verb) -> None:
+        self._turns[verb].pop(family, None)
+        if window.is_empty:
+            del self._families[family]
+        else:
+            self._note_turns(family, window)
+
+    def _note_turns(self, family: str, window: FamilyWindow) -> None:
+        for verb, turns in self._turns.items():
+            if window.is_due(verb):
+                turns.setdefault(family, None)
+            else:
+                turns.pop(family, None)

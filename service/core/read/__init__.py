@@ -1,0 +1,1 @@
+"""A record becomes a command, or a rejection with its reason."""

@@ -1,0 +1,206 @@
+"""`AssetChange` → the command for the PIM, or a `Rejection` (contract.md §4, `values`).
+
+A number becomes text exactly as written, a bare value one entry without locale and channel,
+null and [] erase. Anything narrower than the shapes is the PIM's to judge.
+"""
+
+from typing import cast
+
+import msgspec
+from msgspec import Raw
+
+from service.contracts.asset_change import NAME_CHARACTERS_MAX
+from service.contracts.outcome import ChangeError
+from service.core.flaws import Flaws, sentence
+from service.core.limits import Deletes
+from service.core.model import (
+    AssetChange,
+    Command,
+    DeleteAsset,
+    Rejection,
+    UpsertAsset,
+)
+from service.core.text import clip
+from service.core.values import Place, Value, ValueData, Values
+
+_members = msgspec.json.Decoder(dict[str, Raw])
+_items = msgspec.json.Decoder(list[Raw])
+_text = msgspec.json.Decoder(str)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_NUMBER_STARTS = b"-0123456789"
+ENTRY_OVERHEAD_BYTES = 40
+"""JSON around one entry: `{"locale":null,"channel":null,"data":},` and the attribute's share."""
+
+
+_usual = msgspec.json.Decoder(dict[str, str | bool | list[str | Value] | None])
+"""What most values are: read in one go."""
+
+
+class _FlawError(Exception):
+    """What is wrong with one value; never leaves this file."""
+
+    def __init__(self, message: str, locale: str | None = None, channel: str | None = None) -> None:
+        super().__init__(message)
+        self.locale = locale
+        self.channel = channel
+
+
+def convert(change: AssetChange, deletes: Deletes = "apply") -> Command | Rejection:
+    """The command that this change asks for."""
+    if change.action == "delete":
+        if deletes == "skip":
+            return Rejection(
+                status="skipped",
+                reason="deletes_off",
+                message="Deletes are switched off here (ASSET_SYNC_DELETES=skip).",
+                action="delete",
+                asset=change.asset,
+                event=change.event,
+                extensions=change.extensions,
+            )
+        return DeleteAsset(change.asset)
+    assert change.values is not None
+    values = _read_at_once(change.values)
+    if values is None:
+        found = _read_one_by_one(change, change.values)
+        if isinstance(found, Rejection):
+            return found
+        values = found
+    size = len(change.values) + len(change.asset.code) + ENTRY_OVERHEAD_BYTES * (1 + len(values))
+    return UpsertAsset(change.asset, values, size)
+
+
+def _read_at_once(text: bytes) -> Values | None:
+    """Values of the usual shapes; None where any is unusual (a number, or wrong)."""
+    try:
+        attributes = _usual.decode(text)
+    except _UNREADABLE:
+        return None
+    values: Values = {}
+    for attribute, given in attributes.items():
+        if not isinstance(given, list):
+            values[attribute] = [Value(given)]
+            continue
+        if Value not in map(type, given):
+            values[attribute] = [Value(cast("list[str]", given) or None)]
+        elif str not in map(type, given) and _stand_alone(entries := cast("list[Value]", given)):
+            values[attribute] = entries
+        else:
+            return None
+    return values
+
+
+def _stand_alone(entries: list[Value]) -> bool:
+    """Whether each is for another place, and none erases by an empty list."""
+    for entry in entries:
+        if entry.data == []:
+            return False
+    return len(entries) == 1 or len({(e.locale, e.channel) for e in entries}) == len(entries)
+
+
+def _read_one_by_one(change: AssetChange, text: bytes) -> Values | Rejection:
+    """Values of any shape: numbers stay as they are written, every flaw is told."""
+    try:
+        attributes = _members.decode(text)
+    except _UNREADABLE:
+        wrong = Flaws()
+        wrong.add(ChangeError(path="values", message="`values` must be an object."))
+        return _invalid(change, wrong)
+    values: Values = {}
+    flaws = Flaws()
+    for attribute, raw in attributes.items():
+        try:
+            values[attribute] = _read_attribute(bytes(raw))
+        except _FlawError as flaw:
+            flaws.add(_placed(attribute, flaw))
+        except _UNREADABLE:
+            flaws.add(_placed(attribute, _FlawError("nests too deeply")))
+    return _invalid(change, flaws) if flaws.count else values
+
+
+def _read_attribute(text: bytes) -> list[Value]:
+    if not text.startswith(b"["):
+        return [Value(_datum(text))]
+    items = [bytes(item) for item in _items.decode(text)]
+    entries = sum(item.startswith(b"{") for item in items)
+    if not entries:
+        return [Value(_strings(items))]
+    if entries < len(items):
+        raise _FlawError("mixes entries and bare values in one list")
+    places: dict[Place, Value] = {}
+    for value in map(_entry, items):
+        if (value.locale, value.channel) in places:
+            message = "has the same locale and channel twice"
+            raise _FlawError(message, value.locale, value.channel)
+        places[value.locale, value.channel] = value
+    return list(places.values())
+
+
+def _entry(text: bytes) -> Value:
+    members = _members.decode(text)
+    locale = _scope(members, "locale")
+    channel = _scope(members, "channel")
+    if "data" not in members:
+        raise _FlawError("has an entry without `data`", locale, channel)
+    try:
+        return Value(_datum(bytes(members["data"])), locale, channel)
+    except _FlawError as flaw:
+        raise _FlawError(str(flaw), locale, channel) from None
+
+
+def _scope(members: dict[str, Raw], name: str) -> str | None:
+    raw = members.get(name)
+    if raw is None or bytes(raw) == b"null":
+        return None
+    try:
+        return _text.decode(raw)
+    except msgspec.ValidationError:
+        raise _FlawError(f"has a `{name}` that is no string") from None
+
+
+def _datum(text: bytes) -> ValueData:
+    first = text[:1]
+    if first == b'"':
+        return _text.decode(text)
+    if first in (b"t", b"f"):
+        return first == b"t"
+    if first == b"n":
+        return None
+    if first == b"[":
+        return _strings([bytes(item) for item in _items.decode(text)])
+    if first == b"{":
+        raise _FlawError(
+            "holds an object, which is reserved; give text, numbers or a list of texts"
+        )
+    assert first in _NUMBER_STARTS
+    return text.decode()
+
+
+def _strings(items: list[bytes]) -> list[str] | None:
+    """A list of texts; an empty one erases, which the PIM writes as null (akeneo.md §4.3)."""
+    if not all(item.startswith(b'"') for item in items):
+        raise _FlawError("holds a list of something else than texts")
+    return [_text.decode(item) for item in items] or None
+
+
+def _placed(attribute: str, flaw: _FlawError) -> ChangeError:
+    return ChangeError(
+        path=f"values.{attribute}",
+        message=f"The attribute {clip(attribute, NAME_CHARACTERS_MAX)} {flaw}.",
+        attribute=attribute,
+        locale=flaw.locale,
+        channel=flaw.channel,
+    )
+
+
+def _invalid(change: AssetChange, flaws: Flaws) -> Rejection:
+    return Rejection(
+        status="rejected",
+        reason="invalid_event",
+        message=sentence(flaws.first, flaws.count),
+        errors=tuple(flaws.first),
+        action=change.action,
+        asset=change.asset,
+        event=change.event,
+        extensions=change.extensions,
+    )

@@ -1,0 +1,557 @@
+"""Bytes and headers → `AssetChange`, or a `Rejection` that says what is wrong (contract.md §4).
+
+Rule 1: total. Whatever the bytes are, the answer is a value; nothing raises.
+Rule 2: what names an asset is used exactly as given, never trimmed or folded.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Literal, NoReturn
+
+import msgspec
+from msgspec import Raw
+
+from service.contracts.asset_change import CONTEXT_BYTES_MAX, NAME_CHARACTERS_MAX
+from service.contracts.outcome import Action, Reason, SourceEvent, Status
+from service.core.limits import DecodeLimits
+from service.core.model import Asset, AssetChange, Extensions, Rejection, SourceRecord
+from service.core.read.json_flaw import TOO_DEEP, flaw_of_bytes, flaw_of_json
+from service.core.text import DEPTH_MAX, is_too_deep, shown
+
+MANDATORY_ATTRIBUTES = ("id", "source", "specversion", "type")
+INFORMATIONAL = ("subject", "time")
+"""Attributes that a CloudEvent may have, and that are read."""
+EXTENSIONS = ("correlationid", "traceparent", "tracestate")
+OWN_ECHO = "com.akeneo."
+
+_TYPE = re.compile(r"(?:.*\.)?asset\.(created|updated|upserted|deleted)(?:\.v[0-9]+)?", re.DOTALL)
+_USUAL_NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{NAME_CHARACTERS_MAX}}}")
+_CONTROL = re.compile(r"[\u0000-\u001f\u007f-\u009f]")
+
+_members = msgspec.json.Decoder(dict[str, Raw])
+_text = msgspec.json.Decoder(str)
+_NULL = b"null"
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+_ABSENT = Raw(b"")
+_NOT_GIVEN = frozenset({b"", _NULL})
+
+
+class _QuickData(msgspec.Struct, gc=False):
+    asset_family: str
+    code: str
+    values: Raw = _ABSENT
+    context: Raw = _ABSENT
+
+
+class _QuickPlain(_QuickData, gc=False, kw_only=True):
+    action: Action
+    id: str | None = None
+    source: str | None = None
+    time: str | None = None
+
+
+class _QuickCloud(msgspec.Struct, gc=False):
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: str
+    data: _QuickData
+    subject: str | None = None
+    time: str | None = None
+    datacontenttype: str | None = None
+    data_base64: Raw = _ABSENT
+    correlationid: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+
+_plain = msgspec.json.Decoder(_QuickPlain)
+_cloud = msgspec.json.Decoder(_QuickCloud)
+
+
+_NOTHING_SAID = SourceEvent()
+
+
+class _Known(msgspec.Struct, gc=False):
+    """What was understood so far: it goes into the outcome even of a rejected record."""
+
+    event: SourceEvent = _NOTHING_SAID
+    action: Action | None = None
+    asset: Asset | None = None
+    extensions: Extensions = ()
+
+
+class _RejectedError(Exception):
+    """Leaves the readers below; never leaves this file."""
+
+    def __init__(self, reason: Reason, message: str, status: Status = "rejected") -> None:
+        self.reason = reason
+        self.message = message
+        self.status = status
+
+
+def decode(record: SourceRecord, limits: DecodeLimits) -> AssetChange | Rejection:
+    """Read one record as a change of one asset.
+
+    Accepts a CloudEvent (structured or binary), a tombstone, or plain JSON with an `action`.
+    """
+    known = _Known()
+    try:
+        values = _read(record, limits, known)
+    except _RejectedError as rejected:
+        return Rejection(
+            status=rejected.status,
+            reason=rejected.reason,
+            message=rejected.message,
+            action=known.action,
+            asset=known.asset,
+            event=known.event,
+            extensions=known.extensions,
+        )
+    assert known.action is not None
+    assert known.asset is not None
+    return AssetChange(known.action, known.asset, known.event, values, known.extensions)
+
+
+def _read(record: SourceRecord, limits: DecodeLimits, known: _Known) -> bytes | None:
+    """Fill `known`; return the JSON text of `values`, None for a delete."""
+    headers = dict(record.headers)
+    has_ce_headers = False
+    if headers:
+        known.extensions = _plain_extensions(headers)
+        has_ce_headers = any(name.startswith("ce_") for name in headers)
+    if record.omission is not None:
+        _reject(record.omission.reason, record.omission.message)
+    if record.size > limits.record_bytes_max:
+        _reject(
+            "too_large",
+            f"The record has {record.size} bytes of key, value and headers; "
+            f"the limit is {limits.record_bytes_max}.",
+        )
+    if record.value is None and not has_ce_headers:
+        _read_tombstone(record, known)
+        return None
+    content_type = headers.get("content-type") or b""
+    if record.value is not None and content_type.lower().startswith(b"application/cloudevents"):
+        return _read_structured(record, content_type, limits, known)
+    if has_ce_headers:
+        return _read_binary(record, headers, limits, known)
+    return _read_plain(record, known)
+
+
+# --- the three forms -------------------------------------------------------------------------
+
+
+def _read_tombstone(record: SourceRecord, known: _Known) -> None:
+    known.action = "delete"
+    asset = _asset_of_path(_key_text(record))
+    if asset is None:
+        _reject("invalid_event", "A tombstone names its asset by its key: it must be FAMILY/CODE.")
+    known.asset = asset
+
+
+def _read_structured(
+    record: SourceRecord, content_type: bytes, limits: DecodeLimits, known: _Known
+) -> bytes | None:
+    if not re.match(rb"application/cloudevents\+json\s*(;|$)", content_type, re.IGNORECASE):
+        _reject(
+            "undecodable",
+            f"The content type {shown(content_type)} is not read; "
+            "structured CloudEvents must be application/cloudevents+json, one a record.",
+        )
+    if (quick := _quick_cloud(record)) is not None:
+        return _take_cloud(quick, limits, known)
+    envelope = _object(_json_value(record), "The event")
+    attributes = {name: _attribute(envelope, name) for name in MANDATORY_ATTRIBUTES}
+    _note_event(known, attributes, envelope)
+    _require_version(attributes["specversion"])
+    known.action = _action_of(attributes["type"], limits)
+    if _given(envelope, "datacontenttype"):
+        _require_json(_string(envelope, "datacontenttype"))
+    data = _data_of(envelope)
+    if data is None:
+        if known.action == "upsert":
+            _reject("invalid_event", "An upsert needs `data` with its `values`.")
+        known.asset = _asset_beside_data(record, known)
+        return None
+    return _read_data(_object(data, "`data`"), record, known)
+
+
+def _data_of(envelope: Mapping[str, Raw]) -> bytes | Raw | None:
+    """Return `data`, or what `data_base64` holds: some SDKs write JSON so (CloudEvents §3.1.1)."""
+    if not _given(envelope, "data_base64"):
+        return envelope["data"] if _given(envelope, "data") else None
+    if _given(envelope, "data"):
+        _reject("invalid_event", "The event has both `data` and `data_base64`: give one of them.")
+    try:
+        decoded = base64.b64decode(_string(envelope, "data_base64"), validate=True)
+    except (binascii.Error, ValueError):
+        _reject("invalid_event", "`data_base64` is not valid Base64.")
+    return _json_text(decoded, "What `data_base64` holds")
+
+
+def _read_binary(
+    record: SourceRecord,
+    headers: Mapping[str, bytes | None],
+    limits: DecodeLimits,
+    known: _Known,
+) -> bytes | None:
+    attributes = _attributes_in(headers)
+    missing = [f"ce_{name}" for name in MANDATORY_ATTRIBUTES if not attributes.get(name)]
+    if missing:
+        _reject("invalid_event", f"The CloudEvents headers are incomplete: {', '.join(missing)}.")
+    known.event = SourceEvent(
+        id=attributes["id"],
+        source=attributes["source"],
+        type=attributes["type"],
+        subject=attributes.get("subject"),
+        time=attributes.get("time"),
+    )
+    known.extensions = _merged_extensions(attributes, known.extensions)
+    _refuse_quotes(attributes)
+    _require_version(attributes["specversion"])
+    known.action = _action_of(attributes["type"], limits)
+    if record.value is None:
+        if known.action == "upsert":
+            _reject("invalid_event", "An upsert needs a value; this record's is null.")
+        known.asset = _asset_beside_data(record, known)
+        return None
+    content_type = headers.get("content-type")
+    if content_type:
+        _require_json(_header_text("content-type", content_type))
+    return _read_data(_object(_json_value(record), "The value"), record, known)
+
+
+def _attributes_in(headers: Mapping[str, bytes | None]) -> dict[str, str]:
+    """The attributes of a CloudEvent in binary mode; what nobody needs may be written anyhow."""
+    attributes: dict[str, str] = {}
+    for name in (*MANDATORY_ATTRIBUTES, *INFORMATIONAL, *EXTENSIONS):
+        content = headers.get(f"ce_{name}")
+        if content is None:
+            continue
+        if name in MANDATORY_ATTRIBUTES or name == "subject":
+            attributes[name] = _header_text(f"ce_{name}", content)
+        else:
+            attributes[name] = content.decode("utf-8", "replace")
+    return attributes
+
+
+def _refuse_quotes(attributes: Mapping[str, str]) -> None:
+    """Some libraries write headers as JSON: a type in quotes would be a type that nobody knows."""
+    for name in (*MANDATORY_ATTRIBUTES, *INFORMATIONAL):
+        text = attributes.get(name, "")
+        if len(text) > 1 and text.startswith('"') and text.endswith('"'):
+            _reject(
+                "invalid_event",
+                f"The header ce_{name} is in JSON quotes ({shown(text)}): "
+                "its producer must write the ce_* headers as plain text.",
+            )
+
+
+def _read_plain(record: SourceRecord, known: _Known) -> bytes | None:
+    if (quick := _quick_plain(record)) is not None:
+        known.event = SourceEvent(id=quick.id, source=quick.source, time=quick.time)
+        known.action = quick.action
+        return _take_data(quick, known)
+    members = _object(_json_value(record), "The value")
+    if "action" not in members and "specversion" in members:
+        given = dict(record.headers).get("content-type")
+        found = f"; it has {shown(given)}" if given else ""
+        _reject(
+            "invalid_event",
+            "The value looks like a structured CloudEvent; "
+            f"its record needs the header content-type: application/cloudevents+json{found}.",
+        )
+    known.event = SourceEvent(
+        id=_lenient_text(members.get("id")),
+        source=_lenient_text(members.get("source")),
+        time=_lenient_text(members.get("time")),
+    )
+    action = _optional_string(members, "action")
+    if action not in ("upsert", "delete"):
+        _reject("invalid_event", 'Plain JSON needs "action": "upsert" or "action": "delete".')
+    known.action = "upsert" if action == "upsert" else "delete"
+    return _read_data(members, record, known)
+
+
+def _read_data(data: Mapping[str, Raw], record: SourceRecord, known: _Known) -> bytes | None:
+    """Read `data` (or the members of plain JSON), the same in every form."""
+    known.asset = _asset_in_data(data) or _asset_beside_data(record, known)
+    if _given(data, "context"):
+        known.event = msgspec.structs.replace(known.event, context=_context(data["context"]))
+    if known.action == "delete":
+        return None
+    if not _given(data, "values"):
+        _reject("invalid_event", "An upsert needs `values`, an object; it may be {}.")
+    return bytes(data["values"])
+
+
+# --- events without any flaw, read at once ---------------------------------------------------
+
+
+def _quick_plain(record: SourceRecord) -> _QuickPlain | None:
+    """A plain event that is as it should be; None: it is to be read with care."""
+    assert record.value is not None
+    try:
+        record.value.decode()
+        quick = _plain.decode(record.value)
+    except _UNREADABLE:
+        return None
+    return quick if _is_usual(quick) else None
+
+
+def _quick_cloud(record: SourceRecord) -> _QuickCloud | None:
+    """A structured event that is as it should be; None: it is to be read with care."""
+    assert record.value is not None
+    try:
+        record.value.decode()
+        quick = _cloud.decode(record.value)
+    except _UNREADABLE:
+        return None
+    is_usual = bool(quick.id and quick.source and quick.type) and not bytes(quick.data_base64)
+    is_usual = is_usual and quick.datacontenttype in {None, "application/json"}
+    return quick if is_usual and _is_usual(quick.data) else None
+
+
+def _is_usual(data: _QuickData) -> bool:
+    return bool(_USUAL_NAME.fullmatch(data.asset_family) and _USUAL_NAME.fullmatch(data.code))
+
+
+def _take_cloud(quick: _QuickCloud, limits: DecodeLimits, known: _Known) -> bytes | None:
+    known.event = SourceEvent(
+        id=quick.id,
+        source=quick.source,
+        type=quick.type,
+        subject=quick.subject,
+        time=quick.time,
+    )
+    if quick.correlationid or quick.traceparent or quick.tracestate:
+        texts = {name: getattr(quick, name) for name in EXTENSIONS}
+        known.extensions = _merged_extensions(texts, known.extensions)
+    known.action = _action_of(quick.type, limits)
+    return _take_data(quick.data, known)
+
+
+def _take_data(data: _QuickData, known: _Known) -> bytes | None:
+    known.asset = Asset(data.asset_family, data.code)
+    if bytes(data.context) not in _NOT_GIVEN:
+        known.event = msgspec.structs.replace(known.event, context=_context(data.context))
+    if known.action == "delete":
+        return None
+    values = bytes(data.values)
+    if values in _NOT_GIVEN:
+        _reject("invalid_event", "An upsert needs `values`, an object; it may be {}.")
+    return values
+
+
+# --- parts -----------------------------------------------------------------------------------
+
+
+def _action_of(event_type: str, limits: DecodeLimits) -> Action:
+    """The type's action; any type that is not ours is skipped (contract.md §4)."""
+    found = _TYPE.fullmatch(event_type)
+    ours = event_type.startswith(limits.type_prefix) and not event_type.startswith(OWN_ECHO)
+    if found is None or not ours:
+        raise _RejectedError(
+            "unknown_type", f"Events of type {shown(event_type)} are not synchronised.", "skipped"
+        )
+    return "delete" if found[1] == "deleted" else "upsert"
+
+
+def _asset_in_data(data: Mapping[str, Raw]) -> Asset | None:
+    """Family and code from `data`: both together or neither."""
+    if "asset_family" not in data and "code" not in data:
+        return None
+    for name in ("asset_family", "code"):
+        if name not in data:
+            other = "code" if name == "asset_family" else "asset_family"
+            _reject("invalid_event", f"`{other}` is given without `{name}`: give both, or neither.")
+    return Asset(_name(data, "asset_family"), _name(data, "code"))
+
+
+def _asset_beside_data(record: SourceRecord, known: _Known) -> Asset:
+    """Family and code from the subject, else from the key."""
+    asset = _asset_of_path(known.event.subject) or _asset_of_path(_key_text(record))
+    if asset is None:
+        _reject(
+            "invalid_event",
+            "The event names no asset: neither `data` (asset_family and code), "
+            "nor the subject, nor the key (FAMILY/CODE).",
+        )
+    return asset
+
+
+def _asset_of_path(path: str | None) -> Asset | None:
+    family, slash, code = (path or "").partition("/")
+    if not slash or _flaw_of_name(family) or _flaw_of_name(code):
+        return None
+    return Asset(family, code)
+
+
+def _name(data: Mapping[str, Raw], member: str) -> str:
+    name = _string(data, member)
+    flaw = _flaw_of_name(name)
+    if flaw:
+        _reject("invalid_event", f"`{member}` {flaw}.")
+    return name
+
+
+def _flaw_of_name(name: str) -> str | None:
+    if not name:
+        return "is empty"
+    if len(name) > NAME_CHARACTERS_MAX:
+        return f"has {len(name)} characters; at most {NAME_CHARACTERS_MAX} are allowed"
+    if "/" in name:
+        return "contains a slash"
+    if not (name.isascii() and name.isprintable()) and _CONTROL.search(name):
+        return "contains a control character"
+    if name.strip() != name:
+        return "begins or ends with space"
+    return None
+
+
+def _context(raw: Raw) -> Raw:
+    text = bytes(raw)
+    if not text.startswith(b"{"):
+        _reject("invalid_event", "`context` must be an object.")
+    if len(text) > CONTEXT_BYTES_MAX:
+        _reject("too_large", f"`context` has {len(text)} bytes; the limit is {CONTEXT_BYTES_MAX}.")
+    if is_too_deep(text):
+        _reject("too_large", f"`context` nests more than {DEPTH_MAX} levels, the limit.")
+    return Raw(text)
+
+
+def _note_event(known: _Known, attributes: Mapping[str, str], envelope: Mapping[str, Raw]) -> None:
+    known.event = SourceEvent(
+        id=attributes["id"],
+        source=attributes["source"],
+        type=attributes["type"],
+        subject=_optional_string(envelope, "subject"),
+        time=_lenient_text(envelope.get("time")),
+    )
+    texts = {name: _lenient_text(envelope.get(name)) for name in EXTENSIONS}
+    known.extensions = _merged_extensions(texts, known.extensions)
+
+
+def _merged_extensions(attributes: Mapping[str, str | None], outer: Extensions) -> Extensions:
+    """The event's own extensions win over the plain trace headers of the record."""
+    merged = dict(outer)
+    merged.update({name: text for name in EXTENSIONS if (text := attributes.get(name))})
+    return tuple(merged.items())
+
+
+def _plain_extensions(headers: Mapping[str, bytes | None]) -> Extensions:
+    found: list[tuple[str, str]] = []
+    for name in EXTENSIONS:
+        content = headers.get(name)
+        if content:
+            found.append((name, content.decode("utf-8", "replace")))
+    return tuple(found)
+
+
+def _require_version(specversion: str) -> None:
+    if specversion != "1.0":
+        _reject("invalid_event", f"CloudEvents {shown(specversion)} is not read, only 1.0.")
+
+
+def _require_json(media_type: str) -> None:
+    essence = media_type.partition(";")[0].strip().lower()
+    kind, _, name = essence.partition("/")
+    is_json = kind and (name == "json" or name.endswith("+json"))
+    if not is_json or len(essence.split()) > 1:
+        _reject("invalid_event", f"The data is {shown(media_type)}; only JSON data is read.")
+
+
+# --- JSON and text ---------------------------------------------------------------------------
+
+
+def _json_value(record: SourceRecord) -> bytes:
+    assert record.value is not None
+    return _json_text(record.value, "The value")
+
+
+def _json_text(text: bytes, what: str) -> bytes:
+    """The same bytes, which are JSON."""
+    flaw = flaw_of_bytes(text)
+    if flaw is None:
+        try:
+            msgspec.json.decode(text, type=Raw)
+        except RecursionError:
+            flaw = TOO_DEEP
+        except msgspec.DecodeError:
+            flaw = flaw_of_json(text)
+    if flaw is not None:
+        _reject("undecodable", f"{what} {flaw}.")
+    return text
+
+
+def _object(text: bytes | Raw, what: str) -> dict[str, Raw]:
+    try:
+        return _members.decode(text)
+    except msgspec.ValidationError:
+        _reject("invalid_event", f"{what} is {_kind_of(text)}; it must be a JSON object.")
+    except _UNREADABLE:
+        _reject("undecodable", f"{what} {TOO_DEEP}.")
+
+
+def _kind_of(text: bytes | Raw) -> str:
+    first = bytes(text).lstrip()[:1]
+    kinds = {b"[": "a list", b'"': "a text", b"n": "null", b"t": "true", b"f": "false"}
+    return kinds.get(first, "a number")
+
+
+def _given(members: Mapping[str, Raw], name: str) -> bool:
+    """Present and not null."""
+    return name in members and bytes(members[name]) != _NULL
+
+
+def _attribute(envelope: Mapping[str, Raw], name: str) -> str:
+    if not _given(envelope, name):
+        _reject("invalid_event", f"The CloudEvent has no `{name}`.")
+    text = _string(envelope, name)
+    if not text:
+        _reject("invalid_event", f"The CloudEvent's `{name}` is empty.")
+    return text
+
+
+def _string(members: Mapping[str, Raw], name: str) -> str:
+    try:
+        return _text.decode(members[name])
+    except msgspec.ValidationError:
+        _reject("invalid_event", f"`{name}` must be a string.")
+    except _UNREADABLE as error:
+        _reject("undecodable", f"`{name}` cannot be read: {error}.")
+
+
+def _optional_string(members: Mapping[str, Raw], name: str) -> str | None:
+    return _string(members, name) if _given(members, name) else None
+
+
+def _lenient_text(raw: Raw | None) -> str | None:
+    """The text of what only informs; where it has another type, it is left out."""
+    try:
+        return _text.decode(raw) if raw is not None else None
+    except _UNREADABLE:
+        return None
+
+
+def _header_text(name: str, content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        _reject("invalid_event", f"The header {name} is not UTF-8.")
+
+
+def _key_text(record: SourceRecord) -> str | None:
+    try:
+        return record.key.decode() if record.key else None
+    except UnicodeDecodeError:
+        return None
+
+
+def _reject(reason: Reason, message: str) -> NoReturn:
+    raise _RejectedError(reason, message)

@@ -1,0 +1,1 @@
+"""Which request to the PIM goes next, and what its answer means."""

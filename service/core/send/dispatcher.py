@@ -1,0 +1,617 @@
+"""Calls from their start to their end, and what each end means (architecture.md D6, D7).
+
+Rule 1: a call starts only with a slot, the rate, the lease and a hope to commit its outcome.
+Rule 2: an asset is busy from its first call until its last change of that job has ended.
+Rule 3: a call that was judged frees its slot first; its assets are worked through when the next
+call is on its way.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from service.contracts.outcome import Result
+from service.core.effects import AllowRequest, CutCall, Effect, StartCall
+from service.core.facts import Note, RetryCause
+from service.core.group.asset_work import Ended, Job, failed
+from service.core.group.coalesce import Verb
+from service.core.group.shape import Structure
+from service.core.group.window import Windows
+from service.core.inputs import CUT, Answer, CallFault, CallReply, FaultKind
+from service.core.limits import CREDENTIALS_NOTE_SECONDS, Rules
+from service.core.model import Asset, Change, Now
+from service.core.recover.backoff import Jitter
+from service.core.recover.call import Call, Lane
+from service.core.recover.lanes import Decided, Lanes
+from service.core.requests import Exchange
+from service.core.send.exchange import Unreadable, log_in, write, write_as_probe
+from service.core.send.families import Families
+from service.core.send.gate import Gate
+from service.core.send.scheduler import Turns
+from service.core.send.structure_cache import (
+    Examined,
+    OptionCreate,
+    SideRequest,
+    StructureFetch,
+    Structures,
+)
+from service.core.send.verdict import is_written
+from service.core.verdicts import (
+    Absent,
+    Failure,
+    Forbidden,
+    ItemKind,
+    ItemVerdict,
+    Judged,
+    Refused,
+    Said,
+    Suspicious,
+    UnknownFamily,
+    Verdict,
+)
+
+LOGIN_CALL_ID = 0
+"""The one call that carries no change: it shows wrong credentials at once. Cut, it goes again."""
+
+
+@dataclass(slots=True)
+class Login:
+    """The one call that carries no change and waits for nothing."""
+
+    exchange: Exchange[Answer] = field(default_factory=lambda: Exchange(log_in()))
+
+
+class Calls:
+    """Windows, lanes and gate at work for one assignment after another."""
+
+    def __init__(self, rules: Rules, jitter: Jitter) -> None:
+        self._news: list[Effect | Ended] = []
+        """What is to be done, and which changes ended, in order."""
+        self.gate = Gate(rules.calls_at_once_max, rules.calls_per_second_max, jitter)
+        attempts_max, seconds_max = rules.retry_attempts_max, rules.retry_seconds_max
+        self.lanes = Lanes(attempts_max, seconds_max, jitter)
+        self.families = Families()
+        self.structures = (
+            Structures(rules.structure, jitter, self.families) if rules.structure else None
+        )
+        self.windows = Windows(
+            rules.window_seconds_max,
+            rules.window_assets_max,
+            rules.window_bytes_max,
+            rules.changes_per_asset_max,
+        )
+        self._turns = Turns(self.windows, self.lanes, self.structures, self.gate)
+        self.busy: dict[Asset, Job] = {}
+        """By the asset with its case folded."""
+        self.in_flight: dict[int, Call] = {}
+        """The writes."""
+        self._side_requests: dict[int, SideRequest | Login] = {}
+        """Calls in flight that carry no change."""
+        self._judged: tuple[Call, tuple[ItemVerdict, ...]] | None = None
+        """The call that ended last, while its assets wait to be worked through."""
+        self._wanted: deque[tuple[int, bool]] = deque()
+        """Calls in flight that want one more request, in order; True: for a token, under way."""
+        self._login_wanted = True
+        self._credentials_noted_at = float("-inf")
+        self.only_in_flight = False
+        """While a revocation drains: what was not sent is dropped."""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `take_news` would return anything."""
+        return bool(self._news)
+
+    def take_news(self) -> list[Effect | Ended]:
+        """What is to be done, and which changes ended since the last time, in order."""
+        news, self._news = self._news, []
+        return news
+
+    # --- work --------------------------------------------------------------------------------
+
+    def add(self, change: Change, now: float) -> None:
+        """An admitted change waits: behind its asset's job, else in its family's window."""
+        job = self.busy.get(change.command.asset.folded)
+        if job is not None:
+            job.behind.append(change)
+        else:
+            self.windows.add(change, now)
+
+    def forget(self) -> None:
+        """The assignment is over: what waits is dropped, what is in flight is cut."""
+        for call_id in self._between_requests():
+            self.gate.end(call_id)
+        self._wanted.clear()
+        self._login_wanted = self._login_wanted or LOGIN_CALL_ID in self._side_requests
+        self.cut_requests()
+        self.in_flight.clear()
+        self._side_requests.clear()
+        self.drop_waiting()
+        self.only_in_flight = False
+
+    def drop_waiting(self) -> None:
+        """What was not sent is left to the next owner."""
+        self.windows.clear()
+        self.lanes.forget()
+        if self.structures is not None:
+            self.structures.forget()
+        self._stop_side_requests()
+        sent = {job.key: job for call in self.in_flight.values() for job in call.jobs}
+        for job in sent.values():
+            job.behind.clear()
+        self.busy = sent
+
+    def cut_requests(self) -> None:
+        """Give up every request that is out; each ends as CUT."""
+        for call_id in self.gate.in_flight.difference(self._between_requests()):
+            self._news.append(CutCall(call_id))
+
+    def cut_between_requests(self, now: Now) -> None:
+        """Calls that wait for the rate with no request out end here: nothing else would tell."""
+        for call_id in self._between_requests():
+            self._wanted.remove((call_id, False))
+            self.ended(call_id, CUT, now)
+
+    def _between_requests(self) -> list[int]:
+        return [call_id for call_id, is_token in self._wanted if not is_token]
+
+    def _stop_side_requests(self) -> None:
+        """One between two requests ends here; one whose request is out ends with its answer."""
+        for call_id in self._between_requests():
+            if call_id in self._side_requests:
+                self._wanted.remove((call_id, False))
+                del self._side_requests[call_id]
+                self.gate.end(call_id)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing waits and nothing is in flight."""
+        return not self.busy and self.windows.is_empty and not self.gate.in_flight
+
+    @property
+    def asset_count(self) -> int:
+        """Assets that wait or are in work."""
+        return len(self.busy) + self.windows.asset_count
+
+    def open_changes(self) -> Iterator[Change]:
+        """Every change that waits or is in work."""
+        for job in self.busy.values():
+            yield from job.open_changes
+            yield from job.behind
+        yield from self.windows.changes()
+
+    # --- starting ----------------------------------------------------------------------------
+
+    def send_waiting(self, now: float) -> None:
+        """Calls in flight send their next request, as far as the rate allows it."""
+        while self._wanted and self.gate.may_send(now):
+            call_id, is_token = self._wanted.popleft()
+            if call_id not in self.gate.in_flight:
+                continue
+            self.gate.send(now)
+            self._news.append(AllowRequest(call_id) if is_token else self._request_of(call_id))
+
+    def start_next(self, now: Now) -> bool:
+        """Start one call, or end what needs none; False where nothing may go now."""
+        if not self.gate.may_start(now.seconds):
+            return False
+        if self._login_wanted and LOGIN_CALL_ID not in self.gate.in_flight:
+            self._login_wanted = False
+            self._start_side_request(LOGIN_CALL_ID, Login(), now.seconds)
+            return True
+        is_out = self._side_requests.keys() != {LOGIN_CALL_ID} and bool(self._side_requests)
+        chosen = self._turns.next(now.seconds, is_side_request_out=is_out)
+        if chosen is None:
+            return False
+        if chosen.closed is not None:
+            self._news.append(chosen.closed)
+        if not isinstance(chosen.call, Call):
+            self._start_side_request(self.lanes.new_call_id(), chosen.call, now.seconds)
+            return True
+        for job in chosen.call.jobs:
+            assert self.busy.setdefault(job.key, job) is job, "one asset, one job"
+        if self._examine(chosen.call, now):
+            self._start(chosen.call, now.seconds, repair=chosen.is_repair)
+        return True
+
+    def want_request(self, call_id: int) -> None:
+        """A call in flight needs one more request in its slot."""
+        if call_id in self.gate.in_flight:
+            self._wanted.append((call_id, True))
+
+    def next_time(self, now: float) -> float | None:
+        """When time alone could let a call start."""
+        times = [self.gate.next_time(now), self.windows.next_due_at]
+        if self.structures is not None:
+            times.extend(self.structures.next_time())
+        if self.lanes.breaker.is_open:
+            times.append(self.lanes.breaker.probe_at)
+        else:
+            times.append(self.lanes.next_retry_at())
+            times.extend(
+                state.probe_at for _, state in self.lanes.sick_lanes() if state.probing is None
+            )
+        # What is due already waits for something else: a slot, the rate, the gate.
+        return min((time for time in times if time is not None and time > now), default=None)
+
+    def _request_of(self, call_id: int) -> StartCall:
+        """The next request of a call in flight."""
+        if call_id in self._side_requests:
+            return StartCall(call_id, self._side_requests[call_id].exchange.request)
+        exchange = self.in_flight[call_id].exchange
+        assert exchange is not None
+        return StartCall(call_id, exchange.request)
+
+    def _start_side_request(self, call_id: int, side: SideRequest | Login, now: float) -> None:
+        self._side_requests[call_id] = side
+        self.gate.start(call_id, now, repair=False)
+        self._news.append(self._request_of(call_id))
+
+    def _examine(self, call: Call, now: Now) -> bool:
+        """Shape the values that go out; what is flawed or in doubt stays. False: nothing is left.
+
+        Every call passes here, fresh or repaired: a step may have come to the front since.
+        """
+        if (said := self.families.denial(call.family, now.seconds)) is not None:
+            self.lanes.drop(call)
+            self.lanes.forget_probe(call)
+            self._reject_unknown(call, said, now)
+            return False
+        if self.structures is None or call.verb is Verb.DELETE:
+            return True
+        flawed = []
+        for job in list(call.jobs):
+            found = self.structures.examine(job, now.seconds)
+            if found is Examined.READY:
+                continue
+            call.jobs.remove(job)
+            if found is Examined.DOUBTFUL:
+                self.structures.park(job)
+            else:
+                flawed.append(job)
+        if not call.jobs:
+            self.lanes.drop(call)
+            self.lanes.forget_probe(call)
+        for job in flawed:
+            job.reject_flawed()
+            self._after_step(job, now)
+        return bool(call.jobs)
+
+    def _start(self, call: Call, now: float, *, repair: bool) -> None:
+        """Send the write; or the check after it, where that was throttled or cut."""
+        self.gate.start(call.id, now, repair=repair)
+        self.in_flight[call.id] = call
+        if call.exchange is not None:
+            self._news.append(self._request_of(call.id))
+            return
+        codes = [asset.code for asset in call.assets]
+        steps = write(call.request(), call.verb, call.family, codes, self.families)
+        if self.lanes.breaker.probing == call.id:
+            steps = write_as_probe(steps, call.family)
+        call.exchange = Exchange(steps)
+        self.lanes.sending(call)
+        call.count_attempt()
+        self._news.append(StartCall(call.id, call.exchange.request, call.origins()))
+
+    # --- ending ------------------------------------------------------------------------------
+
+    def ended(self, call_id: int, answer: Answer, now: Now) -> None:
+        """A request of a call ended: decide, or send the next one in the same slot."""
+        self._note_refused_credentials(call_id, answer, now.seconds)
+        if isinstance(answer, CallReply) and answer.families is not None:
+            self.families.see_list(answer.families, now.seconds)
+        if isinstance(answer, CallReply) and answer.status == 429:
+            self._throttle(call_id, answer.retry_after_seconds, now.seconds)
+        if (side := self._side_requests.get(call_id)) is not None:
+            self._side_request_answered(call_id, side, answer, now)
+        elif (call := self.in_flight.get(call_id)) is not None:
+            self._write_answered(call, answer, now)
+        else:  # of an assignment that is over
+            self._release(call_id, answer)
+
+    def _write_answered(self, call: Call, answer: Answer, now: Now) -> None:
+        assert call.exchange is not None
+        if _is_no_answer(answer):
+            self._put_off(call, answer, now)
+            return
+        verdict = call.exchange.take(answer, now.seconds)
+        if verdict is None:
+            self._wanted.append((call.id, False))
+            return
+        call.exchange = None
+        self._release(call.id, answer)
+        self._conclude(call, verdict, now)
+
+    def _put_off(self, call: Call, answer: Answer, now: Now) -> None:
+        """The same request goes again; a write is made up anew, of what it still carries then."""
+        if call.exchange is not None and not call.exchange.has_begun:
+            call.exchange = None
+        self._release(call.id, answer)
+        self.lanes.forget_probe(call)
+        self._note_put_off(call, "throttled" if isinstance(answer, CallReply) else "cut")
+        if self._is_kept(call.jobs):
+            self.lanes.wait(call, now.seconds)
+
+    def _side_request_answered(
+        self, call_id: int, side: SideRequest | Login, answer: Answer, now: Now
+    ) -> None:
+        """A structure was read on, or an option created; neither is anybody's failure."""
+        if isinstance(side, Login):
+            # A throttled one has shown that the PIM takes the credentials, or a write soon will.
+            self._login_wanted = answer == CUT
+            jobs: list[Job] = []
+        elif _is_no_answer(answer) or self.only_in_flight:
+            assert self.structures is not None
+            self.structures.put_off(side, now.seconds)
+            jobs = []
+        elif isinstance(side, OptionCreate):
+            jobs = self._option_created(side, answer, now)
+        else:
+            found = side.exchange.take(answer, now.seconds)
+            if found is None:
+                self._wanted.append((call_id, False))
+                return
+            jobs = self._structure_read(side, found, now)
+        del self._side_requests[call_id]
+        self._release(call_id, answer)
+        for job in jobs:
+            self.windows.resume(job)
+
+    def _structure_read(
+        self, side: StructureFetch, found: Structure | UnknownFamily | Unreadable, now: Now
+    ) -> list[Job]:
+        assert self.structures is not None
+        if isinstance(found, Structure):
+            self._news.append(Note("structure.read", {"family": side.family}))
+        elif isinstance(found, Unreadable):
+            self._news.append(Note("structure.unreadable", {"family": side.family}))
+            if self.lanes.breaker.is_open:
+                self.lanes.put_off_probe(now.seconds)
+        return self.structures.read(side.family, found, now.seconds)
+
+    def _option_created(self, side: OptionCreate, answer: Answer, now: Now) -> list[Job]:
+        assert self.structures is not None
+        attribute, code = side.option
+        fields = {"family": side.family, "attribute": attribute, "option": code}
+        name: Literal["option.created", "option.refused"] = (
+            "option.created" if is_written(answer) else "option.refused"
+        )
+        self._news.append(Note(name, fields))
+        return self.structures.created(side, answer, now.seconds)
+
+    def _note_refused_credentials(self, call_id: int, answer: Answer, now: float) -> None:
+        if not isinstance(answer, CallFault) or answer.kind is not FaultKind.CREDENTIALS:
+            return
+        if now >= self._credentials_noted_at + CREDENTIALS_NOTE_SECONDS:
+            self._credentials_noted_at = now
+            fields = {"call": call_id, "message": answer.message}
+            self._news.append(Note("credentials.refused", fields))
+
+    def _release(self, call_id: int, answer: Answer) -> None:
+        """The call gives its slot back."""
+        self.in_flight.pop(call_id, None)
+        if not _is_no_answer(answer) and self.gate.answered(call_id):
+            self._news.append(Note("gate.opened"))
+        self.gate.end(call_id)
+
+    def _throttle(self, call_id: int, retry_after_seconds: float | None, now: float) -> None:
+        if self.gate.throttle(call_id, now, retry_after_seconds):
+            seconds = (self.gate.closed_until or now) - now
+            self._news.append(Note("gate.closed", {"seconds": round(seconds, 3)}))
+
+    # --- what the PIM said -------------------------------------------------------------------
+
+    def _conclude(self, call: Call, verdict: Verdict, now: Now) -> None:
+        match verdict:
+            case Judged(items):
+                self._succeed(call, now)
+                assert self._judged is None
+                self._judged = call, items
+            case Absent(said):
+                self._succeed(call, now)
+                call.jobs[0].apply(said, "absent")
+                self._after_step(call.jobs[0], now, refused=False)
+            case UnknownFamily(said):
+                self.families.miss(call.family, said, now.seconds)
+                self.lanes.forget_probe(call)
+                self._reject_unknown(call, said, now)
+            case Refused():
+                self._refuse(call, verdict, now)
+            case Forbidden():
+                self._halve(call, "forbidden", now)
+            case Suspicious():
+                self._suspect(call, verdict, now)
+            case _:
+                raise AssertionError("an exchange ends with an answer")
+
+    def _refuse(self, call: Call, refused: Refused, now: Now) -> None:
+        if refused.is_from_pim:
+            self._succeed(call, now)
+        else:
+            self.lanes.forget_probe(call)
+        if not call.is_alone:
+            self._halve(call, "refused", now)
+        elif not self._is_doubted(call.jobs[0], now.seconds):
+            call.jobs[0].refuse(refused.reason, refused.said)
+            self._after_step(call.jobs[0], now)
+
+    def _reject_unknown(self, call: Call, said: Said, now: Now) -> None:
+        for job in list(call.jobs):
+            job.reject_step("unknown_family", said)
+            self._after_step(job, now)
+
+    def _halve(self, call: Call, cause: RetryCause, now: Now) -> None:
+        self._note_put_off(call, cause)
+        if self._is_kept(call.jobs):
+            self.lanes.halve(call, now.seconds)
+
+    def _suspect(self, call: Call, verdict: Suspicious, now: Now) -> None:
+        failure = verdict.failure
+        fields = {
+            "family": call.family,
+            "verb": call.verb.value,
+            "assets": len(call.jobs),
+            "status": failure.said.status,
+            "reason": failure.reason,
+            "message": failure.said.message,
+        }
+        self._news.append(Note("call.suspected", fields))
+        if not self._is_kept(call.jobs):
+            return
+        if not self.lanes.breaker.is_open or self.lanes.breaker.probing != call.id:
+            self._follow(call.lane, self.lanes.suspected(call, failure, now), failure, now)
+            return
+        call.failure = failure
+        if verdict.is_pim_well and self.asset_count == 1:
+            # A single asset takes that as the proof: no other could prove the PIM well.
+            self.lanes.close_breaker(now.seconds)
+            self._news.append(Note("breaker.closed", {"family": call.family}))
+            self._follow(call.lane, self.lanes.own_failure(call, now), failure, now)
+        else:
+            is_well = bool(verdict.is_pim_well)
+            self.lanes.probe_failed(call, now.seconds, family_well=is_well)
+
+    def _succeed(self, call: Call, now: Now) -> None:
+        self.families.see(call.family, now.seconds)
+        was_sick = self.lanes.is_sick(call.lane)
+        self._follow(call.lane, self.lanes.succeeded(call, now), None, now)
+        if was_sick:
+            fields = {"family": call.family, "verb": call.verb.value}
+            self._news.append(Note("family.healed", fields))
+
+    def _follow(self, lane: Lane, decided: Decided, failure: Failure | None, now: Now) -> None:
+        """Do what follows from a call's end."""
+        for failing in decided.failing:
+            self._note_failing(failing)
+        for job, last in decided.gave_up:
+            message = f"Given up after {job.own_failures} failures of its own."
+            self.fail_job(job, last, message, now)
+        if decided.has_closed:
+            self._news.append(Note("breaker.closed", {"family": lane[0]}))
+        if decided.has_opened:
+            assert failure is not None
+            self._news.append(Note("breaker.opened", {"message": failure.said.message}))
+
+    def _note_failing(self, lane: Lane) -> None:
+        failure = self.lanes.lane(lane).failure
+        fields = {
+            "family": lane[0],
+            "verb": lane[1].value,
+            "reason": failure.reason if failure else None,
+            "status": failure.said.status if failure else None,
+            "message": failure.said.message if failure else None,
+        }
+        self._news.append(Note("family.sick", fields))
+
+    def _note_put_off(self, call: Call, cause: RetryCause) -> None:
+        """The call, or a part of it, goes again."""
+        fields = {"family": call.family, "verb": call.verb.value, "cause": cause}
+        self._news.append(Note("call.put_off", fields))
+
+    # --- asset by asset ----------------------------------------------------------------------
+
+    @property
+    def has_judged(self) -> bool:
+        """Whether assets of a call that ended are still to be worked through."""
+        return self._judged is not None
+
+    def work_through(self, now: Now) -> None:
+        """End the assets of the call that was judged, each as the PIM said."""
+        if self._judged is None:
+            return
+        (call, items), self._judged = self._judged, None
+        for job, item in zip(list(call.jobs), items, strict=True):
+            self._end_item(call, job, item, now)
+
+    def _end_item(self, call: Call, job: Job, item: ItemVerdict, now: Now) -> None:
+        kind, said = item.kind, item.said
+        if kind is ItemKind.RETRY:
+            job.last_failure = Failure("pim_error", said)
+            self._note_put_off(call, "item")
+            if self._is_kept([job]):
+                self.lanes.isolate(job, now.seconds, failures=1)
+            return
+        if kind is ItemKind.APPLIED:
+            result = _result(call.verb, said)
+            if (ended := job.apply_alone(said, result)) is not None:
+                self._news.append(ended)
+                self._free(job, now.seconds)
+                return
+            job.apply(said, result)
+        elif self._is_doubted(job, now.seconds):
+            return
+        else:
+            job.refuse("refused_by_pim", said)
+        self._after_step(job, now, refused=kind is ItemKind.REFUSED)
+
+    def _is_doubted(self, job: Job, now: float) -> bool:
+        """Whether the refusal may be due to values that went unshaped: then it is tried again."""
+        if self.structures is None or job.verb is Verb.DELETE or self.only_in_flight:
+            return False
+        is_doubted = self.structures.doubt(job, now)
+        if is_doubted:
+            self.structures.park(job)
+        return is_doubted
+
+    def _after_step(self, job: Job, now: Now, *, refused: bool = True) -> None:
+        """A step ended: settle what is released, go on with the next."""
+        self._news += job.take_ended()
+        if job.is_over:
+            self._free(job, now.seconds)
+        elif self.only_in_flight:
+            del self.busy[job.key]
+        elif refused or job.verb is Verb.DELETE:
+            self.lanes.isolate(job, now.seconds)
+        else:
+            self.windows.resume(job)
+
+    def _free(self, job: Job, now: float) -> None:
+        """The asset is no longer busy: what waited behind enters its window."""
+        del self.busy[job.key]
+        for change in job.behind:
+            self.windows.add(change, now)
+
+    def fail_job(self, job: Job, failure: Failure, message: str, now: Now) -> None:
+        """The job's step fails; of an upsert, every change of the asset then waiting too."""
+        asset, is_upsert = job.asset, job.verb is Verb.UPSERT
+        job.fail(failure, message)
+        behind = [change for change in job.behind if is_upsert and change.asset == asset]
+        if behind:
+            job.behind = [change for change in job.behind if change.asset != asset]
+        self._after_step(job, now)
+        self.fail_waiting(behind, failure, message)
+
+    def fail_step(self, job: Job, failure: Failure, message: str, now: Now) -> None:
+        """The job's step fails; its other steps and what waits behind go on."""
+        job.fail_step(failure, message)
+        self._after_step(job, now)
+
+    def fail_waiting(self, changes: list[Change], failure: Failure, message: str) -> None:
+        """Changes that waited uncalled fail where they are, in order."""
+        for change in changes:
+            self._news.append(((change, failed(failure, message)),))
+
+    def take_up(self, job: Job) -> None:
+        """An asset taken out of its window without a call."""
+        assert self.busy.setdefault(job.key, job) is job
+
+    def _is_kept(self, jobs: list[Job]) -> bool:
+        """Whether these go on: while a revocation drains they are left to the next owner."""
+        if not self.only_in_flight:
+            return True
+        for job in jobs:
+            self.busy.pop(job.key, None)
+        return False
+
+
+def _is_no_answer(answer: Answer) -> bool:
+    """Whether the request was throttled or cut: it goes again, and nobody failed."""
+    if isinstance(answer, CallReply):
+        return answer.status == 429
+    return answer.kind is FaultKind.CUT
+
+
+def _result(verb: Verb, said: Said) -> Result:
+    if verb is Verb.DELETE:
+        return "deleted"
+    return "created" if said.status == 201 else "updated"

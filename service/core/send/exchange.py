@@ -1,0 +1,127 @@
+"""What is asked of the PIM in one slot, until it is known what came of it (architecture.md D6, D7).
+
+Rule 1: an exchange yields a request, is sent its answer, and returns what the answers mean.
+Rule 2: a throttled or cut request is no answer. The exchange stays where it is, and the same
+request goes again later: a PIM that allows one request a second lets it come to its end.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from service.core.group.coalesce import Verb
+from service.core.group.shape import Structure
+from service.core.inputs import Answer, CallReply
+from service.core.requests import (
+    CreateOption,
+    GetAttributes,
+    GetFamilies,
+    GetFamily,
+    GetOptions,
+    Request,
+    Steps,
+)
+from service.core.send.families import Families
+from service.core.send.verdict import is_unknown, is_well, judge
+from service.core.values import Attribute
+from service.core.verdicts import (
+    Absent,
+    Failure,
+    Forbidden,
+    Missing,
+    Said,
+    Suspicious,
+    UnknownFamily,
+    Verdict,
+)
+
+
+def write(
+    request: Request, verb: Verb, family: str, codes: Sequence[str], known: Families
+) -> Steps[Verdict]:
+    """A write of these assets; a 404 is followed by the question whose it is."""
+    answer, at = yield request
+    verdict = judge(verb, codes, answer)
+    if isinstance(verdict, Forbidden) and len(codes) == 1:
+        return Suspicious(verdict.failure)
+    if not isinstance(verdict, Missing):
+        return verdict
+    said = verdict.said
+    if known.lacks(family, at):
+        return UnknownFamily(said)
+    if verb is Verb.DELETE and known.is_seen(family, at):
+        return Absent(said)
+    answer, _ = yield GetFamily(family)
+    if verb is Verb.DELETE and is_well(answer):
+        return Absent(said)
+    if is_unknown(answer):
+        answer, _ = yield GetFamilies()
+        if is_well(answer):
+            return UnknownFamily(said)
+    return Suspicious(Failure("pim_error", said))
+
+
+def write_as_probe(steps: Steps[Verdict], family: str) -> Steps[Verdict]:
+    """A write while the breaker is open: where it gets no judgement, is the PIM well otherwise?"""
+    verdict = yield from steps
+    if not isinstance(verdict, Suspicious):
+        return verdict
+    answer, _ = yield GetFamily(family)
+    return Suspicious(verdict.failure, is_pim_well=is_well(answer))
+
+
+class Unreadable(NamedTuple):
+    """The PIM does not show the family's structure."""
+
+
+def read_structure(family: str, known: Families) -> Steps[Structure | UnknownFamily | Unreadable]:
+    """A family's attributes, then the options of each that has some."""
+    answer, at = yield GetAttributes(family)
+    if is_unknown(answer):
+        assert isinstance(answer, CallReply)
+        said = Said(answer.status, answer.message, answer.errors)
+        is_denied = known.lacks(family, at) or (yield from _is_denied(family))
+        return UnknownFamily(said) if is_denied else Unreadable()
+    # Every family has a label: without any attribute, something is hidden from this connection.
+    if not isinstance(answer, CallReply) or answer.status != 200 or not answer.attributes:
+        return Unreadable()
+    attributes = {attribute.code: attribute for attribute in answer.attributes}
+    options = yield from _read_options(family, attributes.values())
+    return Unreadable() if options is None else Structure(attributes, options)
+
+
+def _is_denied(family: str) -> Steps[bool]:
+    """Whether the PIM answers its list of families, and has no such family."""
+    answer, _ = yield GetFamilies()
+    if not is_well(answer):
+        return False
+    assert isinstance(answer, CallReply)
+    if answer.families is not None:
+        return family not in answer.families
+    answer, _ = yield GetFamily(family)
+    return is_unknown(answer)
+
+
+def _read_options(
+    family: str, attributes: Iterable[Attribute]
+) -> Steps[dict[str, frozenset[str]] | None]:
+    options: dict[str, frozenset[str]] = {}
+    for attribute in attributes:
+        if not attribute.has_options:
+            continue
+        answer, _ = yield GetOptions(family, attribute.code)
+        if not isinstance(answer, CallReply) or answer.status != 200 or answer.options is None:
+            return None
+        options[attribute.code] = answer.options
+    return options
+
+
+def create_option(request: CreateOption) -> Steps[Answer]:
+    """An option that is not there."""
+    answer, _ = yield request
+    return answer
+
+
+def log_in() -> Steps[Answer]:
+    """The list of families: wrong credentials show at once, and which families there are."""
+    answer, _ = yield GetFamilies()
+    return answer

@@ -1,0 +1,228 @@
+"""How long a failing asset or a sick lane may keep others waiting (architecture.md D7).
+
+Rule 1: the clock of patience stands still while nothing could succeed: breaker open, gate
+closed, lease lost. An outage cuts nobody's budget.
+Rule 2: patience ends early only where it would stop others: a partition at its span limit, or
+repair that holds more than its share of what may be pending.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from service.core.group.asset_work import Job
+from service.core.group.coalesce import Verb
+from service.core.group.window import Entry
+from service.core.limits import PATIENCE_SHARE, Rules
+from service.core.model import Change, Now
+from service.core.recover.call import Call, Lane
+from service.core.recover.lanes import LaneState
+from service.core.send.dispatcher import Calls
+from service.core.verdicts import Failure, Said
+
+CHECK_SECONDS = 0.5
+"""Between two looks at who has waited too long."""
+
+
+@dataclass(slots=True)
+class PatienceClock:
+    """Seconds in which something could have succeeded."""
+
+    seconds: float = 0.0
+    _looked_at: float | None = None
+
+    def advance(self, now: float, *, running: bool) -> None:
+        """Count the time since the last look, if the clock ran."""
+        if running and self._looked_at is not None:
+            self.seconds += max(0.0, now - self._looked_at)
+        self._looked_at = now
+
+
+@dataclass(frozen=True, slots=True)
+class _WaitingJob:
+    """An asset of a call that waits to be sent again."""
+
+    call: Call
+    job: Job
+
+    @property
+    def changes(self) -> list[Change]:
+        """What waits with it."""
+        return [*self.job.open_changes, *self.job.behind]
+
+
+@dataclass(frozen=True, slots=True)
+class _WaitingEntry:
+    """An asset in the window of a sick lane."""
+
+    lane: Lane
+    entry: Entry
+
+    @property
+    def changes(self) -> list[Change]:
+        """What waits with it."""
+        return self.entry.changes
+
+
+class Patience:
+    """Ends what waited too long. Looks only while the clock runs."""
+
+    def __init__(self, rules: Rules, calls: Calls) -> None:
+        self._rules = rules
+        self._calls = calls
+        self._next_look_at = 0.0
+
+    @property
+    def next_time(self) -> float | None:
+        """When to look again, None where nothing needs patience."""
+        return self._next_look_at if self._calls.lanes.need_patience else None
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to look."""
+        return now >= self._next_look_at
+
+    def look(self, now: Now, stuck: Iterable[Change]) -> None:
+        """End what waited too long; `stuck` are the changes at watermarks of full partitions."""
+        self._next_look_at = now.seconds + CHECK_SECONDS
+        for lane, state in self._calls.lanes.sick_lanes():
+            self._expire(lane, state, now)
+        for change in stuck:
+            self._unstick(change, now)
+        self._keep_share(now)
+
+    # --- a sick lane's changes ---------------------------------------------------------------
+
+    def _expire(self, lane: Lane, state: LaneState, now: Now) -> None:
+        assert state.sick_since is not None
+        failure = state.failure
+        assert failure is not None
+        horizon = now.budget - self._rules.retry_seconds_max
+        if state.sick_since > horizon:
+            return
+        message = _lane_message(lane)
+        for call in list(state.waiting.values()):
+            for job in list(call.jobs):
+                if job.step.changes[0].admitted_at <= horizon:
+                    self._end_waiting(call, job, message, now)
+        for job in self._calls.windows.resumed(lane[0]) if lane[1] is Verb.UPSERT else ():
+            if job.step.changes[0].admitted_at <= horizon:
+                self._end_resumed(job, failure, message, now)
+        for entry in self._calls.windows.entries(*lane):
+            self._expire_entry(entry, lane[1], horizon, message, now)
+
+    def _expire_entry(
+        self, entry: Entry, verb: Verb, horizon: float, message: str, now: Now
+    ) -> None:
+        failure = self._failure_of((entry.key.family, verb))
+        first = self._calls.windows.first_run(entry)
+        if verb is Verb.DELETE:
+            last_delete = next(change for change in reversed(first) if change.is_delete)
+            if last_delete.admitted_at <= horizon:
+                self._end_delete(entry, failure, message, now)
+            return
+        count = sum(1 for change in first if change.admitted_at <= horizon)
+        if count:
+            taken = self._calls.windows.take_first(entry, verb, count)
+            self._calls.fail_waiting(taken, _uncalled(failure), message)
+
+    # --- ending early ------------------------------------------------------------------------
+
+    def _unstick(self, change: Change, now: Now) -> None:
+        """A partition is full behind this change: whatever it waits for in repair ends now."""
+        job = self._calls.busy.get(change.asset.folded)
+        message = "Given up early: its partition could not go on without it."
+        if job is None:
+            self._unstick_window(change, message, now)
+            return
+        for call in self._calls.lanes.waiting_calls():
+            if job in call.jobs:
+                if self._is_in_repair(call, job):
+                    self._give_up(_WaitingJob(call, job), message, now)
+                return
+
+    def _unstick_window(self, change: Change, message: str, now: Now) -> None:
+        for verb in Verb:
+            lane = (change.asset.family, verb)
+            if not self._calls.lanes.is_sick(lane):
+                continue
+            for entry in self._calls.windows.entries(*lane):
+                if change in entry.changes:
+                    self._give_up(_WaitingEntry(lane, entry), message, now)
+                    return
+
+    def _keep_share(self, now: Now) -> None:
+        """Repair and what waits behind it hold at most a quarter of what may be pending."""
+        waiting = [(one, one.changes) for one in self._waiting()]
+        waiting.sort(key=lambda pair: min(change.admitted_at for change in pair[1]))
+        count = sum(len(changes) for _, changes in waiting)
+        size = sum(change.size for _, changes in waiting for change in changes)
+        for one, changes in waiting:
+            if (
+                count <= self._rules.pending_changes_max * PATIENCE_SHARE
+                and size <= self._rules.pending_bytes_max * PATIENCE_SHARE
+            ):
+                return
+            self._give_up(one, "Given up early: too many changes wait for repair.", now)
+            count -= len(changes)
+            size -= sum(change.size for change in changes)
+
+    def _waiting(self) -> Iterator[_WaitingJob | _WaitingEntry]:
+        for call in self._calls.lanes.waiting_calls():
+            for job in call.jobs:
+                if self._is_in_repair(call, job):
+                    yield _WaitingJob(call, job)
+        for lane, _ in self._calls.lanes.sick_lanes():
+            for entry in self._calls.windows.entries(*lane):
+                yield _WaitingEntry(lane, entry)
+
+    def _is_in_repair(self, call: Call, job: Job) -> bool:
+        """It uses its budget, or its lane is sick. A lone failure may be an outage's last echo."""
+        return job.own_failures > 1 or self._calls.lanes.is_sick(call.lane)
+
+    def _give_up(self, one: _WaitingJob | _WaitingEntry, message: str, now: Now) -> None:
+        match one:
+            case _WaitingJob(call, job):
+                failure = job.last_failure or self._failure_of(call.lane)
+                self._calls.lanes.take_out(call, job)
+                self._calls.fail_job(job, _said_to(job, failure), message, now)
+            case _WaitingEntry((_, Verb.DELETE) as lane, entry):
+                self._end_delete(entry, self._failure_of(lane), message, now)
+            case _WaitingEntry((_, verb) as lane, entry):
+                count = len(self._calls.windows.first_run(entry))
+                taken = self._calls.windows.take_first(entry, verb, count)
+                self._calls.fail_waiting(taken, _uncalled(self._failure_of(lane)), message)
+
+    # --- ending ------------------------------------------------------------------------------
+
+    def _end_waiting(self, call: Call, job: Job, message: str, now: Now) -> None:
+        failure = _said_to(job, self._failure_of(call.lane))
+        self._calls.lanes.take_out(call, job)
+        self._calls.fail_step(job, failure, message, now)
+
+    def _end_resumed(self, job: Job, failure: Failure, message: str, now: Now) -> None:
+        self._calls.windows.take_resumed(job)
+        self._calls.fail_step(job, _uncalled(failure), message, now)
+
+    def _end_delete(self, entry: Entry, failure: Failure, message: str, now: Now) -> None:
+        """The delete ends uncalled; the upserts around it go on."""
+        job = self._calls.windows.take_entry(entry, Verb.DELETE)
+        self._calls.take_up(job)
+        self._calls.fail_step(job, _uncalled(failure), message, now)
+
+    def _failure_of(self, lane: Lane) -> Failure:
+        failure = self._calls.lanes.lane(lane).failure
+        assert failure is not None, "a sick lane has failed"
+        return failure
+
+
+def _said_to(job: Job, failure: Failure) -> Failure:
+    """What was said to this asset; of another asset's answer only the reason is taken."""
+    return job.last_failure or _uncalled(failure)
+
+
+def _uncalled(failure: Failure) -> Failure:
+    return Failure(failure.reason, Said(None))
+
+
+def _lane_message(lane: Lane) -> str:
+    family, verb = lane
+    return f"Waited too long: every {verb.value} in the family {family} fails at present."

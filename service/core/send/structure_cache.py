@@ -1,0 +1,312 @@
+"""Families' structures: read once, kept, read anew where in doubt (akeneo.md §5).
+
+Rule 1: nothing is rejected by what was read before the doubt: a flaw is judged by a reading that
+began after it was found.
+Rule 2: when a structure cannot be read, values go as they came; a refusal of such values is
+believed only after one more try to read.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import islice
+
+from service.core.group.asset_work import Job
+from service.core.group.shape import OPTIONS_PER_ATTRIBUTE_MAX, MissingOption, Structure
+from service.core.inputs import Answer, CallReply
+from service.core.limits import (
+    OPTIONS_PER_SECOND_MAX,
+    STRUCTURE_REST_SECONDS,
+    STRUCTURE_RETRY_SECONDS,
+    StructureRules,
+)
+from service.core.recover.backoff import Jitter, delay
+from service.core.requests import CreateOption, Exchange
+from service.core.send.exchange import Unreadable, create_option, read_structure
+from service.core.send.families import Families
+from service.core.send.verdict import is_well, is_written
+from service.core.verdicts import UnknownFamily
+
+CREATION_ATTEMPTS_MAX = 5
+FAMILIES_KEPT_MAX = 1_000
+"""Families whose structure is kept: some kilobytes each, a few hundred at the very most."""
+
+
+class Examined(Enum):
+    """What becomes of a job before its call."""
+
+    READY = "ready"
+    DOUBTFUL = "doubtful"
+    """It waits for a reading, or for an option to be created."""
+    FLAWED = "flawed"
+    """The PIM would refuse it."""
+
+
+@dataclass(slots=True, eq=False)
+class StructureFetch:
+    """A structure on its way."""
+
+    family: str
+    exchange: Exchange[Structure | UnknownFamily | Unreadable]
+
+
+@dataclass(slots=True, eq=False)
+class OptionCreate:
+    """An option that is to be there before the values that name it go."""
+
+    family: str
+    option: MissingOption
+    exchange: Exchange[Answer]
+    attempts: int = 0
+    not_before: float = float("-inf")
+
+
+SideRequest = StructureFetch | OptionCreate
+"""A call that carries no change."""
+
+
+@dataclass(slots=True)
+class _Family:
+    structure: Structure | None = None
+    began_at: float = float("-inf")
+    """When the last reading began."""
+    is_reading: bool = False
+    could_read: bool = False
+    """Whether that reading succeeded."""
+    unfinished: StructureFetch | None = None
+    """A reading that was throttled or cut: it goes on where it was."""
+    is_doubted: bool = False
+    """Read anew as soon as may be."""
+    rests_until: float = float("-inf")
+    """Before then doubt alone reads nothing."""
+    parked: list[Job] = field(default_factory=list)
+    creating: dict[MissingOption, OptionCreate] = field(default_factory=dict)
+    refused: set[MissingOption] = field(default_factory=set)
+    """Options that the PIM would not create, until the next reading."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for it."""
+        return bool(self.is_reading or self.parked or self.creating)
+
+
+class Structures:
+    """The cache, who waits for it, and what is to be asked."""
+
+    def __init__(self, rules: StructureRules, jitter: Jitter, known: Families) -> None:
+        self._rules = rules
+        self._known = known
+        self._jitter = jitter
+        self._families: OrderedDict[str, _Family] = OrderedDict()
+        """Those read longest ago first."""
+        self._waited_for: dict[str, None] = {}
+        """Families with parked jobs, in turn."""
+        self._created_at: deque[float] = deque()
+
+    # --- before a call -----------------------------------------------------------------------
+
+    def may_send(self, family: str) -> bool:
+        """Whether fresh upserts may go: not while a first reading is on its way."""
+        known = self._families.get(family)
+        return known is None or known.structure is not None or not known.is_reading
+
+    def wants_reading(self, family: str, now: float) -> bool:
+        """Whether to read the family before its fresh upserts go, or beside them."""
+        known = self._families.get(family)
+        if known is None or known.unfinished is not None:
+            return True
+        if known.is_reading:
+            return False
+        age = now - known.began_at
+        if known.is_doubted and now >= known.rests_until:
+            return True
+        return age >= (self._rules.max_age_seconds if known.could_read else STRUCTURE_RETRY_SECONDS)
+
+    def begin(self, family: str, now: float) -> StructureFetch:
+        """A reading goes out."""
+        known = self._family(family)
+        unfinished, known.unfinished = known.unfinished, None
+        if unfinished is not None:
+            # Who still doubts when it is done says so again: it began before the doubt.
+            known.is_reading, known.is_doubted = True, False
+            return unfinished
+        if known.is_doubted:
+            known.rests_until = now + STRUCTURE_REST_SECONDS
+        known.is_reading, known.is_doubted, known.began_at = True, False, now
+        self._families.move_to_end(family)
+        self._let_go()
+        return StructureFetch(family, Exchange(read_structure(family, self._known)))
+
+    def examine(self, job: Job, now: float) -> Examined:
+        """Shape the job's values; may it go?"""
+        known = self._families.get(job.asset.family)
+        if known is None or known.structure is None:
+            return self._examine_unshaped(job, known)
+        job.shape(known.structure, self._rules.default_locale)
+        if not job.flaws:
+            return Examined.READY
+        creates = self._rules.create_options and job.lacks_only_options
+        if not self._rules.validate_values and not creates:
+            return Examined.READY
+        job.doubt(now)
+        assert job.doubted_at is not None
+        if known.began_at < job.doubted_at or known.is_reading:
+            known.is_doubted = not known.is_reading
+            return Examined.DOUBTFUL
+        if not known.could_read:
+            return Examined.READY
+        if creates and self._plan_creations(job, known):
+            return Examined.DOUBTFUL
+        return Examined.FLAWED if self._rules.validate_values else Examined.READY
+
+    def _examine_unshaped(self, job: Job, known: _Family | None) -> Examined:
+        if job.doubted_at is None:
+            return Examined.READY
+        if known is not None and not known.is_reading and known.began_at >= job.doubted_at:
+            return Examined.READY  # tried, and still unreadable
+        if known is not None:
+            known.is_doubted = not known.is_reading
+        return Examined.DOUBTFUL
+
+    def doubt(self, job: Job, now: float) -> bool:
+        """The PIM refused the job's values. True where they were unshaped: try once more."""
+        known = self._families.get(job.asset.family)
+        if known is not None and not known.is_reading:
+            known.is_doubted = True
+        if job.is_shaped or job.doubted_at is not None:
+            return False
+        job.doubt(now)
+        # A route that fails for a moment is given that moment.
+        self._family(job.asset.family).rests_until = now + STRUCTURE_REST_SECONDS
+        return True
+
+    def park(self, job: Job) -> None:
+        """The job waits for a reading or for its options."""
+        self._family(job.asset.family).parked.append(job)
+        self._waited_for[job.asset.family] = None
+
+    # --- side requests -----------------------------------------------------------------------
+
+    def next_side_request(self, now: float) -> SideRequest | None:
+        """What parked jobs wait for and may be asked now."""
+        for family in list(self._waited_for):
+            known = self._families[family]
+            for creation in known.creating.values():
+                if creation.not_before <= now and self._may_create(now):
+                    creation.not_before = float("inf")  # until it ends
+                    self._created_at.append(now)
+                    return creation
+            if known.creating or known.is_reading:
+                continue
+            if known.unfinished is None and now < known.rests_until:
+                continue
+            known.is_doubted = True
+            return self.begin(family, now)
+        return None
+
+    def next_time(self) -> Iterator[float]:
+        """When side requests may go."""
+        for family in self._waited_for:
+            known = self._families[family]
+            if known.creating:
+                room = self._created_at[0] + 1.0 if self._created_at else float("-inf")
+                yield from (max(room, c.not_before) for c in known.creating.values())
+            elif known.unfinished is None and not known.is_reading:
+                yield known.rests_until
+
+    def read(
+        self, family: str, found: Structure | UnknownFamily | Unreadable, now: float
+    ) -> list[Job]:
+        """The reading is done; the jobs that waited for it go on, with a structure or without."""
+        known = self._family(family)
+        known.is_reading = False
+        known.could_read = isinstance(found, Structure)
+        if isinstance(found, Structure):
+            known.structure = found
+            known.refused.clear()
+        elif isinstance(found, UnknownFamily):
+            self._known.miss(family, found.said, now)
+        return self._unpark(family)
+
+    def put_off(self, side: SideRequest, now: float) -> None:
+        """It was cut or throttled: it goes on later where it is now."""
+        if isinstance(side, OptionCreate):
+            side.not_before = now
+        else:
+            known = self._family(side.family)
+            known.is_reading, known.unfinished = False, side
+
+    def created(self, creation: OptionCreate, answer: Answer, now: float) -> list[Job]:
+        """A creation ended; the jobs that need wait no more."""
+        known = self._family(creation.family)
+        if known.creating.get(creation.option) is not creation:
+            return []  # asked in an assignment that is over
+        creation.attempts += 1
+        if is_written(answer):
+            assert known.structure is not None
+            attribute, code = creation.option
+            options = dict(known.structure.options)
+            options[attribute] = options.get(attribute, frozenset()) | {code}
+            known.structure = Structure(known.structure.attributes, options)
+        elif isinstance(answer, CallReply) and answer.own_json and not is_well(answer):
+            known.refused.add(creation.option)
+        elif creation.attempts < CREATION_ATTEMPTS_MAX:
+            creation.not_before = now + delay(creation.attempts, self._jitter)
+            return []
+        else:
+            known.refused.add(creation.option)
+        del known.creating[creation.option]
+        return [] if known.creating else self._unpark(creation.family)
+
+    def forget(self) -> None:
+        """The assignment is over: nobody waits; what was read stays known."""
+        self._waited_for.clear()
+        for known in self._families.values():
+            known.parked.clear()
+            known.creating.clear()
+            known.is_reading, known.unfinished = False, None
+
+    def _plan_creations(self, job: Job, known: _Family) -> bool:
+        """Whether every option that the job misses is, or will be, on its way."""
+        assert known.structure is not None
+        missing = [option for option in job.missing_options if option not in known.refused]
+        if len(missing) < len(job.missing_options):
+            return False
+        for option in missing:
+            if option in known.creating:
+                continue
+            planned = sum(attribute == option[0] for attribute, _ in known.creating)
+            have = len(known.structure.options.get(option[0], ()))
+            if have + planned >= OPTIONS_PER_ATTRIBUTE_MAX:
+                known.refused.add(option)
+                return False
+            exchange = Exchange(create_option(CreateOption(job.asset.family, *option)))
+            known.creating[option] = OptionCreate(job.asset.family, option, exchange)
+        return True
+
+    def _let_go(self) -> None:
+        """Keep as many families as memory is meant for: those read longest ago go."""
+        surplus = len(self._families) - FAMILIES_KEPT_MAX
+        if surplus <= 0:
+            return
+        for family in list(islice(self._families, surplus)):
+            if not self._families[family].is_wanted:
+                del self._families[family]
+
+    def _may_create(self, now: float) -> bool:
+        while self._created_at and now - self._created_at[0] >= 1.0:
+            self._created_at.popleft()
+        return len(self._created_at) < OPTIONS_PER_SECOND_MAX
+
+    def _unpark(self, family: str) -> list[Job]:
+        self._waited_for.pop(family, None)
+        known = self._family(family)
+        parked, known.parked = known.parked, []
+        return parked
+
+    def _family(self, family: str) -> _Family:
+        known = self._families.get(family)
+        if known is None:
+            known = self._families[family] = _Family()
+        return known

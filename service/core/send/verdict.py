@@ -1,0 +1,128 @@
+"""An answer of the PIM → what it means (architecture.md D7, akeneo.md §2.2, §2.3, §7, §8).
+
+Rule 1: only status, `status_code` and shape decide, never the text of a message.
+Rule 2: whatever is not named here is a suspicion: it may be the PIM's fault or the call's own.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from service.core.group.coalesce import Verb
+from service.core.inputs import Answer, CallFault, CallReply, FaultKind, ItemReply
+from service.core.verdicts import (
+    Cut,
+    Failure,
+    Forbidden,
+    ItemKind,
+    ItemVerdict,
+    Judged,
+    Missing,
+    Refused,
+    Said,
+    Suspicious,
+    Throttled,
+    Verdict,
+)
+
+ITEM_APPLIED = frozenset({201, 204})
+ITEM_RETRY = frozenset({408, 429})
+CALL_REFUSED = frozenset({400, 405, 406, 409, 415, 422})
+
+ITEMS_MAX = 100
+"""Assets of a bulk call, and so results of its answer; of more results, one more is read."""
+
+
+def judge(verb: Verb, codes: Sequence[str], answer: Answer) -> Verdict:
+    """What the answer to a write call means; `codes` are the call's assets, in order."""
+    if isinstance(answer, CallFault):
+        return _judge_fault(answer)
+    if answer.status == 429:
+        return Throttled(answer.retry_after_seconds)
+    said = Said(answer.status, answer.message, answer.errors)
+    if answer.status == 403:
+        return Forbidden(Failure("forbidden", said))
+    if answer.status == 401:
+        return Suspicious(Failure("forbidden", said))
+    if answer.own_json and answer.status in CALL_REFUSED:
+        return Refused("refused_by_pim", said)
+    if answer.status == 413 and (answer.own_json or verb is Verb.UPSERT):
+        return Refused("too_large", said, is_from_pim=answer.own_json)
+    if answer.own_json and answer.status == 404:
+        return Missing(said)
+    if verb is Verb.DELETE and answer.status == 204:
+        return Judged((ItemVerdict(ItemKind.APPLIED, said),))
+    if verb is Verb.UPSERT and answer.status == 200:
+        return _judge_items(codes, answer)
+    return Suspicious(Failure("pim_error", said))
+
+
+def is_well(answer: Answer) -> bool:
+    """Whether a GET was answered by the PIM itself with 200."""
+    return isinstance(answer, CallReply) and answer.status == 200 and answer.own_json
+
+
+def is_written(answer: Answer) -> bool:
+    """Whether a single PATCH was carried out: created or updated."""
+    return isinstance(answer, CallReply) and answer.status in ITEM_APPLIED
+
+
+def is_unknown(answer: Answer) -> bool:
+    """Whether a GET was answered by the PIM itself with 404."""
+    return isinstance(answer, CallReply) and answer.status == 404 and answer.own_json
+
+
+def _judge_fault(fault: CallFault) -> Verdict:
+    if fault.kind is FaultKind.CUT:
+        return Cut()
+    said = Said(None, fault.message)
+    match fault.kind:
+        case FaultKind.TIMEOUT:
+            return Suspicious(Failure("timeout", said))
+        case FaultKind.CREDENTIALS:
+            return Suspicious(Failure("forbidden", said))
+        case _:
+            return Suspicious(Failure("pim_error", said))
+
+
+def _judge_items(codes: Sequence[str], reply: CallReply) -> Verdict:
+    items = reply.items
+    if items is None:
+        return _odd(reply, "The PIM answered 200 with no list of results.")
+    if len(items) != len(codes):
+        count = f"{len(items)}" if len(items) <= ITEMS_MAX else f"more than {ITEMS_MAX}"
+        return _odd(reply, f"The PIM answered {count} results for {len(codes)} assets.")
+    if not all(map(_matches, codes, items)):
+        return _odd(reply, "The PIM's results are not for the assets that were sent.")
+    verdicts = tuple(map(_judge_item, items))
+    if all(verdict.kind is ItemKind.RETRY for verdict in verdicts):
+        return Suspicious(Failure("pim_error", verdicts[0].said))
+    return Judged(verdicts)
+
+
+def _matches(code: str, item: ItemReply) -> bool:
+    """Same place, same code; whether the PIM folds case is unknown (akeneo.md §2.5)."""
+    return item.code == code or (item.code is not None and item.code.casefold() == code.casefold())
+
+
+def _judge_item(item: ItemReply) -> ItemVerdict:
+    if item.message is None and not item.errors:
+        return _judge_status(item.status)
+    return _judge_said(Said(item.status, item.message, item.errors))
+
+
+@lru_cache(maxsize=1_000)
+def _judge_status(status: int | None) -> ItemVerdict:
+    """What is said of most assets is the same."""
+    return _judge_said(Said(status))
+
+
+def _judge_said(said: Said) -> ItemVerdict:
+    if said.status in ITEM_APPLIED:
+        return ItemVerdict(ItemKind.APPLIED, said)
+    if said.status is None or said.status in ITEM_RETRY or said.status >= 500:
+        return ItemVerdict(ItemKind.RETRY, said)
+    return ItemVerdict(ItemKind.REFUSED, said)
+
+
+def _odd(reply: CallReply, message: str) -> Suspicious:
+    return Suspicious(Failure("pim_error", Said(reply.status, message)))

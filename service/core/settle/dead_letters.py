@@ -1,0 +1,251 @@
+"""Dead letters read again: what may be replayed, and the record that a replay writes.
+
+Source: contract.md §5.
+
+Rule 1: a replay writes what came, byte for byte; only headers of ours are taken off and put on.
+Rule 2: what is marked as replayed is not replayed again.
+Rule 3: a dead letter from which something was left out is listed, and never replayed: what it
+would write back is not what came.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from service.core.limits import DecodeLimits
+from service.core.model import Asset, Headers, Origin, Partition, SourceRecord
+from service.core.read.decode import decode
+from service.core.records import LogRecord
+from service.core.settle.report import DEAD_LETTER_PREFIX, REPLAY_COUNT_HEADER, REPLAY_HEADER
+from service.core.text import natural_number
+
+FIRST_HEADER = "dlq.original.topic"
+REPLAYED_HEADER = "dlq.replayed"
+VALUE_OMITTED_HEADER = "dlq.value.omitted"
+HEADERS_OMITTED_HEADER = "dlq.headers.omitted"
+KEY_OMITTED_HEADER = "dlq.key.omitted"
+MESSAGE_OMITTED_HEADER = "dlq.message.omitted"
+MESSAGE_HEADER = "dlq.message"
+OUTCOME_ID_HEADER = "dlq.outcome.id"
+REPLAYS_MAX = 3
+"""At this `replay.count` a replay wants to be forced."""
+
+Place = tuple[int, int]
+"""Partition and offset on the dead-letter topic."""
+
+Lack = Literal["without value", "without headers", "without key"]
+"""A part of the original record that its dead letter does not have."""
+
+LeftOut = Lack | Literal["replayed", "overtaken", "replayed 3 times", "foreign topic", "unreadable"]
+
+_LACKS: dict[str, Lack] = {
+    VALUE_OMITTED_HEADER: "without value",
+    HEADERS_OMITTED_HEADER: "without headers",
+    KEY_OMITTED_HEADER: "without key",
+}
+
+_NO_LIMITS = DecodeLimits(1 << 30)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A dead letter without its value. `origin` is None where its headers cannot be read."""
+
+    place: Place
+    origin: Origin | None
+    reason: str
+    message: str
+    attempts: int
+    asset: Asset | None
+    buried_utc_ms: int
+    replay_count: int
+    lacks: Lack | None
+    """The first part of the original record that was left out; None where it is whole."""
+
+    @property
+    def outcome_id(self) -> str:
+        """The outcome that it belongs to; empty where that cannot be read."""
+        return self.origin.outcome_id if self.origin else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which dead letters a person means; None: any."""
+
+    reason: str | None = None
+    family: str | None = None
+    asset: str | None = None
+    since_utc_ms: int | None = None
+
+    def takes(self, letter: DeadLetter) -> bool:
+        """Whether it is meant."""
+        asset = letter.asset
+        return (
+            (self.reason is None or letter.reason == self.reason)
+            and (self.family is None or (asset is not None and asset.family == self.family))
+            and (self.asset is None or (asset is not None and asset.path == self.asset))
+            and (self.since_utc_ms is None or letter.buried_utc_ms >= self.since_utc_ms)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRules:
+    """What a replay leaves out."""
+
+    topics: frozenset[str]
+    include_overtaken: bool = False
+    force: bool = False
+
+
+@dataclass(slots=True)
+class Applied:
+    """The latest applied change of each asset that was asked for."""
+
+    assets: frozenset[Asset]
+    _offsets: dict[tuple[Asset, Partition], int] = field(default_factory=dict)
+    _times: dict[Asset, tuple[int, Partition]] = field(default_factory=dict)
+
+    def add(self, asset: Asset, partition: Partition, offset: int, utc_ms: int) -> None:
+        """An applied outcome, and when it was written."""
+        if asset not in self.assets:
+            return
+        place = (asset, partition)
+        self._offsets[place] = max(offset, self._offsets.get(place, -1))
+        self._times[asset] = max((utc_ms, partition), self._times.get(asset, (-1, partition)))
+
+    def overtakes(self, letter: DeadLetter) -> bool:
+        """Whether a later change of the asset was applied.
+
+        In one partition the offset tells; across partitions only the time at which it ended.
+        """
+        asset, origin = letter.asset, letter.origin
+        if asset is None or origin is None:
+            return False
+        if self._offsets.get((asset, origin.partition), -1) > origin.offset:
+            return True
+        utc_ms, partition = self._times.get(asset, (-1, origin.partition))
+        return partition != origin.partition and utc_ms > letter.buried_utc_ms
+
+
+def read_mark(headers: Headers) -> Place | None:
+    """The dead letter that a mark on the topic calls replayed; None where it is no mark."""
+    found = [content for name, content in headers if name == REPLAYED_HEADER]
+    if len(found) != 1 or _ours(headers):
+        return None
+    partition, _, offset = (found[0] or b"").decode("utf-8", "replace").partition("/")
+    number, above = natural_number(partition), natural_number(offset)
+    return None if number is None or above is None else (number, above)
+
+
+def read_dead_letter(
+    place: Place, key: bytes | None, value: bytes | None, headers: Headers, utc_ms: int
+) -> DeadLetter:
+    """A record of the dead-letter topic; total, whatever its bytes are."""
+    ours = _ours(headers)
+    origin = _origin(ours)
+    original = tuple((name, content) for name, content in headers if not _is_dlq(name))
+    stand_in = Origin(Partition("", 0), 0, 0)
+    own_key = None if KEY_OMITTED_HEADER in ours else key
+    asset = decode(SourceRecord(stand_in, own_key, value, original), _NO_LIMITS).asset
+    return DeadLetter(
+        place=place,
+        origin=origin,
+        reason=ours.get("dlq.reason", ""),
+        message=ours.get("dlq.message", ""),
+        attempts=natural_number(ours.get("dlq.attempts")) or 0,
+        asset=asset,
+        buried_utc_ms=utc_ms,
+        replay_count=_replay_count(headers),
+        lacks=next((lack for name, lack in _LACKS.items() if name in ours), None),
+    )
+
+
+def left_out(
+    letter: DeadLetter, rules: ReplayRules, *, is_replayed: bool, is_overtaken: bool
+) -> LeftOut | None:
+    """Why a replay leaves it out; None where it goes."""
+    if letter.origin is None:
+        return "unreadable"
+    if is_replayed:
+        return "replayed"
+    if letter.lacks is not None:
+        return letter.lacks
+    if letter.origin.partition.topic not in rules.topics:
+        return "foreign topic"
+    if is_overtaken and not rules.include_overtaken:
+        return "overtaken"
+    if letter.replay_count >= REPLAYS_MAX and not rules.force:
+        return "replayed 3 times"
+    return None
+
+
+def revived(
+    letter: DeadLetter, key: bytes | None, value: bytes | None, headers: Headers
+) -> LogRecord:
+    """The record as it came, for its original partition."""
+    kept = tuple(
+        (name, content)
+        for name, content in headers
+        if not _is_dlq(name) and name not in {REPLAY_HEADER, REPLAY_COUNT_HEADER}
+    )
+    ours = (
+        (REPLAY_HEADER, letter.outcome_id.encode()),
+        (REPLAY_COUNT_HEADER, b"%d" % (letter.replay_count + 1)),
+    )
+    return LogRecord(key, value, (*kept, *ours))
+
+
+def mark(letter: DeadLetter, key: bytes | None) -> LogRecord:
+    """What calls the dead letter replayed, on its own partition."""
+    partition, offset = letter.place
+    return LogRecord(key, None, ((REPLAYED_HEADER, b"%d/%d" % (partition, offset)),))
+
+
+def cut_further(letter: LogRecord) -> LogRecord | None:
+    """The dead letter with one more part left out; None where nothing is left to leave out.
+
+    First the value, then the headers of the record itself, then its key, then the message.
+    """
+    names = [name for name, _ in letter.headers]
+    first = max((at for at, name in enumerate(names) if name == FIRST_HEADER), default=0)
+    ours = letter.headers[first:]
+    if letter.value is not None:
+        return LogRecord(letter.key, None, (*letter.headers, (VALUE_OMITTED_HEADER, b"true")))
+    if first:
+        return LogRecord(letter.key, None, (*ours, (HEADERS_OMITTED_HEADER, b"%d" % first)))
+    if letter.key is not None and KEY_OMITTED_HEADER not in names:
+        outcome_id = dict(ours).get(OUTCOME_ID_HEADER)
+        return LogRecord(outcome_id, None, (*ours, (KEY_OMITTED_HEADER, b"true")))
+    if MESSAGE_OMITTED_HEADER not in names:
+        kept = tuple(header for header in ours if header[0] != MESSAGE_HEADER)
+        return LogRecord(letter.key, None, (*kept, (MESSAGE_OMITTED_HEADER, b"true")))
+    return None
+
+
+def _is_dlq(name: str) -> bool:
+    return name.startswith(DEAD_LETTER_PREFIX)
+
+
+def _ours(headers: Headers) -> dict[str, str]:
+    """What we added: the headers from the last `dlq.original.topic` on; an input brings its own."""
+    ours: dict[str, str] = {}
+    for name, content in headers:
+        if name == FIRST_HEADER:
+            ours.clear()
+        if name == FIRST_HEADER or ours:
+            ours[name] = (content or b"").decode("utf-8", "replace")
+    return ours
+
+
+def _origin(ours: dict[str, str]) -> Origin | None:
+    topic = ours.get("dlq.original.topic")
+    partition = natural_number(ours.get("dlq.original.partition"))
+    offset = natural_number(ours.get("dlq.original.offset"))
+    if not topic or partition is None or offset is None:
+        return None
+    return Origin(Partition(topic, partition), offset, 0)
+
+
+def _replay_count(headers: Headers) -> int:
+    found = [content or b"" for name, content in headers if name == REPLAY_COUNT_HEADER]
+    counts = [natural_number(content.decode("utf-8", "replace")) for content in found]
+    return next((count for count in reversed(counts) if count is not None), 0)

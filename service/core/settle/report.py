@@ -1,0 +1,468 @@
+"""How a change ended → its outcome and dead letter, as records to write (contract.md §5)."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import islice
+from typing import get_args
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from service.contracts.outcome import (
+    ATTRIBUTE_BYTES_MAX,
+    DEAD_LETTER_MESSAGE_BYTES_MAX,
+    DEAD_STATUSES,
+    ERRORS_BYTES_MAX,
+    ERRORS_MAX,
+    MESSAGE_CHARACTERS_MAX,
+    OUTCOME_BYTES_MAX,
+    OUTCOME_KEY_BYTES_MAX,
+    ChangeError,
+    Outcome,
+    OutcomeData,
+    PimAnswer,
+    Reason,
+    RecordOrigin,
+    Status,
+)
+from service.core.flaws import and_more
+from service.core.group.asset_work import Ending
+from service.core.model import Change, Extensions, Headers, Rejection, SourceRecord
+from service.core.records import LogRecord, Settled
+from service.core.text import clip, is_too_deep
+from service.core.verdicts import Said
+
+CONTEXT_BYTES_MAX = 512
+"""Of a `tracestate`, as W3C has it; a longer one is not carried."""
+HEADERS_BYTES = 512
+"""Of an outcome's key and headers, about: they repeat what the value says."""
+TEXT_BYTES_MAX = 2 * 1024
+"""Of one foreign text as JSON, in an outcome that would be too large otherwise."""
+PLACE_CHARACTERS_MAX = 512
+"""Of an error's attribute, locale and channel, which somebody else wrote."""
+LATEST_UTC_MS = 253_402_300_799_999
+"""The end of the year 9999, the last that RFC 3339 writes."""
+CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
+REPLAY_HEADER = "replay.of"
+REPLAY_COUNT_HEADER = "replay.count"
+DEAD_LETTER_PREFIX = "dlq."
+CONTEXT_HEADERS = frozenset({"traceparent", "tracestate"})
+"""W3C trace context: an outcome carries its record's on."""
+
+_encode = msgspec.json.Encoder().encode
+replace = msgspec.structs.replace
+
+_TYPES: dict[Status, str] = {status: f"asset-sync.asset.{status}.v1" for status in get_args(Status)}
+_SENTENCES: dict[Reason, str] = {
+    "unknown_family": "The PIM has no such asset family, or hides it from us.",
+    "refused_by_pim": "The PIM refused the change.",
+    "invalid_values": "The family's attributes do not take these values.",
+    "too_large": "The PIM refused the change as too large.",
+    "pim_error": "The PIM failed on this change again and again.",
+    "timeout": "The PIM did not answer in time, again and again.",
+    "forbidden": "The PIM forbids this change to our connection.",
+}
+
+
+class Reporter:
+    """Makes the records of an outcome. `source` is the CloudEvents source of this deployment."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def of_change(self, change: Change, ending: Ending, utc_ms: int) -> Settled:
+        """The records of a change that became a command."""
+        asset = change.command.asset
+        said = ending.said if change.attempts else None
+        pim = _answer(said) if said is not None else None
+        is_applied = ending.status == "applied"
+        errors, is_truncated = ([], False) if is_applied else _errors(ending, said)
+        if said is not None and pim is not None and len(pim.errors) < len(said.errors):
+            is_truncated = True
+        data = OutcomeData(
+            status=ending.status,
+            result=ending.result,
+            reason=ending.reason,
+            message=None if is_applied else _sentence(ending),
+            errors=errors,
+            action="delete" if change.command.is_delete else "upsert",
+            asset_family=asset.family,
+            code=asset.code,
+            event=change.event,
+            origin=_origin(change.record),
+            pim=pim,
+            merged_into=ending.by if is_applied else None,
+            superseded_by=ending.by if ending.status == "superseded" else None,
+            replay_of=_replay_of(change.record) if change.record.headers else None,
+            attempts=change.attempts,
+            received_at=timestamp(change.received_utc_ms),
+            completed_at=timestamp(utc_ms),
+            errors_truncated=is_truncated or UNSET,
+        )
+        settled = self._settled(
+            change.record, data, change.extensions, asset.path, change.size, utc_ms
+        )
+        return replace(settled, received_utc_ms=change.received_utc_ms)
+
+    def of_rejection(self, record: SourceRecord, rejection: Rejection, utc_ms: int) -> Settled:
+        """The records of a record that became no command."""
+        errors = _fitting(rejection.errors, ERRORS_BYTES_MAX)
+        asset = rejection.asset
+        data = OutcomeData(
+            status=rejection.status,
+            result=None,
+            reason=rejection.reason,
+            message=_with_link(rejection.message, rejection.reason),
+            errors=errors,
+            action=rejection.action,
+            asset_family=asset.family if asset else None,
+            code=asset.code if asset else None,
+            event=rejection.event,
+            origin=_origin(record),
+            pim=None,
+            merged_into=None,
+            superseded_by=None,
+            replay_of=_replay_of(record),
+            attempts=0,
+            received_at=timestamp(utc_ms),
+            completed_at=timestamp(utc_ms),
+            errors_truncated=len(errors) < len(rejection.errors) or UNSET,
+        )
+        subject = asset.path if asset else None
+        return self._settled(record, data, rejection.extensions, subject, record.size, utc_ms)
+
+    def _settled(
+        self,
+        record: SourceRecord,
+        data: OutcomeData,
+        extensions: Extensions,
+        subject: str | None,
+        held_bytes: int,
+        utc_ms: int,
+    ) -> Settled:
+        outcome = Outcome(
+            specversion="1.0",
+            type=_TYPES[data.status],
+            source=self._source,
+            id=record.origin.outcome_id,
+            time=timestamp(utc_ms),
+            datacontenttype="application/json",
+            data=data,
+            subject=subject or UNSET,
+            causationid=_attribute(data.event.id),
+        )
+        if extensions:
+            carried = {name: _attribute(text) for name, text in extensions}
+            outcome = replace(outcome, **carried)
+        outcome, value = _bounded(outcome)
+        headers = _ce_headers(outcome)
+        if record.headers:
+            headers += _context(record.headers)
+        outcome_record = LogRecord(_key(record, subject), value, headers)
+        dead = data.status in DEAD_STATUSES
+        dead_letter = _dead_letter(record, data) if dead else None
+        return Settled(
+            partition=record.origin.partition,
+            offset=record.origin.offset,
+            outcome=outcome_record,
+            dead_letter=dead_letter,
+            held_bytes=held_bytes,
+            status=data.status,
+            reason=data.reason,
+            family=data.asset_family,
+            born_utc_ms=record.timestamp_ms,
+            received_utc_ms=utc_ms,
+            size=len(value) + HEADERS_BYTES + (dead_letter.size if dead_letter else 0),
+        )
+
+
+@lru_cache(maxsize=10_000)
+def timestamp(utc_ms: int) -> str:
+    """Milliseconds since 1970 as RFC 3339 in UTC. What arrived or ended together shares it."""
+    utc_ms = min(max(utc_ms, 0), LATEST_UTC_MS)
+    second = datetime.fromtimestamp(utc_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{second}.{utc_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=1_000)
+def _pim_answer(status: int | None) -> PimAnswer:
+    """What the PIM says of most assets: a status and nothing more."""
+    return PimAnswer(status, None, [])
+
+
+def _answer(said: Said) -> PimAnswer:
+    """The PIM's answer as the outcome shows it, its errors verbatim as far as there is room."""
+    if said.message is None and not said.errors:
+        return _pim_answer(said.status)
+    kept: list[Raw] = []
+    size = 0
+    for raw in islice(said.errors, ERRORS_MAX):
+        text = bytes(raw)
+        size += len(text) + 1
+        # `errors` repeats them in another shape: half of the room for each
+        if size > ERRORS_BYTES_MAX // 2:
+            break
+        if not is_too_deep(text):
+            kept.append(raw)
+    return PimAnswer(said.status, _short(said.message), kept)
+
+
+def _sentence(ending: Ending) -> str:
+    """What a person reads first."""
+    if ending.reason is None:
+        return "A later delete of the same asset was applied."
+    return _with_link(why(ending), ending.reason)
+
+
+def why(ending: Ending) -> str:
+    """Return why a change was not applied: the first error that the PIM named comes first."""
+    assert ending.reason is not None
+    parts = [ending.message or _SENTENCES[ending.reason]]
+    said = ending.said
+    if said is not None and said.errors:
+        parts.append(_first_error(said.errors))
+    if said is not None and said.message:
+        parts.append(said.message if said.status is None else f"It said: {said.message}")
+    return " ".join(parts)
+
+
+def _first_error(errors: Sequence[Raw]) -> str:
+    """The first error's place and words, and how many more there are."""
+    first = _clipped(_change_error(errors[0]))
+    told = ": ".join(text for text in (first.path or first.attribute, first.message) if text)
+    told = told or clip(bytes(errors[0]).decode("utf-8", "replace"), PLACE_CHARACTERS_MAX)
+    return and_more(told, len(errors) - 1)
+
+
+def _with_link(message: str, reason: Reason) -> str:
+    """The sentence, and where this project's own page says who acts and how."""
+    link = f" (docs/reasons.md#{reason})"
+    return (_short(message, MESSAGE_CHARACTERS_MAX - len(link)) or "") + link
+
+
+def _short(message: str | None, characters_max: int = MESSAGE_CHARACTERS_MAX) -> str | None:
+    if message is None:
+        return None
+    if not message.isascii():  # a system's message may hold what UTF-8 cannot write
+        message = message.encode("utf-8", "replace").decode()
+    return clip(message, characters_max)
+
+
+def _origin(record: SourceRecord) -> RecordOrigin:
+    origin = record.origin
+    known = 0 <= record.timestamp_ms <= LATEST_UTC_MS
+    return RecordOrigin(
+        topic=origin.partition.topic,
+        partition=origin.partition.number,
+        offset=origin.offset,
+        key=record.key.decode("utf-8", "replace") if record.key is not None else None,
+        timestamp=timestamp(record.timestamp_ms) if known else None,
+    )
+
+
+def _replay_of(record: SourceRecord) -> str | None:
+    for name, content in record.headers:
+        if name == REPLAY_HEADER and content:
+            return content.decode("utf-8", "replace")
+    return None
+
+
+def _errors(ending: Ending, said: Said | None) -> tuple[list[ChangeError], bool]:
+    """Ours, or the PIM's in our shape; and whether any was left out."""
+    if ending.errors:
+        ours = _fitting(ending.errors, ERRORS_BYTES_MAX // 2)
+        return ours, len(ours) < len(ending.errors)
+    if said is None or not said.errors:
+        return [], False
+    translated = _fitting(map(_change_error, said.errors), ERRORS_BYTES_MAX // 2)
+    return translated, len(translated) < len(said.errors)
+
+
+def _fitting(errors: Iterable[ChangeError], bytes_max: int) -> list[ChangeError]:
+    """The first errors, as many as an outcome holds, each cut to a usual length."""
+    kept: list[ChangeError] = []
+    size = 0
+    for error in map(_clipped, islice(errors, ERRORS_MAX)):
+        size += len(_encode(error)) + 1
+        if size > bytes_max:
+            break
+        kept.append(error)
+    return kept
+
+
+def _clipped(error: ChangeError) -> ChangeError:
+    return ChangeError(
+        path=_short(error.path, PLACE_CHARACTERS_MAX),
+        message=_short(error.message),
+        attribute=_short(error.attribute, PLACE_CHARACTERS_MAX),
+        locale=_short(error.locale, PLACE_CHARACTERS_MAX),
+        channel=_short(error.channel, PLACE_CHARACTERS_MAX),
+    )
+
+
+def _change_error(raw: Raw) -> ChangeError:
+    """The PIM's error in our shape (akeneo.md §8); what it lacks is null."""
+    try:
+        members = msgspec.json.decode(raw, type=dict[str, object])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ChangeError(message=bytes(raw).decode("utf-8", "replace"))
+    path = _text(members.get("property"))
+    return ChangeError(
+        path=path,
+        message=_text(members.get("message")),
+        attribute=_text(members.get("attribute")) or _attribute_of(path),
+        locale=_text(members.get("locale")),
+        channel=_text(members.get("channel") or members.get("scope")),
+    )
+
+
+def _attribute_of(path: str | None) -> str | None:
+    """`values.main_colors[0].data` → `main_colors`."""
+    if path is None or not path.startswith("values."):
+        return None
+    return path.removeprefix("values.").split(".")[0].split("[")[0] or None
+
+
+def _text(found: object) -> str | None:
+    return found if isinstance(found, str) else None
+
+
+def _key(record: SourceRecord, subject: str | None) -> bytes:
+    """`FAMILY/CODE`; else the input's key, where that is no document of its own; else the id."""
+    if subject:
+        return subject.encode()
+    if record.key and len(record.key) <= OUTCOME_KEY_BYTES_MAX:
+        return record.key
+    return record.origin.outcome_id.encode()
+
+
+def _attribute(text: str | None) -> str | UnsetType:
+    """A foreign attribute, which a header repeats; left out where it is too long for one.
+
+    It is not cut: half of an id is another id.
+    """
+    if not text or (
+        len(text) > ATTRIBUTE_BYTES_MAX // 4 and len(text.encode()) > ATTRIBUTE_BYTES_MAX
+    ):
+        return UNSET
+    return text
+
+
+def _bounded(outcome: Outcome) -> tuple[Outcome, bytes]:
+    """The outcome and its JSON; what is foreign and long is cut or left out until it fits.
+
+    What remains after the last step fits always: every text in it is bounded as JSON.
+    """
+    value = _encode(outcome)
+    for shorten in _SHORTER:
+        if len(value) <= OUTCOME_BYTES_MAX:
+            break
+        data = shorten(outcome.data)
+        outcome = replace(outcome, data=data)
+        value = _encode(outcome)
+    return outcome, value
+
+
+def _cut_origins(data: OutcomeData) -> OutcomeData:
+    """With what the event and its record call themselves cut."""
+    event = replace(
+        data.event,
+        id=_cut(data.event.id),
+        source=_cut(data.event.source),
+        type=_cut(data.event.type),
+        subject=_cut(data.event.subject),
+        time=_cut(data.event.time),
+    )
+    origin = replace(data.origin, key=_cut(data.origin.key))
+    return replace(data, event=event, origin=origin, replay_of=_cut(data.replay_of))
+
+
+def _leave_out_pim_errors(data: OutcomeData) -> OutcomeData:
+    """Without the PIM's errors in its own shape: `errors` has them in ours."""
+    if data.pim is None or not data.pim.errors:
+        return data
+    return replace(data, pim=replace(data.pim, errors=[]), errors_truncated=True)
+
+
+def _cut_messages(data: OutcomeData) -> OutcomeData:
+    pim = replace(data.pim, message=_cut(data.pim.message)) if data.pim else None
+    return replace(data, pim=pim, message=_cut(data.message))
+
+
+def _leave_out_errors(data: OutcomeData) -> OutcomeData:
+    return replace(data, errors=[], errors_truncated=True) if data.errors else data
+
+
+_SHORTER: Sequence[Callable[[OutcomeData], OutcomeData]] = (
+    _cut_origins,
+    _leave_out_pim_errors,
+    _cut_messages,
+    _leave_out_errors,
+)
+
+
+def _cut(text: str | None) -> str | None:
+    """The text, or as much of it as surely fits: a character takes up to six bytes of JSON."""
+    if text is None or len(_encode(text)) <= TEXT_BYTES_MAX:
+        return text
+    return clip(text, TEXT_BYTES_MAX // 6)
+
+
+def _ce_headers(outcome: Outcome) -> Headers:
+    """The attributes once more: a reader filters by them without parsing."""
+    shared = _shared_headers(outcome.type, outcome.source, outcome.time)
+    own = [
+        (name, content.encode())
+        for name, content in (
+            ("ce_id", outcome.id),
+            ("ce_subject", outcome.subject),
+            ("ce_causationid", outcome.causationid),
+            ("ce_correlationid", outcome.correlationid),
+            ("ce_traceparent", outcome.traceparent),
+            ("ce_tracestate", outcome.tracestate),
+        )
+        if content is not UNSET
+    ]
+    return (*shared, *own)
+
+
+@lru_cache(maxsize=1_000)
+def _shared_headers(event_type: str, source: str, time: str) -> Headers:
+    """What is the same in every outcome of a call."""
+    return (
+        ("content-type", CONTENT_TYPE),
+        ("ce_specversion", b"1.0"),
+        ("ce_type", event_type.encode()),
+        ("ce_source", source.encode()),
+        ("ce_time", time.encode()),
+    )
+
+
+def _context(headers: Headers) -> Headers:
+    """The trace context; an outcome's headers are bounded, whatever an input brings."""
+    return tuple(
+        header
+        for header in headers
+        if header[0] in CONTEXT_HEADERS and len(header[1] or b"") <= CONTEXT_BYTES_MAX
+    )[: len(CONTEXT_HEADERS)]
+
+
+def _dead_letter(record: SourceRecord, data: OutcomeData) -> LogRecord:
+    """The record untouched, plus why; headers of an earlier death stand before ours."""
+    origin = record.origin
+    message = (data.message or "").encode()[:DEAD_LETTER_MESSAGE_BYTES_MAX]
+    ours: Iterable[tuple[str, bytes]] = (
+        ("dlq.original.topic", origin.partition.topic.encode()),
+        ("dlq.original.partition", b"%d" % origin.partition.number),
+        ("dlq.original.offset", b"%d" % origin.offset),
+        ("dlq.original.timestamp", b"%d" % record.timestamp_ms),
+        ("dlq.reason", (data.reason or "").encode()),
+        ("dlq.message", message.decode("utf-8", "ignore").encode()),
+        ("dlq.attempts", b"%d" % data.attempts),
+        ("dlq.outcome.id", origin.outcome_id.encode()),
+    )
+    if record.omission is not None:
+        omitted = [(f"dlq.{part}.omitted", b"true") for part in record.omission.parts]
+        ours = (*ours, *omitted)
+    return LogRecord(record.key, record.value, (*record.headers, *ours))

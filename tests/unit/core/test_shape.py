@@ -1,0 +1,165 @@
+"""Values in the shapes of their attributes, and what is said of those that fit none."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.core.group.shape import Shaped, Structure, _fit_as_they_are, _shape_with_care
+from service.core.group.shape import shape as shape_values
+from service.core.values import Attribute, ValueData
+from tests.support.builders import Flat, flat, nested
+
+STRUCTURE = Structure(
+    attributes={
+        attribute.code: attribute
+        for attribute in (
+            Attribute("text", "text", characters_max=5),
+            Attribute("number", "number", takes_decimals=False, least="0", most="10"),
+            Attribute("one", "single_option"),
+            Attribute("many", "multiple_options"),
+            Attribute("flag", "boolean"),
+            Attribute("day", "date"),
+            Attribute("link", "media_link"),
+            Attribute("by_locale", "text", per_locale=True),
+            Attribute("by_channel", "text", per_channel=True),
+            Attribute("odd", "asset_family_single_link"),
+        )
+    },
+    options={"one": frozenset({"red"}), "many": frozenset({"red", "blue"})},
+)
+
+
+def bare(attribute: str) -> tuple[str, None, None]:
+    """A value without locale and channel."""
+    return attribute, None, None
+
+
+def shape(values: Flat, structure: Structure, default_locale: str | None) -> Shaped:
+    """Shape values that are written down flat."""
+    return shape_values(nested(values), structure, default_locale)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "data", "shaped"),
+    [
+        ("many", "red", ["red"]), ("many", ["red", "blue"], ["red", "blue"]),
+        ("one", ["red"], "red"), ("one", "red", "red"), ("one", "RED", "RED"),
+        ("flag", "true", True), ("flag", "False", False), ("flag", True, True),
+        ("text", True, "true"), ("text", ["a"], "a"), ("number", "7", "7"),
+        ("number", "1e1", "1e1"),
+        ("many", [], []), ("many", None, None), ("one", None, None),
+        ("odd", ["x", "y"], ["x", "y"]),
+        ("link", ["l/1.jpg"], "l/1.jpg"), ("day", "02/03/2021", "02/03/2021"),
+    ],
+)  # fmt: skip
+def test_a_value_takes_its_attributes_shape(
+    attribute: str, data: ValueData, shaped: ValueData
+) -> None:
+    """An event need not know whether an attribute takes one option or several."""
+    found = shape({bare(attribute): data}, STRUCTURE, None)
+    assert (flat(found.values), list(found.flaws)) == ({bare(attribute): shaped}, [])
+
+
+@pytest.mark.parametrize(
+    ("attribute", "data", "said"),
+    [
+        ("nowhere", "x", "The family has no attribute nowhere."),
+        ("text", "abcdef", "text takes 5 characters, 6 given."),
+        ("text", ["a", "b"], "text is of type text, which takes no list."),
+        ("number", "11", "number takes 10 at most, 11 given."),
+        ("number", "-1", "number takes 0 at least, -1 given."),
+        ("number", "1.5", "number takes no decimals, 1.5 given."),
+        ("number", "NaN", "number is of type number, which takes no 'NaN'."),
+        ("number", "many", "number is of type number, which takes no 'many'."),
+        ("number", True, "number is of type number, which takes no boolean."),
+        ("flag", "perhaps", "flag is of type boolean, which takes no text."),
+        ("many", False, "many is of type multiple_options, which takes no boolean."),
+        ("one", ["red", "blue"], "one is of type single_option, which takes no list."),
+        ("one", "teal", "one has no option teal."),
+        ("many", ["red", "teal"], "many has no option teal."),
+        ("by_channel", "x", "by_channel differs by channel: a channel is needed."),
+        ("by_locale", "x", "by_locale differs by locale: a locale is needed."),
+    ],
+)
+def test_a_flaw_names_attribute_and_rule(attribute: str, data: ValueData, said: str) -> None:
+    """One sentence."""
+    (flaw,) = shape({bare(attribute): data}, STRUCTURE, None).flaws
+    assert flaw.message == said
+    assert (flaw.attribute, flaw.path) == (attribute, f"values.{attribute}")
+
+
+LIMITS = st.none() | st.sampled_from(
+    ["NaN", "sNaN", "Infinity", "-Infinity", "1e999999999999999999999", "x", "", "9" * 5000, "5"]
+)
+NUMBERS = st.sampled_from(["7", "9" * 5000, "1e999999999", "-1e-999999999", "NaN", "1e" + "9" * 30])
+
+
+@given(LIMITS, LIMITS, NUMBERS)
+def test_limits_that_are_no_numbers_limit_nothing(
+    least: str | None, most: str | None, number: str
+) -> None:
+    """Whatever a PIM shows as `min_value` and `max_value`: an answer, and of bounded length."""
+    attribute = Attribute("n", "number", takes_decimals=False, least=least, most=most)
+    flaws = shape({bare("n"): number}, Structure({"n": attribute}, {}), None).flaws
+    assert all(len(flaw.message or "") < 200 for flaw in flaws)
+    if number == "7":
+        is_refused = least == "9" * 5000 or most == "5"
+        assert bool(flaws) is is_refused
+
+
+def test_flaws_are_kept_as_an_outcome_shows_them() -> None:
+    """A change that waits does not hold a hundred thousand sentences."""
+    options: list[str] = [f"o{number}" for number in range(1000)]
+    found = shape({bare("many"): options, bare("flag"): "x"}, STRUCTURE, None)
+    assert (len(found.flaws), found.flaws_count, found.missing_count) == (51, 1001, 1000)
+    assert len(found.missing_options) == 101
+
+
+def test_a_locale_or_channel_too_many() -> None:
+    """Where the attribute does not differ by it."""
+    found = shape({("text", "en_US", None): "a", ("flag", None, "print"): True}, STRUCTURE, None)
+    assert [flaw.locale or flaw.channel for flaw in found.flaws] == ["en_US", "print"]
+
+
+def test_a_bare_value_takes_the_default_locale() -> None:
+    """Where the attribute differs by locale; an own locale stays."""
+    found = shape({bare("by_locale"): "x", ("by_locale", "fr_FR", None): "y"}, STRUCTURE, "en_US")
+    assert flat(found.values) == {
+        ("by_locale", "en_US", None): "x",
+        ("by_locale", "fr_FR", None): "y",
+    }
+    assert not found.flaws
+
+
+def test_two_values_for_one_place() -> None:
+    """The bare one and the default locale's own."""
+    found = shape({bare("by_locale"): "x", ("by_locale", "en_US", None): "y"}, STRUCTURE, "en_US")
+    assert len(found.flaws) == 1
+
+
+def test_missing_options_are_listed() -> None:
+    """For those who create them."""
+    found = shape({bare("many"): ["teal", "red", "pink"]}, STRUCTURE, None)
+    assert found.missing_options == [("many", "teal"), ("many", "pink")]
+
+
+def test_options_that_were_not_read_are_the_pims_to_judge() -> None:
+    """No flaw without knowledge."""
+    unknown = Structure(STRUCTURE.attributes, {})
+    assert not shape({bare("one"): "teal"}, unknown, None).flaws
+
+
+SCOPES = st.none() | st.sampled_from(["en_US", "print"])
+DATA = (
+    st.none() | st.booleans() | st.sampled_from(["red", "teal", "1", "true", "abcdef"])
+    | st.lists(st.sampled_from(["red", "blue", "teal"]), max_size=3)
+)  # fmt: skip
+PLACES = st.tuples(st.sampled_from([*STRUCTURE.attributes, "nowhere"]), SCOPES, SCOPES)
+
+
+@given(st.dictionaries(PLACES, DATA, max_size=3))
+def test_the_quick_look_passes_only_what_care_would_leave_as_it_is(values: Flat) -> None:
+    """It is there for speed, and judges nothing."""
+    given_values = nested(values)
+    if _fit_as_they_are(given_values, STRUCTURE):
+        assert _shape_with_care(given_values, STRUCTURE, None) == Shaped(given_values, [], [])

@@ -1,0 +1,40 @@
+"""The service as one process, without its neighbours."""
+
+import asyncio
+
+import pytest
+
+from service.apps import sync as app
+from service.apps.sync import Service
+from service.settings import load
+
+SETTINGS = {
+    "ASSET_SYNC_PIM__BASE_URL": "http://127.0.0.1:1",
+    "ASSET_SYNC_PIM__APP_TOKEN": "-",
+    "ASSET_SYNC_HTTP__HOST": "127.0.0.1",
+    "ASSET_SYNC_HTTP__PORT": "0",
+}
+
+
+async def test_nothing_goes_on_unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch that ended would leave a fenced replica, or a stuck consumer, as it is for ever."""
+
+    async def at_once(*_: object) -> None:
+        """What Kafka would be asked."""
+
+    async def never() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def broken() -> None:
+        raise AssertionError("our bug")
+
+    monkeypatch.setattr(app, "require_topics", at_once)
+    monkeypatch.setattr(app, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(app, "_leave_in_time", lambda _: None)
+    service = Service(load(SETTINGS, dotenv=None))
+    monkeypatch.setattr(service._outcomes, "start", at_once)
+    monkeypatch.setattr(service._door, "open", never)
+    monkeypatch.setattr(service._door, "look_at_lags", broken)
+
+    with pytest.raises(AssertionError, match="our bug"):
+        await asyncio.wait_for(service.run(), 10)
