@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from service.core.facts import Note
 from service.core.inputs import Answer, CommitRefusal
 from service.core.model import Moment, Origin, Partition
-from service.core.records import Settlement
+from service.core.records import Transaction
 from service.core.requests import Request
 
 Route = Literal[
@@ -18,7 +18,7 @@ Route = Literal[
 ]
 """What a request to the PIM is for."""
 
-RequestEnd = Literal["2xx", "3xx", "4xx", "429", "5xx", "timeout", "connection", "cut"]
+RequestEnd = Literal["2xx", "3xx", "4xx", "429", "5xx", "timeout", "connection", "cancelled"]
 """How it ended: by its status, or without one."""
 
 
@@ -74,7 +74,7 @@ class AssetApi(Protocol):
 class OutcomeLog(Protocol):
     """The transactional log of outcomes, dead letters and positions."""
 
-    async def write(self, settlement: Settlement) -> CommitRefusal | None:
+    async def write(self, transaction: Transaction) -> CommitRefusal | None:
         """Write all of it or nothing. None: it is committed.
 
         Raises:

@@ -50,11 +50,11 @@ class Told:
     def take(self, value: bytes) -> None:
         """One outcome."""
         outcome = json.loads(value)
-        place = outcome["id"]
-        if place not in self.statuses:
+        record_id = outcome["id"]
+        if record_id not in self.statuses:
             self.seen_at = time.monotonic()
-        self.statuses.setdefault(place, []).append(outcome["data"]["status"])
-        self.order.append(place)
+        self.statuses.setdefault(record_id, []).append(outcome["data"]["status"])
+        self.order.append(record_id)
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,8 @@ def _harm(going: Round, poisoned: str) -> Harm:
     for number, (key, _) in enumerate(going.events):
         assert key is not None
         last[key.decode()] = number
-        place = f"{going.at.events_topic}/{number % PARTITIONS}/{number // PARTITIONS}"
-        numbers[place] = number
+        record_id = f"{going.at.events_topic}/{number % PARTITIONS}/{number // PARTITIONS}"
+        numbers[record_id] = number
     stored = {
         f"{asset['asset_family_code']}/{asset['code']}": asset["values"]["caption"][0]["data"]
         for asset in _ask(going.pim, "/_control/assets")
@@ -201,11 +201,11 @@ def _disordered(going: Round, numbers: dict[str, int]) -> int:
     highest: dict[bytes | None, int] = {}
     seen: set[str] = set()
     count = 0
-    for place in going.told.order:
-        if place in seen:
+    for record_id in going.told.order:
+        if record_id in seen:
             continue
-        seen.add(place)
-        number = numbers[place]
+        seen.add(record_id)
+        number = numbers[record_id]
         key = going.events[number][0]
         count += number < highest.get(key, -1)
         highest[key] = max(number, highest.get(key, -1))
@@ -235,8 +235,12 @@ def _events(count: int) -> list[Event]:
     """Upserts; in each block the last few change assets of the block once more."""
     events = []
     for number in range(count):
-        place = number % BLOCK
-        asset = number - place + (place + AGAIN) % BLOCK if place >= BLOCK - AGAIN else number
+        record_id = number % BLOCK
+        asset = (
+            number - record_id + (record_id + AGAIN) % BLOCK
+            if record_id >= BLOCK - AGAIN
+            else number
+        )
         events.append(upsert(asset % FAMILIES, asset, caption=_caption(number)))
     return events
 

@@ -23,10 +23,10 @@ from prometheus_client import CollectorRegistry
 from service import __version__
 from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.clock import SystemClock
-from service.adapters.http.admin_server import Answers, HttpPort
+from service.adapters.http.admin_server import AdminHandlers, AdminServer
 from service.adapters.kafka.aiokafka_gaps.permissions import in_words
 from service.adapters.kafka.assignment import Assignment
-from service.adapters.kafka.consumer import DRAIN_MARGIN_SECONDS, Door
+from service.adapters.kafka.consumer import DRAIN_MARGIN_SECONDS, Consumer
 from service.adapters.kafka.options import quieten_aiokafka
 from service.adapters.kafka.preflight import require_topics
 from service.adapters.kafka.reach import ContactWatch
@@ -34,7 +34,7 @@ from service.adapters.kafka.transaction import TransactionLog
 from service.adapters.telemetry.logs import LogObserver, configure
 from service.adapters.telemetry.metrics import Meters, process_registry
 from service.adapters.telemetry.progress import Progress
-from service.adapters.telemetry.status_report import About, View
+from service.adapters.telemetry.status_report import ReplicaInfo, StatusReport
 from service.contracts.asyncapi import Topics, asyncapi
 from service.core.facts import Note
 from service.core.inputs import Arrived, DrainKind
@@ -91,49 +91,49 @@ class Service:
             drain_seconds + DRAIN_MARGIN_SECONDS + GROUP_SILENCE_SECONDS_MAX,
             self._observers.note,
         )
-        self._door = Door(
+        self._consumer = Consumer(
             settings.kafka, drain_seconds, self._assignment, self._arrive, self.fail, self._lost
         )
         self._runner = Runner(
-            Pipeline(settings.rules(), random.random),
+            Pipeline(settings.limits(), random.random),
             api=self._traces.around_api(self._api) if self._traces else self._api,
             log=self._traces.around_log(self._outcomes) if self._traces else self._outcomes,
-            intake=self._door,
+            intake=self._consumer,
             observer=self._observers,
             clock=SystemClock(),
         )
         self._assignment.assignee = self._runner
-        self._view = View(
-            _about(settings),
+        self._view = StatusReport(
+            _replica(settings),
             self._runner.status,
             self._families,
-            lambda: self._door.lags,
-            lambda: self._door.behind_transactions,
+            lambda: self._consumer.lags,
+            lambda: self._consumer.behind_transactions,
         )
         self._progress = Progress(time.monotonic())
         registry = process_registry()
         self._observe(registry)
-        self._port = HttpPort(self._answers(registry))
+        self._server = AdminServer(self._handlers(registry))
 
     def _observe(self, registry: CollectorRegistry) -> None:
         """Tell logs, meters and the status page what happens."""
         self._observers.add(LogObserver(self._settings.log.level))
         self._observers.add(self._progress)
-        self._observers.add(Meters(registry, __version__, self._view.readings))
+        self._observers.add(Meters(registry, __version__, self._view.gauges))
         if self._settings.http.status_page:
-            self._observers.add(self._view.board)
+            self._observers.add(self._view.recent_outcomes)
 
-    def _answers(self, registry: CollectorRegistry) -> Answers:
+    def _handlers(self, registry: CollectorRegistry) -> AdminHandlers:
         kafka, http = self._settings.kafka, self._settings.http
         topics = Topics(kafka.events_topic_names, kafka.outcomes_topic, kafka.group_id)
-        return Answers(
+        return AdminHandlers(
             live=self._live,
             ready=self._ready,
             live_lines=lambda: [*self._contact.lines(), *self._view.live_lines()],
             ready_lines=lambda: [*self._contact.lines(), *self._view.ready_lines()],
             registry=registry,
             asyncapi=asyncapi(__version__, topics),
-            release=lambda: self._runner.release(self._door.lags),
+            release=lambda: self._runner.release(self._consumer.lags),
             status=self._view.page if http.status_page else None,
         )
 
@@ -162,13 +162,13 @@ class Service:
             return 0
         self._log.info("http.listening", port=await self._open_port())
         if not await self._unless_stopped(self._outcomes.start()):
-            await self._port.close()
+            await self._server.close()
             return 0
         running = asyncio.create_task(self._runner.run())
         running.add_done_callback(self._runner_ended)
         watching = asyncio.create_task(self._watch())
         watching.add_done_callback(self._runner_ended)
-        opening = asyncio.create_task(self._door.open())
+        opening = asyncio.create_task(self._consumer.open())
         opening.add_done_callback(self._opened)
         code = 1
         try:
@@ -208,7 +208,7 @@ class Service:
     async def _open_port(self) -> int:
         http = self._settings.http
         try:
-            return await self._port.open(http.host, http.port)
+            return await self._server.open(http.host, http.port)
         except OSError as error:
             raise FatalError(
                 f"Cannot listen on {http.host}:{http.port}: {_plainly(error)}. "
@@ -228,7 +228,7 @@ class Service:
         return False
 
     async def _close(self, running: asyncio.Future[None]) -> None:
-        for closing in (self._door.close, self._outcomes.stop):
+        for closing in (self._consumer.close, self._outcomes.stop):
             # Not by wait_for: it waits for what it cancels, and aiokafka may not heed that.
             task = asyncio.create_task(closing())
             await asyncio.wait({task}, timeout=CLOSE_SECONDS_MAX)
@@ -240,7 +240,7 @@ class Service:
         await self._api.close()
         if self._traces is not None:
             await asyncio.to_thread(self._traces.close)
-        await self._port.close()
+        await self._server.close()
 
     async def _arrive(self, arrived: Arrived) -> None:
         if self._traces is not None:
@@ -267,11 +267,11 @@ class Service:
         """End where the consumer is stuck; rejoin where the group fenced us."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            await self._door.look_at_lags()
+            await self._consumer.look_at_lags()
             self._say_progress()
             now = time.monotonic()
             if self._assignment.epoch is not None:
-                if now - self._door.polled_at > POLL_SILENCE_SECONDS_MAX:
+                if now - self._consumer.polled_at > POLL_SILENCE_SECONDS_MAX:
                     self.fail(
                         FatalError(
                             "The Kafka consumer is stuck: no poll for "
@@ -288,11 +288,11 @@ class Service:
 
     def _say_progress(self) -> None:
         self._progress.assigned(self._assignment.epoch, self._assignment.partitions)
-        pending = self._runner.pipeline.held_changes
-        self._progress.pass_time(time.monotonic(), pending, sum(self._door.lags.values()))
+        pending = self._runner.pipeline.pending_changes
+        self._progress.pass_time(time.monotonic(), pending, sum(self._consumer.lags.values()))
 
     def _families(self) -> list[FamilyStatus]:
-        return families(self._runner.pipeline.calls)
+        return families(self._runner.pipeline.dispatcher)
 
     def _live(self) -> dict[str, bool]:
         """Loops that turn; neither Kafka nor the PIM is asked."""
@@ -300,7 +300,7 @@ class Service:
         is_assigned = self._assignment.epoch is not None
         return {
             "runner": now - self._runner.stepped_at < LOOP_SILENCE_SECONDS_MAX,
-            "poll": not is_assigned or now - self._door.polled_at < POLL_SILENCE_SECONDS_MAX,
+            "poll": not is_assigned or now - self._consumer.polled_at < POLL_SILENCE_SECONDS_MAX,
             **self._view.live(),
         }
 
@@ -331,15 +331,15 @@ def _traces(settings: Settings) -> "Traces | None":
     return Traces(settings, __version__)
 
 
-def _about(settings: Settings) -> About:
+def _replica(settings: Settings) -> ReplicaInfo:
     """What the view shows of the settings."""
     pipeline = settings.pipeline
-    return About(
+    return ReplicaInfo(
         version=__version__,
         group=settings.kafka.group_id,
         limits={
-            "unsettled_changes_limit": pipeline.max_pending_changes,
-            "unsettled_bytes_limit": pipeline.max_pending_bytes,
+            "pending_changes_limit": pipeline.max_pending_changes,
+            "pending_bytes_limit": pipeline.max_pending_bytes,
         },
         # A call may take its timeout, and a token's before it; a window may wait for its time.
         quiet_seconds_max=QUIET_MARGIN_SECONDS

@@ -26,7 +26,7 @@ from service.adapters.kafka.tools.replay import (
 )
 from service.cli.options import AssetPath, kafka_settings, run_on_kafka, stop
 from service.cli.output import complain, console, json_text, progress, say, shown
-from service.core.settle.dead_letters import DeadLetter, Filter, Place, ReplayRules
+from service.core.settle.dead_letters import DeadLetter, Filter, RecordId, ReplayRules
 from service.core.settle.report import timestamp
 from service.settings import KafkaSettings
 
@@ -57,18 +57,18 @@ class Since(click.ParamType[int]):
         return round(moment.timestamp() * 1000)
 
 
-class DeadLetterId(click.ParamType[Place | str]):
+class DeadLetterId(click.ParamType[RecordId | str]):
     """An outcome id, or the place on the dead-letter topic."""
 
     name = "id"
 
     def convert(
-        self, value: Place | str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Place | str:
+        self, value: RecordId | str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> RecordId | str:
         """The place as numbers, or the outcome id as it is."""
         assert isinstance(value, str)
-        if place := re.fullmatch(r"([0-9]{1,9})/([0-9]{1,18})", value):
-            return int(place[1]), int(place[2])
+        if record_id := re.fullmatch(r"([0-9]{1,9})/([0-9]{1,18})", value):
+            return int(record_id[1]), int(record_id[2])
         if not re.fullmatch(r"[^/]+/[0-9]{1,9}/[0-9]{1,18}", value):
             self.fail(
                 f"{value!r} is neither an outcome id (TOPIC/PARTITION/OFFSET) nor a place on the "
@@ -141,7 +141,7 @@ def list_(
     kafka = kafka_settings()
     work = survey(kafka, Filter(reason, family, asset, since))
     found = run_on_kafka(kafka, work, needs=f"Read on {kafka.dead_letters_topic}")
-    letters = [x for x in found.letters if with_replayed or x.place not in found.replayed]
+    letters = [x for x in found.letters if with_replayed or x.record_id not in found.replayed]
     if as_json:
         for letter in letters:
             say(json_text(msgspec.json.encode(_members(letter, _state(letter, found)))))
@@ -161,7 +161,7 @@ Examples:
 @click.argument("letter_id", metavar="ID", type=DeadLetterId())
 @click.option("--raw", is_flag=True, help="Write the value's bytes as they are, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def show(*, letter_id: Place | str, raw: bool, as_json: bool) -> None:
+def show(*, letter_id: RecordId | str, raw: bool, as_json: bool) -> None:
     """Show one dead letter: why it is there, its headers, key and value.
 
     ID is the outcome id as `list` shows it (TOPIC/PARTITION/OFFSET), or the place of the dead
@@ -179,8 +179,8 @@ def show(*, letter_id: Place | str, raw: bool, as_json: bool) -> None:
             "`asset-sync dead-letters list --all` lists those that are there."
         )
     if found.others:
-        places = ", ".join(f"{partition}/{offset}" for partition, offset in found.others)
-        complain(f"This outcome id has other, older dead letters at {places}.")
+        record_ids = ", ".join(f"{partition}/{offset}" for partition, offset in found.others)
+        complain(f"This outcome id has other, older dead letters at {record_ids}.")
     if raw:
         _write_value(found)
     elif as_json:
@@ -238,8 +238,8 @@ def replay(
         stop(str(error))
     if dry_run:
         _print_list((letter, "would be replayed") for letter in decided.chosen)
-    verb = f"{len(decided.chosen)} would be replayed" if dry_run else f"{done.count} replayed"
-    say(verb + _told(decided))
+    action = f"{len(decided.chosen)} would be replayed" if dry_run else f"{done.count} replayed"
+    say(action + _told(decided))
     for letter, why in done.refused:
         complain(f"{letter.outcome_id}: {why}")
     sys.exit(1 if done.refused else 0)
@@ -288,7 +288,7 @@ def _told(decided: Plan) -> str:
 
 
 def _state(letter: DeadLetter, found: Survey) -> str:
-    return _state_of(letter, is_replayed=letter.place in found.replayed)
+    return _state_of(letter, is_replayed=letter.record_id in found.replayed)
 
 
 def _state_of(letter: DeadLetter, *, is_replayed: bool) -> str:
@@ -300,11 +300,11 @@ def _state_of(letter: DeadLetter, *, is_replayed: bool) -> str:
 
 
 def _members(letter: DeadLetter, state: str) -> dict[str, object]:
-    partition, offset = letter.place
+    partition, offset = letter.record_id
     return {
         "partition": partition,
         "offset": offset,
-        "buried_at": _time(letter.buried_utc_ms),
+        "buried_at": _time(letter.dead_lettered_utc_ms),
         "outcome_id": letter.outcome_id,
         "asset_family": letter.asset.family if letter.asset else None,
         "code": letter.asset.code if letter.asset else None,
@@ -320,7 +320,13 @@ def _print_list(rows: Iterable[tuple[DeadLetter, str]]) -> None:
     """A line each; on a terminal the message stands below, so that any width shows it whole."""
     out = console()
     for letter, state in rows:
-        texts = (_time(letter.buried_utc_ms), letter.reason, _path(letter), _id(letter), state)
+        texts = (
+            _time(letter.dead_lettered_utc_ms),
+            letter.reason,
+            _path(letter),
+            _id(letter),
+            state,
+        )
         time, reason, path, letter_id, state_shown = map(shown, texts)
         message = shown(letter.message)
         if out.is_terminal:
@@ -334,7 +340,7 @@ def _print_list(rows: Iterable[tuple[DeadLetter, str]]) -> None:
 def _sheet(found: FoundLetter, topic: str) -> Iterator[str]:
     """The lines that show one dead letter."""
     letter, record = found.letter, found.record
-    partition, offset = letter.place
+    partition, offset = letter.record_id
     facts = {
         "dead letter": f"{partition}/{offset} of {topic}",
         "outcome": letter.outcome_id or "-",
@@ -342,7 +348,7 @@ def _sheet(found: FoundLetter, topic: str) -> Iterator[str]:
         "reason": letter.reason,
         "message": letter.message,
         "attempts": str(letter.attempts),
-        "written": _time(letter.buried_utc_ms),
+        "written": _time(letter.dead_lettered_utc_ms),
         "state": _state_of(letter, is_replayed=found.is_replayed),
     }
     for name, text in facts.items():
@@ -421,7 +427,7 @@ def _path(letter: DeadLetter) -> str:
 
 def _id(letter: DeadLetter) -> str:
     """What `show` takes: the outcome id, or the place where that cannot be read."""
-    return letter.outcome_id or "{}/{}".format(*letter.place)
+    return letter.outcome_id or "{}/{}".format(*letter.record_id)
 
 
 def _time(utc_ms: int) -> str:

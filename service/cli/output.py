@@ -148,11 +148,11 @@ def complain(message: str) -> None:
 
 
 @contextmanager
-def progress(verb: str, total: int, *columns: ProgressColumn) -> Iterator[Callable[[int], None]]:
+def progress(action: str, total: int, *columns: ProgressColumn) -> Iterator[Callable[[int], None]]:
     """A bar on stderr, only where that is a terminal; yields what is told how much is done."""
     out = console(is_stderr=True)
     with Progress(
-        TextColumn(verb),
+        TextColumn(action),
         BarColumn(),
         *columns,
         TimeElapsedColumn(),
@@ -160,7 +160,7 @@ def progress(verb: str, total: int, *columns: ProgressColumn) -> Iterator[Callab
         transient=True,
         disable=not out.is_terminal,
     ) as bar:
-        task = bar.add_task(verb, total=total)
+        task = bar.add_task(action, total=total)
         yield lambda done: bar.update(task, completed=done)
 
 

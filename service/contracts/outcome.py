@@ -4,7 +4,7 @@ Within v1 fields, results and reasons may be added; none is removed, renamed or 
 meaning. Readers ignore what they do not know.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -25,6 +25,9 @@ Reason = Literal[
     "deletes_off",
 ]
 Action = Literal["upsert", "delete"]
+UPSERT: Final = "upsert"
+DELETE: Final = "delete"
+ACTIONS: tuple[Action, ...] = (UPSERT, DELETE)
 
 DEAD_STATUSES: frozenset[Status] = frozenset({"rejected", "failed"})
 """Statuses whose record also goes to the dead-letter topic."""

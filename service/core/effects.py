@@ -4,7 +4,7 @@ import msgspec
 
 from service.core.facts import Note
 from service.core.model import Origin, Partition
-from service.core.records import Settlement
+from service.core.records import Transaction
 from service.core.requests import Request
 
 
@@ -17,7 +17,7 @@ class StartCall(msgspec.Struct, frozen=True):
     """The changes that a write carries, for those who trace."""
 
 
-class CutCall(msgspec.Struct, frozen=True):
+class CancelCall(msgspec.Struct, frozen=True):
     """Give up a request in flight; it ends as a `CallFault` of kind CUT."""
 
     call_id: int
@@ -29,11 +29,11 @@ class AllowRequest(msgspec.Struct, frozen=True):
     call_id: int
 
 
-class Settle(msgspec.Struct, frozen=True):
+class Commit(msgspec.Struct, frozen=True):
     """Write the settlement; answer with `Committed` or `CommitRefused` and its number."""
 
     number: int
-    settlement: Settlement
+    transaction: Transaction
 
 
 class SetIntake(msgspec.Struct, frozen=True):
@@ -43,13 +43,15 @@ class SetIntake(msgspec.Struct, frozen=True):
 
 
 class Drained(msgspec.Struct, frozen=True):
-    """The drain is over. `unsettled` changes were left to the next owner."""
+    """The drain is over. `pending` changes were left to the next owner."""
 
-    unsettled: int
+    pending: int
 
 
 class DropAssignment(msgspec.Struct, frozen=True):
     """The group fenced us: this epoch is over, without a last transaction."""
 
 
-Effect = StartCall | CutCall | AllowRequest | Settle | SetIntake | Drained | DropAssignment | Note
+Effect = (
+    StartCall | CancelCall | AllowRequest | Commit | SetIntake | Drained | DropAssignment | Note
+)

@@ -5,22 +5,22 @@ from typing import Literal
 
 import msgspec
 
-from service.core.records import Settled
+from service.core.records import CompletedChange
 
 FactName = Literal[
     "breaker.opened",
     "breaker.closed",
-    "call.put_off",
-    "call.suspected",
-    "change.settled",
+    "pim.call_retried",
+    "pim.call_failed",
+    "change.completed",
     "credentials.refused",
     "dead_letters.limit_reached",
     "dead_letters.released",
     "dead_letters.truncated",
-    "family.sick",
-    "family.healed",
-    "gate.closed",
-    "gate.opened",
+    "family.failing",
+    "family.recovered",
+    "pim.throttled",
+    "pim.throttling_ended",
     "group.begun",
     "group.begun_again",
     "group.too_large",
@@ -34,9 +34,9 @@ FactName = Literal[
     "option.refused",
     "position.lost",
     "request.ended",
-    "settlement.committed",
-    "settlement.refused",
-    "settlement.retried",
+    "transaction.committed",
+    "transaction.refused",
+    "transaction.retried",
     "structure.read",
     "structure.unreadable",
     "window.closed",
@@ -48,9 +48,9 @@ class Note(msgspec.Struct, frozen=True):
 
     name: FactName
     fields: Mapping[str, object] = msgspec.field(default_factory=dict)
-    settled: tuple[Settled, ...] = ()
+    completed: tuple[CompletedChange, ...] = ()
     """What a committed settlement made visible, for those who count."""
 
 
-RetryCause = Literal["throttled", "cut", "item", "refused", "forbidden"]
+RetryCause = Literal["throttled", "cancelled", "item", "refused", "forbidden"]
 """Why a call, or a part of it, goes again, suspicions aside."""

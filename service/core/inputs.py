@@ -22,7 +22,7 @@ class Start(msgspec.Struct, frozen=True):
     """
 
     position: int
-    settled: frozenset[int] = frozenset()
+    committed_above: frozenset[int] = frozenset()
     binding: Binding = UNBOUND
 
 
@@ -64,7 +64,7 @@ class FaultKind(Enum):
     TIMEOUT = "timeout"
     CONNECTION = "connection"
     CREDENTIALS = "credentials"
-    CUT = "cut"
+    CANCELLED = "cancelled"
     """By us: the lease or a drain ended. Neither suspicion nor attempt."""
 
 
@@ -84,14 +84,14 @@ class ItemReply(msgspec.Struct, frozen=True, gc=False):
     errors: tuple[msgspec.Raw, ...] = ()
 
 
-CUT = CallFault(FaultKind.CUT, "Given up by asset-sync.")
+CANCELLED = CallFault(FaultKind.CANCELLED, "Given up by asset-sync.")
 
 
 class CallReply(msgspec.Struct, frozen=True):
-    """An answer. `own_json` says that its body is the PIM's own (an error object or a list)."""
+    """An answer. `is_from_pim` says that its body is the PIM's own (an error object or a list)."""
 
     status: int
-    own_json: bool = False
+    is_from_pim: bool = False
     items: tuple[ItemReply, ...] | None = None
     message: str | None = None
     errors: tuple[msgspec.Raw, ...] = ()

@@ -20,10 +20,10 @@ COMMIT_SILENCE_SECONDS = 15.0
 """No new calls while a transaction has been outstanding, or refused, for this long."""
 
 BREAKER_SUSPICIONS = 3
-BREAKER_HELD_CHANGES = 1_000
+BREAKER_PENDING_CHANGES = 1_000
 """Changes held at which intake pauses while the breaker is open and no GET is well."""
 
-SICK_LANE_FAILURES = 3
+LANE_FAILURES_MAX = 3
 DELAY_SECONDS_MIN = 0.5
 DELAY_SECONDS_MAX = 30.0
 RETRY_AFTER_SECONDS_MAX = 300.0
@@ -43,7 +43,7 @@ FAMILIES_REMEMBERED_MAX = 10_000
 OCCUPIED_PER_PENDING_BYTE = 2
 """Intake pauses, too, when the pending changes occupy so much for each byte of their limit."""
 
-PATIENCE_SHARE = 0.25
+REPAIR_SHARE_MAX = 0.25
 """Share of the pending limits that waiting for repair may hold."""
 
 LAST_TRANSACTION_SECONDS = 10.0
@@ -75,7 +75,7 @@ class DecodeLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class StructureRules:
+class StructureOptions:
     """What is done with families' structures."""
 
     validate_values: bool = True
@@ -85,7 +85,7 @@ class StructureRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Limits:
     """The settings that the core decides by."""
 
     decode: DecodeLimits
@@ -103,7 +103,7 @@ class Rules:
     dead_letter_share_max: float = 0.5
     dead_letter_share_changes: int = 1_000
     """The last changes over which that share is counted."""
-    structure: StructureRules | None = None
+    structure: StructureOptions | None = None
     """None: values go as they came."""
     outcome_source: str = "/asset-sync/asset-sync"
     changes_per_asset_max: int = CHANGES_PER_ASSET_MAX
@@ -111,4 +111,4 @@ class Rules:
     map_offsets_max: int = MAP_OFFSETS_MAX
     transaction_outcomes_max: int = TRANSACTION_OUTCOMES_MAX
     transaction_bytes_max: int = TRANSACTION_BYTES_MAX
-    breaker_held_changes: int = BREAKER_HELD_CHANGES
+    breaker_pending_changes: int = BREAKER_PENDING_CHANGES

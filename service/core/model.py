@@ -11,7 +11,15 @@ from typing import ClassVar, Literal, NamedTuple
 
 import msgspec
 
-from service.contracts.outcome import Action, ChangeError, Reason, SourceEvent, Status
+from service.contracts.outcome import (
+    DELETE,
+    UPSERT,
+    Action,
+    ChangeError,
+    Reason,
+    SourceEvent,
+    Status,
+)
 from service.core.values import Values
 
 
@@ -115,7 +123,7 @@ class AssetChange(msgspec.Struct, frozen=True, gc=False):
 class UpsertAsset(msgspec.Struct, frozen=True, gc=False):
     """Set these values of an asset, creating it where absent; `size` is JSON bytes."""
 
-    is_delete: ClassVar[bool] = False
+    action: ClassVar[Action] = UPSERT
     asset: Asset
     values: Values
     size: int
@@ -124,7 +132,7 @@ class UpsertAsset(msgspec.Struct, frozen=True, gc=False):
 class DeleteAsset(msgspec.Struct, frozen=True, gc=False):
     """Delete an asset."""
 
-    is_delete: ClassVar[bool] = True
+    action: ClassVar[Action] = DELETE
     asset: Asset
     size: int = 0
 
@@ -157,7 +165,7 @@ class Change(msgspec.Struct, eq=False, gc=False):
     admitted_at: float
     received_utc_ms: int
     attempts: int = 0
-    doubted_at: float | None = None
+    mismatched_at: float | None = None
     """Since when (seconds) it is in doubt whether its values fit the family."""
 
     @property
@@ -166,9 +174,9 @@ class Change(msgspec.Struct, eq=False, gc=False):
         return self.command.asset
 
     @property
-    def is_delete(self) -> bool:
-        """Whether it deletes."""
-        return self.command.is_delete
+    def action(self) -> Action:
+        """Whether it upserts or deletes the asset."""
+        return self.command.action
 
     @property
     def outcome_id(self) -> str:

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 
 from service.contracts.outcome import Reason
 from service.contracts.outcome import Status as EndStatus
-from service.core.effects import Drained, DropAssignment, Effect, SetIntake, Settle
+from service.core.effects import Commit, Drained, DropAssignment, Effect, SetIntake
 from service.core.facts import Note
 from service.core.group.asset_work import Ended
-from service.core.group.coalesce import Verb
 from service.core.inputs import (
     Arrived,
     Assigned,
@@ -32,7 +31,7 @@ from service.core.limits import (
     COMMIT_SILENCE_SECONDS,
     LAST_TRANSACTION_SECONDS,
     OCCUPIED_PER_PENDING_BYTE,
-    Rules,
+    Limits,
 )
 from service.core.model import (
     Asset,
@@ -49,8 +48,8 @@ from service.core.read.convert import convert
 from service.core.read.decode import decode
 from service.core.read.memory_estimate import occupied
 from service.core.recover.backoff import Jitter
-from service.core.send.dispatcher import Calls
-from service.core.send.expiry import Patience, PatienceClock
+from service.core.send.dispatcher import Dispatcher
+from service.core.send.expiry import BudgetClock, Expiry
 from service.core.settle.dead_letter_limit import DeadLetterLimit
 from service.core.settle.ledger import Group, Ledger
 from service.core.settle.report import Reporter, why
@@ -60,18 +59,18 @@ from service.core.status import PartitionStatus, Status, WaitsFor
 class Pipeline:
     """Decode, convert, window, coalesce, verdict, report, ledger: the rooms, in order."""
 
-    def __init__(self, rules: Rules, jitter: Jitter) -> None:
-        self._rules = rules
+    def __init__(self, limits: Limits, jitter: Jitter) -> None:
+        self._limits = limits
         self._effects: list[Effect] = []
-        self._reporter = Reporter(rules.outcome_source)
-        self._clock = PatienceClock()
-        self.calls = Calls(rules, jitter)
-        self._patience = Patience(rules, self.calls)
-        self.ledger = Ledger({}, rules)
+        self._reporter = Reporter(limits.outcome_source)
+        self._clock = BudgetClock()
+        self.dispatcher = Dispatcher(limits, jitter)
+        self._expiry = Expiry(limits, self.dispatcher)
+        self.ledger = Ledger({}, limits)
         self._epoch = -1
         self._is_assigned = False
         self._lease_until = float("-inf")
-        self._is_cut = False
+        self._is_cancelled = False
         self._drain: DrainStarted | None = None
         self._is_drained = False
         self._shutdown: DrainStarted | None = None
@@ -80,10 +79,12 @@ class Pipeline:
         """Changes that the last fencing left to their next owner."""
         self._paused: frozenset[Partition] = frozenset()
         self._is_full = False
-        self._settled_at = float("-inf")
-        self._settlements_made = 0
+        self._committed_at = float("-inf")
+        self._transactions_made = 0
         self._silent_since: float | None = None
-        self._limit = DeadLetterLimit(rules.dead_letter_share_max, rules.dead_letter_share_changes)
+        self._limit = DeadLetterLimit(
+            limits.dead_letter_share_max, limits.dead_letter_share_changes
+        )
         self._withheld: list[Group] = []
         """Dead letters that wait for a person, and what may not overtake them, in order."""
         self._withheld_assets: set[Asset] = set()
@@ -100,11 +101,11 @@ class Pipeline:
         assert moment.seconds >= self._moment.seconds, "the clock is monotonic"
         self._moment = moment
         self._clock.advance(moment.seconds, running=self._can_succeed)
-        self.calls.work_through(self._now)
+        self.dispatcher.work_through(self._now)
         self._take_news()
         self._take(happened)
         self._pass_time()
-        assert not self.calls.has_news, "what the calls ask for is asked for in the same step"
+        assert not self.dispatcher.has_news, "what the calls ask for is asked for in the same step"
         effects = self._effects[:]
         self._effects.clear()
         return effects
@@ -112,35 +113,35 @@ class Pipeline:
     def next_time(self) -> float | None:
         """When `TimePassed` is due at the latest, in seconds of the monotonic clock."""
         now = self._moment.seconds
-        if self.calls.has_judged:
+        if self.dispatcher.has_judged:
             return now
-        times = [self._patience.next_time]
+        times = [self._expiry.next_time]
         if self._may_call():
-            times.append(self.calls.next_time(now))
+            times.append(self.dispatcher.next_time(now))
         elif self._may_continue:  # what is in flight may want one more request
-            times.append(self.calls.gate.next_time(now))
-        if self.calls.gate.in_flight and not self._is_cut:
+            times.append(self.dispatcher.gate.next_time(now))
+        if self.dispatcher.gate.in_flight and not self._is_cancelled:
             times.append(self._lease_until)
         if self._silent_since is not None:
             times.append(self._silent_since + COMMIT_SILENCE_SECONDS)
-        if self.ledger.can_settle:
-            times.append(self._settled_at + self._rules.commit_interval_seconds)
+        if self.ledger.can_commit:
+            times.append(self._committed_at + self._limits.commit_interval_seconds)
         if self._drain is not None and not self._is_drained:
             times += [self._drain.deadline, self._drain.deadline + LAST_TRANSACTION_SECONDS]
         return min((time for time in times if time is not None and time > now), default=None)
 
     @property
-    def held_changes(self) -> int:
+    def pending_changes(self) -> int:
         """Changes admitted and not yet committed."""
-        return self.ledger.held_changes
+        return self.ledger.pending_changes
 
     def status(self, now: float) -> Status:
         """What is open at this moment (seconds), for people and meters."""
-        calls, gate = self.calls, self.calls.gate
+        dispatcher, gate = self.dispatcher, self.dispatcher.gate
         return Status(
             waits_for=self._waits_for(),
-            held_changes=self.ledger.held_changes,
-            held_bytes=self.ledger.held_bytes,
+            pending_changes=self.ledger.pending_changes,
+            pending_bytes=self.ledger.pending_bytes,
             withheld_changes=sum(map(len, self._withheld)),
             is_limit_reached=self._limit.is_reached,
             dead_of_last=self._limit.dead,
@@ -150,11 +151,11 @@ class Pipeline:
             rate_limit=gate.rate,
             gate_seconds=max(0.0, (gate.closed_until or now) - now),
             is_gate_closed=gate.is_closed,
-            is_breaker_open=calls.lanes.breaker.is_open,
-            probe_seconds_max=calls.lanes.breaker.probe_seconds_max,
-            sick_lanes=sum(1 for _ in calls.lanes.sick_lanes()),
-            calls_in_repair=sum(1 for _ in calls.lanes.waiting_calls()),
-            window_wait_seconds=calls.windows.longest_wait(now),
+            is_breaker_open=dispatcher.lanes.breaker.is_open,
+            probe_seconds_max=dispatcher.lanes.breaker.probe_seconds_max,
+            failing_lanes=sum(1 for _ in dispatcher.lanes.failing_lanes()),
+            calls_in_repair=sum(1 for _ in dispatcher.lanes.waiting_calls()),
+            window_wait_seconds=dispatcher.windows.longest_wait(now),
             silent_seconds=now - self._progressed_at,
             partitions=tuple(map(self._partition_status, sorted(self.ledger.partitions))),
         )
@@ -164,7 +165,7 @@ class Pipeline:
             partition,
             watermark=self.ledger.watermark(partition),
             position=self.ledger.position(partition),
-            held=self.ledger.held_in(partition),
+            pending=self.ledger.pending_in(partition),
             span=self.ledger.span(partition),
             is_paused=partition in self._paused,
             progressed_utc_ms=self._progressed_utc_ms[partition],
@@ -178,8 +179,8 @@ class Pipeline:
             "release": self._limit.is_reached,
             "lease": not self._has_lease,
             "commit": self._is_halted,
-            "pim": self.calls.lanes.breaker.is_open,
-            "throttling": self.calls.gate.is_closed,
+            "pim": self.dispatcher.lanes.breaker.is_open,
+            "throttling": self.dispatcher.gate.is_closed,
         }
         return next((reason for reason, is_so in reasons.items() if is_so), None)
 
@@ -193,10 +194,10 @@ class Pipeline:
                     self._admit(record)
                 self._note_progress({record.origin.partition for record in records})
             case CallEnded(call_id, answer):
-                self.calls.ended(call_id, answer, self._now)
+                self.dispatcher.ended(call_id, answer, self._now)
                 self._take_news()
             case RequestWanted(call_id):
-                self.calls.want_request(call_id)
+                self.dispatcher.want_request(call_id)
             case Committed(number):
                 self._committed(number)
             case CommitRefused(number, why):
@@ -212,7 +213,9 @@ class Pipeline:
         match happened:
             case LeaseRenewed(until):
                 self._lease_until = max(self._lease_until, until)
-                self._is_cut = self._is_cut and self._moment.seconds >= self._lease_until
+                self._is_cancelled = (
+                    self._is_cancelled and self._moment.seconds >= self._lease_until
+                )
             case Assigned():
                 self._assign(happened)
             case DrainStarted():
@@ -223,14 +226,14 @@ class Pipeline:
     def _pass_time(self) -> None:
         """What follows from the new state and from time alone."""
         now = self._moment.seconds
-        self._cut_late_calls(now)
-        self.calls.windows.pass_time(now)
+        self._cancel_late_calls(now)
+        self.dispatcher.windows.pass_time(now)
         if self._drain is not None and self._drain.kind is DrainKind.SHUTDOWN:
-            self.calls.windows.flush(now)
+            self.dispatcher.windows.flush(now)
         if self._can_succeed and not self._drops_unsent:
-            self._look_for_patience()
+            self._maybe_expire()
         self._dispatch()
-        self._maybe_settle(now)
+        self._maybe_commit(now)
         self._maybe_finish_drain(now)
         self._set_intake()
 
@@ -240,34 +243,34 @@ class Pipeline:
 
     def _take_news(self) -> None:
         """Pass on what the calls ask for, and settle what ended, in order."""
-        for news in self.calls.take_news():
+        for news in self.dispatcher.take_news():
             if isinstance(news, tuple):
-                self._settle(news)
+                self._complete(news)
             else:
                 self._effects.append(news)
 
-    def _look_for_patience(self) -> None:
-        if self._patience.is_due(self._moment.seconds):
-            self._patience.look(self._now, self._stuck())
+    def _maybe_expire(self) -> None:
+        if self._expiry.is_due(self._moment.seconds):
+            self._expiry.look(self._now, self._stuck())
             self._take_news()
 
     def _dispatch(self) -> None:
         """Send what may be sent; only while the next call is on its way the last one can wait."""
         if not self._may_continue:
-            self.calls.cut_between_requests(self._now)
+            self.dispatcher.cancel_between_requests(self._now)
         has_started = self._start_calls()
-        if self.calls.has_judged and (not has_started or self._drain is not None):
-            self.calls.work_through(self._now)
+        if self.dispatcher.has_judged and (not has_started or self._drain is not None):
+            self.dispatcher.work_through(self._now)
             self._start_calls()
 
     def _start_calls(self) -> bool:
         """Start calls as long as any may; True where a write is on its way."""
-        writes = len(self.calls.in_flight)
-        self.calls.send_waiting(self._moment.seconds)
+        writes = len(self.dispatcher.in_flight)
+        self.dispatcher.send_waiting(self._moment.seconds)
         self._take_news()
-        while self._may_call() and self.calls.start_next(self._now):
+        while self._may_call() and self.dispatcher.start_next(self._now):
             self._take_news()
-        return len(self.calls.in_flight) > writes
+        return len(self.dispatcher.in_flight) > writes
 
     # --- records -----------------------------------------------------------------------------
 
@@ -278,8 +281,8 @@ class Pipeline:
         size = record.size
         if not self.ledger.admit(origin.partition, origin.offset, size):
             return
-        change = decode(record, self._rules.decode)
-        command = change if isinstance(change, Rejection) else convert(change, self._rules.deletes)
+        change = decode(record, self._limits.decode)
+        command = change if isinstance(change, Rejection) else convert(change, self._limits.deletes)
         if isinstance(command, Rejection):
             self._occupy(record, None, None)
             self._reject(record, command)
@@ -295,26 +298,26 @@ class Pipeline:
             admitted_at=self._clock.seconds,
             received_utc_ms=self._moment.utc_ms,
         )
-        self.calls.add(admitted, self._moment.seconds)
+        self.dispatcher.add(admitted, self._moment.seconds)
 
     def _occupy(self, record: SourceRecord, command: Command | None, values: bytes | None) -> None:
         if size := occupied(record, command, values):
             self.ledger.occupy(record.origin.partition, record.origin.offset, size)
 
     def _reject(self, record: SourceRecord, rejection: Rejection) -> None:
-        settled = self._reporter.of_rejection(record, rejection, self._moment.utc_ms)
-        self._leave((settled,))
+        completed = self._reporter.of_rejection(record, rejection, self._moment.utc_ms)
+        self._leave((completed,))
         self._note_anomaly(
             record.origin, rejection.asset, rejection.status, rejection.reason, rejection.message
         )
 
-    def _settle(self, ended: Ended) -> None:
+    def _complete(self, ended: Ended) -> None:
         """Changes that ended together leave together."""
         utc_ms = self._moment.utc_ms
         command = ended[0][0].command
         asset = command.asset
-        lane = (asset.family, Verb.DELETE if command.is_delete else Verb.UPSERT)
-        is_counted = not self.calls.lanes.is_sick(lane)
+        lane = (asset.family, command.action)
+        is_counted = not self.dispatcher.lanes.is_failing(lane)
         group = [self._reporter.of_change(change, ending, utc_ms) for change, ending in ended]
         self._leave(tuple(group), asset, is_counted=is_counted)
         for change, ending in ended:
@@ -326,12 +329,12 @@ class Pipeline:
         """Outcomes are ready to leave, unless the limit on dead letters holds them back."""
         was_reached = self._limit.is_reached
         is_dead = False
-        for settled in group:
-            dies = settled.dead_letter is not None
+        for completed in group:
+            dies = completed.dead_letter is not None
             is_dead = is_dead or dies
-            is_released = settled.offset < self._uncounted.get(settled.partition, 0)
+            is_released = completed.offset < self._uncounted.get(completed.partition, 0)
             if is_counted and not was_reached and not is_released:
-                self._limit.count(settled.family, is_dead=dies)
+                self._limit.count(completed.family, is_dead=dies)
         if self._limit.is_reached and not was_reached:
             fields = {
                 "dead_letters": self._limit.dead,
@@ -343,7 +346,7 @@ class Pipeline:
             if asset is not None:
                 self._withheld_assets.add(asset)
         else:
-            self.ledger.settle(group)
+            self.ledger.complete(group)
 
     def _release(self, ends: Mapping[Partition, int]) -> None:
         """A person looked: what was held back leaves, and work goes on.
@@ -360,7 +363,7 @@ class Pipeline:
         fields = {"changes": sum(map(len, self._withheld))}
         self._effects.append(Note("dead_letters.released", fields))
         for group in self._withheld:
-            self.ledger.settle(group)
+            self.ledger.complete(group)
         self._withheld.clear()
         self._withheld_assets.clear()
 
@@ -380,7 +383,7 @@ class Pipeline:
             "reason": reason,
             "message": message,
         }
-        self._effects.append(Note("change.settled", fields))
+        self._effects.append(Note("change.completed", fields))
 
     def _note_progress(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
@@ -389,44 +392,44 @@ class Pipeline:
 
     # --- settlements -------------------------------------------------------------------------
 
-    def _maybe_settle(self, now: float) -> None:
-        is_early = now < self._settled_at + self._rules.commit_interval_seconds
-        if is_early or not self.ledger.can_settle:
+    def _maybe_commit(self, now: float) -> None:
+        is_early = now < self._committed_at + self._limits.commit_interval_seconds
+        if is_early or not self.ledger.can_commit:
             return
-        settlement = self.ledger.take_settlement()
-        if settlement is None:  # the watermark must move first: only a call can do that
+        transaction = self.ledger.take_transaction()
+        if transaction is None:  # the watermark must move first: only a call can do that
             self._silent_since = None
             return
         if self._silent_since is None:
             self._silent_since = now
-        self._settled_at = now
-        self._settlements_made += 1
-        self._effects.append(Settle(self._settlements_made, settlement))
+        self._committed_at = now
+        self._transactions_made += 1
+        self._effects.append(Commit(self._transactions_made, transaction))
 
     def _committed(self, number: int) -> None:
         if not self._is_of_this_assignment(number):
             return
-        settled = self.ledger.committed()
+        completed = self.ledger.committed()
         self._silent_since = None
-        self._note_progress({one.partition for one in settled})
-        seconds = self._moment.seconds - self._settled_at
-        fields = {"outcomes": len(settled), "seconds": round(seconds, 4)}
-        self._effects.append(Note("settlement.committed", fields, settled))
+        self._note_progress({one.partition for one in completed})
+        seconds = self._moment.seconds - self._committed_at
+        fields = {"outcomes": len(completed), "seconds": round(seconds, 4)}
+        self._effects.append(Note("transaction.committed", fields, completed))
 
     def _commit_refused(self, number: int, why: CommitRefusal) -> None:
         if not self._is_of_this_assignment(number):
             return
-        self._effects.append(Note("settlement.refused", {"why": why.value}))
+        self._effects.append(Note("transaction.refused", {"why": why.value}))
         if why is CommitRefusal.FENCED:
             self._effects.append(DropAssignment())
-            self._left = self.ledger.held_changes
+            self._left = self.ledger.pending_changes
             self._forget()
             return
         self.ledger.refused(map_too_large=why is CommitRefusal.METADATA_TOO_LARGE)
 
     def _is_of_this_assignment(self, number: int) -> bool:
         """An answer may come when its assignment is over: it is nobody's then."""
-        return self.ledger.is_settling and number == self._settlements_made
+        return self.ledger.is_committing and number == self._transactions_made
 
     # --- assignments and drains --------------------------------------------------------------
 
@@ -436,20 +439,20 @@ class Pipeline:
         self._epoch = assigned.epoch
         self._is_assigned = True
         self._left = 0
-        self.ledger = Ledger(assigned.partitions, self._rules)
+        self.ledger = Ledger(assigned.partitions, self._limits)
         self._progressed_utc_ms = dict.fromkeys(assigned.partitions, self._moment.utc_ms)
-        self.calls.gate.share(len(assigned.partitions), assigned.partitions_total)
+        self.dispatcher.gate.share(len(assigned.partitions), assigned.partitions_total)
         self._set_intake(anew=True)
 
     def _forget(self) -> None:
         self._is_assigned = False
-        self.ledger = Ledger({}, self._rules)
+        self.ledger = Ledger({}, self._limits)
         self._progressed_utc_ms = {}
         self._withheld.clear()
         self._withheld_assets.clear()
-        self.calls.forget()
+        self.dispatcher.forget()
         self._take_news()
-        self.calls.gate.share(0, 0)
+        self.dispatcher.gate.share(0, 0)
         self._silent_since = None
         self._is_full = False
         if self._drain is not None and self._drain.kind is DrainKind.REVOCATION:
@@ -467,33 +470,33 @@ class Pipeline:
         self._drain = drain
         self._is_drained = False
         if drain.kind is DrainKind.REVOCATION:
-            self.calls.only_in_flight = True
-            self.calls.drop_waiting()
+            self.dispatcher.only_in_flight = True
+            self.dispatcher.drop_waiting()
 
     def _maybe_finish_drain(self, now: float) -> None:
         drain = self._drain
         if drain is None or self._is_drained:
             return
-        if now >= drain.deadline and self.calls.gate.in_flight and not self._is_cut:
-            self._is_cut = True
-            self.calls.cut_requests()
+        if now >= drain.deadline and self.dispatcher.gate.in_flight and not self._is_cancelled:
+            self._is_cancelled = True
+            self.dispatcher.cancel_requests()
             self._take_news()
-        is_quiet = not self.calls.gate.in_flight and not self.ledger.can_settle
-        is_quiet = is_quiet and not self.ledger.is_settling
+        is_quiet = not self.dispatcher.gate.in_flight and not self.ledger.can_commit
+        is_quiet = is_quiet and not self.ledger.is_committing
         if self._waits_for_all(drain, now):
-            is_quiet = is_quiet and self.calls.is_idle
+            is_quiet = is_quiet and self.dispatcher.is_idle
         if is_quiet or now >= drain.deadline + LAST_TRANSACTION_SECONDS:
             self._is_drained = True
-            self._effects.append(Drained(self.ledger.held_changes or self._left))
+            self._effects.append(Drained(self.ledger.pending_changes or self._left))
 
     def _waits_for_all(self, drain: DrainStarted, now: float) -> bool:
         """Whether the drain finishes what was not sent too, not only the calls in flight."""
         if drain.kind is DrainKind.REVOCATION or now >= drain.deadline:
             return False
-        closed_until = self.calls.gate.closed_until
+        closed_until = self.dispatcher.gate.closed_until
         gate_opens = closed_until is None or closed_until < drain.deadline
         is_held_up = self._is_halted or self._limit.is_reached
-        return gate_opens and not self.calls.lanes.breaker.is_open and not is_held_up
+        return gate_opens and not self.dispatcher.lanes.breaker.is_open and not is_held_up
 
     # --- may we? -----------------------------------------------------------------------------
 
@@ -510,7 +513,7 @@ class Pipeline:
     @property
     def _can_succeed(self) -> bool:
         """Whether a call could succeed now: else nobody's patience runs."""
-        is_well = not self.calls.lanes.breaker.is_open and not self.calls.gate.is_closed
+        is_well = not self.dispatcher.lanes.breaker.is_open and not self.dispatcher.gate.is_closed
         return is_well and self._has_lease and not self._limit.is_reached
 
     @property
@@ -529,22 +532,22 @@ class Pipeline:
         now = self._moment.seconds
         return self._has_lease and (self._drain is None or now < self._drain.deadline)
 
-    def _cut_late_calls(self, now: float) -> None:
+    def _cancel_late_calls(self, now: float) -> None:
         """No call outlives the lease."""
-        if now >= self._lease_until and self.calls.gate.in_flight and not self._is_cut:
-            self._is_cut = True
-            self.calls.cut_requests()
+        if now >= self._lease_until and self.dispatcher.gate.in_flight and not self._is_cancelled:
+            self._is_cancelled = True
+            self.dispatcher.cancel_requests()
 
     def _stuck(self) -> list[Change]:
         """The changes at the watermarks of partitions that are full."""
         full = {
             (partition, self.ledger.oldest(partition))
             for partition in self.ledger.partitions
-            if self.ledger.span(partition) >= self._rules.span_pause_offsets
+            if self.ledger.span(partition) >= self._limits.span_pause_offsets
         }
         if not full:
             return []
-        origins = ((change, change.record.origin) for change in self.calls.open_changes())
+        origins = ((change, change.record.origin) for change in self.dispatcher.open_changes())
         return [change for change, at in origins if (at.partition, at.offset) in full]
 
     # --- intake ------------------------------------------------------------------------------
@@ -555,7 +558,7 @@ class Pipeline:
         if paused == self._paused and not anew:
             return
         if bool(paused) != bool(self._paused):
-            fields = {"partitions": len(paused), "held": self.ledger.held_changes}
+            fields = {"partitions": len(paused), "pending": self.ledger.pending_changes}
             self._effects.append(Note("intake.paused" if paused else "intake.resumed", fields))
         self._paused = paused
         self._effects.append(SetIntake(paused))
@@ -565,21 +568,21 @@ class Pipeline:
         if self._drain is not None or self._limit.is_reached:
             return everything
         share = 0.5 if self._is_full else 1.0
-        changes_max = self._rules.pending_changes_max
-        if self.calls.lanes.breaker.is_open and not self.calls.lanes.breaker.family_well:
-            changes_max = min(changes_max, self._rules.breaker_held_changes)
+        changes_max = self._limits.pending_changes_max
+        if self.dispatcher.lanes.breaker.is_open and not self.dispatcher.lanes.breaker.family_well:
+            changes_max = min(changes_max, self._limits.breaker_pending_changes)
         self._is_full = (
-            self.ledger.held_changes >= changes_max * share
-            or self.ledger.held_bytes >= self._rules.pending_bytes_max * share
+            self.ledger.pending_changes >= changes_max * share
+            or self.ledger.pending_bytes >= self._limits.pending_bytes_max * share
             or self.ledger.occupied_bytes
-            >= self._rules.pending_bytes_max * OCCUPIED_PER_PENDING_BYTE * share
+            >= self._limits.pending_bytes_max * OCCUPIED_PER_PENDING_BYTE * share
         )
         if self._is_full:
             return everything
         return frozenset(partition for partition in everything if self._is_spanned(partition))
 
     def _is_spanned(self, partition: Partition) -> bool:
-        limit = self._rules.span_pause_offsets
+        limit = self._limits.span_pause_offsets
         if partition in self._paused:
             limit //= 2
         return self.ledger.span(partition) >= limit

@@ -22,18 +22,18 @@ class LogRecord(msgspec.Struct, frozen=True, gc=False):
         return total + sum(len(name) + len(content or b"") for name, content in self.headers)
 
 
-class Settled(msgspec.Struct, frozen=True, gc=False):
-    """A change whose outcome is known: what will be written for it. `held_bytes` it occupied."""
+class CompletedChange(msgspec.Struct, frozen=True, gc=False):
+    """A change whose outcome is known: what will be written for it. `pending_bytes` it occupied."""
 
     partition: Partition
     offset: int
     outcome: LogRecord
     dead_letter: LogRecord | None
-    held_bytes: int
+    pending_bytes: int
     status: Status = "applied"
     reason: Reason | None = None
     family: str | None = None
-    born_utc_ms: int = -1
+    record_timestamp_ms: int = -1
     """When its record was written, -1 unknown."""
     received_utc_ms: int = -1
     """When its record was read."""
@@ -48,7 +48,7 @@ class PositionCommit(msgspec.Struct, frozen=True):
     metadata: str
 
 
-class Settlement(msgspec.Struct, frozen=True):
+class Transaction(msgspec.Struct, frozen=True):
     """One transaction: outcomes, dead letters and positions, all or nothing."""
 
     outcomes: tuple[LogRecord, ...]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from service.core.group.coalesce import Verb
+from service.contracts.outcome import Action
 from service.core.model import Partition
-from service.core.send.dispatcher import Calls
+from service.core.send.dispatcher import Dispatcher
 
 FAMILIES_SHOWN_MAX = 50
 
@@ -24,7 +24,7 @@ class PartitionStatus:
     watermark: int
     position: int
     """The offset that is read next."""
-    held: int
+    pending: int
     """Changes admitted whose outcome is not yet committed."""
     span: int
     """Offsets from the oldest change that is held to the position."""
@@ -37,7 +37,7 @@ class PartitionStatus:
 class FailureStatus:
     """Why one kind of call of a family fails while calls of other families succeed."""
 
-    verb: Verb
+    action: Action
     reason: str
     status: int | None
     message: str | None
@@ -51,7 +51,7 @@ class FamilyStatus:
     waiting: int
     in_flight: int
     in_repair: int
-    is_sick: bool
+    is_failing: bool
     failures: tuple[FailureStatus, ...] = ()
     """Of its upserts, of its deletes: why they fail."""
 
@@ -61,8 +61,8 @@ class Status:
     """One replica."""
 
     waits_for: WaitsFor | None
-    held_changes: int
-    held_bytes: int
+    pending_changes: int
+    pending_bytes: int
     withheld_changes: int
     """Of them, those that the limit on dead letters holds back."""
     is_limit_reached: bool
@@ -79,7 +79,7 @@ class Status:
     is_breaker_open: bool
     probe_seconds_max: float
     """The longest time from the end of a probe of the PIM to the next one; 0 while closed."""
-    sick_lanes: int
+    failing_lanes: int
     calls_in_repair: int
     window_wait_seconds: float
     """How long the window that is due longest has waited for a call."""
@@ -88,16 +88,16 @@ class Status:
     partitions: tuple[PartitionStatus, ...]
 
 
-def families(calls: Calls) -> list[FamilyStatus]:
+def families(dispatcher: Dispatcher) -> list[FamilyStatus]:
     """Failing families first, then those with most open work, at most `FAMILIES_SHOWN_MAX`."""
-    failing = {family for (family, _), _ in calls.lanes.sick_lanes()}
-    waiting = Counter(dict(calls.windows.waiting_by_family()))
+    failing = {family for (family, _), _ in dispatcher.lanes.failing_lanes()}
+    waiting = Counter(dict(dispatcher.windows.waiting_by_family()))
     in_flight: Counter[str] = Counter()
-    for call in calls.in_flight.values():
-        in_flight[call.family] += len(call.jobs)
+    for call in dispatcher.in_flight.values():
+        in_flight[call.family] += len(call.works)
     in_repair: Counter[str] = Counter()
-    for call in calls.lanes.waiting_calls():
-        in_repair[call.family] += len(call.jobs)
+    for call in dispatcher.lanes.waiting_calls():
+        in_repair[call.family] += len(call.works)
     total = waiting + in_flight + in_repair
     shown = heapq.nlargest(
         FAMILIES_SHOWN_MAX,
@@ -111,14 +111,14 @@ def families(calls: Calls) -> list[FamilyStatus]:
             in_flight[family],
             in_repair[family],
             family in failing,
-            tuple(_failures(calls, family)) if family in failing else (),
+            tuple(_failures(dispatcher, family)) if family in failing else (),
         )
         for family in shown
     ]
 
 
-def _failures(calls: Calls, family: str) -> Iterator[FailureStatus]:
-    for (of_family, verb), state in calls.lanes.sick_lanes():
+def _failures(dispatcher: Dispatcher, family: str) -> Iterator[FailureStatus]:
+    for (of_family, action), state in dispatcher.lanes.failing_lanes():
         if of_family == family and state.failure is not None:
-            said = state.failure.said
-            yield FailureStatus(verb, state.failure.reason, said.status, said.message)
+            response = state.failure.response
+            yield FailureStatus(action, state.failure.reason, response.status, response.message)

@@ -24,19 +24,19 @@ Values = dict[str, list[Value]]
 """By attribute."""
 
 
-Place = tuple[str | None, str | None]
+Scope = tuple[str | None, str | None]
 """Locale and channel: where an attribute has one value."""
 
 
 def merge(several: Iterable[Values]) -> Values:
     """Return all of them, a later value in the place of an earlier one; in linear time."""
-    merged: dict[str, dict[Place, Value]] = {}
+    merged: dict[str, dict[Scope, Value]] = {}
     for values in several:
         for attribute, given in values.items():
-            places = merged.setdefault(attribute, {})
+            scopes = merged.setdefault(attribute, {})
             for value in given:
-                places[value.locale, value.channel] = value
-    return {attribute: list(places.values()) for attribute, places in merged.items()}
+                scopes[value.locale, value.channel] = value
+    return {attribute: list(scopes.values()) for attribute, scopes in merged.items()}
 
 
 class Attribute(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import msgspec
 from service.contracts.outcome import Reason
 
 
-class Said(msgspec.Struct, frozen=True, gc=False):
+class PimResponse(msgspec.Struct, frozen=True, gc=False):
     """What the PIM (or the wire) said, as the outcome will show it."""
 
     status: int | None
@@ -19,7 +19,7 @@ class Failure(msgspec.Struct, frozen=True):
     """Why a call failed: a reason for a `failed` outcome, and what was said."""
 
     reason: Reason
-    said: Said
+    response: PimResponse
 
 
 class ItemKind(Enum):
@@ -34,7 +34,7 @@ class ItemVerdict(msgspec.Struct, frozen=True, gc=False):
     """One asset of a successful bulk call."""
 
     kind: ItemKind
-    said: Said
+    response: PimResponse
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ class Refused(msgspec.Struct, frozen=True):
     """The call as a whole was judged and refused. Halves; alone final."""
 
     reason: Reason
-    said: Said
+    response: PimResponse
     is_from_pim: bool = True
     """Whether the PIM judged it, which is a success, or only a proxy: that proves nothing."""
 
@@ -55,19 +55,19 @@ class Refused(msgspec.Struct, frozen=True):
 class Missing(msgspec.Struct, frozen=True):
     """A JSON 404: the family is unknown, or (DELETE) the asset is absent. To be checked."""
 
-    said: Said
+    response: PimResponse
 
 
 class Absent(msgspec.Struct, frozen=True):
     """A success: there is no such asset to delete."""
 
-    said: Said
+    response: PimResponse
 
 
 class UnknownFamily(msgspec.Struct, frozen=True):
     """The PIM answers, and has no such family."""
 
-    said: Said
+    response: PimResponse
 
 
 class Forbidden(msgspec.Struct, frozen=True):
@@ -90,10 +90,18 @@ class Suspicious(msgspec.Struct, frozen=True):
     """Whether a GET after it was answered by the PIM itself; None where none was sent."""
 
 
-class Cut(msgspec.Struct, frozen=True):
+class Cancelled(msgspec.Struct, frozen=True):
     """We gave the request up: neither suspicion nor attempt."""
 
 
 Verdict = (
-    Judged | Refused | Missing | Absent | UnknownFamily | Forbidden | Throttled | Suspicious | Cut
+    Judged
+    | Refused
+    | Missing
+    | Absent
+    | UnknownFamily
+    | Forbidden
+    | Throttled
+    | Suspicious
+    | Cancelled
 )

@@ -86,10 +86,10 @@ def replay(
         value = events[data["origin"]["partition"], data["origin"]["offset"]]
         assert value is not None
         state = assets.setdefault(key, {})
-        for place, content in _entries(_values(json.loads(value))):
-            state.pop(place, None)
+        for scope, content in _entries(_values(json.loads(value))):
+            state.pop(scope, None)
             if content is not None and content != []:
-                state[place] = content
+                state[scope] = content
     return assets
 
 

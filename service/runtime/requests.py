@@ -4,22 +4,22 @@ import asyncio
 from collections.abc import Callable
 
 from service.core.effects import StartCall
-from service.core.inputs import CUT, Answer, CallEnded, Input, RequestWanted
+from service.core.inputs import CANCELLED, Answer, CallEnded, Input, RequestWanted
 from service.ports import AssetApi
 
 
-class CallRunner:
+class RequestRunner:
     """One task a request in flight."""
 
     def __init__(
         self,
         api: AssetApi,
-        tell: Callable[[Input], None],
+        submit: Callable[[Input], None],
         may_write: Callable[[], bool],
         fail: Callable[[Exception], None],
     ) -> None:
         self._api = api
-        self._tell = tell
+        self._submit = submit
         self._may_write = may_write
         self._fail = fail
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -35,7 +35,7 @@ class CallRunner:
         if task is not None:
             task.cancel()
             # Cut before its first step, it runs nothing that could tell.
-            task.add_done_callback(lambda done: self._end(call_id, done, CUT))
+            task.add_done_callback(lambda done: self._end(call_id, done, CANCELLED))
 
     def allow(self, call_id: int) -> None:
         """The extra request that the call wanted may go out."""
@@ -61,7 +61,7 @@ class CallRunner:
                 may_write=self._may_write,
             )
         except asyncio.CancelledError:
-            self._end(start.call_id, task, CUT)
+            self._end(start.call_id, task, CANCELLED)
             raise
         except Exception as error:  # noqa: BLE001 - our bug, whatever it is: faults are values
             self._fail(error)
@@ -73,11 +73,11 @@ class CallRunner:
         if self._tasks.get(call_id) is task:
             del self._tasks[call_id]
             self._wanted.pop(call_id, None)
-            self._tell(CallEnded(call_id, answer))
+            self._submit(CallEnded(call_id, answer))
 
     async def _permit(self, call_id: int) -> None:
         """Wait until one more request of this call may leave (it takes from the rate)."""
         wanted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._wanted[call_id] = wanted
-        self._tell(RequestWanted(call_id))
+        self._submit(RequestWanted(call_id))
         await wanted

@@ -1,6 +1,6 @@
 """The one task that owns the pipeline: next input or next due time → step → perform.
 
-Rule 1: everything enters by `tell`; nobody else touches the pipeline.
+Rule 1: everything enters by `submit`; nobody else touches the pipeline.
 Rule 2: an exception here is our bug, or a log that can promise nothing: it ends the process.
 """
 
@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 
 from service.core.effects import (
     AllowRequest,
-    CutCall,
+    CancelCall,
+    Commit,
     Drained,
     DropAssignment,
     Effect,
     SetIntake,
-    Settle,
     StartCall,
 )
 from service.core.facts import Note
@@ -36,7 +36,7 @@ from service.core.model import Partition
 from service.core.pipeline import Pipeline
 from service.core.status import Status
 from service.ports import AssetApi, Clock, Intake, Observer, OutcomeLog
-from service.runtime.requests import CallRunner
+from service.runtime.requests import RequestRunner
 
 ROUND_SECONDS_MAX = 1.0
 """The longest sleep: a loop that turns is how others see that it lives."""
@@ -70,9 +70,9 @@ class Runner:
         self._arrivals_taken = asyncio.Event()
         self._woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None
-        self._calls = CallRunner(api, self.tell, self._has_lease, self._fail)
+        self._requests = RequestRunner(api, self.submit, self._has_lease, self._fail)
         self._lease_until = float("-inf")
-        self._settling: set[asyncio.Task[None]] = set()
+        self._commits: set[asyncio.Task[None]] = set()
         self._failure: Exception | None = None
         self._drains: list[asyncio.Future[int]] = []
         self._due_at = float("-inf")
@@ -82,7 +82,7 @@ class Runner:
         self.is_fenced = asyncio.Event()
         """Set when the group fenced this replica: it has to join anew."""
 
-    def tell(self, happened: Input) -> None:
+    def submit(self, happened: Input) -> None:
         """Something happened. Never waits; what may enter is bounded by the intake."""
         if isinstance(happened, LeaseRenewed):
             self._lease_until = max(self._lease_until, happened.until)
@@ -95,7 +95,7 @@ class Runner:
     async def take_in(self, arrived: Arrived) -> None:
         """Hand records over, and return when the pipeline has taken them: it may have paused."""
         self._arrivals_taken.clear()
-        self.tell(arrived)
+        self.submit(arrived)
         await self._arrivals_taken.wait()
 
     async def run(self) -> None:
@@ -114,25 +114,25 @@ class Runner:
             if self._timer is not None:
                 self._timer.cancel()
             self._arrivals_taken.set()
-            await self._calls.close()
-            for task in self._settling:
+            await self._requests.close()
+            for task in self._commits:
                 task.cancel()
 
     async def drain(self, kind: DrainKind, seconds: float) -> int:
         """Finish within so many seconds; the changes that were left unsettled."""
         drained: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._drains.append(drained)
-        self.tell(DrainStarted(kind, self._clock.now().seconds + seconds))
+        self.submit(DrainStarted(kind, self._clock.now().seconds + seconds))
         return await drained
 
     def assign(self, assigned: Assigned) -> None:
         """A new assignment begins."""
         self.is_fenced.clear()
-        self.tell(assigned)
+        self.submit(assigned)
 
     def forget(self) -> None:
         """The assignment is over."""
-        self.tell(Forgotten())
+        self.submit(Forgotten())
 
     def status(self) -> Status:
         """What is open now."""
@@ -149,7 +149,7 @@ class Runner:
         ends = {
             one.partition: one.position + lags.get(one.partition, 0) for one in status.partitions
         }
-        self.tell(Released(ends))
+        self.submit(Released(ends))
         return status.withheld_changes
 
     def _has_lease(self) -> bool:
@@ -207,45 +207,45 @@ class Runner:
             case Note():
                 self._observer.note(effect)
             case StartCall():
-                self._calls.start(effect)
-            case CutCall(call_id):
-                self._calls.cut(call_id)
+                self._requests.start(effect)
+            case CancelCall(call_id):
+                self._requests.cut(call_id)
             case AllowRequest(call_id):
-                self._calls.allow(call_id)
-            case Settle():
+                self._requests.allow(call_id)
+            case Commit():
                 self._start(effect)
             case SetIntake(paused):
                 self._intake.set_paused(paused)
-            case Drained(unsettled):
-                self._end_drains(unsettled)
+            case Drained(pending):
+                self._end_drains(pending)
             case DropAssignment():
                 self.is_fenced.set()
 
-    def _start(self, settle: Settle) -> None:
-        task = asyncio.create_task(self._settle(settle))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+    def _start(self, commit: Commit) -> None:
+        task = asyncio.create_task(self._commit(commit))
+        self._commits.add(task)
+        task.add_done_callback(self._commits.discard)
 
-    async def _settle(self, settle: Settle) -> None:
+    async def _commit(self, commit: Commit) -> None:
         try:
-            refusal = await self._log.write(settle.settlement)
+            refusal = await self._log.write(commit.transaction)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends the run
             self._fail(error)
             return
         if refusal is None:
-            self.tell(Committed(settle.number))
+            self.submit(Committed(commit.number))
         else:
-            self.tell(CommitRefused(settle.number, refusal))
+            self.submit(CommitRefused(commit.number, refusal))
 
     def _fail(self, error: Exception) -> None:
         """Nothing more can be promised: `run` raises it."""
         self._failure = self._failure or error
         self._wake()
 
-    def _end_drains(self, unsettled: int) -> None:
+    def _end_drains(self, pending: int) -> None:
         for drained in self._drains:
             if not drained.done():
-                drained.set_result(unsettled)
+                drained.set_result(pending)
         self._drains.clear()
 
 

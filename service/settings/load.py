@@ -227,18 +227,18 @@ def _nested(values: Mapping[tuple[str, ...], str]) -> dict[str, Any]:
     for path, value in values.items():
         if value == "" and path != ("events", "type_prefix"):
             continue  # an empty variable is one that is not set
-        place = nested
+        node = nested
         for part in path[:-1]:
-            place = place.setdefault(part, {})
-        place[path[-1]] = value
+            node = node.setdefault(part, {})
+        node[path[-1]] = value
     return {"pim": {}, **nested}
 
 
 def _lines(error: ValidationError) -> Iterator[str]:
     """One plain line a problem; the value is never shown, it may be a secret."""
     for flaw in error.errors(include_input=False, include_url=False):
-        place = PREFIX + "__".join(str(part) for part in flaw["loc"]).upper()
+        name = PREFIX + "__".join(str(part) for part in flaw["loc"]).upper()
         message = flaw["msg"].removeprefix("Value error, ")
         if flaw["type"] == "missing":
             message = "is required"
-        yield f"{place}: {message}."
+        yield f"{name}: {message}."

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from service.core.limits import DecodeLimits, Rules, StructureRules
+from service.core.limits import DecodeLimits, Limits, StructureOptions
 from service.settings.groups import (
     DeadLettersSettings,
     DrainSettings,
@@ -68,9 +68,9 @@ class Settings(BaseSettings):
         """Only what `load` gathered: it knows where each value came from."""
         return (init_settings,)
 
-    def rules(self) -> Rules:
+    def limits(self) -> Limits:
         """What the core decides by."""
-        return Rules(
+        return Limits(
             decode=DecodeLimits(self.kafka.max_record_bytes, self.events.type_prefix),
             deletes=self.deletes,
             window_seconds_max=self.window.max_seconds,
@@ -78,7 +78,7 @@ class Settings(BaseSettings):
             window_bytes_max=self.window.max_bytes,
             calls_at_once_max=self.pim.max_concurrency,
             calls_per_second_max=self.pim.max_calls_per_second,
-            structure=StructureRules(
+            structure=StructureOptions(
                 validate_values=self.structure.validate_values,
                 create_options=self.structure.create_options,
                 default_locale=self.structure.default_locale,

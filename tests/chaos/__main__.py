@@ -60,7 +60,7 @@ async def _run(wanted: argparse.Namespace, seed: int) -> int:
         at.bench.pim.faults.clear()
         _say(f"{written} events written; everything is well again")
         told = Told(at.bench)
-        seconds = await _heal(told)
+        seconds = await _mark_recovered(told)
         _say(f"all settled {seconds:.0f} s later" if seconds else "not all is settled in time")
         keeping.cancel()
         scraping.cancel()
@@ -126,7 +126,7 @@ async def _scrape(at: Stage) -> None:
         await asyncio.sleep(SCRAPE_SECONDS)
 
 
-async def _heal(told: "Told") -> float | None:
+async def _mark_recovered(told: "Told") -> float | None:
     """Wait until every event has an outcome; how long that took."""
     began = time.monotonic()
     while time.monotonic() - began < HEAL_SECONDS_MAX:
@@ -151,7 +151,7 @@ async def _verdict(at: Stage, told: Told, exits: list[int]) -> Verdict:
         await reading.catch_up()
     found = sorted(told.outcomes.found.items())
     outcomes = [json.loads(value or b"") for _, (_, value, _) in found]
-    values = {place: (key, value) for place, (key, value, _) in told.events.found.items()}
+    values = {record_id: (key, value) for record_id, (key, value, _) in told.events.found.items()}
     return judge(at, values, outcomes, list(told.dead.found.values()), exits)
 
 

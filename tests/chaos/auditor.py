@@ -13,7 +13,7 @@ from tests.chaos.stage import CALLS_AT_ONCE, Stage
 
 MEMORY_BYTES_MAX = 250 * 1024 * 1024
 
-Place = tuple[int, int]
+RecordId = tuple[int, int]
 Stored = tuple[bytes | None, bytes | None, dict[str, bytes]]
 
 
@@ -31,7 +31,7 @@ class Verdict:
 
 def judge(
     stage: Stage,
-    events: Mapping[Place, tuple[bytes | None, bytes | None]],
+    events: Mapping[RecordId, tuple[bytes | None, bytes | None]],
     outcomes: Sequence[dict[str, Any]],
     dead_letters: Sequence[Stored],
     exits: Sequence[int],
@@ -64,17 +64,17 @@ def _in_order(outcomes: Sequence[dict[str, Any]]) -> list[str]:
         data = outcome["data"]
         if data["status"] in {"rejected", "skipped"}:
             continue
-        place = (data["asset_family"], data["code"], data["origin"]["partition"])
+        record_id = (data["asset_family"], data["code"], data["origin"]["partition"])
         offset = data["origin"]["offset"]
-        if offset < last.get(place, -1):
-            flaws.append(f"P2: {outcome['id']} stands behind {last[place]}.")
-        last[place] = max(offset, last.get(place, -1))
+        if offset < last.get(record_id, -1):
+            flaws.append(f"P2: {outcome['id']} stands behind {last[record_id]}.")
+        last[record_id] = max(offset, last.get(record_id, -1))
     return flaws[:5]
 
 
 def _dead_letters(
     topic: str,
-    events: Mapping[Place, tuple[bytes | None, bytes | None]],
+    events: Mapping[RecordId, tuple[bytes | None, bytes | None]],
     outcomes: Sequence[dict[str, Any]],
     dead_letters: Sequence[Stored],
 ) -> list[str]:

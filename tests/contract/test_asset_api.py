@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from service.core.group.coalesce import Verb
+from service.contracts.outcome import DELETE, UPSERT, Action
 from service.core.inputs import Answer
 from service.core.model import Asset, UpsertAsset
 from service.core.requests import DeleteOne, GetFamilies, GetFamily, Request, UpsertAssets
@@ -65,23 +65,23 @@ def upsert(*codes: str, family: str = "packshots", attribute: str = "n") -> Upse
     return UpsertAssets(family, tuple(assets))
 
 
-def statuses(verb: Verb, codes: tuple[str, ...], answer: Answer) -> list[int | None]:
+def statuses(action: Action, codes: tuple[str, ...], answer: Answer) -> list[int | None]:
     """What a successful call says of each asset."""
-    verdict = judge(verb, codes, answer)
+    verdict = judge(action, codes, answer)
     assert isinstance(verdict, Judged), verdict
-    return [item.said.status for item in verdict.items]
+    return [item.response.status for item in verdict.items]
 
 
 async def test_created_then_updated(send: Send) -> None:
     """201, then 204, each asset for itself."""
-    assert statuses(Verb.UPSERT, ("a",), await send(upsert("a"))) == [201]
-    assert statuses(Verb.UPSERT, ("b", "a"), await send(upsert("b", "a"))) == [201, 204]
+    assert statuses(UPSERT, ("a",), await send(upsert("a"))) == [201]
+    assert statuses(UPSERT, ("b", "a"), await send(upsert("b", "a"))) == [201, 204]
 
 
 async def test_a_refused_asset_leaves_the_others_alone(send: Send) -> None:
     """One word on each."""
     await send(upsert("a"))
-    verdict = judge(Verb.UPSERT, ("a",), await send(upsert("a", attribute="bad")))
+    verdict = judge(UPSERT, ("a",), await send(upsert("a", attribute="bad")))
 
     assert isinstance(verdict, Judged)
     assert [item.kind for item in verdict.items] == [ItemKind.REFUSED]
@@ -90,15 +90,15 @@ async def test_a_refused_asset_leaves_the_others_alone(send: Send) -> None:
 async def test_a_delete_and_what_is_absent(send: Send) -> None:
     """204; then 404, while the family is there."""
     await send(upsert("a"))
-    assert statuses(Verb.DELETE, ("a",), await send(DeleteOne("packshots", "a"))) == [204]
+    assert statuses(DELETE, ("a",), await send(DeleteOne("packshots", "a"))) == [204]
     again = await send(DeleteOne("packshots", "a"))
-    assert isinstance(judge(Verb.DELETE, ("a",), again), Missing)
+    assert isinstance(judge(DELETE, ("a",), again), Missing)
     assert is_well(await send(GetFamily("packshots")))
 
 
 async def test_a_family_that_is_unknown(send: Send) -> None:
     """404 on the bulk call and on the family, 200 on the list."""
-    verdict = judge(Verb.UPSERT, ("a",), await send(upsert("a", family="typo")))
+    verdict = judge(UPSERT, ("a",), await send(upsert("a", family="typo")))
 
     assert isinstance(verdict, Missing)
     assert is_unknown(await send(GetFamily("typo")))

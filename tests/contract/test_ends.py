@@ -11,10 +11,10 @@ pytestmark = pytest.mark.kafka
 
 async def test_both_ends_of_partitions(bench: Bench) -> None:
     """A record behind somebody's open transaction is above the stable end."""
-    places = [TopicPartition(bench.events, number) for number in range(2)]
+    topic_partitions = [TopicPartition(bench.events, number) for number in range(2)]
     consumer = AIOKafkaConsumer(bootstrap_servers=bench.bootstrap)
     await consumer.start()
-    consumer.assign(places)
+    consumer.assign(topic_partitions)
     producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap, transactional_id=bench.suffix)
     await producer.start()
     await producer.begin_transaction()
@@ -23,11 +23,11 @@ async def test_both_ends_of_partitions(bench: Bench) -> None:
     await bench.publish([(0, None, b"{}"), (1, None, b"{}")])
 
     nowhere = TopicPartition("no-such-topic", 0)
-    found = await ask_ends(consumer, [*places, nowhere])
-    assert found == {places[0]: Ends(0, 4), places[1]: Ends(1, 1)}
+    found = await ask_ends(consumer, [*topic_partitions, nowhere])
+    assert found == {topic_partitions[0]: Ends(0, 4), topic_partitions[1]: Ends(1, 1)}
 
     await producer.commit_transaction()
-    while (await ask_ends(consumer, places))[places[0]] != Ends(5, 5):
+    while (await ask_ends(consumer, topic_partitions))[topic_partitions[0]] != Ends(5, 5):
         pass  # its marker is written a moment later; each round asks the broker
     await producer.stop()
     await consumer.stop()

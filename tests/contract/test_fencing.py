@@ -44,7 +44,9 @@ async def producer(group: Group) -> AsyncIterator[FencingProducer]:
 
 async def committed(group: Group) -> tuple[int, str] | None:
     """The group's position and metadata."""
-    found = (await stable_committed(group.consumer, [group.place])).get(group.place)
+    found = (await stable_committed(group.consumer, [group.topic_partition])).get(
+        group.topic_partition
+    )
     return None if found is None else (found.offset, found.metadata)
 
 
@@ -52,7 +54,9 @@ async def commit(producer: FencingProducer, group: Group, offset: int, metadata:
     """One transaction: an outcome and a position."""
     await producer.begin_transaction()
     await producer.send(group.outcomes, b"%d" % offset)
-    await producer.send_offsets({group.place: OffsetAndMetadata(offset, metadata)}, group.member)
+    await producer.send_offsets(
+        {group.topic_partition: OffsetAndMetadata(offset, metadata)}, group.member
+    )
     await producer.commit_transaction()
 
 
@@ -96,7 +100,7 @@ async def test_who_is_not_in_the_group_is_fenced(
     await producer.begin_transaction()
     await producer.send(group.outcomes, b"zombie")
     with pytest.raises(OffsetsRefusedError) as refused:
-        await producer.send_offsets({group.place: OffsetAndMetadata(9, "")}, stranger)
+        await producer.send_offsets({group.topic_partition: OffsetAndMetadata(9, "")}, stranger)
     await producer.abort_transaction()
 
     assert refused.value.refusal is CommitRefusal.FENCED
@@ -109,7 +113,7 @@ async def test_a_stable_fetch_waits_for_the_transaction(
 ) -> None:
     """A position that a transaction may still change is not read."""
     await producer.begin_transaction()
-    await producer.send_offsets({group.place: OffsetAndMetadata(7, "")}, group.member)
+    await producer.send_offsets({group.topic_partition: OffsetAndMetadata(7, "")}, group.member)
     fetching = asyncio.ensure_future(committed(group))
     done, _ = await asyncio.wait([fetching], timeout=0.5)
     assert not done

@@ -328,9 +328,9 @@ class Pauses:
     def __init__(self) -> None:
         self.paused: set[TopicPartition] = set()
 
-    def state_value(self, place: TopicPartition) -> SimpleNamespace:
+    def state_value(self, topic_partition: TopicPartition) -> SimpleNamespace:
         """Of one partition."""
-        return SimpleNamespace(paused=place in self.paused)
+        return SimpleNamespace(paused=topic_partition in self.paused)
 
 
 class Fetcher:

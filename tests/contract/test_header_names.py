@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.adapters.kafka.aiokafka_gaps.fetching import read_in_steps
-from service.adapters.kafka.aiokafka_gaps.header_names import OddName, has_odd_name
+from service.adapters.kafka.aiokafka_gaps.header_names import OddName, has_non_utf8_name
 from service.adapters.kafka.batches import fill, send
 from service.core.records import LogRecord
 from tests.support.proof import upsert
@@ -22,19 +22,19 @@ def test_an_odd_name_encodes_to_its_bytes(content: bytes) -> None:
     """And says that it is odd."""
     name = OddName(content.decode("utf-8", "surrogateescape"))
     assert name.encode() == content
-    assert has_odd_name((("plain", b""), (name, None)))
-    assert not has_odd_name((("plain", b""),))
+    assert has_non_utf8_name((("plain", b""), (name, None)))
+    assert not has_non_utf8_name((("plain", b""),))
 
 
 async def publish(bench: Bench) -> None:
     """Good and bad events, with the odd header before, between and after plain ones."""
     producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap)
     await producer.start()
-    place = TopicPartition(bench.events, 0)
+    topic_partition = TopicPartition(bench.events, 0)
     good = LogRecord(b"packshots/a", upsert("packshots", "a", {}), ((ODD, b"\x00"), ("x", None)))
     bad = LogRecord(b"k", b"{", ((ODD, b"\x01"),))
     plain = LogRecord(b"packshots/b", upsert("packshots", "b", {}), (("é", b"y"),))
-    batches = fill(producer, [(place, one) for one in (plain, good, plain, bad, plain)])
+    batches = fill(producer, [(topic_partition, one) for one in (plain, good, plain, bad, plain)])
     await send(producer, batches)
     for batch in batches:
         batch.sent.result()

@@ -13,7 +13,7 @@ from service.adapters.kafka.transaction import TransactionLog
 from service.core.facts import Note
 from service.core.inputs import CommitRefusal
 from service.core.model import Headers, Partition
-from service.core.records import LogRecord, PositionCommit, Settlement
+from service.core.records import LogRecord, PositionCommit, Transaction
 from service.ports import FatalError, OutcomeLog
 from service.settings import KafkaSettings
 from tests.support.group import group_of_one
@@ -102,7 +102,9 @@ async def on_kafka(
             return read
 
         async def position() -> PositionCommit | None:
-            found = (await stable_committed(group.consumer, [group.place])).get(group.place)
+            found = (await stable_committed(group.consumer, [group.topic_partition])).get(
+                group.topic_partition
+            )
             return None if found is None else PositionCommit(found.offset, found.metadata)
 
         yield Bench(
@@ -128,21 +130,21 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
             yield made
 
 
-def settlement(
+def transaction(
     bench: Bench, *values: bytes, position: int = 1, metadata: str = "", dead: bytes = b"\x00raw"
-) -> Settlement:
+) -> Transaction:
     """Outcomes of these values, one dead letter, one position."""
     outcomes = tuple(
         LogRecord(b"packshots/a", value, (("ce_id", b"x"), ("empty", None))) for value in values
     )
     dead_letter = LogRecord(None, dead, (("theirs", b"\xff"), ("dlq.reason", b"undecodable")))
     positions = {bench.partition: PositionCommit(position, metadata)}
-    return Settlement(outcomes, (dead_letter,), positions)
+    return Transaction(outcomes, (dead_letter,), positions)
 
 
 async def test_a_settlement_is_written_whole(bench: Bench) -> None:
     """Outcomes in order, dead letters byte for byte, the position with its map."""
-    written = settlement(bench, b"1", b"2", b"3", position=7, metadata="as1:AA==")
+    written = transaction(bench, b"1", b"2", b"3", position=7, metadata="as1:AA==")
 
     assert await bench.log.write(written) is None
 
@@ -158,19 +160,19 @@ async def test_a_settlement_is_written_whole(bench: Bench) -> None:
 async def test_a_fenced_owner_writes_nothing(bench: Bench) -> None:
     """Neither outcome nor dead letter nor position; and it goes on once it is back."""
     bench.fence()
-    assert await bench.log.write(settlement(bench, b"zombie")) is CommitRefusal.FENCED
+    assert await bench.log.write(transaction(bench, b"zombie")) is CommitRefusal.FENCED
     assert (await bench.outcomes(), await bench.dead_letters()) == ([], [])
     assert await bench.position() is None
 
     bench.unfence()
-    assert await bench.log.write(settlement(bench, b"member")) is None
+    assert await bench.log.write(transaction(bench, b"member")) is None
     assert [value for _, value, _ in await bench.outcomes()] == [b"member"]
 
 
 async def test_too_large_a_map_is_refused_whole(bench: Bench) -> None:
     """The same outcomes go again with a shorter one."""
-    refusal = await bench.log.write(settlement(bench, b"1", metadata="x" * 4097))
-    again = await bench.log.write(settlement(bench, b"1", metadata="x" * 4096))
+    refusal = await bench.log.write(transaction(bench, b"1", metadata="x" * 4097))
+    again = await bench.log.write(transaction(bench, b"1", metadata="x" * 4096))
 
     assert (refusal, again) == (CommitRefusal.METADATA_TOO_LARGE, None)
     assert len(await bench.outcomes()) == 1
@@ -181,8 +183,8 @@ async def test_too_large_a_dead_letter_loses_its_value(bench: Bench) -> None:
     """Its headers say so; everything else of the settlement is as ever, once."""
     large = random.Random(1).randbytes(3 * RECORD_BYTES_MAX)  # so that it cannot be compressed
 
-    assert await bench.log.write(settlement(bench, b"1", dead=large)) is None
-    assert await bench.log.write(settlement(bench, b"2", position=2)) is None
+    assert await bench.log.write(transaction(bench, b"1", dead=large)) is None
+    assert await bench.log.write(transaction(bench, b"2", position=2)) is None
 
     first, second = await bench.dead_letters()
     assert (first[1], second[1]) == (None, b"\x00raw")
@@ -198,7 +200,7 @@ async def test_outcomes_that_are_too_large_together(bootstrap: str) -> None:
         chance = random.Random(3)
         values = [chance.randbytes(9_000) for _ in range(8)]
 
-        assert await bench.log.write(settlement(bench, *values)) is None
+        assert await bench.log.write(transaction(bench, *values)) is None
 
         assert [value for _, value, _ in await bench.outcomes()] == values
         assert len(await bench.dead_letters()) == 1
@@ -212,7 +214,7 @@ async def test_an_outcome_that_is_too_large_is_shortened(bootstrap: str) -> None
         data = {"status": "failed", "errors": [{"message": large}], "event": {"context": {"a": 1}}}
         value = msgspec.json.encode({"id": "events/0/1", "causationid": "e", "data": data})
 
-        assert await bench.log.write(settlement(bench, b"{}", value)) is None
+        assert await bench.log.write(transaction(bench, b"{}", value)) is None
 
         (_, first, _), (_, second, headers) = await bench.outcomes()
         assert first == b"{}"
@@ -233,7 +235,7 @@ async def test_a_topic_that_takes_no_outcome_at_all(bootstrap: str) -> None:
     """Nothing can be promised: it ends, and says what to set."""
     async with on_kafka(bootstrap, record_bytes_max=100) as bench:
         with pytest.raises(FatalError, match=r"outcomes topic.* max\.message\.bytes to 81920"):
-            await bench.log.write(settlement(bench, b'{"id": "events/0/1"}'))
+            await bench.log.write(transaction(bench, b'{"id": "events/0/1"}'))
 
         assert await bench.outcomes() == []
         assert await bench.dead_letters() == []
@@ -284,7 +286,7 @@ async def test_a_dead_letter_is_cut_until_it_fits(
     """Only as far as needed, and its headers say what is missing."""
     positions = {bench.partition: PositionCommit(1, "")}
 
-    assert await bench.log.write(Settlement((), (dead,), positions)) is None
+    assert await bench.log.write(Transaction((), (dead,), positions)) is None
 
     assert await bench.dead_letters() == [(key, None, headers)]
 
@@ -295,7 +297,7 @@ async def test_many_small_headers_are_left_out(bench: Bench) -> None:
     dead = LogRecord(b"k", b"v", (*theirs, *OURS))
     positions = {bench.partition: PositionCommit(1, "")}
 
-    assert await bench.log.write(Settlement((), (dead,), positions)) is None
+    assert await bench.log.write(Transaction((), (dead,), positions)) is None
 
     (stored,) = await bench.dead_letters()
     assert stored[2][-1] == ("dlq.headers.omitted", b"%d" % len(theirs))
@@ -311,7 +313,7 @@ async def test_a_tiny_dead_letter_topic_stops_nothing(bootstrap: str, limit: int
         positions = {bench.partition: PositionCommit(1, "")}
         outcome = LogRecord(b"k", b"{}", ())
 
-        assert await bench.log.write(Settlement((outcome,), (dead,), positions)) is None
+        assert await bench.log.write(Transaction((outcome,), (dead,), positions)) is None
 
         stored = await bench.dead_letters()
         assert len(await bench.outcomes()) == 1
@@ -331,7 +333,7 @@ async def test_a_record_without_key_and_value_is_buried(bench: Bench) -> None:
     nothing = LogRecord(None, None, (("dlq.reason", b"invalid_event"),))
     positions = {bench.partition: PositionCommit(1, "")}
 
-    assert await bench.log.write(Settlement((), (nothing,), positions)) is None
+    assert await bench.log.write(Transaction((), (nothing,), positions)) is None
 
     assert await bench.dead_letters() == [(None, None, nothing.headers)]
 
@@ -343,7 +345,7 @@ async def test_small_dead_letters_survive_a_large_neighbour(bench: Bench) -> Non
     dead = tuple(LogRecord(b"k", chance.randbytes(size), ()) for size in sizes)
     positions = {bench.partition: PositionCommit(1, "")}
 
-    assert await bench.log.write(Settlement((), dead, positions)) is None
+    assert await bench.log.write(Transaction((), dead, positions)) is None
 
     stored = await bench.dead_letters()
     assert [value is None for _, value, _ in stored] == [False, False, True, False]
@@ -354,7 +356,7 @@ async def test_small_dead_letters_survive_a_large_neighbour(bench: Bench) -> Non
 async def test_every_compression_works_as_installed(bootstrap: str, codec: str) -> None:
     """What is written is read again, whole."""
     async with on_kafka(bootstrap, compression=codec) as bench:
-        written = settlement(bench, *[b"outcome" * 500] * 4)
+        written = transaction(bench, *[b"outcome" * 500] * 4)
 
         assert await bench.log.write(written) is None
 

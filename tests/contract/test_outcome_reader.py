@@ -7,16 +7,16 @@ import jsonschema
 import msgspec
 import pytest
 
-from service.adapters.telemetry.recent_outcomes import Board
+from service.adapters.telemetry.recent_outcomes import RecentOutcomes
 from service.contracts.outcome_reader import read_outcome
 from service.contracts.schema import schema
 from service.core.facts import Note
 from service.core.group.asset_work import Ending
 from service.core.model import Change, Rejection
 from service.core.read.convert import convert
-from service.core.records import Settled
+from service.core.records import CompletedChange
 from service.core.settle.report import Reporter
-from service.core.verdicts import Said
+from service.core.verdicts import PimResponse
 from tests.support.builders import cloud, decoded
 
 CONTEXTS = [
@@ -28,7 +28,7 @@ CONTEXTS = [
 ]
 
 
-def settled(context: object = None) -> Settled:
+def settled(context: object = None) -> CompletedChange:
     """The outcome of a change that was applied, whose event carries this context."""
     source = cloud(
         data={"asset_family": "packshots", "code": "a", "values": {}, "context": context}
@@ -37,7 +37,7 @@ def settled(context: object = None) -> Settled:
     command = convert(change)
     assert not isinstance(command, Rejection)
     admitted = Change(source, source.size, command, change.event, (), 0.0, 0, attempts=1)
-    ending = Ending("applied", "created", said=Said(201))
+    ending = Ending("applied", "created", response=PimResponse(201))
     return Reporter("/asset-sync/test").of_change(admitted, ending, 1_795_000_000_000)
 
 
@@ -61,9 +61,9 @@ def test_no_context_hides_an_outcome(context: object) -> None:
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_the_status_page_shows_outcomes_with_a_context(context: object) -> None:
     """It answered 500."""
-    board = Board()
-    board.note(Note("settlement.committed", {}, (settled(context),)))
-    assert [row["asset"] for row in board.show()["last"]] == ["packshots/a"]
+    recent_outcomes = RecentOutcomes()
+    recent_outcomes.note(Note("transaction.committed", {}, (settled(context),)))
+    assert [row["asset"] for row in recent_outcomes.show()["last"]] == ["packshots/a"]
 
 
 GROWN: list[dict[str, object]] = [

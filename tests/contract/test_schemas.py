@@ -13,11 +13,11 @@ from service import __version__
 from service.contracts.asyncapi import Topics, asyncapi
 from service.contracts.reasons import document
 from service.contracts.schema import Language, schema
-from service.core.group.asset_work import Job
+from service.core.group.asset_work import AssetWork
 from service.core.model import Change, SourceRecord
 from service.core.records import LogRecord
 from service.core.settle.report import Reporter
-from service.core.verdicts import Said
+from service.core.verdicts import PimResponse
 from service.settings import reference, variables
 from tests.support.builders import cloud, command, decoded, plain, rejected
 
@@ -30,8 +30,8 @@ def outcome() -> LogRecord:
     source = cloud(time="2026-11-23T10:14:59Z")
     change = decoded(source)
     admitted = Change(source, source.size, command(source), change.event, (), 0.0, 0, attempts=1)
-    job = Job(admitted.asset, [admitted], 1000)
-    job.apply(Said(201), "created")
+    job = AssetWork(admitted.asset, [admitted], 1000)
+    job.apply(PimResponse(201), "created")
     (((found, ending),),) = job.take_ended()
     return Reporter("/asset-sync/test").of_change(found, ending, 1_795_000_000_000).outcome
 

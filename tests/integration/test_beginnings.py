@@ -71,7 +71,9 @@ async def test_what_a_dead_replica_left_open(bench: Bench) -> None:
     )
     await dead.start()
     await dead.begin_transaction()
-    wrong = {place: OffsetAndMetadata(3, "") for place in bench.places()}
+    wrong = {
+        topic_partition: OffsetAndMetadata(3, "") for topic_partition in bench.topic_partitions()
+    }
     await dead.send_offsets_to_transaction(wrong, f"group.{bench.suffix}")
 
     bench.start()

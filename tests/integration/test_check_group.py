@@ -65,9 +65,9 @@ async def test_check_tells_of_positions_that_were_moved(bench: Bench) -> None:
     await assert_exactly_once(bench, 60)
     await stop(replica)
     await until_empty(bench)
-    place = TopicPartition(bench.events, 1)
-    left = (await positions(bench))[place]
-    await bench.commit({place: OffsetAndMetadata(left.offset - 3, left.metadata)})
+    topic_partition = TopicPartition(bench.events, 1)
+    left = (await positions(bench))[topic_partition]
+    await bench.commit({topic_partition: OffsetAndMetadata(left.offset - 3, left.metadata)})
 
     code, said = await check(bench)
 

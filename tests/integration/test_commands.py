@@ -132,11 +132,13 @@ async def test_publish_says_which_assets_change_their_partition(bench: Bench) ->
 async def test_publish_says_where_another_producer_places_otherwise(bench: Bench) -> None:
     """Its own partitioner or no key at all: the asset is the one that its event names."""
     event = json.dumps(LINES[0]).encode()
-    place = DefaultPartitioner()(b"packshots/a", [0, 1, 2], [0, 1, 2])
-    await bench.publish([((place + 1) % 3, None, event)])
+    partition = DefaultPartitioner()(b"packshots/a", [0, 1, 2], [0, 1, 2])
+    await bench.publish([((partition + 1) % 3, None, event)])
 
     moved = run(bench, "publish", "-", given=event)
-    assert f"packshots/a (partition {(place + 1) % 3}, now {place})".encode() in moved.stderr
+    assert (
+        f"packshots/a (partition {(partition + 1) % 3}, now {partition})".encode() in moved.stderr
+    )
 
 
 def outcome(number: int, code: str, message: str = "") -> bytes:

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 def has_open_work(metrics: str) -> bool:
     """Whether a replica holds changes."""
-    return bool(re.search(r"^asset_sync_unsettled_changes [1-9]", metrics, re.MULTILINE))
+    return bool(re.search(r"^asset_sync_pending_changes [1-9]", metrics, re.MULTILINE))
 
 
 def owns_partitions(metrics: str) -> bool:

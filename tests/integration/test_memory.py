@@ -119,8 +119,10 @@ async def test_hostile_batches(bench: Bench) -> None:
     outcomes = await outcomes_of(bench, replica, count)
 
     assert len(outcomes) == count, bench.logs()[-3000:]
-    places = {(o["data"]["origin"]["partition"], o["data"]["origin"]["offset"]) for o in outcomes}
-    assert len(places) == count
+    partitions = {
+        (o["data"]["origin"]["partition"], o["data"]["origin"]["offset"]) for o in outcomes
+    }
+    assert len(partitions) == count
     large = [one for one in outcomes if one["data"]["reason"] == "too_large"]
     assert len(large) == PARTITIONS - 1, bench.logs()[-3000:]
     assert peak_bytes(replica.pid) < LIMIT_BYTES

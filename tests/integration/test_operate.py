@@ -96,7 +96,7 @@ async def test_the_lag_is_true_while_intake_is_paused(bench: Bench) -> None:
     await bench.publish(events(600, 60, bench.partitions))
 
     def is_true(text: str) -> bool:
-        names = ("partition_unsettled_changes", "outcomes_total", "consumer_lag")
+        names = ("partition_pending_changes", "outcomes_total", "consumer_lag")
         return sum(lag(text, name) for name in names) == 660 and lag(text) >= 600
 
     await until(bench, "/metrics", is_true)

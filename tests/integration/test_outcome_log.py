@@ -15,7 +15,7 @@ from service.adapters.kafka.transaction import TransactionLog
 from service.core.facts import Note
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
-from service.core.records import LogRecord, PositionCommit, Settlement
+from service.core.records import LogRecord, PositionCommit, Transaction
 from service.playground.embedded_kafka import EmbeddedKafka, started
 from service.ports import FatalError
 from service.settings import KafkaSettings
@@ -83,10 +83,10 @@ def log_of(group: Group, notes: list[Note]) -> TransactionLog:
     return TransactionLog(KafkaSettings.model_validate(names), notes.append)
 
 
-def settlement(group: Group, position: int) -> Settlement:
+def transaction(group: Group, position: int) -> Transaction:
     """One outcome, and the position after it."""
     outcome = LogRecord(b"packshots/a", b"%d" % position, ())
-    return Settlement((outcome,), (), {Partition(group.events, 0): PositionCommit(position, "")})
+    return Transaction((outcome,), (), {Partition(group.events, 0): PositionCommit(position, "")})
 
 
 async def outcomes(group: Group) -> list[int]:
@@ -98,23 +98,23 @@ async def test_a_producer_that_the_broker_forgot_is_renewed(
     group: Group, log: TransactionLog, notes: list[Note]
 ) -> None:
     """After a quiet week: nothing was in flight, so the transaction is done again, once."""
-    assert await log.write(settlement(group, 1)) is None
+    assert await log.write(transaction(group, 1)) is None
     await asyncio.sleep(EXPIRY_SECONDS)
 
-    assert await log.write(settlement(group, 2)) is None
-    assert await log.write(settlement(group, 3)) is None
+    assert await log.write(transaction(group, 2)) is None
+    assert await log.write(transaction(group, 3)) is None
 
     assert await outcomes(group) == [1, 2, 3]
-    assert [note.name for note in notes] == ["settlement.retried"]
+    assert [note.name for note in notes] == ["transaction.retried"]
 
 
 async def test_an_outage_is_waited_for(
     forgetful: EmbeddedKafka, group: Group, log: TransactionLog
 ) -> None:
     """Longer than a transaction may take: the work is done again when the broker is back."""
-    assert await log.write(settlement(group, 1)) is None
+    assert await log.write(transaction(group, 1)) is None
     forgetful.kill()
-    writing = asyncio.create_task(log.write(settlement(group, 2)))
+    writing = asyncio.create_task(log.write(transaction(group, 2)))
     done, _ = await asyncio.wait({writing}, timeout=25)
     assert not done, "it waits"
 
@@ -132,7 +132,7 @@ async def test_an_old_assignment_s_work_is_not_done_for_the_next_one(
 ) -> None:
     """The position that it carries is of the assignment in which it was settled."""
     forgetful.kill()
-    writing = asyncio.create_task(log.write(settlement(group, 1)))
+    writing = asyncio.create_task(log.write(transaction(group, 1)))
     await asyncio.sleep(1)
     log.group = group.member._replace()
 
@@ -159,7 +159,7 @@ async def test_a_commit_whose_answer_is_lost_ends_it(
     monkeypatch.setattr(FencingProducer, "commit_transaction", commit)
 
     with pytest.raises(FatalError, match="Only a restart can read whether it was committed"):
-        await log.write(settlement(group, 1))
+        await log.write(transaction(group, 1))
 
     assert log.is_commit_in_doubt
     assert await outcomes(group) == []
@@ -184,11 +184,11 @@ async def test_a_commit_that_is_refused_is_done_again(
 
     monkeypatch.setattr(FencingProducer, "commit_transaction", commit)
 
-    assert await log.write(settlement(group, 1)) is None
+    assert await log.write(transaction(group, 1)) is None
 
     assert await outcomes(group) == [1]
     assert not log.is_commit_in_doubt
-    assert [note.name for note in notes] == ["settlement.retried"]
+    assert [note.name for note in notes] == ["transaction.retried"]
 
 
 async def test_a_broker_killed_between_offsets_and_commit(
@@ -211,7 +211,7 @@ async def test_a_broker_killed_between_offsets_and_commit(
 
     monkeypatch.setattr(FencingProducer, "commit_transaction", commit)
 
-    written = await asyncio.wait_for(log.write(settlement(group, 1)), 90)
+    written = await asyncio.wait_for(log.write(transaction(group, 1)), 90)
 
     assert await outcomes(group) == ([1] if written is None else [])
     assert written in {None, CommitRefusal.FENCED}
@@ -219,7 +219,7 @@ async def test_a_broker_killed_between_offsets_and_commit(
 
 async def test_partitions_that_are_added_are_written_to(group: Group, log: TransactionLog) -> None:
     """By key, as every other producer and reader has it from then on."""
-    assert await log.write(settlement(group, 1)) is None
+    assert await log.write(transaction(group, 1)) is None
     admin = AIOKafkaAdminClient(bootstrap_servers=group.bootstrap)
     await admin.start()
     for topic in (group.outcomes, group.dead):
@@ -234,5 +234,7 @@ async def test_partitions_that_are_added_are_written_to(group: Group, log: Trans
         while len(await producer.partitions_for(topic)) < 8:
             assert asyncio.get_running_loop().time() < deadline
             await asyncio.sleep(0.2)
-        places = {place for place, _ in await by_key(producer, topic, [record] * 3)}
-        assert places == {TopicPartition(topic, 0)}
+        topic_partitions = {
+            topic_partition for topic_partition, _ in await by_key(producer, topic, [record] * 3)
+        }
+        assert topic_partitions == {TopicPartition(topic, 0)}

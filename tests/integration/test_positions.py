@@ -18,8 +18,13 @@ async def delete_before(bench: Bench, offset: int) -> None:
     """What retention does, in every partition."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
     await admin.start()
-    places = (TopicPartition(bench.events, number) for number in range(bench.partitions))
-    await admin.delete_records({place: RecordsToDelete(before_offset=offset) for place in places})
+    topic_partitions = (TopicPartition(bench.events, number) for number in range(bench.partitions))
+    await admin.delete_records(
+        {
+            topic_partition: RecordsToDelete(before_offset=offset)
+            for topic_partition in topic_partitions
+        }
+    )
     await admin.close()
 
 
@@ -31,7 +36,11 @@ async def test_retention_went_past_a_stopped_service(bench: Bench) -> None:
     await stop(first)
     await bench.publish(events(300, 30, bench.partitions))
     await delete_before(bench, 150)
-    kept = {place: r for place, r in bench.published.items() if not 100 <= place[1] < 150}
+    kept = {
+        topic_partition: r
+        for topic_partition, r in bench.published.items()
+        if not 100 <= topic_partition[1] < 150
+    }
     bench.published = kept
 
     bench.start()
@@ -56,7 +65,7 @@ async def test_retention_overtakes_a_running_service(bench: Bench) -> None:
     ids = [outcome["id"] for outcome in outcomes]
     assert len(ids) == len(set(ids))
     offsets = {(o["data"]["origin"]["partition"], o["data"]["origin"]["offset"]) for o in outcomes}
-    wanted = {place for place in bench.published if place[1] >= 950}
+    wanted = {topic_partition for topic_partition in bench.published if topic_partition[1] >= 950}
     assert wanted <= offsets, bench.logs()[-3000:]
     assert "position.lost" in bench.logs()
 

@@ -276,7 +276,7 @@ WRITTEN = (
         "superseded-not-rescued",
         "P2, D5",
         "            if change.is_delete:\n                self._end(change, ending)\n"
-        "        rescued = [change for change in step.superseded if not change.is_delete]",
+        "        rescued = [change for change in step.superseded if change.action == UPSERT]",
         "            self._end(change, ending)\n        rescued: list[Change] = []",
         "After a failed delete, the upserts that it superseded are not sent.",
     ),

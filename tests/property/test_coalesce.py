@@ -3,11 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.group.asset_work import Ending, Job
-from service.core.group.coalesce import Step, Verb, body_of, coalesce
+from service.contracts.outcome import DELETE
+from service.core.group.asset_work import AssetWork, Ending
+from service.core.group.coalesce import Step, body_of, coalesce
 from service.core.model import Change, UpsertAsset
 from service.core.values import ValueData
-from service.core.verdicts import Failure, Said
+from service.core.verdicts import Failure, PimResponse
 from tests.support.builders import Flat, changes, flat
 
 State = Flat | None
@@ -27,7 +28,7 @@ def apply(state: State, change: Change) -> State:
 
 def do(state: State, step: Step) -> State:
     """What one step makes of an asset."""
-    if step.verb is Verb.DELETE:
+    if step.action == DELETE:
         return None
     return (state or {}) | flat(body_of(step).values)
 
@@ -64,23 +65,23 @@ def test_whatever_the_pim_says_each_change_ends_once_in_order_and_truly(
 ) -> None:
     """Drive a job with arbitrary verdicts; the PIM is the replay of what ended applied."""
     given_changes = changes(*wanted)
-    job = Job(given_changes[0].asset, given_changes, limit)
+    work = AssetWork(given_changes[0].asset, given_changes, limit)
     pim: State = None
     endings: list[tuple[Change, Ending]] = []
-    while not job.is_over:
+    while not work.is_over:
         verdict = data.draw(st.sampled_from(["apply", "refuse", "fail", "fail_step", "reject"]))
         if verdict == "apply":
-            pim = do(pim, job.step)
-            job.apply(Said(204), "updated")
+            pim = do(pim, work.step)
+            work.apply(PimResponse(204), "updated")
         elif verdict == "refuse":
-            job.refuse("refused_by_pim", Said(422))
+            work.refuse("refused_by_pim", PimResponse(422))
         elif verdict == "reject":
-            job.reject_step("unknown_family", Said(404))
+            work.reject_step("unknown_family", PimResponse(404))
         elif verdict == "fail":
-            job.fail(Failure("pim_error", Said(500)), "given up")
+            work.fail(Failure("pim_error", PimResponse(500)), "given up")
         else:
-            job.fail_step(Failure("pim_error", Said(500)), "given up")
-        for group in job.take_ended():
+            work.fail_step(Failure("pim_error", PimResponse(500)), "given up")
+        for group in work.take_ended():
             endings += group
 
     assert [change for change, _ in endings] == given_changes

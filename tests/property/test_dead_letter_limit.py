@@ -19,12 +19,12 @@ def refuses_bad(request: Request, _: float) -> Answer | None:
         ItemReply(asset.asset.code, 422 if asset.asset.code.startswith("bad") else 201)
         for asset in request.assets
     ]
-    return CallReply(200, own_json=True, items=tuple(items))
+    return CallReply(200, is_from_pim=True, items=tuple(items))
 
 
-def drive(**rules: object) -> Drive:
+def drive(**limits: object) -> Drive:
     """A replica that looks at the last 20 changes."""
-    return Drive(refuses_bad, rules={"window_seconds_max": 0.0, **RULES, **rules})
+    return Drive(refuses_bad, limits={"window_seconds_max": 0.0, **RULES, **limits})
 
 
 def tripped() -> tuple[Drive, list[str]]:
@@ -49,7 +49,7 @@ def test_most_changes_over_two_families_stop_the_intake() -> None:
     status = made.pipeline.status(made.now)
     assert status.waits_for == "release"
     assert status.is_limit_reached
-    assert 0 < status.withheld_changes <= status.held_changes
+    assert 0 < status.withheld_changes <= status.pending_changes
     assert all(partition.is_paused for partition in status.partitions)
 
 
@@ -59,7 +59,7 @@ def test_a_release_lets_go_what_was_read_and_counts_what_comes_later() -> None:
     made._step(Released())
     made.run(60)
     assert made.statuses(ids) == {"rejected": 60}
-    assert made.pipeline.held_changes == 0
+    assert made.pipeline.pending_changes == 0
     assert len(made.noted("dead_letters.limit_reached")) == 1
 
     later = [made.upsert(f"family{number % 2}", f"bad{number}") for number in range(60)]
@@ -107,10 +107,10 @@ def test_sick_families_are_not_counted() -> None:
 
     def forbids(request: Request, _: float) -> Answer | None:
         if isinstance(request, UpsertAssets) and request.family != "well":
-            return CallReply(403, own_json=True, message="no right")
+            return CallReply(403, is_from_pim=True, message="no right")
         return None
 
-    made = Drive(forbids, rules={**RULES, "retry_seconds_max": 20.0})
+    made = Drive(forbids, limits={**RULES, "retry_seconds_max": 20.0})
     ids = [made.upsert(f"family{number % 2}", f"a{number}") for number in range(60)]
     for number in range(200):
         made.upsert("well", f"w{number}")
@@ -122,7 +122,7 @@ def test_sick_families_are_not_counted() -> None:
 def test_a_shutdown_does_not_wait_for_a_person() -> None:
     """What is held back is left to the next owner."""
     made, _ = tripped()
-    held = made.pipeline.held_changes
+    held = made.pipeline.pending_changes
     made._step(DrainStarted(DrainKind.SHUTDOWN, made.now + 30))
     made.run(1)
     assert made.drained == held > 0

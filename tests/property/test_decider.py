@@ -20,13 +20,13 @@ from service.core.inputs import (
     FaultKind,
     ItemReply,
 )
-from service.core.limits import BREAKER_HELD_CHANGES
+from service.core.limits import BREAKER_PENDING_CHANGES
 from service.core.requests import DeleteOne, GetFamilies, GetFamily, Request, UpsertAssets
 from tests.support.drive import Drive, codes_of, family_of
 
 HOUR = 3600.0
 DOWN = CallReply(503)
-FORBIDDEN = CallReply(403, own_json=True, message="no right")
+FORBIDDEN = CallReply(403, is_from_pim=True, message="no right")
 HTML_404 = CallReply(404, message="HTTP 404 Not Found")
 TIMEOUT = CallFault(FaultKind.TIMEOUT, "No answer within 60 s.")
 REFUSED = CallFault(FaultKind.CREDENTIALS, "The PIM refuses our credentials.")
@@ -38,7 +38,7 @@ OUTAGES = st.sampled_from(
         TIMEOUT,
         REFUSED,
         CallReply(302),
-        CallReply(401, own_json=True),
+        CallReply(401, is_from_pim=True),
         CallReply(200),
     ]
 )
@@ -77,7 +77,7 @@ def test_an_hour_without_the_pim_fails_nothing_of_one_family(seed: int, answer: 
     drive.run()
 
     assert drive.statuses(ids) == {"applied": 50}
-    assert drive.last_settled_at(ids) < HOUR + 120
+    assert drive.last_completed_at(ids) < HOUR + 120
 
 
 @few
@@ -161,7 +161,7 @@ def test_intake_pauses_at_a_thousand_while_nothing_answers(seed: int) -> None:
     drive.run(HOUR / 2)
 
     assert drive.noted("intake.paused")
-    assert drive.pipeline.held_changes <= BREAKER_HELD_CHANGES + 2 * 1000
+    assert drive.pipeline.pending_changes <= BREAKER_PENDING_CHANGES + 2 * 1000
     drive.run()
     assert drive.statuses() == {"applied": 4000}
 
@@ -205,7 +205,7 @@ def test_a_single_asset_in_an_outage_waits(seed: int) -> None:
 
 
 @few
-@given(SEEDS, st.sampled_from([CallReply(500), TIMEOUT, CallReply(200, own_json=True)]))
+@given(SEEDS, st.sampled_from([CallReply(500), TIMEOUT, CallReply(200, is_from_pim=True)]))
 def test_one_poison_among_many_fails_alone(seed: int, answer: Answer) -> None:
     """Its neighbours are applied, in few more calls than without it."""
     drive = Drive(lambda r, _: answer if "poison" in codes_of(r) else None, seed)
@@ -231,7 +231,7 @@ def test_one_poison_among_ten_thousand(seed: int) -> None:
 
     assert drive.statuses(ids) == {"applied": 10_000}
     assert drive.outcomes[poison]["status"] == "failed"
-    assert drive.last_settled_at(ids) < 60
+    assert drive.last_completed_at(ids) < 60
 
 
 @few
@@ -270,7 +270,7 @@ def test_four_hanging_assets_in_four_families(seed: int) -> None:
 
     assert drive.statuses(ids + late) == {"applied": 800}
     assert drive.statuses(hanging) == {"failed": 4}
-    assert drive.last_settled_at(late) - began < 30, "the rest has its own slots by then"
+    assert drive.last_completed_at(late) - began < 30, "the rest has its own slots by then"
 
 
 @few
@@ -286,7 +286,7 @@ def test_a_retry_item_goes_alone_next(seed: int) -> None:
             ItemReply(asset.asset.code, 503 if asset.asset.code == "odd" else 201)
             for asset in request.assets
         ]
-        return CallReply(200, own_json=True, items=tuple(items))
+        return CallReply(200, is_from_pim=True, items=tuple(items))
 
     drive = Drive(pim, seed)
     odd = drive.upsert("packshots", "odd")
@@ -319,14 +319,14 @@ def test_a_sick_family_among_five_delays_nobody(seed: int) -> None:
     with_traffic(drive, 700)
 
     assert drive.statuses(well) == {"applied": 1200}
-    assert drive.last_settled_at(well) < 30
+    assert drive.last_completed_at(well) < 30
     assert drive.statuses(sick) == {"failed": 300}
-    assert drive.noted("family.sick")
-    told = [fact.fields for _, fact in drive.facts if fact.name == "family.sick"]
+    assert drive.noted("family.failing")
+    told = [fact.fields for _, fact in drive.facts if fact.name == "family.failing"]
     assert {(one["family"], one["reason"], one["status"]) for one in told} == {
         ("sick", "pim_error", DOWN.status)
     }
-    settled = [fact.fields for _, fact in drive.facts if fact.name == "change.settled"]
+    settled = [fact.fields for _, fact in drive.facts if fact.name == "change.completed"]
     assert {one["asset"] for one in settled} == {f"sick/s{number}" for number in range(300)}
 
 
@@ -336,15 +336,15 @@ def test_a_sick_family_that_heals_fails_little(seed: int) -> None:
     """Within its changes' patience everything that waited is applied."""
 
     def pim(request: Request, now: float) -> Answer | None:
-        is_sick = is_write(request) and family_of(request) == "sick" and now < 120
-        return DOWN if is_sick else None
+        is_failing = is_write(request) and family_of(request) == "sick" and now < 120
+        return DOWN if is_failing else None
 
     drive = Drive(pim, seed)
     sick = [drive.upsert("sick", f"s{number}") for number in range(200)]
     with_traffic(drive, 400)
 
     assert drive.statuses(sick)["applied"] >= 195
-    assert drive.noted("family.healed")
+    assert drive.noted("family.recovered")
 
 
 @few
@@ -388,7 +388,7 @@ def test_a_missing_delete_right_touches_only_deletes(seed: int) -> None:
     with_traffic(drive, 700)
 
     assert drive.statuses(upserts + later) == {"applied": 800}
-    assert drive.last_settled_at(upserts) < 30
+    assert drive.last_completed_at(upserts) < 30
     assert {drive.outcomes[id_]["reason"] for id_ in deletes} == {"forbidden"}
     assert drive.statuses(deletes) == {"failed": 12}
 
@@ -402,7 +402,7 @@ def test_a_heavy_body_that_a_firewall_forbids_is_halved(seed: int) -> None:
     drive.run()
 
     assert drive.statuses(ids) == {"applied": 100}
-    assert not drive.noted("call.suspected")
+    assert not drive.noted("pim.call_failed")
 
 
 @few
@@ -423,7 +423,7 @@ def test_a_body_that_a_proxy_does_not_let_through_is_halved(seed: int) -> None:
 
     assert drive.statuses(ids + others) == {"applied": 200}
     assert drive.outcomes[heavy]["reason"] == "too_large"
-    assert not drive.noted("call.suspected")
+    assert not drive.noted("pim.call_failed")
     assert not drive.noted("breaker.opened")
 
 
@@ -461,7 +461,7 @@ def test_a_misspelt_family_as_the_only_one(seed: int) -> None:
     def pim(request: Request, _: float) -> Answer | None:
         if isinstance(request, GetFamilies):
             return None
-        return CallReply(404, own_json=True, message="does not exist")
+        return CallReply(404, is_from_pim=True, message="does not exist")
 
     drive = Drive(pim, seed)
     ids = [drive.upsert("typo", f"a{number}") for number in range(5)]
@@ -493,7 +493,7 @@ def test_a_family_that_is_hidden_while_the_list_fails_is_no_typo(seed: int) -> N
     def pim(request: Request, now: float) -> Answer | None:
         if now >= HOUR:
             return None
-        return DOWN if isinstance(request, GetFamilies) else CallReply(404, own_json=True)
+        return DOWN if isinstance(request, GetFamilies) else CallReply(404, is_from_pim=True)
 
     drive = Drive(pim, seed)
     ids = [drive.upsert("packshots", f"a{number}") for number in range(5)]
@@ -527,7 +527,7 @@ def test_storms_of_429_fail_nothing(seed: int, after: float | None, cap: int) ->
     drive = Drive(
         lambda _, now: throttled if now % 60 < 30 else None,
         seed,
-        rules={"calls_at_once_max": cap},
+        limits={"calls_at_once_max": cap},
     )
     ids = [drive.upsert(f"family{number % 5}", f"a{number}") for number in range(600)]
     ids += [drive.delete("family0", f"d{number}") for number in range(20)]
@@ -543,7 +543,9 @@ def test_storms_of_429_fail_nothing(seed: int, after: float | None, cap: int) ->
 @pytest.mark.parametrize("limit", [5, 50])
 def test_the_rate_is_kept(limit: int) -> None:
     """Calls in any second, GETs and logins counted."""
-    drive = Drive(call_seconds=0.001, rules={"calls_per_second_max": limit, "calls_at_once_max": 8})
+    drive = Drive(
+        call_seconds=0.001, limits={"calls_per_second_max": limit, "calls_at_once_max": 8}
+    )
     for number in range(limit * 5):
         drive.delete("packshots", f"a{number}")
     drive.run()
@@ -564,7 +566,7 @@ def test_repair_gives_up_early_at_its_share_of_the_pending_limit(seed: int) -> N
     def pim(request: Request, _: float) -> Answer | None:
         return DOWN if is_write(request) and family_of(request) == "sick" else None
 
-    drive = Drive(pim, seed, rules={"pending_changes_max": 400})
+    drive = Drive(pim, seed, limits={"pending_changes_max": 400})
     well, sick = [], []
     for second in range(100):
         sick += [drive.upsert("sick", f"s{second}_{number}") for number in range(20)]
@@ -574,7 +576,7 @@ def test_repair_gives_up_early_at_its_share_of_the_pending_limit(seed: int) -> N
 
     assert drive.statuses(well) == {"applied": 100}
     assert "Given up early" in drive.outcomes[sick[0]]["message"]
-    assert drive.held_max <= 400 + 500, "one poll more than the limit"
+    assert drive.pending_max <= 400 + 500, "one poll more than the limit"
 
 
 @pytest.mark.slow
@@ -586,7 +588,7 @@ def test_a_partition_at_its_span_limit_gives_up_what_stops_it(seed: int) -> None
         lambda r, _: TIMEOUT if "bad" in codes_of(r) else None,
         seed,
         call_seconds=0.01,
-        rules={"calls_per_second_max": 1000},
+        limits={"calls_per_second_max": 1000},
     )
     bad = drive.upsert("packshots", "bad")
     ids = [drive.upsert("packshots", f"a{number % 5000}") for number in range(24_000)]

@@ -18,7 +18,7 @@ from service.core.read import decode as module
 from service.core.read.decode import EXTENSIONS, decode
 from service.core.requests import DeleteOne, UpsertAssets
 from service.core.settle.report import Reporter
-from service.core.verdicts import Said
+from service.core.verdicts import PimResponse
 from tests.support.builders import BINARY, LIMITS, STRUCTURED, command, decoded, plain, record
 
 Members = dict[str, tuple[Sequence[object], Sequence[object]]]
@@ -77,9 +77,9 @@ def cloud_event(chance: Random) -> bytes:
     content = object_of(pairs_of(chance, DATA))
     pairs = pairs_of(chance, CLOUD)
     encoded = json.dumps(base64.b64encode(content).decode())
-    places = {"data": content.decode(), "data_base64": encoded}
-    for name in chance.choice([["data"]] * 8 + [["data_base64"], [*places], [], ["data"] * 2]):
-        pairs.insert(chance.randint(0, len(pairs)), (name, places[name]))
+    members = {"data": content.decode(), "data_base64": encoded}
+    for name in chance.choice([["data"]] * 8 + [["data_base64"], [*members], [], ["data"] * 2]):
+        pairs.insert(chance.randint(0, len(pairs)), (name, members[name]))
     return object_of(pairs)
 
 
@@ -169,7 +169,7 @@ def test_names_pass_through_exactly_as_they_came(family: str, code: str) -> None
     assert (patched is None) == (family in dots)
     assert (deleted is None) == bool({family, code} & dots)
     admitted = Change(source, source.size, made, change.event, (), 0.0, 0, attempts=1)
-    ending = Ending("applied", "created", said=Said(201))
+    ending = Ending("applied", "created", response=PimResponse(201))
     outcome = Reporter("/asset-sync/test").of_change(admitted, ending, 0).outcome
     written = json.loads(outcome.value or b"")
     assert (written["data"]["asset_family"], written["data"]["code"]) == (family, code)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from service.core.inputs import Start
-from service.core.limits import DecodeLimits, Rules
+from service.core.limits import DecodeLimits, Limits
 from service.core.model import Partition
-from service.core.records import LogRecord, PositionCommit, Settled
+from service.core.records import CompletedChange, LogRecord, PositionCommit
 from service.core.settle import offset_map
 from service.core.settle.ledger import Ledger
 
@@ -18,7 +18,7 @@ PLACES = (Partition("events", 0), Partition("events", 1))
 Address = tuple[Partition, int]
 
 
-RULES = Rules(DecodeLimits(1 << 20), transaction_outcomes_max=5, map_offsets_max=20)
+RULES = Limits(DecodeLimits(1 << 20), transaction_outcomes_max=5, map_offsets_max=20)
 
 
 class LedgerModel(RuleBasedStateMachine):
@@ -27,70 +27,73 @@ class LedgerModel(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         """An empty group."""
-        self.log: dict[Partition, list[int]] = {place: [] for place in PLACES}
-        self.committed_positions = {place: PositionCommit(0, "") for place in PLACES}
+        self.log: dict[Partition, list[int]] = {record_id: [] for record_id in PLACES}
+        self.committed_positions = {record_id: PositionCommit(0, "") for record_id in PLACES}
         self.seen: list[Address] = []
         self.assign()
 
     def assign(self) -> None:
         """A new owner begins where the last transaction said."""
         starts = {}
-        for place, commit in self.committed_positions.items():
-            settled = offset_map.decode(commit.position, commit.metadata)
-            starts[place] = Start(commit.position, settled)
+        for record_id, commit in self.committed_positions.items():
+            completed = offset_map.decode(commit.position, commit.metadata)
+            starts[record_id] = Start(commit.position, completed)
         self.ledger = Ledger(starts, RULES)
-        self.read_to = {place: start.position for place, start in starts.items()}
+        self.read_to = {record_id: start.position for record_id, start in starts.items()}
         self.open: list[Address] = []
         self.ready: list[Address] = []
         self.in_transaction: list[Address] = []
-        self.settlement_positions: dict[Partition, PositionCommit] = {}
+        self.transaction_positions: dict[Partition, PositionCommit] = {}
 
-    @rule(place=st.sampled_from(PLACES), gaps=st.lists(st.integers(0, 3), min_size=1, max_size=9))
-    def write_and_read(self, place: Partition, gaps: list[int]) -> None:
+    @rule(
+        record_id=st.sampled_from(PLACES),
+        gaps=st.lists(st.integers(0, 3), min_size=1, max_size=9),
+    )
+    def write_and_read(self, record_id: Partition, gaps: list[int]) -> None:
         """Records, some after a gap (compaction, markers); the owner reads on, not always all."""
-        log = self.log[place]
+        log = self.log[record_id]
         for gap in gaps:
             log.append((log[-1] + 1 if log else 0) + gap)
-        self.read(place, len(gaps))
+        self.read(record_id, len(gaps))
 
-    @rule(place=st.sampled_from(PLACES), count=st.integers(1, 9))
-    def read(self, place: Partition, count: int) -> None:
+    @rule(record_id=st.sampled_from(PLACES), count=st.integers(1, 9))
+    def read(self, record_id: Partition, count: int) -> None:
         """The owner reads on; what is settled already is not admitted again."""
-        following = [offset for offset in self.log[place] if offset >= self.read_to[place]]
+        following = [offset for offset in self.log[record_id] if offset >= self.read_to[record_id]]
         for offset in following[:count]:
-            self.read_to[place] = offset + 1
-            is_admitted = self.ledger.admit(place, offset, 10)
-            assert is_admitted == ((place, offset) not in self.seen)
+            self.read_to[record_id] = offset + 1
+            is_admitted = self.ledger.admit(record_id, offset, 10)
+            assert is_admitted == ((record_id, offset) not in self.seen)
             if is_admitted:
-                self.open.append((place, offset))
-            assert not self.ledger.admit(place, offset, 10), "the same record read twice"
+                self.open.append((record_id, offset))
+            assert not self.ledger.admit(record_id, offset, 10), "the same record read twice"
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
-    def settle(self, data: st.DataObject) -> None:
+    def complete(self, data: st.DataObject) -> None:
         """A change ends, or a few together."""
         addresses = data.draw(st.lists(st.sampled_from(self.open), min_size=1, unique=True))
         for address in addresses:
             self.open.remove(address)
-        self.ledger.settle(tuple(map(_settled, addresses)))
+        self.ledger.complete(tuple(map(_settled, addresses)))
         self.ready += addresses
 
     @precondition(lambda self: self.ready and not self.in_transaction)
     @rule()
     def take(self) -> None:
         """A transaction begins."""
-        settlement = self.ledger.take_settlement()
-        if settlement is None:
+        transaction = self.ledger.take_transaction()
+        if transaction is None:
             assert self.open, "only what is open above can hold outcomes back"
-            assert not self.ledger.can_settle
+            assert not self.ledger.can_commit
             return
-        taken = [_address(outcome) for outcome in settlement.outcomes]
+        taken = [_address(outcome) for outcome in transaction.outcomes]
         left = [address for address in self.ready if address not in taken]
         assert [address for address in self.ready if address in taken] == taken, "in order"
         self.in_transaction, self.ready = taken, left
-        self.settlement_positions = dict(settlement.positions)
-        for place, offset in taken:
-            within = self.settlement_positions[place].position + RULES.map_offsets_max
+        self.transaction_positions = dict(transaction.positions)
+        for record_id, offset in taken:
+            within = self.transaction_positions[record_id].position + RULES.map_offsets_max
             assert offset <= within, "the map reaches no further"
 
     @precondition(lambda self: self.in_transaction)
@@ -108,7 +111,7 @@ class LedgerModel(RuleBasedStateMachine):
         self.ledger.refused(map_too_large=False)
         self.ready = self.in_transaction + self.ready
         self.in_transaction = []
-        assert self.ledger.can_settle
+        assert self.ledger.can_commit
 
     @precondition(lambda self: self.in_transaction)
     @rule(landed=st.booleans())
@@ -121,28 +124,28 @@ class LedgerModel(RuleBasedStateMachine):
     def _land(self) -> None:
         assert not set(self.in_transaction) & set(self.seen), "an outcome is repeated"
         self.seen += self.in_transaction
-        self.committed_positions |= self.settlement_positions
+        self.committed_positions |= self.transaction_positions
 
     @invariant()
     def counts_what_is_held(self) -> None:
         """Admitted and not yet committed."""
         held = len(self.open) + len(self.ready) + len(self.in_transaction)
-        assert self.ledger.held_changes == held
-        assert self.ledger.held_bytes == 10 * held
+        assert self.ledger.pending_changes == held
+        assert self.ledger.pending_bytes == 10 * held
 
     @invariant()
     def positions_tell_exactly_what_was_seen(self) -> None:
         """Below the watermark, or in the map: seen; all else: not."""
-        for place, commit in self.committed_positions.items():
-            settled = offset_map.decode(commit.position, commit.metadata)
-            told = {o for o in self.log[place] if o < commit.position or o in settled}
-            assert told == {offset for p, offset in self.seen if p == place}
+        for record_id, commit in self.committed_positions.items():
+            completed = offset_map.decode(commit.position, commit.metadata)
+            told = {o for o in self.log[record_id] if o < commit.position or o in completed}
+            assert told == {offset for p, offset in self.seen if p == record_id}
 
 
-def _settled(address: Address) -> Settled:
-    place, offset = address
-    outcome = LogRecord(b"%d" % place.number, b"%d" % offset, ())
-    return Settled(place, offset, outcome, None, held_bytes=10, size=outcome.size)
+def _settled(address: Address) -> CompletedChange:
+    record_id, offset = address
+    outcome = LogRecord(b"%d" % record_id.number, b"%d" % offset, ())
+    return CompletedChange(record_id, offset, outcome, None, pending_bytes=10, size=outcome.size)
 
 
 def _address(outcome: LogRecord) -> Address:
@@ -157,14 +160,18 @@ LedgerModel.TestCase.settings = settings(max_examples=150, stateful_step_count=6
 
 def test_a_wide_gap_costs_nothing() -> None:
     """Of a compacted topic a trillion offsets may be missing: no map spans them."""
-    place, far = PLACES[0], 10**12
-    ledger = Ledger({place: Start(0, frozenset({2}))}, RULES)
-    assert [ledger.admit(place, offset, 10) for offset in (0, 2, far)] == [True, False, True]
-    ledger.settle((_settled((place, far)),))
+    record_id, far = PLACES[0], 10**12
+    ledger = Ledger({record_id: Start(0, frozenset({2}))}, RULES)
+    assert [ledger.admit(record_id, offset, 10) for offset in (0, 2, far)] == [
+        True,
+        False,
+        True,
+    ]
+    ledger.complete((_settled((record_id, far)),))
 
-    assert ledger.take_settlement() is None, "no map reaches from the watermark so far"
-    ledger.settle((_settled((place, 0)),))
+    assert ledger.take_transaction() is None, "no map reaches from the watermark so far"
+    ledger.complete((_settled((record_id, 0)),))
 
-    settlement = ledger.take_settlement()
-    assert settlement is not None
-    assert settlement.positions == {place: PositionCommit(far + 1, "")}
+    transaction = ledger.take_transaction()
+    assert transaction is not None
+    assert transaction.positions == {record_id: PositionCommit(far + 1, "")}

@@ -32,9 +32,9 @@ from service.core.model import (
 )
 from service.core.read.convert import convert
 from service.core.read.decode import EXTENSIONS, decode
-from service.core.records import Settled
+from service.core.records import CompletedChange
 from service.core.settle.report import Reporter
-from service.core.verdicts import Said
+from service.core.verdicts import PimResponse
 from tests.support.builders import LIMITS, record
 
 REPORTER = Reporter("/asset-sync/" + "g" * 200)
@@ -96,7 +96,7 @@ def source_of(key: bytes | None, headers: Headers) -> SourceRecord:
     return SourceRecord(Origin(Partition("t" * 249, 10**6), 10**17, 0), key, b"{}", headers, -1)
 
 
-def check(settled: Settled) -> dict[str, Any]:
+def check(settled: CompletedChange) -> dict[str, Any]:
     """Hold an outcome to every limit; return its data."""
     outcome = settled.outcome
     assert outcome.value is not None
@@ -164,12 +164,12 @@ def test_the_outcome_of_what_the_pim_judged_is_bounded(
     change = Change(
         source_of(b"\x00" * 1024, headers), 2, command, event, carried, 0.0, NOW, attempts=1
     )
-    said = Said(422, message, errors)
+    response = PimResponse(422, message, errors)
     for ending in (
-        Ending("rejected", reason="refused_by_pim", said=said),
+        Ending("rejected", reason="refused_by_pim", response=response),
         Ending("rejected", reason="invalid_values", message=message, errors=tuple(ours)),
-        Ending("failed", reason="pim_error", said=said, message=message),
-        Ending("applied", "created", said=said),
+        Ending("failed", reason="pim_error", response=response, message=message),
+        Ending("applied", "created", response=response),
         Ending("superseded", by="x" * 300),
     ):
         data = check(REPORTER.of_change(change, ending, NOW))
@@ -206,7 +206,7 @@ def test_any_event_with_hostile_attributes_has_a_bounded_outcome(
     change = Change(
         source, source.size, command, understood.event, understood.extensions, 0.0, NOW, attempts=1
     )
-    check(REPORTER.of_change(change, Ending("applied", "created", said=Said(201)), NOW))
+    check(REPORTER.of_change(change, Ending("applied", "created", response=PimResponse(201)), NOW))
 
 
 def test_an_id_that_is_too_long_for_a_header_is_left_out_of_it() -> None:
@@ -221,5 +221,5 @@ def test_a_message_that_utf8_cannot_write_is_written() -> None:
     """A system's own error text may hold half of a surrogate pair."""
     command = UpsertAsset(Asset("f", "c"), {}, 2)
     change = Change(source_of(None, ()), 2, command, SourceEvent(), (), 0.0, NOW, attempts=1)
-    ending = Ending("failed", reason="pim_error", said=Said(None, "\ud800 of a proxy"))
+    ending = Ending("failed", reason="pim_error", response=PimResponse(None, "\ud800 of a proxy"))
     assert check(REPORTER.of_change(change, ending, NOW))["pim"]["message"] == "? of a proxy"

@@ -3,7 +3,7 @@
 import pytest
 
 from service.core.inputs import Answer, CallReply, ItemReply
-from service.core.limits import StructureRules
+from service.core.limits import StructureOptions
 from service.core.requests import (
     CreateOption,
     Exchange,
@@ -14,7 +14,7 @@ from service.core.requests import (
 )
 from service.core.send.exchange import create_option
 from service.core.send.families import Families
-from service.core.send.structure_cache import OptionCreate, Structures
+from service.core.send.structure_cache import OptionCreate, StructureCache
 from service.core.values import Attribute
 from tests.support.builders import flat
 from tests.support.drive import Drive
@@ -40,9 +40,9 @@ class Pim:
             return CallReply(500)
         match request:
             case GetAttributes():
-                return CallReply(200, own_json=True, attributes=ATTRIBUTES)
+                return CallReply(200, is_from_pim=True, attributes=ATTRIBUTES)
             case GetOptions():
-                return CallReply(200, own_json=True, options=frozenset(self.colors))
+                return CallReply(200, is_from_pim=True, options=frozenset(self.colors))
             case CreateOption(_, _, code):
                 self.colors.add(code)
                 return CallReply(201)
@@ -54,7 +54,7 @@ class Pim:
                     )
                     for asset in assets
                 ]
-                return CallReply(200, own_json=True, items=tuple(items))
+                return CallReply(200, is_from_pim=True, items=tuple(items))
             case _:
                 return None
 
@@ -70,10 +70,10 @@ class Pim:
         return sum(isinstance(request, kind) for request in self.asked)
 
 
-def drive(pim: Pim, **rules: object) -> Drive:
+def drive(pim: Pim, **limits: object) -> Drive:
     """A replica that reads structures."""
-    given = StructureRules(**rules)  # type: ignore[arg-type]
-    return Drive(pim, rules={"structure": given})
+    given = StructureOptions(**limits)  # type: ignore[arg-type]
+    return Drive(pim, limits={"structure": given})
 
 
 def test_a_structure_is_read_once() -> None:
@@ -259,7 +259,7 @@ def test_an_option_that_the_pim_will_not_create() -> None:
             answer = super().__call__(request, now)
             if isinstance(request, CreateOption):
                 self.colors.discard(request.code)
-                return CallReply(422, own_json=True, message="no")
+                return CallReply(422, is_from_pim=True, message="no")
             return answer
 
     pim = Strict("red")
@@ -291,17 +291,17 @@ def test_memory_for_structures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     ids = [made.upsert(f"family{number % 50}", f"a{number}") for number in range(200)]
     made.run()
 
-    structures = made.pipeline.calls.structures
-    assert structures is not None
-    assert len(structures._families) <= 10 + 4, "and those being read"
+    structure_cache = made.pipeline.dispatcher.structure_cache
+    assert structure_cache is not None
+    assert len(structure_cache._families) <= 10 + 4, "and those being read"
     assert made.statuses(ids) == {"applied": 200}
 
 
 def test_a_creation_that_ends_after_a_revocation_is_nobodys() -> None:
     """The assignment that asked for it is over; its jobs are gone with it."""
-    rules = StructureRules(create_options=True)
-    structures = Structures(rules, jitter=lambda: 0.5, known=Families())
+    limits = StructureOptions(create_options=True)
+    structure_cache = StructureCache(limits, jitter=lambda: 0.5, known=Families())
     exchange = Exchange(create_option(CreateOption("packshots", "colors", "teal")))
     late = OptionCreate("packshots", ("colors", "teal"), exchange)
-    structures.forget()
-    assert structures.created(late, CallReply(201), now=1.0) == []
+    structure_cache.forget()
+    assert structure_cache.created(late, CallReply(201), now=1.0) == []

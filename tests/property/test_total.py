@@ -57,7 +57,7 @@ def test_arbitrary_values_never_raise(
 @given(st.integers(0, 2**50), st.frozensets(st.integers(0, 24_000), max_size=200))
 def test_the_offset_map_comes_back(watermark: int, places: frozenset[int]) -> None:
     """And fits into the broker's 4,096 characters."""
-    settled = frozenset(watermark + place for place in places)
+    settled = frozenset(watermark + at for at in places)
     binding = Binding("cluster/group/topic/12", "t" * 22)
     metadata = offset_map.encode(watermark, offset_map.bitmap(watermark, settled), binding)
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.core.group.coalesce import Verb
+from service.contracts.outcome import ACTIONS, DELETE, UPSERT, Action
 from service.core.group.window import Windows
 from service.core.model import Asset, Change
 from service.core.values import ValueData
@@ -23,7 +23,7 @@ events = st.tuples(
     st.none() | st.dictionaries(st.sampled_from("xy"), st.text(max_size=30), max_size=2),
 )
 times = st.tuples(st.just("wait"), st.floats(0.1, 3.0))
-cuts = st.tuples(st.just("cut"), st.sampled_from(list(Verb)))
+cuts = st.tuples(st.just("take_batch"), st.sampled_from(ACTIONS))
 
 
 class Bench:
@@ -46,21 +46,21 @@ class Bench:
         self.now += seconds
         self.windows.pass_time(self.now)
 
-    def cut(self, verb: Verb) -> bool:
+    def take_batch(self, action: Action) -> bool:
         """The gate grants a call; False where nothing is due."""
-        family = next(self.windows.due_families(verb), None)
+        family = next(self.windows.due_families(action), None)
         if family is None:
             return False
-        jobs = self.windows.cut(family, verb)
-        assert 1 <= len(jobs) <= (1 if verb is Verb.DELETE else ASSETS_MAX)
-        assert len({job.asset for job in jobs}) == len(jobs), "an asset stands in a call once"
-        assert {job.verb for job in jobs} == {verb}
-        size = sum(sum(c.command.size for c in job.open_changes) for job in jobs)
-        assert size <= BYTES_MAX or len(jobs) == 1
-        for job in jobs:
-            assert job.asset.family == family
-            self.taken[job.asset] += job.open_changes
-            self.taken[job.asset] += job.behind
+        works = self.windows.take_batch(family, action)
+        assert 1 <= len(works) <= (1 if action == DELETE else ASSETS_MAX)
+        assert len({work.asset for work in works}) == len(works), "an asset stands in a call once"
+        assert {work.action for work in works} == {action}
+        size = sum(sum(c.command.size for c in work.open_changes) for work in works)
+        assert size <= BYTES_MAX or len(works) == 1
+        for work in works:
+            assert work.asset.family == family
+            self.taken[work.asset] += work.open_changes
+            self.taken[work.asset] += work.behind
         return True
 
 
@@ -72,7 +72,7 @@ def test_nothing_is_lost_or_reordered(script: list[tuple[object, ...]]) -> None:
     for name, *arguments in script:
         getattr(bench, str(name))(*arguments)
     bench.wait(SECONDS_MAX + 1)
-    while bench.cut(Verb.UPSERT) or bench.cut(Verb.DELETE):
+    while bench.take_batch(UPSERT) or bench.take_batch(DELETE):
         pass
 
     assert bench.windows.is_empty
@@ -86,7 +86,7 @@ def test_a_window_is_not_due_before_its_time(seconds: float) -> None:
     bench.add("f", "a", {"x": "1"})
     bench.wait(seconds)
 
-    assert not bench.cut(Verb.UPSERT)
+    assert not bench.take_batch(UPSERT)
 
 
 def test_count_makes_a_window_due_and_it_fills_on() -> None:
@@ -94,11 +94,11 @@ def test_count_makes_a_window_due_and_it_fills_on() -> None:
     bench = Bench()
     bench.add("f", "a", {})
     bench.add("f", "b", None)
-    assert not bench.cut(Verb.UPSERT)
+    assert not bench.take_batch(UPSERT)
     bench.add("f", "c", {})
     bench.add("f", "d", {})
 
-    assert bench.cut(Verb.UPSERT)
+    assert bench.take_batch(UPSERT)
     assert [asset.code for asset in bench.taken] == ["a", "c", "d"]
 
 
@@ -107,7 +107,7 @@ def test_bytes_make_a_window_due() -> None:
     bench = Bench()
     bench.add("f", "a", {"x": "y" * BYTES_MAX})
 
-    assert bench.cut(Verb.UPSERT)
+    assert bench.take_batch(UPSERT)
 
 
 def test_families_take_turns() -> None:
@@ -118,6 +118,6 @@ def test_families_take_turns() -> None:
     bench.add("g", "z", {})
     bench.wait(SECONDS_MAX)
 
-    assert bench.cut(Verb.UPSERT)
-    assert bench.cut(Verb.UPSERT)
+    assert bench.take_batch(UPSERT)
+    assert bench.take_batch(UPSERT)
     assert {asset.family for asset in bench.taken} == {"f", "g"}

@@ -169,7 +169,7 @@ async def test_a_body_of_4_mib(server: Server, scheme: str, ca: trustme.CA, tmp_
         api = behind.api(scheme)
         for _ in range(10):
             refused = reply(await send(api, write(4 * 1024 * 1024)))
-            assert (refused.status, refused.own_json) == (413, False)
+            assert (refused.status, refused.is_from_pim) == (413, False)
             assert reply(await send(api, write(900_000))).status == 200
         await api.close()
         assert behind.pim.writes == 10

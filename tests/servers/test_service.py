@@ -75,7 +75,7 @@ async def test_batches_that_nginx_refuses_are_halved_until_they_fit(
     assert {one["status"] for one in data} == {"applied"}
     assert (tmp_path / "nginx.log").read_text().count("too large body") > 3
     assert "breaker.opened" not in bench.logs()
-    assert "call.suspected" not in bench.logs()
+    assert "pim.call_failed" not in bench.logs()
 
 
 async def test_an_asset_of_2_mib_ends_alone(bootstrap: str, tmp_path: Path) -> None:
@@ -106,5 +106,5 @@ async def test_an_asset_of_2_mib_ends_alone(bootstrap: str, tmp_path: Path) -> N
         ("huge", "too_large", 0)
     ]
     assert (tmp_path / "nginx.log").read_text().count("too large body") >= 1
-    for never in ("breaker.opened", "call.suspected", "family.sick"):
+    for never in ("breaker.opened", "pim.call_failed", "family.failing"):
         assert never not in bench.logs()

@@ -31,7 +31,7 @@ class Auditor:
     """Assets with a request that was given up and landed late (P2 assumes there is none)."""
     outlived: list[str] = field(default_factory=list)
     """Calls that a replica, awake, let land when their assignment was over (architecture.md D8)."""
-    held_max: int = 0
+    pending_max: int = 0
     settled_at: float = 0.0
     """When the last outcome became visible."""
     calls_at_once_max: int = 0
@@ -126,7 +126,7 @@ class Auditor:
         uncertain = set(self.waived)
         for address in sorted(self.written):
             record = self.written[address]
-            asset = pim.place(*record.asset)
+            asset = pim.identity(*record.asset)
             if status.get(address) == "failed":
                 uncertain.add(asset)  # the PIM may have applied what it did not answer
             if status.get(address) != "applied":
@@ -145,12 +145,16 @@ class Auditor:
     def _memory_is_bounded(self) -> list[str]:
         """Pending changes stay below their limit and what one poll of each partition brings."""
         most = self.plan.pending_max + self.plan.partitions * POLL_RECORDS_MAX
-        return [f"{self.held_max} changes were held, {most} may be"] if self.held_max > most else []
+        return (
+            [f"{self.pending_max} changes were held, {most} may be"]
+            if self.pending_max > most
+            else []
+        )
 
     def _everything_settles_in_time(self) -> list[str]:
         """Liveness: after the last fault every change has its outcome within a stated time."""
         last = self.plan.last_fault_at
-        took, most = self.settled_at - last, self.plan.settles_within
+        took, most = self.settled_at - last, self.plan.completes_within
         return [f"settled {took:.0f} s after the last fault, not {most:.0f}"] if took > most else []
 
     def bounds(self) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from service.core.effects import Effect, SetIntake, Settle, StartCall
+from service.core.effects import Commit, Effect, SetIntake, StartCall
 from service.core.facts import Note
 from service.core.pipeline import Pipeline
 
@@ -39,8 +39,8 @@ def bounds(pipeline: Pipeline, effects: Sequence[Effect]) -> Iterator[str]:
         match effect:
             case StartCall(call_id):
                 yield from _of_call(pipeline, call_id)
-            case Settle():
-                yield from _of_settlement(pipeline, effect)
+            case Commit():
+                yield from _of_transaction(pipeline, effect)
             case SetIntake(paused) if paused:
                 yield from _of_intake(pipeline)
             case Note("window.closed", fields) if fields["by"] in {"assets", "bytes"}:
@@ -52,7 +52,7 @@ def bounds(pipeline: Pipeline, effects: Sequence[Effect]) -> Iterator[str]:
 
 
 def _of_gate(pipeline: Pipeline) -> Iterator[str]:
-    gate, windows = pipeline.calls.gate, pipeline.calls.windows
+    gate, windows = pipeline.dispatcher.gate, pipeline.dispatcher.windows
     if windows.longest_wait(pipeline._moment.seconds) <= 0.0:
         return
     if len(gate.in_flight) >= gate.cap > 0:
@@ -62,35 +62,40 @@ def _of_gate(pipeline: Pipeline) -> Iterator[str]:
 
 
 def _of_call(pipeline: Pipeline, call_id: int) -> Iterator[str]:
-    call = pipeline.calls.in_flight.get(call_id)
-    most = pipeline._rules.changes_per_asset_max
-    if call is not None and any(job.behind and len(job.open_changes) == most for job in call.jobs):
+    call = pipeline.dispatcher.in_flight.get(call_id)
+    most = pipeline._limits.changes_per_asset_max
+    if call is not None and any(
+        work.behind and len(work.open_changes) == most for work in call.works
+    ):
         yield "changes an asset"
 
 
-def _of_settlement(pipeline: Pipeline, settle: Settle) -> Iterator[str]:
+def _of_transaction(pipeline: Pipeline, complete: Commit) -> Iterator[str]:
     left = pipeline.ledger._ready
     if not left:
         return
-    rules, chosen = pipeline._rules, pipeline.ledger._chosen
-    outcomes = len(settle.settlement.outcomes) + len(left[0])
+    limits, chosen = pipeline._limits, pipeline.ledger._chosen
+    outcomes = len(complete.transaction.outcomes) + len(left[0])
     size = sum(one.size for group in (*chosen, left[0]) for one in group)
-    if outcomes > rules.transaction_outcomes_max:
+    if outcomes > limits.transaction_outcomes_max:
         yield "outcomes a transaction"
-    elif size > rules.transaction_bytes_max:
+    elif size > limits.transaction_bytes_max:
         yield "bytes a transaction"
     else:
         yield "map"
 
 
 def _of_intake(pipeline: Pipeline) -> Iterator[str]:
-    ledger, rules = pipeline.ledger, pipeline._rules
-    if any(ledger.span(one) >= rules.span_pause_offsets for one in ledger.partitions):
+    ledger, limits = pipeline.ledger, pipeline._limits
+    if any(ledger.span(one) >= limits.span_pause_offsets for one in ledger.partitions):
         yield "span"
-    if ledger.held_changes >= rules.pending_changes_max:
+    if ledger.pending_changes >= limits.pending_changes_max:
         yield "pending changes"
-    if ledger.held_bytes >= rules.pending_bytes_max:
+    if ledger.pending_bytes >= limits.pending_bytes_max:
         yield "pending bytes"
-    is_open = pipeline.calls.lanes.breaker.is_open
-    if is_open and rules.breaker_held_changes <= ledger.held_changes < rules.pending_changes_max:
+    is_open = pipeline.dispatcher.lanes.breaker.is_open
+    if (
+        is_open
+        and limits.breaker_pending_changes <= ledger.pending_changes < limits.pending_changes_max
+    ):
         yield "breaker's held changes"

@@ -32,32 +32,32 @@ class SimPim:
         """Apply the request, of a bulk one only the first `limit` items, and answer."""
         match request:
             case GetFamilies():
-                return CallReply(200, own_json=True, families=frozenset(FAMILIES))
+                return CallReply(200, is_from_pim=True, families=frozenset(FAMILIES))
             case GetFamily(family):
-                return CallReply(200 if family in FAMILIES else 404, own_json=True)
+                return CallReply(200 if family in FAMILIES else 404, is_from_pim=True)
             case UpsertAssets(family, _) if family not in FAMILIES:
-                return CallReply(404, own_json=True, message="no family")
+                return CallReply(404, is_from_pim=True, message="no family")
             case UpsertAssets(family, assets):
                 items = [
                     self._upsert(family, asset.asset.code, asset.values) for asset in assets[:limit]
                 ]
-                return CallReply(200, own_json=True, items=tuple(items))
+                return CallReply(200, is_from_pim=True, items=tuple(items))
             case GetAttributes(family) if family not in FAMILIES:
-                return CallReply(404, own_json=True, message="no family")
+                return CallReply(404, is_from_pim=True, message="no family")
             case GetAttributes():
                 known = [Attribute(f"v{number}", "text") for number in range(3)]
                 known += [Attribute(f"o{n}", "single_option") for n in range(self.options)]
-                return CallReply(200, own_json=True, attributes=tuple(known))
+                return CallReply(200, is_from_pim=True, attributes=tuple(known))
             case GetOptions():
-                return CallReply(200, own_json=True, options=frozenset())
+                return CallReply(200, is_from_pim=True, options=frozenset())
             case CreateOption():
                 return CallReply(201)
             case DeleteOne(family, code):
-                if self.assets.pop(self.place(family, code), None) is None:
-                    return CallReply(404, own_json=True, message="absent")
+                if self.assets.pop(self.identity(family, code), None) is None:
+                    return CallReply(404, is_from_pim=True, message="absent")
                 return CallReply(204)
 
-    def place(self, family: str, code: str) -> tuple[str, str]:
+    def identity(self, family: str, code: str) -> tuple[str, str]:
         """Which asset a spelling means."""
         return (family, code.casefold() if self.folds_case else code)
 
@@ -65,9 +65,9 @@ class SimPim:
         named = {attribute: _text(value) for attribute, (value,) in values.items()}
         if REFUSED_ATTRIBUTE in named:
             return ItemReply(code, 422, "business rules")
-        place = self.place(family, code)
-        is_new = place not in self.assets
-        self.assets.setdefault(place, {}).update(named)
+        identity = self.identity(family, code)
+        is_new = identity not in self.assets
+        self.assets.setdefault(identity, {}).update(named)
         return ItemReply(code, 201 if is_new else 204)
 
 

@@ -51,7 +51,7 @@ class WorldLimits:
     calls_per_second_max: int = 50
     pending_bytes_max: int = 128 * 1024 * 1024
     window_bytes_max: int = 4 * 1024 * 1024
-    breaker_held_changes: int = 1_000
+    breaker_pending_changes: int = 1_000
     retry_attempts_max: int = 8
     retry_seconds_max: float = 300.0
     metadata_characters_max: int = 4_096
@@ -130,7 +130,7 @@ class Plan:
         return max([self.ends_at, *(end for _, end in self.outages)])
 
     @property
-    def settles_within(self) -> float:
+    def completes_within(self) -> float:
         """Seconds after the last fault in which every change must have its outcome.
 
         The group needs its session, a drain and a rebalance for each replica that came or went;
@@ -223,7 +223,7 @@ def _limits(chance: random.Random, kind: Trouble, ends_at: float) -> WorldLimits
         # As with pending changes: patience's share of it must hold what an outage leaves behind.
         pending_bytes_max=chance.choice((2_000 if rough else 20_000, 128 * 1024 * 1024)),
         window_bytes_max=chance.choice((150, 4 * 1024 * 1024)),
-        breaker_held_changes=chance.choice((5, 1_000)),
+        breaker_pending_changes=chance.choice((5, 1_000)),
         # Each end of an outage may leave one failure behind: two outages must not use it up.
         retry_attempts_max=chance.choice((2 if rough else 8, 8)),
         retry_seconds_max=chance.choice((20.0, 300.0)),

@@ -6,7 +6,7 @@ import pytest
 
 from service.core import pipeline
 from service.core.effects import Drained
-from service.core.group.asset_work import Ending, Job
+from service.core.group.asset_work import AssetWork, Ending
 from service.core.inputs import DrainKind
 from service.core.model import Now
 from service.core.send import dispatcher as calls
@@ -56,7 +56,7 @@ def test_it_finds_publishing_without_the_map(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_it_finds_forgetting_the_restored_map(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an earlier owner settled is to be written into every later map too."""
-    stock = ledger.Ledger._settlement
+    stock = ledger.Ledger._transaction
 
     def forgetful(self: ledger.Ledger, taken: list[ledger.Group]) -> object:
         for partition, offsets in ledger._offsets(taken).items():
@@ -72,40 +72,40 @@ def test_it_finds_forgetting_the_restored_map(monkeypatch: pytest.MonkeyPatch) -
 
 def test_it_finds_walking_away_from_calls_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that nobody waits for, or cuts, lands after the new owner's."""
-    drain, forget = pipeline.Pipeline._maybe_finish_drain, calls.Calls.forget
+    drain, forget = pipeline.Pipeline._maybe_finish_drain, calls.Dispatcher.forget
 
     def hasty(self: pipeline.Pipeline, now: float) -> None:
         if self._drain is not None and self._drain.kind is DrainKind.REVOCATION:
             if not self._is_drained:
                 self._is_drained = True
-                self._effects.append(Drained(self.ledger.held_changes))
+                self._effects.append(Drained(self.ledger.pending_changes))
             return
         drain(self, now)
 
-    def leave_them(self: calls.Calls) -> None:
+    def leave_them(self: calls.Dispatcher) -> None:
         self.gate.in_flight.clear()  # so that none is cut
         forget(self)
 
     monkeypatch.setattr(pipeline.Pipeline, "_maybe_finish_drain", hasty)
-    monkeypatch.setattr(calls.Calls, "forget", leave_them)
+    monkeypatch.setattr(calls.Dispatcher, "forget", leave_them)
 
     assert finds_a_flaw()
 
 
 def test_it_finds_superseded_settled_before_its_delete(monkeypatch: pytest.MonkeyPatch) -> None:
     """A delete may fail after all; then what it superseded was lost."""
-    stock = Job.__init__
+    stock = AssetWork.__init__
 
-    def rash(self: Job, *args: object) -> None:
+    def rash(self: AssetWork, *args: object) -> None:
         stock(self, *args)  # type: ignore[arg-type]
         step = self._steps[0]
         for change in step.superseded:
             self._endings[id(change)] = Ending("superseded", by=step.changes[-1].outcome_id)
         if step.superseded:
-            emptied = type(step)(step.verb, step.changes, (), step.size)
+            emptied = type(step)(step.action, step.changes, (), step.size)
             self._steps[0] = emptied
 
-    monkeypatch.setattr(Job, "__init__", rash)
+    monkeypatch.setattr(AssetWork, "__init__", rash)
 
     assert finds_a_flaw()
 
@@ -114,17 +114,19 @@ def test_it_finds_overtaking_while_a_merge_is_taken_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An asset is busy until every change of its batch is settled."""
-    stock = calls.Calls._after_step
+    stock = calls.Dispatcher._after_step
 
-    def careless(self: calls.Calls, job: Job, now: Now, *, refused: bool = True) -> None:
-        stock(self, job, now, refused=refused)
-        if refused and not job.is_over:
-            self.busy.pop(job.asset, None)
-            behind, job.behind = list(job.behind), type(job.behind)()
+    def careless(
+        self: calls.Dispatcher, work: AssetWork, now: Now, *, refused: bool = True
+    ) -> None:
+        stock(self, work, now, refused=refused)
+        if refused and not work.is_over:
+            self.busy.pop(work.asset, None)
+            behind, work.behind = list(work.behind), type(work.behind)()
             for change in behind:
                 self.windows.add(change, now.seconds)
             monkeypatch.setattr(self, "_free", lambda *_: None)
 
-    monkeypatch.setattr(calls.Calls, "_after_step", careless)
+    monkeypatch.setattr(calls.Dispatcher, "_after_step", careless)
 
     assert finds_a_flaw(3)

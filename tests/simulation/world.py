@@ -12,12 +12,12 @@ from functools import partial
 
 from service.core.effects import (
     AllowRequest,
-    CutCall,
+    CancelCall,
+    Commit,
     Drained,
     DropAssignment,
     Effect,
     SetIntake,
-    Settle,
     StartCall,
 )
 from service.core.facts import Note
@@ -42,10 +42,10 @@ from service.core.inputs import (
     Start,
     TimePassed,
 )
-from service.core.limits import DecodeLimits, Rules, StructureRules
+from service.core.limits import DecodeLimits, Limits, StructureOptions
 from service.core.model import Moment, Origin, Partition, SourceRecord
 from service.core.pipeline import Pipeline
-from service.core.records import PositionCommit, Settlement
+from service.core.records import PositionCommit, Transaction
 from service.core.requests import DeleteOne, UpsertAssets
 from service.core.settle import offset_map
 from tests.simulation.auditor import Auditor
@@ -67,7 +67,7 @@ CALL_TIMEOUT_SECONDS = 5.0
 REST_SECONDS = 40_000.0
 """After the last fault, how long a world may take to come to rest."""
 
-PipelineFactory = Callable[[Rules, Callable[[], float]], Pipeline]
+PipelineFactory = Callable[[Limits, Callable[[], float]], Pipeline]
 
 
 @dataclass(eq=False)
@@ -198,30 +198,30 @@ class World:
                 records.append(SourceRecord(origin, planned.key, planned.value))
             owner.reading[partition] = until
         if records:
-            self._tell(owner, Arrived(tuple(records)))
+            self._submit(owner, Arrived(tuple(records)))
 
-    def _land(self, owner: Owner, generation: int, number: int, settlement: Settlement) -> None:
+    def _land(self, owner: Owner, generation: int, number: int, transaction: Transaction) -> None:
         """The commit reaches the coordinator: all of it, or nothing."""
         is_member = owner in self._members and generation == self._generation
         if not is_member:
             self._later(0.01, owner, CommitRefused(number, CommitRefusal.FENCED))
             return
-        if (refusal := self._refusal_of(settlement)) is not None:
+        if (refusal := self._refusal_of(transaction)) is not None:
             self._later(0.01, owner, CommitRefused(number, refusal))
             return
         self.auditor.settled_at = self.now
-        for outcome in settlement.outcomes:
+        for outcome in transaction.outcomes:
             assert outcome.value is not None
             self.auditor.see_outcome(outcome.value)
-        for dead in settlement.dead_letters:
+        for dead in transaction.dead_letters:
             self.auditor.dead_letters.append((dead.key, dead.value, dict(dead.headers)))
-        for partition, commit in settlement.positions.items():
+        for partition, commit in transaction.positions.items():
             self._committed[partition.number] = commit
         self._later(0.01, owner, Committed(number))
 
-    def _refusal_of(self, settlement: Settlement) -> CommitRefusal | None:
+    def _refusal_of(self, transaction: Transaction) -> CommitRefusal | None:
         """Why the coordinator does not take these positions."""
-        longest = max(len(commit.metadata) for commit in settlement.positions.values())
+        longest = max(len(commit.metadata) for commit in transaction.positions.values())
         if longest > self.plan.limits.metadata_characters_max:
             self.bound.add("commit metadata")
             return CommitRefusal.METADATA_TOO_LARGE
@@ -238,7 +238,7 @@ class World:
             if owner.is_alive and owner.frozen_until <= self.now:
                 if self.now - owner.last_heartbeat >= HEARTBEAT_SECONDS:
                     owner.last_heartbeat = self.now
-                    self._tell(owner, LeaseRenewed(self.now + SESSION_SECONDS - 1))
+                    self._submit(owner, LeaseRenewed(self.now + SESSION_SECONDS - 1))
             elif self.now - owner.last_heartbeat > SESSION_SECONDS:
                 self._members.remove(owner)
                 self._rebalance()
@@ -266,7 +266,7 @@ class World:
             owner.has_rejoined = not owner.reading
             if owner.reading:
                 deadline = self.now + DRAIN_SECONDS
-                self._tell(owner, DrainStarted(DrainKind.REVOCATION, deadline))
+                self._submit(owner, DrainStarted(DrainKind.REVOCATION, deadline))
 
     def _maybe_finish_rebalance(self) -> None:
         assert self._rebalance_ends_at is not None
@@ -303,8 +303,8 @@ class World:
                 (i for i, (offset, _) in enumerate(log) if offset >= commit.position), len(log)
             )
         owner.last_heartbeat = self.now
-        self._tell(owner, LeaseRenewed(self.now + SESSION_SECONDS - 1))
-        self._tell(owner, Assigned(owner.epoch, starts, self.plan.partitions))
+        self._submit(owner, LeaseRenewed(self.now + SESSION_SECONDS - 1))
+        self._submit(owner, Assigned(owner.epoch, starts, self.plan.partitions))
 
     def _fence(self, number: int) -> None:
         """The coordinator forgets a member that is awake; it finds out by what it is refused."""
@@ -315,37 +315,37 @@ class World:
 
     def _forget(self, owner: Owner) -> None:
         owner.reading = {}
-        self._tell(owner, Forgotten())
+        self._submit(owner, Forgotten())
 
     # --- replicas ----------------------------------------------------------------------------
 
     def _spawn(self) -> None:
-        limits = self.plan.limits
-        rules = Rules(
+        bounds = self.plan.limits
+        limits = Limits(
             decode=DecodeLimits(1 << 20),
-            changes_per_asset_max=limits.changes_per_asset_max,
-            span_pause_offsets=limits.span_pause_offsets,
-            map_offsets_max=limits.map_offsets_max,
-            transaction_outcomes_max=limits.transaction_outcomes_max,
-            transaction_bytes_max=limits.transaction_bytes_max,
-            calls_per_second_max=limits.calls_per_second_max,
-            pending_bytes_max=limits.pending_bytes_max,
-            window_bytes_max=limits.window_bytes_max,
-            breaker_held_changes=limits.breaker_held_changes,
-            retry_attempts_max=limits.retry_attempts_max,
-            retry_seconds_max=limits.retry_seconds_max,
+            changes_per_asset_max=bounds.changes_per_asset_max,
+            span_pause_offsets=bounds.span_pause_offsets,
+            map_offsets_max=bounds.map_offsets_max,
+            transaction_outcomes_max=bounds.transaction_outcomes_max,
+            transaction_bytes_max=bounds.transaction_bytes_max,
+            calls_per_second_max=bounds.calls_per_second_max,
+            pending_bytes_max=bounds.pending_bytes_max,
+            window_bytes_max=bounds.window_bytes_max,
+            breaker_pending_changes=bounds.breaker_pending_changes,
+            retry_attempts_max=bounds.retry_attempts_max,
+            retry_seconds_max=bounds.retry_seconds_max,
             window_seconds_max=self.plan.window_seconds,
             window_assets_max=self.chance.choice((1, 5, 100)),
             calls_at_once_max=self.chance.choice((1, 4, 10)),
             pending_changes_max=self.plan.pending_max,
             commit_interval_seconds=0.1,
-            structure=StructureRules() if self.plan.reads_structure else None,
+            structure=StructureOptions() if self.plan.reads_structure else None,
             dead_letter_share_max=self.plan.dead_letter_share,
             dead_letter_share_changes=20,
         )
         number = len(self._owners)
         chance = random.Random(self.plan.seed * 1000 + number)
-        owner = Owner(number, self._make_pipeline(rules, chance.random))
+        owner = Owner(number, self._make_pipeline(limits, chance.random))
         owner.last_heartbeat = self.now
         self._owners.append(owner)
         self._members.append(owner)
@@ -391,10 +391,10 @@ class World:
         if owner is None or owner.is_leaving:
             return
         owner.is_leaving = True
-        self._tell(owner, DrainStarted(DrainKind.SHUTDOWN, self.now + DRAIN_SECONDS))
+        self._submit(owner, DrainStarted(DrainKind.SHUTDOWN, self.now + DRAIN_SECONDS))
         self._at(self.now + 5, self._spawn)
 
-    def _tell(self, owner: Owner, happened: Input) -> None:
+    def _submit(self, owner: Owner, happened: Input) -> None:
         if not owner.is_alive:
             return
         if owner.frozen_until > self.now:
@@ -403,7 +403,7 @@ class World:
             self._step(owner, happened)
 
     def _later(self, seconds: float, owner: Owner, happened: Input) -> None:
-        self._at(self.now + seconds, lambda: self._tell(owner, happened))
+        self._at(self.now + seconds, lambda: self._submit(owner, happened))
 
     def _step(self, owner: Owner, happened: Input) -> None:
         if not owner.is_alive:
@@ -411,7 +411,7 @@ class World:
         self.steps += 1
         moment = Moment(self.now, round(self.now * 1000))
         effects = owner.pipeline.step(happened, moment)
-        self.auditor.held_max = max(self.auditor.held_max, owner.pipeline.held_changes)
+        self.auditor.pending_max = max(self.auditor.pending_max, owner.pipeline.pending_changes)
         self.bound.update(bounds(owner.pipeline, effects))
         for effect in effects:
             if self.now < self.plan.ends_at and self.chance.random() < self.plan.crash_share:
@@ -430,7 +430,7 @@ class World:
 
         def ring() -> None:
             if owner.wake_up == token:
-                self._tell(owner, TimePassed())
+                self._submit(owner, TimePassed())
 
         self._at(max(time, self.now), ring)
 
@@ -438,20 +438,20 @@ class World:
         match effect:
             case StartCall():
                 self._call(owner, effect)
-            case CutCall(call_id):
+            case CancelCall(call_id):
                 call = owner.calls.pop(call_id, None)
                 if call is not None:
                     self._abandon(call)
-                    fault = CallFault(FaultKind.CUT, "cut")
+                    fault = CallFault(FaultKind.CANCELLED, "cut")
                     self._later(0.0, owner, CallEnded(call_id, fault))
             case AllowRequest(call_id):
                 if call_id in owner.calls:
                     self._send(owner.calls[call_id])
-            case Settle(number, settlement):
+            case Commit(number, transaction):
                 generation = owner.generation
                 self._at(
                     self.now + self.chance.uniform(0.005, 0.05),
-                    lambda: self._land(owner, generation, number, settlement),
+                    lambda: self._land(owner, generation, number, transaction),
                 )
             case SetIntake(paused):
                 owner.paused = paused
@@ -568,7 +568,7 @@ class World:
             return CallReply(502), False
         is_delete = is_write and not isinstance(request.request, UpsertAssets)
         if is_delete and self.plan.no_delete_right:
-            return CallReply(403, own_json=True, message="no right"), False
+            return CallReply(403, is_from_pim=True, message="no right"), False
         return None
 
     def _apply(self, call: SimCall, *, partly: bool = False) -> None:
@@ -589,7 +589,7 @@ class World:
         answer = answer or call.reply
         assert answer is not None
         call.owner.calls.pop(call.request.call_id, None)
-        self._tell(call.owner, CallEnded(call.request.call_id, answer))
+        self._submit(call.owner, CallEnded(call.request.call_id, answer))
 
     def _abandon(self, call: SimCall) -> None:
         """Nobody waits any more: the PIM finished the request, drops it, or (late) applies it."""
@@ -605,8 +605,8 @@ class World:
         request = call.request.request
         if isinstance(request, UpsertAssets):
             self.auditor.waived.update(
-                self.pim.place(request.family, asset.asset.code) for asset in request.assets
+                self.pim.identity(request.family, asset.asset.code) for asset in request.assets
             )
         elif isinstance(request, DeleteOne):
-            self.auditor.waived.add(self.pim.place(request.family, request.code))
+            self.auditor.waived.add(self.pim.identity(request.family, request.code))
         self._apply_now(call, None)

@@ -13,11 +13,11 @@ from typing import Any
 
 from service.core.effects import (
     AllowRequest,
-    CutCall,
+    CancelCall,
+    Commit,
     Drained,
     Effect,
     SetIntake,
-    Settle,
     StartCall,
 )
 from service.core.facts import Note
@@ -38,7 +38,7 @@ from service.core.inputs import (
     Start,
     TimePassed,
 )
-from service.core.limits import DecodeLimits, Rules
+from service.core.limits import DecodeLimits, Limits
 from service.core.model import Asset, Moment, Origin, Partition, SourceRecord
 from service.core.pipeline import Pipeline
 from service.core.requests import (
@@ -85,7 +85,7 @@ class Drive:
     call_seconds: float = 0.05
     timeout_seconds: float = 60.0
     partitions: int = 1
-    rules: dict[str, Any] = field(default_factory=dict)
+    limits: dict[str, Any] = field(default_factory=dict)
     now: float = 0.0
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     settled_at: dict[str, float] = field(default_factory=dict)
@@ -96,13 +96,13 @@ class Drive:
     """With what commits are refused."""
     drained: int | None = None
     """What the last drain left unsettled."""
-    held_max: int = 0
+    pending_max: int = 0
 
     def __post_init__(self) -> None:
         """Make the replica, and give it every partition."""
         self._chance = random.Random(self.seed)
         self.pipeline = Pipeline(
-            Rules(decode=DecodeLimits(1 << 20), **self.rules), self._chance.random
+            Limits(decode=DecodeLimits(1 << 20), **self.limits), self._chance.random
         )
         self._log: list[list[SourceRecord]] = [[] for _ in range(self.partitions)]
         self._read = [0] * self.partitions
@@ -165,7 +165,7 @@ class Drive:
         chosen = self.outcomes if ids is None else ids
         return Counter(self.outcomes[id_]["status"] for id_ in chosen if id_ in self.outcomes)
 
-    def last_settled_at(self, ids: Iterable[str]) -> float:
+    def last_completed_at(self, ids: Iterable[str]) -> float:
         """When the last of these was settled (seconds); each must be."""
         return max(self.settled_at[id_] for id_ in ids)
 
@@ -197,7 +197,7 @@ class Drive:
 
     def _step(self, happened: Input) -> None:
         effects = self.pipeline.step(happened, Moment(self.now, round(self.now * 1000)))
-        self.held_max = max(self.held_max, self.pipeline.held_changes)
+        self.pending_max = max(self.pending_max, self.pipeline.pending_changes)
         for effect in effects:
             self._perform(effect)
         self._set_alarm()
@@ -216,17 +216,17 @@ class Drive:
         match effect:
             case StartCall(call_id, request):
                 self._send(call_id, request)
-            case CutCall(call_id):
+            case CancelCall(call_id):
                 if self._calls.pop(call_id, None) is not None:
-                    fault = CallFault(FaultKind.CUT, "cut")
+                    fault = CallFault(FaultKind.CANCELLED, "cut")
                     self._at(self.now, lambda: self._step(CallEnded(call_id, fault)))
             case AllowRequest():
                 raise AssertionError("nobody here asks for more requests")
-            case Settle(number) if self.refusal is not None:
+            case Commit(number) if self.refusal is not None:
                 refused = CommitRefused(number, self.refusal)
                 self._at(self.now + COMMIT_SECONDS, lambda: self._step(refused))
-            case Settle(number, settlement):
-                for record in settlement.outcomes:
+            case Commit(number, transaction):
+                for record in transaction.outcomes:
                     found = json.loads(record.value or b"")
                     assert found["id"] not in self.outcomes, "an outcome is repeated"
                     self.outcomes[found["id"]] = found["data"]
@@ -234,8 +234,8 @@ class Drive:
                 self._at(self.now + COMMIT_SECONDS, lambda: self._step(Committed(number)))
             case SetIntake(paused):
                 self._paused = paused
-            case Drained(unsettled):
-                self.drained = unsettled
+            case Drained(pending):
+                self.drained = pending
             case Note():
                 self.facts.append((self.now, effect))
             case _:
@@ -246,8 +246,8 @@ class Drive:
         token, began = self._count, self.now
         self._calls[call_id] = token
         self.at_once_max = max(self.at_once_max, len(self._calls))
-        said = self.pim(request, self.now)
-        answer = self._answer(request) if said is None else said
+        response = self.pim(request, self.now)
+        answer = self._answer(request) if response is None else response
         hangs = isinstance(answer, CallFault) and answer.kind is FaultKind.TIMEOUT
         seconds = (
             self.timeout_seconds if hangs else self.call_seconds * self._chance.uniform(0.5, 2)
@@ -265,19 +265,19 @@ class Drive:
         """A PIM that is well, knows every family and every asset once it was written."""
         match request:
             case GetFamilies() | GetFamily():
-                return CallReply(200, own_json=True)
+                return CallReply(200, is_from_pim=True)
             case GetAttributes():
-                return CallReply(200, own_json=True, attributes=())
+                return CallReply(200, is_from_pim=True, attributes=())
             case GetOptions():
-                return CallReply(200, own_json=True, options=frozenset())
+                return CallReply(200, is_from_pim=True, options=frozenset())
             case CreateOption():
                 return CallReply(201)
             case DeleteOne(family, code):
                 known = self._assets.pop((family, code), self) is not self
-                return CallReply(204) if known else CallReply(404, own_json=True)
+                return CallReply(204) if known else CallReply(404, is_from_pim=True)
             case UpsertAssets(family, assets):
                 items = [self._upsert(family, asset.asset) for asset in assets]
-                return CallReply(200, own_json=True, items=tuple(items))
+                return CallReply(200, is_from_pim=True, items=tuple(items))
 
     def _upsert(self, family: str, asset: Asset) -> ItemReply:
         is_new = (family, asset.code) not in self._assets

@@ -28,7 +28,7 @@ class Group:
     consumer: AIOKafkaConsumer
 
     @property
-    def place(self) -> TopicPartition:
+    def topic_partition(self) -> TopicPartition:
         """The one partition of the events topic."""
         return TopicPartition(self.events, 0)
 

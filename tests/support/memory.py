@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
-from service.core.records import LogRecord, PositionCommit, Settlement
-from service.core.settle.dead_letters import cut_further
+from service.core.records import LogRecord, PositionCommit, Transaction
+from service.core.settle.dead_letters import truncate_further
 
 METADATA_CHARACTERS_MAX = 4096
 
@@ -22,21 +22,21 @@ class MemoryLog:
     dead_letters: list[LogRecord] = field(default_factory=list)
     positions: dict[Partition, PositionCommit] = field(default_factory=dict)
 
-    async def write(self, settlement: Settlement) -> CommitRefusal | None:
+    async def write(self, transaction: Transaction) -> CommitRefusal | None:
         """Write all of it or nothing."""
         if self.ours != self.generation:
             return CommitRefusal.FENCED
-        commits = settlement.positions.values()
+        commits = transaction.positions.values()
         if any(len(commit.metadata) > METADATA_CHARACTERS_MAX for commit in commits):
             return CommitRefusal.METADATA_TOO_LARGE
-        self.outcomes += settlement.outcomes
-        self.dead_letters += [self._fitting(dead) for dead in settlement.dead_letters]
-        self.positions |= settlement.positions
+        self.outcomes += transaction.outcomes
+        self.dead_letters += [self._fitting(dead) for dead in transaction.dead_letters]
+        self.positions |= transaction.positions
         return None
 
     def _fitting(self, dead: LogRecord) -> LogRecord:
         while dead.size > self.record_bytes_max:
-            shorter = cut_further(dead)
+            shorter = truncate_further(dead)
             assert shorter is not None, "the limit is not that small"
             dead = shorter
         return dead

@@ -42,7 +42,9 @@ async def positions(bench: Bench, group: str | None = None) -> Positions:
         for _ in range(ROUNDS_MAX):
             with suppress(GroupCoordinatorNotAvailableError):  # a broker that just started
                 found = await admin.list_consumer_group_offsets(group or f"group.{bench.suffix}")
-                return {place: at for place, at in found.items() if at.offset >= 0}
+                return {
+                    topic_partition: at for topic_partition, at in found.items() if at.offset >= 0
+                }
             await asyncio.sleep(ROUND_SECONDS)
     raise AssertionError(bench.logs()[-3000:])
 

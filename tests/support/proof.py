@@ -57,7 +57,7 @@ async def assert_exactly_once(
     ids = Counter(outcome["id"] for outcome in outcomes)
     repeated = [id_ for id_, times in ids.items() if times > 1]
     assert repeated == [], bench.logs()[-3000:]
-    expected = {f"{bench.events}/{place}/{offset}" for place, offset in bench.published}
+    expected = {f"{bench.events}/{record_id}/{offset}" for record_id, offset in bench.published}
     assert set(ids) == expected, (len(ids), len(expected), bench.logs()[-5000:])
     data = [outcome["data"] for outcome in outcomes]
     assert {key: shown(asset) for key, asset in bench.pim.state.items()} == replay(
@@ -73,8 +73,8 @@ async def assert_dead_letters_whole(bench: Bench, outcomes: Iterable[dict[str, A
     wanted = Counter(bench.published[origin["partition"], origin["offset"]] for origin in bad)
     found = await bench.read(bench.dead, len(bad))
     assert Counter((key, value) for key, value, _ in found) == wanted
-    places = {
+    record_ids = {
         (int(headers["dlq.original.partition"]), int(headers["dlq.original.offset"]))
         for _, _, headers in found
     }
-    assert places == {(origin["partition"], origin["offset"]) for origin in bad}
+    assert record_ids == {(origin["partition"], origin["offset"]) for origin in bad}

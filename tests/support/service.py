@@ -155,7 +155,7 @@ class Bench:
             await asyncio.sleep(0.1)
         raise AssertionError(self.logs()[-3000:])
 
-    def places(self) -> list[TopicPartition]:
+    def topic_partitions(self) -> list[TopicPartition]:
         """The partitions of the events topic, as it was made."""
         return [TopicPartition(self.events, number) for number in range(self.partitions)]
 
@@ -213,7 +213,7 @@ class Bench:
 
     def values(self) -> dict[tuple[int, int], bytes | None]:
         """What was published, by (partition, offset): for the playground's audit."""
-        return {place: value for place, (_, value) in self.published.items()}
+        return {topic_partition: value for topic_partition, (_, value) in self.published.items()}
 
     async def commit(self, positions: dict[TopicPartition, OffsetAndMetadata]) -> None:
         """Commit positions of the group, from outside."""

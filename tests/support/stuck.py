@@ -7,11 +7,11 @@ import asyncio
 import contextlib
 import sys
 
-from service.adapters.kafka.consumer import Door
+from service.adapters.kafka.consumer import Consumer
 from service.cli import main
 
 
-async def never(_: Door) -> None:
+async def never(_: Consumer) -> None:
     """Close it."""
     while True:
         with contextlib.suppress(asyncio.CancelledError):
@@ -19,6 +19,6 @@ async def never(_: Door) -> None:
 
 
 if __name__ == "__main__":
-    setattr(Door, "close", never)  # noqa: B010 - another one on purpose
+    setattr(Consumer, "close", never)  # noqa: B010 - another one on purpose
     sys.argv = ["asset-sync", "run"]
     main()

@@ -7,7 +7,7 @@ import yaml
 
 from service.adapters.akeneo.client import REPLY_BYTES_MAX
 from service.adapters.kafka.aiokafka_gaps import fetching, unpacking
-from service.core import limits as rules
+from service.core import limits
 from service.core.send.structure_cache import FAMILIES_KEPT_MAX
 from service.settings import Settings, load, memory
 from service.settings.memory import MIB, memory_bytes, memory_terms
@@ -29,9 +29,9 @@ def test_the_sum_is_made_of_the_limits_of_the_code() -> None:
     assert 64 * fetching.FETCH_BYTES_MAX + fetching.LARGE_BATCHES_BYTES_MAX == memory.FETCHED_BYTES
     assert memory.UNPACKING_BYTES == unpacking.LARGE_WINDOW_CONTENT_BYTES_MAX
     assert 1 << unpacking.ZSTD_WINDOW_LOG <= memory.UNPACKING_BYTES
-    assert memory.OBJECTS_PER_PENDING_BYTE == rules.OCCUPIED_PER_PENDING_BYTE
+    assert memory.OBJECTS_PER_PENDING_BYTE == limits.OCCUPIED_PER_PENDING_BYTE
     assert memory.ANSWER_BYTES == REPLY_BYTES_MAX
-    assert 3 * rules.TRANSACTION_BYTES_MAX == memory.TRANSACTION_BYTES
+    assert 3 * limits.TRANSACTION_BYTES_MAX == memory.TRANSACTION_BYTES
     assert FAMILIES_KEPT_MAX * 24 * 1024 <= memory.STRUCTURES_BYTES
 
 

@@ -83,7 +83,7 @@ def test_what_an_attribute_refuses(attribute: str, data: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("attribute", "place", "is_well"),
+    ("attribute", "scope", "is_well"),
     [
         ("text", (None, None), True), ("text", ("en_US", None), False),
         ("text", (None, "print"), False),
@@ -96,10 +96,10 @@ def test_what_an_attribute_refuses(attribute: str, data: object) -> None:
     ],
 )  # fmt: skip
 def test_where_a_value_may_stand(
-    attribute: str, place: tuple[str | None, str | None], *, is_well: bool
+    attribute: str, scope: tuple[str | None, str | None], *, is_well: bool
 ) -> None:
     """The table of §4.1, with locales activated by channel."""
-    assert (flaws({attribute: [entry("x", *place)]}) == []) is is_well
+    assert (flaws({attribute: [entry("x", *scope)]}) == []) is is_well
 
 
 @pytest.mark.parametrize(

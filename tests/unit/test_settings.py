@@ -26,7 +26,7 @@ def test_the_minimum_is_enough() -> None:
 
     assert settings.kafka.events_topic_names == ("dam.asset-changes",)
     assert settings.window.max_bytes == 4 * 1024**2
-    assert settings.rules().outcome_source == "/asset-sync/asset-sync"
+    assert settings.limits().outcome_source == "/asset-sync/asset-sync"
 
 
 def test_an_unknown_variable_names_the_nearest() -> None:
@@ -112,7 +112,7 @@ def test_a_group_id_that_is_too_long_says_how_long_it_may_be() -> None:
 def test_the_source_of_outcomes_is_a_uri_whatever_the_group(group: str, source: str) -> None:
     """CloudEvents wants one; Kafka takes any text for a group."""
     loaded = load(MINIMUM | {"ASSET_SYNC_KAFKA__GROUP_ID": group}, None)
-    assert loaded.settings.rules().outcome_source == source
+    assert loaded.settings.limits().outcome_source == source
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from service.adapters.akeneo.client import (
 )
 from service.adapters.akeneo.wire import HttpRequest, read_answer, read_reply, write_request
 from service.core.facts import Note
-from service.core.inputs import CUT, Answer, CallFault, CallReply, FaultKind
+from service.core.inputs import CANCELLED, Answer, CallFault, CallReply, FaultKind
 from service.core.model import Origin
 from service.core.requests import Request
 from service.ports import Observer, Observers, RequestEnd, status_class
@@ -84,12 +84,12 @@ class HttpAssetApi:
         written = write_request(request)
         if written is None:
             message = "The code cannot stand in a URL."
-            return CallReply(422, own_json=True, message=message)
+            return CallReply(422, is_from_pim=True, message=message)
         try:
             raw = await self._send_with_token(written, permit, may_write)
             return read_answer(request, raw.status, raw.headers, raw.body)
         except _CutError:
-            return CUT
+            return CANCELLED
         except NoTokenError as error:
             return _without_token(error.reply)
         except Exception as error:  # noqa: BLE001 - whatever others do must not end the service
@@ -205,7 +205,7 @@ class HttpAssetApi:
 
     async def _request(self, written: HttpRequest, authorization: str) -> RawReply:
         began = time.monotonic()
-        ended: RequestEnd = "cut"
+        ended: RequestEnd = "cancelled"
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 raw = await self._client.exchange(written, authorization)

@@ -122,17 +122,17 @@ class Tunnel(httpcore2.AsyncNetworkBackend):
             httpcore2.ConnectError: nobody answers at the proxy's address.
             httpcore2.ProxyError: the proxy refuses; its status and reason.
         """
-        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         url = httpcore2.URL(
             scheme=self._proxy.raw_scheme,
             host=self._proxy.raw_host,
             port=self._proxy.port,
-            target=place,
+            target=authority,
         )
         connection = httpcore2.AsyncHTTPConnection(
             url.origin, ssl_context=self._tls, network_backend=Network()
         )
-        headers = {"host": place, **proxy_authorization(self._proxy)}
+        headers = {"host": authority, **proxy_authorization(self._proxy)}
         answer = await connection.handle_async_request(
             httpcore2.Request("CONNECT", url, headers=list(headers.items()))
         )

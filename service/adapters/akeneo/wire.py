@@ -180,14 +180,14 @@ def _read_structure(request: Request, body: bytes) -> CallReply | None:
                 attributes = _attributes.decode(body)
                 if len(attributes) <= ATTRIBUTES_MAX:
                     return CallReply(
-                        200, own_json=True, attributes=tuple(map(_attribute, attributes))
+                        200, is_from_pim=True, attributes=tuple(map(_attribute, attributes))
                     )
             case GetOptions():
                 options = frozenset(option.code for option in _options.decode(body))
                 if len(options) <= OPTIONS_MAX:
-                    return CallReply(200, own_json=True, options=options)
+                    return CallReply(200, is_from_pim=True, options=options)
             case GetFamilies():
-                return CallReply(200, own_json=True, families=_all_families(body))
+                return CallReply(200, is_from_pim=True, families=_all_families(body))
     except _UNREADABLE:
         pass
     return None
@@ -200,7 +200,7 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> CallRepl
         text = body.strip()
         if text.startswith(b"["):
             return CallReply(
-                status, own_json=True, items=_read_items(text), retry_after_seconds=retry_after
+                status, is_from_pim=True, items=_read_items(text), retry_after_seconds=retry_after
             )
         members = _members.decode(text)
     except _UNREADABLE:
@@ -208,7 +208,7 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> CallRepl
         return CallReply(status, message=message, retry_after_seconds=retry_after)
     return CallReply(
         status,
-        own_json=_is_own(status, members),
+        is_from_pim=_is_own(status, members),
         message=_text(members.message) or _phrase(status),
         errors=_errors(members.errors),
         retry_after_seconds=retry_after,

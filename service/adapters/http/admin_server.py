@@ -37,7 +37,7 @@ pre{{background:#f4f4f4;padding:1rem;overflow:auto}}</style>
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class AdminHandlers:
     """What the port answers with."""
 
     live: Checks
@@ -53,22 +53,22 @@ class Answers:
     """What the status page shows; None: there is no such page."""
 
 
-class HttpPort:
+class AdminServer:
     """Answers probes, scrapes and an operator."""
 
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
+    def __init__(self, handlers: AdminHandlers) -> None:
+        self._handlers = handlers
         self._token_file: TokenFile | None = None
         self._token = ""
         self._why_no_token = ""
         application = web.Application()
         router = application.router
-        router.add_get("/livez", _probe(answers.live, answers.live_lines))
-        router.add_get("/readyz", _probe(answers.ready, answers.ready_lines))
+        router.add_get("/livez", _probe(handlers.live, handlers.live_lines))
+        router.add_get("/readyz", _probe(handlers.ready, handlers.ready_lines))
         router.add_get("/metrics", self._metrics)
         router.add_get("/asyncapi", self._asyncapi)
         router.add_post("/release", self._release)
-        if answers.status is not None:
+        if handlers.status is not None:
             router.add_get("/", _status_page)
             router.add_get("/status", self._status)
         self._runner = web.AppRunner(application, access_log=None)
@@ -101,23 +101,23 @@ class HttpPort:
             self._token_file.remove()
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        body = generate_latest(self._answers.registry)
+        body = generate_latest(self._handlers.registry)
         return web.Response(body=body, headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def _asyncapi(self, request: web.Request) -> web.Response:
-        document = self._answers.asyncapi
+        document = self._handlers.asyncapi
         if request.query.get("format") == "json":
             return web.json_response(document)
         return web.Response(text=_asyncapi_page(document), content_type="text/html")
 
     async def _status(self, _: web.Request) -> web.Response:
-        assert self._answers.status is not None
-        return web.json_response(self._answers.status(), headers={"cache-control": "no-store"})
+        assert self._handlers.status is not None
+        return web.json_response(self._handlers.status(), headers={"cache-control": "no-store"})
 
     async def _release(self, request: web.Request) -> web.Response:
         if why := self._why_refused(request):
             return web.json_response({"message": why}, status=403)
-        released = self._answers.release()
+        released = self._handlers.release()
         if released is None:
             return web.json_response({"message": "Nothing is held back."}, status=409)
         return web.json_response({"released": released})

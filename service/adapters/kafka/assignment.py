@@ -47,7 +47,7 @@ LEASE_MARGIN_SECONDS = 1.0
 class Assignee(Protocol):
     """Who works on the assignment: the runner."""
 
-    def tell(self, happened: LeaseRenewed) -> None: ...  # noqa: D102
+    def submit(self, happened: LeaseRenewed) -> None: ...  # noqa: D102
     def assign(self, assigned: Assigned) -> None: ...  # noqa: D102
     def forget(self) -> None: ...  # noqa: D102
     async def drain(self, kind: DrainKind, seconds: float) -> int: ...  # noqa: D102
@@ -128,9 +128,9 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self._is_leaving = True
         self._cancel_second_look()
 
-    def owns(self, place: TopicPartition) -> bool:
+    def owns(self, topic_partition: TopicPartition) -> bool:
         """Whether the partition was handed over; before, its beginning is still looked for."""
-        return Partition(place.topic, place.partition) in self.partitions
+        return Partition(topic_partition.topic, topic_partition.partition) in self.partitions
 
     def rejoin(self) -> None:
         """The group fenced us: go through revocation and assignment once more."""
@@ -156,7 +156,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self.lease_renewed_at = sent_at
         assert self.assignee is not None
         lease = self._kafka.session_timeout_seconds - LEASE_MARGIN_SECONDS
-        self.assignee.tell(LeaseRenewed(sent_at + lease))
+        self.assignee.submit(LeaseRenewed(sent_at + lease))
 
     def _fenced(self, error: InstanceFencedError) -> None:
         self._fail(FatalError(in_words(error, self._kafka)))
@@ -172,7 +172,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             )
             self._note(Note("group.too_large", {"message": message}))
 
-    async def _begin(self, places: list[TopicPartition]) -> None:
+    async def _begin(self, topic_partitions: list[TopicPartition]) -> None:
         consumer, assignee = self.consumer, self.assignee
         assert assignee is not None
         if self.epoch is not None:
@@ -180,11 +180,11 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         keep_heartbeat(consumer)
         self._log.group = group_metadata(consumer)
         self._cancel_second_look()
-        starts = await self._starts(consumer, places)
-        if in_doubt := set(places) - starts.keys():
+        starts = await self._starts(consumer, topic_partitions)
+        if in_doubt := set(topic_partitions) - starts.keys():
             consumer.pause(*in_doubt)
-        for place, start in starts.items():
-            consumer.seek(place, start.position)
+        for topic_partition, start in starts.items():
+            consumer.seek(topic_partition, start.position)
         self._epoch += 1
         partitions = {Partition(p.topic, p.partition): start for p, start in starts.items()}
         self.epoch = self._epoch
@@ -213,7 +213,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         request_rejoin(self.consumer)
 
     async def _starts(
-        self, consumer: AIOKafkaConsumer, places: list[TopicPartition]
+        self, consumer: AIOKafkaConsumer, topic_partitions: list[TopicPartition]
     ) -> dict[TopicPartition, Start]:
         """Where each partition begins; those that are in doubt are left out.
 
@@ -221,16 +221,20 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             GroupMovedOnError: the assignment is void.
             OffsetsRefusedError: likewise.
         """
-        if not places:
+        if not topic_partitions:
             self._above_end = {}
             return {}
         topics = (*self._kafka.events_topic_names, self._kafka.outcomes_topic)
         identity = await identify(consumer, topics)
         if not self._begun:
             await self._begin_group(consumer, identity)
-        committed = await stable_committed(consumer, places)
-        logs = await logs_of(consumer, places)
-        new = {place: log for place, log in logs.items() if place not in committed}
+        committed = await stable_committed(consumer, topic_partitions)
+        logs = await logs_of(consumer, topic_partitions)
+        new = {
+            topic_partition: log
+            for topic_partition, log in logs.items()
+            if topic_partition not in committed
+        }
         starts = await self._begin_new(consumer, identity, new)
         starts |= self._go_on(identity, committed, logs)
         self._begun |= starts.keys()
@@ -252,14 +256,16 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         if not logs:
             return {}
         starts = {
-            place: Start(log.first, binding=identity.binding(self._kafka.group_id, place))
-            for place, log in logs.items()
+            topic_partition: Start(
+                log.first, binding=identity.binding(self._kafka.group_id, topic_partition)
+            )
+            for topic_partition, log in logs.items()
         }
         chosen = {
-            Partition(place.topic, place.partition): PositionCommit(
+            Partition(topic_partition.topic, topic_partition.partition): PositionCommit(
                 start.position, offset_map.encode(start.position, 0, start.binding)
             )
-            for place, start in starts.items()
+            for topic_partition, start in starts.items()
         }
         refusal = await self._log.commit_positions(chosen)
         if refusal is not None:
@@ -285,9 +291,9 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _outcomes(self, consumer: AIOKafkaConsumer, identity: Identity) -> int:
         """How many records the outcomes topic holds; 0 where the broker does not tell."""
-        places = identity.partitions.get(self._kafka.outcomes_topic, ())
+        topic_partitions = identity.partitions.get(self._kafka.outcomes_topic, ())
         with contextlib.suppress(KafkaError):
-            logs = await logs_of(consumer, list(places))
+            logs = await logs_of(consumer, list(topic_partitions))
             return sum(log.last - log.first for log in logs.values())
         return 0
 
@@ -301,18 +307,18 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         starts: dict[TopicPartition, Start] = {}
         in_doubt: dict[TopicPartition, float] = {}
         now = time.monotonic()
-        for place, found in committed.items():
-            known, log = Committed(found.offset, found.metadata), logs[place]
-            binding = identity.binding(self._kafka.group_id, place)
+        for topic_partition, found in committed.items():
+            known, log = Committed(found.offset, found.metadata), logs[topic_partition]
+            binding = identity.binding(self._kafka.group_id, topic_partition)
             if is_above_end(known, log, binding):
-                seen_at = self._above_end.get(place, now)
+                seen_at = self._above_end.get(topic_partition, now)
                 if now - seen_at < SECOND_LOOK_SECONDS:
-                    in_doubt[place] = seen_at
+                    in_doubt[topic_partition] = seen_at
                     continue
-            judgement = judge(place, known, log, binding)
+            judgement = judge(topic_partition, known, log, binding)
             if judgement.fact is not None:
                 self._note(Note(judgement.fact, {"message": judgement.message}))
-            starts[place] = judgement.start
+            starts[topic_partition] = judgement.start
         self._above_end = in_doubt
         if in_doubt:
             self._look_again(min(in_doubt.values()) + SECOND_LOOK_SECONDS - now)
@@ -350,8 +356,9 @@ def _of_group(kafka: KafkaSettings, begun: Beginning) -> str:
 def _of_partitions(kafka: KafkaSettings, logs: Mapping[TopicPartition, Log]) -> str:
     """Where partitions begin that have no position, in a group that has some."""
     listed = ", ".join(
-        f"{place.topic}/{place.partition} at {log.first} ({log.last - log.first} records)"
-        for place, log in sorted(logs.items())
+        f"{topic_partition.topic}/{topic_partition.partition} at {log.first} "
+        f"({log.last - log.first} records)"
+        for topic_partition, log in sorted(logs.items())
     )
     return (
         f"The group {kafka.group_id} has positions, but none of these partitions (added, created "

@@ -14,7 +14,10 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from service.adapters.kafka.aiokafka_gaps.header_names import batch_with_odd_names, has_odd_name
+from service.adapters.kafka.aiokafka_gaps.header_names import (
+    batch_with_non_utf8_names,
+    has_non_utf8_name,
+)
 from service.core.records import LogRecord
 
 Placed = tuple[TopicPartition, LogRecord]
@@ -27,7 +30,7 @@ _WORD = struct.Struct("<I")
 class Batch:
     """Records for one partition, and what became of them."""
 
-    place: TopicPartition
+    topic_partition: TopicPartition
     builder: BatchBuilder
     records: list[LogRecord] = field(default_factory=list)
     sent: asyncio.Future[object] = field(default_factory=asyncio.Future)
@@ -52,16 +55,16 @@ async def by_key(
     producer: AIOKafkaProducer, topic: str, records: Iterable[LogRecord]
 ) -> list[Placed]:
     """Each record with its partition by Kafka's default: murmur2 of the key."""
-    places = [
+    topic_partitions = [
         TopicPartition(topic, number) for number in sorted(await producer.partitions_for(topic))
     ]
-    return [(_place_of(record.key, places), record) for record in records]
+    return [(_partition_for(record.key, topic_partitions), record) for record in records]
 
 
-def _place_of(key: bytes | None, places: Sequence[TopicPartition]) -> TopicPartition:
+def _partition_for(key: bytes | None, topic_partitions: Sequence[TopicPartition]) -> TopicPartition:
     """Kafka's default partitioner. The library's own takes three times as long for a key."""
     if key is None:
-        return random.choice(places)  # noqa: S311 - any will do
+        return random.choice(topic_partitions)  # noqa: S311 - any will do
     length = len(key)
     hashed = _SEED ^ length
     for (word,) in _WORD.iter_unpack(key[: length & ~3]):
@@ -72,7 +75,7 @@ def _place_of(key: bytes | None, places: Sequence[TopicPartition]) -> TopicParti
         hashed = ((hashed ^ int.from_bytes(rest, "little")) * _MIX) & _MASK
     hashed = ((hashed ^ (hashed >> 13)) * _MIX) & _MASK
     hashed ^= hashed >> 15
-    return places[(hashed & 0x7FFFFFFF) % len(places)]
+    return topic_partitions[(hashed & 0x7FFFFFFF) % len(topic_partitions)]
 
 
 def fill(
@@ -85,12 +88,12 @@ def fill(
     """The records in as few batches as they fit in, or each in one of its own."""
     batches: list[Batch] = []
     filling: dict[TopicPartition, Batch] = {}
-    for place, record in placed:
-        batch = filling.get(place)
-        is_odd = has_foreign_headers and has_odd_name(record.headers)
+    for topic_partition, record in placed:
+        batch = filling.get(topic_partition)
+        is_odd = has_foreign_headers and has_non_utf8_name(record.headers)
         if batch is None or alone or is_odd or not batch.append(record):
-            builder = batch_with_odd_names(producer) if is_odd else producer.create_batch()
-            batch = filling[place] = Batch(place, builder)
+            builder = batch_with_non_utf8_names(producer) if is_odd else producer.create_batch()
+            batch = filling[topic_partition] = Batch(topic_partition, builder)
             batches.append(batch)
             is_taken = batch.append(record)
             assert is_taken, "an empty batch takes any record"
@@ -103,6 +106,6 @@ async def send(producer: AIOKafkaProducer, batches: Sequence[Batch]) -> None:
     """Send and wait for all; what became of each stands in `sent`."""
     for batch in batches:
         batch.sent = await producer.send_batch(
-            batch.builder, batch.place.topic, partition=batch.place.partition
+            batch.builder, batch.topic_partition.topic, partition=batch.topic_partition.partition
         )
     await asyncio.gather(*(batch.sent for batch in batches), return_exceptions=True)

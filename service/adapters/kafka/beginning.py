@@ -46,12 +46,15 @@ class Beginning:
 
 
 async def logs_of(
-    consumer: AIOKafkaConsumer, places: list[TopicPartition]
+    consumer: AIOKafkaConsumer, topic_partitions: list[TopicPartition]
 ) -> dict[TopicPartition, Log]:
     """What the broker has of these partitions."""
-    first = await consumer.beginning_offsets(places)
-    last = await consumer.end_offsets(places)
-    return {place: Log(first[place], last[place]) for place in places}
+    first = await consumer.beginning_offsets(topic_partitions)
+    last = await consumer.end_offsets(topic_partitions)
+    return {
+        topic_partition: Log(first[topic_partition], last[topic_partition])
+        for topic_partition in topic_partitions
+    }
 
 
 async def begin_group(
@@ -94,11 +97,19 @@ async def _begin_alone(
         if await has_positions(consumer):
             return None
         names = kafka.events_topic_names
-        places = [place for name in names for place in identity.partitions.get(name, ())]
-        logs = await logs_of(consumer, places)
+        topic_partitions = [
+            topic_partition
+            for name in names
+            for topic_partition in identity.partitions.get(name, ())
+        ]
+        logs = await logs_of(consumer, topic_partitions)
         await lock.begin_transaction()
         await lock.send_offsets(
-            {place: _beginning(kafka, identity, place, log) for place, log in logs.items()}, group
+            {
+                topic_partition: _beginning(kafka, identity, topic_partition, log)
+                for topic_partition, log in logs.items()
+            },
+            group,
         )
         await lock.commit_transaction()
     except OffsetsRefusedError:
@@ -110,8 +121,8 @@ async def _begin_alone(
 
 
 def _beginning(
-    kafka: KafkaSettings, identity: Identity, place: TopicPartition, log: Log
+    kafka: KafkaSettings, identity: Identity, topic_partition: TopicPartition, log: Log
 ) -> OffsetAndMetadata:
     position = log.first if kafka.start_from == "earliest" else log.last
-    binding = identity.binding(kafka.group_id, place)
+    binding = identity.binding(kafka.group_id, topic_partition)
     return OffsetAndMetadata(position, offset_map.encode(position, 0, binding))

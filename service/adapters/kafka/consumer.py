@@ -58,7 +58,7 @@ NOWHERE = TopicPartition("", -1)
 DRAIN_MARGIN_SECONDS = 15.0
 
 
-class Door:
+class Consumer:
     """Opens the events topics, hands every record over, pauses and resumes."""
 
     def __init__(
@@ -142,10 +142,12 @@ class Door:
         lags = {one: self.lags[one] for one in owned & self.lags.keys()}
         behind = {one: self.behind_transactions[one] for one in owned & lags.keys()}
         if consumer is not None:
-            for place, ends in (await self._ends(consumer, owned)).items():
-                partition = Partition(place.topic, place.partition)
+            for topic_partition, ends in (await self._ends(consumer, owned)).items():
+                partition = Partition(topic_partition.topic, topic_partition.partition)
                 with contextlib.suppress(KafkaError, TimeoutError):  # between two assignments
-                    position = await asyncio.wait_for(consumer.position(place), LOOK_SECONDS_MAX)
+                    position = await asyncio.wait_for(
+                        consumer.position(topic_partition), LOOK_SECONDS_MAX
+                    )
                     lags[partition] = max(0, ends.stable - position)
                     behind[partition] = max(0, ends.high - max(ends.stable, position))
         self.lags, self.behind_transactions = lags, behind
@@ -157,14 +159,17 @@ class Door:
         ends: dict[TopicPartition, Ends] = {}
         unknown = []
         for partition in partitions:
-            place = TopicPartition(partition.topic, partition.number)
-            if place not in consumer.assignment():
+            topic_partition = TopicPartition(partition.topic, partition.number)
+            if topic_partition not in consumer.assignment():
                 continue
-            stable, high = consumer.last_stable_offset(place), consumer.highwater(place)
+            stable, high = (
+                consumer.last_stable_offset(topic_partition),
+                consumer.highwater(topic_partition),
+            )
             if partition in self._paused or stable is None or high is None:
-                unknown.append(place)
+                unknown.append(topic_partition)
             else:
-                ends[place] = Ends(stable, high)
+                ends[topic_partition] = Ends(stable, high)
         if unknown:
             with contextlib.suppress(KafkaError, TimeoutError):  # the last look still stands
                 ends |= await asyncio.wait_for(ask_ends(consumer, unknown), ASK_SECONDS_MAX)
@@ -204,7 +209,9 @@ class Door:
         if not assigned:
             return
         alone = {
-            place for place in assigned if Partition(place.topic, place.partition) in partitions
+            topic_partition
+            for topic_partition in assigned
+            if Partition(topic_partition.topic, topic_partition.partition) in partitions
         }
         if alone == assigned:
             alone = set()
@@ -216,9 +223,9 @@ class Door:
         consumer = self._subscriber.consumer
         assert consumer is not None, "it polls"
         return [
-            place
-            for place in consumer.assignment()
-            if Partition(place.topic, place.partition) not in self._paused
+            topic_partition
+            for topic_partition in consumer.assignment()
+            if Partition(topic_partition.topic, topic_partition.partition) not in self._paused
         ]
 
     async def _handle(self, records: Sequence[ConsumerRecord]) -> None:
@@ -325,15 +332,17 @@ async def _go_on_in_range(
 ) -> None:
     """Below the log's start: read on there, keeping what is held. Above its end: look anew."""
     # Of a partition that is not ours yet, the assignment finds the beginning.
-    lost = {place: at for place, at in positions.items() if owns(place)}
+    lost = {
+        topic_partition: at for topic_partition, at in positions.items() if owns(topic_partition)
+    }
     if not lost:
         return
     say_lost(f"Positions are out of range: {_told(lost)}")
     first = await consumer.beginning_offsets(list(lost))
-    for place, position in lost.items():
-        if not owns(place):
+    for topic_partition, position in lost.items():
+        if not owns(topic_partition):
             continue  # revoked meanwhile: its next assignment finds the beginning
-        if position < first[place]:
-            consumer.seek(place, first[place])
+        if position < first[topic_partition]:
+            consumer.seek(topic_partition, first[topic_partition])
         else:
             request_rejoin(consumer)

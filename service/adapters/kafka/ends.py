@@ -28,7 +28,7 @@ class Ends(NamedTuple):
 
 
 async def ask_ends(
-    consumer: AIOKafkaConsumer, places: Collection[TopicPartition]
+    consumer: AIOKafkaConsumer, topic_partitions: Collection[TopicPartition]
 ) -> dict[TopicPartition, Ends]:
     """Ask each leader for the ends of its partitions: two small requests a broker.
 
@@ -37,20 +37,24 @@ async def ask_ends(
     Raises:
         KafkaError: a broker cannot be reached.
     """
-    stable = await _ask(consumer, places, READ_COMMITTED)
-    high = await _ask(consumer, places, READ_UNCOMMITTED)
-    return {place: Ends(at, max(at, high[place])) for place, at in stable.items() if place in high}
+    stable = await _ask(consumer, topic_partitions, READ_COMMITTED)
+    high = await _ask(consumer, topic_partitions, READ_UNCOMMITTED)
+    return {
+        topic_partition: Ends(at, max(at, high[topic_partition]))
+        for topic_partition, at in stable.items()
+        if topic_partition in high
+    }
 
 
 async def _ask(
-    consumer: AIOKafkaConsumer, places: Collection[TopicPartition], isolation: int
+    consumer: AIOKafkaConsumer, topic_partitions: Collection[TopicPartition], isolation: int
 ) -> dict[TopicPartition, int]:
     client = consumer._client  # noqa: SLF001 - the seam
     by_node: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
-    for place in places:
-        node = client.cluster.leader_for_partition(place)
+    for topic_partition in topic_partitions:
+        node = client.cluster.leader_for_partition(topic_partition)
         if node is not None and node >= 0:
-            by_node[node][place.topic].append((place.partition, LATEST))
+            by_node[node][topic_partition.topic].append((topic_partition.partition, LATEST))
     found: dict[TopicPartition, int] = {}
     for node, topics in by_node.items():
         request = OffsetRequest(CONSUMER, isolation, list(topics.items()))

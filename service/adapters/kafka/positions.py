@@ -47,24 +47,26 @@ def is_above_end(committed: Committed, log: Log, binding: Binding) -> bool:
     A topic that was created again, or a broker that lost records; or the broker is just starting.
     """
     try:
-        settled = offset_map.decode(*committed, binding)
+        committed_above = offset_map.decode(*committed, binding)
     except offset_map.RecreatedTopicError:
         return False  # its id proves it: a second look would show the same
     except offset_map.OffsetMapError:
-        settled = frozenset()
-    return max(committed.position, *(offset + 1 for offset in settled), 0) > log.last
+        committed_above = frozenset()
+    return max(committed.position, *(offset + 1 for offset in committed_above), 0) > log.last
 
 
-def judge(place: TopicPartition, committed: Committed, log: Log, binding: Binding) -> Judgement:
+def judge(
+    topic_partition: TopicPartition, committed: Committed, log: Log, binding: Binding
+) -> Judgement:
     """Where the partition begins.
 
     Raises:
         FatalError: asset-sync did not write the metadata of the position.
     """
-    where = f"{place.topic}/{place.partition}"
+    where = f"{topic_partition.topic}/{topic_partition.partition}"
     position = committed.position
     try:
-        settled = offset_map.decode(*committed, binding)
+        committed_above = offset_map.decode(*committed, binding)
     except offset_map.RecreatedTopicError:
         return _recreated(where, position, log, binding)
     except offset_map.MisplacedMapError as error:
@@ -77,17 +79,18 @@ def judge(place: TopicPartition, committed: Committed, log: Log, binding: Bindin
     if position > log.last:
         return _recreated(where, position, log, binding)
     if position < log.first:
-        kept = frozenset(offset for offset in settled if offset >= log.first)
+        kept = frozenset(offset for offset in committed_above if offset >= log.first)
         message = (
             f"{where}: the records {position} to {log.first - 1} are no longer there (retention); "
             "going on at the earliest."
         )
         return Judgement(Start(log.first, kept, binding), "position.lost", message)
-    if settled and max(settled) >= log.last:
+    if committed_above and max(committed_above) >= log.last:
         start = Start(position, binding=binding)
-        why = f"its offset map reaches to {max(settled)}, above the end {log.last} of the partition"
+        last = max(committed_above)
+        why = f"its offset map reaches to {last}, above the end {log.last} of the partition"
         return Judgement(start, "offset_map.unused", _unused(where, position, why, start))
-    return Judgement(Start(position, settled, binding))
+    return Judgement(Start(position, committed_above, binding))
 
 
 def _recreated(where: str, position: int, log: Log, binding: Binding) -> Judgement:

@@ -34,8 +34,8 @@ from service.contracts.outcome import OUTCOME_BYTES_MAX
 from service.core.facts import Note
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
-from service.core.records import LogRecord, PositionCommit, Settlement
-from service.core.settle.dead_letters import cut_further
+from service.core.records import LogRecord, PositionCommit, Transaction
+from service.core.settle.dead_letters import truncate_further
 from service.core.settle.shorten import shortened
 from service.ports import FatalError
 from service.settings import KafkaSettings, SettingsError
@@ -94,7 +94,7 @@ class _Outgoing:
             outcomes = tuple(_shorter(one) if id(one) in gone else one for one in outcomes)
         if self.dead_alone and refusal.dead:
             gone = set(map(id, refusal.dead))
-            tried = [cut_further(one) if id(one) in gone else one for one in dead]
+            tried = [truncate_further(one) if id(one) in gone else one for one in dead]
             dead = tuple(one for one in tried if one is not None)
         return _Outgoing(
             outcomes,
@@ -152,7 +152,7 @@ class TransactionLog:
         if self._producer is not None:
             await self._producer.abandon()
 
-    async def write(self, settlement: Settlement) -> CommitRefusal | None:
+    async def write(self, transaction: Transaction) -> CommitRefusal | None:
         """Write all of it or nothing; waits while Kafka is away.
 
         A batch that is refused as too large goes again record by record, and a record that is
@@ -161,8 +161,8 @@ class TransactionLog:
         Raises:
             FatalError: it is unknown whether it was written, or nothing can be any more.
         """
-        outgoing = _Outgoing(settlement.outcomes, settlement.dead_letters)
-        return await self._write(outgoing, settlement.positions, self.group)
+        outgoing = _Outgoing(transaction.outcomes, transaction.dead_letters)
+        return await self._write(outgoing, transaction.positions, self.group)
 
     async def commit_positions(
         self, positions: Mapping[Partition, PositionCommit]
@@ -186,7 +186,7 @@ class TransactionLog:
                     refused = await self._attempt(outgoing, positions, group)
                 except _TooLargeError as too_large:
                     shorter = outgoing.after(too_large)
-                    self._note_cuts(outgoing, shorter)
+                    self._note_truncations(outgoing, shorter)
                     outgoing = shorter
                 except _NotCommittedError as failure:
                     attempts += failure.is_answer
@@ -363,7 +363,7 @@ class TransactionLog:
                 raise FatalError(words) from error
             raise _NotCommittedError(words, is_answer=False) from error
 
-    def _note_cuts(self, outgoing: _Outgoing, shorter: _Outgoing) -> None:
+    def _note_truncations(self, outgoing: _Outgoing, shorter: _Outgoing) -> None:
         """Say what the topics' limits cost."""
         cut = len(set(map(id, outgoing.dead)) - set(map(id, shorter.dead)))
         if cut:
@@ -371,7 +371,7 @@ class TransactionLog:
             self._note(Note("dead_letters.truncated", fields))
 
     def _note_retry(self, failure: _NotCommittedError) -> None:
-        self._note(Note("settlement.retried", {"message": str(failure)}))
+        self._note(Note("transaction.retried", {"message": str(failure)}))
 
 
 def _cause(error: BaseException) -> BaseException:

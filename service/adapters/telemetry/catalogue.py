@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Literal, get_args
 
-from service.contracts.outcome import Reason, Status
+from service.contracts.outcome import ACTIONS, Reason, Status
 from service.contracts.reasons import REASONS_OF
 from service.core.facts import RetryCause
-from service.core.group.coalesce import Verb
 from service.core.group.window import ClosedBy
 from service.core.inputs import CommitRefusal
 from service.core.status import WaitsFor
@@ -22,7 +21,6 @@ Kind = Literal["counter", "gauge", "histogram", "info"]
 
 _PARTITION: Mapping[str, tuple[str, ...]] = {"topic": (), "partition": ()}
 """An assigned partition: its values are as many as the assignment has."""
-_VERBS = tuple(verb.value for verb in Verb)
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _AGE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0)
 _COUNTS = (1, 2, 5, 10, 20, 50, 75, 99, 100)
@@ -86,21 +84,21 @@ CATALOGUE = (
         {"reason": ("missing", "future", "older_than_a_day")},
     ),
     Metric(
-        "settlements",
+        "transactions",
         "counter",
         "transactions",
         "Transactions of outcomes and positions, by how they ended.",
         {"result": ("committed", *(refusal.value for refusal in CommitRefusal))},
     ),
     Metric(
-        "settlement_duration_seconds",
+        "transaction_duration_seconds",
         "histogram",
         "seconds",
         "From the choice of a transaction's outcomes to its commit.",
         buckets=_SECONDS,
     ),
     Metric(
-        "settlement_outcomes",
+        "transaction_outcomes",
         "histogram",
         "changes",
         "Outcomes in a committed transaction.",
@@ -108,20 +106,20 @@ CATALOGUE = (
     ),
     # --- what is held ---
     Metric(
-        "unsettled_changes",
+        "pending_changes",
         "gauge",
         "changes",
         "Changes admitted whose outcome is not yet committed. Alert on this, not on the lag alone: "
         "the committed position stays behind while later offsets are settled already.",
     ),
-    Metric("unsettled_changes_limit", "gauge", "changes", "Where the intake pauses."),
+    Metric("pending_changes_limit", "gauge", "changes", "Where the intake pauses."),
     Metric(
-        "unsettled_bytes",
+        "pending_bytes",
         "gauge",
         "bytes",
         "Key, value and headers of the unsettled changes.",
     ),
-    Metric("unsettled_bytes_limit", "gauge", "bytes", "Where the intake pauses."),
+    Metric("pending_bytes_limit", "gauge", "bytes", "Where the intake pauses."),
     Metric(
         "withheld_changes",
         "gauge",
@@ -154,14 +152,14 @@ CATALOGUE = (
         "counter",
         "calls",
         "Calls cut from a family's window, by what made it due.",
-        {"by": get_args(ClosedBy), "verb": _VERBS},
+        {"by": get_args(ClosedBy), "action": ACTIONS},
     ),
     Metric(
         "call_assets",
         "histogram",
         "assets",
         "Assets in a call that was cut from a window.",
-        {"verb": _VERBS},
+        {"action": ACTIONS},
         _COUNTS,
     ),
     Metric(
@@ -188,24 +186,24 @@ CATALOGUE = (
     Metric("calls_in_flight", "gauge", "calls", "Calls to the PIM in flight."),
     Metric("calls_at_once_limit", "gauge", "calls", "This replica's share of the calls at once."),
     Metric("calls_per_second_limit", "gauge", "calls/s", "This replica's share of the call rate."),
-    Metric("calls_in_repair", "gauge", "calls", "Calls that wait to be retried."),
+    Metric("calls_waiting_for_retry", "gauge", "calls", "Calls that wait to be retried."),
     Metric(
-        "calls_put_off",
+        "calls_retried",
         "counter",
         "calls",
         "Calls that were retried in whole or in part for another cause than a failing PIM.",
         {"cause": get_args(RetryCause)},
     ),
     Metric(
-        "calls_suspected",
+        "calls_failed",
         "counter",
         "calls",
         "Calls that got no usable answer from the PIM, by what they got instead.",
         {"reason": REASONS_OF["failed"]},
     ),
     # --- the PIM's state, as we see it ---
-    Metric("gate_closed", "gauge", "0 or 1", "1 while the PIM throttles and nothing is sent."),
-    Metric("gate_wait_seconds", "gauge", "seconds", "Until the closed gate tries again."),
+    Metric("throttling", "gauge", "0 or 1", "1 while the PIM throttles and nothing is sent."),
+    Metric("throttling_wait_seconds", "gauge", "seconds", "Until the closed gate tries again."),
     Metric("throttled", "counter", "times", "Times that the PIM closed the gate (429)."),
     Metric(
         "breaker_open",
@@ -215,7 +213,7 @@ CATALOGUE = (
     ),
     Metric("breaker_opened", "counter", "times", "Times that the circuit breaker opened."),
     Metric(
-        "sick_lanes",
+        "failing_lanes",
         "gauge",
         "lanes",
         "Failing families, counted for upserts and for deletes: their calls fail while those of "
@@ -256,7 +254,7 @@ CATALOGUE = (
         _PARTITION,
     ),
     Metric(
-        "partition_unsettled_changes",
+        "partition_pending_changes",
         "gauge",
         "changes",
         "Unsettled changes of an assigned partition.",

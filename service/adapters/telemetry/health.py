@@ -33,7 +33,7 @@ _CALLS = {"upsert": "upserts", "delete": "deletes"}
 
 def is_working(status: Status, quiet_seconds_max: float) -> bool:
     """Whether what is held moves on, or waits on purpose."""
-    is_busy = status.held_changes > 0 and status.waits_for is None
+    is_busy = status.pending_changes > 0 and status.waits_for is None
     return not is_busy or status.silent_seconds <= quiet_seconds_max
 
 
@@ -52,7 +52,7 @@ def partition_lines(status: Status, lags: Mapping[Partition, int]) -> Iterator[s
         lag = lags.get(one.partition, 0)
         yield (
             f"[ ]{topic}/{number} {partition_state(status, one, lag)}: {lag} to read, "
-            f"{one.held} unsettled, position {one.position}, committed {one.watermark}"
+            f"{one.pending} unsettled, position {one.position}, committed {one.watermark}"
         )
 
 
@@ -79,7 +79,7 @@ def why_waiting(status: Status) -> str | None:
 def failing_lines(families: Iterable[FamilyStatus]) -> Iterator[str]:
     """A line for each family whose upserts or deletes fail while others succeed."""
     for one in families:
-        if one.is_sick:
+        if one.is_failing:
             yield f"[ ]failing family {plain(one.family)}: {why_failing(one)}"
 
 
@@ -91,7 +91,7 @@ def why_failing(family: FamilyStatus) -> str:
 def _words(failure: FailureStatus) -> str:
     status = f" ({failure.status})" if failure.status is not None else ""
     message = f": {plain(failure.message)}" if failure.message else ""
-    return f"{_CALLS[failure.verb.value]} fail, {failure.reason}{status}{message}"
+    return f"{_CALLS[failure.action]} fail, {failure.reason}{status}{message}"
 
 
 def plain(text: str) -> str:
@@ -108,7 +108,7 @@ def partition_state(status: Status, partition: PartitionStatus, lag: int) -> str
         return "stuck"
     if partition.is_paused:
         return "paused on purpose"
-    return "working" if lag or partition.held else "idle"
+    return "working" if lag or partition.pending else "idle"
 
 
 def _is_stuck(status: Status, partition: PartitionStatus, lag: int) -> bool:

@@ -16,12 +16,12 @@ SENTENCES_MAX = 1000
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _LEVEL_OF: dict[FactName, Literal["debug", "info", "warning", "error"]] = {
     "breaker.opened": "warning",
-    "call.put_off": "debug",
-    "call.suspected": "warning",
+    "pim.call_retried": "debug",
+    "pim.call_failed": "warning",
     "credentials.refused": "error",
     "dead_letters.limit_reached": "error",
     "dead_letters.truncated": "warning",
-    "family.sick": "warning",
+    "family.failing": "warning",
     "observer.failed": "error",
     "group.begun_again": "warning",
     "group.too_large": "warning",
@@ -29,9 +29,9 @@ _LEVEL_OF: dict[FactName, Literal["debug", "info", "warning", "error"]] = {
     "offset_map.unused": "error",
     "position.lost": "error",
     "request.ended": "debug",
-    "settlement.committed": "debug",
-    "settlement.refused": "warning",
-    "settlement.retried": "warning",
+    "transaction.committed": "debug",
+    "transaction.refused": "warning",
+    "transaction.retried": "warning",
     "structure.read": "debug",
     "window.closed": "debug",
 }
@@ -74,7 +74,7 @@ class _ToStructlog(logging.Handler):
             self._said_at.clear()
         self._said_at[sentence] = record.created
         log = structlog.get_logger()
-        log.log(record.levelno, "library.said", library=record.name, message=record.getMessage())
+        log.log(record.levelno, _event(record), library=record.name, message=record.getMessage())
 
 
 class LogObserver:
@@ -93,7 +93,7 @@ class LogObserver:
         if fact.name == "observer.failed" and not self._is_due(fact):
             return
         fields = dict(fact.fields)
-        if fact.name == "change.settled" and not self._is_debugging:
+        if fact.name == "change.completed" and not self._is_debugging:
             fields.pop("message", None)
         self._log.log(level, fact.name, **fields)
 
@@ -108,6 +108,11 @@ class LogObserver:
 
 
 def _level_of(fact: Note) -> str:
-    if fact.name == "change.settled":
+    if fact.name == "change.completed":
         return "warning" if fact.fields["status"] in DEAD_STATUSES else "debug"
     return _LEVEL_OF.get(fact.name, "info")
+
+
+def _event(record: logging.LogRecord) -> str:
+    is_kafka = record.name.startswith(("aiokafka", "faststream"))
+    return "kafka.client_error" if is_kafka else "library.error"

@@ -25,13 +25,13 @@ from service.adapters.telemetry.catalogue import BY_NAME, PREFIX
 from service.adapters.telemetry.catalogue import Metric as Described
 from service.core.facts import Note
 from service.core.model import Partition
-from service.core.records import Settled
+from service.core.records import CompletedChange
 from service.core.status import Status
 
 DAY_MS = 86_400_000
 
 
-class Readings:
+class Gauges:
     """What gauges are read from when somebody scrapes: nothing is kept twice."""
 
     def __init__(
@@ -50,8 +50,8 @@ class Readings:
         """Gauges of the replica."""
         return {
             **self._limits,
-            "unsettled_changes": status.held_changes,
-            "unsettled_bytes": status.held_bytes,
+            "pending_changes": status.pending_changes,
+            "pending_bytes": status.pending_bytes,
             "withheld_changes": status.withheld_changes,
             "dead_letter_limit_reached": status.is_limit_reached,
             "quiet_seconds": status.silent_seconds,
@@ -59,11 +59,11 @@ class Readings:
             "calls_in_flight": status.calls_in_flight,
             "calls_at_once_limit": status.calls_limit,
             "calls_per_second_limit": status.rate_limit,
-            "calls_in_repair": status.calls_in_repair,
-            "gate_closed": status.is_gate_closed,
-            "gate_wait_seconds": status.gate_seconds,
+            "calls_waiting_for_retry": status.calls_in_repair,
+            "throttling": status.is_gate_closed,
+            "throttling_wait_seconds": status.gate_seconds,
             "breaker_open": status.is_breaker_open,
-            "sick_lanes": status.sick_lanes,
+            "failing_lanes": status.failing_lanes,
             "assigned_partitions": len(status.partitions),
             "paused_partitions": sum(one.is_paused for one in status.partitions),
         }
@@ -75,7 +75,7 @@ class Readings:
         return {
             "consumer_lag": {one: lag + behind.get(one, 0) for one, lag in lags.items()},
             "records_behind_open_transaction": {one: behind.get(one, 0) for one in lags},
-            "partition_unsettled_changes": {one.partition: one.held for one in partitions},
+            "partition_pending_changes": {one.partition: one.pending for one in partitions},
             "partition_span": {one.partition: one.span for one in partitions},
             "partition_last_progress_timestamp_seconds": {
                 one.partition: one.progressed_utc_ms / 1000 for one in partitions
@@ -101,23 +101,23 @@ def process_registry() -> CollectorRegistry:
 class Meters:
     """An `Observer` that counts; one registry a process."""
 
-    def __init__(self, registry: CollectorRegistry, version: str, readings: Readings) -> None:
+    def __init__(self, registry: CollectorRegistry, version: str, gauges: Gauges) -> None:
         self._registry = registry
         self._outcomes = self._counter("outcomes")
         self._event_age = _Ages(BY_NAME["event_age_seconds"])
         self._times_unusable = self._counter("event_times_unusable")
         registry.register(self._event_age)
-        self._settlements = self._counter("settlements")
-        self._settlement_duration = self._histogram("settlement_duration_seconds")
-        self._settlement_outcomes = self._histogram("settlement_outcomes")
+        self._transactions = self._counter("transactions")
+        self._transaction_duration = self._histogram("transaction_duration_seconds")
+        self._transaction_outcomes = self._histogram("transaction_outcomes")
         # Of each call: to look a series up by its labels costs more than to count in it.
         self._windows = cache(self._counter("windows").labels)
         self._call_assets = cache(self._histogram("call_assets").labels)
         self._requests = cache(self._histogram("pim_request_duration_seconds").labels)
         self._structures = cache(self._counter("structures").labels)
         self._window_wait = self._histogram("window_wait_seconds")
-        self._put_off = self._counter("calls_put_off")
-        self._suspected = self._counter("calls_suspected")
+        self._retried = self._counter("calls_retried")
+        self._failed = self._counter("calls_failed")
         self._throttled = self._counter("throttled")
         self._breaker = self._counter("breaker_opened")
         self._credentials = self._counter("credentials_refused")
@@ -128,26 +128,26 @@ class Meters:
         self._truncated = self._counter("dead_letters_truncated")
         build = Info(PREFIX + "build", BY_NAME["build"].meaning, registry=registry)
         build.info({"version": version, "python": platform.python_version()})
-        registry.register(_Gauges(readings))
+        registry.register(_Gauges(gauges))
 
     def note(self, fact: Note) -> None:
         """Count it."""
         told = cast("dict[str, Any]", fact.fields)
         match fact.name:
-            case "settlement.committed":
-                self._count_settled(fact.settled, told["seconds"])
-            case "settlement.refused":
-                self._settlements.labels(told["why"]).inc()
+            case "transaction.committed":
+                self._count_completed(fact.completed, told["seconds"])
+            case "transaction.refused":
+                self._transactions.labels(told["why"]).inc()
             case "window.closed":
-                self._windows(told["by"], told["verb"]).inc()
-                self._call_assets(told["verb"]).observe(told["assets"])
+                self._windows(told["by"], told["action"]).inc()
+                self._call_assets(told["action"]).observe(told["assets"])
                 self._window_wait.observe(told["waited_seconds"])
             case "request.ended":
                 self._requests(told["route"], told["ended"]).observe(told["seconds"])
-            case "call.put_off":
-                self._put_off.labels(told["cause"]).inc()
-            case "call.suspected":
-                self._suspected.labels(told["reason"]).inc()
+            case "pim.call_retried":
+                self._retried.labels(told["cause"]).inc()
+            case "pim.call_failed":
+                self._failed.labels(told["reason"]).inc()
             case "structure.read" | "structure.unreadable":
                 self._structures(fact.name.removeprefix("structure.")).inc()
             case "option.created" | "option.refused":
@@ -157,7 +157,7 @@ class Meters:
 
     def _count_times(self, fact: Note) -> None:
         times = {
-            "gate.closed": self._throttled,
+            "pim.throttled": self._throttled,
             "breaker.opened": self._breaker,
             "credentials.refused": self._credentials,
             "position.lost": self._lost,
@@ -168,16 +168,16 @@ class Meters:
         if fact.name in times:
             times[fact.name].inc()
 
-    def _count_settled(self, settled: tuple[Settled, ...], seconds: float) -> None:
-        self._settlements.labels("committed").inc()
-        self._settlement_duration.observe(seconds)
-        self._settlement_outcomes.observe(len(settled))
-        ends = Counts((one.status, one.reason or "") for one in settled)
+    def _count_completed(self, completed: tuple[CompletedChange, ...], seconds: float) -> None:
+        self._transactions.labels("committed").inc()
+        self._transaction_duration.observe(seconds)
+        self._transaction_outcomes.observe(len(completed))
+        ends = Counts((one.status, one.reason or "") for one in completed)
         for (status, reason), count in ends.items():
             self._outcomes.labels(status, reason).inc(count)
         now_ms = time.time() * 1000
-        self._event_age.add([now_ms - _begins_utc_ms(one) for one in settled])
-        flaws = Counts(filter(None, map(_flaw_of_time, settled)))
+        self._event_age.add([now_ms - _begins_utc_ms(one) for one in completed])
+        flaws = Counts(filter(None, map(_flaw_of_time, completed)))
         for flaw, count in flaws.items():
             self._times_unusable.labels(flaw).inc(count)
 
@@ -200,9 +200,9 @@ class Meters:
         )
 
 
-def _flaw_of_time(settled: Settled) -> str | None:
+def _flaw_of_time(completed: CompletedChange) -> str | None:
     """What is wrong with the time that a record was written at; None where its age counts."""
-    born, received = settled.born_utc_ms, settled.received_utc_ms
+    born, received = completed.record_timestamp_ms, completed.received_utc_ms
     if born < 0:
         return "missing"
     if born > received:
@@ -210,9 +210,9 @@ def _flaw_of_time(settled: Settled) -> str | None:
     return "older_than_a_day" if received - born > DAY_MS else None
 
 
-def _begins_utc_ms(settled: Settled) -> int:
+def _begins_utc_ms(completed: CompletedChange) -> int:
     """Since when the age of an event counts: a producer's clock is not believed blindly."""
-    return settled.received_utc_ms if _flaw_of_time(settled) else settled.born_utc_ms
+    return completed.received_utc_ms if _flaw_of_time(completed) else completed.record_timestamp_ms
 
 
 class _Ages(Collector):
@@ -240,14 +240,14 @@ class _Ages(Collector):
 class _Gauges(Collector):
     """Reads the core's state when somebody scrapes."""
 
-    def __init__(self, readings: Readings) -> None:
-        self._readings = readings
+    def __init__(self, gauges: Gauges) -> None:
+        self._gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
-        status = self._readings.status()
-        for name, value in self._readings.single(status).items():
+        status = self._gauges.status()
+        for name, value in self._gauges.single(status).items():
             yield GaugeMetricFamily(PREFIX + name, BY_NAME[name].meaning, value=float(value))
-        for name, values in self._readings.by_partition(status).items():
+        for name, values in self._gauges.by_partition(status).items():
             family = GaugeMetricFamily(
                 PREFIX + name, BY_NAME[name].meaning, labels=("topic", "partition")
             )
@@ -257,6 +257,6 @@ class _Gauges(Collector):
         waiting = GaugeMetricFamily(
             PREFIX + "waiting", BY_NAME["waiting"].meaning, labels=("reason",)
         )
-        for reason, value in self._readings.waiting(status).items():
+        for reason, value in self._gauges.waiting(status).items():
             waiting.add_metric((reason,), value)
         yield waiting

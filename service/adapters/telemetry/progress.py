@@ -26,8 +26,8 @@ class Progress:
 
     def note(self, fact: Note) -> None:
         """Count what was committed and called."""
-        if fact.name == "settlement.committed":
-            self._outcomes.update(one.status for one in fact.settled)
+        if fact.name == "transaction.committed":
+            self._outcomes.update(one.status for one in fact.completed)
         elif fact.name == "request.ended":
             self._calls += 1
             if fact.fields["ended"] == "2xx" and not self._is_pim_reached:

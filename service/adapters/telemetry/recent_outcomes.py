@@ -9,7 +9,7 @@ from service.core.facts import Note
 OUTCOMES_KEPT = 50
 
 
-class Board:
+class RecentOutcomes:
     """An `Observer` that remembers a little."""
 
     def __init__(self) -> None:
@@ -20,11 +20,11 @@ class Board:
 
     def note(self, fact: Note) -> None:
         """Remember it."""
-        if fact.name == "settlement.committed":
-            self._outcomes.update(one.status for one in fact.settled)
-            for one in fact.settled[-OUTCOMES_KEPT:]:
+        if fact.name == "transaction.committed":
+            self._outcomes.update(one.status for one in fact.completed)
+            for one in fact.completed[-OUTCOMES_KEPT:]:
                 self._last.append(one.outcome.value or b"")
-            for one in fact.settled:
+            for one in fact.completed:
                 if one.dead_letter is not None:
                     self._bad.append(one.outcome.value or b"")
         elif fact.name == "request.ended":

@@ -15,14 +15,14 @@ from service.adapters.telemetry.health import (
     why_failing,
     why_waiting,
 )
-from service.adapters.telemetry.metrics import Readings
-from service.adapters.telemetry.recent_outcomes import Board
+from service.adapters.telemetry.metrics import Gauges
+from service.adapters.telemetry.recent_outcomes import RecentOutcomes
 from service.core.model import Partition
 from service.core.status import FamilyStatus, Status
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class ReplicaInfo:
     """Which replica this is, and by which limits it goes."""
 
     version: str
@@ -33,30 +33,30 @@ class About:
     """How long nothing may happen while changes are held and nothing is in the way."""
 
 
-class View:
+class StatusReport:
     """Looks at the core when somebody asks."""
 
     def __init__(
         self,
-        about: About,
+        replica: ReplicaInfo,
         status: Callable[[], Status],
         families: Callable[[], list[FamilyStatus]],
         lags: Callable[[], Mapping[Partition, int]],
         behind_transactions: Callable[[], Mapping[Partition, int]] = dict,
     ) -> None:
-        self._about = about
+        self._replica = replica
         self._status = status
         self._families = families
         self._lags = lags
         self._began_at = time.monotonic()
-        self.board = Board()
-        self.readings = Readings(status, lags, about.limits, behind_transactions)
+        self.recent_outcomes = RecentOutcomes()
+        self.gauges = Gauges(status, lags, replica.limits, behind_transactions)
 
     def live(self) -> dict[str, bool]:
         """Whether work goes on; a pause on purpose is progress."""
         status = self._status()
         return {
-            "progress": is_working(status, self._about.quiet_seconds_max),
+            "progress": is_working(status, self._replica.quiet_seconds_max),
             "partitions": is_reading(status, self._lags()),
         }
 
@@ -72,19 +72,19 @@ class View:
         """What the status page shows."""
         status, lags = self._status(), self._lags()
         return {
-            "version": self._about.version,
-            "group": self._about.group,
+            "version": self._replica.version,
+            "group": self._replica.group,
             "uptime_seconds": round(time.monotonic() - self._began_at, 3),
             "waiting": why_waiting(status),
-            **self.readings.single(status),
+            **self.gauges.single(status),
             "families": [
                 {
                     "family": one.family,
                     "waiting": one.waiting,
                     "in_flight": one.in_flight,
                     "in_repair": one.in_repair,
-                    "is_sick": one.is_sick,
-                    "failing": why_failing(one) if one.is_sick else "",
+                    "is_failing": one.is_failing,
+                    "failing": why_failing(one) if one.is_failing else "",
                 }
                 for one in self._families()
             ],
@@ -94,10 +94,10 @@ class View:
                     "partition": one.partition.number,
                     "state": partition_state(status, one, lags.get(one.partition, 0)),
                     "lag": lags.get(one.partition, 0),
-                    "held": one.held,
+                    "pending": one.pending,
                     "committed": one.watermark,
                 }
                 for one in status.partitions
             ],
-            **self.board.show(),
+            **self.recent_outcomes.show(),
         }

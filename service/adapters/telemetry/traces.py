@@ -29,7 +29,7 @@ from service.contracts.outcome import DEAD_STATUSES
 from service.core.facts import Note
 from service.core.inputs import Answer, Arrived, CallReply, CommitRefusal
 from service.core.model import Headers, Origin, Partition, SourceRecord
-from service.core.records import LogRecord, Settlement
+from service.core.records import LogRecord, Transaction
 from service.core.requests import (
     CreateOption,
     DeleteOne,
@@ -64,7 +64,7 @@ _ROUTES: dict[type[Request], tuple[str, str]] = {
 
 _propagator = TraceContextTextMapPropagator()
 
-Place = tuple[Partition, int]
+RecordId = tuple[Partition, int]
 
 
 class _Names(NamedTuple):
@@ -104,7 +104,7 @@ class Traces:
             url.port or (443 if url.scheme == "https" else 80),
         )
         self._epoch = -1
-        self._open: OrderedDict[Place, Span] = OrderedDict()
+        self._open: OrderedDict[RecordId, Span] = OrderedDict()
 
     def arrived(self, arrived: Arrived) -> None:
         """Records were read: a span for the poll, one for each record."""
@@ -129,15 +129,15 @@ class Traces:
 
     def note(self, fact: Note) -> None:
         """Committed outcomes end the spans of their records."""
-        for settled in fact.settled:
-            span = self._open.pop((settled.partition, settled.offset), None)
+        for completed in fact.completed:
+            span = self._open.pop((completed.partition, completed.offset), None)
             if span is None:
                 continue
-            span.set_attribute("asset_sync.outcome.status", settled.status)
-            if settled.reason is not None:
-                span.set_attribute("asset_sync.outcome.reason", settled.reason)
-            if settled.status in DEAD_STATUSES:
-                span.set_attribute("error.type", settled.reason or settled.status)
+            span.set_attribute("asset_sync.outcome.status", completed.status)
+            if completed.reason is not None:
+                span.set_attribute("asset_sync.outcome.reason", completed.reason)
+            if completed.status in DEAD_STATUSES:
+                span.set_attribute("error.type", completed.reason or completed.status)
                 span.set_status(Status(StatusCode.ERROR))
             span.end()
 
@@ -163,7 +163,7 @@ class Traces:
             "server.address": self._names.pim_host,
             "server.port": self._names.pim_port,
         }
-        changes = [span for one in origins if (span := self._open.get(_place(one)))]
+        changes = [span for one in origins if (span := self._open.get(_record_id(one)))]
         if not changes:
             yield None
             return
@@ -179,12 +179,12 @@ class Traces:
             yield span
 
     @contextmanager
-    def send(self, settlement: Settlement) -> Iterator[Settlement]:
+    def send(self, transaction: Transaction) -> Iterator[Transaction]:
         """The span of a transaction, and the settlement with the contexts in its outcomes."""
         spans: list[Span] = []
-        outcomes = tuple(self._with_context(record, spans) for record in settlement.outcomes)
+        outcomes = tuple(self._with_context(record, spans) for record in transaction.outcomes)
         if not spans:
-            yield settlement
+            yield transaction
             return
         topic = self._names.outcomes_topic
         attributes = self._messaging("send", "send", topic)
@@ -196,7 +196,7 @@ class Traces:
             attributes=attributes,
             links=_links(spans),
         ):
-            yield replace(settlement, outcomes=outcomes)
+            yield replace(transaction, outcomes=outcomes)
 
     def _begin(self, record: SourceRecord) -> Span:
         origin = record.origin
@@ -218,14 +218,14 @@ class Traces:
             attributes=attributes,
         )
         if span.is_recording():
-            self._open[_place(origin)] = span
+            self._open[_record_id(origin)] = span
             if len(self._open) > SPANS_OPEN_MAX:
                 self._open.popitem(last=False)
         return span
 
     def _with_context(self, record: LogRecord, spans: list[Span]) -> LogRecord:
         """The outcome, carrying its record's span on where that is traced."""
-        span = self._open.get(_place_of_outcome(record.headers))
+        span = self._open.get(_record_id_of_outcome(record.headers))
         if span is None:
             return record
         spans.append(span)
@@ -276,8 +276,8 @@ class _TracedLog:
         self._log = log
         self._traces = traces
 
-    async def write(self, settlement: Settlement) -> CommitRefusal | None:
-        with self._traces.send(settlement) as carried:
+    async def write(self, transaction: Transaction) -> CommitRefusal | None:
+        with self._traces.send(transaction) as carried:
             refusal = await self._log.write(carried)
             if refusal is not None:
                 span = get_current_span()
@@ -312,11 +312,11 @@ def _context(headers: Headers) -> Context:
     return _propagator.extract(carrier, Context())
 
 
-def _place(origin: Origin) -> Place:
+def _record_id(origin: Origin) -> RecordId:
     return origin.partition, origin.offset
 
 
-def _place_of_outcome(headers: Headers) -> Place:
+def _record_id_of_outcome(headers: Headers) -> RecordId:
     """The id of an outcome is the place of its record."""
     for name, content in headers:
         if name == "ce_id" and content:

@@ -13,13 +13,20 @@ from collections.abc import Sequence
 
 import msgspec
 
-from service.contracts.outcome import ChangeError, Reason, Result, Status
+from service.contracts.outcome import DELETE, UPSERT, Action, ChangeError, Reason, Result, Status
 from service.core.flaws import sentence
-from service.core.group.coalesce import Step, Verb, body_of, coalesce, merge, one_by_one, values_of
+from service.core.group.coalesce import (
+    Step,
+    body_of,
+    coalesce,
+    merge,
+    one_by_one,
+    values_of,
+)
 from service.core.group.shape import MissingOption, Shaped, Structure, shape
 from service.core.model import Asset, Change, UpsertAsset
 from service.core.values import merge as merge_values
-from service.core.verdicts import Failure, Said
+from service.core.verdicts import Failure, PimResponse
 
 
 class Ending(msgspec.Struct, frozen=True, gc=False):
@@ -28,7 +35,7 @@ class Ending(msgspec.Struct, frozen=True, gc=False):
     status: Status
     result: Result | None = None
     reason: Reason | None = None
-    said: Said | None = None
+    response: PimResponse | None = None
     message: str | None = None
     by: str | None = None
     errors: tuple[ChangeError, ...] = ()
@@ -39,7 +46,7 @@ Ended = tuple[tuple[Change, Ending], ...]
 """Changes that settle together, in order."""
 
 
-class Job:
+class AssetWork:
     """The changes of one asset in work."""
 
     __slots__ = (
@@ -83,9 +90,9 @@ class Job:
         return self._steps[0]
 
     @property
-    def verb(self) -> Verb:
+    def action(self) -> Action:
         """How."""
-        return self._steps[0].verb
+        return self._steps[0].action
 
     @property
     def is_over(self) -> bool:
@@ -122,9 +129,9 @@ class Job:
         return self._shaped is not None
 
     @property
-    def doubted_at(self) -> float | None:
+    def mismatched_at(self) -> float | None:
         """Since when (seconds) all of the step's values are in doubt; None where some are not."""
-        times = [change.doubted_at for change in self.step.changes]
+        times = [change.mismatched_at for change in self.step.changes]
         return max(time for time in times if time is not None) if None not in times else None
 
     def doubt(self, now: float) -> None:
@@ -133,8 +140,8 @@ class Job:
         So one reading judges all changes of a step, also when they are taken apart.
         """
         for change in self.step.changes:
-            if change.doubted_at is None:
-                change.doubted_at = now
+            if change.mismatched_at is None:
+                change.mismatched_at = now
 
     @property
     def flaws(self) -> Sequence[ChangeError]:
@@ -167,33 +174,33 @@ class Job:
             Ending("rejected", reason="invalid_values", message=message, errors=errors)
         )
 
-    def apply(self, said: Said, result: Result) -> None:
+    def apply(self, response: PimResponse, result: Result) -> None:
         """The PIM did the step."""
         step = self._steps.pop(0)
         last = step.changes[-1]
         for change in step.superseded:
             self._end(change, Ending("superseded", by=last.outcome_id))
         for change in step.changes[:-1]:
-            self._end(change, Ending("applied", "merged", said=said, by=last.outcome_id))
-        self._end(last, Ending("applied", result, said=said))
+            self._end(change, Ending("applied", "merged", response=response, by=last.outcome_id))
+        self._end(last, Ending("applied", result, response=response))
         self._start_anew()
 
-    def apply_alone(self, said: Said, result: Result) -> Ended | None:
+    def apply_alone(self, response: PimResponse, result: Result) -> Ended | None:
         """As `apply`, for a job of a single change, which most are; None where it has more."""
         if len(self._unreleased) > 1:
             return None
         (change,) = self._unreleased
         self._unreleased.clear()
         self._steps.clear()
-        return ((change, Ending("applied", result, said=said)),)
+        return ((change, Ending("applied", result, response=response)),)
 
-    def refuse(self, reason: Reason, said: Said) -> None:
+    def refuse(self, reason: Reason, response: PimResponse) -> None:
         """The PIM refused the step for good; merged changes are taken apart instead."""
-        self._end_or_take_apart(Ending("rejected", reason=reason, said=said))
+        self._end_or_take_apart(Ending("rejected", reason=reason, response=response))
 
-    def reject_step(self, reason: Reason, said: Said) -> None:
+    def reject_step(self, reason: Reason, response: PimResponse) -> None:
         """Every change of the step is refused for the same reason, merged or not."""
-        self._finish_step(Ending("rejected", reason=reason, said=said))
+        self._finish_step(Ending("rejected", reason=reason, response=response))
         self._start_anew()
 
     def fail_step(self, failure: Failure, message: str) -> None:
@@ -203,7 +210,7 @@ class Job:
 
     def fail(self, failure: Failure, message: str) -> None:
         """The budget is used up: the step fails, and of an upsert all of its asset after it."""
-        if self.verb is Verb.DELETE:
+        if self.action == DELETE:
             self.fail_step(failure, message)
             return
         ending, asset = failed(failure, message), self.asset
@@ -250,9 +257,9 @@ class Job:
         for change in step.changes:
             self._end(change, ending)
         for change in step.superseded:
-            if change.is_delete:
+            if change.action == DELETE:
                 self._end(change, ending)
-        rescued = [change for change in step.superseded if not change.is_delete]
+        rescued = [change for change in step.superseded if change.action == UPSERT]
         self._steps[:0] = merge(rescued, self._bytes_max)
 
     def _end(self, change: Change, ending: Ending) -> None:
@@ -270,4 +277,4 @@ class Job:
 
 def failed(failure: Failure, message: str) -> Ending:
     """The ending of a change on which all patience is used up."""
-    return Ending("failed", reason=failure.reason, said=failure.said, message=message)
+    return Ending("failed", reason=failure.reason, response=failure.response, message=message)

@@ -9,27 +9,20 @@ case takes `X_1` and `x_1` for one asset, another PIM for two: in turn is right 
 """
 
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from itertools import groupby, takewhile
 
 import msgspec
 
+from service.contracts.outcome import DELETE, UPSERT, Action
 from service.core.model import Asset, Change, UpsertAsset
 from service.core.values import Values
 from service.core.values import merge as merge_values
 
 
-class Verb(StrEnum):
-    """The two ways to write: a bulk PATCH and a single DELETE."""
-
-    UPSERT = "upsert"
-    DELETE = "delete"
-
-
 class Step(msgspec.Struct, frozen=True, gc=False):
     """One thing to do for an asset: a delete with what it supersedes, or merged upserts."""
 
-    verb: Verb
+    action: Action
     changes: tuple[Change, ...]
     """Upserts in order, the last one carries the result; or the one delete."""
     superseded: tuple[Change, ...] = ()
@@ -41,8 +34,8 @@ def coalesce(changes: Sequence[Change], bytes_max: int) -> list[Step]:
     """The steps for these changes of one asset, given in order."""
     if len(changes) == 1:  # what is usual
         command = changes[0].command
-        verb = Verb.DELETE if command.is_delete else Verb.UPSERT
-        return [Step(verb, tuple(changes), size=command.size)]
+        action = command.action
+        return [Step(action, tuple(changes), size=command.size)]
     return [
         step
         for _, spelled_alike in groupby(changes, _asset)
@@ -60,7 +53,7 @@ def _coalesce_alike(changes: Sequence[Change], bytes_max: int) -> list[Step]:
     last_delete = _last_delete(changes)
     if last_delete is None:
         return merge(changes, bytes_max)
-    delete = Step(Verb.DELETE, (changes[last_delete],), tuple(changes[:last_delete]))
+    delete = Step(DELETE, (changes[last_delete],), tuple(changes[:last_delete]))
     return [delete, *merge(changes[last_delete + 1 :], bytes_max)]
 
 
@@ -70,25 +63,25 @@ def merge(upserts: Iterable[Change], bytes_max: int) -> list[Step]:
     group: list[Change] = []
     size = 0
     for change in upserts:
-        assert not change.is_delete
+        assert change.action == UPSERT
         if group and size + change.command.size > bytes_max:
-            steps.append(Step(Verb.UPSERT, tuple(group), size=size))
+            steps.append(Step(UPSERT, tuple(group), size=size))
             group, size = [], 0
         group.append(change)
         size += change.command.size
     if group:
-        steps.append(Step(Verb.UPSERT, tuple(group), size=size))
+        steps.append(Step(UPSERT, tuple(group), size=size))
     return steps
 
 
 def one_by_one(step: Step) -> list[Step]:
     """A merged step taken apart: each change by itself, in order."""
-    return [Step(Verb.UPSERT, (change,), size=change.command.size) for change in step.changes]
+    return [Step(UPSERT, (change,), size=change.command.size) for change in step.changes]
 
 
 def body_of(step: Step) -> UpsertAsset:
     """The merged command of an upsert step: a later value replaces an earlier of the same key."""
-    assert step.verb is Verb.UPSERT
+    assert step.action == UPSERT
     first = step.changes[0].command
     assert isinstance(first, UpsertAsset)
     if len(step.changes) == 1:
@@ -108,6 +101,6 @@ def _asset(change: Change) -> Asset:
 
 def _last_delete(changes: Sequence[Change]) -> int | None:
     for index in range(len(changes) - 1, -1, -1):
-        if changes[index].is_delete:
+        if changes[index].action == DELETE:
             return index
     return None

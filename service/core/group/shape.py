@@ -16,7 +16,7 @@ from service.contracts.asset_change import NAME_CHARACTERS_MAX
 from service.contracts.outcome import ChangeError
 from service.core.flaws import Flaws
 from service.core.text import clip, finite_number
-from service.core.values import Attribute, Place, Value, ValueData, Values
+from service.core.values import Attribute, Scope, Value, ValueData, Values
 
 OPTIONS_PER_ATTRIBUTE_MAX = 100
 _USUAL_DATA: Mapping[str, type] = {
@@ -106,14 +106,14 @@ def _shape_with_care(values: Values, structure: Structure, default_locale: str |
             for value in given:
                 flaws.add(_flaw(code, value, f"The family has no attribute {_named_code(code)}."))
             continue
-        places: dict[Place, Value] = {}
+        scopes: dict[Scope, Value] = {}
         for value in given:
             fitted = _fit(value, attribute, default_locale)
-            place = fitted.locale, fitted.channel
-            if place in places:
+            scope = fitted.locale, fitted.channel
+            if scope in scopes:
                 message = f"{code} has two values for the same locale and channel."
                 flaws.add(_flaw(code, value, message))
-            places[place] = fitted
+            scopes[scope] = fitted
             flaw = _flaw_of_place(fitted, attribute) or _flaw_of_data(fitted.data, attribute)
             if flaw is not None:
                 flaws.add(_flaw(code, value, flaw))
@@ -121,7 +121,7 @@ def _shape_with_care(values: Values, structure: Structure, default_locale: str |
             for option in _unknown_options(fitted.data, attribute, structure):
                 missing.add(code, option)
                 flaws.add(_flaw(code, value, f"{code} has no option {_named_code(option)}."))
-        shaped[code] = list(places.values())
+        shaped[code] = list(scopes.values())
     return Shaped(shaped, flaws.first, list(missing.found), flaws.count, missing.count)
 
 

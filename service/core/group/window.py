@@ -12,8 +12,9 @@ from typing import Literal
 
 import msgspec
 
-from service.core.group.asset_work import Job
-from service.core.group.coalesce import Verb, first_run
+from service.contracts.outcome import ACTIONS, DELETE, UPSERT, Action
+from service.core.group.asset_work import AssetWork
+from service.core.group.coalesce import first_run
 from service.core.model import Asset, Change
 
 ClosedBy = Literal["time", "assets", "bytes", "drain"]
@@ -35,7 +36,7 @@ class FamilyWindow:
     # Taken from the front: a dict goes over all that was taken before to find its first.
     upserts: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
     deletes: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
-    resumed: deque[Job] = field(default_factory=deque)
+    resumed: deque[AssetWork] = field(default_factory=deque)
     """Assets whose delete is done and whose upserts go next, at once."""
     size: int = 0
     opened_at: float | None = None
@@ -44,15 +45,15 @@ class FamilyWindow:
     """What entered up to then is due."""
     closed_by: ClosedBy = "time"
 
-    def entries(self, verb: Verb) -> OrderedDict[str, Entry]:
+    def entries(self, action: Action) -> OrderedDict[str, Entry]:
         """The entries that begin with this verb."""
-        return self.deletes if verb is Verb.DELETE else self.upserts
+        return self.deletes if action == DELETE else self.upserts
 
-    def is_due(self, verb: Verb) -> bool:
+    def is_due(self, action: Action) -> bool:
         """Whether a call with this verb could be cut now."""
-        if verb is Verb.UPSERT and self.resumed:
+        if action == UPSERT and self.resumed:
             return True
-        first = next(iter(self.entries(verb).values()), None)
+        first = next(iter(self.entries(action).values()), None)
         return first is not None and first.entered_at <= self.due_to
 
     @property
@@ -75,7 +76,9 @@ class Windows:
         self._families: dict[str, FamilyWindow] = {}
         self._timers: deque[tuple[float, str]] = deque()
         """When each family's window is due by time; all wait as long, so the first goes first."""
-        self._turns: dict[Verb, OrderedDict[str, None]] = {verb: OrderedDict() for verb in Verb}
+        self._turns: dict[Action, OrderedDict[str, None]] = {
+            action: OrderedDict() for action in ACTIONS
+        }
         """Families with due work, in turn."""
 
     def clear(self) -> None:
@@ -108,11 +111,11 @@ class Windows:
         entry.changes.append(change)
         entry.size += change.command.size
         window.size += change.command.size
-        if change.command.is_delete and code in window.upserts:
+        if change.command.action == DELETE and code in window.upserts:
             self._file(window, entry)
         if entry.entered_at <= window.due_to:
             if code in window.upserts:
-                self._turns[Verb.UPSERT].setdefault(asset.family, None)
+                self._turns[UPSERT].setdefault(asset.family, None)
             return
         if len(window.upserts) + len(window.deletes) >= self._assets_max:
             self._close(asset.family, window, now, "assets")
@@ -122,12 +125,12 @@ class Windows:
             window.opened_at = now
             self._timers.append((now + self._seconds_max, asset.family))
 
-    def resume(self, job: Job) -> None:
+    def resume(self, work: AssetWork) -> None:
         """An asset whose delete is done: its upserts go with the family's next call."""
-        assert job.verb is Verb.UPSERT
-        window = self._families.setdefault(job.key.family, FamilyWindow())
-        window.resumed.append(job)
-        self._note_turns(job.key.family, window)
+        assert work.action == UPSERT
+        window = self._families.setdefault(work.key.family, FamilyWindow())
+        window.resumed.append(work)
+        self._note_turns(work.key.family, window)
 
     def pass_time(self, now: float) -> None:
         """Windows whose time has come are due."""
@@ -144,31 +147,31 @@ class Windows:
         for family, window in self._families.items():
             self._close(family, window, now, "drain")
 
-    def due_families(self, verb: Verb) -> Iterator[str]:
+    def due_families(self, action: Action) -> Iterator[str]:
         """Families with due work for the verb, whose turn is first first."""
-        return iter(self._turns[verb])
+        return iter(self._turns[action])
 
-    def waits(self, family: str, verb: Verb) -> bool:
+    def waits(self, family: str, action: Action) -> bool:
         """Whether anything of this lane waits, due or not."""
         window = self._families.get(family)
         return window is not None and bool(
-            window.entries(verb) or (verb is Verb.UPSERT and window.resumed)
+            window.entries(action) or (action == UPSERT and window.resumed)
         )
 
     def families(self) -> Iterator[str]:
         """Families with anything that waits."""
         return iter(self._families)
 
-    def resumed(self, family: str) -> Iterator[Job]:
+    def resumed(self, family: str) -> Iterator[AssetWork]:
         """The family's assets whose upserts go next."""
         window = self._families.get(family)
         return iter(list(window.resumed) if window else [])
 
-    def take_resumed(self, job: Job) -> None:
+    def take_resumed(self, work: AssetWork) -> None:
         """Take a resumed asset out: its step has ended already."""
-        window = self._families[job.key.family]
-        window.resumed.remove(job)
-        self._after_taking(job.key.family, window, Verb.UPSERT)
+        window = self._families[work.key.family]
+        window.resumed.remove(work)
+        self._after_taking(work.key.family, window, UPSERT)
 
     def waiting_by_family(self) -> Iterator[tuple[str, int]]:
         """Assets that wait, by family."""
@@ -194,38 +197,38 @@ class Windows:
         """Assets that wait in any window."""
         return sum(len(window.upserts) + len(window.deletes) for window in self._families.values())
 
-    def cut(self, family: str, verb: Verb) -> list[Job]:
+    def take_batch(self, family: str, action: Action) -> list[AssetWork]:
         """Take the next call's assets from a due window: many upserts, or one delete."""
         window = self._families[family]
-        jobs: list[Job] = []
+        works: list[AssetWork] = []
         size = 0
-        assets_max = 1 if verb is Verb.DELETE else self._assets_max
-        while verb is Verb.UPSERT and window.resumed and len(jobs) < assets_max:
-            if jobs and size + window.resumed[0].step.size > self._bytes_max:
+        assets_max = 1 if action == DELETE else self._assets_max
+        while action == UPSERT and window.resumed and len(works) < assets_max:
+            if works and size + window.resumed[0].step.size > self._bytes_max:
                 break
-            jobs.append(window.resumed.popleft())
-            size += jobs[-1].step.size
-        entries = window.entries(verb)
-        while entries and len(jobs) < assets_max:
+            works.append(window.resumed.popleft())
+            size += works[-1].step.size
+        entries = window.entries(action)
+        while entries and len(works) < assets_max:
             entry = next(iter(entries.values()))
-            if jobs and size + entry.size > self._bytes_max:
+            if works and size + entry.size > self._bytes_max:
                 break
-            jobs.append(self._take(window, entry, verb))
+            works.append(self._take(window, entry, action))
             size += entry.size
-        self._after_taking(family, window, verb)
-        return jobs
+        self._after_taking(family, window, action)
+        return works
 
-    def cut_one(self, family: str, verb: Verb) -> Job:
+    def take_asset(self, family: str, action: Action) -> AssetWork:
         """Take the lane's first asset, due or not: a probe."""
         window = self._families[family]
-        if verb is Verb.UPSERT and window.resumed:
-            job = window.resumed.popleft()
+        if action == UPSERT and window.resumed:
+            work = window.resumed.popleft()
         else:
-            job = self._take(window, next(iter(window.entries(verb).values())), verb)
-        self._after_taking(family, window, verb)
-        return job
+            work = self._take(window, next(iter(window.entries(action).values())), action)
+        self._after_taking(family, window, action)
+        return work
 
-    def take_first(self, entry: Entry, verb: Verb, count: int) -> list[Change]:
+    def take_first(self, entry: Entry, action: Action, count: int) -> list[Change]:
         """Take the first changes of a waiting asset out of its window: they end uncalled."""
         window = self._families[entry.key.family]
         taken, entry.changes = entry.changes[:count], entry.changes[count:]
@@ -233,23 +236,23 @@ class Windows:
         entry.size -= size
         window.size -= size
         if not entry.changes:
-            del window.entries(verb)[entry.key.code]
-        elif verb is Verb.UPSERT:
+            del window.entries(action)[entry.key.code]
+        elif action == UPSERT:
             self._file(window, entry)
-        self._after_taking(entry.key.family, window, verb)
+        self._after_taking(entry.key.family, window, action)
         return taken
 
-    def take_entry(self, entry: Entry, verb: Verb) -> Job:
+    def take_entry(self, entry: Entry, action: Action) -> AssetWork:
         """Put a waiting asset in work without a call: its first step has ended already."""
         window = self._families[entry.key.family]
-        job = self._take(window, entry, verb)
-        self._after_taking(entry.key.family, window, verb)
-        return job
+        work = self._take(window, entry, action)
+        self._after_taking(entry.key.family, window, action)
+        return work
 
-    def entries(self, family: str, verb: Verb) -> Iterator[Entry]:
+    def entries(self, family: str, action: Action) -> Iterator[Entry]:
         """The lane's waiting assets, first come first."""
         window = self._families.get(family)
-        return iter(list(window.entries(verb).values()) if window else [])
+        return iter(list(window.entries(action).values()) if window else [])
 
     def changes(self) -> Iterator[Change]:
         """Every change that waits in any window; those of resumed assets are in work."""
@@ -257,15 +260,17 @@ class Windows:
             for entry in (*window.upserts.values(), *window.deletes.values()):
                 yield from entry.changes
 
-    def _take(self, window: FamilyWindow, entry: Entry, verb: Verb) -> Job:
+    def _take(self, window: FamilyWindow, entry: Entry, action: Action) -> AssetWork:
         """Put an asset in work; what exceeds a batch waits behind it."""
-        del window.entries(verb)[entry.key.code]
+        del window.entries(action)[entry.key.code]
         window.size -= entry.size
-        job = Job(entry.key, entry.changes[: self._changes_max], self._bytes_max)
+        work = AssetWork(entry.key, entry.changes[: self._changes_max], self._bytes_max)
         if len(entry.changes) > self._changes_max:
-            job.behind.extend(entry.changes[self._changes_max :])
-        assert job.verb is verb, "an asset is filed under the verb that its batch begins with"
-        return job
+            work.behind.extend(entry.changes[self._changes_max :])
+        assert work.action == action, (
+            "an asset is filed under the action that its batch begins with"
+        )
+        return work
 
     def first_run(self, entry: Entry) -> list[Change]:
         """The changes of the asset's next batch, as far as they spell its code alike."""
@@ -273,7 +278,7 @@ class Windows:
 
     def _file(self, window: FamilyWindow, entry: Entry) -> None:
         """File an asset under DELETE once its next batch begins with one; it never goes back."""
-        if any(change.is_delete for change in self.first_run(entry)):
+        if any(change.action == DELETE for change in self.first_run(entry)):
             code = entry.key.code
             window.deletes[code] = window.upserts.pop(code)
             self._note_turns(entry.key.family, window)
@@ -284,16 +289,16 @@ class Windows:
         window.closed_by = by
         self._note_turns(family, window)
 
-    def _after_taking(self, family: str, window: FamilyWindow, verb: Verb) -> None:
-        self._turns[verb].pop(family, None)
+    def _after_taking(self, family: str, window: FamilyWindow, action: Action) -> None:
+        self._turns[action].pop(family, None)
         if window.is_empty:
             del self._families[family]
         else:
             self._note_turns(family, window)
 
     def _note_turns(self, family: str, window: FamilyWindow) -> None:
-        for verb, turns in self._turns.items():
-            if window.is_due(verb):
+        for action, turns in self._turns.items():
+            if window.is_due(action):
                 turns.setdefault(family, None)
             else:
                 turns.pop(family, None)

@@ -21,7 +21,7 @@ from service.core.model import (
     UpsertAsset,
 )
 from service.core.text import clip
-from service.core.values import Place, Value, ValueData, Values
+from service.core.values import Scope, Value, ValueData, Values
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 _items = msgspec.json.Decoder(list[Raw])
@@ -127,13 +127,13 @@ def _read_attribute(text: bytes) -> list[Value]:
         return [Value(_strings(items))]
     if entries < len(items):
         raise _FlawError("mixes entries and bare values in one list")
-    places: dict[Place, Value] = {}
+    scopes: dict[Scope, Value] = {}
     for value in map(_entry, items):
-        if (value.locale, value.channel) in places:
+        if (value.locale, value.channel) in scopes:
             message = "has the same locale and channel twice"
             raise _FlawError(message, value.locale, value.channel)
-        places[value.locale, value.channel] = value
-    return list(places.values())
+        scopes[value.locale, value.channel] = value
+    return list(scopes.values())
 
 
 def _entry(text: bytes) -> Value:

@@ -66,14 +66,14 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _flaw_of_syntax(text: str, error: json.JSONDecodeError) -> str:
-    place = f"line {error.lineno}, column {error.colno}"
+    where = f"line {error.lineno}, column {error.colno}"
     end = len(text.rstrip())
     if error.msg == "Extra data":
-        return f"goes on after its JSON has ended ({place}); one event a record"
+        return f"goes on after its JSON has ended ({where}); one event a record"
     if error.pos >= end or error.msg.startswith("Unterminated string"):
         return f"ends in the middle of its JSON, after {len(text.encode())} bytes: it is cut off"
     words = error.msg.removesuffix(" at")
-    return f"is not valid JSON: {words[:1].lower()}{words[1:]} ({place})"
+    return f"is not valid JSON: {words[:1].lower()}{words[1:]} ({where})"
 
 
 def _lone_surrogate(text: str) -> str | None:

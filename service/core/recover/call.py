@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from service.core.group.asset_work import Job
-from service.core.group.coalesce import Verb
+from service.contracts.outcome import DELETE, Action
+from service.core.group.asset_work import AssetWork
 from service.core.model import Asset, Origin
 from service.core.requests import DeleteOne, Exchange, Request, UpsertAssets
 from service.core.verdicts import Failure, Verdict
 
-Lane = tuple[str, Verb]
+Lane = tuple[str, Action]
 """Family and verb: what gets sick together."""
 
 
@@ -18,7 +18,7 @@ class Call:
 
     id: int
     lane: Lane
-    jobs: list[Job]
+    works: list[AssetWork]
     is_half: bool = False
     own_failures: int = 0
     """Own failures of a call of several assets."""
@@ -40,32 +40,32 @@ class Call:
         return self.lane[0]
 
     @property
-    def verb(self) -> Verb:
+    def action(self) -> Action:
         """How it writes."""
         return self.lane[1]
 
     @property
     def is_alone(self) -> bool:
         """Whether it carries a single asset."""
-        return len(self.jobs) == 1
+        return len(self.works) == 1
 
     @property
     def assets(self) -> list[Asset]:
         """Its assets, in the order of the call."""
-        return [job.asset for job in self.jobs]
+        return [work.asset for work in self.works]
 
     def request(self) -> Request:
         """The write itself."""
-        if self.verb is Verb.DELETE:
-            return DeleteOne(self.family, self.jobs[0].asset.code)
-        return UpsertAssets(self.family, tuple(job.body() for job in self.jobs))
+        if self.action == DELETE:
+            return DeleteOne(self.family, self.works[0].asset.code)
+        return UpsertAssets(self.family, tuple(work.body() for work in self.works))
 
     def origins(self) -> tuple[Origin, ...]:
         """The changes that it carries."""
-        return tuple([change.record.origin for job in self.jobs for change in job.step.changes])
+        return tuple([change.record.origin for work in self.works for change in work.step.changes])
 
     def count_attempt(self) -> None:
         """Every change that the call carries was tried once more."""
-        for job in self.jobs:
-            for change in job.step.changes:
+        for work in self.works:
+            for change in work.step.changes:
                 change.attempts += 1

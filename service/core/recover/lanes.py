@@ -10,8 +10,8 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from service.core.group.asset_work import Job
-from service.core.limits import BREAKER_SUSPICIONS, SICK_LANE_FAILURES
+from service.core.group.asset_work import AssetWork
+from service.core.limits import BREAKER_SUSPICIONS, LANE_FAILURES_MAX
 from service.core.model import Asset, Now
 from service.core.recover.backoff import Jitter, delay, delay_max
 from service.core.recover.call import Call, Lane
@@ -27,7 +27,7 @@ class LaneState:
     failing: dict[Asset, None] = field(default_factory=dict)
     """Different assets that failed alone since the lane's last success."""
     failure: Failure | None = None
-    sick_since: float | None = None
+    failing_since: float | None = None
     """By the patience clock."""
     outlasted: int = 0
     """Times in a row that another lane's success closed the breaker while this one failed."""
@@ -38,14 +38,14 @@ class LaneState:
     """Whether the next probe is from the window, else from the waiting calls."""
 
     @property
-    def is_sick(self) -> bool:
+    def is_failing(self) -> bool:
         """Only one probe at a time."""
-        return self.sick_since is not None
+        return self.failing_since is not None
 
     @property
     def is_blank(self) -> bool:
         """Whether nothing is known that a new state would not say."""
-        has_trouble = self.waiting or self.failing or self.outlasted or self.is_sick
+        has_trouble = self.waiting or self.failing or self.outlasted or self.is_failing
         return not has_trouble and self.probing is None
 
 
@@ -83,7 +83,7 @@ class Decided:
     has_closed: bool = False
     failing: list[Lane] = field(default_factory=list)
     """Lanes from which only probes go from now on."""
-    gave_up: list[tuple[Job, Failure]] = field(default_factory=list)
+    gave_up: list[tuple[AssetWork, Failure]] = field(default_factory=list)
     """Single assets whose budget is used up."""
 
 
@@ -101,7 +101,7 @@ class Lanes:
         self._jitter = jitter
         self._lanes: dict[Lane, LaneState] = {}
         """Of lanes that have trouble: thousands of families come and go without any."""
-        self._sick: dict[Lane, LaneState] = {}
+        self._failing: dict[Lane, LaneState] = {}
         self._waiting = 0
         """Calls that wait to be sent again, of all lanes."""
         self._retries: list[tuple[float, int, Call]] = []
@@ -115,10 +115,10 @@ class Lanes:
 
     # --- calls -------------------------------------------------------------------------------
 
-    def new_call(self, lane: Lane, jobs: list[Job], *, is_half: bool = False) -> Call:
+    def new_call(self, lane: Lane, works: list[AssetWork], *, is_half: bool = False) -> Call:
         """A call of these assets, with a number of its own."""
-        assert jobs
-        return Call(self.new_call_id(), lane, jobs, is_half=is_half)
+        assert works
+        return Call(self.new_call_id(), lane, works, is_half=is_half)
 
     def new_call_id(self) -> int:
         """A number that no call of this process has had."""
@@ -143,19 +143,19 @@ class Lanes:
         self._waits_made += 1
         heapq.heappush(self._retries, (retry_at, self._waits_made, call))
 
-    def isolate(self, job: Job, now: float, *, failures: int = 0) -> None:
+    def isolate(self, work: AssetWork, now: float, *, failures: int = 0) -> None:
         """The asset goes on alone, after the delay of so many failures."""
-        call = self.new_call((job.asset.family, job.verb), [job])
+        call = self.new_call((work.asset.family, work.action), [work])
         call.failures_in_row = failures
         self.wait(call, now + (delay(failures, self._jitter) if failures else 0.0))
 
     def halve(self, call: Call, now: float) -> None:
         """The call goes on as two, split between its assets."""
-        assert len(call.jobs) > 1
+        assert len(call.works) > 1
         self._suspected.pop(call.id, None)
-        middle = len(call.jobs) // 2
-        for jobs in (call.jobs[:middle], call.jobs[middle:]):
-            self.wait(self.new_call(call.lane, jobs, is_half=True), now)
+        middle = len(call.works) // 2
+        for works in (call.works[:middle], call.works[middle:]):
+            self.wait(self.new_call(call.lane, works, is_half=True), now)
 
     def lane(self, lane: Lane) -> LaneState:
         """The lane's state, made where there is none."""
@@ -164,18 +164,18 @@ class Lanes:
             state = self._lanes[lane] = LaneState()
         return state
 
-    def is_sick(self, lane: Lane) -> bool:
+    def is_failing(self, lane: Lane) -> bool:
         """Whether the lane takes only probes."""
-        return lane in self._sick
+        return lane in self._failing
 
-    def sick_lanes(self) -> Iterator[tuple[Lane, LaneState]]:
+    def failing_lanes(self) -> Iterator[tuple[Lane, LaneState]]:
         """The sick lanes."""
-        return iter(list(self._sick.items()))
+        return iter(list(self._failing.items()))
 
     @property
-    def need_patience(self) -> bool:
+    def may_expire(self) -> bool:
         """Whether any lane is sick or has calls that wait to be sent again."""
-        return bool(self._sick) or self._waiting > 0
+        return bool(self._failing) or self._waiting > 0
 
     def waiting_calls(self) -> Iterator[Call]:
         """Every call that waits to be sent again."""
@@ -193,7 +193,7 @@ class Lanes:
         while self._retries and self._retries[0][0] <= now:
             retry_at, _, call = heapq.heappop(self._retries)
             state = self._lanes.get(call.lane, _BLANK)
-            if call.id in state.waiting and call.retry_at == retry_at and not state.is_sick:
+            if call.id in state.waiting and call.retry_at == retry_at and not state.is_failing:
                 self._take(call)
                 return call
         return None
@@ -218,12 +218,12 @@ class Lanes:
         if call.is_alone:
             self._take(call)
             return call
-        return self.new_call(lane, [call.jobs.pop(0)])
+        return self.new_call(lane, [call.works.pop(0)])
 
-    def take_out(self, call: Call, job: Job) -> None:
+    def take_out(self, call: Call, work: AssetWork) -> None:
         """The asset leaves a waiting call: its step has ended without it."""
-        call.jobs.remove(job)
-        if not call.jobs:
+        call.works.remove(work)
+        if not call.works:
             self._take(call)
             self._suspected.pop(call.id, None)
 
@@ -258,7 +258,7 @@ class Lanes:
         call.suspicions.clear()
         call.failures_in_row = 0
         self._suspicions_in_row.clear()
-        self._heal(call.lane, now.seconds)
+        self._mark_recovered(call.lane, now.seconds)
         if self.breaker.is_open:
             self._accuse(self.breaker.accused - {call.lane}, now, decided)
             self.close_breaker(now.seconds)
@@ -322,13 +322,13 @@ class Lanes:
         for lane in lanes:
             state = self.lane(lane)
             state.outlasted += 1
-            if state.outlasted >= SICK_LANE_FAILURES:
-                self._make_sick(lane, state, now, decided)
+            if state.outlasted >= LANE_FAILURES_MAX:
+                self._mark_failing(lane, state, now, decided)
 
-    def _make_sick(self, lane: Lane, state: LaneState, now: Now, decided: Decided) -> None:
-        if not state.is_sick:
-            state.sick_since = now.budget
-            self._sick[lane] = state
+    def _mark_failing(self, lane: Lane, state: LaneState, now: Now, decided: Decided) -> None:
+        if not state.is_failing:
+            state.failing_since = now.budget
+            self._failing[lane] = state
             decided.failing.append(lane)
 
     def probe_failed(self, call: Call, now: float, *, family_well: bool) -> None:
@@ -339,10 +339,10 @@ class Lanes:
         self.lane(call.lane).failure = call.failure
         call.failures_in_row += 1
         breaker.probing = None
-        self.put_off_probe(now)
+        self.delay_probe(now)
         self.wait(call, breaker.probe_at)
 
-    def put_off_probe(self, now: float) -> None:
+    def delay_probe(self, now: float) -> None:
         """The PIM does not answer: ask less and less often."""
         breaker = self.breaker
         breaker.probe_failures += 1
@@ -351,7 +351,7 @@ class Lanes:
     def forget(self) -> None:
         """The assignment is over: calls, suspicions and sick lanes go with it."""
         self._lanes.clear()
-        self._sick.clear()
+        self._failing.clear()
         self._waiting = 0
         self._retries.clear()
         self._suspected.clear()
@@ -380,28 +380,28 @@ class Lanes:
         if not call.is_alone:
             call.own_failures += 1
             return
-        job = call.jobs[0]
-        job.own_failures += 1
-        job.last_failure = call.failure
-        if job.failing_since is None:
-            job.failing_since = now.budget
+        work = call.works[0]
+        work.own_failures += 1
+        work.last_failure = call.failure
+        if work.failing_since is None:
+            work.failing_since = now.budget
         state = self.lane(call.lane)
-        if len(state.failing) < SICK_LANE_FAILURES:
-            state.failing[job.asset] = None
+        if len(state.failing) < LANE_FAILURES_MAX:
+            state.failing[work.asset] = None
         state.failure = call.failure
-        if len(state.failing) >= SICK_LANE_FAILURES:
-            self._make_sick(call.lane, state, now, decided)
+        if len(state.failing) >= LANE_FAILURES_MAX:
+            self._mark_failing(call.lane, state, now, decided)
 
     def _go_on(self, call: Call, now: Now, decided: Decided) -> None:
         """After own failures: halves, the budget's end, or another try after its delay."""
         if not self._is_spent(call, now):
-            failures = call.jobs[0].own_failures if call.is_alone else call.own_failures
+            failures = call.works[0].own_failures if call.is_alone else call.own_failures
             self.wait(call, now.seconds + delay(max(1, failures), self._jitter))
         elif call.is_alone:
-            job = call.jobs[0]
-            assert job.last_failure is not None
+            work = call.works[0]
+            assert work.last_failure is not None
             self._suspected.pop(call.id, None)
-            decided.gave_up.append((job, job.last_failure))
+            decided.gave_up.append((work, work.last_failure))
         else:
             self.halve(call, now.seconds)
 
@@ -409,10 +409,10 @@ class Lanes:
         """Whether the call has failed by itself as often, or as long, as it may."""
         if not call.is_alone:
             return call.own_failures >= (1 if call.is_half else 2)
-        job = call.jobs[0]
-        if job.own_failures >= self._attempts_max:
+        work = call.works[0]
+        if work.own_failures >= self._attempts_max:
             return True
-        since = job.failing_since
+        since = work.failing_since
         return since is not None and now.budget - since >= self._seconds_max
 
     def _after_probe(self, call: Call, now: float) -> None:
@@ -422,13 +422,13 @@ class Lanes:
             state.probe_failures += 1
             state.probe_at = now + delay(state.probe_failures, self._jitter)
 
-    def _heal(self, lane: Lane, now: float) -> None:
+    def _mark_recovered(self, lane: Lane, now: float) -> None:
         state = self._lanes.get(lane)
         if state is None:
             return
         self._lanes[lane] = LaneState(waiting=state.waiting)
         self._free(lane)
-        if self._sick.pop(lane, None) is not None:
+        if self._failing.pop(lane, None) is not None:
             for call in list(state.waiting.values()):
                 self.wait(call, now)
 

@@ -11,15 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from service.contracts.outcome import Result
-from service.core.effects import AllowRequest, CutCall, Effect, StartCall
+from service.contracts.outcome import DELETE, UPSERT, Action, Result
+from service.core.effects import AllowRequest, CancelCall, Effect, StartCall
 from service.core.facts import Note, RetryCause
-from service.core.group.asset_work import Ended, Job, failed
-from service.core.group.coalesce import Verb
+from service.core.group.asset_work import AssetWork, Ended, failed
 from service.core.group.shape import Structure
 from service.core.group.window import Windows
-from service.core.inputs import CUT, Answer, CallFault, CallReply, FaultKind
-from service.core.limits import CREDENTIALS_NOTE_SECONDS, Rules
+from service.core.inputs import CANCELLED, Answer, CallFault, CallReply, FaultKind
+from service.core.limits import CREDENTIALS_NOTE_SECONDS, Limits
 from service.core.model import Asset, Change, Now
 from service.core.recover.backoff import Jitter
 from service.core.recover.call import Call, Lane
@@ -28,13 +27,13 @@ from service.core.requests import Exchange
 from service.core.send.exchange import Unreadable, log_in, write, write_as_probe
 from service.core.send.families import Families
 from service.core.send.gate import Gate
-from service.core.send.scheduler import Turns
+from service.core.send.scheduler import Scheduler
 from service.core.send.structure_cache import (
     Examined,
     OptionCreate,
     SideRequest,
+    StructureCache,
     StructureFetch,
-    Structures,
 )
 from service.core.send.verdict import is_written
 from service.core.verdicts import (
@@ -44,8 +43,8 @@ from service.core.verdicts import (
     ItemKind,
     ItemVerdict,
     Judged,
+    PimResponse,
     Refused,
-    Said,
     Suspicious,
     UnknownFamily,
     Verdict,
@@ -62,27 +61,27 @@ class Login:
     exchange: Exchange[Answer] = field(default_factory=lambda: Exchange(log_in()))
 
 
-class Calls:
+class Dispatcher:
     """Windows, lanes and gate at work for one assignment after another."""
 
-    def __init__(self, rules: Rules, jitter: Jitter) -> None:
+    def __init__(self, limits: Limits, jitter: Jitter) -> None:
         self._news: list[Effect | Ended] = []
         """What is to be done, and which changes ended, in order."""
-        self.gate = Gate(rules.calls_at_once_max, rules.calls_per_second_max, jitter)
-        attempts_max, seconds_max = rules.retry_attempts_max, rules.retry_seconds_max
+        self.gate = Gate(limits.calls_at_once_max, limits.calls_per_second_max, jitter)
+        attempts_max, seconds_max = limits.retry_attempts_max, limits.retry_seconds_max
         self.lanes = Lanes(attempts_max, seconds_max, jitter)
         self.families = Families()
-        self.structures = (
-            Structures(rules.structure, jitter, self.families) if rules.structure else None
+        self.structure_cache = (
+            StructureCache(limits.structure, jitter, self.families) if limits.structure else None
         )
         self.windows = Windows(
-            rules.window_seconds_max,
-            rules.window_assets_max,
-            rules.window_bytes_max,
-            rules.changes_per_asset_max,
+            limits.window_seconds_max,
+            limits.window_assets_max,
+            limits.window_bytes_max,
+            limits.changes_per_asset_max,
         )
-        self._turns = Turns(self.windows, self.lanes, self.structures, self.gate)
-        self.busy: dict[Asset, Job] = {}
+        self._scheduler = Scheduler(self.windows, self.lanes, self.structure_cache, self.gate)
+        self.busy: dict[Asset, AssetWork] = {}
         """By the asset with its case folded."""
         self.in_flight: dict[int, Call] = {}
         """The writes."""
@@ -111,9 +110,9 @@ class Calls:
 
     def add(self, change: Change, now: float) -> None:
         """An admitted change waits: behind its asset's job, else in its family's window."""
-        job = self.busy.get(change.command.asset.folded)
-        if job is not None:
-            job.behind.append(change)
+        work = self.busy.get(change.command.asset.folded)
+        if work is not None:
+            work.behind.append(change)
         else:
             self.windows.add(change, now)
 
@@ -123,7 +122,7 @@ class Calls:
             self.gate.end(call_id)
         self._wanted.clear()
         self._login_wanted = self._login_wanted or LOGIN_CALL_ID in self._side_requests
-        self.cut_requests()
+        self.cancel_requests()
         self.in_flight.clear()
         self._side_requests.clear()
         self.drop_waiting()
@@ -133,24 +132,24 @@ class Calls:
         """What was not sent is left to the next owner."""
         self.windows.clear()
         self.lanes.forget()
-        if self.structures is not None:
-            self.structures.forget()
+        if self.structure_cache is not None:
+            self.structure_cache.forget()
         self._stop_side_requests()
-        sent = {job.key: job for call in self.in_flight.values() for job in call.jobs}
-        for job in sent.values():
-            job.behind.clear()
+        sent = {work.key: work for call in self.in_flight.values() for work in call.works}
+        for work in sent.values():
+            work.behind.clear()
         self.busy = sent
 
-    def cut_requests(self) -> None:
+    def cancel_requests(self) -> None:
         """Give up every request that is out; each ends as CUT."""
         for call_id in self.gate.in_flight.difference(self._between_requests()):
-            self._news.append(CutCall(call_id))
+            self._news.append(CancelCall(call_id))
 
-    def cut_between_requests(self, now: Now) -> None:
+    def cancel_between_requests(self, now: Now) -> None:
         """Calls that wait for the rate with no request out end here: nothing else would tell."""
         for call_id in self._between_requests():
             self._wanted.remove((call_id, False))
-            self.ended(call_id, CUT, now)
+            self.ended(call_id, CANCELLED, now)
 
     def _between_requests(self) -> list[int]:
         return [call_id for call_id, is_token in self._wanted if not is_token]
@@ -175,9 +174,9 @@ class Calls:
 
     def open_changes(self) -> Iterator[Change]:
         """Every change that waits or is in work."""
-        for job in self.busy.values():
-            yield from job.open_changes
-            yield from job.behind
+        for work in self.busy.values():
+            yield from work.open_changes
+            yield from work.behind
         yield from self.windows.changes()
 
     # --- starting ----------------------------------------------------------------------------
@@ -200,7 +199,7 @@ class Calls:
             self._start_side_request(LOGIN_CALL_ID, Login(), now.seconds)
             return True
         is_out = self._side_requests.keys() != {LOGIN_CALL_ID} and bool(self._side_requests)
-        chosen = self._turns.next(now.seconds, is_side_request_out=is_out)
+        chosen = self._scheduler.next(now.seconds, is_side_request_out=is_out)
         if chosen is None:
             return False
         if chosen.closed is not None:
@@ -208,8 +207,8 @@ class Calls:
         if not isinstance(chosen.call, Call):
             self._start_side_request(self.lanes.new_call_id(), chosen.call, now.seconds)
             return True
-        for job in chosen.call.jobs:
-            assert self.busy.setdefault(job.key, job) is job, "one asset, one job"
+        for work in chosen.call.works:
+            assert self.busy.setdefault(work.key, work) is work, "one asset, one job"
         if self._examine(chosen.call, now):
             self._start(chosen.call, now.seconds, repair=chosen.is_repair)
         return True
@@ -222,14 +221,14 @@ class Calls:
     def next_time(self, now: float) -> float | None:
         """When time alone could let a call start."""
         times = [self.gate.next_time(now), self.windows.next_due_at]
-        if self.structures is not None:
-            times.extend(self.structures.next_time())
+        if self.structure_cache is not None:
+            times.extend(self.structure_cache.next_time())
         if self.lanes.breaker.is_open:
             times.append(self.lanes.breaker.probe_at)
         else:
             times.append(self.lanes.next_retry_at())
             times.extend(
-                state.probe_at for _, state in self.lanes.sick_lanes() if state.probing is None
+                state.probe_at for _, state in self.lanes.failing_lanes() if state.probing is None
             )
         # What is due already waits for something else: a slot, the rate, the gate.
         return min((time for time in times if time is not None and time > now), default=None)
@@ -252,30 +251,30 @@ class Calls:
 
         Every call passes here, fresh or repaired: a step may have come to the front since.
         """
-        if (said := self.families.denial(call.family, now.seconds)) is not None:
+        if (response := self.families.denial(call.family, now.seconds)) is not None:
             self.lanes.drop(call)
             self.lanes.forget_probe(call)
-            self._reject_unknown(call, said, now)
+            self._reject_unknown(call, response, now)
             return False
-        if self.structures is None or call.verb is Verb.DELETE:
+        if self.structure_cache is None or call.action == DELETE:
             return True
         flawed = []
-        for job in list(call.jobs):
-            found = self.structures.examine(job, now.seconds)
+        for work in list(call.works):
+            found = self.structure_cache.examine(work, now.seconds)
             if found is Examined.READY:
                 continue
-            call.jobs.remove(job)
-            if found is Examined.DOUBTFUL:
-                self.structures.park(job)
+            call.works.remove(work)
+            if found is Examined.WAITING:
+                self.structure_cache.park(work)
             else:
-                flawed.append(job)
-        if not call.jobs:
+                flawed.append(work)
+        if not call.works:
             self.lanes.drop(call)
             self.lanes.forget_probe(call)
-        for job in flawed:
-            job.reject_flawed()
-            self._after_step(job, now)
-        return bool(call.jobs)
+        for work in flawed:
+            work.reject_flawed()
+            self._after_step(work, now)
+        return bool(call.works)
 
     def _start(self, call: Call, now: float, *, repair: bool) -> None:
         """Send the write; or the check after it, where that was throttled or cut."""
@@ -285,7 +284,7 @@ class Calls:
             self._news.append(self._request_of(call.id))
             return
         codes = [asset.code for asset in call.assets]
-        steps = write(call.request(), call.verb, call.family, codes, self.families)
+        steps = write(call.request(), call.action, call.family, codes, self.families)
         if self.lanes.breaker.probing == call.id:
             steps = write_as_probe(steps, call.family)
         call.exchange = Exchange(steps)
@@ -312,7 +311,7 @@ class Calls:
     def _write_answered(self, call: Call, answer: Answer, now: Now) -> None:
         assert call.exchange is not None
         if _is_no_answer(answer):
-            self._put_off(call, answer, now)
+            self._retry_later(call, answer, now)
             return
         verdict = call.exchange.take(answer, now.seconds)
         if verdict is None:
@@ -322,14 +321,14 @@ class Calls:
         self._release(call.id, answer)
         self._conclude(call, verdict, now)
 
-    def _put_off(self, call: Call, answer: Answer, now: Now) -> None:
+    def _retry_later(self, call: Call, answer: Answer, now: Now) -> None:
         """The same request goes again; a write is made up anew, of what it still carries then."""
         if call.exchange is not None and not call.exchange.has_begun:
             call.exchange = None
         self._release(call.id, answer)
         self.lanes.forget_probe(call)
-        self._note_put_off(call, "throttled" if isinstance(answer, CallReply) else "cut")
-        if self._is_kept(call.jobs):
+        self._note_retry(call, "throttled" if isinstance(answer, CallReply) else "cancelled")
+        if self._is_kept(call.works):
             self.lanes.wait(call, now.seconds)
 
     def _side_request_answered(
@@ -338,46 +337,46 @@ class Calls:
         """A structure was read on, or an option created; neither is anybody's failure."""
         if isinstance(side, Login):
             # A throttled one has shown that the PIM takes the credentials, or a write soon will.
-            self._login_wanted = answer == CUT
-            jobs: list[Job] = []
+            self._login_wanted = answer == CANCELLED
+            works: list[AssetWork] = []
         elif _is_no_answer(answer) or self.only_in_flight:
-            assert self.structures is not None
-            self.structures.put_off(side, now.seconds)
-            jobs = []
+            assert self.structure_cache is not None
+            self.structure_cache.retry_later(side, now.seconds)
+            works = []
         elif isinstance(side, OptionCreate):
-            jobs = self._option_created(side, answer, now)
+            works = self._option_created(side, answer, now)
         else:
             found = side.exchange.take(answer, now.seconds)
             if found is None:
                 self._wanted.append((call_id, False))
                 return
-            jobs = self._structure_read(side, found, now)
+            works = self._structure_read(side, found, now)
         del self._side_requests[call_id]
         self._release(call_id, answer)
-        for job in jobs:
-            self.windows.resume(job)
+        for work in works:
+            self.windows.resume(work)
 
     def _structure_read(
         self, side: StructureFetch, found: Structure | UnknownFamily | Unreadable, now: Now
-    ) -> list[Job]:
-        assert self.structures is not None
+    ) -> list[AssetWork]:
+        assert self.structure_cache is not None
         if isinstance(found, Structure):
             self._news.append(Note("structure.read", {"family": side.family}))
         elif isinstance(found, Unreadable):
             self._news.append(Note("structure.unreadable", {"family": side.family}))
             if self.lanes.breaker.is_open:
-                self.lanes.put_off_probe(now.seconds)
-        return self.structures.read(side.family, found, now.seconds)
+                self.lanes.delay_probe(now.seconds)
+        return self.structure_cache.read(side.family, found, now.seconds)
 
-    def _option_created(self, side: OptionCreate, answer: Answer, now: Now) -> list[Job]:
-        assert self.structures is not None
+    def _option_created(self, side: OptionCreate, answer: Answer, now: Now) -> list[AssetWork]:
+        assert self.structure_cache is not None
         attribute, code = side.option
         fields = {"family": side.family, "attribute": attribute, "option": code}
         name: Literal["option.created", "option.refused"] = (
             "option.created" if is_written(answer) else "option.refused"
         )
         self._news.append(Note(name, fields))
-        return self.structures.created(side, answer, now.seconds)
+        return self.structure_cache.created(side, answer, now.seconds)
 
     def _note_refused_credentials(self, call_id: int, answer: Answer, now: float) -> None:
         if not isinstance(answer, CallFault) or answer.kind is not FaultKind.CREDENTIALS:
@@ -391,13 +390,13 @@ class Calls:
         """The call gives its slot back."""
         self.in_flight.pop(call_id, None)
         if not _is_no_answer(answer) and self.gate.answered(call_id):
-            self._news.append(Note("gate.opened"))
+            self._news.append(Note("pim.throttling_ended"))
         self.gate.end(call_id)
 
     def _throttle(self, call_id: int, retry_after_seconds: float | None, now: float) -> None:
         if self.gate.throttle(call_id, now, retry_after_seconds):
             seconds = (self.gate.closed_until or now) - now
-            self._news.append(Note("gate.closed", {"seconds": round(seconds, 3)}))
+            self._news.append(Note("pim.throttled", {"seconds": round(seconds, 3)}))
 
     # --- what the PIM said -------------------------------------------------------------------
 
@@ -407,14 +406,14 @@ class Calls:
                 self._succeed(call, now)
                 assert self._judged is None
                 self._judged = call, items
-            case Absent(said):
+            case Absent(response):
                 self._succeed(call, now)
-                call.jobs[0].apply(said, "absent")
-                self._after_step(call.jobs[0], now, refused=False)
-            case UnknownFamily(said):
-                self.families.miss(call.family, said, now.seconds)
+                call.works[0].apply(response, "absent")
+                self._after_step(call.works[0], now, refused=False)
+            case UnknownFamily(response):
+                self.families.miss(call.family, response, now.seconds)
                 self.lanes.forget_probe(call)
-                self._reject_unknown(call, said, now)
+                self._reject_unknown(call, response, now)
             case Refused():
                 self._refuse(call, verdict, now)
             case Forbidden():
@@ -431,32 +430,32 @@ class Calls:
             self.lanes.forget_probe(call)
         if not call.is_alone:
             self._halve(call, "refused", now)
-        elif not self._is_doubted(call.jobs[0], now.seconds):
-            call.jobs[0].refuse(refused.reason, refused.said)
-            self._after_step(call.jobs[0], now)
+        elif not self._waits_for_structure(call.works[0], now.seconds):
+            call.works[0].refuse(refused.reason, refused.response)
+            self._after_step(call.works[0], now)
 
-    def _reject_unknown(self, call: Call, said: Said, now: Now) -> None:
-        for job in list(call.jobs):
-            job.reject_step("unknown_family", said)
-            self._after_step(job, now)
+    def _reject_unknown(self, call: Call, response: PimResponse, now: Now) -> None:
+        for work in list(call.works):
+            work.reject_step("unknown_family", response)
+            self._after_step(work, now)
 
     def _halve(self, call: Call, cause: RetryCause, now: Now) -> None:
-        self._note_put_off(call, cause)
-        if self._is_kept(call.jobs):
+        self._note_retry(call, cause)
+        if self._is_kept(call.works):
             self.lanes.halve(call, now.seconds)
 
     def _suspect(self, call: Call, verdict: Suspicious, now: Now) -> None:
         failure = verdict.failure
         fields = {
             "family": call.family,
-            "verb": call.verb.value,
-            "assets": len(call.jobs),
-            "status": failure.said.status,
+            "action": call.action,
+            "assets": len(call.works),
+            "status": failure.response.status,
             "reason": failure.reason,
-            "message": failure.said.message,
+            "message": failure.response.message,
         }
-        self._news.append(Note("call.suspected", fields))
-        if not self._is_kept(call.jobs):
+        self._news.append(Note("pim.call_failed", fields))
+        if not self._is_kept(call.works):
             return
         if not self.lanes.breaker.is_open or self.lanes.breaker.probing != call.id:
             self._follow(call.lane, self.lanes.suspected(call, failure, now), failure, now)
@@ -473,40 +472,40 @@ class Calls:
 
     def _succeed(self, call: Call, now: Now) -> None:
         self.families.see(call.family, now.seconds)
-        was_sick = self.lanes.is_sick(call.lane)
+        was_failing = self.lanes.is_failing(call.lane)
         self._follow(call.lane, self.lanes.succeeded(call, now), None, now)
-        if was_sick:
-            fields = {"family": call.family, "verb": call.verb.value}
-            self._news.append(Note("family.healed", fields))
+        if was_failing:
+            fields = {"family": call.family, "action": call.action}
+            self._news.append(Note("family.recovered", fields))
 
     def _follow(self, lane: Lane, decided: Decided, failure: Failure | None, now: Now) -> None:
         """Do what follows from a call's end."""
         for failing in decided.failing:
             self._note_failing(failing)
-        for job, last in decided.gave_up:
-            message = f"Given up after {job.own_failures} failures of its own."
-            self.fail_job(job, last, message, now)
+        for work, last in decided.gave_up:
+            message = f"Given up after {work.own_failures} failures of its own."
+            self.fail_work(work, last, message, now)
         if decided.has_closed:
             self._news.append(Note("breaker.closed", {"family": lane[0]}))
         if decided.has_opened:
             assert failure is not None
-            self._news.append(Note("breaker.opened", {"message": failure.said.message}))
+            self._news.append(Note("breaker.opened", {"message": failure.response.message}))
 
     def _note_failing(self, lane: Lane) -> None:
         failure = self.lanes.lane(lane).failure
         fields = {
             "family": lane[0],
-            "verb": lane[1].value,
+            "action": lane[1],
             "reason": failure.reason if failure else None,
-            "status": failure.said.status if failure else None,
-            "message": failure.said.message if failure else None,
+            "status": failure.response.status if failure else None,
+            "message": failure.response.message if failure else None,
         }
-        self._news.append(Note("family.sick", fields))
+        self._news.append(Note("family.failing", fields))
 
-    def _note_put_off(self, call: Call, cause: RetryCause) -> None:
+    def _note_retry(self, call: Call, cause: RetryCause) -> None:
         """The call, or a part of it, goes again."""
-        fields = {"family": call.family, "verb": call.verb.value, "cause": cause}
-        self._news.append(Note("call.put_off", fields))
+        fields = {"family": call.family, "action": call.action, "cause": cause}
+        self._news.append(Note("pim.call_retried", fields))
 
     # --- asset by asset ----------------------------------------------------------------------
 
@@ -520,87 +519,87 @@ class Calls:
         if self._judged is None:
             return
         (call, items), self._judged = self._judged, None
-        for job, item in zip(list(call.jobs), items, strict=True):
-            self._end_item(call, job, item, now)
+        for work, item in zip(list(call.works), items, strict=True):
+            self._end_item(call, work, item, now)
 
-    def _end_item(self, call: Call, job: Job, item: ItemVerdict, now: Now) -> None:
-        kind, said = item.kind, item.said
+    def _end_item(self, call: Call, work: AssetWork, item: ItemVerdict, now: Now) -> None:
+        kind, response = item.kind, item.response
         if kind is ItemKind.RETRY:
-            job.last_failure = Failure("pim_error", said)
-            self._note_put_off(call, "item")
-            if self._is_kept([job]):
-                self.lanes.isolate(job, now.seconds, failures=1)
+            work.last_failure = Failure("pim_error", response)
+            self._note_retry(call, "item")
+            if self._is_kept([work]):
+                self.lanes.isolate(work, now.seconds, failures=1)
             return
         if kind is ItemKind.APPLIED:
-            result = _result(call.verb, said)
-            if (ended := job.apply_alone(said, result)) is not None:
+            result = _result(call.action, response)
+            if (ended := work.apply_alone(response, result)) is not None:
                 self._news.append(ended)
-                self._free(job, now.seconds)
+                self._free(work, now.seconds)
                 return
-            job.apply(said, result)
-        elif self._is_doubted(job, now.seconds):
+            work.apply(response, result)
+        elif self._waits_for_structure(work, now.seconds):
             return
         else:
-            job.refuse("refused_by_pim", said)
-        self._after_step(job, now, refused=kind is ItemKind.REFUSED)
+            work.refuse("refused_by_pim", response)
+        self._after_step(work, now, refused=kind is ItemKind.REFUSED)
 
-    def _is_doubted(self, job: Job, now: float) -> bool:
+    def _waits_for_structure(self, work: AssetWork, now: float) -> bool:
         """Whether the refusal may be due to values that went unshaped: then it is tried again."""
-        if self.structures is None or job.verb is Verb.DELETE or self.only_in_flight:
+        if self.structure_cache is None or work.action == DELETE or self.only_in_flight:
             return False
-        is_doubted = self.structures.doubt(job, now)
-        if is_doubted:
-            self.structures.park(job)
-        return is_doubted
+        is_stale = self.structure_cache.doubt(work, now)
+        if is_stale:
+            self.structure_cache.park(work)
+        return is_stale
 
-    def _after_step(self, job: Job, now: Now, *, refused: bool = True) -> None:
+    def _after_step(self, work: AssetWork, now: Now, *, refused: bool = True) -> None:
         """A step ended: settle what is released, go on with the next."""
-        self._news += job.take_ended()
-        if job.is_over:
-            self._free(job, now.seconds)
+        self._news += work.take_ended()
+        if work.is_over:
+            self._free(work, now.seconds)
         elif self.only_in_flight:
-            del self.busy[job.key]
-        elif refused or job.verb is Verb.DELETE:
-            self.lanes.isolate(job, now.seconds)
+            del self.busy[work.key]
+        elif refused or work.action == DELETE:
+            self.lanes.isolate(work, now.seconds)
         else:
-            self.windows.resume(job)
+            self.windows.resume(work)
 
-    def _free(self, job: Job, now: float) -> None:
+    def _free(self, work: AssetWork, now: float) -> None:
         """The asset is no longer busy: what waited behind enters its window."""
-        del self.busy[job.key]
-        for change in job.behind:
+        del self.busy[work.key]
+        for change in work.behind:
             self.windows.add(change, now)
 
-    def fail_job(self, job: Job, failure: Failure, message: str, now: Now) -> None:
+    def fail_work(self, work: AssetWork, failure: Failure, message: str, now: Now) -> None:
         """The job's step fails; of an upsert, every change of the asset then waiting too."""
-        asset, is_upsert = job.asset, job.verb is Verb.UPSERT
-        job.fail(failure, message)
-        behind = [change for change in job.behind if is_upsert and change.asset == asset]
+        asset, is_upsert = work.asset, work.action == UPSERT
+        work.fail(failure, message)
+        behind = [change for change in work.behind if is_upsert and change.asset == asset]
         if behind:
-            job.behind = [change for change in job.behind if change.asset != asset]
-        self._after_step(job, now)
+            work.behind = [change for change in work.behind if change.asset != asset]
+        self._after_step(work, now)
         self.fail_waiting(behind, failure, message)
 
-    def fail_step(self, job: Job, failure: Failure, message: str, now: Now) -> None:
+    def fail_step(self, work: AssetWork, failure: Failure, message: str, now: Now) -> None:
         """The job's step fails; its other steps and what waits behind go on."""
-        job.fail_step(failure, message)
-        self._after_step(job, now)
+        work.fail_step(failure, message)
+        self._after_step(work, now)
 
     def fail_waiting(self, changes: list[Change], failure: Failure, message: str) -> None:
         """Changes that waited uncalled fail where they are, in order."""
         for change in changes:
             self._news.append(((change, failed(failure, message)),))
 
-    def take_up(self, job: Job) -> None:
+    def take_up(self, work: AssetWork) -> None:
         """An asset taken out of its window without a call."""
-        assert self.busy.setdefault(job.key, job) is job
+        assert self.busy.setdefault(work.key, work) is work
 
-    def _is_kept(self, jobs: list[Job]) -> bool:
+    def _is_kept(self, works: list[AssetWork]) -> bool:
         """Whether these go on: while a revocation drains they are left to the next owner."""
         if not self.only_in_flight:
             return True
-        for job in jobs:
-            self.busy.pop(job.key, None)
+        for work in works:
+            self.busy.pop(work.key, None)
         return False
 
 
@@ -608,10 +607,10 @@ def _is_no_answer(answer: Answer) -> bool:
     """Whether the request was throttled or cut: it goes again, and nobody failed."""
     if isinstance(answer, CallReply):
         return answer.status == 429
-    return answer.kind is FaultKind.CUT
+    return answer.kind is FaultKind.CANCELLED
 
 
-def _result(verb: Verb, said: Said) -> Result:
-    if verb is Verb.DELETE:
+def _result(action: Action, response: PimResponse) -> Result:
+    if action == DELETE:
         return "deleted"
-    return "created" if said.status == 201 else "updated"
+    return "created" if response.status == 201 else "updated"

@@ -8,7 +8,7 @@ request goes again later: a PIM that allows one request a second lets it come to
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from service.core.group.coalesce import Verb
+from service.contracts.outcome import DELETE, Action
 from service.core.group.shape import Structure
 from service.core.inputs import Answer, CallReply
 from service.core.requests import (
@@ -28,7 +28,7 @@ from service.core.verdicts import (
     Failure,
     Forbidden,
     Missing,
-    Said,
+    PimResponse,
     Suspicious,
     UnknownFamily,
     Verdict,
@@ -36,28 +36,28 @@ from service.core.verdicts import (
 
 
 def write(
-    request: Request, verb: Verb, family: str, codes: Sequence[str], known: Families
+    request: Request, action: Action, family: str, codes: Sequence[str], known: Families
 ) -> Steps[Verdict]:
     """A write of these assets; a 404 is followed by the question whose it is."""
     answer, at = yield request
-    verdict = judge(verb, codes, answer)
+    verdict = judge(action, codes, answer)
     if isinstance(verdict, Forbidden) and len(codes) == 1:
         return Suspicious(verdict.failure)
     if not isinstance(verdict, Missing):
         return verdict
-    said = verdict.said
+    response = verdict.response
     if known.lacks(family, at):
-        return UnknownFamily(said)
-    if verb is Verb.DELETE and known.is_seen(family, at):
-        return Absent(said)
+        return UnknownFamily(response)
+    if action == DELETE and known.is_seen(family, at):
+        return Absent(response)
     answer, _ = yield GetFamily(family)
-    if verb is Verb.DELETE and is_well(answer):
-        return Absent(said)
+    if action == DELETE and is_well(answer):
+        return Absent(response)
     if is_unknown(answer):
         answer, _ = yield GetFamilies()
         if is_well(answer):
-            return UnknownFamily(said)
-    return Suspicious(Failure("pim_error", said))
+            return UnknownFamily(response)
+    return Suspicious(Failure("pim_error", response))
 
 
 def write_as_probe(steps: Steps[Verdict], family: str) -> Steps[Verdict]:
@@ -78,9 +78,9 @@ def read_structure(family: str, known: Families) -> Steps[Structure | UnknownFam
     answer, at = yield GetAttributes(family)
     if is_unknown(answer):
         assert isinstance(answer, CallReply)
-        said = Said(answer.status, answer.message, answer.errors)
+        response = PimResponse(answer.status, answer.message, answer.errors)
         is_denied = known.lacks(family, at) or (yield from _is_denied(family))
-        return UnknownFamily(said) if is_denied else Unreadable()
+        return UnknownFamily(response) if is_denied else Unreadable()
     # Every family has a label: without any attribute, something is hidden from this connection.
     if not isinstance(answer, CallReply) or answer.status != 200 or not answer.attributes:
         return Unreadable()

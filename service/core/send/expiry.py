@@ -9,22 +9,22 @@ repair that holds more than its share of what may be pending.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from service.core.group.asset_work import Job
-from service.core.group.coalesce import Verb
+from service.contracts.outcome import ACTIONS, DELETE, UPSERT, Action
+from service.core.group.asset_work import AssetWork
 from service.core.group.window import Entry
-from service.core.limits import PATIENCE_SHARE, Rules
+from service.core.limits import REPAIR_SHARE_MAX, Limits
 from service.core.model import Change, Now
 from service.core.recover.call import Call, Lane
 from service.core.recover.lanes import LaneState
-from service.core.send.dispatcher import Calls
-from service.core.verdicts import Failure, Said
+from service.core.send.dispatcher import Dispatcher
+from service.core.verdicts import Failure, PimResponse
 
 CHECK_SECONDS = 0.5
 """Between two looks at who has waited too long."""
 
 
 @dataclass(slots=True)
-class PatienceClock:
+class BudgetClock:
     """Seconds in which something could have succeeded."""
 
     seconds: float = 0.0
@@ -38,16 +38,16 @@ class PatienceClock:
 
 
 @dataclass(frozen=True, slots=True)
-class _WaitingJob:
+class _WaitingWork:
     """An asset of a call that waits to be sent again."""
 
     call: Call
-    job: Job
+    work: AssetWork
 
     @property
     def changes(self) -> list[Change]:
         """What waits with it."""
-        return [*self.job.open_changes, *self.job.behind]
+        return [*self.work.open_changes, *self.work.behind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +63,18 @@ class _WaitingEntry:
         return self.entry.changes
 
 
-class Patience:
+class Expiry:
     """Ends what waited too long. Looks only while the clock runs."""
 
-    def __init__(self, rules: Rules, calls: Calls) -> None:
-        self._rules = rules
-        self._calls = calls
+    def __init__(self, limits: Limits, dispatcher: Dispatcher) -> None:
+        self._limits = limits
+        self._dispatcher = dispatcher
         self._next_look_at = 0.0
 
     @property
     def next_time(self) -> float | None:
         """When to look again, None where nothing needs patience."""
-        return self._next_look_at if self._calls.lanes.need_patience else None
+        return self._next_look_at if self._dispatcher.lanes.may_expire else None
 
     def is_due(self, now: float) -> bool:
         """Whether it is time to look."""
@@ -83,7 +83,7 @@ class Patience:
     def look(self, now: Now, stuck: Iterable[Change]) -> None:
         """End what waited too long; `stuck` are the changes at watermarks of full partitions."""
         self._next_look_at = now.seconds + CHECK_SECONDS
-        for lane, state in self._calls.lanes.sick_lanes():
+        for lane, state in self._dispatcher.lanes.failing_lanes():
             self._expire(lane, state, now)
         for change in stuck:
             self._unstick(change, now)
@@ -92,59 +92,59 @@ class Patience:
     # --- a sick lane's changes ---------------------------------------------------------------
 
     def _expire(self, lane: Lane, state: LaneState, now: Now) -> None:
-        assert state.sick_since is not None
+        assert state.failing_since is not None
         failure = state.failure
         assert failure is not None
-        horizon = now.budget - self._rules.retry_seconds_max
-        if state.sick_since > horizon:
+        horizon = now.budget - self._limits.retry_seconds_max
+        if state.failing_since > horizon:
             return
         message = _lane_message(lane)
         for call in list(state.waiting.values()):
-            for job in list(call.jobs):
-                if job.step.changes[0].admitted_at <= horizon:
-                    self._end_waiting(call, job, message, now)
-        for job in self._calls.windows.resumed(lane[0]) if lane[1] is Verb.UPSERT else ():
-            if job.step.changes[0].admitted_at <= horizon:
-                self._end_resumed(job, failure, message, now)
-        for entry in self._calls.windows.entries(*lane):
+            for work in list(call.works):
+                if work.step.changes[0].admitted_at <= horizon:
+                    self._end_waiting(call, work, message, now)
+        for work in self._dispatcher.windows.resumed(lane[0]) if lane[1] == UPSERT else ():
+            if work.step.changes[0].admitted_at <= horizon:
+                self._end_resumed(work, failure, message, now)
+        for entry in self._dispatcher.windows.entries(*lane):
             self._expire_entry(entry, lane[1], horizon, message, now)
 
     def _expire_entry(
-        self, entry: Entry, verb: Verb, horizon: float, message: str, now: Now
+        self, entry: Entry, action: Action, horizon: float, message: str, now: Now
     ) -> None:
-        failure = self._failure_of((entry.key.family, verb))
-        first = self._calls.windows.first_run(entry)
-        if verb is Verb.DELETE:
-            last_delete = next(change for change in reversed(first) if change.is_delete)
+        failure = self._failure_of((entry.key.family, action))
+        first = self._dispatcher.windows.first_run(entry)
+        if action == DELETE:
+            last_delete = next(change for change in reversed(first) if change.action == DELETE)
             if last_delete.admitted_at <= horizon:
                 self._end_delete(entry, failure, message, now)
             return
         count = sum(1 for change in first if change.admitted_at <= horizon)
         if count:
-            taken = self._calls.windows.take_first(entry, verb, count)
-            self._calls.fail_waiting(taken, _uncalled(failure), message)
+            taken = self._dispatcher.windows.take_first(entry, action, count)
+            self._dispatcher.fail_waiting(taken, _uncalled(failure), message)
 
     # --- ending early ------------------------------------------------------------------------
 
     def _unstick(self, change: Change, now: Now) -> None:
         """A partition is full behind this change: whatever it waits for in repair ends now."""
-        job = self._calls.busy.get(change.asset.folded)
+        work = self._dispatcher.busy.get(change.asset.folded)
         message = "Given up early: its partition could not go on without it."
-        if job is None:
+        if work is None:
             self._unstick_window(change, message, now)
             return
-        for call in self._calls.lanes.waiting_calls():
-            if job in call.jobs:
-                if self._is_in_repair(call, job):
-                    self._give_up(_WaitingJob(call, job), message, now)
+        for call in self._dispatcher.lanes.waiting_calls():
+            if work in call.works:
+                if self._is_in_repair(call, work):
+                    self._give_up(_WaitingWork(call, work), message, now)
                 return
 
     def _unstick_window(self, change: Change, message: str, now: Now) -> None:
-        for verb in Verb:
-            lane = (change.asset.family, verb)
-            if not self._calls.lanes.is_sick(lane):
+        for action in ACTIONS:
+            lane = (change.asset.family, action)
+            if not self._dispatcher.lanes.is_failing(lane):
                 continue
-            for entry in self._calls.windows.entries(*lane):
+            for entry in self._dispatcher.windows.entries(*lane):
                 if change in entry.changes:
                     self._give_up(_WaitingEntry(lane, entry), message, now)
                     return
@@ -157,72 +157,72 @@ class Patience:
         size = sum(change.size for _, changes in waiting for change in changes)
         for one, changes in waiting:
             if (
-                count <= self._rules.pending_changes_max * PATIENCE_SHARE
-                and size <= self._rules.pending_bytes_max * PATIENCE_SHARE
+                count <= self._limits.pending_changes_max * REPAIR_SHARE_MAX
+                and size <= self._limits.pending_bytes_max * REPAIR_SHARE_MAX
             ):
                 return
             self._give_up(one, "Given up early: too many changes wait for repair.", now)
             count -= len(changes)
             size -= sum(change.size for change in changes)
 
-    def _waiting(self) -> Iterator[_WaitingJob | _WaitingEntry]:
-        for call in self._calls.lanes.waiting_calls():
-            for job in call.jobs:
-                if self._is_in_repair(call, job):
-                    yield _WaitingJob(call, job)
-        for lane, _ in self._calls.lanes.sick_lanes():
-            for entry in self._calls.windows.entries(*lane):
+    def _waiting(self) -> Iterator[_WaitingWork | _WaitingEntry]:
+        for call in self._dispatcher.lanes.waiting_calls():
+            for work in call.works:
+                if self._is_in_repair(call, work):
+                    yield _WaitingWork(call, work)
+        for lane, _ in self._dispatcher.lanes.failing_lanes():
+            for entry in self._dispatcher.windows.entries(*lane):
                 yield _WaitingEntry(lane, entry)
 
-    def _is_in_repair(self, call: Call, job: Job) -> bool:
+    def _is_in_repair(self, call: Call, work: AssetWork) -> bool:
         """It uses its budget, or its lane is sick. A lone failure may be an outage's last echo."""
-        return job.own_failures > 1 or self._calls.lanes.is_sick(call.lane)
+        return work.own_failures > 1 or self._dispatcher.lanes.is_failing(call.lane)
 
-    def _give_up(self, one: _WaitingJob | _WaitingEntry, message: str, now: Now) -> None:
+    def _give_up(self, one: _WaitingWork | _WaitingEntry, message: str, now: Now) -> None:
         match one:
-            case _WaitingJob(call, job):
-                failure = job.last_failure or self._failure_of(call.lane)
-                self._calls.lanes.take_out(call, job)
-                self._calls.fail_job(job, _said_to(job, failure), message, now)
-            case _WaitingEntry((_, Verb.DELETE) as lane, entry):
+            case _WaitingWork(call, work):
+                failure = work.last_failure or self._failure_of(call.lane)
+                self._dispatcher.lanes.take_out(call, work)
+                self._dispatcher.fail_work(work, _said_to(work, failure), message, now)
+            case _WaitingEntry((_, "delete") as lane, entry):
                 self._end_delete(entry, self._failure_of(lane), message, now)
-            case _WaitingEntry((_, verb) as lane, entry):
-                count = len(self._calls.windows.first_run(entry))
-                taken = self._calls.windows.take_first(entry, verb, count)
-                self._calls.fail_waiting(taken, _uncalled(self._failure_of(lane)), message)
+            case _WaitingEntry((_, action) as lane, entry):
+                count = len(self._dispatcher.windows.first_run(entry))
+                taken = self._dispatcher.windows.take_first(entry, action, count)
+                self._dispatcher.fail_waiting(taken, _uncalled(self._failure_of(lane)), message)
 
     # --- ending ------------------------------------------------------------------------------
 
-    def _end_waiting(self, call: Call, job: Job, message: str, now: Now) -> None:
-        failure = _said_to(job, self._failure_of(call.lane))
-        self._calls.lanes.take_out(call, job)
-        self._calls.fail_step(job, failure, message, now)
+    def _end_waiting(self, call: Call, work: AssetWork, message: str, now: Now) -> None:
+        failure = _said_to(work, self._failure_of(call.lane))
+        self._dispatcher.lanes.take_out(call, work)
+        self._dispatcher.fail_step(work, failure, message, now)
 
-    def _end_resumed(self, job: Job, failure: Failure, message: str, now: Now) -> None:
-        self._calls.windows.take_resumed(job)
-        self._calls.fail_step(job, _uncalled(failure), message, now)
+    def _end_resumed(self, work: AssetWork, failure: Failure, message: str, now: Now) -> None:
+        self._dispatcher.windows.take_resumed(work)
+        self._dispatcher.fail_step(work, _uncalled(failure), message, now)
 
     def _end_delete(self, entry: Entry, failure: Failure, message: str, now: Now) -> None:
         """The delete ends uncalled; the upserts around it go on."""
-        job = self._calls.windows.take_entry(entry, Verb.DELETE)
-        self._calls.take_up(job)
-        self._calls.fail_step(job, _uncalled(failure), message, now)
+        work = self._dispatcher.windows.take_entry(entry, DELETE)
+        self._dispatcher.take_up(work)
+        self._dispatcher.fail_step(work, _uncalled(failure), message, now)
 
     def _failure_of(self, lane: Lane) -> Failure:
-        failure = self._calls.lanes.lane(lane).failure
+        failure = self._dispatcher.lanes.lane(lane).failure
         assert failure is not None, "a sick lane has failed"
         return failure
 
 
-def _said_to(job: Job, failure: Failure) -> Failure:
+def _said_to(work: AssetWork, failure: Failure) -> Failure:
     """What was said to this asset; of another asset's answer only the reason is taken."""
-    return job.last_failure or _uncalled(failure)
+    return work.last_failure or _uncalled(failure)
 
 
 def _uncalled(failure: Failure) -> Failure:
-    return Failure(failure.reason, Said(None))
+    return Failure(failure.reason, PimResponse(None))
 
 
 def _lane_message(lane: Lane) -> str:
-    family, verb = lane
-    return f"Waited too long: every {verb.value} in the family {family} fails at present."
+    family, action = lane
+    return f"Waited too long: every {action} in the family {family} fails at present."

@@ -14,7 +14,7 @@ from service.core.limits import (
     FAMILY_SEEN_SECONDS,
     FAMILY_UNKNOWN_SECONDS,
 )
-from service.core.verdicts import Said
+from service.core.verdicts import PimResponse
 
 Known = TypeVar("Known")
 
@@ -24,7 +24,7 @@ class Families:
 
     def __init__(self) -> None:
         self._seen: OrderedDict[str, float] = OrderedDict()
-        self._unknown: OrderedDict[str, tuple[float, Said]] = OrderedDict()
+        self._unknown: OrderedDict[str, tuple[float, PimResponse]] = OrderedDict()
         self._listed: frozenset[str] = frozenset()
         self._listed_at = float("-inf")
 
@@ -48,17 +48,17 @@ class Families:
         was_seen_since = self._seen.get(family, float("-inf")) >= self._listed_at
         return is_fresh and family not in self._listed and not was_seen_since
 
-    def miss(self, family: str, said: Said, now: float) -> None:
-        """The family is unknown: `said` is how the PIM denied it."""
-        _remember(self._unknown, family, (now, said))
+    def miss(self, family: str, response: PimResponse, now: float) -> None:
+        """The family is unknown: `response` is how the PIM denied it."""
+        _remember(self._unknown, family, (now, response))
 
-    def denial(self, family: str, now: float) -> Said | None:
+    def denial(self, family: str, now: float) -> PimResponse | None:
         """How the PIM denied the family, where that holds still."""
         if family not in self._unknown:
             return None
-        missed_at, said = self._unknown[family]
+        missed_at, response = self._unknown[family]
         if now - missed_at <= FAMILY_UNKNOWN_SECONDS:
-            return said
+            return response
         del self._unknown[family]
         return None
 

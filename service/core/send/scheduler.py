@@ -6,13 +6,13 @@ Rule 2: while the breaker is open nothing goes but one probe at a time.
 
 from dataclasses import dataclass
 
+from service.contracts.outcome import ACTIONS, DELETE, UPSERT, Action
 from service.core.facts import Note
-from service.core.group.coalesce import Verb
 from service.core.group.window import Windows
 from service.core.recover.call import Call, Lane
 from service.core.recover.lanes import Lanes
 from service.core.send.gate import Gate
-from service.core.send.structure_cache import SideRequest, Structures
+from service.core.send.structure_cache import SideRequest, StructureCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,17 @@ class Chosen:
     """The window that it was taken from."""
 
 
-class Turns:
+class Scheduler:
     """Chooses among windows, calls that wait to be sent again, and structures to be read."""
 
     def __init__(
-        self, windows: Windows, lanes: Lanes, structures: Structures | None, gate: Gate
+        self, windows: Windows, lanes: Lanes, structure_cache: StructureCache | None, gate: Gate
     ) -> None:
         self._windows = windows
         self._lanes = lanes
-        self._structures = structures
+        self._structure_cache = structure_cache
         self._gate = gate
-        self._verb_turn = Verb.UPSERT
+        self._action_turn: Action = UPSERT
         self._repair_turn = False
         self._probe_turn = False
 
@@ -45,7 +45,9 @@ class Turns:
         if self._lanes.breaker.is_open:
             probe = None if is_side_request_out else self._breaker_probe(now)
             return Chosen(probe, is_repair=True) if probe else None
-        if self._structures is not None and (side := self._structures.next_side_request(now)):
+        if self._structure_cache is not None and (
+            side := self._structure_cache.next_side_request(now)
+        ):
             return Chosen(side)
         for repair in (self._repair_turn, not self._repair_turn):
             chosen = self._next_repair(now) if repair else self._next_fresh(now)
@@ -55,32 +57,32 @@ class Turns:
         return None
 
     def _next_fresh(self, now: float) -> Chosen | None:
-        other = Verb.DELETE if self._verb_turn is Verb.UPSERT else Verb.UPSERT
-        for verb in (self._verb_turn, other):
-            for family in self._windows.due_families(verb):
-                if self._lanes.is_sick((family, verb)):
+        other: Action = DELETE if self._action_turn == UPSERT else UPSERT
+        for action in (self._action_turn, other):
+            for family in self._windows.due_families(action):
+                if self._lanes.is_failing((family, action)):
                     continue
-                if verb is Verb.UPSERT and self._structures is not None:
-                    if self._structures.wants_reading(family, now):
-                        return Chosen(self._structures.begin(family, now))
-                    if not self._structures.may_send(family):
+                if action == UPSERT and self._structure_cache is not None:
+                    if self._structure_cache.wants_reading(family, now):
+                        return Chosen(self._structure_cache.begin(family, now))
+                    if not self._structure_cache.may_send(family):
                         continue
-                self._verb_turn = Verb.DELETE if verb is Verb.UPSERT else Verb.UPSERT
-                return self._take_batch((family, verb), now)
+                self._action_turn = DELETE if action == UPSERT else UPSERT
+                return self._take_batch((family, action), now)
         return None
 
     def _take_batch(self, lane: Lane, now: float) -> Chosen:
         """A call from a due window."""
-        family, verb = lane
+        family, action = lane
         fields = {
             "family": family,
-            "verb": verb.value,
+            "action": action,
             "by": self._windows.closed_by(family),
             "waited_seconds": round(self._windows.due_for(family, now), 3),
         }
-        jobs = self._windows.cut(family, verb)
-        closed = Note("window.closed", fields | {"assets": len(jobs)})
-        return Chosen(self._lanes.new_call(lane, jobs), closed=closed)
+        works = self._windows.take_batch(family, action)
+        closed = Note("window.closed", fields | {"assets": len(works)})
+        return Chosen(self._lanes.new_call(lane, works), closed=closed)
 
     def _next_repair(self, now: float) -> Chosen | None:
         if not self._gate.may_repair:
@@ -93,7 +95,7 @@ class Turns:
         return Chosen(call, is_repair=True) if call else None
 
     def _lane_probe(self, now: float) -> Call | None:
-        for lane, state in self._lanes.sick_lanes():
+        for lane, state in self._lanes.failing_lanes():
             if state.probing is None and state.probe_at <= now:
                 call = self._probe_of(lane)
                 if call is not None:
@@ -106,14 +108,18 @@ class Turns:
         if breaker.probing is not None or breaker.probe_at > now:
             return None
         # What waits for its structure could be the one that proves the PIM well.
-        if self._structures is not None and (side := self._structures.next_side_request(now)):
+        if self._structure_cache is not None and (
+            side := self._structure_cache.next_side_request(now)
+        ):
             return side
         lanes = set(self._lanes.waiting_lanes())
         for family in self._windows.families():
-            lanes.update((family, verb) for verb in Verb if self._windows.waits(family, verb))
+            lanes.update(
+                (family, action) for action in ACTIONS if self._windows.waits(family, action)
+            )
         if not lanes:
             return None
-        lane = min(lanes, key=lambda lane: (breaker.turns.get(lane, 0), lane[0], lane[1].value))
+        lane = min(lanes, key=lambda lane: (breaker.turns.get(lane, 0), lane[0], lane[1]))
         breaker.turns[lane] = max(breaker.turns.values(), default=0) + 1
         call = self._probe_of(lane)
         assert call is not None
@@ -123,5 +129,5 @@ class Turns:
     def _probe_of(self, lane: Lane) -> Call | None:
         """A single asset of the lane, waiting calls and window in turn."""
         if self._windows.waits(*lane) and self._lanes.is_windows_turn(lane):
-            return self._lanes.new_call(lane, [self._windows.cut_one(*lane)])
+            return self._lanes.new_call(lane, [self._windows.take_asset(*lane)])
         return self._lanes.take_waiting_asset(lane)

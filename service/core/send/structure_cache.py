@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 
-from service.core.group.asset_work import Job
+from service.core.group.asset_work import AssetWork
 from service.core.group.shape import OPTIONS_PER_ATTRIBUTE_MAX, MissingOption, Structure
 from service.core.inputs import Answer, CallReply
 from service.core.limits import (
     OPTIONS_PER_SECOND_MAX,
     STRUCTURE_REST_SECONDS,
     STRUCTURE_RETRY_SECONDS,
-    StructureRules,
+    StructureOptions,
 )
 from service.core.recover.backoff import Jitter, delay
 from service.core.requests import CreateOption, Exchange
@@ -37,7 +37,7 @@ class Examined(Enum):
     """What becomes of a job before its call."""
 
     READY = "ready"
-    DOUBTFUL = "doubtful"
+    WAITING = "doubtful"
     """It waits for a reading, or for an option to be created."""
     FLAWED = "flawed"
     """The PIM would refuse it."""
@@ -76,11 +76,11 @@ class _Family:
     """Whether that reading succeeded."""
     unfinished: StructureFetch | None = None
     """A reading that was throttled or cut: it goes on where it was."""
-    is_doubted: bool = False
+    is_stale: bool = False
     """Read anew as soon as may be."""
-    rests_until: float = float("-inf")
+    refresh_not_before: float = float("-inf")
     """Before then doubt alone reads nothing."""
-    parked: list[Job] = field(default_factory=list)
+    parked: list[AssetWork] = field(default_factory=list)
     creating: dict[MissingOption, OptionCreate] = field(default_factory=dict)
     refused: set[MissingOption] = field(default_factory=set)
     """Options that the PIM would not create, until the next reading."""
@@ -91,11 +91,11 @@ class _Family:
         return bool(self.is_reading or self.parked or self.creating)
 
 
-class Structures:
+class StructureCache:
     """The cache, who waits for it, and what is to be asked."""
 
-    def __init__(self, rules: StructureRules, jitter: Jitter, known: Families) -> None:
-        self._rules = rules
+    def __init__(self, limits: StructureOptions, jitter: Jitter, known: Families) -> None:
+        self._limits = limits
         self._known = known
         self._jitter = jitter
         self._families: OrderedDict[str, _Family] = OrderedDict()
@@ -119,9 +119,11 @@ class Structures:
         if known.is_reading:
             return False
         age = now - known.began_at
-        if known.is_doubted and now >= known.rests_until:
+        if known.is_stale and now >= known.refresh_not_before:
             return True
-        return age >= (self._rules.max_age_seconds if known.could_read else STRUCTURE_RETRY_SECONDS)
+        return age >= (
+            self._limits.max_age_seconds if known.could_read else STRUCTURE_RETRY_SECONDS
+        )
 
     def begin(self, family: str, now: float) -> StructureFetch:
         """A reading goes out."""
@@ -129,62 +131,62 @@ class Structures:
         unfinished, known.unfinished = known.unfinished, None
         if unfinished is not None:
             # Who still doubts when it is done says so again: it began before the doubt.
-            known.is_reading, known.is_doubted = True, False
+            known.is_reading, known.is_stale = True, False
             return unfinished
-        if known.is_doubted:
-            known.rests_until = now + STRUCTURE_REST_SECONDS
-        known.is_reading, known.is_doubted, known.began_at = True, False, now
+        if known.is_stale:
+            known.refresh_not_before = now + STRUCTURE_REST_SECONDS
+        known.is_reading, known.is_stale, known.began_at = True, False, now
         self._families.move_to_end(family)
         self._let_go()
         return StructureFetch(family, Exchange(read_structure(family, self._known)))
 
-    def examine(self, job: Job, now: float) -> Examined:
+    def examine(self, work: AssetWork, now: float) -> Examined:
         """Shape the job's values; may it go?"""
-        known = self._families.get(job.asset.family)
+        known = self._families.get(work.asset.family)
         if known is None or known.structure is None:
-            return self._examine_unshaped(job, known)
-        job.shape(known.structure, self._rules.default_locale)
-        if not job.flaws:
+            return self._examine_unshaped(work, known)
+        work.shape(known.structure, self._limits.default_locale)
+        if not work.flaws:
             return Examined.READY
-        creates = self._rules.create_options and job.lacks_only_options
-        if not self._rules.validate_values and not creates:
+        creates = self._limits.create_options and work.lacks_only_options
+        if not self._limits.validate_values and not creates:
             return Examined.READY
-        job.doubt(now)
-        assert job.doubted_at is not None
-        if known.began_at < job.doubted_at or known.is_reading:
-            known.is_doubted = not known.is_reading
-            return Examined.DOUBTFUL
+        work.doubt(now)
+        assert work.mismatched_at is not None
+        if known.began_at < work.mismatched_at or known.is_reading:
+            known.is_stale = not known.is_reading
+            return Examined.WAITING
         if not known.could_read:
             return Examined.READY
-        if creates and self._plan_creations(job, known):
-            return Examined.DOUBTFUL
-        return Examined.FLAWED if self._rules.validate_values else Examined.READY
+        if creates and self._plan_creations(work, known):
+            return Examined.WAITING
+        return Examined.FLAWED if self._limits.validate_values else Examined.READY
 
-    def _examine_unshaped(self, job: Job, known: _Family | None) -> Examined:
-        if job.doubted_at is None:
+    def _examine_unshaped(self, work: AssetWork, known: _Family | None) -> Examined:
+        if work.mismatched_at is None:
             return Examined.READY
-        if known is not None and not known.is_reading and known.began_at >= job.doubted_at:
+        if known is not None and not known.is_reading and known.began_at >= work.mismatched_at:
             return Examined.READY  # tried, and still unreadable
         if known is not None:
-            known.is_doubted = not known.is_reading
-        return Examined.DOUBTFUL
+            known.is_stale = not known.is_reading
+        return Examined.WAITING
 
-    def doubt(self, job: Job, now: float) -> bool:
+    def doubt(self, work: AssetWork, now: float) -> bool:
         """The PIM refused the job's values. True where they were unshaped: try once more."""
-        known = self._families.get(job.asset.family)
+        known = self._families.get(work.asset.family)
         if known is not None and not known.is_reading:
-            known.is_doubted = True
-        if job.is_shaped or job.doubted_at is not None:
+            known.is_stale = True
+        if work.is_shaped or work.mismatched_at is not None:
             return False
-        job.doubt(now)
+        work.doubt(now)
         # A route that fails for a moment is given that moment.
-        self._family(job.asset.family).rests_until = now + STRUCTURE_REST_SECONDS
+        self._family(work.asset.family).refresh_not_before = now + STRUCTURE_REST_SECONDS
         return True
 
-    def park(self, job: Job) -> None:
+    def park(self, work: AssetWork) -> None:
         """The job waits for a reading or for its options."""
-        self._family(job.asset.family).parked.append(job)
-        self._waited_for[job.asset.family] = None
+        self._family(work.asset.family).parked.append(work)
+        self._waited_for[work.asset.family] = None
 
     # --- side requests -----------------------------------------------------------------------
 
@@ -199,9 +201,9 @@ class Structures:
                     return creation
             if known.creating or known.is_reading:
                 continue
-            if known.unfinished is None and now < known.rests_until:
+            if known.unfinished is None and now < known.refresh_not_before:
                 continue
-            known.is_doubted = True
+            known.is_stale = True
             return self.begin(family, now)
         return None
 
@@ -213,11 +215,11 @@ class Structures:
                 room = self._created_at[0] + 1.0 if self._created_at else float("-inf")
                 yield from (max(room, c.not_before) for c in known.creating.values())
             elif known.unfinished is None and not known.is_reading:
-                yield known.rests_until
+                yield known.refresh_not_before
 
     def read(
         self, family: str, found: Structure | UnknownFamily | Unreadable, now: float
-    ) -> list[Job]:
+    ) -> list[AssetWork]:
         """The reading is done; the jobs that waited for it go on, with a structure or without."""
         known = self._family(family)
         known.is_reading = False
@@ -226,10 +228,10 @@ class Structures:
             known.structure = found
             known.refused.clear()
         elif isinstance(found, UnknownFamily):
-            self._known.miss(family, found.said, now)
+            self._known.miss(family, found.response, now)
         return self._unpark(family)
 
-    def put_off(self, side: SideRequest, now: float) -> None:
+    def retry_later(self, side: SideRequest, now: float) -> None:
         """It was cut or throttled: it goes on later where it is now."""
         if isinstance(side, OptionCreate):
             side.not_before = now
@@ -237,7 +239,7 @@ class Structures:
             known = self._family(side.family)
             known.is_reading, known.unfinished = False, side
 
-    def created(self, creation: OptionCreate, answer: Answer, now: float) -> list[Job]:
+    def created(self, creation: OptionCreate, answer: Answer, now: float) -> list[AssetWork]:
         """A creation ended; the jobs that need wait no more."""
         known = self._family(creation.family)
         if known.creating.get(creation.option) is not creation:
@@ -249,7 +251,7 @@ class Structures:
             options = dict(known.structure.options)
             options[attribute] = options.get(attribute, frozenset()) | {code}
             known.structure = Structure(known.structure.attributes, options)
-        elif isinstance(answer, CallReply) and answer.own_json and not is_well(answer):
+        elif isinstance(answer, CallReply) and answer.is_from_pim and not is_well(answer):
             known.refused.add(creation.option)
         elif creation.attempts < CREATION_ATTEMPTS_MAX:
             creation.not_before = now + delay(creation.attempts, self._jitter)
@@ -267,11 +269,11 @@ class Structures:
             known.creating.clear()
             known.is_reading, known.unfinished = False, None
 
-    def _plan_creations(self, job: Job, known: _Family) -> bool:
+    def _plan_creations(self, work: AssetWork, known: _Family) -> bool:
         """Whether every option that the job misses is, or will be, on its way."""
         assert known.structure is not None
-        missing = [option for option in job.missing_options if option not in known.refused]
-        if len(missing) < len(job.missing_options):
+        missing = [option for option in work.missing_options if option not in known.refused]
+        if len(missing) < len(work.missing_options):
             return False
         for option in missing:
             if option in known.creating:
@@ -281,8 +283,8 @@ class Structures:
             if have + planned >= OPTIONS_PER_ATTRIBUTE_MAX:
                 known.refused.add(option)
                 return False
-            exchange = Exchange(create_option(CreateOption(job.asset.family, *option)))
-            known.creating[option] = OptionCreate(job.asset.family, option, exchange)
+            exchange = Exchange(create_option(CreateOption(work.asset.family, *option)))
+            known.creating[option] = OptionCreate(work.asset.family, option, exchange)
         return True
 
     def _let_go(self) -> None:
@@ -299,7 +301,7 @@ class Structures:
             self._created_at.popleft()
         return len(self._created_at) < OPTIONS_PER_SECOND_MAX
 
-    def _unpark(self, family: str) -> list[Job]:
+    def _unpark(self, family: str) -> list[AssetWork]:
         self._waited_for.pop(family, None)
         known = self._family(family)
         parked, known.parked = known.parked, []

@@ -7,18 +7,18 @@ Rule 2: whatever is not named here is a suspicion: it may be the PIM's fault or 
 from collections.abc import Sequence
 from functools import lru_cache
 
-from service.core.group.coalesce import Verb
+from service.contracts.outcome import DELETE, UPSERT, Action
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind, ItemReply
 from service.core.verdicts import (
-    Cut,
+    Cancelled,
     Failure,
     Forbidden,
     ItemKind,
     ItemVerdict,
     Judged,
     Missing,
+    PimResponse,
     Refused,
-    Said,
     Suspicious,
     Throttled,
     Verdict,
@@ -32,33 +32,33 @@ ITEMS_MAX = 100
 """Assets of a bulk call, and so results of its answer; of more results, one more is read."""
 
 
-def judge(verb: Verb, codes: Sequence[str], answer: Answer) -> Verdict:
+def judge(action: Action, codes: Sequence[str], answer: Answer) -> Verdict:
     """What the answer to a write call means; `codes` are the call's assets, in order."""
     if isinstance(answer, CallFault):
         return _judge_fault(answer)
     if answer.status == 429:
         return Throttled(answer.retry_after_seconds)
-    said = Said(answer.status, answer.message, answer.errors)
+    response = PimResponse(answer.status, answer.message, answer.errors)
     if answer.status == 403:
-        return Forbidden(Failure("forbidden", said))
+        return Forbidden(Failure("forbidden", response))
     if answer.status == 401:
-        return Suspicious(Failure("forbidden", said))
-    if answer.own_json and answer.status in CALL_REFUSED:
-        return Refused("refused_by_pim", said)
-    if answer.status == 413 and (answer.own_json or verb is Verb.UPSERT):
-        return Refused("too_large", said, is_from_pim=answer.own_json)
-    if answer.own_json and answer.status == 404:
-        return Missing(said)
-    if verb is Verb.DELETE and answer.status == 204:
-        return Judged((ItemVerdict(ItemKind.APPLIED, said),))
-    if verb is Verb.UPSERT and answer.status == 200:
+        return Suspicious(Failure("forbidden", response))
+    if answer.is_from_pim and answer.status in CALL_REFUSED:
+        return Refused("refused_by_pim", response)
+    if answer.status == 413 and (answer.is_from_pim or action == UPSERT):
+        return Refused("too_large", response, is_from_pim=answer.is_from_pim)
+    if answer.is_from_pim and answer.status == 404:
+        return Missing(response)
+    if action == DELETE and answer.status == 204:
+        return Judged((ItemVerdict(ItemKind.APPLIED, response),))
+    if action == UPSERT and answer.status == 200:
         return _judge_items(codes, answer)
-    return Suspicious(Failure("pim_error", said))
+    return Suspicious(Failure("pim_error", response))
 
 
 def is_well(answer: Answer) -> bool:
     """Whether a GET was answered by the PIM itself with 200."""
-    return isinstance(answer, CallReply) and answer.status == 200 and answer.own_json
+    return isinstance(answer, CallReply) and answer.status == 200 and answer.is_from_pim
 
 
 def is_written(answer: Answer) -> bool:
@@ -68,20 +68,20 @@ def is_written(answer: Answer) -> bool:
 
 def is_unknown(answer: Answer) -> bool:
     """Whether a GET was answered by the PIM itself with 404."""
-    return isinstance(answer, CallReply) and answer.status == 404 and answer.own_json
+    return isinstance(answer, CallReply) and answer.status == 404 and answer.is_from_pim
 
 
 def _judge_fault(fault: CallFault) -> Verdict:
-    if fault.kind is FaultKind.CUT:
-        return Cut()
-    said = Said(None, fault.message)
+    if fault.kind is FaultKind.CANCELLED:
+        return Cancelled()
+    response = PimResponse(None, fault.message)
     match fault.kind:
         case FaultKind.TIMEOUT:
-            return Suspicious(Failure("timeout", said))
+            return Suspicious(Failure("timeout", response))
         case FaultKind.CREDENTIALS:
-            return Suspicious(Failure("forbidden", said))
+            return Suspicious(Failure("forbidden", response))
         case _:
-            return Suspicious(Failure("pim_error", said))
+            return Suspicious(Failure("pim_error", response))
 
 
 def _judge_items(codes: Sequence[str], reply: CallReply) -> Verdict:
@@ -95,7 +95,7 @@ def _judge_items(codes: Sequence[str], reply: CallReply) -> Verdict:
         return _odd(reply, "The PIM's results are not for the assets that were sent.")
     verdicts = tuple(map(_judge_item, items))
     if all(verdict.kind is ItemKind.RETRY for verdict in verdicts):
-        return Suspicious(Failure("pim_error", verdicts[0].said))
+        return Suspicious(Failure("pim_error", verdicts[0].response))
     return Judged(verdicts)
 
 
@@ -107,22 +107,22 @@ def _matches(code: str, item: ItemReply) -> bool:
 def _judge_item(item: ItemReply) -> ItemVerdict:
     if item.message is None and not item.errors:
         return _judge_status(item.status)
-    return _judge_said(Said(item.status, item.message, item.errors))
+    return _judge_said(PimResponse(item.status, item.message, item.errors))
 
 
 @lru_cache(maxsize=1_000)
 def _judge_status(status: int | None) -> ItemVerdict:
     """What is said of most assets is the same."""
-    return _judge_said(Said(status))
+    return _judge_said(PimResponse(status))
 
 
-def _judge_said(said: Said) -> ItemVerdict:
-    if said.status in ITEM_APPLIED:
-        return ItemVerdict(ItemKind.APPLIED, said)
-    if said.status is None or said.status in ITEM_RETRY or said.status >= 500:
-        return ItemVerdict(ItemKind.RETRY, said)
-    return ItemVerdict(ItemKind.REFUSED, said)
+def _judge_said(response: PimResponse) -> ItemVerdict:
+    if response.status in ITEM_APPLIED:
+        return ItemVerdict(ItemKind.APPLIED, response)
+    if response.status is None or response.status in ITEM_RETRY or response.status >= 500:
+        return ItemVerdict(ItemKind.RETRY, response)
+    return ItemVerdict(ItemKind.REFUSED, response)
 
 
 def _odd(reply: CallReply, message: str) -> Suspicious:
-    return Suspicious(Failure("pim_error", Said(reply.status, message)))
+    return Suspicious(Failure("pim_error", PimResponse(reply.status, message)))

@@ -29,7 +29,7 @@ OUTCOME_ID_HEADER = "dlq.outcome.id"
 REPLAYS_MAX = 3
 """At this `replay.count` a replay wants to be forced."""
 
-Place = tuple[int, int]
+RecordId = tuple[int, int]
 """Partition and offset on the dead-letter topic."""
 
 Lack = Literal["without value", "without headers", "without key"]
@@ -50,13 +50,13 @@ _NO_LIMITS = DecodeLimits(1 << 30)
 class DeadLetter:
     """A dead letter without its value. `origin` is None where its headers cannot be read."""
 
-    place: Place
+    record_id: RecordId
     origin: Origin | None
     reason: str
     message: str
     attempts: int
     asset: Asset | None
-    buried_utc_ms: int
+    dead_lettered_utc_ms: int
     replay_count: int
     lacks: Lack | None
     """The first part of the original record that was left out; None where it is whole."""
@@ -83,7 +83,7 @@ class Filter:
             (self.reason is None or letter.reason == self.reason)
             and (self.family is None or (asset is not None and asset.family == self.family))
             and (self.asset is None or (asset is not None and asset.path == self.asset))
-            and (self.since_utc_ms is None or letter.buried_utc_ms >= self.since_utc_ms)
+            and (self.since_utc_ms is None or letter.dead_lettered_utc_ms >= self.since_utc_ms)
         )
 
 
@@ -108,8 +108,8 @@ class Applied:
         """An applied outcome, and when it was written."""
         if asset not in self.assets:
             return
-        place = (asset, partition)
-        self._offsets[place] = max(offset, self._offsets.get(place, -1))
+        record_id = (asset, partition)
+        self._offsets[record_id] = max(offset, self._offsets.get(record_id, -1))
         self._times[asset] = max((utc_ms, partition), self._times.get(asset, (-1, partition)))
 
     def overtakes(self, letter: DeadLetter) -> bool:
@@ -123,10 +123,10 @@ class Applied:
         if self._offsets.get((asset, origin.partition), -1) > origin.offset:
             return True
         utc_ms, partition = self._times.get(asset, (-1, origin.partition))
-        return partition != origin.partition and utc_ms > letter.buried_utc_ms
+        return partition != origin.partition and utc_ms > letter.dead_lettered_utc_ms
 
 
-def read_mark(headers: Headers) -> Place | None:
+def read_marker(headers: Headers) -> RecordId | None:
     """The dead letter that a mark on the topic calls replayed; None where it is no mark."""
     found = [content for name, content in headers if name == REPLAYED_HEADER]
     if len(found) != 1 or _ours(headers):
@@ -137,7 +137,7 @@ def read_mark(headers: Headers) -> Place | None:
 
 
 def read_dead_letter(
-    place: Place, key: bytes | None, value: bytes | None, headers: Headers, utc_ms: int
+    record_id: RecordId, key: bytes | None, value: bytes | None, headers: Headers, utc_ms: int
 ) -> DeadLetter:
     """A record of the dead-letter topic; total, whatever its bytes are."""
     ours = _ours(headers)
@@ -147,13 +147,13 @@ def read_dead_letter(
     own_key = None if KEY_OMITTED_HEADER in ours else key
     asset = decode(SourceRecord(stand_in, own_key, value, original), _NO_LIMITS).asset
     return DeadLetter(
-        place=place,
+        record_id=record_id,
         origin=origin,
         reason=ours.get("dlq.reason", ""),
         message=ours.get("dlq.message", ""),
         attempts=natural_number(ours.get("dlq.attempts")) or 0,
         asset=asset,
-        buried_utc_ms=utc_ms,
+        dead_lettered_utc_ms=utc_ms,
         replay_count=_replay_count(headers),
         lacks=next((lack for name, lack in _LACKS.items() if name in ours), None),
     )
@@ -178,7 +178,7 @@ def left_out(
     return None
 
 
-def revived(
+def replayed(
     letter: DeadLetter, key: bytes | None, value: bytes | None, headers: Headers
 ) -> LogRecord:
     """The record as it came, for its original partition."""
@@ -196,11 +196,11 @@ def revived(
 
 def mark(letter: DeadLetter, key: bytes | None) -> LogRecord:
     """What calls the dead letter replayed, on its own partition."""
-    partition, offset = letter.place
+    partition, offset = letter.record_id
     return LogRecord(key, None, ((REPLAYED_HEADER, b"%d/%d" % (partition, offset)),))
 
 
-def cut_further(letter: LogRecord) -> LogRecord | None:
+def truncate_further(letter: LogRecord) -> LogRecord | None:
     """The dead letter with one more part left out; None where nothing is left to leave out.
 
     First the value, then the headers of the record itself, then its key, then the message.

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from service.core.inputs import Start
-from service.core.limits import Rules
+from service.core.limits import Limits
 from service.core.model import Binding, Partition
-from service.core.records import PositionCommit, Settled, Settlement
+from service.core.records import CompletedChange, PositionCommit, Transaction
 from service.core.settle import offset_map
 
-Group = tuple[Settled, ...]
+Group = tuple[CompletedChange, ...]
 """Outcomes that no transaction may split: a delete and what it supersedes, a merged call's."""
 
 
@@ -29,7 +29,7 @@ class _PartitionLedger:
     """Settled and committed from the watermark on, those of an earlier owner too: a bitmap."""
     binding: Binding
     """What the offset maps of this partition are bound to."""
-    uncommitted: OrderedDict[int, int] = field(default_factory=OrderedDict)
+    pending: OrderedDict[int, int] = field(default_factory=OrderedDict)
     """Read and not yet committed, in order; what each occupies beyond the usual."""
 
     @property
@@ -39,11 +39,11 @@ class _PartitionLedger:
         Not from the watermark: where an earlier owner settled all that was read, nothing is left
         whose commit would move it.
         """
-        return self.position - next(iter(self.uncommitted), self.position)
+        return self.position - next(iter(self.pending), self.position)
 
     def watermark_with(self, chosen: set[int]) -> int:
         """The watermark once `chosen` are committed too."""
-        for offset in self.uncommitted:
+        for offset in self.pending:
             if offset not in chosen:
                 return offset
         return self.position
@@ -61,7 +61,7 @@ class _PartitionLedger:
     def commit(self, chosen: set[int]) -> int:
         """Forget the chosen offsets; what they occupied."""
         after = self.after(chosen)
-        occupied = sum([self.uncommitted.pop(offset) for offset in chosen])
+        occupied = sum([self.pending.pop(offset) for offset in chosen])
         self.watermark, self.above = after
         return occupied
 
@@ -74,14 +74,14 @@ Chosen = dict[Partition, set[int]]
 class Ledger:
     """The offsets of one assignment. Counts what is held: admitted and not yet committed."""
 
-    def __init__(self, starts: Mapping[Partition, Start], rules: Rules) -> None:
-        self._rules = rules
+    def __init__(self, starts: Mapping[Partition, Start], limits: Limits) -> None:
+        self._limits = limits
         self._partitions = {
             partition: _PartitionLedger(
                 watermark=start.position,
                 position=start.position,
                 above=offset_map.bitmap(
-                    start.position, {at for at in start.settled if at >= start.position}
+                    start.position, {at for at in start.committed_above if at >= start.position}
                 ),
                 binding=start.binding,
             )
@@ -92,21 +92,21 @@ class Ledger:
         self._chosen: list[Group] = []
         self._chosen_offsets: Chosen = {}
         """Of the transaction under way."""
-        self._map_offsets_max = rules.map_offsets_max
+        self._map_offsets_max = limits.map_offsets_max
         self.waits_for_watermark = False
         """Whether all that is ready lies too far above the watermark to be committed."""
-        self.held_changes = 0
-        self.held_bytes = 0
+        self.pending_changes = 0
+        self.pending_bytes = 0
         self.occupied_bytes = 0
         """What the held changes occupy in memory, beyond what each usually does."""
 
     @property
-    def can_settle(self) -> bool:
+    def can_commit(self) -> bool:
         """Whether outcomes are ready that a transaction could take now."""
-        return bool(self._ready) and not self.waits_for_watermark and not self.is_settling
+        return bool(self._ready) and not self.waits_for_watermark and not self.is_committing
 
     @property
-    def is_settling(self) -> bool:
+    def is_committing(self) -> bool:
         """Whether a transaction is under way."""
         return bool(self._chosen)
 
@@ -118,24 +118,24 @@ class Ledger:
         book.position = offset + 1
         if book.above >> (offset - book.watermark) & 1:
             return False  # an earlier owner committed it
-        book.uncommitted[offset] = 0
-        self.held_changes += 1
-        self.held_bytes += size
+        book.pending[offset] = 0
+        self.pending_changes += 1
+        self.pending_bytes += size
         return True
 
     def occupy(self, partition: Partition, offset: int, size: int) -> None:
         """An admitted change occupies so many bytes more."""
-        self._partitions[partition].uncommitted[offset] += size
+        self._partitions[partition].pending[offset] += size
         self.occupied_bytes += size
 
-    def settle(self, group: Group) -> None:
+    def complete(self, group: Group) -> None:
         """These outcomes are known; they leave in one transaction."""
         assert group
-        for settled in group:
-            assert settled.offset in self._partitions[settled.partition].uncommitted
-            if len(settled.outcome.value or b"") > USUAL_OUTCOME_BYTES:
-                size = len(settled.outcome.value or b"")
-                self.occupy(settled.partition, settled.offset, size)
+        for completed in group:
+            assert completed.offset in self._partitions[completed.partition].pending
+            if len(completed.outcome.value or b"") > USUAL_OUTCOME_BYTES:
+                size = len(completed.outcome.value or b"")
+                self.occupy(completed.partition, completed.offset, size)
         self._ready.append(group)
         self.waits_for_watermark = False
 
@@ -147,9 +147,9 @@ class Ledger:
         """The offset that is admitted next, or a later one."""
         return self._partitions[partition].position
 
-    def held_in(self, partition: Partition) -> int:
+    def pending_in(self, partition: Partition) -> int:
         """Changes of the partition that are admitted and not yet committed."""
-        return len(self._partitions[partition].uncommitted)
+        return len(self._partitions[partition].pending)
 
     def span(self, partition: Partition) -> int:
         """Offsets from the watermark to the position."""
@@ -157,9 +157,9 @@ class Ledger:
 
     def oldest(self, partition: Partition) -> int | None:
         """The offset at the watermark, None where nothing is owed."""
-        return next(iter(self._partitions[partition].uncommitted), None)
+        return next(iter(self._partitions[partition].pending), None)
 
-    def take_settlement(self) -> Settlement | None:
+    def take_transaction(self) -> Transaction | None:
         """Choose the next transaction, in order, within its limits; None where nothing can go."""
         assert not self._chosen
         taken = self._first_possible()
@@ -172,7 +172,7 @@ class Ledger:
             left = set(map(id, taken))
             self._ready = [group for group in self._ready if id(group) not in left]
         self._chosen = taken
-        return self._settlement(taken)
+        return self._transaction(taken)
 
     def committed(self) -> Group:
         """The transaction is on the log: its offsets are settled, its memory is free."""
@@ -180,12 +180,12 @@ class Ledger:
         for partition, offsets in self._chosen_offsets.items():
             self.occupied_bytes -= self._partitions[partition].commit(offsets)
         flat = tuple(chain.from_iterable(self._chosen))
-        self.held_changes -= len(flat)
-        self.held_bytes -= sum([settled.held_bytes for settled in flat])
+        self.pending_changes -= len(flat)
+        self.pending_bytes -= sum([completed.pending_bytes for completed in flat])
         self._chosen = []
         self.waits_for_watermark = False
-        assert self.held_changes >= 0
-        assert self.held_bytes >= 0
+        assert self.pending_changes >= 0
+        assert self.pending_bytes >= 0
         return flat
 
     def refused(self, *, map_too_large: bool) -> None:
@@ -201,7 +201,7 @@ class Ledger:
 
         A prefix within the limits may lie above the watermark that only the rest would move.
         """
-        count = _count_within_limits(self._ready, self._rules)
+        count = _count_within_limits(self._ready, self._limits)
         while not (taken := self._within_map(self._ready[:count])) and count < len(self._ready):
             count *= 2
         return taken
@@ -224,13 +224,13 @@ class Ledger:
             kept = [
                 group
                 for group in taken
-                if all(settled.offset <= ceilings[settled.partition] for settled in group)
+                if all(completed.offset <= ceilings[completed.partition] for completed in group)
             ]
             if len(kept) == len(taken):
                 return kept
             taken = kept
 
-    def _settlement(self, taken: Sequence[Group]) -> Settlement:
+    def _transaction(self, taken: Sequence[Group]) -> Transaction:
         self._chosen_offsets = chosen = _offsets(taken)
         positions: dict[Partition, PositionCommit] = {}
         for partition, offsets in chosen.items():
@@ -239,31 +239,33 @@ class Ledger:
             metadata = offset_map.encode(watermark, above, book.binding)
             positions[partition] = PositionCommit(watermark, metadata)
         flat = list(chain.from_iterable(taken))
-        return Settlement(
-            outcomes=tuple([settled.outcome for settled in flat]),
-            dead_letters=tuple([settled.dead_letter for settled in flat if settled.dead_letter]),
+        return Transaction(
+            outcomes=tuple([completed.outcome for completed in flat]),
+            dead_letters=tuple(
+                [completed.dead_letter for completed in flat if completed.dead_letter]
+            ),
             positions=positions,
         )
 
 
 def _offsets(groups: Iterable[Group]) -> Chosen:
     chosen: Chosen = {}
-    for settled in chain.from_iterable(groups):
-        offsets = chosen.get(settled.partition)
+    for completed in chain.from_iterable(groups):
+        offsets = chosen.get(completed.partition)
         if offsets is None:
-            offsets = chosen[settled.partition] = set()
-        offsets.add(settled.offset)
+            offsets = chosen[completed.partition] = set()
+        offsets.add(completed.offset)
     return chosen
 
 
-def _count_within_limits(groups: Sequence[Group], rules: Rules) -> int:
+def _count_within_limits(groups: Sequence[Group], limits: Limits) -> int:
     """How many groups from the first one on a transaction takes: one at least."""
     count = size = 0
     for taken, group in enumerate(groups):
         count += len(group)
-        for settled in group:
-            size += settled.size
-        fits = count <= rules.transaction_outcomes_max and size <= rules.transaction_bytes_max
+        for completed in group:
+            size += completed.size
+        fits = count <= limits.transaction_outcomes_max and size <= limits.transaction_bytes_max
         if taken and not fits:
             return taken
     return len(groups)

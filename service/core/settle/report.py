@@ -29,9 +29,9 @@ from service.contracts.outcome import (
 from service.core.flaws import and_more
 from service.core.group.asset_work import Ending
 from service.core.model import Change, Extensions, Headers, Rejection, SourceRecord
-from service.core.records import LogRecord, Settled
+from service.core.records import CompletedChange, LogRecord
 from service.core.text import clip, is_too_deep
-from service.core.verdicts import Said
+from service.core.verdicts import PimResponse
 
 CONTEXT_BYTES_MAX = 512
 """Of a `tracestate`, as W3C has it; a longer one is not carried."""
@@ -71,14 +71,14 @@ class Reporter:
     def __init__(self, source: str) -> None:
         self._source = source
 
-    def of_change(self, change: Change, ending: Ending, utc_ms: int) -> Settled:
+    def of_change(self, change: Change, ending: Ending, utc_ms: int) -> CompletedChange:
         """The records of a change that became a command."""
         asset = change.command.asset
-        said = ending.said if change.attempts else None
-        pim = _answer(said) if said is not None else None
+        response = ending.response if change.attempts else None
+        pim = _answer(response) if response is not None else None
         is_applied = ending.status == "applied"
-        errors, is_truncated = ([], False) if is_applied else _errors(ending, said)
-        if said is not None and pim is not None and len(pim.errors) < len(said.errors):
+        errors, is_truncated = ([], False) if is_applied else _errors(ending, response)
+        if response is not None and pim is not None and len(pim.errors) < len(response.errors):
             is_truncated = True
         data = OutcomeData(
             status=ending.status,
@@ -86,7 +86,7 @@ class Reporter:
             reason=ending.reason,
             message=None if is_applied else _sentence(ending),
             errors=errors,
-            action="delete" if change.command.is_delete else "upsert",
+            action=change.command.action,
             asset_family=asset.family,
             code=asset.code,
             event=change.event,
@@ -100,12 +100,14 @@ class Reporter:
             completed_at=timestamp(utc_ms),
             errors_truncated=is_truncated or UNSET,
         )
-        settled = self._settled(
+        completed = self._settled(
             change.record, data, change.extensions, asset.path, change.size, utc_ms
         )
-        return replace(settled, received_utc_ms=change.received_utc_ms)
+        return replace(completed, received_utc_ms=change.received_utc_ms)
 
-    def of_rejection(self, record: SourceRecord, rejection: Rejection, utc_ms: int) -> Settled:
+    def of_rejection(
+        self, record: SourceRecord, rejection: Rejection, utc_ms: int
+    ) -> CompletedChange:
         """The records of a record that became no command."""
         errors = _fitting(rejection.errors, ERRORS_BYTES_MAX)
         asset = rejection.asset
@@ -138,9 +140,9 @@ class Reporter:
         data: OutcomeData,
         extensions: Extensions,
         subject: str | None,
-        held_bytes: int,
+        pending_bytes: int,
         utc_ms: int,
-    ) -> Settled:
+    ) -> CompletedChange:
         outcome = Outcome(
             specversion="1.0",
             type=_TYPES[data.status],
@@ -162,16 +164,16 @@ class Reporter:
         outcome_record = LogRecord(_key(record, subject), value, headers)
         dead = data.status in DEAD_STATUSES
         dead_letter = _dead_letter(record, data) if dead else None
-        return Settled(
+        return CompletedChange(
             partition=record.origin.partition,
             offset=record.origin.offset,
             outcome=outcome_record,
             dead_letter=dead_letter,
-            held_bytes=held_bytes,
+            pending_bytes=pending_bytes,
             status=data.status,
             reason=data.reason,
             family=data.asset_family,
-            born_utc_ms=record.timestamp_ms,
+            record_timestamp_ms=record.timestamp_ms,
             received_utc_ms=utc_ms,
             size=len(value) + HEADERS_BYTES + (dead_letter.size if dead_letter else 0),
         )
@@ -191,13 +193,13 @@ def _pim_answer(status: int | None) -> PimAnswer:
     return PimAnswer(status, None, [])
 
 
-def _answer(said: Said) -> PimAnswer:
+def _answer(response: PimResponse) -> PimAnswer:
     """The PIM's answer as the outcome shows it, its errors verbatim as far as there is room."""
-    if said.message is None and not said.errors:
-        return _pim_answer(said.status)
+    if response.message is None and not response.errors:
+        return _pim_answer(response.status)
     kept: list[Raw] = []
     size = 0
-    for raw in islice(said.errors, ERRORS_MAX):
+    for raw in islice(response.errors, ERRORS_MAX):
         text = bytes(raw)
         size += len(text) + 1
         # `errors` repeats them in another shape: half of the room for each
@@ -205,7 +207,7 @@ def _answer(said: Said) -> PimAnswer:
             break
         if not is_too_deep(text):
             kept.append(raw)
-    return PimAnswer(said.status, _short(said.message), kept)
+    return PimAnswer(response.status, _short(response.message), kept)
 
 
 def _sentence(ending: Ending) -> str:
@@ -219,11 +221,13 @@ def why(ending: Ending) -> str:
     """Return why a change was not applied: the first error that the PIM named comes first."""
     assert ending.reason is not None
     parts = [ending.message or _SENTENCES[ending.reason]]
-    said = ending.said
-    if said is not None and said.errors:
-        parts.append(_first_error(said.errors))
-    if said is not None and said.message:
-        parts.append(said.message if said.status is None else f"It said: {said.message}")
+    response = ending.response
+    if response is not None and response.errors:
+        parts.append(_first_error(response.errors))
+    if response is not None and response.message:
+        parts.append(
+            response.message if response.status is None else f"It said: {response.message}"
+        )
     return " ".join(parts)
 
 
@@ -268,15 +272,15 @@ def _replay_of(record: SourceRecord) -> str | None:
     return None
 
 
-def _errors(ending: Ending, said: Said | None) -> tuple[list[ChangeError], bool]:
+def _errors(ending: Ending, response: PimResponse | None) -> tuple[list[ChangeError], bool]:
     """Ours, or the PIM's in our shape; and whether any was left out."""
     if ending.errors:
         ours = _fitting(ending.errors, ERRORS_BYTES_MAX // 2)
         return ours, len(ours) < len(ending.errors)
-    if said is None or not said.errors:
+    if response is None or not response.errors:
         return [], False
-    translated = _fitting(map(_change_error, said.errors), ERRORS_BYTES_MAX // 2)
-    return translated, len(translated) < len(said.errors)
+    translated = _fitting(map(_change_error, response.errors), ERRORS_BYTES_MAX // 2)
+    return translated, len(translated) < len(response.errors)
 
 
 def _fitting(errors: Iterable[ChangeError], bytes_max: int) -> list[ChangeError]:
@@ -364,7 +368,7 @@ def _bounded(outcome: Outcome) -> tuple[Outcome, bytes]:
     return outcome, value
 
 
-def _cut_origins(data: OutcomeData) -> OutcomeData:
+def _truncate_origins(data: OutcomeData) -> OutcomeData:
     """With what the event and its record call themselves cut."""
     event = replace(
         data.event,
@@ -385,7 +389,7 @@ def _leave_out_pim_errors(data: OutcomeData) -> OutcomeData:
     return replace(data, pim=replace(data.pim, errors=[]), errors_truncated=True)
 
 
-def _cut_messages(data: OutcomeData) -> OutcomeData:
+def _truncate_messages(data: OutcomeData) -> OutcomeData:
     pim = replace(data.pim, message=_cut(data.pim.message)) if data.pim else None
     return replace(data, pim=pim, message=_cut(data.message))
 
@@ -395,9 +399,9 @@ def _leave_out_errors(data: OutcomeData) -> OutcomeData:
 
 
 _SHORTER: Sequence[Callable[[OutcomeData], OutcomeData]] = (
-    _cut_origins,
+    _truncate_origins,
     _leave_out_pim_errors,
-    _cut_messages,
+    _truncate_messages,
     _leave_out_errors,
 )
 

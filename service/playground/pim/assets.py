@@ -23,7 +23,7 @@ class ItemRefusedError(Exception):
 
     def __init__(self, message: str, *errors: tuple[str, str]) -> None:
         super().__init__(message)
-        self.errors = [{"property": place, "message": text} for place, text in errors]
+        self.errors = [{"property": stored, "message": text} for stored, text in errors]
 
 
 @dataclass
@@ -132,8 +132,8 @@ class Assets:
             asset = self.by_key[key] = Asset(created=now)
         asset.updated = now
         for code, entries in values.items():
-            place = asset.values.setdefault(code, {})
+            stored = asset.values.setdefault(code, {})
             for entry in entries:
                 data = entry["data"]
-                place[entry.get("locale"), entry.get("channel")] = None if data == [] else data
+                stored[entry.get("locale"), entry.get("channel")] = None if data == [] else data
         return status

@@ -129,7 +129,7 @@ async def test_a_cut_connection(bench: Bench) -> None:
 async def test_the_lease_may_end_while_the_token_is_fetched(bench: Bench) -> None:
     """Then the write does not leave."""
     bench.may_write = False
-    assert fault(await bench.write()) is FaultKind.CUT
+    assert fault(await bench.write()) is FaultKind.CANCELLED
     assert bench.pim.writes == 0
 
 
@@ -138,7 +138,7 @@ async def test_a_code_that_is_a_step_of_a_path_is_answered_here(bench: Bench) ->
     delete = DeleteOne("packshots", "..")
     answer = await bench.api.send(delete, permit=bench.permit, may_write=lambda: True)
     assert isinstance(answer, CallReply)
-    assert (answer.status, answer.own_json) == (422, True)
+    assert (answer.status, answer.is_from_pim) == (422, True)
     assert bench.pim.tokens.given == 0
 
 

@@ -455,10 +455,10 @@ async def test_a_call_that_is_given_up_leaves_nothing_behind(
         end.set()
 
     listening = await asyncio.start_server(stall, "127.0.0.1", 0)
-    place = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    settings = {"base_url": f"{scheme}://{place}", "app_token": "t"}
+    authority = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    settings = {"base_url": f"{scheme}://{authority}", "app_token": "t"}
     if proxy is not None:
-        settings["proxy_url"] = f"http://{place}"
+        settings["proxy_url"] = f"http://{authority}"
     client = PimClient(PimSettings.model_validate(settings))
 
     for number in range(10):

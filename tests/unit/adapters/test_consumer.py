@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaConnectionError
 
 from service.adapters.kafka.assignment import Assignment
-from service.adapters.kafka.consumer import Door, guard
+from service.adapters.kafka.consumer import Consumer, guard
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.inputs import Arrived
 from service.core.model import Partition
@@ -79,12 +79,12 @@ async def test_a_partition_whose_position_is_in_doubt_stays_paused() -> None:
     async def arrive(_: Arrived) -> None:
         """Nothing is read."""
 
-    door = Door(kafka, 1.0, assignment, arrive, no_error, pytest.fail)
+    door = Consumer(kafka, 1.0, assignment, arrive, no_error, pytest.fail)
     consumer: Any = SimpleNamespace(
         assignment=lambda: {ours, doubtful},
         paused=lambda: set(paused),
-        pause=lambda *places: paused.update(places),
-        resume=lambda *places: paused.difference_update(places),
+        pause=lambda *topic_partitions: paused.update(topic_partitions),
+        resume=lambda *topic_partitions: paused.difference_update(topic_partitions),
     )
     door._subscriber.consumer = consumer
     door.set_paused(frozenset())

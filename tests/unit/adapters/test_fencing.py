@@ -87,10 +87,10 @@ async def test_a_fenced_instance_is_no_refusal() -> None:
         await waiting
 
 
-def answer(code: int, *places: tuple[int, int, str | None, int]) -> Any:  # noqa: ANN401 - aiokafka's
+def answer(code: int, *topic_partitions: tuple[int, int, str | None, int]) -> Any:  # noqa: ANN401 - aiokafka's
     """What the coordinator says: number, offset, metadata and error of each partition."""
     shown: list[Any] = [
-        (number, offset, -1, metadata, of, {}) for number, offset, metadata, of in places
+        (number, offset, -1, metadata, of, {}) for number, offset, metadata, of in topic_partitions
     ]
     return SimpleNamespace(error_code=code, topics=[("events", shown, {})])
 

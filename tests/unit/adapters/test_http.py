@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from prometheus_client import CollectorRegistry
 
-from service.adapters.http.admin_server import Answers, HttpPort
+from service.adapters.http.admin_server import AdminHandlers, AdminServer
 from service.adapters.http.release_token import HEADER, TokenFile
 from service.cli.release import release
 from service.contracts.asyncapi import Topics, asyncapi
@@ -30,9 +30,9 @@ class Bench:
     held: int | None = None
     page: dict[str, Any] = field(default_factory=dict)
 
-    def answers(self, *, with_page: bool) -> Answers:
+    def handlers(self, *, with_page: bool) -> AdminHandlers:
         """What the port answers with."""
-        return Answers(
+        return AdminHandlers(
             live=lambda: self.live,
             ready=lambda: self.ready,
             live_lines=lambda: self.lines,
@@ -58,7 +58,7 @@ class Bench:
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     """A port on loopback, with and without the status page."""
     made = Bench()
-    port = HttpPort(made.answers(with_page=request.param))
+    port = AdminServer(made.handlers(with_page=request.param))
     taken = await port.open("127.0.0.1", 0)
     made.url = f"http://127.0.0.1:{taken}"
     yield made
@@ -145,7 +145,7 @@ async def test_release_where_no_token_can_be_written(
 ) -> None:
     """A read-only container without a temporary directory: the service runs, and says why not."""
     bench = Bench(held=7)
-    port = HttpPort(bench.answers(with_page=False))
+    port = AdminServer(bench.handlers(with_page=False))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     bench.url = f"http://127.0.0.1:{await port.open('127.0.0.1', 0)}"
     status, text, _ = await bench.get("/release", "POST")

@@ -11,7 +11,7 @@ from service.adapters.telemetry.progress import IDLE_SECONDS, PROGRESS_SECONDS, 
 from service.contracts.outcome import Status
 from service.core.facts import Note
 from service.core.model import Partition
-from service.core.records import Settled
+from service.core.records import CompletedChange
 from tests.contract.test_schemas import outcome
 
 PLACE = Partition("events", 3)
@@ -27,10 +27,11 @@ def logged() -> Iterator[list[EventDict]]:
 
 def committed(*statuses: Status) -> Note:
     """A transaction with an outcome of each status."""
-    settled = tuple(
-        Settled(PLACE, 7, outcome(), None, 100, status=status, reason=None) for status in statuses
+    completed = tuple(
+        CompletedChange(PLACE, 7, outcome(), None, 100, status=status, reason=None)
+        for status in statuses
     )
-    return Note("settlement.committed", {"outcomes": len(settled), "seconds": 0.1}, settled)
+    return Note("transaction.committed", {"outcomes": len(completed), "seconds": 0.1}, completed)
 
 
 def requested(ended: str) -> Note:

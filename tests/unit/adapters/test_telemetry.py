@@ -23,14 +23,13 @@ from service.adapters.telemetry.health import (
     why_waiting,
 )
 from service.adapters.telemetry.logs import LogObserver, configure
-from service.adapters.telemetry.metrics import Meters, Readings, process_registry
-from service.adapters.telemetry.recent_outcomes import OUTCOMES_KEPT, Board
-from service.adapters.telemetry.status_report import About, View
-from service.contracts.outcome import Reason
+from service.adapters.telemetry.metrics import Gauges, Meters, process_registry
+from service.adapters.telemetry.recent_outcomes import OUTCOMES_KEPT, RecentOutcomes
+from service.adapters.telemetry.status_report import ReplicaInfo, StatusReport
+from service.contracts.outcome import DELETE, Reason
 from service.core.facts import FactName, Note
-from service.core.group.coalesce import Verb
 from service.core.model import Partition
-from service.core.records import Settled
+from service.core.records import CompletedChange
 from service.core.status import (
     FailureStatus,
     FamilyStatus,
@@ -55,8 +54,8 @@ def status(**members: Any) -> Status:  # noqa: ANN401 - any member
     """A replica that is well and idle."""
     idle = Status(
         waits_for=None,
-        held_changes=0,
-        held_bytes=0,
+        pending_changes=0,
+        pending_bytes=0,
         withheld_changes=0,
         is_limit_reached=False,
         dead_of_last=0,
@@ -68,7 +67,7 @@ def status(**members: Any) -> Status:  # noqa: ANN401 - any member
         is_gate_closed=False,
         is_breaker_open=False,
         probe_seconds_max=0.0,
-        sick_lanes=0,
+        failing_lanes=0,
         calls_in_repair=0,
         window_wait_seconds=0.0,
         silent_seconds=0.0,
@@ -77,9 +76,9 @@ def status(**members: Any) -> Status:  # noqa: ANN401 - any member
     return dataclasses.replace(idle, **members)
 
 
-def settled(born_utc_ms: int = -1, received_utc_ms: int = -1) -> Settled:
+def completed(record_timestamp_ms: int = -1, received_utc_ms: int = -1) -> CompletedChange:
     """A change that was rejected."""
-    return Settled(
+    return CompletedChange(
         PLACE,
         7,
         outcome(),
@@ -88,36 +87,37 @@ def settled(born_utc_ms: int = -1, received_utc_ms: int = -1) -> Settled:
         status="rejected",
         reason="too_large",
         family="packshots",
-        born_utc_ms=born_utc_ms,
+        record_timestamp_ms=record_timestamp_ms,
         received_utc_ms=received_utc_ms,
     )
 
 
 FACTS: dict[FactName, dict[str, object]] = {
-    "settlement.committed": {"outcomes": 1, "seconds": 0.2},
-    "settlement.refused": {"why": "fenced"},
+    "transaction.committed": {"outcomes": 1, "seconds": 0.2},
+    "transaction.refused": {"why": "fenced"},
     "window.closed": {
-        "family": "f", "verb": "upsert", "assets": 7, "by": "time", "waited_seconds": 0.1,
+        "family": "f", "action": "upsert", "assets": 7, "by": "time", "waited_seconds": 0.1,
     },
     "request.ended": {
         "route": "upsert", "method": "PATCH", "path": "/x", "ended": "2xx", "seconds": 0.3,
     },
-    "call.put_off": {"family": "f", "verb": "upsert", "cause": "throttled"},
-    "call.suspected": {"family": "f", "reason": "timeout", "message": "m"},
+    "pim.call_retried": {"family": "f", "action": "upsert", "cause": "throttled"},
+    "pim.call_failed": {"family": "f", "reason": "timeout", "message": "m"},
     "option.created": {"family": "f"},
     "structure.unreadable": {"family": "f"},
-    "gate.closed": {"seconds": 1.0},
+    "pim.throttled": {"seconds": 1.0},
     "breaker.opened": {"message": "m"},
     "credentials.refused": {"call": 0, "message": "m"},
     "position.lost": {"message": "m"},
     "offset_map.unused": {"message": "m"},
     "dead_letters.truncated": {"records": 2, "dropped": 0},
-    "gate.opened": {},
-    "family.sick": {
-        "family": "f", "verb": "upsert", "reason": "forbidden", "status": 403, "message": "m",
+    "pim.throttling_ended": {},
+    "family.failing": {
+        "family": "f", "action": "upsert", "reason": "forbidden", "status": 403, "message": "m",
     },
     "observer.failed": {
-        "observer": "Board", "while_noting": "x", "error": "KeyError('x')", "traceback": "t",
+        "observer": "RecentOutcomes", "while_noting": "x",
+        "error": "KeyError('x')", "traceback": "t",
     },
 }  # fmt: skip
 
@@ -125,25 +125,25 @@ FACTS: dict[FactName, dict[str, object]] = {
 def scraped(now: Status, lags: Mapping[Partition, int] | None = None) -> str:
     """`/metrics` after one of each fact."""
     registry = process_registry()
-    limits = {"unsettled_changes_limit": 10_000.0, "unsettled_bytes_limit": 1e8}
-    meters = Meters(registry, "1.2.3", Readings(lambda: now, lambda: lags or {}, limits))
+    limits = {"pending_changes_limit": 10_000.0, "pending_bytes_limit": 1e8}
+    meters = Meters(registry, "1.2.3", Gauges(lambda: now, lambda: lags or {}, limits))
     born_ms = round(time.time() * 1000) - 700
     for name, fields in FACTS.items():
-        ended = settled(born_ms, received_utc_ms=born_ms + 100)
+        ended = completed(born_ms, received_utc_ms=born_ms + 100)
         meters.note(Note(name, fields, (ended,) if "committed" in name else ()))
     return generate_latest(registry).decode()
 
 
 def test_metrics_count_facts_and_read_the_state() -> None:
     """In Prometheus's text."""
-    text = scraped(status(held_changes=42, waits_for="pim"), {PLACE: 5})
+    text = scraped(status(pending_changes=42, waits_for="pim"), {PLACE: 5})
 
     assert 'asset_sync_outcomes_total{reason="too_large",status="rejected"} 1.0' in text
-    assert 'asset_sync_windows_total{by="time",verb="upsert"} 1.0' in text
+    assert 'asset_sync_windows_total{by="time",action="upsert"} 1.0' in text
     assert 'asset_sync_event_age_seconds_bucket{le="0.5"} 0.0' in text
     assert 'asset_sync_event_age_seconds_bucket{le="1.0"} 1.0' in text
     assert 'ended="2xx",le="0.5",route="upsert"} 1.0' in text
-    assert "asset_sync_unsettled_changes 42.0" in text
+    assert "asset_sync_pending_changes 42.0" in text
     assert 'asset_sync_waiting{reason="pim"} 1.0' in text
     assert 'asset_sync_waiting{reason="drain"} 0.0' in text
     assert 'asset_sync_consumer_lag{partition="0",topic="events"} 5.0' in text
@@ -175,7 +175,7 @@ def test_the_catalogue_is_what_is_shown() -> None:
 def test_every_count_that_can_come_begins_at_zero() -> None:
     """A counter that appears with its first count shows no increase to Prometheus."""
     registry = process_registry()
-    Meters(registry, "1.2.3", Readings(status, dict, {}))
+    Meters(registry, "1.2.3", Gauges(status, dict, {}))
     samples = {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in registry.collect()
@@ -215,11 +215,11 @@ def test_the_age_of_an_event_does_not_believe_its_producers_clock(
 ) -> None:
     """A record's time counts within a day before its reading; else the reading does."""
     registry = process_registry()
-    meters = Meters(registry, "1.2.3", Readings(status, dict, {}))
+    meters = Meters(registry, "1.2.3", Gauges(status, dict, {}))
     read_ms = round(time.time() * 1000) - 5000
     born = -1 if written_before_reading_ms is None else read_ms - written_before_reading_ms
 
-    meters.note(Note("settlement.committed", {"seconds": 0.1}, (settled(born, read_ms),)))
+    meters.note(Note("transaction.committed", {"seconds": 0.1}, (completed(born, read_ms),)))
 
     seconds = registry.get_sample_value("asset_sync_event_age_seconds_sum")
     assert seconds == pytest.approx(expected_seconds, abs=2)
@@ -243,40 +243,40 @@ class Broken:
 def test_an_observers_bug_is_logged_and_counted_and_ends_nothing() -> None:
     """The others are still told; the log repeats itself once a minute at most."""
     registry = process_registry()
-    board = Board()
+    recent_outcomes = RecentOutcomes()
     configure("json", "info")
-    with capture_logs() as said:
+    with capture_logs() as response:
         observers = Observers(
             Broken(),
-            Meters(registry, "1.2.3", Readings(status, dict, {})),
+            Meters(registry, "1.2.3", Gauges(status, dict, {})),
             LogObserver("info"),
-            board,
+            recent_outcomes,
         )
         observers.note(Note("request.ended", {"misnamed": 1}))
-        observers.note(Note("settlement.committed", {"seconds": 1.0}, (settled(1),)))
-        observers.note(Note("settlement.committed", {"seconds": 1.0}, (settled(1),)))
+        observers.note(Note("transaction.committed", {"seconds": 1.0}, (completed(1),)))
+        observers.note(Note("transaction.committed", {"seconds": 1.0}, (completed(1),)))
     structlog.reset_defaults()
 
-    assert board.show()["outcomes"] == {"rejected": 2}
+    assert recent_outcomes.show()["outcomes"] == {"rejected": 2}
     assert registry.get_sample_value("asset_sync_observer_errors_total") == 5
-    found = [(line["observer"], line["while_noting"]) for line in said]
+    found = [(line["observer"], line["while_noting"]) for line in response]
     assert found == [
         ("Broken", "request.ended"),
         ("Meters", "request.ended"),
-        ("Board", "request.ended"),
-        ("Broken", "settlement.committed"),
+        ("RecentOutcomes", "request.ended"),
+        ("Broken", "transaction.committed"),
     ]
-    assert said[0]["log_level"] == "error"
-    assert "Take a field for granted" not in said[0]["error"]
-    assert "in note" in said[0]["traceback"]
+    assert response[0]["log_level"] == "error"
+    assert "Take a field for granted" not in response[0]["error"]
+    assert "in note" in response[0]["traceback"]
 
 
 def test_a_failing_family_shows_with_its_reason() -> None:
     """In `/readyz?verbose` and on the page, in one line whatever the PIM said."""
-    why = FailureStatus(Verb.DELETE, "forbidden", 403, "Access\ndenied\x1b[31m " + "x" * 500)
+    why = FailureStatus(DELETE, "forbidden", 403, "Access\ndenied\x1b[31m " + "x" * 500)
     sick = FamilyStatus("pack\nshots", 0, 0, 0, True, (why,))  # noqa: FBT003
     well = FamilyStatus("logos", 1, 0, 0, False)  # noqa: FBT003
-    view = View(About("1", "g", {}, 60.0), status, lambda: [sick, well], dict)
+    view = StatusReport(ReplicaInfo("1", "g", {}, 60.0), status, lambda: [sick, well], dict)
 
     (line,) = view.ready_lines()
     assert line.startswith(
@@ -298,7 +298,7 @@ def test_the_page_of_metrics_is_the_catalogue() -> None:
 @pytest.mark.parametrize("reason", get_args(WaitsFor))
 def test_waiting_on_purpose_is_progress(reason: WaitsFor) -> None:
     """However long it takes, and it says why."""
-    waiting = status(held_changes=9, silent_seconds=1e6, waits_for=reason)
+    waiting = status(pending_changes=9, silent_seconds=1e6, waits_for=reason)
     assert is_working(waiting, 60)
     assert list(waiting_lines(waiting)) == [f"[ ]waiting: {why_waiting(waiting)}"]
 
@@ -337,9 +337,9 @@ def test_what_is_waited_for_is_said_with_its_numbers(
 
 def test_held_work_on_which_nothing_happens_is_stuck() -> None:
     """While nothing is in its way."""
-    assert is_working(status(held_changes=9, silent_seconds=59), 60)
-    assert not is_working(status(held_changes=9, silent_seconds=61), 60)
-    assert is_working(status(held_changes=0, silent_seconds=1e6), 60), "idle"
+    assert is_working(status(pending_changes=9, silent_seconds=59), 60)
+    assert not is_working(status(pending_changes=9, silent_seconds=61), 60)
+    assert is_working(status(pending_changes=0, silent_seconds=1e6), 60), "idle"
 
 
 def test_a_partition_that_has_records_and_yields_none_is_stuck() -> None:
@@ -347,7 +347,7 @@ def test_a_partition_that_has_records_and_yields_none_is_stuck() -> None:
     long_ago = round(time.time() * 1000) - 301_000
     cases: list[tuple[dict[str, Any], int, str]] = [
         ({}, 0, "idle"),
-        ({"held": 3}, 0, "working"),
+        ({"pending": 3}, 0, "working"),
         ({}, 5, "working"),
         ({"is_paused": True, "progressed_utc_ms": long_ago}, 5, "paused on purpose"),
         ({"progressed_utc_ms": long_ago}, 0, "idle"),
@@ -368,10 +368,17 @@ def test_a_partition_is_not_stuck_while_kafka_is_away() -> None:
 
 def test_the_view_shows_one_state_everywhere() -> None:
     """Probes, lines and page."""
-    now = status(held_changes=3, waits_for="release", is_limit_reached=True, withheld_changes=2)
-    about = About("1.2.3", "group", {"unsettled_changes_limit": 10.0}, 60.0)
-    view = View(about, lambda: now, lambda: [FamilyStatus("f", 1, 2, 3, True)], lambda: {PLACE: 4})  # noqa: FBT003
-    view.board.note(Note("settlement.committed", FACTS["settlement.committed"], (settled(),)))
+    now = status(pending_changes=3, waits_for="release", is_limit_reached=True, withheld_changes=2)
+    replica = ReplicaInfo("1.2.3", "group", {"pending_changes_limit": 10.0}, 60.0)
+    view = StatusReport(
+        replica,
+        lambda: now,
+        lambda: [FamilyStatus("f", 1, 2, 3, is_failing=True)],
+        lambda: {PLACE: 4},
+    )
+    view.recent_outcomes.note(
+        Note("transaction.committed", FACTS["transaction.committed"], (completed(),))
+    )
 
     assert view.live() == {"progress": True, "partitions": True}
     assert "asset-sync release" in view.ready_lines()[0]
@@ -379,7 +386,7 @@ def test_the_view_shows_one_state_everywhere() -> None:
     assert view.live_lines()[-1].startswith("[ ]events/0")
     page = json.loads(json.dumps(view.page()))
     assert page["waiting"] == why_waiting(now)
-    assert page["families"][0]["is_sick"] is True
+    assert page["families"][0]["is_failing"] is True
     assert page["partitions"][0]["lag"] == 4
     assert page["outcomes"] == {"rejected": 1}
     assert page["bad"][0]["asset"] == "packshots/a"
@@ -387,10 +394,10 @@ def test_the_view_shows_one_state_everywhere() -> None:
 
 def test_the_board_keeps_the_last_outcomes() -> None:
     """However many there are."""
-    board = Board()
+    recent_outcomes = RecentOutcomes()
     for _ in range(3):
-        board.note(Note("settlement.committed", {}, (settled(),) * OUTCOMES_KEPT))
-    shown = board.show()
+        recent_outcomes.note(Note("transaction.committed", {}, (completed(),) * OUTCOMES_KEPT))
+    shown = recent_outcomes.show()
     assert len(shown["last"]) == len(shown["bad"]) == OUTCOMES_KEPT
     assert shown["outcomes"]["rejected"] == 3 * OUTCOMES_KEPT
 
@@ -401,16 +408,16 @@ def test_logs_say_facts_at_their_levels() -> None:
     refusal = {"outcome": "t/0/1", "status": "rejected", "reason": "refused_by_pim", "message": "x"}
     for level in ("info", "debug"):
         observer = LogObserver(level)
-        with capture_logs() as said:
+        with capture_logs() as response:
             for name, fields in FACTS.items():
-                observer.note(Note(name, fields, (settled(),)))
-            observer.note(Note("change.settled", refusal))
-        names = [line["event"] for line in said]
+                observer.note(Note(name, fields, (completed(),)))
+            observer.note(Note("change.completed", refusal))
+        names = [line["event"] for line in response]
         assert ("window.closed" in names) is (level == "debug")
         assert ("request.ended" in names) is (level == "debug")
-        sick = next(line for line in said if line["event"] == "family.sick")
+        sick = next(line for line in response if line["event"] == "family.failing")
         assert (sick["reason"], sick["status"], sick["message"]) == ("forbidden", 403, "m")
-        assert ("message" in said[-1]) is (level == "debug")
-        assert said[-1]["log_level"] == "warning"
+        assert ("message" in response[-1]) is (level == "debug")
+        assert response[-1]["log_level"] == "warning"
         assert "position.lost" in names
     structlog.reset_defaults()

@@ -14,7 +14,7 @@ from service.adapters.telemetry.traces import Traces
 from service.core.facts import Note
 from service.core.inputs import Answer, Arrived, CallFault, CallReply, CommitRefusal, FaultKind
 from service.core.model import Headers, Origin, Partition, SourceRecord
-from service.core.records import LogRecord, Settled, Settlement
+from service.core.records import CompletedChange, LogRecord, Transaction
 from service.core.requests import DeleteOne, GetFamilies, Request
 from service.settings import load
 
@@ -31,7 +31,7 @@ class Bench:
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
     answer: Answer = field(default_factory=lambda: CallReply(204))
     refusal: CommitRefusal | None = None
-    written: list[Settlement] = field(default_factory=list)
+    written: list[Transaction] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Trace everything whose producer did not decide."""
@@ -49,9 +49,9 @@ class Bench:
         """An `AssetApi`."""
         return self.answer
 
-    async def write(self, settlement: Settlement) -> CommitRefusal | None:
+    async def write(self, transaction: Transaction) -> CommitRefusal | None:
         """An `OutcomeLog`."""
-        self.written.append(settlement)
+        self.written.append(transaction)
         return self.refusal
 
     def arrive(self, *headers: Headers, epoch: int = 1) -> list[Origin]:
@@ -76,10 +76,10 @@ class Bench:
         """Their outcomes are written and committed; the headers that they were written with."""
         outcomes = [_outcome(origin) for origin in origins]
         log = self.traces.around_log(self)
-        refusal = await log.write(Settlement(tuple(outcomes), (), {}))
+        refusal = await log.write(Transaction(tuple(outcomes), (), {}))
         if refusal is None:
-            settled = tuple(
-                Settled(
+            completed = tuple(
+                CompletedChange(
                     PLACE,
                     origin.offset,
                     outcome,
@@ -90,7 +90,7 @@ class Bench:
                 )
                 for origin, outcome in zip(origins, outcomes, strict=True)
             )
-            self.traces.note(Note("settlement.committed", {}, settled))
+            self.traces.note(Note("transaction.committed", {}, completed))
         return [record.headers for record in self.written[-1].outcomes]
 
     def spans(self, name: str) -> list[ReadableSpan]:

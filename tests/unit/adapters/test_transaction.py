@@ -11,14 +11,14 @@ from service.adapters.kafka.aiokafka_gaps.fencing import GroupMetadata, OffsetsR
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
-from service.core.records import LogRecord, PositionCommit, Settlement
+from service.core.records import LogRecord, PositionCommit, Transaction
 from service.ports import FatalError
 from service.settings import KafkaSettings
 from tests.support.scripted_producer import Script, ScriptedProducer
 
 GROUP = GroupMetadata("asset-sync", 7, "member", None)
 OUTCOMES, DEAD = "pim.asset-outcomes", "pim.asset-dead-letters"
-SETTLEMENT = Settlement(
+SETTLEMENT = Transaction(
     outcomes=(LogRecord(b"packshots/a", b"{}", ()),),
     dead_letters=(LogRecord(b"packshots/b", b"raw", (("dlq.reason", b"invalid_event"),)),),
     positions={Partition("events", 0): PositionCommit(2, "")},

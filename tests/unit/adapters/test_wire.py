@@ -100,10 +100,10 @@ def test_items_are_read_with_their_errors_verbatim() -> None:
 
 def test_the_pims_own_errors_repeat_their_status() -> None:
     """A proxy's JSON does not, nor does HTML."""
-    assert read_reply(422, {}, b'{"code":422,"message":"x"}').own_json
-    assert not read_reply(422, {}, b'{"error":"bad gateway"}').own_json
-    assert not read_reply(404, {}, b'{"code":"NOT_FOUND","message":"route"}').own_json
-    assert not read_reply(404, {}, b"<html>404</html>").own_json
+    assert read_reply(422, {}, b'{"code":422,"message":"x"}').is_from_pim
+    assert not read_reply(422, {}, b'{"error":"bad gateway"}').is_from_pim
+    assert not read_reply(404, {}, b'{"code":"NOT_FOUND","message":"route"}').is_from_pim
+    assert not read_reply(404, {}, b"<html>404</html>").is_from_pim
     assert read_reply(404, {}, b"<html>").message == "HTTP 404 Not Found"
 
 

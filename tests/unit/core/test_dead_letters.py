@@ -13,12 +13,12 @@ from service.core.settle.dead_letters import (
     DeadLetter,
     Filter,
     ReplayRules,
-    cut_further,
     left_out,
     mark,
     read_dead_letter,
-    read_mark,
-    revived,
+    read_marker,
+    replayed,
+    truncate_further,
 )
 from service.core.settle.report import Reporter
 from tests.support.builders import LIMITS, plain
@@ -43,9 +43,9 @@ def bury(record: SourceRecord) -> LogRecord:
     return dead
 
 
-def letter(dead: LogRecord, *, buried_utc_ms: int = 1000) -> DeadLetter:
+def letter(dead: LogRecord, *, dead_lettered_utc_ms: int = 1000) -> DeadLetter:
     """The dead letter, read from the topic."""
-    return read_dead_letter((2, 7), dead.key, dead.value, dead.headers, buried_utc_ms)
+    return read_dead_letter((2, 7), dead.key, dead.value, dead.headers, dead_lettered_utc_ms)
 
 
 def bad(headers: Headers = (), offset: int = 41) -> SourceRecord:
@@ -80,14 +80,14 @@ def test_numbers_that_are_none_are_read(name: str, digits: str) -> None:
     found = read_dead_letter((2, 7), None, b"{}", (*headers, (name, digits.encode())), 0)
     assert (found.replay_count, found.attempts) == (0, 0)
     assert (found.origin is None) == name.startswith("dlq.original")
-    assert dict(revived(found, None, None, ()).headers)["replay.count"] == b"1"
+    assert dict(replayed(found, None, None, ()).headers)["replay.count"] == b"1"
 
 
 @pytest.mark.parametrize("digits", DIGITS)
 def test_marks_with_numbers_that_are_none_mark_nothing(digits: str) -> None:
     """Likewise."""
-    assert read_mark((("dlq.replayed", f"{digits}/7".encode()),)) is None
-    assert read_mark((("dlq.replayed", f"2/{digits}".encode()),)) is None
+    assert read_marker((("dlq.replayed", f"{digits}/7".encode()),)) is None
+    assert read_marker((("dlq.replayed", f"2/{digits}".encode()),)) is None
 
 
 @given(headers=HEADERS, key=st.none() | st.binary(max_size=5))
@@ -98,7 +98,7 @@ def test_a_replay_is_what_came_whatever_headers_it_brought(
     source = SourceRecord(Origin(Partition("events", 3), 41, 0), key, b"{", headers, 5)
     dead = bury(source)
     found = letter(dead)
-    again = revived(found, dead.key, dead.value, dead.headers)
+    again = replayed(found, dead.key, dead.value, dead.headers)
 
     assert found.outcome_id == "events/3/41"
     assert (again.key, again.value) == (key, b"{")
@@ -106,7 +106,7 @@ def test_a_replay_is_what_came_whatever_headers_it_brought(
     assert list(again.headers[:-2]) == foreign
     assert again.headers[-2] == ("replay.of", b"events/3/41")
     assert again.headers[-1] == ("replay.count", b"%d" % (found.replay_count + 1))
-    assert read_mark(dead.headers) is None, "a dead letter is no mark, whatever it brought"
+    assert read_marker(dead.headers) is None, "a dead letter is no mark, whatever it brought"
     assert found.lacks is None
 
 
@@ -115,7 +115,7 @@ def test_each_death_counts_one_replay_more() -> None:
     source = bad()
     for count in range(1, 4):
         dead = bury(source)
-        again = revived(letter(dead), dead.key, dead.value, dead.headers)
+        again = replayed(letter(dead), dead.key, dead.value, dead.headers)
         assert dict(again.headers)["replay.count"] == b"%d" % count
         source = bad(again.headers)
     last = letter(bury(source))
@@ -129,13 +129,13 @@ def test_a_mark_names_its_dead_letter() -> None:
     found = letter(bury(bad()))
     marked = mark(found, b"k")
     assert (marked.key, marked.value) == (b"k", None)
-    assert read_mark(marked.headers) == (2, 7)
+    assert read_marker(marked.headers) == (2, 7)
 
 
 @pytest.mark.parametrize("text", [b"", b"2", b"a/b", b"-1/2", b"1/2/3", b"\xff", None])
 def test_a_mark_that_cannot_be_read_is_none(text: bytes | None) -> None:
     """Somebody else's record."""
-    assert read_mark((("dlq.replayed", text),)) is None
+    assert read_marker((("dlq.replayed", text),)) is None
 
 
 @given(key=st.none() | st.binary(), value=st.none() | st.binary(), headers=HEADERS)
@@ -168,7 +168,7 @@ def test_what_lacks_a_part_is_listed_and_never_replayed() -> None:
     dead = bury(bad((("a", b"1"), ("dlq.original.topic", b"theirs"), ("dlq.key.omitted", b"x"))))
     found = [letter(dead)]
     keys = [dead.key]
-    while (cut := cut_further(dead)) is not None:
+    while (cut := truncate_further(dead)) is not None:
         dead = cut
         found.append(letter(dead))
         keys.append(dead.key)
@@ -202,7 +202,7 @@ def test_each_part_that_is_left_out_is_named(header: str, lacks: str | None) -> 
 
 def test_what_overtakes() -> None:
     """A higher offset in its partition; in another partition only what ended later."""
-    found = letter(bury(bad()), buried_utc_ms=1000)
+    found = letter(bury(bad()), dead_lettered_utc_ms=1000)
     asset, here, there = Asset("packshots", "a"), Partition("events", 3), Partition("events", 4)
     cases = {
         (here, 42, 900): True,
@@ -219,7 +219,7 @@ def test_what_overtakes() -> None:
 
 def test_filters() -> None:
     """Each narrows; an asset that is unknown is nobody's."""
-    found = letter(bury(bad()), buried_utc_ms=1000)
+    found = letter(bury(bad()), dead_lettered_utc_ms=1000)
     assert Filter().takes(found)
     assert Filter("invalid_event", "packshots", "packshots/a", 1000).takes(found)
     for narrow in (

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from service.core.effects import CutCall, Drained, Effect, SetIntake, Settle, StartCall
+from service.core.effects import CancelCall, Commit, Drained, Effect, SetIntake, StartCall
 from service.core.facts import Note
 from service.core.inputs import (
-    CUT,
+    CANCELLED,
     Answer,
     Arrived,
     Assigned,
@@ -27,7 +27,7 @@ from service.core.inputs import (
     Start,
     TimePassed,
 )
-from service.core.limits import COMMIT_SILENCE_SECONDS, DecodeLimits, Rules, StructureRules
+from service.core.limits import COMMIT_SILENCE_SECONDS, DecodeLimits, Limits, StructureOptions
 from service.core.model import Moment, Origin, Partition, SourceRecord
 from service.core.pipeline import Pipeline
 from service.core.requests import (
@@ -51,7 +51,7 @@ EVENTS = Partition("events", 0)
 
 def test_upserts_before_a_delete_beyond_one_batch_leave_as_upserts() -> None:
     """Of 4 upserts and a delete with room for 3 changes: an upsert call first, then the rest."""
-    drive = Drive(rules={"changes_per_asset_max": 3})
+    drive = Drive(limits={"changes_per_asset_max": 3})
     upserts = [drive.upsert("packshots", "hot", v=str(number)) for number in range(4)]
     delete = drive.delete("packshots", "hot")
     drive.run()
@@ -66,10 +66,10 @@ def test_a_delete_that_comes_into_the_batch_later_leaves_as_a_delete() -> None:
     """In a failing family the first upserts end uncalled; the delete behind them is next."""
 
     def pim(request: Request, _: float) -> Answer | None:
-        is_sick = isinstance(request, UpsertAssets) and request.family == "sick"
-        return CallReply(500) if is_sick else None
+        is_failing = isinstance(request, UpsertAssets) and request.family == "sick"
+        return CallReply(500) if is_failing else None
 
-    drive = Drive(pim, rules={"changes_per_asset_max": 3, "retry_seconds_max": 20.0})
+    drive = Drive(pim, limits={"changes_per_asset_max": 3, "retry_seconds_max": 20.0})
     for number in range(9):
         drive.upsert("sick", f"s{number}")
     drive.run(10)
@@ -94,15 +94,15 @@ class Replica:
         self,
         *,
         lease_until: float = 1e9,
-        settled: frozenset[int] = frozenset(),
-        **rules: object,
+        completed: frozenset[int] = frozenset(),
+        **limits: object,
     ) -> None:
         self.now = 0.0
-        limits = {"window_seconds_max": 0.0, **rules}
-        self.pipeline = Pipeline(Rules(DecodeLimits(1 << 20), **limits), lambda: 0.5)  # type: ignore[arg-type]
+        limits = {"window_seconds_max": 0.0, **limits}
+        self.pipeline = Pipeline(Limits(DecodeLimits(1 << 20), **limits), lambda: 0.5)  # type: ignore[arg-type]
         self.effects: list[Effect] = []
         self.tell(LeaseRenewed(lease_until))
-        self.tell(Assigned(1, {EVENTS: Start(0, settled)}, 1))
+        self.tell(Assigned(1, {EVENTS: Start(0, completed)}, 1))
 
     def tell(self, happened: Input, seconds: float = 0.0) -> list[Effect]:
         """Something happens, so many seconds later; what follows from it."""
@@ -143,7 +143,7 @@ def test_an_outcome_beyond_the_map_stops_no_call() -> None:
     replica.read(1_000, BAD)
     replica.tell(TimePassed(), 2 * COMMIT_SILENCE_SECONDS)
 
-    assert not replica.made(Settle)
+    assert not replica.made(Commit)
     assert replica.pipeline.status(replica.now).waits_for is None
     replica.read(1_001, UPSERT.replace(b'"a"', b'"b"'))
     assert len(replica.made(StartCall)) == 3, "the login and two writes"
@@ -153,7 +153,7 @@ def test_a_transaction_that_is_outstanding_stops_calls() -> None:
     """Nothing could be committed for so long: nothing more is sent."""
     replica = Replica()
     replica.read(0, BAD)
-    assert replica.made(Settle)
+    assert replica.made(Commit)
     replica.tell(TimePassed(), COMMIT_SILENCE_SECONDS)
 
     assert replica.pipeline.status(replica.now).waits_for == "commit"
@@ -161,7 +161,7 @@ def test_a_transaction_that_is_outstanding_stops_calls() -> None:
 
 def test_records_that_an_earlier_owner_settled_pause_no_partition() -> None:
     """Nothing of them is left to commit, so nothing would ever resume it."""
-    replica = Replica(span_pause_offsets=10, settled=frozenset(range(1, 30)))
+    replica = Replica(span_pause_offsets=10, completed=frozenset(range(1, 30)))
     replica.read(0, UPSERT)
     for offset in range(1, 30):
         replica.read(offset, UPSERT)
@@ -169,7 +169,7 @@ def test_records_that_an_earlier_owner_settled_pause_no_partition() -> None:
     write = replica.made(StartCall)[-1]
     assert isinstance(write, StartCall)
     replica.tell(
-        CallEnded(write.call_id, CallReply(200, own_json=True, items=(ItemReply("a", 204),)))
+        CallEnded(write.call_id, CallReply(200, is_from_pim=True, items=(ItemReply("a", 204),)))
     )
     replica.tell(TimePassed(), 0.1)
     replica.tell(Committed(1))
@@ -179,7 +179,7 @@ def test_records_that_an_earlier_owner_settled_pause_no_partition() -> None:
 
 def test_a_partition_of_which_everything_was_settled_is_not_paused() -> None:
     """The watermark itself was settled too: no change of this owner could move it."""
-    replica = Replica(span_pause_offsets=10, settled=frozenset(range(30)))
+    replica = Replica(span_pause_offsets=10, completed=frozenset(range(30)))
     for offset in range(30):
         replica.read(offset, UPSERT)
 
@@ -207,11 +207,11 @@ def test_a_call_that_waits_for_the_rate_while_the_group_fences_it() -> None:
 def test_a_call_between_two_requests_when_its_assignment_ends_gives_its_slot_back() -> None:
     """Nobody is asked, so nobody could tell that it ended."""
     replica = Replica(calls_per_second_max=2)
-    replica.tell(CallEnded(LOGIN_CALL_ID, CallReply(200, own_json=True)))
+    replica.tell(CallEnded(LOGIN_CALL_ID, CallReply(200, is_from_pim=True)))
     replica.read(0, b'{"action":"delete","asset_family":"f","code":"a"}')
     delete = replica.made(StartCall)[-1]
     assert isinstance(delete, StartCall)
-    replica.tell(CallEnded(delete.call_id, CallReply(404, own_json=True)))
+    replica.tell(CallEnded(delete.call_id, CallReply(404, is_from_pim=True)))
     assert replica.made(StartCall)[-1] is delete, "the check waits for the rate"
     replica.tell(Forgotten())
 
@@ -221,11 +221,11 @@ def test_a_call_between_two_requests_when_its_assignment_ends_gives_its_slot_bac
 def test_no_call_goes_on_between_two_requests_when_the_lease_is_lost() -> None:
     """It ends as cut, and the check goes out when the lease is back: the write is not repeated."""
     replica = Replica(lease_until=0.5, calls_per_second_max=2)
-    replica.tell(CallEnded(LOGIN_CALL_ID, CallReply(200, own_json=True)))
+    replica.tell(CallEnded(LOGIN_CALL_ID, CallReply(200, is_from_pim=True)))
     replica.read(0, b'{"action":"delete","asset_family":"f","code":"a"}')
     delete = replica.made(StartCall)[-1]
     assert isinstance(delete, StartCall)
-    replica.tell(CallEnded(delete.call_id, CallReply(404, own_json=True)))
+    replica.tell(CallEnded(delete.call_id, CallReply(404, is_from_pim=True)))
     replica.tell(TimePassed(), 10.0)
     assert replica.made(StartCall)[-1] is delete
     replica.tell(LeaseRenewed(1e9))
@@ -239,12 +239,12 @@ def test_no_call_goes_on_between_two_requests_when_the_lease_is_lost() -> None:
 def test_a_call_that_finishes_in_a_revocation_waits_for_the_rate_alone() -> None:
     """Its next request leaves as soon as the rate allows it, not with the next heartbeat."""
     replica = Replica(calls_per_second_max=2)
-    replica.tell(CallEnded(LOGIN_CALL_ID, CallReply(200, own_json=True)))
+    replica.tell(CallEnded(LOGIN_CALL_ID, CallReply(200, is_from_pim=True)))
     replica.read(0, b'{"action":"delete","asset_family":"f","code":"a"}')
     delete = replica.made(StartCall)[-1]
     assert isinstance(delete, StartCall)
     replica.tell(DrainStarted(DrainKind.REVOCATION, 75.0))
-    replica.tell(CallEnded(delete.call_id, CallReply(404, own_json=True)))
+    replica.tell(CallEnded(delete.call_id, CallReply(404, is_from_pim=True)))
     next_time = replica.pipeline.next_time()
     assert next_time is not None
     assert next_time <= 1.0
@@ -261,12 +261,12 @@ def test_a_login_that_was_cut_goes_again(is_told: bool) -> None:  # noqa: FBT001
     replica = Replica()
     replica.tell(DrainStarted(DrainKind.REVOCATION, 75.0))
     if is_told:
-        replica.tell(CallEnded(LOGIN_CALL_ID, CUT))
+        replica.tell(CallEnded(LOGIN_CALL_ID, CANCELLED))
     replica.tell(Forgotten())
     replica.tell(Assigned(2, {EVENTS: Start(0)}, 1))
     if not is_told:
         assert len(replica.made(StartCall)) == 1, "its slot is not free yet"
-        replica.tell(CallEnded(LOGIN_CALL_ID, CUT))
+        replica.tell(CallEnded(LOGIN_CALL_ID, CANCELLED))
 
     assert [type(call.request) for call in replica.calls] == [GetFamilies, GetFamilies]
     assert replica.pipeline.status(replica.now).calls_in_flight == 1
@@ -296,7 +296,7 @@ def test_throttling_below_what_a_structure_needs_delays_it_only(rate: int) -> No
         sent_at.append(now)
         return structured(request, attributes)
 
-    drive = Drive(pim, rules={"structure": StructureRules(), "calls_at_once_max": 1})
+    drive = Drive(pim, limits={"structure": StructureOptions(), "calls_at_once_max": 1})
     drive.upsert("packshots", "a", o1="red")
     drive.run(120)
 
@@ -307,9 +307,9 @@ def structured(request: Request, attributes: tuple[str, ...]) -> Answer | None:
     """A family of attributes with options."""
     if isinstance(request, GetAttributes):
         made = tuple(Attribute(code, "single_option") for code in attributes)
-        return CallReply(200, own_json=True, attributes=made)
+        return CallReply(200, is_from_pim=True, attributes=made)
     if isinstance(request, GetOptions):
-        return CallReply(200, own_json=True, options=frozenset({"red"}))
+        return CallReply(200, is_from_pim=True, options=frozenset({"red"}))
     return None
 
 
@@ -321,19 +321,19 @@ def knows(*families: str) -> Callable[[Request, float], Answer | None]:
 
     def answer(request: Request, _: float) -> Answer | None:
         if isinstance(request, GetFamilies):
-            return CallReply(200, own_json=True, families=frozenset(families))
+            return CallReply(200, is_from_pim=True, families=frozenset(families))
         if family_of(request) not in families:
-            return CallReply(404, own_json=True, message="does not exist")
+            return CallReply(404, is_from_pim=True, message="does not exist")
         return structured(request, ("o",))
 
     return answer
 
 
-@pytest.mark.parametrize("structure", [None, StructureRules()])
-def test_hundreds_of_misspelt_families_cost_a_call_each(structure: StructureRules | None) -> None:
+@pytest.mark.parametrize("structure", [None, StructureOptions()])
+def test_hundreds_of_misspelt_families_cost_a_call_each(structure: StructureOptions | None) -> None:
     """And a second change of each costs none; a good event is through in seconds."""
-    rules = {"structure": structure, "dead_letter_share_max": 1.0}
-    drive = Drive(knows("packshots"), rules=rules)
+    limits = {"structure": structure, "dead_letter_share_max": 1.0}
+    drive = Drive(knows("packshots"), limits=limits)
     bad = [drive.upsert(f"typo{number}", "a") for number in range(300)]
     good = drive.upsert("packshots", "a", o="red")
     drive.run()
@@ -344,7 +344,7 @@ def test_hundreds_of_misspelt_families_cost_a_call_each(structure: StructureRule
     assert drive.settled_at[good] < 12
     asked = [sent for sent in drive.sent if family_of(sent.request) != "packshots"]
     assert len(asked) < 300 + 10
-    assert not drive.pipeline.calls.lanes._lanes, "nothing of them is kept among the lanes"
+    assert not drive.pipeline.dispatcher.lanes._lanes, "nothing of them is kept among the lanes"
 
 
 def test_a_family_that_is_created_is_known_again_soon() -> None:
@@ -368,9 +368,9 @@ def test_a_list_of_several_pages_rejects_nobody_by_itself() -> None:
     def pim(request: Request, _: float) -> Answer | None:
         if family_of(request) in {None, "packshots"}:
             return None
-        return CallReply(404, own_json=True, message="does not exist")
+        return CallReply(404, is_from_pim=True, message="does not exist")
 
-    drive = Drive(pim, rules={"structure": StructureRules()})
+    drive = Drive(pim, limits={"structure": StructureOptions()})
     bad = drive.upsert("typo", "a")
     drive.run()
 
@@ -427,7 +427,7 @@ def _limits_reached(replica: Replica) -> int:
 def test_a_shutdown_after_a_revocation_was_drained_ends() -> None:
     """It waits for the end of the revocation, and nothing new is taken in."""
     replica = Replica()
-    replica.tell(CallEnded(LOGIN_CALL_ID, CallReply(200, own_json=True)))
+    replica.tell(CallEnded(LOGIN_CALL_ID, CallReply(200, is_from_pim=True)))
     replica.tell(DrainStarted(DrainKind.REVOCATION, replica.now + 10))
     assert len(replica.made(Drained)) == 1
     replica.tell(DrainStarted(DrainKind.SHUTDOWN, replica.now + 10))
@@ -447,14 +447,14 @@ def test_a_drain_cuts_its_calls_in_the_step_of_its_deadline() -> None:
     replica.tell(DrainStarted(DrainKind.SHUTDOWN, replica.now + 1.0))
     made = replica.tell(TimePassed(), 1.0)
 
-    assert [type(effect) for effect in made] == [CutCall, CutCall], "the login and the write"
+    assert [type(effect) for effect in made] == [CancelCall, CancelCall], "the login and the write"
 
 
 def test_readings_end_with_a_revocation() -> None:
     """A structure of a hundred requests is not read on while the partitions are given back."""
     attributes = tuple(f"o{number}" for number in range(100))
     drive = Drive(
-        lambda request, _: structured(request, attributes), rules={"structure": StructureRules()}
+        lambda request, _: structured(request, attributes), limits={"structure": StructureOptions()}
     )
     drive.upsert("packshots", "a", o1="red")
     drive.run(2.2)

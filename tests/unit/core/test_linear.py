@@ -10,7 +10,7 @@ from types import FrameType
 import pytest
 
 from service.core.inputs import Answer, CallReply, ItemReply
-from service.core.limits import StructureRules
+from service.core.limits import StructureOptions
 from service.core.requests import GetAttributes, GetOptions, Request, UpsertAssets
 from service.core.values import Attribute
 from tests.support.drive import Drive
@@ -65,12 +65,12 @@ def strict(count: int) -> Pim:
     def answer(request: Request, _: float) -> Answer | None:
         match request:
             case GetAttributes():
-                return CallReply(200, own_json=True, attributes=ATTRIBUTES)
+                return CallReply(200, is_from_pim=True, attributes=ATTRIBUTES)
             case GetOptions():
-                return CallReply(200, own_json=True, options=known)
+                return CallReply(200, is_from_pim=True, options=known)
             case UpsertAssets(_, assets):
                 items = tuple(ItemReply(one.asset.code, 422, "no") for one in assets)
-                return CallReply(200, own_json=True, items=items)
+                return CallReply(200, is_from_pim=True, items=items)
             case _:
                 return None
 
@@ -100,8 +100,8 @@ def lines_of(work: Callable[[], object]) -> int:
 
 def drive(events: list[object], answers: Pim) -> Drive:
     """A replica to which these events were written."""
-    rules = StructureRules(create_options=True)
-    made = Drive(answers, rules={"structure": rules, "commit_interval_seconds": 0.1})
+    limits = StructureOptions(create_options=True)
+    made = Drive(answers, limits={"structure": limits, "commit_interval_seconds": 0.1})
     for event in events:
         made.event(event)
     return made

@@ -10,7 +10,7 @@ import pytest
 
 from service.core.effects import SetIntake
 from service.core.inputs import Arrived, Assigned, Start
-from service.core.limits import DecodeLimits, Rules
+from service.core.limits import DecodeLimits, Limits
 from service.core.model import (
     AssetChange,
     Headers,
@@ -136,7 +136,7 @@ def test_headers_without_content_are_counted() -> None:
 
 def paused_after(values: object, pending_bytes_max: int) -> int:
     """How many such changes are taken until intake pauses."""
-    pipeline = Pipeline(Rules(LIMITS, pending_bytes_max=pending_bytes_max), lambda: 0.5)
+    pipeline = Pipeline(Limits(LIMITS, pending_bytes_max=pending_bytes_max), lambda: 0.5)
     pipeline.step(Assigned(1, {EVENTS: Start(0)}, 1), Moment(0.0, 0))
     for offset in range(1000):
         arrived = Arrived((record(values, offset),))
@@ -161,9 +161,9 @@ def test_a_record_without_its_value_ends_rejected() -> None:
     rejection = decode(one, LIMITS)
     assert isinstance(rejection, Rejection)
     assert (rejection.status, rejection.reason) == ("rejected", "too_large")
-    settled = Reporter("/asset-sync/test").of_rejection(one, rejection, 0)
-    assert settled.dead_letter is not None
-    assert settled.dead_letter.value is None
-    headers = dict(settled.dead_letter.headers)
+    completed = Reporter("/asset-sync/test").of_rejection(one, rejection, 0)
+    assert completed.dead_letter is not None
+    assert completed.dead_letter.value is None
+    headers = dict(completed.dead_letter.headers)
     assert headers["dlq.value.omitted"] == headers["dlq.headers.omitted"] == b"true"
     assert "dlq.key.omitted" not in headers

@@ -1,6 +1,6 @@
 """A step at a time: what leaves first."""
 
-from service.core.effects import Effect, Settle, StartCall
+from service.core.effects import Commit, Effect, StartCall
 from service.core.inputs import (
     Arrived,
     Assigned,
@@ -14,14 +14,14 @@ from service.core.inputs import (
     Start,
     TimePassed,
 )
-from service.core.limits import DecodeLimits, Rules
+from service.core.limits import DecodeLimits, Limits
 from service.core.model import Moment, Origin, Partition, SourceRecord
 from service.core.pipeline import Pipeline
 from service.core.requests import GetFamilies, UpsertAssets
 from tests.support.builders import plain
 
 PLACE = Partition("events", 0)
-RULES = Rules(
+RULES = Limits(
     decode=DecodeLimits(1 << 20), calls_at_once_max=1, window_assets_max=2, structure=None
 )
 
@@ -35,7 +35,7 @@ class Steps:
         self.step(LeaseRenewed(1e9))
         (login,) = self.calls(self.step(Assigned(1, {PLACE: Start(0)}, 1)))
         assert isinstance(login.request, GetFamilies)
-        self.step(CallEnded(login.call_id, CallReply(200, own_json=True)))
+        self.step(CallEnded(login.call_id, CallReply(200, is_from_pim=True)))
 
     def step(self, happened: Input) -> list[Effect]:
         """Take it, a second later."""
@@ -59,7 +59,7 @@ def applied(call: StartCall) -> CallEnded:
     """Each asset was created."""
     assert isinstance(call.request, UpsertAssets)
     items = tuple(ItemReply(asset.asset.code, 201) for asset in call.request.assets)
-    return CallEnded(call.call_id, CallReply(200, own_json=True, items=items))
+    return CallEnded(call.call_id, CallReply(200, is_from_pim=True, items=items))
 
 
 def test_the_next_call_leaves_before_the_last_one_is_worked_through() -> None:
@@ -69,10 +69,10 @@ def test_the_next_call_leaves_before_the_last_one_is_worked_through() -> None:
     effects = made.step(applied(first))
 
     assert len(made.calls(effects)) == 1
-    assert not any(isinstance(effect, Settle) for effect in effects)
+    assert not any(isinstance(effect, Commit) for effect in effects)
     assert made.pipeline.next_time() == made.now, "at once"
-    (settle,) = (effect for effect in made.step(TimePassed()) if isinstance(effect, Settle))
-    assert len(settle.settlement.outcomes) == 2
+    (complete,) = (effect for effect in made.step(TimePassed()) if isinstance(effect, Commit))
+    assert len(complete.transaction.outcomes) == 2
 
 
 def test_without_a_next_call_nothing_waits() -> None:
@@ -80,7 +80,7 @@ def test_without_a_next_call_nothing_waits() -> None:
     made = Steps()
     (first,) = made.arrive("0", "1")
     effects = made.step(applied(first))
-    assert any(isinstance(effect, Settle) for effect in effects)
+    assert any(isinstance(effect, Commit) for effect in effects)
 
 
 def test_a_drain_waits_for_nobody() -> None:
@@ -90,4 +90,4 @@ def test_a_drain_waits_for_nobody() -> None:
     made.step(DrainStarted(DrainKind.REVOCATION, made.now + 60.0))
     effects = made.step(applied(first))
     assert not made.calls(effects)
-    assert any(isinstance(effect, Settle) for effect in effects)
+    assert any(isinstance(effect, Commit) for effect in effects)

@@ -13,23 +13,23 @@ from service.core.group.asset_work import Ending
 from service.core.model import Change, Rejection, SourceRecord
 from service.core.read.convert import convert
 from service.core.read.decode import decode
-from service.core.records import LogRecord, Settled
+from service.core.records import CompletedChange, LogRecord
 from service.core.settle.report import Reporter, timestamp
-from service.core.verdicts import Said
+from service.core.verdicts import PimResponse
 from tests.support.builders import LIMITS, change, cloud, plain, record
 
 REPORTER = Reporter("/asset-sync/test")
 NOW = 1_795_000_000_123
 
 
-def data_of(settled: Settled) -> dict[str, Any]:
+def data_of(completed: CompletedChange) -> dict[str, Any]:
     """The outcome's data, as a reader sees them."""
-    assert settled.outcome.value is not None
-    found: dict[str, Any] = json.loads(settled.outcome.value)["data"]
+    assert completed.outcome.value is not None
+    found: dict[str, Any] = json.loads(completed.outcome.value)["data"]
     return found
 
 
-def reported(source: SourceRecord) -> Settled:
+def reported(source: SourceRecord) -> CompletedChange:
     """The outcome of a record that was rejected, or applied."""
     understood = decode(source, LIMITS)
     command = understood if isinstance(understood, Rejection) else convert(understood)
@@ -39,7 +39,9 @@ def reported(source: SourceRecord) -> Settled:
     admitted = Change(
         source, source.size, command, understood.event, understood.extensions, 0.0, NOW, attempts=1
     )
-    return REPORTER.of_change(admitted, Ending("applied", "created", said=Said(201)), NOW)
+    return REPORTER.of_change(
+        admitted, Ending("applied", "created", response=PimResponse(201)), NOW
+    )
 
 
 def ended(ending: Ending, attempts: int = 1) -> dict[str, Any]:
@@ -71,8 +73,8 @@ def test_a_time_that_no_calendar_has_is_written_as_the_nearest(utc_ms: int) -> N
 def test_what_the_pim_said_of_a_refusal_is_passed_on_and_translated() -> None:
     """Verbatim under `pim`, in our shape under `errors`."""
     error = b'{"property":"values.main_colors[0].data","message":"No option teal","extra":{"x":1}}'
-    said = Said(422, "Rules.", (Raw(error),))
-    found = ended(Ending("rejected", reason="refused_by_pim", said=said))
+    response = PimResponse(422, "Rules.", (Raw(error),))
+    found = ended(Ending("rejected", reason="refused_by_pim", response=response))
 
     assert found["pim"]["errors"] == [json.loads(error)]
     assert found["errors"] == [
@@ -96,12 +98,14 @@ def test_of_several_errors_the_first_is_told() -> None:
     errors = tuple(Raw(b'{"property":"values.n%d","message":"Too small."}' % n) for n in range(3))
     made = change({"a": "1"})
     made.attempts = 1
-    said = Said(422, "m" * 2000, errors)
-    settled = REPORTER.of_change(made, Ending("rejected", reason="refused_by_pim", said=said), NOW)
+    response = PimResponse(422, "m" * 2000, errors)
+    completed = REPORTER.of_change(
+        made, Ending("rejected", reason="refused_by_pim", response=response), NOW
+    )
 
     told = "The PIM refused the change. values.n0: Too small, and 2 more. It said: mm"
-    assert data_of(settled)["message"].startswith(told)
-    assert header(settled.dead_letter, "dlq.message").startswith(told)
+    assert data_of(completed)["message"].startswith(told)
+    assert header(completed.dead_letter, "dlq.message").startswith(told)
 
 
 @pytest.mark.parametrize(
@@ -117,33 +121,33 @@ def test_of_several_errors_the_first_is_told() -> None:
 )
 def test_an_error_of_any_shape_is_told(error: bytes, told: str) -> None:
     """With what it has."""
-    said = Said(422, None, (Raw(error),))
-    found = ended(Ending("rejected", reason="refused_by_pim", said=said))
+    response = PimResponse(422, None, (Raw(error),))
+    found = ended(Ending("rejected", reason="refused_by_pim", response=response))
     assert found["message"].startswith(f"The PIM refused the change. {told}")
 
 
 def test_a_call_without_an_answer_says_so_itself() -> None:
     """No PIM said that."""
-    said = Said(None, "No answer within 60 s.")
+    response = PimResponse(None, "No answer within 60 s.")
     assert (
         "again. No answer within 60 s. (docs"
-        in ended(Ending("failed", reason="timeout", said=said))["message"]
+        in ended(Ending("failed", reason="timeout", response=response))["message"]
     )
 
 
 @pytest.mark.parametrize("raw", [b"7", b'"text"', b"[]", b'{"property":3}', b"null"])
 def test_errors_of_any_shape_are_shown(raw: bytes) -> None:
     """Akeneo's own shapes vary."""
-    said = Said(422, None, (Raw(raw),))
-    found = ended(Ending("rejected", reason="refused_by_pim", said=said))
+    response = PimResponse(422, None, (Raw(raw),))
+    found = ended(Ending("rejected", reason="refused_by_pim", response=response))
     assert found["pim"]["errors"] == [json.loads(raw)]
     assert len(found["errors"]) == 1
 
 
 def test_too_many_errors_are_cut_and_said() -> None:
     """At most 50, and `errors_truncated`."""
-    said = Said(422, "m" * 5000, tuple(Raw(b'{"message":"%d"}' % n) for n in range(80)))
-    found = ended(Ending("rejected", reason="refused_by_pim", said=said))
+    response = PimResponse(422, "m" * 5000, tuple(Raw(b'{"message":"%d"}' % n) for n in range(80)))
+    found = ended(Ending("rejected", reason="refused_by_pim", response=response))
     assert len(found["errors"]) == len(found["pim"]["errors"]) == 50
     assert found["errors_truncated"]
     assert len(found["message"]) <= 2000
@@ -152,15 +156,20 @@ def test_too_many_errors_are_cut_and_said() -> None:
 def test_a_change_without_a_call_has_no_pim() -> None:
     """`attempts` 0, `pim` null; with a call that nobody answered, the fault."""
     assert (
-        ended(Ending("failed", reason="timeout", said=Said(None, "x")), attempts=0)["pim"] is None
+        ended(Ending("failed", reason="timeout", response=PimResponse(None, "x")), attempts=0)[
+            "pim"
+        ]
+        is None
     )
-    found = ended(Ending("failed", reason="timeout", said=Said(None, "No answer within 60 s.")))
+    found = ended(
+        Ending("failed", reason="timeout", response=PimResponse(None, "No answer within 60 s."))
+    )
     assert found["pim"] == {"status_code": None, "message": "No answer within 60 s.", "errors": []}
 
 
 def test_merged_and_superseded_name_the_other() -> None:
     """By its outcome id."""
-    merged = ended(Ending("applied", "merged", said=Said(204), by="events/0/9"))
+    merged = ended(Ending("applied", "merged", response=PimResponse(204), by="events/0/9"))
     superseded = ended(Ending("superseded", by="events/0/9"), attempts=0)
     assert (merged["merged_into"], merged["superseded_by"]) == ("events/0/9", None)
     assert (superseded["merged_into"], superseded["superseded_by"]) == (None, "events/0/9")
@@ -170,8 +179,8 @@ def test_merged_and_superseded_name_the_other() -> None:
 def test_a_dead_letter_is_the_record_and_why() -> None:
     """Key, value and headers untouched; ours beside them."""
     source = record(b"\xff", b"\xfe", (("a", b"\x00"), ("a", None), ("dlq.reason", b"old")))
-    settled = reported(source)
-    dead = settled.dead_letter
+    completed = reported(source)
+    dead = completed.dead_letter
 
     assert dead is not None
     assert (dead.key, dead.value) == (source.key, source.value)
@@ -196,8 +205,8 @@ def test_the_key_of_an_outcome(source: SourceRecord, key: bytes) -> None:
 
 def test_extensions_are_carried_on() -> None:
     """Tracing goes through us."""
-    settled = reported(cloud(traceparent="00-ab-cd-01", correlationid="c1"))
-    headers = dict(settled.outcome.headers)
+    completed = reported(cloud(traceparent="00-ab-cd-01", correlationid="c1"))
+    headers = dict(completed.outcome.headers)
     assert headers["ce_traceparent"] == b"00-ab-cd-01"
     assert headers["ce_correlationid"] == b"c1"
 
@@ -205,9 +214,9 @@ def test_extensions_are_carried_on() -> None:
 def test_foreign_text_cannot_make_an_outcome_too_large() -> None:
     """An event's own id, type, subject and context may be long."""
     long = "x" * 100_000
-    settled = reported(cloud(id=long, type=f"{long}.asset.updated", source=long))
-    assert len(settled.outcome.value or b"") <= OUTCOME_BYTES_MAX
-    assert data_of(settled)["status"] == "applied"
+    completed = reported(cloud(id=long, type=f"{long}.asset.updated", source=long))
+    assert len(completed.outcome.value or b"") <= OUTCOME_BYTES_MAX
+    assert data_of(completed)["status"] == "applied"
 
 
 @pytest.mark.parametrize("member", ["id", "type", "traceparent", "subject"])
@@ -245,6 +254,6 @@ def test_any_event_has_an_outcome(members: dict[str, object], key: bytes | None)
     """Whatever was in it can be written."""
     event = cloud(**members)
     source = SourceRecord(event.origin, key, event.value, event.headers)
-    settled = reported(source)
-    assert json.loads(settled.outcome.value or b"")["id"] == "events/0/0"
-    assert all(isinstance(content, bytes) for _, content in settled.outcome.headers)
+    completed = reported(source)
+    assert json.loads(completed.outcome.value or b"")["id"] == "events/0/0"
+    assert all(isinstance(content, bytes) for _, content in completed.outcome.headers)

@@ -61,7 +61,7 @@ def test_a_value_takes_its_attributes_shape(
 
 
 @pytest.mark.parametrize(
-    ("attribute", "data", "said"),
+    ("attribute", "data", "response"),
     [
         ("nowhere", "x", "The family has no attribute nowhere."),
         ("text", "abcdef", "text takes 5 characters, 6 given."),
@@ -81,10 +81,10 @@ def test_a_value_takes_its_attributes_shape(
         ("by_locale", "x", "by_locale differs by locale: a locale is needed."),
     ],
 )
-def test_a_flaw_names_attribute_and_rule(attribute: str, data: ValueData, said: str) -> None:
+def test_a_flaw_names_attribute_and_rule(attribute: str, data: ValueData, response: str) -> None:
     """One sentence."""
     (flaw,) = shape({bare(attribute): data}, STRUCTURE, None).flaws
-    assert flaw.message == said
+    assert flaw.message == response
     assert (flaw.attribute, flaw.path) == (attribute, f"values.{attribute}")
 
 

@@ -11,7 +11,7 @@ from service.core.model import Asset, Change, Origin, Partition, SourceRecord, U
 from service.core.records import LogRecord
 from service.core.settle.report import Reporter
 from service.core.settle.shorten import shortened
-from service.core.verdicts import Said
+from service.core.verdicts import PimResponse
 
 FOREIGN = [b'{"n":%s}' % (b"9" * 4000), b'{"n":1e999}', b'{"n":%s}' % (b"[" * 400 + b"]" * 400)]
 
@@ -22,8 +22,8 @@ def outcome_of(foreign: bytes) -> LogRecord:
     event = SourceEvent(id="i" * 300, context=Raw(foreign))
     command = UpsertAsset(Asset("f", "c"), {}, 2)
     change = Change(source, 2, command, event, (), 0.0, 0, attempts=1)
-    said = Said(422, "m" * 300, (Raw(foreign),))
-    ending = Ending("rejected", reason="refused_by_pim", said=said)
+    response = PimResponse(422, "m" * 300, (Raw(foreign),))
+    ending = Ending("rejected", reason="refused_by_pim", response=response)
     return Reporter("/asset-sync/test").of_change(change, ending, 0).outcome
 
 

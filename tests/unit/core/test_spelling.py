@@ -15,14 +15,14 @@ class FoldingPim:
         """Apply the request to the folded code."""
         if isinstance(request, DeleteOne):
             is_there = self.values.pop(request.code.casefold(), None) is not None
-            return CallReply(204) if is_there else CallReply(404, own_json=True)
+            return CallReply(204) if is_there else CallReply(404, is_from_pim=True)
         if not isinstance(request, UpsertAssets):
             return None
         for asset in request.assets:
             values = {name: found[0].data for name, found in asset.values.items()}
             self.values.setdefault(asset.asset.code.casefold(), {}).update(values)
         items = tuple(ItemReply(asset.asset.code, 204) for asset in request.assets)
-        return CallReply(200, own_json=True, items=items)
+        return CallReply(200, is_from_pim=True, items=items)
 
 
 def test_spellings_of_one_code_are_applied_in_order() -> None:

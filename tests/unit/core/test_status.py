@@ -11,7 +11,7 @@ def test_a_failing_family_is_named_with_what_the_pim_said() -> None:
 
     def pim(request: Request, _: float) -> Answer | None:
         if isinstance(request, UpsertAssets) and request.family == "sick":
-            return CallReply(403, own_json=True, message="Access denied.")
+            return CallReply(403, is_from_pim=True, message="Access denied.")
         return None
 
     drive = Drive(pim)
@@ -22,17 +22,17 @@ def test_a_failing_family_is_named_with_what_the_pim_said() -> None:
     for second in range(60):
         drive.upsert("well0", f"meanwhile{second}")
         drive.run(1)
-    assert drive.noted("family.sick")
+    assert drive.noted("family.failing")
     for number in range(400):
         drive.upsert("well0", f"later{number}")
     drive.run(0.05)
 
-    first, *others = families(drive.pipeline.calls)
-    assert (first.family, first.is_sick) == ("sick", True)
+    first, *others = families(drive.pipeline.dispatcher)
+    assert (first.family, first.is_failing) == ("sick", True)
     (why,) = first.failures
-    assert (why.verb.value, why.reason, why.status) == ("upsert", "forbidden", 403)
+    assert (why.action, why.reason, why.status) == ("upsert", "forbidden", 403)
     assert why.message == "Access denied."
-    assert not any(one.is_sick or one.failures for one in others)
+    assert not any(one.is_failing or one.failures for one in others)
 
 
 def test_how_often_the_pim_is_probed_is_shown_while_the_breaker_is_open() -> None:

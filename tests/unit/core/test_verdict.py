@@ -2,17 +2,17 @@
 
 import pytest
 
-from service.core.group.coalesce import Verb
+from service.contracts.outcome import DELETE, UPSERT
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind, ItemReply
 from service.core.send.verdict import judge
 from service.core.verdicts import (
-    Cut,
+    Cancelled,
     Forbidden,
     ItemKind,
     Judged,
     Missing,
+    PimResponse,
     Refused,
-    Said,
     Suspicious,
     Throttled,
     Verdict,
@@ -21,7 +21,7 @@ from service.core.verdicts import (
 
 def upsert(answer: Answer, *codes: str) -> Verdict:
     """The verdict on a bulk call."""
-    return judge(Verb.UPSERT, codes or ("a",), answer)
+    return judge(UPSERT, codes or ("a",), answer)
 
 
 def items(*statuses: int | None) -> CallReply:
@@ -29,7 +29,7 @@ def items(*statuses: int | None) -> CallReply:
     replies = tuple(
         ItemReply(code, status) for code, status in zip("abcdef", statuses, strict=False)
     )
-    return CallReply(200, own_json=True, items=replies)
+    return CallReply(200, is_from_pim=True, items=replies)
 
 
 def kinds(verdict: Verdict) -> list[ItemKind]:
@@ -58,18 +58,18 @@ def test_any_other_item_status_refuses(status: int) -> None:
         items(503, 429),
         items(201),
         items(201, 204, 204),
-        CallReply(200, own_json=True, items=(ItemReply("b", 201), ItemReply("a", 201))),
-        CallReply(200, own_json=True, items=(ItemReply(None, 201), ItemReply("b", 201))),
-        CallReply(200, own_json=True),
+        CallReply(200, is_from_pim=True, items=(ItemReply("b", 201), ItemReply("a", 201))),
+        CallReply(200, is_from_pim=True, items=(ItemReply(None, 201), ItemReply("b", 201))),
+        CallReply(200, is_from_pim=True),
         CallReply(200),
         CallReply(204),
         CallReply(302),
-        CallReply(401, own_json=True),
+        CallReply(401, is_from_pim=True),
         CallReply(404),
-        CallReply(408, own_json=True),
+        CallReply(408, is_from_pim=True),
         CallReply(418),
         CallReply(422),
-        CallReply(500, own_json=True),
+        CallReply(500, is_from_pim=True),
         CallReply(503),
         CallFault(FaultKind.TIMEOUT, "x"),
         CallFault(FaultKind.CONNECTION, "x"),
@@ -84,35 +84,35 @@ def test_what_is_no_judgement_is_a_suspicion(answer: Answer) -> None:
 @pytest.mark.parametrize("status", [400, 405, 406, 409, 415, 422])
 def test_the_pims_own_refusal_of_a_call(status: int) -> None:
     """As its own JSON: it judged the call."""
-    verdict = upsert(CallReply(status, own_json=True))
+    verdict = upsert(CallReply(status, is_from_pim=True))
     assert isinstance(verdict, Refused)
     assert verdict.reason == "refused_by_pim"
 
 
 def test_too_large_a_call() -> None:
     """413 by whomever; only the PIM's own proves that it works. A delete has no body."""
-    said = Said(413)
-    assert upsert(CallReply(413, own_json=True)) == Refused("too_large", said)
-    assert upsert(CallReply(413)) == Refused("too_large", said, is_from_pim=False)
-    assert isinstance(judge(Verb.DELETE, ["a"], CallReply(413)), Suspicious)
+    response = PimResponse(413)
+    assert upsert(CallReply(413, is_from_pim=True)) == Refused("too_large", response)
+    assert upsert(CallReply(413)) == Refused("too_large", response, is_from_pim=False)
+    assert isinstance(judge(DELETE, ["a"], CallReply(413)), Suspicious)
 
 
 def test_the_rest() -> None:
     """404 is to be checked, 403 may be the body's weight, 429 is nobody's, a cut is nothing."""
-    assert isinstance(upsert(CallReply(404, own_json=True)), Missing)
+    assert isinstance(upsert(CallReply(404, is_from_pim=True)), Missing)
     assert isinstance(upsert(CallReply(403)), Forbidden)
     assert upsert(CallReply(429, retry_after_seconds=3.0)) == Throttled(3.0)
-    assert isinstance(upsert(CallFault(FaultKind.CUT, "x")), Cut)
+    assert isinstance(upsert(CallFault(FaultKind.CANCELLED, "x")), Cancelled)
 
 
 def test_a_delete() -> None:
     """204 is done; 404 is to be checked; a 200 is none of the PIM's answers to it."""
-    assert kinds(judge(Verb.DELETE, ["a"], CallReply(204))) == [ItemKind.APPLIED]
-    assert isinstance(judge(Verb.DELETE, ["a"], CallReply(404, own_json=True)), Missing)
-    assert isinstance(judge(Verb.DELETE, ["a"], CallReply(200)), Suspicious)
+    assert kinds(judge(DELETE, ["a"], CallReply(204))) == [ItemKind.APPLIED]
+    assert isinstance(judge(DELETE, ["a"], CallReply(404, is_from_pim=True)), Missing)
+    assert isinstance(judge(DELETE, ["a"], CallReply(200)), Suspicious)
 
 
 def test_the_pim_may_fold_case() -> None:
     """Whether it does is unknown; a code that differs by case alone matches."""
-    reply = CallReply(200, own_json=True, items=(ItemReply("ABC", 204),))
+    reply = CallReply(200, is_from_pim=True, items=(ItemReply("ABC", 204),))
     assert isinstance(upsert(reply, "abc"), Judged)

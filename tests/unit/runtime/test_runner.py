@@ -23,10 +23,10 @@ from service.core.inputs import (
     Start,
     TimePassed,
 )
-from service.core.limits import DecodeLimits, Rules
+from service.core.limits import DecodeLimits, Limits
 from service.core.model import Moment, Origin, Partition, SourceRecord
 from service.core.pipeline import Pipeline
-from service.core.records import Settlement
+from service.core.records import Transaction
 from service.core.requests import Request
 from service.ports import FatalError
 from service.runtime.runner import Runner
@@ -71,7 +71,7 @@ class GatedApi:
         if self.wants_permit:
             await permit()
         if not may_write():
-            return CallFault(FaultKind.CUT, "no lease")
+            return CallFault(FaultKind.CANCELLED, "no lease")
         self.requests.append(request)
         try:
             await self.opened.wait()
@@ -109,7 +109,7 @@ class Bench:
 
     async def assign(self) -> None:
         """One partition, a lease of a minute."""
-        self.runner.tell(LeaseRenewed(asyncio.get_running_loop().time() + 60))
+        self.runner.submit(LeaseRenewed(asyncio.get_running_loop().time() + 60))
         self.runner.assign(Assigned(1, {PLACE: Start(0)}, 1))
         await asyncio.sleep(0)
 
@@ -120,7 +120,7 @@ class Bench:
             event = {"action": "upsert", "asset_family": "packshots", "code": code, "values": {}}
             origin = Origin(PLACE, offset, 1)
             records.append(SourceRecord(origin, None, json.dumps(event).encode()))
-        self.runner.tell(Arrived(tuple(records)))
+        self.runner.submit(Arrived(tuple(records)))
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until it holds, or fail."""
@@ -132,7 +132,7 @@ class Bench:
 @contextlib.asynccontextmanager
 async def bench_with(log: MemoryLog) -> AsyncIterator[Bench]:
     """A running runner."""
-    rules = Rules(decode=DecodeLimits(1 << 20), window_seconds_max=0.0)
+    rules = Limits(decode=DecodeLimits(1 << 20), window_seconds_max=0.0)
     api, neighbours = GatedApi(), Neighbours()
     api.opened.set()
     runner = Runner(
@@ -180,7 +180,7 @@ async def test_a_drain_finishes_and_says_what_is_left(bench: Bench) -> None:
     """Everything open is finished: nothing is left."""
     await bench.assign()
     bench.arrive("a", "b", "c")
-    await bench.until(lambda: bench.runner.pipeline.held_changes or bench.log.outcomes)
+    await bench.until(lambda: bench.runner.pipeline.pending_changes or bench.log.outcomes)
     left = await bench.runner.drain(DrainKind.SHUTDOWN, 5)
 
     assert left == 0
@@ -201,7 +201,7 @@ async def test_records_wait_behind_everything_else(
     await bench.assign()
     monkeypatch.setattr(bench.runner.pipeline, "step", step)
     bench.arrive(*(f"a{number}" for number in range(500)))
-    bench.runner.tell(LeaseRenewed(0.0))
+    bench.runner.submit(LeaseRenewed(0.0))
     await bench.until(lambda: sum(isinstance(one, Arrived) for one in taken) == 3)
 
     told = [one for one in taken if not isinstance(one, TimePassed)]
@@ -258,8 +258,8 @@ async def test_a_log_that_can_promise_nothing_ends_the_run() -> None:
     """Only a restart can read what is true."""
 
     class Broken(MemoryLog):
-        async def write(self, settlement: Settlement) -> CommitRefusal | None:
-            raise FatalError(f"unknown: {len(settlement.outcomes)}")
+        async def write(self, transaction: Transaction) -> CommitRefusal | None:
+            raise FatalError(f"unknown: {len(transaction.outcomes)}")
 
     async with bench_with(Broken()) as bench:
         await bench.assign()
@@ -280,10 +280,10 @@ async def test_the_intake_is_told_after_each_assignment(bench: Bench) -> None:
 async def test_a_call_that_is_cut_before_it_began_gives_its_slot_back(bench: Bench) -> None:
     """Assigned, started and forgotten in one turn of the loop: a slot must not be lost."""
     for epoch in range(1, 11):
-        bench.runner.tell(LeaseRenewed(asyncio.get_running_loop().time() + 60))
+        bench.runner.submit(LeaseRenewed(asyncio.get_running_loop().time() + 60))
         bench.runner.assign(Assigned(epoch, {PLACE: Start(0)}, 1))
         bench.runner.forget()
         await asyncio.sleep(0)
     await asyncio.sleep(0.05)
 
-    assert bench.runner.pipeline.calls.gate.in_flight == set()
+    assert bench.runner.pipeline.dispatcher.gate.in_flight == set()

@@ -194,7 +194,11 @@ async def has_positions(consumer: AIOKafkaConsumer) -> bool:
     while True:
         response = await _fetch_positions(consumer, None, is_stable=False)
         if _is_answer(response.error_code):
-            return any(offset >= 0 for _, places, _ in response.topics for _, offset, *_ in places)
+            return any(
+                offset >= 0
+                for _, topic_partitions, _ in response.topics
+                for _, offset, *_ in topic_partitions
+            )
         await asyncio.sleep(STABLE_BACKOFF_SECONDS)
 
 
@@ -224,12 +228,12 @@ def _read_committed(
     """The positions; None where one of them is still in doubt."""
     committed: dict[TopicPartition, OffsetAndMetadata] = {}
     codes = {response.error_code}
-    for topic, places, _ in response.topics:
-        for number, offset, _epoch, metadata, code, _tags in places:
+    for topic, topic_partitions, _ in response.topics:
+        for number, offset, _epoch, metadata, code, _tags in topic_partitions:
             codes.add(code)
             if offset >= 0:
-                place = TopicPartition(topic, number)
-                committed[place] = OffsetAndMetadata(offset, metadata or "")
+                topic_partition = TopicPartition(topic, number)
+                committed[topic_partition] = OffsetAndMetadata(offset, metadata or "")
     are_answers = [_is_answer(code) for code in codes - {UNSTABLE_OFFSET_COMMIT}]
     return committed if all(are_answers) and UNSTABLE_OFFSET_COMMIT not in codes else None
 
@@ -360,8 +364,10 @@ class _TxnOffsetCommitHandler(TxnOffsetCommitHandler):  # type: ignore[misc]
     def create_request(self) -> Any:
         transaction = self._sender._txn_manager
         topics: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-        for place, offset in sorted(self._offsets.items()):
-            topics[place.topic].append((place.partition, offset.offset, -1, offset.metadata, {}))
+        for topic_partition, offset in sorted(self._offsets.items()):
+            topics[topic_partition.topic].append(
+                (topic_partition.partition, offset.offset, -1, offset.metadata, {})
+            )
         return _TxnOffsetCommit(
             transaction.transactional_id,
             self._group.group_id,
@@ -370,15 +376,15 @@ class _TxnOffsetCommitHandler(TxnOffsetCommitHandler):  # type: ignore[misc]
             self._group.generation,
             self._group.member_id,
             self._group.instance_id,
-            [(topic, places, {}) for topic, places in topics.items()],
+            [(topic, topic_partitions, {}) for topic, topic_partitions in topics.items()],
         )
 
     def handle_response(self, response: Any) -> Any:
         plain = [
-            (topic, [(number, code) for number, code, _ in places])
-            for topic, places, _ in response.errors
+            (topic, [(number, code) for number, code, _ in topic_partitions])
+            for topic, topic_partitions, _ in response.errors
         ]
-        codes = {code for _, places in plain for _, code in places}
+        codes = {code for _, topic_partitions in plain for _, code in topic_partitions}
         error: Exception | None = None
         if FENCED_INSTANCE_ID in codes:
             error = InstanceFencedError()
@@ -398,11 +404,13 @@ class _TxnOffsetCommitHandler(TxnOffsetCommitHandler):  # type: ignore[misc]
 # --- the three requests that aiokafka 0.14 lacks -----------------------------------------------
 
 
-def _by_topic(name: str, places: str, *fields: tuple[str, Any]) -> tuple[str, Any]:
+def _by_topic(name: str, topic_partitions: str, *fields: tuple[str, Any]) -> tuple[str, Any]:
     """The frame that both protocols share: topics, each with its partitions."""
     tags = ("tags", TaggedFields)
     partition = CompactArray(*fields, tags)
-    return name, CompactArray(("topic", CompactString("utf-8")), (places, partition), tags)
+    return name, CompactArray(
+        ("topic", CompactString("utf-8")), (topic_partitions, partition), tags
+    )
 
 
 _COMMITTED = (

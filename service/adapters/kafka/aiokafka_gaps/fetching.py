@@ -99,7 +99,7 @@ def read_in_steps(record_bytes_max: int = RECORD_KEPT_BYTES_MIN) -> None:
     fetcher.FetchResult = _FetchResult
 
 
-def held_bytes(result: object) -> int:
+def pending_bytes(result: object) -> int:
     """The packed bytes that a partition's fetched records occupy."""
     records = getattr(result, "_partition_records", None)
     return 0 if records is None else int(records._records.size_in_bytes())  # noqa: SLF001
@@ -115,17 +115,19 @@ def bound_fetches(consumer: AIOKafkaConsumer) -> None:
 
     def actions(assignment: Any) -> tuple[Any, ...]:  # noqa: ANN401 - the library's
         held = inner._records  # noqa: SLF001
-        for place in [place for place in held if _is_paused(assignment, place)]:
-            _give_up(held.pop(place))
+        for topic_partition in [
+            topic_partition for topic_partition in held if _is_paused(assignment, topic_partition)
+        ]:
+            _give_up(held.pop(topic_partition))
         requests, *others = stock(assignment)
-        large = sum(max(0, held_bytes(result) - FETCH_BYTES_MAX) for result in held.values())
+        large = sum(max(0, pending_bytes(result) - FETCH_BYTES_MAX) for result in held.values())
         return ([] if large >= LARGE_BATCHES_BYTES_MAX else requests, *others)
 
     inner._get_actions_per_node = actions  # noqa: SLF001
 
 
-def _is_paused(assignment: Any, place: TopicPartition) -> bool:  # noqa: ANN401 - the library's
-    state = assignment.state_value(place)
+def _is_paused(assignment: Any, topic_partition: TopicPartition) -> bool:  # noqa: ANN401 - the library's
+    state = assignment.state_value(topic_partition)
     return state is not None and bool(state.paused)
 
 

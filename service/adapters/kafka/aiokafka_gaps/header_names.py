@@ -32,12 +32,12 @@ def read_carefully(batch: bytes | memoryview) -> Iterator[Any]:
     return iter(_CarefulBatch(batch))
 
 
-def has_odd_name(headers: Iterable[tuple[str, bytes | None]]) -> bool:
+def has_non_utf8_name(headers: Iterable[tuple[str, bytes | None]]) -> bool:
     """Whether any name is one."""
     return OddName in {type(name) for name, _ in headers}
 
 
-def batch_with_odd_names(producer: AIOKafkaProducer) -> BatchBuilder:
+def batch_with_non_utf8_names(producer: AIOKafkaProducer) -> BatchBuilder:
     """An empty batch that takes such names: the library's quick builder takes none."""
     builder = producer.create_batch()
     builder.__class__ = _OddBatchBuilder

@@ -44,10 +44,10 @@ class Identity:
     partitions: dict[str, tuple[TopicPartition, ...]]
     """None of a topic that is not there, or hidden from us."""
 
-    def binding(self, group_id: str, place: TopicPartition) -> Binding:
+    def binding(self, group_id: str, topic_partition: TopicPartition) -> Binding:
         """What the group's offset maps of a partition are bound to."""
-        owner = f"{self.cluster_id}/{group_id}/{place.topic}/{place.partition}"
-        return Binding(owner, self.topic_ids.get(place.topic, ""))
+        owner = f"{self.cluster_id}/{group_id}/{topic_partition.topic}/{topic_partition.partition}"
+        return Binding(owner, self.topic_ids.get(topic_partition.topic, ""))
 
 
 async def identify(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Identity:

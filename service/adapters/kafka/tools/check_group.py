@@ -51,14 +51,18 @@ async def check_group(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[
         async with asyncio.timeout(SECONDS_MAX):
             offsets = await _offsets(admin, kafka.group_id)
             members = await _members(admin, kafka.group_id)
-            identity = await identify_for(admin, {place.topic for place in offsets})
+            identity = await identify_for(
+                admin, {topic_partition.topic for topic_partition in offsets}
+            )
     except (KafkaError, TimeoutError) as error:
         remedy = f"Grant Read on the group {kafka.group_id}."
         return [Finding("failed", f"Group {kafka.group_id}: {in_words(error, kafka)}", remedy)]
     flawed = [
         finding
-        for place, found in sorted(offsets.items())
-        for finding in _position(place, found, identity.binding(kafka.group_id, place))
+        for topic_partition, found in sorted(offsets.items())
+        for finding in _position(
+            topic_partition, found, identity.binding(kafka.group_id, topic_partition)
+        )
     ]
     known = f"{len(offsets)} positions" if offsets else "no position yet"
     return [
@@ -68,9 +72,9 @@ async def check_group(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[
 
 
 def _position(
-    place: TopicPartition, found: OffsetAndMetadata, binding: Binding
+    topic_partition: TopicPartition, found: OffsetAndMetadata, binding: Binding
 ) -> Iterator[Finding]:
-    partition = f"{place.topic}/{place.partition}"
+    partition = f"{topic_partition.topic}/{topic_partition.partition}"
     where = f"{partition}: position {found.offset}"
     try:
         offset_map.decode(found.offset, found.metadata or "", binding)
@@ -156,4 +160,8 @@ async def _offsets(
         except GroupCoordinatorNotAvailableError:
             await asyncio.sleep(RETRY_SECONDS)
         else:
-            return {place: position for place, position in found.items() if position.offset >= 0}
+            return {
+                topic_partition: position
+                for topic_partition, position in found.items()
+                if position.offset >= 0
+            }

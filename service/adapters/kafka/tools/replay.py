@@ -22,13 +22,13 @@ from service.core.settle.dead_letters import (
     DeadLetter,
     Filter,
     LeftOut,
-    Place,
+    RecordId,
     ReplayRules,
     left_out,
     mark,
     read_dead_letter,
-    read_mark,
-    revived,
+    read_marker,
+    replayed,
 )
 from service.settings import KafkaSettings
 
@@ -49,7 +49,7 @@ class Survey:
     """What lies on the dead-letter topic, as far as the filter takes it."""
 
     letters: list[DeadLetter] = field(default_factory=list)
-    replayed: set[Place] = field(default_factory=set)
+    replayed: set[RecordId] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class FoundLetter:
     letter: DeadLetter
     record: StoredRecord
     is_replayed: bool = False
-    others: list[Place] = field(default_factory=list)
+    others: list[RecordId] = field(default_factory=list)
     """Older dead letters of the same outcome."""
 
 
@@ -89,37 +89,37 @@ async def survey(kafka: KafkaSettings, wanted: Filter) -> Survey:
     found = Survey()
     part = Read(since_utc_ms=wanted.since_utc_ms)
     async for record in read(kafka, kafka.dead_letters_topic, part):
-        marked = read_mark(record.headers)
+        marked = read_marker(record.headers)
         if marked is not None:
             found.replayed.add(marked)
             continue
         letter = _dead_letter(record)
         if wanted.takes(letter):
             found.letters.append(letter)
-    found.letters.sort(key=lambda letter: (letter.buried_utc_ms, letter.place))
+    found.letters.sort(key=lambda letter: (letter.dead_lettered_utc_ms, letter.record_id))
     return found
 
 
-async def find(kafka: KafkaSettings, letter_id: Place | str) -> FoundLetter | None:
+async def find(kafka: KafkaSettings, letter_id: RecordId | str) -> FoundLetter | None:
     """Read one dead letter, by its place or by its outcome id; the newest where there are several.
 
     Raises:
         KafkaError: the topic cannot be read.
     """
     found: FoundLetter | None = None
-    replayed: set[Place] = set()
+    replayed: set[RecordId] = set()
     begin = None if isinstance(letter_id, str) else dict([letter_id])
     async for record in read(kafka, kafka.dead_letters_topic, Read(begin=begin)):
-        marked = read_mark(record.headers)
+        marked = read_marker(record.headers)
         if marked is not None:
             replayed.add(marked)
             continue
         letter = _dead_letter(record)
-        if letter_id in {letter.place, letter.outcome_id}:
-            older = [*found.others, found.letter.place] if found else []
+        if letter_id in {letter.record_id, letter.outcome_id}:
+            older = [*found.others, found.letter.record_id] if found else []
             found = FoundLetter(letter, record, others=older)
     if found is not None:
-        found.is_replayed = found.letter.place in replayed
+        found.is_replayed = found.letter.record_id in replayed
     return found
 
 
@@ -135,7 +135,7 @@ async def plan(kafka: KafkaSettings, found: Survey, rules: ReplayRules) -> Plan:
         why = left_out(
             letter,
             rules,
-            is_replayed=letter.place in found.replayed,
+            is_replayed=letter.record_id in found.replayed,
             is_overtaken=applied.overtakes(letter),
         )
         if why is None:
@@ -237,7 +237,7 @@ class Replayer:
         """The chosen letters with their values, as many as one transaction takes."""
         by_partition: dict[int, dict[int, DeadLetter]] = {}
         for letter in chosen:
-            partition, offset = letter.place
+            partition, offset = letter.record_id
             by_partition.setdefault(partition, {})[offset] = letter
         for partition, wanted in by_partition.items():
             bundle: list[tuple[DeadLetter, StoredRecord]] = []
@@ -270,15 +270,17 @@ def _placed(
         topic, number = letter.origin.partition
         yield (
             TopicPartition(topic, number),
-            revived(letter, record.key, record.value, record.headers),
+            replayed(letter, record.key, record.value, record.headers),
         )
-        place = TopicPartition(kafka.dead_letters_topic, record.partition)
-        yield place, mark(letter, record.key)
+        record_id = TopicPartition(kafka.dead_letters_topic, record.partition)
+        yield record_id, mark(letter, record.key)
 
 
 def _dead_letter(record: StoredRecord) -> DeadLetter:
-    place = (record.partition, record.offset)
-    return read_dead_letter(place, record.key, record.value, record.headers, record.timestamp_ms)
+    record_id = (record.partition, record.offset)
+    return read_dead_letter(
+        record_id, record.key, record.value, record.headers, record.timestamp_ms
+    )
 
 
 async def _applied(kafka: KafkaSettings, letters: Sequence[DeadLetter]) -> Applied:
@@ -286,7 +288,7 @@ async def _applied(kafka: KafkaSettings, letters: Sequence[DeadLetter]) -> Appli
     applied = Applied(frozenset(letter.asset for letter in letters if letter.asset is not None))
     if not applied.assets:
         return applied
-    since = min(letter.buried_utc_ms for letter in letters) - OUTCOMES_MARGIN_MS
+    since = min(letter.dead_lettered_utc_ms for letter in letters) - OUTCOMES_MARGIN_MS
     async for record in read(kafka, kafka.outcomes_topic, Read(since_utc_ms=max(since, 0))):
         found = read_outcome(record.value)
         if found is not None and found.data.status == "applied":

@@ -160,17 +160,17 @@ async def read(
     )
     try:
         await consumer.start()
-        places = await _places(kafka, topic, part)
-        if not places:
+        topic_partitions = await _topic_partitions(kafka, topic, part)
+        if not topic_partitions:
             return
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
+        consumer.assign(topic_partitions)
+        ends = await consumer.end_offsets(topic_partitions)
         await _seek(consumer, ends, part)
         while True:
-            for place, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
+            for topic_partition, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
                 for found in map(_without_omitted, records):
                     yield StoredRecord(
-                        place.partition,
+                        topic_partition.partition,
                         found.offset,
                         found.key,
                         found.value,
@@ -179,7 +179,7 @@ async def read(
                     )
             if follow:
                 continue
-            if all([await consumer.position(p) >= ends[p] for p in places]):
+            if all([await consumer.position(p) >= ends[p] for p in topic_partitions]):
                 return
     finally:
         await consumer.stop()
@@ -194,20 +194,23 @@ def _without_omitted(record: ConsumerRecord) -> ConsumerRecord:
 
 
 async def _seek(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int], part: Read) -> None:
-    places = list(ends)
-    await consumer.seek_to_beginning(*places)
-    for place in places:
+    topic_partitions = list(ends)
+    await consumer.seek_to_beginning(*topic_partitions)
+    for topic_partition in topic_partitions:
         if part.begin is not None:
-            consumer.seek(place, min(part.begin[place.partition], ends[place]))
+            consumer.seek(
+                topic_partition,
+                min(part.begin[topic_partition.partition], ends[topic_partition]),
+            )
         elif part.last is not None:
-            consumer.seek(place, max(0, ends[place] - part.last))
+            consumer.seek(topic_partition, max(0, ends[topic_partition] - part.last))
     if part.since_utc_ms is not None:
-        found = await consumer.offsets_for_times(dict.fromkeys(places, part.since_utc_ms))
-        for place in places:
-            if found[place] is not None:
-                consumer.seek(place, found[place].offset)
+        found = await consumer.offsets_for_times(dict.fromkeys(topic_partitions, part.since_utc_ms))
+        for topic_partition in topic_partitions:
+            if found[topic_partition] is not None:
+                consumer.seek(topic_partition, found[topic_partition].offset)
             else:
-                await consumer.seek_to_end(place)
+                await consumer.seek_to_end(topic_partition)
 
 
 async def partition_numbers(kafka: KafkaSettings, topic: str) -> list[int]:
@@ -224,7 +227,7 @@ async def partition_numbers(kafka: KafkaSettings, topic: str) -> list[int]:
         await admin.close()
     if code := described["error_code"]:
         raise for_code(code)(topic)
-    return sorted(place["partition"] for place in described["partitions"])
+    return sorted(topic_partition["partition"] for topic_partition in described["partitions"])
 
 
 def partition_of(key: bytes, count: int) -> int:
@@ -241,7 +244,7 @@ def partitions_of(key: bytes, count: int) -> set[int]:
     return {partition_of(key, earlier) for earlier in range(1, count + 1)}
 
 
-async def _places(kafka: KafkaSettings, topic: str, part: Read) -> list[TopicPartition]:
+async def _topic_partitions(kafka: KafkaSettings, topic: str, part: Read) -> list[TopicPartition]:
     numbers = await partition_numbers(kafka, topic)
     if part.key is not None:
         wanted = partitions_of(part.key, len(numbers))

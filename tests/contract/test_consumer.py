@@ -12,7 +12,7 @@ from aiokafka.consumer.fetcher import PartitionRecords
 
 from service.adapters.kafka.aiokafka_gaps.fetching import FETCH_BYTES_MAX
 from service.adapters.kafka.assignment import Assignment
-from service.adapters.kafka.consumer import Door, guard
+from service.adapters.kafka.consumer import Consumer, guard
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.inputs import Arrived, Assigned, DrainKind, LeaseRenewed
 from service.settings import KafkaSettings
@@ -27,10 +27,10 @@ pytestmark = pytest.mark.kafka
 class Tap:
     """A guarded consumer of one partition that can be paused."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, place: TopicPartition) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, topic_partition: TopicPartition) -> None:
         self.consumer = consumer
         self.is_paused = False
-        self._place = place
+        self._place = topic_partition
 
     def open_places(self) -> list[TopicPartition]:
         """What to poll."""
@@ -51,7 +51,7 @@ def no_error(error: BaseException) -> None:
 @pytest.fixture
 async def tap(bench: Bench) -> AsyncIterator[Tap]:
     """A partition with records, and who reads them."""
-    place = TopicPartition(bench.events, 0)
+    topic_partition = TopicPartition(bench.events, 0)
     producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap)
     await producer.start()
     for number in range(RECORDS):
@@ -63,8 +63,8 @@ async def tap(bench: Bench) -> AsyncIterator[Tap]:
         max_partition_fetch_bytes=FETCH_BYTES_MAX,
     )
     await consumer.start()
-    consumer.assign([place])
-    tap = Tap(consumer, place)
+    consumer.assign([topic_partition])
+    tap = Tap(consumer, topic_partition)
     guard(consumer, tap.open_places, lambda: None, no_error, lambda _: True, lambda _: None)
     yield tap
     await consumer.stop()
@@ -119,7 +119,7 @@ class Member:
     def __init__(self) -> None:
         self.assigned: asyncio.Future[Assigned] = asyncio.get_running_loop().create_future()
 
-    def tell(self, happened: LeaseRenewed) -> None:
+    def submit(self, happened: LeaseRenewed) -> None:
         """Nothing depends on it."""
 
     def assign(self, assigned: Assigned) -> None:
@@ -181,7 +181,7 @@ async def test_a_broker_that_goes_before_the_first_join_is_waited_for(bench: Ben
         async def arrive(_: Arrived) -> None:
             """Nothing is published here."""
 
-        door = Door(kafka, 1.0, assignment, arrive, no_error, lambda _: None)
+        door = Consumer(kafka, 1.0, assignment, arrive, no_error, lambda _: None)
         try:
             await door.open()
             assigned = await assignee.assigned
