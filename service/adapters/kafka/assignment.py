@@ -47,10 +47,10 @@ LEASE_MARGIN_SECONDS = 1.0
 class Assignee(Protocol):
     """Who works on the assignment: the runner."""
 
-    def submit(self, happened: LeaseRenewed) -> None: ...  # noqa: D102
-    def assign(self, assigned: Assigned) -> None: ...  # noqa: D102
-    def forget(self) -> None: ...  # noqa: D102
-    async def drain(self, kind: DrainKind, seconds: float) -> int: ...  # noqa: D102
+    def submit(self, happened: LeaseRenewed) -> None: ...
+    def assign(self, assigned: Assigned) -> None: ...
+    def forget(self) -> None: ...
+    async def drain(self, kind: DrainKind, seconds: float) -> int: ...
 
 
 SayLost = Callable[[str], None]

@@ -245,7 +245,7 @@ class MetadataWithRights(Request[_MetadataRequest8]):  # type: ignore[misc]
     def __init__(self, names: Iterable[str]) -> None:
         self._names = list(names)
 
-    def build(self, request_struct_class: Any) -> Any:  # noqa: ANN401, D102 - aiokafka's
+    def build(self, request_struct_class: Any) -> Any:  # noqa: ANN401 - aiokafka's
         return request_struct_class(self._names, False, False, True)  # noqa: FBT003 - fields
 
 
