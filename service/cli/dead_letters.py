@@ -26,7 +26,7 @@ from service.adapters.kafka.tools.replay import (
 )
 from service.cli.options import AssetPath, kafka_settings, run_on_kafka, stop
 from service.cli.output import complain, console, json_text, progress, say, shown
-from service.core.settle.dead_letters import DeadLetter, Filter, RecordId, ReplayRules
+from service.core.settle.dead_letters import DeadLetter, Filter, RecordId, ReplayOptions
 from service.core.settle.report import timestamp
 from service.settings import KafkaSettings
 
@@ -225,7 +225,7 @@ def replay(
     The exit code is 1 if something could not be written back.
     """
     kafka = kafka_settings()
-    rules = ReplayRules(frozenset(kafka.events_topic_names), include_overtaken, force)
+    rules = ReplayOptions(frozenset(kafka.events_topic_names), include_overtaken, force)
     work = _replay(kafka, Filter(reason, family, asset, since), rules, dry_run=dry_run)
     try:
         decided, done = run_on_kafka(
@@ -252,7 +252,7 @@ def _rights_of_replay(kafka: KafkaSettings, *, dry_run: bool) -> str:
 
 
 async def _replay(
-    kafka: KafkaSettings, wanted: Filter, rules: ReplayRules, *, dry_run: bool
+    kafka: KafkaSettings, wanted: Filter, rules: ReplayOptions, *, dry_run: bool
 ) -> tuple[Plan, Replayed]:
     if dry_run:
         return await plan(kafka, await survey(kafka, wanted), rules), Replayed()

@@ -94,10 +94,10 @@ def families(dispatcher: Dispatcher) -> list[FamilyStatus]:
     waiting = Counter(dict(dispatcher.windows.waiting_by_family()))
     in_flight: Counter[str] = Counter()
     for call in dispatcher.in_flight.values():
-        in_flight[call.family] += len(call.works)
+        in_flight[call.family] += len(call.batch)
     in_repair: Counter[str] = Counter()
     for call in dispatcher.lanes.waiting_calls():
-        in_repair[call.family] += len(call.works)
+        in_repair[call.family] += len(call.batch)
     total = waiting + in_flight + in_repair
     shown = heapq.nlargest(
         FAMILIES_SHOWN_MAX,

@@ -39,7 +39,7 @@ WRITTEN = (
     Written(
         "map-without-limit",
         "D3",
-        "if all(settled.offset <= ceilings[settled.partition] for settled in group)",
+        "if all(completed.offset <= ceilings[completed.partition] for completed in group)",
         "if group",
         "The metadata of a commit grows beyond what the broker takes.",
     ),
@@ -53,15 +53,15 @@ WRITTEN = (
     Written(
         "transaction-without-limit",
         "D3",
-        "fits = count <= rules.transaction_outcomes_max and size <= rules.transaction_bytes_max",
+        "fits = count <= limits.transaction_outcomes_max and size <= limits.transaction_bytes_max",
         "fits = True",
         "One transaction takes everything and longer than its time.",
     ),
     Written(
         "transaction-without-byte-limit",
         "D3",
-        "fits = count <= rules.transaction_outcomes_max and size <= rules.transaction_bytes_max",
-        "fits = count <= rules.transaction_outcomes_max",
+        "fits = count <= limits.transaction_outcomes_max and size <= limits.transaction_bytes_max",
+        "fits = count <= limits.transaction_outcomes_max",
         "One transaction takes more bytes than can be sent in its time.",
     ),
     Written(
@@ -219,43 +219,43 @@ WRITTEN = (
     Written(
         "window-over-bytes",
         "D5",
-        "if jobs and size + entry.size > self._bytes_max:",
+        "if batch and size + entry.size > self._bytes_max:",
         "if False:",
         "A call has more bytes than the window may have.",
     ),
     Written(
         "window-over-assets",
         "P8",
-        "while entries and len(jobs) < assets_max:",
-        "while entries and len(jobs) <= assets_max:",
+        "while entries and len(batch) < assets_max:",
+        "while entries and len(batch) <= assets_max:",
         "A call carries 101 assets.",
     ),
     Written(
         "busy-asset-enters-a-window",
         "P2, D5",
-        "            job.behind.append(change)",
+        "            work.behind.append(change)",
         "            self.windows.add(change, now)",
         "Two calls in flight carry one asset: the older may land last.",
     ),
     Written(
         "freed-asset-forgets-what-waits",
         "P1, D5",
-        "        for change in job.behind:\n            self.windows.add(change, now)",
-        "        job.behind.clear()",
+        "        for change in work.behind:\n            self.windows.add(change, now)",
+        "        work.behind.clear()",
         "Changes that waited behind a busy asset never get an outcome.",
     ),
     Written(
         "half-a-batch-is-lost",
         "P1, D5",
-        "for jobs in (call.jobs[:middle], call.jobs[middle:]):",
-        "for jobs in (call.jobs[:middle],):",
+        "for batch in (call.batch[:middle], call.batch[middle:]):",
+        "for batch in (call.batch[:middle],):",
         "The second half of a call that is halved never gets an outcome.",
     ),
     Written(
         "deletes-not-superseding",
         "D5",
-        "delete = Step(Verb.DELETE, (changes[last_delete],), tuple(changes[:last_delete]))",
-        "delete = Step(Verb.DELETE, (changes[last_delete],))",
+        "delete = Step(DELETE, (changes[last_delete],), tuple(changes[:last_delete]))",
+        "delete = Step(DELETE, (changes[last_delete],))",
         "What a delete supersedes never gets an outcome.",
     ),
     Written(
@@ -275,7 +275,7 @@ WRITTEN = (
     Written(
         "superseded-not-rescued",
         "P2, D5",
-        "            if change.is_delete:\n                self._end(change, ending)\n"
+        "            if change.action == DELETE:\n                self._end(change, ending)\n"
         "        rescued = [change for change in step.superseded if change.action == UPSERT]",
         "            self._end(change, ending)\n        rescued: list[Change] = []",
         "After a failed delete, the upserts that it superseded are not sent.",
@@ -290,7 +290,7 @@ WRITTEN = (
     Written(
         "deletes-in-bulk",
         "D5",
-        "assets_max = 1 if verb is Verb.DELETE else self._assets_max",
+        "assets_max = 1 if action == DELETE else self._assets_max",
         "assets_max = self._assets_max",
         "A delete's call carries several assets, and deletes one.",
     ),
@@ -304,8 +304,8 @@ WRITTEN = (
     Written(
         "families-take-no-turns",
         "P5, D5",
-        "        self._turns[verb].pop(family, None)\n        if window.is_empty:",
-        "        if window.is_empty:\n            self._turns[verb].pop(family, None)",
+        "        self._turns[action].pop(family, None)\n        if window.is_empty:",
+        "        if window.is_empty:\n            self._turns[action].pop(family, None)",
         "A busy family starves the others.",
     ),
     # --- the gate (D6) ----------------------------------------------------------------------
@@ -390,22 +390,22 @@ WRITTEN = (
     Written(
         "refused-by-a-proxy",
         "D7",
-        "if answer.own_json and answer.status in CALL_REFUSED:",
+        "if answer.is_from_pim and answer.status in CALL_REFUSED:",
         "if answer.status in CALL_REFUSED:",
         "A proxy's 400 page rejects changes.",
     ),
     Written(
         "missing-by-a-proxy",
         "D7",
-        "if answer.own_json and answer.status == 404:",
+        "if answer.is_from_pim and answer.status == 404:",
         "if answer.status == 404:",
         "A proxy's 404 page asks for families.",
     ),
     Written(
         "forbidden-is-refused",
         "P4, D7",
-        'return Forbidden(Failure("forbidden", said))',
-        'return Refused("forbidden", said)',
+        'return Forbidden(Failure("forbidden", response))',
+        'return Refused("forbidden", response)',
         "A missing right rejects at once what should wait.",
     ),
     Written(

@@ -51,13 +51,13 @@ class Bench:
         family = next(self.windows.due_families(action), None)
         if family is None:
             return False
-        works = self.windows.take_batch(family, action)
-        assert 1 <= len(works) <= (1 if action == DELETE else ASSETS_MAX)
-        assert len({work.asset for work in works}) == len(works), "an asset stands in a call once"
-        assert {work.action for work in works} == {action}
-        size = sum(sum(c.command.size for c in work.open_changes) for work in works)
-        assert size <= BYTES_MAX or len(works) == 1
-        for work in works:
+        batch = self.windows.take_batch(family, action)
+        assert 1 <= len(batch) <= (1 if action == DELETE else ASSETS_MAX)
+        assert len({work.asset for work in batch}) == len(batch), "an asset stands in a call once"
+        assert {work.action for work in batch} == {action}
+        size = sum(sum(c.command.size for c in work.open_changes) for work in batch)
+        assert size <= BYTES_MAX or len(batch) == 1
+        for work in batch:
             assert work.asset.family == family
             self.taken[work.asset] += work.open_changes
             self.taken[work.asset] += work.behind

@@ -134,7 +134,7 @@ class AssetWork:
         times = [change.mismatched_at for change in self.step.changes]
         return max(time for time in times if time is not None) if None not in times else None
 
-    def doubt(self, now: float) -> None:
+    def mark_mismatch(self, now: float) -> None:
         """The step's values are in doubt, each change from the first time on.
 
         So one reading judges all changes of a step, also when they are taken apart.
@@ -183,7 +183,7 @@ class AssetWork:
         for change in step.changes[:-1]:
             self._end(change, Ending("applied", "merged", response=response, by=last.outcome_id))
         self._end(last, Ending("applied", result, response=response))
-        self._start_anew()
+        self._reset()
 
     def apply_alone(self, response: PimResponse, result: Result) -> Ended | None:
         """As `apply`, for a job of a single change, which most are; None where it has more."""
@@ -201,12 +201,12 @@ class AssetWork:
     def reject_step(self, reason: Reason, response: PimResponse) -> None:
         """Every change of the step is refused for the same reason, merged or not."""
         self._finish_step(Ending("rejected", reason=reason, response=response))
-        self._start_anew()
+        self._reset()
 
     def fail_step(self, failure: Failure, message: str) -> None:
         """No more patience with this step."""
         self._finish_step(failed(failure, message))
-        self._start_anew()
+        self._reset()
 
     def fail(self, failure: Failure, message: str) -> None:
         """The budget is used up: the step fails, and of an upsert all of its asset after it."""
@@ -219,7 +219,7 @@ class AssetWork:
         for step in doomed:
             for change in (*step.superseded, *step.changes):
                 self._end(change, ending)
-        self._start_anew()
+        self._reset()
 
     def take_ended(self) -> list[Ended]:
         """Release what ended, in order for each spelling; each item settles as a whole."""
@@ -249,7 +249,7 @@ class AssetWork:
             self._steps[:1] = one_by_one(self._steps[0])
         else:
             self._finish_step(ending)
-        self._start_anew()
+        self._reset()
 
     def _finish_step(self, ending: Ending) -> None:
         """End the step's changes alike; around a delete the upserts it superseded are sent."""
@@ -266,7 +266,7 @@ class AssetWork:
         assert id(change) not in self._endings
         self._endings[id(change)] = ending
 
-    def _start_anew(self) -> None:
+    def _reset(self) -> None:
         if self._steps:
             self.asset = self._steps[0].changes[0].asset
         self.own_failures = 0

@@ -200,23 +200,23 @@ class Windows:
     def take_batch(self, family: str, action: Action) -> list[AssetWork]:
         """Take the next call's assets from a due window: many upserts, or one delete."""
         window = self._families[family]
-        works: list[AssetWork] = []
+        batch: list[AssetWork] = []
         size = 0
         assets_max = 1 if action == DELETE else self._assets_max
-        while action == UPSERT and window.resumed and len(works) < assets_max:
-            if works and size + window.resumed[0].step.size > self._bytes_max:
+        while action == UPSERT and window.resumed and len(batch) < assets_max:
+            if batch and size + window.resumed[0].step.size > self._bytes_max:
                 break
-            works.append(window.resumed.popleft())
-            size += works[-1].step.size
+            batch.append(window.resumed.popleft())
+            size += batch[-1].step.size
         entries = window.entries(action)
-        while entries and len(works) < assets_max:
+        while entries and len(batch) < assets_max:
             entry = next(iter(entries.values()))
-            if works and size + entry.size > self._bytes_max:
+            if batch and size + entry.size > self._bytes_max:
                 break
-            works.append(self._take(window, entry, action))
+            batch.append(self._take(window, entry, action))
             size += entry.size
         self._after_taking(family, window, action)
-        return works
+        return batch
 
     def take_asset(self, family: str, action: Action) -> AssetWork:
         """Take the lane's first asset, due or not: a probe."""

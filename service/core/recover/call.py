@@ -18,7 +18,7 @@ class Call:
 
     id: int
     lane: Lane
-    works: list[AssetWork]
+    batch: list[AssetWork]
     is_half: bool = False
     own_failures: int = 0
     """Own failures of a call of several assets."""
@@ -47,25 +47,25 @@ class Call:
     @property
     def is_alone(self) -> bool:
         """Whether it carries a single asset."""
-        return len(self.works) == 1
+        return len(self.batch) == 1
 
     @property
     def assets(self) -> list[Asset]:
         """Its assets, in the order of the call."""
-        return [work.asset for work in self.works]
+        return [work.asset for work in self.batch]
 
     def request(self) -> Request:
         """The write itself."""
         if self.action == DELETE:
-            return DeleteOne(self.family, self.works[0].asset.code)
-        return UpsertAssets(self.family, tuple(work.body() for work in self.works))
+            return DeleteOne(self.family, self.batch[0].asset.code)
+        return UpsertAssets(self.family, tuple(work.body() for work in self.batch))
 
     def origins(self) -> tuple[Origin, ...]:
         """The changes that it carries."""
-        return tuple([change.record.origin for work in self.works for change in work.step.changes])
+        return tuple([change.record.origin for work in self.batch for change in work.step.changes])
 
     def count_attempt(self) -> None:
         """Every change that the call carries was tried once more."""
-        for work in self.works:
+        for work in self.batch:
             for change in work.step.changes:
                 change.attempts += 1

@@ -115,10 +115,10 @@ class Lanes:
 
     # --- calls -------------------------------------------------------------------------------
 
-    def new_call(self, lane: Lane, works: list[AssetWork], *, is_half: bool = False) -> Call:
+    def new_call(self, lane: Lane, batch: list[AssetWork], *, is_half: bool = False) -> Call:
         """A call of these assets, with a number of its own."""
-        assert works
-        return Call(self.new_call_id(), lane, works, is_half=is_half)
+        assert batch
+        return Call(self.new_call_id(), lane, batch, is_half=is_half)
 
     def new_call_id(self) -> int:
         """A number that no call of this process has had."""
@@ -151,11 +151,11 @@ class Lanes:
 
     def halve(self, call: Call, now: float) -> None:
         """The call goes on as two, split between its assets."""
-        assert len(call.works) > 1
+        assert len(call.batch) > 1
         self._suspected.pop(call.id, None)
-        middle = len(call.works) // 2
-        for works in (call.works[:middle], call.works[middle:]):
-            self.wait(self.new_call(call.lane, works, is_half=True), now)
+        middle = len(call.batch) // 2
+        for batch in (call.batch[:middle], call.batch[middle:]):
+            self.wait(self.new_call(call.lane, batch, is_half=True), now)
 
     def lane(self, lane: Lane) -> LaneState:
         """The lane's state, made where there is none."""
@@ -218,12 +218,12 @@ class Lanes:
         if call.is_alone:
             self._take(call)
             return call
-        return self.new_call(lane, [call.works.pop(0)])
+        return self.new_call(lane, [call.batch.pop(0)])
 
     def take_out(self, call: Call, work: AssetWork) -> None:
         """The asset leaves a waiting call: its step has ended without it."""
-        call.works.remove(work)
-        if not call.works:
+        call.batch.remove(work)
+        if not call.batch:
             self._take(call)
             self._suspected.pop(call.id, None)
 
@@ -380,7 +380,7 @@ class Lanes:
         if not call.is_alone:
             call.own_failures += 1
             return
-        work = call.works[0]
+        work = call.batch[0]
         work.own_failures += 1
         work.last_failure = call.failure
         if work.failing_since is None:
@@ -395,10 +395,10 @@ class Lanes:
     def _go_on(self, call: Call, now: Now, decided: Decided) -> None:
         """After own failures: halves, the budget's end, or another try after its delay."""
         if not self._is_spent(call, now):
-            failures = call.works[0].own_failures if call.is_alone else call.own_failures
+            failures = call.batch[0].own_failures if call.is_alone else call.own_failures
             self.wait(call, now.seconds + delay(max(1, failures), self._jitter))
         elif call.is_alone:
-            work = call.works[0]
+            work = call.batch[0]
             assert work.last_failure is not None
             self._suspected.pop(call.id, None)
             decided.gave_up.append((work, work.last_failure))
@@ -409,7 +409,7 @@ class Lanes:
         """Whether the call has failed by itself as often, or as long, as it may."""
         if not call.is_alone:
             return call.own_failures >= (1 if call.is_half else 2)
-        work = call.works[0]
+        work = call.batch[0]
         if work.own_failures >= self._attempts_max:
             return True
         since = work.failing_since

@@ -135,7 +135,7 @@ class Dispatcher:
         if self.structure_cache is not None:
             self.structure_cache.forget()
         self._stop_side_requests()
-        sent = {work.key: work for call in self.in_flight.values() for work in call.works}
+        sent = {work.key: work for call in self.in_flight.values() for work in call.batch}
         for work in sent.values():
             work.behind.clear()
         self.busy = sent
@@ -207,7 +207,7 @@ class Dispatcher:
         if not isinstance(chosen.call, Call):
             self._start_side_request(self.lanes.new_call_id(), chosen.call, now.seconds)
             return True
-        for work in chosen.call.works:
+        for work in chosen.call.batch:
             assert self.busy.setdefault(work.key, work) is work, "one asset, one job"
         if self._examine(chosen.call, now):
             self._start(chosen.call, now.seconds, repair=chosen.is_repair)
@@ -259,22 +259,22 @@ class Dispatcher:
         if self.structure_cache is None or call.action == DELETE:
             return True
         flawed = []
-        for work in list(call.works):
+        for work in list(call.batch):
             found = self.structure_cache.examine(work, now.seconds)
             if found is Examined.READY:
                 continue
-            call.works.remove(work)
+            call.batch.remove(work)
             if found is Examined.WAITING:
                 self.structure_cache.park(work)
             else:
                 flawed.append(work)
-        if not call.works:
+        if not call.batch:
             self.lanes.drop(call)
             self.lanes.forget_probe(call)
         for work in flawed:
             work.reject_flawed()
             self._after_step(work, now)
-        return bool(call.works)
+        return bool(call.batch)
 
     def _start(self, call: Call, now: float, *, repair: bool) -> None:
         """Send the write; or the check after it, where that was throttled or cut."""
@@ -298,7 +298,7 @@ class Dispatcher:
         """A request of a call ended: decide, or send the next one in the same slot."""
         self._note_refused_credentials(call_id, answer, now.seconds)
         if isinstance(answer, CallReply) and answer.families is not None:
-            self.families.see_list(answer.families, now.seconds)
+            self.families.keep_list(answer.families, now.seconds)
         if isinstance(answer, CallReply) and answer.status == 429:
             self._throttle(call_id, answer.retry_after_seconds, now.seconds)
         if (side := self._side_requests.get(call_id)) is not None:
@@ -328,7 +328,7 @@ class Dispatcher:
         self._release(call.id, answer)
         self.lanes.forget_probe(call)
         self._note_retry(call, "throttled" if isinstance(answer, CallReply) else "cancelled")
-        if self._is_kept(call.works):
+        if self._is_kept(call.batch):
             self.lanes.wait(call, now.seconds)
 
     def _side_request_answered(
@@ -338,22 +338,22 @@ class Dispatcher:
         if isinstance(side, Login):
             # A throttled one has shown that the PIM takes the credentials, or a write soon will.
             self._login_wanted = answer == CANCELLED
-            works: list[AssetWork] = []
+            resumed: list[AssetWork] = []
         elif _is_no_answer(answer) or self.only_in_flight:
             assert self.structure_cache is not None
             self.structure_cache.retry_later(side, now.seconds)
-            works = []
+            resumed = []
         elif isinstance(side, OptionCreate):
-            works = self._option_created(side, answer, now)
+            resumed = self._option_created(side, answer, now)
         else:
             found = side.exchange.take(answer, now.seconds)
             if found is None:
                 self._wanted.append((call_id, False))
                 return
-            works = self._structure_read(side, found, now)
+            resumed = self._structure_read(side, found, now)
         del self._side_requests[call_id]
         self._release(call_id, answer)
-        for work in works:
+        for work in resumed:
             self.windows.resume(work)
 
     def _structure_read(
@@ -366,7 +366,7 @@ class Dispatcher:
             self._news.append(Note("structure.unreadable", {"family": side.family}))
             if self.lanes.breaker.is_open:
                 self.lanes.delay_probe(now.seconds)
-        return self.structure_cache.read(side.family, found, now.seconds)
+        return self.structure_cache.fetched(side.family, found, now.seconds)
 
     def _option_created(self, side: OptionCreate, answer: Answer, now: Now) -> list[AssetWork]:
         assert self.structure_cache is not None
@@ -408,10 +408,10 @@ class Dispatcher:
                 self._judged = call, items
             case Absent(response):
                 self._succeed(call, now)
-                call.works[0].apply(response, "absent")
-                self._after_step(call.works[0], now, refused=False)
+                call.batch[0].apply(response, "absent")
+                self._after_step(call.batch[0], now, refused=False)
             case UnknownFamily(response):
-                self.families.miss(call.family, response, now.seconds)
+                self.families.mark_unknown(call.family, response, now.seconds)
                 self.lanes.forget_probe(call)
                 self._reject_unknown(call, response, now)
             case Refused():
@@ -430,18 +430,18 @@ class Dispatcher:
             self.lanes.forget_probe(call)
         if not call.is_alone:
             self._halve(call, "refused", now)
-        elif not self._waits_for_structure(call.works[0], now.seconds):
-            call.works[0].refuse(refused.reason, refused.response)
-            self._after_step(call.works[0], now)
+        elif not self._waits_for_structure(call.batch[0], now.seconds):
+            call.batch[0].refuse(refused.reason, refused.response)
+            self._after_step(call.batch[0], now)
 
     def _reject_unknown(self, call: Call, response: PimResponse, now: Now) -> None:
-        for work in list(call.works):
+        for work in list(call.batch):
             work.reject_step("unknown_family", response)
             self._after_step(work, now)
 
     def _halve(self, call: Call, cause: RetryCause, now: Now) -> None:
         self._note_retry(call, cause)
-        if self._is_kept(call.works):
+        if self._is_kept(call.batch):
             self.lanes.halve(call, now.seconds)
 
     def _suspect(self, call: Call, verdict: Suspicious, now: Now) -> None:
@@ -449,13 +449,13 @@ class Dispatcher:
         fields = {
             "family": call.family,
             "action": call.action,
-            "assets": len(call.works),
+            "assets": len(call.batch),
             "status": failure.response.status,
             "reason": failure.reason,
             "message": failure.response.message,
         }
         self._news.append(Note("pim.call_failed", fields))
-        if not self._is_kept(call.works):
+        if not self._is_kept(call.batch):
             return
         if not self.lanes.breaker.is_open or self.lanes.breaker.probing != call.id:
             self._follow(call.lane, self.lanes.suspected(call, failure, now), failure, now)
@@ -471,7 +471,7 @@ class Dispatcher:
             self.lanes.probe_failed(call, now.seconds, family_well=is_well)
 
     def _succeed(self, call: Call, now: Now) -> None:
-        self.families.see(call.family, now.seconds)
+        self.families.mark_seen(call.family, now.seconds)
         was_failing = self.lanes.is_failing(call.lane)
         self._follow(call.lane, self.lanes.succeeded(call, now), None, now)
         if was_failing:
@@ -519,7 +519,7 @@ class Dispatcher:
         if self._judged is None:
             return
         (call, items), self._judged = self._judged, None
-        for work, item in zip(list(call.works), items, strict=True):
+        for work, item in zip(list(call.batch), items, strict=True):
             self._end_item(call, work, item, now)
 
     def _end_item(self, call: Call, work: AssetWork, item: ItemVerdict, now: Now) -> None:
@@ -547,7 +547,7 @@ class Dispatcher:
         """Whether the refusal may be due to values that went unshaped: then it is tried again."""
         if self.structure_cache is None or work.action == DELETE or self.only_in_flight:
             return False
-        is_stale = self.structure_cache.doubt(work, now)
+        is_stale = self.structure_cache.mark_stale(work, now)
         if is_stale:
             self.structure_cache.park(work)
         return is_stale
@@ -594,11 +594,11 @@ class Dispatcher:
         """An asset taken out of its window without a call."""
         assert self.busy.setdefault(work.key, work) is work
 
-    def _is_kept(self, works: list[AssetWork]) -> bool:
+    def _is_kept(self, batch: list[AssetWork]) -> bool:
         """Whether these go on: while a revocation drains they are left to the next owner."""
         if not self.only_in_flight:
             return True
-        for work in works:
+        for work in batch:
             self.busy.pop(work.key, None)
         return False
 

@@ -73,7 +73,7 @@ class Unreadable(NamedTuple):
     """The PIM does not show the family's structure."""
 
 
-def read_structure(family: str, known: Families) -> Steps[Structure | UnknownFamily | Unreadable]:
+def fetch_structure(family: str, known: Families) -> Steps[Structure | UnknownFamily | Unreadable]:
     """A family's attributes, then the options of each that has some."""
     answer, at = yield GetAttributes(family)
     if is_unknown(answer):
@@ -85,7 +85,7 @@ def read_structure(family: str, known: Families) -> Steps[Structure | UnknownFam
     if not isinstance(answer, CallReply) or answer.status != 200 or not answer.attributes:
         return Unreadable()
     attributes = {attribute.code: attribute for attribute in answer.attributes}
-    options = yield from _read_options(family, attributes.values())
+    options = yield from _fetch_options(family, attributes.values())
     return Unreadable() if options is None else Structure(attributes, options)
 
 
@@ -101,7 +101,7 @@ def _is_denied(family: str) -> Steps[bool]:
     return is_unknown(answer)
 
 
-def _read_options(
+def _fetch_options(
     family: str, attributes: Iterable[Attribute]
 ) -> Steps[dict[str, frozenset[str]] | None]:
     options: dict[str, frozenset[str]] = {}

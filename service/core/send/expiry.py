@@ -100,7 +100,7 @@ class Expiry:
             return
         message = _lane_message(lane)
         for call in list(state.waiting.values()):
-            for work in list(call.works):
+            for work in list(call.batch):
                 if work.step.changes[0].admitted_at <= horizon:
                     self._end_waiting(call, work, message, now)
         for work in self._dispatcher.windows.resumed(lane[0]) if lane[1] == UPSERT else ():
@@ -134,7 +134,7 @@ class Expiry:
             self._unstick_window(change, message, now)
             return
         for call in self._dispatcher.lanes.waiting_calls():
-            if work in call.works:
+            if work in call.batch:
                 if self._is_in_repair(call, work):
                     self._give_up(_WaitingWork(call, work), message, now)
                 return
@@ -167,7 +167,7 @@ class Expiry:
 
     def _waiting(self) -> Iterator[_WaitingWork | _WaitingEntry]:
         for call in self._dispatcher.lanes.waiting_calls():
-            for work in call.works:
+            for work in call.batch:
                 if self._is_in_repair(call, work):
                     yield _WaitingWork(call, work)
         for lane, _ in self._dispatcher.lanes.failing_lanes():

@@ -28,7 +28,7 @@ class Families:
         self._listed: frozenset[str] = frozenset()
         self._listed_at = float("-inf")
 
-    def see(self, family: str, now: float) -> None:
+    def mark_seen(self, family: str, now: float) -> None:
         """A write to the family succeeded."""
         _remember(self._seen, family, now)
         self._unknown.pop(family, None)
@@ -38,7 +38,7 @@ class Families:
         seen_at = self._seen.get(family)
         return seen_at is not None and now - seen_at <= FAMILY_SEEN_SECONDS
 
-    def see_list(self, families: frozenset[str], now: float) -> None:
+    def keep_list(self, families: frozenset[str], now: float) -> None:
         """The PIM answered its complete list of families."""
         self._listed, self._listed_at = families, now
 
@@ -48,7 +48,7 @@ class Families:
         was_seen_since = self._seen.get(family, float("-inf")) >= self._listed_at
         return is_fresh and family not in self._listed and not was_seen_since
 
-    def miss(self, family: str, response: PimResponse, now: float) -> None:
+    def mark_unknown(self, family: str, response: PimResponse, now: float) -> None:
         """The family is unknown: `response` is how the PIM denied it."""
         _remember(self._unknown, family, (now, response))
 

@@ -63,8 +63,8 @@ class Scheduler:
                 if self._lanes.is_failing((family, action)):
                     continue
                 if action == UPSERT and self._structure_cache is not None:
-                    if self._structure_cache.wants_reading(family, now):
-                        return Chosen(self._structure_cache.begin(family, now))
+                    if self._structure_cache.needs_fetch(family, now):
+                        return Chosen(self._structure_cache.begin_fetch(family, now))
                     if not self._structure_cache.may_send(family):
                         continue
                 self._action_turn = DELETE if action == UPSERT else UPSERT
@@ -80,9 +80,9 @@ class Scheduler:
             "by": self._windows.closed_by(family),
             "waited_seconds": round(self._windows.due_for(family, now), 3),
         }
-        works = self._windows.take_batch(family, action)
-        closed = Note("window.closed", fields | {"assets": len(works)})
-        return Chosen(self._lanes.new_call(lane, works), closed=closed)
+        batch = self._windows.take_batch(family, action)
+        closed = Note("window.closed", fields | {"assets": len(batch)})
+        return Chosen(self._lanes.new_call(lane, batch), closed=closed)
 
     def _next_repair(self, now: float) -> Chosen | None:
         if not self._gate.may_repair:

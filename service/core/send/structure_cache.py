@@ -23,7 +23,7 @@ from service.core.limits import (
 )
 from service.core.recover.backoff import Jitter, delay
 from service.core.requests import CreateOption, Exchange
-from service.core.send.exchange import Unreadable, create_option, read_structure
+from service.core.send.exchange import Unreadable, create_option, fetch_structure
 from service.core.send.families import Families
 from service.core.send.verdict import is_well, is_written
 from service.core.verdicts import UnknownFamily
@@ -37,7 +37,7 @@ class Examined(Enum):
     """What becomes of a job before its call."""
 
     READY = "ready"
-    WAITING = "doubtful"
+    WAITING = "waiting"
     """It waits for a reading, or for an option to be created."""
     FLAWED = "flawed"
     """The PIM would refuse it."""
@@ -71,8 +71,8 @@ class _Family:
     structure: Structure | None = None
     began_at: float = float("-inf")
     """When the last reading began."""
-    is_reading: bool = False
-    could_read: bool = False
+    is_fetching: bool = False
+    is_readable: bool = False
     """Whether that reading succeeded."""
     unfinished: StructureFetch | None = None
     """A reading that was throttled or cut: it goes on where it was."""
@@ -86,9 +86,9 @@ class _Family:
     """Options that the PIM would not create, until the next reading."""
 
     @property
-    def is_wanted(self) -> bool:
+    def is_in_use(self) -> bool:
         """Whether somebody waits for it."""
-        return bool(self.is_reading or self.parked or self.creating)
+        return bool(self.is_fetching or self.parked or self.creating)
 
 
 class StructureCache:
@@ -109,36 +109,36 @@ class StructureCache:
     def may_send(self, family: str) -> bool:
         """Whether fresh upserts may go: not while a first reading is on its way."""
         known = self._families.get(family)
-        return known is None or known.structure is not None or not known.is_reading
+        return known is None or known.structure is not None or not known.is_fetching
 
-    def wants_reading(self, family: str, now: float) -> bool:
+    def needs_fetch(self, family: str, now: float) -> bool:
         """Whether to read the family before its fresh upserts go, or beside them."""
         known = self._families.get(family)
         if known is None or known.unfinished is not None:
             return True
-        if known.is_reading:
+        if known.is_fetching:
             return False
         age = now - known.began_at
         if known.is_stale and now >= known.refresh_not_before:
             return True
         return age >= (
-            self._limits.max_age_seconds if known.could_read else STRUCTURE_RETRY_SECONDS
+            self._limits.max_age_seconds if known.is_readable else STRUCTURE_RETRY_SECONDS
         )
 
-    def begin(self, family: str, now: float) -> StructureFetch:
+    def begin_fetch(self, family: str, now: float) -> StructureFetch:
         """A reading goes out."""
         known = self._family(family)
         unfinished, known.unfinished = known.unfinished, None
         if unfinished is not None:
             # Who still doubts when it is done says so again: it began before the doubt.
-            known.is_reading, known.is_stale = True, False
+            known.is_fetching, known.is_stale = True, False
             return unfinished
         if known.is_stale:
             known.refresh_not_before = now + STRUCTURE_REST_SECONDS
-        known.is_reading, known.is_stale, known.began_at = True, False, now
+        known.is_fetching, known.is_stale, known.began_at = True, False, now
         self._families.move_to_end(family)
-        self._let_go()
-        return StructureFetch(family, Exchange(read_structure(family, self._known)))
+        self._evict()
+        return StructureFetch(family, Exchange(fetch_structure(family, self._known)))
 
     def examine(self, work: AssetWork, now: float) -> Examined:
         """Shape the job's values; may it go?"""
@@ -151,12 +151,12 @@ class StructureCache:
         creates = self._limits.create_options and work.lacks_only_options
         if not self._limits.validate_values and not creates:
             return Examined.READY
-        work.doubt(now)
+        work.mark_mismatch(now)
         assert work.mismatched_at is not None
-        if known.began_at < work.mismatched_at or known.is_reading:
-            known.is_stale = not known.is_reading
+        if known.began_at < work.mismatched_at or known.is_fetching:
+            known.is_stale = not known.is_fetching
             return Examined.WAITING
-        if not known.could_read:
+        if not known.is_readable:
             return Examined.READY
         if creates and self._plan_creations(work, known):
             return Examined.WAITING
@@ -165,20 +165,20 @@ class StructureCache:
     def _examine_unshaped(self, work: AssetWork, known: _Family | None) -> Examined:
         if work.mismatched_at is None:
             return Examined.READY
-        if known is not None and not known.is_reading and known.began_at >= work.mismatched_at:
+        if known is not None and not known.is_fetching and known.began_at >= work.mismatched_at:
             return Examined.READY  # tried, and still unreadable
         if known is not None:
-            known.is_stale = not known.is_reading
+            known.is_stale = not known.is_fetching
         return Examined.WAITING
 
-    def doubt(self, work: AssetWork, now: float) -> bool:
+    def mark_stale(self, work: AssetWork, now: float) -> bool:
         """The PIM refused the job's values. True where they were unshaped: try once more."""
         known = self._families.get(work.asset.family)
-        if known is not None and not known.is_reading:
+        if known is not None and not known.is_fetching:
             known.is_stale = True
         if work.is_shaped or work.mismatched_at is not None:
             return False
-        work.doubt(now)
+        work.mark_mismatch(now)
         # A route that fails for a moment is given that moment.
         self._family(work.asset.family).refresh_not_before = now + STRUCTURE_REST_SECONDS
         return True
@@ -199,12 +199,12 @@ class StructureCache:
                     creation.not_before = float("inf")  # until it ends
                     self._created_at.append(now)
                     return creation
-            if known.creating or known.is_reading:
+            if known.creating or known.is_fetching:
                 continue
             if known.unfinished is None and now < known.refresh_not_before:
                 continue
             known.is_stale = True
-            return self.begin(family, now)
+            return self.begin_fetch(family, now)
         return None
 
     def next_time(self) -> Iterator[float]:
@@ -214,21 +214,21 @@ class StructureCache:
             if known.creating:
                 room = self._created_at[0] + 1.0 if self._created_at else float("-inf")
                 yield from (max(room, c.not_before) for c in known.creating.values())
-            elif known.unfinished is None and not known.is_reading:
+            elif known.unfinished is None and not known.is_fetching:
                 yield known.refresh_not_before
 
-    def read(
+    def fetched(
         self, family: str, found: Structure | UnknownFamily | Unreadable, now: float
     ) -> list[AssetWork]:
         """The reading is done; the jobs that waited for it go on, with a structure or without."""
         known = self._family(family)
-        known.is_reading = False
-        known.could_read = isinstance(found, Structure)
+        known.is_fetching = False
+        known.is_readable = isinstance(found, Structure)
         if isinstance(found, Structure):
             known.structure = found
             known.refused.clear()
         elif isinstance(found, UnknownFamily):
-            self._known.miss(family, found.response, now)
+            self._known.mark_unknown(family, found.response, now)
         return self._unpark(family)
 
     def retry_later(self, side: SideRequest, now: float) -> None:
@@ -237,7 +237,7 @@ class StructureCache:
             side.not_before = now
         else:
             known = self._family(side.family)
-            known.is_reading, known.unfinished = False, side
+            known.is_fetching, known.unfinished = False, side
 
     def created(self, creation: OptionCreate, answer: Answer, now: float) -> list[AssetWork]:
         """A creation ended; the jobs that need wait no more."""
@@ -267,7 +267,7 @@ class StructureCache:
         for known in self._families.values():
             known.parked.clear()
             known.creating.clear()
-            known.is_reading, known.unfinished = False, None
+            known.is_fetching, known.unfinished = False, None
 
     def _plan_creations(self, work: AssetWork, known: _Family) -> bool:
         """Whether every option that the job misses is, or will be, on its way."""
@@ -287,13 +287,13 @@ class StructureCache:
             known.creating[option] = OptionCreate(work.asset.family, option, exchange)
         return True
 
-    def _let_go(self) -> None:
+    def _evict(self) -> None:
         """Keep as many families as memory is meant for: those read longest ago go."""
         surplus = len(self._families) - FAMILIES_KEPT_MAX
         if surplus <= 0:
             return
         for family in list(islice(self._families, surplus)):
-            if not self._families[family].is_wanted:
+            if not self._families[family].is_in_use:
                 del self._families[family]
 
     def _may_create(self, now: float) -> bool:

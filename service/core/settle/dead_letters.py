@@ -76,7 +76,7 @@ class Filter:
     asset: str | None = None
     since_utc_ms: int | None = None
 
-    def takes(self, letter: DeadLetter) -> bool:
+    def matches(self, letter: DeadLetter) -> bool:
         """Whether it is meant."""
         asset = letter.asset
         return (
@@ -88,7 +88,7 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayRules:
+class ReplayOptions:
     """What a replay leaves out."""
 
     topics: frozenset[str]
@@ -160,7 +160,7 @@ def read_dead_letter(
 
 
 def left_out(
-    letter: DeadLetter, rules: ReplayRules, *, is_replayed: bool, is_overtaken: bool
+    letter: DeadLetter, options: ReplayOptions, *, is_replayed: bool, is_overtaken: bool
 ) -> LeftOut | None:
     """Why a replay leaves it out; None where it goes."""
     if letter.origin is None:
@@ -169,11 +169,11 @@ def left_out(
         return "replayed"
     if letter.lacks is not None:
         return letter.lacks
-    if letter.origin.partition.topic not in rules.topics:
+    if letter.origin.partition.topic not in options.topics:
         return "foreign topic"
-    if is_overtaken and not rules.include_overtaken:
+    if is_overtaken and not options.include_overtaken:
         return "overtaken"
-    if letter.replay_count >= REPLAYS_MAX and not rules.force:
+    if letter.replay_count >= REPLAYS_MAX and not options.force:
         return "replayed 3 times"
     return None
 
@@ -194,7 +194,7 @@ def replayed(
     return LogRecord(key, value, (*kept, *ours))
 
 
-def mark(letter: DeadLetter, key: bytes | None) -> LogRecord:
+def marker(letter: DeadLetter, key: bytes | None) -> LogRecord:
     """What calls the dead letter replayed, on its own partition."""
     partition, offset = letter.record_id
     return LogRecord(key, None, ((REPLAYED_HEADER, b"%d/%d" % (partition, offset)),))

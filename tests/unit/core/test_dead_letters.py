@@ -12,9 +12,9 @@ from service.core.settle.dead_letters import (
     Applied,
     DeadLetter,
     Filter,
-    ReplayRules,
+    ReplayOptions,
     left_out,
-    mark,
+    marker,
     read_dead_letter,
     read_marker,
     replayed,
@@ -23,7 +23,7 @@ from service.core.settle.dead_letters import (
 from service.core.settle.report import Reporter
 from tests.support.builders import LIMITS, plain
 
-RULES = ReplayRules(frozenset({"events"}))
+RULES = ReplayOptions(frozenset({"events"}))
 NAMES = st.sampled_from(
     [
         "traceparent", "replay.of", "replay.count", "dlq.replayed", "dlq.value.omitted",
@@ -120,14 +120,14 @@ def test_each_death_counts_one_replay_more() -> None:
         source = bad(again.headers)
     last = letter(bury(source))
     assert left_out(last, RULES, is_replayed=False, is_overtaken=False) == "replayed 3 times"
-    forced = ReplayRules(frozenset({"events"}), force=True)
+    forced = ReplayOptions(frozenset({"events"}), force=True)
     assert left_out(last, forced, is_replayed=False, is_overtaken=False) is None
 
 
 def test_a_mark_names_its_dead_letter() -> None:
     """And is read back; on the same key."""
     found = letter(bury(bad()))
-    marked = mark(found, b"k")
+    marked = marker(found, b"k")
     assert (marked.key, marked.value) == (b"k", None)
     assert read_marker(marked.headers) == (2, 7)
 
@@ -154,9 +154,9 @@ def test_what_a_replay_leaves_out() -> None:
     assert left_out(found, RULES, is_replayed=False, is_overtaken=False) is None
     assert left_out(found, RULES, is_replayed=True, is_overtaken=True) == "replayed"
     assert left_out(found, RULES, is_replayed=False, is_overtaken=True) == "overtaken"
-    willing = ReplayRules(frozenset({"events"}), include_overtaken=True)
+    willing = ReplayOptions(frozenset({"events"}), include_overtaken=True)
     assert left_out(found, willing, is_replayed=False, is_overtaken=True) is None
-    elsewhere = ReplayRules(frozenset({"others"}))
+    elsewhere = ReplayOptions(frozenset({"others"}))
     assert left_out(found, elsewhere, is_replayed=False, is_overtaken=False) == "foreign topic"
     dead = bury(bad())
     bare = LogRecord(dead.key, None, (*dead.headers, ("dlq.value.omitted", b"true")))
@@ -177,7 +177,7 @@ def test_what_lacks_a_part_is_listed_and_never_replayed() -> None:
     assert [one.lacks for one in found] == lacks
     assert keys == [b"k", b"k", b"k", b"events/3/41", b"events/3/41"]
     assert {one.outcome_id for one in found} == {"events/3/41"}
-    willing = ReplayRules(frozenset({"events"}), include_overtaken=True, force=True)
+    willing = ReplayOptions(frozenset({"events"}), include_overtaken=True, force=True)
     for one in found[1:]:
         assert left_out(one, willing, is_replayed=False, is_overtaken=False) == one.lacks
     assert dict(dead.headers)["dlq.headers.omitted"] == b"3"
@@ -220,12 +220,12 @@ def test_what_overtakes() -> None:
 def test_filters() -> None:
     """Each narrows; an asset that is unknown is nobody's."""
     found = letter(bury(bad()), dead_lettered_utc_ms=1000)
-    assert Filter().takes(found)
-    assert Filter("invalid_event", "packshots", "packshots/a", 1000).takes(found)
+    assert Filter().matches(found)
+    assert Filter("invalid_event", "packshots", "packshots/a", 1000).matches(found)
     for narrow in (
         Filter(reason="too_large"),
         Filter(family="manuals"),
         Filter(asset="packshots/b"),
         Filter(since_utc_ms=1001),
     ):
-        assert not narrow.takes(found)
+        assert not narrow.matches(found)

@@ -23,9 +23,9 @@ from service.core.settle.dead_letters import (
     Filter,
     LeftOut,
     RecordId,
-    ReplayRules,
+    ReplayOptions,
     left_out,
-    mark,
+    marker,
     read_dead_letter,
     read_marker,
     replayed,
@@ -94,7 +94,7 @@ async def survey(kafka: KafkaSettings, wanted: Filter) -> Survey:
             found.replayed.add(marked)
             continue
         letter = _dead_letter(record)
-        if wanted.takes(letter):
+        if wanted.matches(letter):
             found.letters.append(letter)
     found.letters.sort(key=lambda letter: (letter.dead_lettered_utc_ms, letter.record_id))
     return found
@@ -123,7 +123,7 @@ async def find(kafka: KafkaSettings, letter_id: RecordId | str) -> FoundLetter |
     return found
 
 
-async def plan(kafka: KafkaSettings, found: Survey, rules: ReplayRules) -> Plan:
+async def plan(kafka: KafkaSettings, found: Survey, rules: ReplayOptions) -> Plan:
     """Decide for each dead letter; reads the outcomes, for what was applied since.
 
     Raises:
@@ -273,7 +273,7 @@ def _placed(
             replayed(letter, record.key, record.value, record.headers),
         )
         record_id = TopicPartition(kafka.dead_letters_topic, record.partition)
-        yield record_id, mark(letter, record.key)
+        yield record_id, marker(letter, record.key)
 
 
 def _dead_letter(record: StoredRecord) -> DeadLetter:
