@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.support.kafka import Broker, broker_of
-from tests.support.service import Bench, bench_around
+from tests.support.service import SystemUnderTest, system_around
 
 settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("calm")  # a machine under load is slow, not wrong
@@ -67,8 +67,8 @@ def bootstrap(broker: Broker) -> str:
 
 
 @pytest.fixture
-async def bench(bootstrap: str, tmp_path: Path) -> AsyncIterator[Bench]:
+async def system(bootstrap: str, tmp_path: Path) -> AsyncIterator[SystemUnderTest]:
     """The system around a test, with a PIM of two families."""
     pim = PimSimulator(free("packshots", "manuals"))
-    async with bench_around(bootstrap, tmp_path, pim) as made:
+    async with system_around(bootstrap, tmp_path, pim) as made:
         yield made

@@ -11,7 +11,7 @@ import pytest
 
 from service.playground.pim.faults import Fault
 from tests.support.proof import events
-from tests.support.service import Bench
+from tests.support.service import SystemUnderTest
 
 pytestmark = [pytest.mark.browser, pytest.mark.kafka, pytest.mark.processes]
 
@@ -44,18 +44,18 @@ def cells(document: str, table: str) -> list[list[str]]:
     ]
 
 
-async def test_the_page_shows_the_service_at_work(bench: Bench) -> None:
+async def test_the_page_shows_the_service_at_work(system: SystemUnderTest) -> None:
     """Outcomes, partitions, families; a PIM that is down; a service that is gone."""
     markup = b'{"action": "upsert", "asset_family": "<b>", "code": "<script>", "values": {}}'
-    await bench.publish([*events(300, 60, bench.partitions), (0, None, markup), (1, None, b"{")])
-    replica = bench.start(HTTP__STATUS_PAGE="true")
-    assert len(await bench.outcome_data(302)) == 302, bench.logs()
-    url = await bench.url()
+    await system.publish([*events(300, 60, system.partitions), (0, None, markup), (1, None, b"{")])
+    replica = system.start(HTTP__STATUS_PAGE="true")
+    assert len(await system.outcome_data(302)) == 302, system.logs()
+    url = await system.url()
 
-    document, complaints = await look(url, bench.folder)
+    document, complaints = await look(url, system.folder)
     assert complaints == ""
     assert 'class="state" role="status">working<' in document
-    assert len(cells(document, "partitions")) == bench.partitions
+    assert len(cells(document, "partitions")) == system.partitions
     assert {row[1] for row in cells(document, "partitions")} == {"idle"}
     assert ["&lt;b&gt;/&lt;script&gt;", "rejected"] in [
         row[1:3] for row in cells(document, "bad")
@@ -63,15 +63,15 @@ async def test_the_page_shows_the_service_at_work(bench: Bench) -> None:
     assert len(cells(document, "last")) == 50
     assert cells(document, "families") == [["none"]]
 
-    bench.pim.faults.add(Fault(route="any", status=503, times=None))
-    await bench.publish(events(200, 60, bench.partitions))
+    system.pim.faults.add(Fault(route="any", status=503, times=None))
+    await system.publish(events(200, 60, system.partitions))
     for _ in range(50):
-        if "PIM unavailable" in (await bench.get("/readyz?verbose"))[1]:
+        if "PIM unavailable" in (await system.get("/readyz?verbose"))[1]:
             break
         await asyncio.sleep(0.2)
     picture = os.environ.get("TEST_PICTURE")
     options = (f"--screenshot={picture}",) if picture else ()
-    document, _ = await look(url, bench.folder, *options)
+    document, _ = await look(url, system.folder, *options)
     assert 'class="state waiting" role="status">PIM unavailable' in document
     assert "unavailable<" in document
     assert sum(int(row[1]) + int(row[2]) + int(row[3]) for row in cells(document, "families")) > 0

@@ -23,7 +23,7 @@ from tests.chaos.plan import Incident, plan
 from tests.chaos.reading import Reading
 from tests.chaos.stage import SETTINGS, Stage, stage
 from tests.support.collector import collector
-from tests.support.service import Bench
+from tests.support.service import SystemUnderTest
 
 HEAL_SECONDS_MAX = 240.0
 STEP_SECONDS = 0.1
@@ -53,13 +53,13 @@ async def _run(wanted: argparse.Namespace, seed: int) -> int:
         keeping = asyncio.ensure_future(at.keep_running(**more))
         watching = asyncio.ensure_future(at.watch_calls())
         scraping = asyncio.ensure_future(_scrape(at))
-        loading = asyncio.ensure_future(_load(at.bench, wanted.rate, wanted.seconds))
+        loading = asyncio.ensure_future(_load(at.system, wanted.rate, wanted.seconds))
         began = time.monotonic()
         await asyncio.gather(*(_suffer(at, incident, began) for incident in incidents))
         written = await loading
-        at.bench.pim.faults.clear()
+        at.system.pim.faults.clear()
         _say(f"{written} events written; everything is well again")
-        told = Told(at.bench)
+        told = Told(at.system)
         seconds = await _mark_recovered(told)
         _say(f"all settled {seconds:.0f} s later" if seconds else "not all is settled in time")
         keeping.cancel()
@@ -68,9 +68,9 @@ async def _run(wanted: argparse.Namespace, seed: int) -> int:
         exits = await at.stop()
         verdict = await _verdict(at, told, exits)
         if wanted.log:
-            wanted.log.write_text(at.bench.logs())
+            wanted.log.write_text(at.system.logs())
         elif verdict.flaws:
-            _say(at.bench.logs()[-20_000:])
+            _say(at.system.logs()[-20_000:])
     _print(verdict, incidents, at)
     if wanted.calm:
         _say(f"  {'spans that came':<32} {traces.spans}")
@@ -86,14 +86,14 @@ async def _suffer(at: Stage, incident: Incident, began: float) -> None:
     await at.suffer(incident)
 
 
-async def _load(bench: Bench, rate: float, seconds: float) -> int:
+async def _load(system: SystemUnderTest, rate: float, seconds: float) -> int:
     """Events at this rate; a broker that is away is waited for."""
     events = _events()
     began = time.monotonic()
     number = 0
     while time.monotonic() - began < seconds:
         producer = AIOKafkaProducer(
-            bootstrap_servers=bench.bootstrap, enable_idempotence=True, request_timeout_ms=60_000
+            bootstrap_servers=system.bootstrap, enable_idempotence=True, request_timeout_ms=60_000
         )
         with contextlib.suppress(KafkaError, OSError):
             await producer.start()
@@ -101,7 +101,7 @@ async def _load(bench: Bench, rate: float, seconds: float) -> int:
                 while number < (time.monotonic() - began) * rate:
                     record = next(events)
                     headers = list(record.headers)
-                    await producer.send(bench.events, record.value, record.key, headers=headers)
+                    await producer.send(system.events, record.value, record.key, headers=headers)
                     number += 1
                 await asyncio.sleep(STEP_SECONDS)
             await producer.flush()
@@ -119,10 +119,10 @@ def _events() -> Iterator[Any]:
 async def _scrape(at: Stage) -> None:
     """Look at every replica's metrics again and again, as Prometheus does."""
     while True:
-        for number, replica in enumerate(at.bench.replicas):
+        for number, replica in enumerate(at.system.replicas):
             if replica.poll() is None:
                 with contextlib.suppress(OSError, aiohttp.ClientError, TimeoutError):
-                    await asyncio.wait_for(at.bench.get("/metrics", number), SCRAPE_SECONDS)
+                    await asyncio.wait_for(at.system.get("/metrics", number), SCRAPE_SECONDS)
         await asyncio.sleep(SCRAPE_SECONDS)
 
 
@@ -140,10 +140,10 @@ async def _mark_recovered(told: "Told") -> float | None:
 class Told:
     """What stands in the three topics."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.events = Reading(bench, bench.events)
-        self.outcomes = Reading(bench, bench.outcomes)
-        self.dead = Reading(bench, bench.dead)
+    def __init__(self, system: SystemUnderTest) -> None:
+        self.events = Reading(system, system.events)
+        self.outcomes = Reading(system, system.outcomes)
+        self.dead = Reading(system, system.dead)
 
 
 async def _verdict(at: Stage, told: Told, exits: list[int]) -> Verdict:
@@ -163,9 +163,9 @@ def _print(verdict: Verdict, incidents: list[Incident], at: Stage) -> None:
         "faults": f"{len(incidents)} of {len(kinds)} kinds",
         "processes started": sum(replica.starts for replica in at.replicas),
         "that ended by themselves": len(at.exits),
-        "calls to the PIM": at.bench.pim.writes,
+        "calls to the PIM": at.system.pim.writes,
         "calls at once, at most": at.calls_at_once,
-        "with sleepers' and given up ones": at.bench.pim.at_once_seen,
+        "with sleepers' and given up ones": at.system.pim.at_once_seen,
         "memory of a replica, at most": f"{verdict.memory_max_bytes / 2**20:.0f} MiB",
         "its slope": ", ".join(f"{slope / 2**10:+.0f} KiB/min" for slope in verdict.memory_slopes),
         "changes that may be held": SETTINGS["PIPELINE__MAX_PENDING_CHANGES"],

@@ -37,10 +37,12 @@ def judge(
     exits: Sequence[int],
 ) -> Verdict:
     """Hold everything against everything."""
-    found = audit({at: value for at, (_, value) in events.items()}, outcomes, stage.bench.pim.state)
+    found = audit(
+        {at: value for at, (_, value) in events.items()}, outcomes, stage.system.pim.state
+    )
     verdict = Verdict(len(events), found.statuses, flaws=list(found.flaws))
     verdict.flaws += _in_order(outcomes)
-    verdict.flaws += _dead_letters(stage.bench.events, events, outcomes, dead_letters)
+    verdict.flaws += _dead_letters(stage.system.events, events, outcomes, dead_letters)
     verdict.flaws += _limits(stage)
     for replica in stage.replicas:
         sizes = [size for _, size in replica.memory_bytes]

@@ -5,21 +5,21 @@ from dataclasses import dataclass, field
 from aiokafka import TopicPartition
 
 from tests.chaos.auditor import RecordId, Stored
-from tests.support.service import Bench
+from tests.support.service import SystemUnderTest
 
 
 @dataclass
 class Reading:
     """Every committed record of a topic so far, by its place."""
 
-    bench: Bench
+    system: SystemUnderTest
     topic: str
     found: dict[RecordId, Stored] = field(default_factory=dict)
     _positions: dict[TopicPartition, int] = field(default_factory=dict)
 
     async def catch_up(self) -> int:
         """Read to the end of the log; how many records there are."""
-        async with self.bench.reader(self.topic) as consumer:
+        async with self.system.reader(self.topic) as consumer:
             for record_id, position in self._positions.items():
                 consumer.seek(record_id, position)
             record_ids = consumer.assignment()

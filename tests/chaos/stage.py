@@ -17,7 +17,7 @@ from service.playground.pim.simulator import PimSimulator, serve
 from service.playground.pim.structure import sample
 from tests.chaos.plan import Incident
 from tests.chaos.proxy import Proxy, Trouble
-from tests.support.service import Bench
+from tests.support.service import SystemUnderTest
 
 CALL_SECONDS = 0.05
 CALLS_AT_ONCE = 4
@@ -95,7 +95,7 @@ class Replica:
 class Stage:
     """All of it."""
 
-    bench: Bench
+    system: SystemUnderTest
     broker: ProxiedKafka
     replicas: list[Replica]
     is_closing: bool = False
@@ -112,7 +112,7 @@ class Stage:
         """Start a process there."""
         replica.starts += 1
         replica.woken_at = float("-inf")
-        replica.process = self.bench.start(
+        replica.process = self.system.start(
             **SETTINGS,
             KAFKA__BOOTSTRAP_SERVERS=f"127.0.0.1:{replica.kafka.port}",
             PIM__BASE_URL=f"http://127.0.0.1:{replica.pim.port}",
@@ -138,7 +138,7 @@ class Stage:
         A process that sleeps cannot take back what is on the wire, and another has its share.
         """
         while not self.is_closing:
-            calls = self.bench.pim.in_flight.items()
+            calls = self.system.pim.in_flight.items()
             count = sum(self._is_meant(connection, began) for connection, began in calls)
             self.calls_at_once = max(self.calls_at_once, count)
             await asyncio.sleep(WATCH_SECONDS)
@@ -189,7 +189,7 @@ class Stage:
             case "kafka_silence":
                 await line.suffer(Trouble(is_silent=True), incident.seconds)
             case "tokens_lost":
-                self.bench.pim.tokens.forget()
+                self.system.pim.tokens.forget()
             case _:
                 self._upset_pim(incident)
 
@@ -201,7 +201,7 @@ class Stage:
             "pim_half": Fault(route="upsert", cut="after", stored=30, times=3),
             "poison": Fault(status=500, times=None, family=TEMPTED_FAMILY, asset="dam_00000"),
         }
-        self.bench.pim.faults.add(faults[incident.kind], seconds=incident.seconds)
+        self.system.pim.faults.add(faults[incident.kind], seconds=incident.seconds)
 
     def _signal(self, replica: Replica, number: signal.Signals) -> None:
         if replica.process is not None and replica.process.poll() is None:
@@ -251,9 +251,9 @@ async def stage(replicas: int) -> AsyncIterator[Stage]:
         runner, url = await serve(pim)
         (*pim_ports,) = free_ports(replicas)
         pim_lines = [Proxy(port, int(url.rpartition(":")[2]), is_late=False) for port in pim_ports]
-        bench = Bench(broker.bootstrap_servers, url, pim, folder, partitions=6)
+        system = SystemUnderTest(broker.bootstrap_servers, url, pim, folder, partitions=6)
         made = Stage(
-            bench,
+            system,
             broker,
             [
                 Replica(number, kafka, line)
@@ -262,12 +262,12 @@ async def stage(replicas: int) -> AsyncIterator[Stage]:
         )
         for line in (*broker.lines, *pim_lines):
             await line.open()
-        await bench.create_topics()
+        await system.create_topics()
         try:
             yield made
         finally:
             made.is_closing = True
-            bench.end()
+            system.end()
             for line in (*broker.lines, *pim_lines):
                 await line.close()
             await runner.cleanup()

@@ -12,7 +12,7 @@ import pytest
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.support.proof import assert_exactly_once, events
-from tests.support.service import Bench, bench_around
+from tests.support.service import SystemUnderTest, system_around
 
 pytestmark = [pytest.mark.containers, pytest.mark.kafka]
 
@@ -21,24 +21,24 @@ DOCKER = os.environ.get("DOCKER", "docker")
 
 
 @pytest.fixture
-async def bench(bootstrap: str, tmp_path: Path) -> AsyncIterator[Bench]:
+async def system(bootstrap: str, tmp_path: Path) -> AsyncIterator[SystemUnderTest]:
     """Topics and a PIM; replicas are containers."""
     pim = PimSimulator(free("packshots", "manuals"))
-    async with bench_around(bootstrap, tmp_path, pim) as made:
+    async with system_around(bootstrap, tmp_path, pim) as made:
         yield made
 
 
-async def test_the_image_does_the_main_job(bench: Bench) -> None:
+async def test_the_image_does_the_main_job(system: SystemUnderTest) -> None:
     """Read-only root, no capability: every change has one outcome; SIGTERM drains, exit 0."""
-    records = events(600, 40, bench.partitions)
-    await bench.publish(records)
-    replica = bench.start_container(DOCKER, IMAGE)
+    records = events(600, 40, system.partitions)
+    await system.publish(records)
+    replica = system.start_container(DOCKER, IMAGE)
 
-    await assert_exactly_once(bench, len(records))
+    await assert_exactly_once(system, len(records))
     replica.send_signal(signal.SIGTERM)
     code = await asyncio.to_thread(replica.wait, 30)
 
-    assert code == 0, bench.logs()[-3000:]
+    assert code == 0, system.logs()[-3000:]
 
 
 def test_the_image_runs_as_nobody() -> None:

@@ -16,7 +16,7 @@ from service.adapters.kafka.consumer import Consumer, guard
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.inputs import Arrived, Assigned, DrainKind, LeaseRenewed
 from service.settings import KafkaSettings
-from tests.support.service import Bench
+from tests.support.service import SystemUnderTest
 
 RECORDS = 500
 TAKEN = 20
@@ -49,16 +49,16 @@ def no_error(error: BaseException) -> None:
 
 
 @pytest.fixture
-async def tap(bench: Bench) -> AsyncIterator[Tap]:
+async def tap(system: SystemUnderTest) -> AsyncIterator[Tap]:
     """A partition with records, and who reads them."""
-    topic_partition = TopicPartition(bench.events, 0)
-    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap)
+    topic_partition = TopicPartition(system.events, 0)
+    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap)
     await producer.start()
     for number in range(RECORDS):
-        await producer.send(bench.events, b"%d" % number, partition=0)
+        await producer.send(system.events, b"%d" % number, partition=0)
     await producer.stop()
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bench.bootstrap,
+        bootstrap_servers=system.bootstrap,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=FETCH_BYTES_MAX,
     )
@@ -70,26 +70,26 @@ async def tap(bench: Bench) -> AsyncIterator[Tap]:
     await consumer.stop()
 
 
-async def test_what_was_fetched_stays_at_hand(bench: Bench, tap: Tap) -> None:
+async def test_what_was_fetched_stays_at_hand(system: SystemUnderTest, tap: Tap) -> None:
     """It is read on from memory: the broker has it no more."""
     assert await tap.poll() == list(range(TAKEN))
     tap.is_paused = True
     assert await tap.poll() == []
-    admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
-    await admin.delete_records({TopicPartition(bench.events, 0): RecordsToDelete(RECORDS)})
+    await admin.delete_records({TopicPartition(system.events, 0): RecordsToDelete(RECORDS)})
     await admin.close()
     assert await tap.poll() == []
     tap.is_paused = False
     assert await tap.poll() == list(range(TAKEN, 2 * TAKEN))
 
 
-async def test_a_record_larger_than_a_fetch_comes_too(bench: Bench, tap: Tap) -> None:
+async def test_a_record_larger_than_a_fetch_comes_too(system: SystemUnderTest, tap: Tap) -> None:
     """Alone, and what follows it."""
-    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap, max_request_size=1 << 20)
+    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap, max_request_size=1 << 20)
     await producer.start()
     for content in (b"x" * 3 * FETCH_BYTES_MAX, b"small"):
-        await producer.send_and_wait(bench.events, content, partition=0)
+        await producer.send_and_wait(system.events, content, partition=0)
     await producer.stop()
     found: list[int] = []
     while len(found) < RECORDS + 2 and (more := await tap.poll()):
@@ -161,16 +161,18 @@ async def cut_at_first(bootstrap: str, cuts: int) -> AsyncIterator[str]:
     assert left < 0, "it was asked again"
 
 
-async def test_a_broker_that_goes_before_the_first_join_is_waited_for(bench: Bench) -> None:
+async def test_a_broker_that_goes_before_the_first_join_is_waited_for(
+    system: SystemUnderTest,
+) -> None:
     """It restarts just then: the topics were there, and will be."""
-    async with cut_at_first(bench.bootstrap, 2) as bootstrap:
+    async with cut_at_first(system.bootstrap, 2) as bootstrap:
         kafka = KafkaSettings.model_validate(
             {
                 "bootstrap_servers": bootstrap,
-                "group_id": f"group.{bench.suffix}",
-                "events_topics": bench.events,
-                "outcomes_topic": bench.outcomes,
-                "dead_letters_topic": bench.dead,
+                "group_id": f"group.{system.suffix}",
+                "events_topics": system.events,
+                "outcomes_topic": system.outcomes,
+                "dead_letters_topic": system.dead,
             }
         )
         assignment = Assignment(
@@ -188,4 +190,4 @@ async def test_a_broker_that_goes_before_the_first_join_is_waited_for(bench: Ben
         finally:
             await door.close()
 
-    assert len(assigned.partitions) == bench.partitions
+    assert len(assigned.partitions) == system.partitions

@@ -4,23 +4,23 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from service.adapters.kafka.ends import Ends, ask_ends
-from tests.support.service import Bench
+from tests.support.service import SystemUnderTest
 
 pytestmark = pytest.mark.kafka
 
 
-async def test_both_ends_of_partitions(bench: Bench) -> None:
+async def test_both_ends_of_partitions(system: SystemUnderTest) -> None:
     """A record behind somebody's open transaction is above the stable end."""
-    topic_partitions = [TopicPartition(bench.events, number) for number in range(2)]
-    consumer = AIOKafkaConsumer(bootstrap_servers=bench.bootstrap)
+    topic_partitions = [TopicPartition(system.events, number) for number in range(2)]
+    consumer = AIOKafkaConsumer(bootstrap_servers=system.bootstrap)
     await consumer.start()
     consumer.assign(topic_partitions)
-    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap, transactional_id=bench.suffix)
+    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap, transactional_id=system.suffix)
     await producer.start()
     await producer.begin_transaction()
     for _ in range(3):
-        await producer.send_and_wait(bench.events, b"{}", partition=0)
-    await bench.publish([(0, None, b"{}"), (1, None, b"{}")])
+        await producer.send_and_wait(system.events, b"{}", partition=0)
+    await system.publish([(0, None, b"{}"), (1, None, b"{}")])
 
     nowhere = TopicPartition("no-such-topic", 0)
     found = await ask_ends(consumer, [*topic_partitions, nowhere])

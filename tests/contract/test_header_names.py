@@ -12,7 +12,7 @@ from service.adapters.kafka.aiokafka_gaps.header_names import OddName, has_non_u
 from service.adapters.kafka.batches import fill, send
 from service.core.records import LogRecord
 from tests.support.proof import upsert
-from tests.support.service import Bench, aside
+from tests.support.service import SystemUnderTest, aside
 
 ODD = OddName(b"dam-\xff\xfe".decode("utf-8", "surrogateescape"))
 
@@ -26,11 +26,11 @@ def test_an_odd_name_encodes_to_its_bytes(content: bytes) -> None:
     assert not has_non_utf8_name((("plain", b""),))
 
 
-async def publish(bench: Bench) -> None:
+async def publish(system: SystemUnderTest) -> None:
     """Good and bad events, with the odd header before, between and after plain ones."""
-    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap)
+    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap)
     await producer.start()
-    topic_partition = TopicPartition(bench.events, 0)
+    topic_partition = TopicPartition(system.events, 0)
     good = LogRecord(b"packshots/a", upsert("packshots", "a", {}), ((ODD, b"\x00"), ("x", None)))
     bad = LogRecord(b"k", b"{", ((ODD, b"\x01"),))
     plain = LogRecord(b"packshots/b", upsert("packshots", "b", {}), (("é", b"y"),))
@@ -43,23 +43,23 @@ async def publish(bench: Bench) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.processes
-async def test_it_blocks_nothing_and_is_kept(bench: Bench) -> None:
+async def test_it_blocks_nothing_and_is_kept(system: SystemUnderTest) -> None:
     """The event counts for what it is; a dead letter and its replay carry the name on."""
     read_in_steps()
-    await publish(bench)
-    bench.start()
-    outcomes = await bench.outcome_data(5, 20)
-    assert len(outcomes) == 5, bench.logs()
+    await publish(system)
+    system.start()
+    outcomes = await system.outcome_data(5, 20)
+    assert len(outcomes) == 5, system.logs()
     statuses = {one["data"]["origin"]["offset"]: one["data"]["status"] for one in outcomes}
     assert statuses == {0: "applied", 1: "applied", 2: "applied", 3: "rejected", 4: "applied"}
-    ((key, value, headers),) = await bench.read(bench.dead, 1)
+    ((key, value, headers),) = await system.read(system.dead, 1)
     assert (key, value) == (b"k", b"{")
     assert headers[ODD] == b"\x01"
     assert ODD in headers
 
-    done = await aside(bench, "dead-letters", "replay")
+    done = await aside(system, "dead-letters", "replay")
     assert b"1 replayed" in done.stdout, done
-    again = await bench.read(bench.events, 6)
+    again = await system.read(system.events, 6)
     assert again[-1][2][ODD] == b"\x01"
-    assert len(await bench.outcome_data(6)) == 6
+    assert len(await system.outcome_data(6)) == 6
     await asyncio.sleep(0)

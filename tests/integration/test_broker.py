@@ -12,7 +12,7 @@ from service.playground.embedded_kafka import EmbeddedKafka, embedded_kafka
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.support.proof import assert_exactly_once, events
-from tests.support.service import Bench, bench_around
+from tests.support.service import SystemUnderTest, system_around
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
@@ -25,48 +25,48 @@ def own_broker() -> Iterator[EmbeddedKafka]:
 
 
 @pytest.fixture
-async def bench(own_broker: EmbeddedKafka, tmp_path: Path) -> AsyncIterator[Bench]:
+async def system(own_broker: EmbeddedKafka, tmp_path: Path) -> AsyncIterator[SystemUnderTest]:
     """The system around it."""
     pim = PimSimulator(free("packshots", "manuals"), call_seconds=0.05)
-    async with bench_around(own_broker.bootstrap_servers, tmp_path, pim) as made:
+    async with system_around(own_broker.bootstrap_servers, tmp_path, pim) as made:
         yield made
 
 
-def assert_it_ended_rightly(bench: Bench) -> None:
+def assert_it_ended_rightly(system: SystemUnderTest) -> None:
     """A replica ends in an outage only where a restart alone can read what a commit came to."""
-    ends = [replica.returncode for replica in bench.replicas if replica.poll() is not None]
-    assert ends == [1] * bench.logs().count('"service.ended"'), bench.logs()[-3000:]
-    assert len(ends) == bench.logs().count("nly a restart can read whether it was committed")
-    assert "Traceback" not in bench.logs()
+    ends = [replica.returncode for replica in system.replicas if replica.poll() is not None]
+    assert ends == [1] * system.logs().count('"service.ended"'), system.logs()[-3000:]
+    assert len(ends) == system.logs().count("nly a restart can read whether it was committed")
+    assert "Traceback" not in system.logs()
 
 
 @pytest.mark.parametrize("away_seconds", [0, 8, 35])
 async def test_a_killed_broker_comes_back(
-    own_broker: EmbeddedKafka, bench: Bench, away_seconds: float
+    own_broker: EmbeddedKafka, system: SystemUnderTest, away_seconds: float
 ) -> None:
     """Kill -9 of the broker in the middle of the work, for all that a transaction may take.
 
     The replica waits; it may end with 1 where it cannot know whether its last transaction was
     committed. What restarts it then is Kubernetes, here the test.
     """
-    records = events(3000, 90, bench.partitions)
-    replica = await bench.publish_and_start(records)
+    records = events(3000, 90, system.partitions)
+    replica = await system.publish_and_start(records)
     own_broker.kill()
     await asyncio.sleep(away_seconds)
     await asyncio.to_thread(own_broker.start)
-    restarting = asyncio.ensure_future(bench.keep_running(replica))
+    restarting = asyncio.ensure_future(system.keep_running(replica))
     try:
-        await assert_exactly_once(bench, len(records), seconds=90)
+        await assert_exactly_once(system, len(records), seconds=90)
     finally:
         restarting.cancel()
-    assert_it_ended_rightly(bench)
+    assert_it_ended_rightly(system)
 
 
-async def until(bench: Bench, path: str, status: int, seconds: float) -> str:
+async def until(system: SystemUnderTest, path: str, status: int, seconds: float) -> str:
     """What the replica's port answers, once it has this status."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
-        found, text = await bench.get(path)
+        found, text = await system.get(path)
         if found == status:
             return text
         assert asyncio.get_running_loop().time() < deadline, (found, text)
@@ -74,63 +74,63 @@ async def until(bench: Bench, path: str, status: int, seconds: float) -> str:
 
 
 async def test_an_idle_replica_waits_and_says_for_what(
-    own_broker: EmbeddedKafka, bench: Bench
+    own_broker: EmbeddedKafka, system: SystemUnderTest
 ) -> None:
     """`/readyz` names the brokers within seconds; `/livez` stays well; then work goes on."""
-    records = events(30, 10, bench.partitions)
-    replica = bench.start()
-    await until(bench, "/readyz", 200, 30)
+    records = events(30, 10, system.partitions)
+    replica = system.start()
+    await until(system, "/readyz", 200, 30)
     own_broker.kill()
 
-    unready = await until(bench, "/readyz?verbose", 503, 15)
-    assert f"Kafka at {bench.bootstrap} does not answer" in unready
-    assert (await bench.get("/livez"))[0] == 200
+    unready = await until(system, "/readyz?verbose", 503, 15)
+    assert f"Kafka at {system.bootstrap} does not answer" in unready
+    assert (await system.get("/livez"))[0] == 200
 
     await asyncio.to_thread(own_broker.start)
-    await until(bench, "/readyz", 200, 60)
-    await bench.publish(records)
-    await assert_exactly_once(bench, len(records), seconds=60)
+    await until(system, "/readyz", 200, 60)
+    await system.publish(records)
+    await assert_exactly_once(system, len(records), seconds=60)
     assert replica.poll() is None
-    lines = [json.loads(line)["event"] for line in bench.logs().splitlines() if line[:1] == "{"]
+    lines = [json.loads(line)["event"] for line in system.logs().splitlines() if line[:1] == "{"]
     assert lines.count("kafka.unreachable") == lines.count("kafka.reachable") == 1
 
 
-async def until_logged(bench: Bench, words: str, seconds: float = 60) -> None:
+async def until_logged(system: SystemUnderTest, words: str, seconds: float = 60) -> None:
     """Wait until a replica has said this."""
     deadline = asyncio.get_running_loop().time() + seconds
-    while words not in bench.logs():
-        assert asyncio.get_running_loop().time() < deadline, bench.logs()[-3000:]
+    while words not in system.logs():
+        assert asyncio.get_running_loop().time() < deadline, system.logs()[-3000:]
         await asyncio.sleep(0.1)
 
 
-def left(bench: Bench) -> int:
+def left(system: SystemUnderTest) -> int:
     """How many changes a replica that drained has left to the next owner."""
-    drained = next(line for line in bench.logs().splitlines() if '"service.drained"' in line)
+    drained = next(line for line in system.logs().splitlines() if '"service.drained"' in line)
     return int(json.loads(drained)["left_to_the_next_owner"])
 
 
 @pytest.mark.parametrize("is_broker_away", [False, True])
 async def test_a_stop_while_nothing_can_be_finished(
-    own_broker: EmbeddedKafka, bench: Bench, *, is_broker_away: bool
+    own_broker: EmbeddedKafka, system: SystemUnderTest, *, is_broker_away: bool
 ) -> None:
     """The PIM is down, perhaps Kafka too: it ends in order; the next owner does the rest."""
-    records = events(300, 90, bench.partitions)
-    bench.pim.go_down()
-    await bench.publish(records)
-    replica = bench.start()
-    await until_logged(bench, '"breaker.opened"')
+    records = events(300, 90, system.partitions)
+    system.pim.go_down()
+    await system.publish(records)
+    replica = system.start()
+    await until_logged(system, '"breaker.opened"')
     if is_broker_away:
         own_broker.kill()
-        await until_logged(bench, '"kafka.unreachable"')
+        await until_logged(system, '"kafka.unreachable"')
     replica.send_signal(signal.SIGTERM)
 
     code = await asyncio.to_thread(replica.wait, 60)
 
-    assert code == bench.logs().count('"commit.in_doubt"'), bench.logs()[-3000:]
+    assert code == system.logs().count('"commit.in_doubt"'), system.logs()[-3000:]
     assert is_broker_away or code == 0
-    assert left(bench) > 0
-    bench.pim.come_back()
+    assert left(system) > 0
+    system.pim.come_back()
     if is_broker_away:
         await asyncio.to_thread(own_broker.start)
-    bench.start()
-    await assert_exactly_once(bench, len(records), seconds=90)
+    system.start()
+    await assert_exactly_once(system, len(records), seconds=90)

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import OffsetAndMetadata
 
-from tests.support.service import Bench, aside, run, start_command
+from tests.support.service import SystemUnderTest, aside, run, start_command
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
@@ -30,71 +30,73 @@ LINES: list[dict[str, object]] = [
 
 
 @pytest.fixture
-def file(bench: Bench) -> Path:
+def file(system: SystemUnderTest) -> Path:
     """Three good lines, an empty one, a bad one."""
-    path = bench.folder / "events.jsonl"
+    path = system.folder / "events.jsonl"
     path.write_text("\n".join([*map(json.dumps, LINES), "", ""]))
     return path
 
 
-async def test_publish_then_outcomes(bench: Bench, file: Path) -> None:
+async def test_publish_then_outcomes(system: SystemUnderTest, file: Path) -> None:
     """From a file into the topic; what became of it, filtered and as JSON."""
-    published = run(bench, "publish", "--force", str(file))
+    published = run(system, "publish", "--force", str(file))
     assert published.returncode == 0, published.stderr
     assert b"4 events published" in published.stdout
-    bench.start()
-    assert len(await bench.outcome_data(4)) == 4, bench.logs()
+    system.start()
+    assert len(await system.outcome_data(4)) == 4, system.logs()
 
-    everything = run(bench, "outcomes").stdout.decode()
+    everything = run(system, "outcomes").stdout.decode()
     assert everything.count("\n") == 4
     assert "packshots/a" in everything
     assert "rejected" in everything
-    one = run(bench, "outcomes", "--asset", "packshots/a", "--json").stdout
+    one = run(system, "outcomes", "--asset", "packshots/a", "--json").stdout
     assert json.loads(one)["data"]["code"] == "a"
-    assert run(bench, "outcomes", "--status", "failed").stdout == b""
+    assert run(system, "outcomes", "--status", "failed").stdout == b""
 
 
-async def test_publish_sends_nothing_where_a_line_is_no_event(bench: Bench, file: Path) -> None:
+async def test_publish_sends_nothing_where_a_line_is_no_event(
+    system: SystemUnderTest, file: Path
+) -> None:
     """It names the line; nothing is on the topic."""
-    refused = run(bench, "publish", str(file))
+    refused = run(system, "publish", str(file))
 
     assert refused.returncode == 1
     assert b"line 4: invalid_event" in refused.stderr
     assert b"Nothing was sent: 1 of 4 lines" in refused.stderr
-    assert await bench.read(bench.events, 1, seconds=2) == []
+    assert await system.read(system.events, 1, seconds=2) == []
 
 
-async def test_publish_reads_standard_input(bench: Bench) -> None:
+async def test_publish_reads_standard_input(system: SystemUnderTest) -> None:
     """A pipe is linted first, too; a byte order mark and foreign line ends do not matter."""
     lines = [json.dumps(line) for line in LINES[:3]]
     given = b"\xef\xbb\xbf" + "\r\n".join(lines).encode()
-    published = run(bench, "publish", "-", given=given)
+    published = run(system, "publish", "-", given=given)
 
     assert published.returncode == 0, published.stderr
     assert published.stderr == b"", "no progress where nobody looks at it"
-    records = await bench.read(bench.events, 3)
+    records = await system.read(system.events, 3)
     assert sorted(key or b"" for key, _, _ in records) == [
         b"manuals/c", b"packshots/a", b"packshots/b",
     ]  # fmt: skip
-    refused = run(bench, "publish", "-", given=given + b"\r\nno event")
+    refused = run(system, "publish", "-", given=given + b"\r\nno event")
     assert b"line 4: undecodable" in refused.stderr
-    assert len(await bench.read(bench.events, 3)) == 3
+    assert len(await system.read(system.events, 3)) == 3
 
 
-async def test_publish_says_what_kafka_refuses(bench: Bench) -> None:
+async def test_publish_says_what_kafka_refuses(system: SystemUnderTest) -> None:
     """The line, the reason, and how many went through all the same."""
     large = LINES[0] | {"values": {"n": "x" * 1_100_000}}
     given = "\n".join(map(json.dumps, [LINES[0], {}, large]))
-    refused = run(bench, "publish", "--force", "-", given=given.encode())
+    refused = run(system, "publish", "--force", "-", given=given.encode())
 
     assert refused.returncode == 1
     assert b"Kafka refused line 3 as too large" in refused.stderr
     assert b"2 of 3 events were published" in refused.stderr
 
 
-async def more_partitions(bench: Bench, topic: str, count: int) -> None:
+async def more_partitions(system: SystemUnderTest, topic: str, count: int) -> None:
     """Add partitions to a topic, and wait until the broker tells of them."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
     await admin.create_partitions({topic: NewPartitions(count)})
     for _ in range(100):
@@ -115,27 +117,29 @@ def moving_code(before: int, after: int) -> str:
     raise AssertionError("none moves")
 
 
-async def test_publish_says_which_assets_change_their_partition(bench: Bench) -> None:
+async def test_publish_says_which_assets_change_their_partition(system: SystemUnderTest) -> None:
     """Partitions were added: the earlier event lies elsewhere, so there is no order."""
-    code = moving_code(bench.partitions, 7)
+    code = moving_code(system.partitions, 7)
     event = json.dumps(LINES[0] | {"code": code}).encode()
-    assert run(bench, "publish", "-", given=event).stderr == b""
-    await more_partitions(bench, bench.events, 7)
+    assert run(system, "publish", "-", given=event).stderr == b""
+    await more_partitions(system, system.events, 7)
 
-    moved = run(bench, "publish", "-", given=event)
+    moved = run(system, "publish", "-", given=event)
     assert moved.returncode == 0
     assert f"the last event of packshots/{code} (partition".encode() in moved.stderr
     assert b"no order between partitions" in moved.stderr
-    assert run(bench, "publish", "-", given=event).stderr == b"", "its last event lies right now"
+    assert run(system, "publish", "-", given=event).stderr == b"", "its last event lies right now"
 
 
-async def test_publish_says_where_another_producer_places_otherwise(bench: Bench) -> None:
+async def test_publish_says_where_another_producer_places_otherwise(
+    system: SystemUnderTest,
+) -> None:
     """Its own partitioner or no key at all: the asset is the one that its event names."""
     event = json.dumps(LINES[0]).encode()
     partition = DefaultPartitioner()(b"packshots/a", [0, 1, 2], [0, 1, 2])
-    await bench.publish([((partition + 1) % 3, None, event)])
+    await system.publish([((partition + 1) % 3, None, event)])
 
-    moved = run(bench, "publish", "-", given=event)
+    moved = run(system, "publish", "-", given=event)
     assert (
         f"packshots/a (partition {(partition + 1) % 3}, now {partition})".encode() in moved.stderr
     )
@@ -148,28 +152,32 @@ def outcome(number: int, code: str, message: str = "") -> bytes:
     return json.dumps(whole | {"subject": f"packshots/{code}"}, ensure_ascii=False).encode()
 
 
-async def test_outcomes_of_an_asset_from_before_partitions_were_added(bench: Bench) -> None:
+async def test_outcomes_of_an_asset_from_before_partitions_were_added(
+    system: SystemUnderTest,
+) -> None:
     """They are shown with the newer ones, in the order of time."""
-    code = moving_code(bench.partitions, 7)
+    code = moving_code(system.partitions, 7)
     key = f"packshots/{code}".encode()
-    await write(bench, bench.outcomes, [(key, outcome(1, code, "first"))])
-    await more_partitions(bench, bench.outcomes, 7)
-    await write(bench, bench.outcomes, [(key, outcome(2, code, "second")), (b"f/x", b"{}")])
+    await write(system, system.outcomes, [(key, outcome(1, code, "first"))])
+    await more_partitions(system, system.outcomes, 7)
+    await write(system, system.outcomes, [(key, outcome(2, code, "second")), (b"f/x", b"{}")])
 
-    found = run(bench, "outcomes", "--asset", key.decode())
+    found = run(system, "outcomes", "--asset", key.decode())
     lines = found.stdout.decode().splitlines()
     assert [line.rpartition(" ")[2] for line in lines] == ["first", "second"]
     assert found.stderr == b"", "other assets' records are nothing to tell of"
 
 
-async def write(bench: Bench, topic: str, records: list[tuple[bytes, bytes | None]]) -> None:
+async def write(
+    system: SystemUnderTest, topic: str, records: list[tuple[bytes, bytes | None]]
+) -> None:
     """Write records with Kafka's own partitioner, one after the other."""
-    async with AIOKafkaProducer(bootstrap_servers=bench.bootstrap) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=system.bootstrap) as producer:
         for key, value in records:
             await producer.send_and_wait(topic, value, key=key)
 
 
-async def test_outcomes_counts_what_it_does_not_show(bench: Bench) -> None:
+async def test_outcomes_counts_what_it_does_not_show(system: SystemUnderTest) -> None:
     """On stderr; a later version's outcome is shown."""
     others = [
         b"{",
@@ -179,35 +187,35 @@ async def test_outcomes_counts_what_it_does_not_show(bench: Bench) -> None:
         b'{"id": "1", "type": "x", "data": {"status": "a"}}',
     ]
     records = [(b"k", outcome(1, "a")), *((b"k", other) for other in others)]
-    await write(bench, bench.outcomes, records)
+    await write(system, system.outcomes, records)
 
-    shown = run(bench, "outcomes")
+    shown = run(system, "outcomes")
     assert shown.returncode == 0
     assert shown.stdout.count(b"\n") == 1
-    told = f"Records of {bench.outcomes} that are not shown: 3 not JSON, 2 not outcomes"
+    told = f"Records of {system.outcomes} that are not shown: 3 not JSON, 2 not outcomes"
     assert told.encode() in shown.stderr
 
 
 HOSTILE = "\\[/x] [red]no[/red] :x: \x1b[2J\n\u202e\x9b0m"
 
 
-async def test_foreign_text_in_outcomes_is_text(bench: Bench) -> None:
+async def test_foreign_text_in_outcomes_is_text(system: SystemUnderTest) -> None:
     """One line, no escape sequence, no markup, no emoji; the JSON means the same."""
     value = outcome(1, "a", HOSTILE)
-    await write(bench, bench.outcomes, [(b"packshots/a", value)])
+    await write(system, system.outcomes, [(b"packshots/a", value)])
 
-    line = run(bench, "outcomes").stdout.decode()
+    line = run(system, "outcomes").stdout.decode()
     assert r"\[/x] [red]no[/red] :x: \x1b[2J\n\u202e\x9b0m" in line
     assert line.removesuffix("\n").isprintable()
-    as_json = run(bench, "outcomes", "--json").stdout.decode()
+    as_json = run(system, "outcomes", "--json").stdout.decode()
     assert as_json.removesuffix("\n").isprintable()
     assert json.loads(as_json) == json.loads(value)
 
 
-async def test_outcomes_ends_with_its_reader(bench: Bench) -> None:
+async def test_outcomes_ends_with_its_reader(system: SystemUnderTest) -> None:
     """`outcomes --follow | head`: silence and 0, even when nothing more comes."""
-    await write(bench, bench.outcomes, [(b"packshots/a", outcome(1, "a"))])
-    with start_command(bench, "outcomes", "--follow") as following:
+    await write(system, system.outcomes, [(b"packshots/a", outcome(1, "a"))])
+    with start_command(system, "outcomes", "--follow") as following:
         assert following.stdout is not None
         assert following.stderr is not None
         assert b"packshots/a" in await asyncio.to_thread(following.stdout.readline)
@@ -217,9 +225,9 @@ async def test_outcomes_ends_with_its_reader(bench: Bench) -> None:
         assert following.stderr.read() == b""
 
 
-async def test_convert_sends_nothing(bench: Bench, file: Path) -> None:
+async def test_convert_sends_nothing(system: SystemUnderTest, file: Path) -> None:
     """What each line would do; exit 1 where one is bad."""
-    shown = run(bench, "convert", str(file))
+    shown = run(system, "convert", str(file))
     lines = [json.loads(line) for line in shown.stdout.splitlines()]
 
     assert shown.returncode == 1
@@ -227,56 +235,56 @@ async def test_convert_sends_nothing(bench: Bench, file: Path) -> None:
         "upsert", "delete", "upsert", "rejected",
     ]  # fmt: skip
     assert lines[0]["values"] == {"n": [{"locale": None, "channel": None, "data": "1"}]}
-    assert bench.pim.writes == 0
+    assert system.pim.writes == 0
 
 
-async def test_convert_reads_standard_input(bench: Bench) -> None:
+async def test_convert_reads_standard_input(system: SystemUnderTest) -> None:
     """And exits 0 where all is well."""
-    assert run(bench, "convert", "-", given=json.dumps(LINES[0]).encode()).returncode == 0
+    assert run(system, "convert", "-", given=json.dumps(LINES[0]).encode()).returncode == 0
 
 
-async def test_a_broker_that_is_away(bench: Bench, file: Path) -> None:
+async def test_a_broker_that_is_away(system: SystemUnderTest, file: Path) -> None:
     """A sentence, exit 1, no traceback."""
     for words in (("publish", "--force", str(file)), ("outcomes",), ("dead-letters", "list")):
-        failed = run(bench, *words, KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:9")
+        failed = run(system, *words, KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:9")
         assert failed.returncode == 1
         assert b"127.0.0.1:9" in failed.stderr
         assert b"Traceback" not in failed.stderr
 
 
-async def test_a_topic_that_is_missing(bench: Bench) -> None:
+async def test_a_topic_that_is_missing(system: SystemUnderTest) -> None:
     """Likewise."""
-    failed = run(bench, "outcomes", KAFKA__OUTCOMES_TOPIC="nowhere")
+    failed = run(system, "outcomes", KAFKA__OUTCOMES_TOPIC="nowhere")
     assert failed.returncode == 1
     assert b"nowhere" in failed.stderr
     assert b"Traceback" not in failed.stderr
 
 
 @pytest.mark.parametrize("what", ["events", "outcomes", "asyncapi"])
-async def test_schemas_are_json(bench: Bench, what: str) -> None:
+async def test_schemas_are_json(system: SystemUnderTest, what: str) -> None:
     """For tools."""
-    assert json.loads(run(bench, "schema", what).stdout)
+    assert json.loads(run(system, "schema", what).stdout)
 
 
-async def test_the_settings_reference(bench: Bench) -> None:
+async def test_the_settings_reference(system: SystemUnderTest) -> None:
     """Every variable with its default; secrets have none."""
-    shown = run(bench, "schema", "settings").stdout.decode()
+    shown = run(system, "schema", "settings").stdout.decode()
     assert "ASSET_SYNC_PIM__BASE_URL" in shown
     assert "ASSET_SYNC_WINDOW__MAX_ASSETS" in shown
 
 
-async def test_help_on_every_level(bench: Bench) -> None:
+async def test_help_on_every_level(system: SystemUnderTest) -> None:
     """A line a command, and more for each."""
     names = ("run", "demo", "check", "publish", "outcomes", "convert", "pim-simulator", "schema")
-    shown = run(bench, "--help").stdout.decode()
+    shown = run(system, "--help").stdout.decode()
     for name in names:
         assert name in shown
-        assert run(bench, name, "--help").returncode == 0
+        assert run(system, name, "--help").returncode == 0
 
 
-async def test_wrong_settings_of_kafka(bench: Bench, file: Path) -> None:
+async def test_wrong_settings_of_kafka(system: SystemUnderTest, file: Path) -> None:
     """Exit 2 and the variable's name."""
-    failed = run(bench, "publish", str(file), KAFKA__SECURITY_PROTOCOL="TLS")
+    failed = run(system, "publish", str(file), KAFKA__SECURITY_PROTOCOL="TLS")
     assert failed.returncode == 2
     assert b"ASSET_SYNC_KAFKA__SECURITY_PROTOCOL" in failed.stderr
 
@@ -291,27 +299,27 @@ async def test_wrong_settings_of_kafka(bench: Bench, file: Path) -> None:
     ],
 )
 async def test_the_simulator_refuses_what_it_cannot_use(
-    bench: Bench, words: tuple[str, str], said: bytes
+    system: SystemUnderTest, words: tuple[str, str], said: bytes
 ) -> None:
     """Exit 2 and a sentence."""
-    (bench.folder / "bad.json").write_text("{nothing")
-    failed = run(bench, "pim-simulator", "--port", "0", *words)
+    (system.folder / "bad.json").write_text("{nothing")
+    failed = run(system, "pim-simulator", "--port", "0", *words)
     assert failed.returncode == 2
     assert said in failed.stderr
     assert b"Traceback" not in failed.stderr
 
 
-async def test_check_finds_all_well(bench: Bench) -> None:
+async def test_check_finds_all_well(system: SystemUnderTest) -> None:
     """Kafka, the PIM, the rights: a line each, exit 0."""
-    shown = await aside(bench, "check", DRAIN__MAX_SECONDS="75")
+    shown = await aside(system, "check", DRAIN__MAX_SECONDS="75")
     text = shown.stdout.decode()
     assert shown.returncode == 0, text
     for words in (
-        f"Topic {bench.events} (3 partitions): access granted.",
+        f"Topic {system.events} (3 partitions): access granted.",
         "offset.metadata.max.bytes is 4096.",
         "no position yet",
         "has no member at present",
-        f"Transactional IDs group.{bench.suffix}.* are allowed.",
+        f"Transactional IDs group.{system.suffix}.* are allowed.",
         "lets us in",
         "the right to delete assets",
         "the right to create and update assets",
@@ -319,7 +327,7 @@ async def test_check_finds_all_well(bench: Bench) -> None:
         "clock and the PIM's agree",
     ):
         assert words in text
-    assert bench.pim.state == {}
+    assert system.pim.state == {}
 
 
 @pytest.mark.parametrize(
@@ -336,10 +344,10 @@ async def test_check_finds_all_well(bench: Bench) -> None:
     ],
 )
 async def test_check_names_what_fails_and_the_remedy(
-    bench: Bench, settings: dict[str, str], said: str, remedy: str
+    system: SystemUnderTest, settings: dict[str, str], said: str, remedy: str
 ) -> None:
     """Exit 1, no traceback."""
-    shown = await aside(bench, "check", **settings)
+    shown = await aside(system, "check", **settings)
     text = " ".join(shown.stdout.decode().split())
     assert shown.returncode == 1
     assert " ".join(said.split()) in text
@@ -347,17 +355,17 @@ async def test_check_names_what_fails_and_the_remedy(
     assert shown.stderr == b""
 
 
-async def test_check_finds_a_missing_right_and_a_foreign_group(bench: Bench) -> None:
+async def test_check_finds_a_missing_right_and_a_foreign_group(system: SystemUnderTest) -> None:
     """403 on DELETE alone; another service's positions."""
-    bench.pim.rights.discard("delete")
-    await bench.commit({TopicPartition(bench.events, 0): OffsetAndMetadata(3, "somebody's")})
-    shown = await aside(bench, "check")
+    system.pim.rights.discard("delete")
+    await system.commit({TopicPartition(system.events, 0): OffsetAndMetadata(3, "somebody's")})
+    shown = await aside(system, "check")
     text = shown.stdout.decode()
     assert shown.returncode == 1
     assert "We have no right to delete assets." in text
     assert "is not asset-sync's" in text
 
 
-async def test_check_refuses_wrong_settings(bench: Bench) -> None:
+async def test_check_refuses_wrong_settings(system: SystemUnderTest) -> None:
     """Exit 2."""
-    assert (await aside(bench, "check", WINDOW__MAX_ASSETS="1000")).returncode == 2
+    assert (await aside(system, "check", WINDOW__MAX_ASSETS="1000")).returncode == 2

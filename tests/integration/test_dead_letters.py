@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 
 from service.playground.pim.faults import Fault
 from tests.support.proof import upsert
-from tests.support.service import Bench, Input, aside, run, start_command
+from tests.support.service import Input, SystemUnderTest, aside, run, start_command
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
@@ -26,45 +26,45 @@ def bad(code: str) -> Input:
     return 0, f"nowhere/{code}".encode(), upsert("nowhere", code, {"n": "1"})
 
 
-async def bury(bench: Bench, count: int) -> None:
+async def bury(system: SystemUnderTest, count: int) -> None:
     """Dead letters as the service writes them, quickly."""
-    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap, linger_ms=20)
+    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap, linger_ms=20)
     await producer.start()
     sent = []
     for number in range(count):
         ours = {
             "traceparent": f"t{number}",
-            "dlq.original.topic": bench.events,
+            "dlq.original.topic": system.events,
             "dlq.original.partition": str(number % 3),
             "dlq.original.offset": str(number),
             "dlq.reason": "unknown_family",
-            "dlq.outcome.id": f"{bench.events}/{number % 3}/{number}",
+            "dlq.outcome.id": f"{system.events}/{number % 3}/{number}",
         }
         headers = [(name, text.encode()) for name, text in ours.items()]
         key, value = f"f/{number}".encode(), upsert("f", str(number), {})
-        sent.append(await producer.send(bench.dead, value, key=key, headers=headers))
+        sent.append(await producer.send(system.dead, value, key=key, headers=headers))
     await asyncio.gather(*sent)
     await producer.stop()
 
 
-async def first_replay(bench: Bench) -> None:
+async def first_replay(system: SystemUnderTest) -> None:
     """Wait until something was written back."""
     for _ in range(100):
-        if await bench.read(bench.events, 1, seconds=0.3):
+        if await system.read(system.events, 1, seconds=0.3):
             return
     raise AssertionError("nothing is replayed")
 
 
-async def test_what_was_rejected_is_listed_and_replayed_once(bench: Bench) -> None:
+async def test_what_was_rejected_is_listed_and_replayed_once(system: SystemUnderTest) -> None:
     """A family that was missing is there now: its changes go in again and are applied."""
-    await bench.publish([bad("a"), bad("b"), (1, None, b"{"), (1, None, b"")])
-    replica = bench.start()
-    assert len(await bench.outcome_data(4)) == 4, bench.logs()
+    await system.publish([bad("a"), bad("b"), (1, None, b"{"), (1, None, b"")])
+    replica = system.start()
+    assert len(await system.outcome_data(4)) == 4, system.logs()
 
-    listed = await aside(bench, "dead-letters", "list", "--reason", "unknown_family", "--json")
+    listed = await aside(system, "dead-letters", "list", "--reason", "unknown_family", "--json")
     letters = [json.loads(line) for line in listed.stdout.splitlines()]
     assert [letter["code"] for letter in letters] == ["a", "b"], listed
-    table = (await aside(bench, "dead-letters", "list")).stdout.decode()
+    table = (await aside(system, "dead-letters", "list")).stdout.decode()
     assert "nowhere/a" in table
     assert "undecodable" in table
     assert "4 dead letters" in table
@@ -72,20 +72,20 @@ async def test_what_was_rejected_is_listed_and_replayed_once(bench: Bench) -> No
     # A replica that has just begun does not remember that the family was unknown.
     replica.kill()
     replica.wait()
-    replica = bench.start()
-    bench.pim.structure.families["nowhere"] = bench.pim.structure.families["packshots"]
-    dry = await aside(bench, "dead-letters", "replay", "--family", "nowhere", "--dry-run")
+    replica = system.start()
+    system.pim.structure.families["nowhere"] = system.pim.structure.families["packshots"]
+    dry = await aside(system, "dead-letters", "replay", "--family", "nowhere", "--dry-run")
     assert b"2 would be replayed" in dry.stdout, dry
-    done = await aside(bench, "dead-letters", "replay", "--family", "nowhere")
+    done = await aside(system, "dead-letters", "replay", "--family", "nowhere")
     assert done.returncode == 0, done.stderr
     assert b"2 replayed" in done.stdout
-    again = await aside(bench, "dead-letters", "replay", "--family", "nowhere")
+    again = await aside(system, "dead-letters", "replay", "--family", "nowhere")
     assert b"0 replayed; left out: 2 replayed" in again.stdout
 
-    outcomes = await bench.outcome_data(6)
+    outcomes = await system.outcome_data(6)
     applied = [o["data"] for o in outcomes if o["data"]["status"] == "applied"]
-    assert {data["replay_of"] for data in applied} == {f"{bench.events}/0/{n}" for n in (0, 1)}
-    left = await aside(bench, "dead-letters", "list")
+    assert {data["replay_of"] for data in applied} == {f"{system.events}/0/{n}" for n in (0, 1)}
+    left = await aside(system, "dead-letters", "list")
     assert b"2 dead letters" in left.stdout
     replica.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(replica.wait, 20) == 0
@@ -95,12 +95,12 @@ Written = tuple[bytes | None, bytes | None, dict[str, bytes]]
 """Key, value and headers beside those of a dead letter."""
 
 
-async def write_letters(bench: Bench, letters: list[Written]) -> None:
+async def write_letters(system: SystemUnderTest, letters: list[Written]) -> None:
     """Dead letters of these keys, values and headers on partition 0, from offset 0 on."""
-    async with AIOKafkaProducer(bootstrap_servers=bench.bootstrap) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=system.bootstrap) as producer:
         for number, (key, value, more) in enumerate(letters):
             ours = {
-                "dlq.original.topic": bench.events.encode(),
+                "dlq.original.topic": system.events.encode(),
                 "dlq.original.partition": b"1",
                 "dlq.original.offset": b"%d" % number,
                 "dlq.reason": b"invalid_event",
@@ -108,31 +108,33 @@ async def write_letters(bench: Bench, letters: list[Written]) -> None:
             }
             of_record = {n: v for n, v in more.items() if not n.startswith("dlq.")}
             headers = list((of_record | ours | more).items())
-            await producer.send_and_wait(bench.dead, value, key=key, headers=headers, partition=0)
+            await producer.send_and_wait(system.dead, value, key=key, headers=headers, partition=0)
 
 
 HOSTILE = "\\[/x] [red]no[/red] :x: \x1b[2J\n\u202e" + " words for more than 80 columns" * 3
 SHOWN = HOSTILE.encode("unicode_escape").decode().replace("\\\\", "\\")
 
 
-async def test_the_list_at_80_columns_shows_every_message(bench: Bench) -> None:
+async def test_the_list_at_80_columns_shows_every_message(system: SystemUnderTest) -> None:
     """Foreign text is text, on a terminal and in a pipe, whatever the width."""
-    await write_letters(bench, [(b"packshots/" + b"c" * 60, upsert("packshots", "c" * 60, {}), {})])
+    await write_letters(
+        system, [(b"packshots/" + b"c" * 60, upsert("packshots", "c" * 60, {}), {})]
+    )
 
     for words in (("list",), ("replay", "--dry-run")):
-        piped = run(bench, "dead-letters", *words).stdout.decode()
+        piped = run(system, "dead-letters", *words).stdout.decode()
         assert SHOWN in piped.splitlines()[0]
-        on_terminal = await asyncio.to_thread(on_a_terminal, bench, "dead-letters", *words)
+        on_terminal = await asyncio.to_thread(on_a_terminal, system, "dead-letters", *words)
         assert all(len(line) <= 80 for line in on_terminal.splitlines())
         assert SHOWN.replace(" ", "") in "".join(on_terminal.split())
         assert f"packshots/{'c' * 60}" in on_terminal
 
 
-def on_a_terminal(bench: Bench, *words: str) -> str:
+def on_a_terminal(system: SystemUnderTest, *words: str) -> str:
     """What a command shows on a terminal of 80 columns, without colours."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
-    with start_command(bench, *words, out=theirs) as command:
+    with start_command(system, *words, out=theirs) as command:
         os.close(theirs)
         found = b""
         with contextlib.suppress(OSError):  # EIO: nobody has the terminal open any more
@@ -143,48 +145,48 @@ def on_a_terminal(bench: Bench, *words: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", found.decode())
 
 
-async def test_one_dead_letter_is_shown_whole(bench: Bench) -> None:
+async def test_one_dead_letter_is_shown_whole(system: SystemUnderTest) -> None:
     """By its outcome id or its place: why it is there, headers, key, value; as bytes, as JSON."""
     odd = b"\xff\x00\xfe"
     event = upsert("packshots", "a", {"n": "\u202e"})
     await write_letters(
-        bench, [(b"packshots/a", event, {"x-odd": odd, "\x1b[2J": b"\x07"}), (odd, odd, {})]
+        system, [(b"packshots/a", event, {"x-odd": odd, "\x1b[2J": b"\x07"}), (odd, odd, {})]
     )
 
-    first = run(bench, "dead-letters", "show", f"{bench.events}/1/0")
+    first = run(system, "dead-letters", "show", f"{system.events}/1/0")
     assert first.returncode == 0, first.stderr
     text = first.stdout.decode()
     assert all(c.isprintable() or c == "\n" for c in text)
     for words in (
-        f"0/0 of {bench.dead}", f"{bench.events}/1/0", "packshots/a", "invalid_event", SHOWN,
+        f"0/0 of {system.dead}", f"{system.events}/1/0", "packshots/a", "invalid_event", SHOWN,
         "x-odd: 0xff00fe", r"\x1b[2J: \x07", "dlq.original.offset: 0", r'"n": "\u202e"',
     ):  # fmt: skip
         assert words in text
-    assert run(bench, "dead-letters", "show", "0/0").stdout == first.stdout
-    assert run(bench, "dead-letters", "show", "0/0", "--raw").stdout == event
+    assert run(system, "dead-letters", "show", "0/0").stdout == first.stdout
+    assert run(system, "dead-letters", "show", "0/0", "--raw").stdout == event
 
-    assert b"ff 00 fe" in run(bench, "dead-letters", "show", "0/1").stdout
-    assert run(bench, "dead-letters", "show", "0/1", "--raw").stdout == odd
-    whole = json.loads(run(bench, "dead-letters", "show", "0/1", "--json").stdout)
+    assert b"ff 00 fe" in run(system, "dead-letters", "show", "0/1").stdout
+    assert run(system, "dead-letters", "show", "0/1", "--raw").stdout == odd
+    whole = json.loads(run(system, "dead-letters", "show", "0/1", "--json").stdout)
     assert whole["value_base64"] == whole["key_base64"] == base64.b64encode(odd).decode()
     assert {"name": "dlq.reason", "value": "invalid_event"} in whole["headers"]
 
 
 @pytest.mark.parametrize("letter_id", ["0/7", "9/0", "nowhere/0/0"])
-async def test_a_dead_letter_that_is_not_there(bench: Bench, letter_id: str) -> None:
+async def test_a_dead_letter_that_is_not_there(system: SystemUnderTest, letter_id: str) -> None:
     """A sentence, exit 1."""
-    await write_letters(bench, [(b"k", b"{", {})])
-    missing = run(bench, "dead-letters", "show", letter_id)
+    await write_letters(system, [(b"k", b"{", {})])
+    missing = run(system, "dead-letters", "show", letter_id)
 
     assert missing.returncode == 1
-    assert f"There is no dead letter {letter_id} on {bench.dead}.".encode() in missing.stderr
+    assert f"There is no dead letter {letter_id} on {system.dead}.".encode() in missing.stderr
 
 
-async def test_what_was_left_out_is_listed_and_never_replayed(bench: Bench) -> None:
+async def test_what_was_left_out_is_listed_and_never_replayed(system: SystemUnderTest) -> None:
     """A dead letter that lacks its value, headers or key is not what came."""
     event = upsert("packshots", "a", {})
     await write_letters(
-        bench,
+        system,
         [
             (b"packshots/a", None, {"dlq.value.omitted": b"true"}),
             (b"packshots/a", None, {"dlq.value.omitted": b"true", "dlq.headers.omitted": b"2"}),
@@ -194,68 +196,68 @@ async def test_what_was_left_out_is_listed_and_never_replayed(bench: Bench) -> N
         ],
     )
 
-    listed = run(bench, "dead-letters", "list").stdout
+    listed = run(system, "dead-letters", "list").stdout
     assert b"5 dead letters" in listed
-    done = run(bench, "dead-letters", "replay", "--force", "--include-overtaken")
+    done = run(system, "dead-letters", "replay", "--force", "--include-overtaken")
     assert done.stdout.startswith(b"0 replayed; left out: "), done
-    assert await bench.read(bench.events, 1, seconds=2) == []
-    bare = run(bench, "dead-letters", "show", "0/0", "--raw")
+    assert await system.read(system.events, 1, seconds=2) == []
+    bare = run(system, "dead-letters", "show", "0/0", "--raw")
     assert (bare.returncode, bare.stdout) == (1, b"")
     assert b"has no value" in bare.stderr
 
 
-async def test_a_change_that_was_overtaken_stays(bench: Bench) -> None:
+async def test_a_change_that_was_overtaken_stays(system: SystemUnderTest) -> None:
     """Replayed it would undo what came later; unless somebody wants just that."""
-    bench.pim.faults.add(Fault(status=422, body="json", asset="a", times=None))
-    await bench.publish([(0, b"packshots/a", upsert("packshots", "a", {"n": "old"}))])
-    bench.start()
-    assert (await bench.outcome_data(1))[0]["data"]["status"] == "rejected", bench.logs()
-    bench.pim.faults.clear()
-    await bench.publish([(0, b"packshots/a", upsert("packshots", "a", {"n": "new"}))])
-    assert len(await bench.outcome_data(2)) == 2
+    system.pim.faults.add(Fault(status=422, body="json", asset="a", times=None))
+    await system.publish([(0, b"packshots/a", upsert("packshots", "a", {"n": "old"}))])
+    system.start()
+    assert (await system.outcome_data(1))[0]["data"]["status"] == "rejected", system.logs()
+    system.pim.faults.clear()
+    await system.publish([(0, b"packshots/a", upsert("packshots", "a", {"n": "new"}))])
+    assert len(await system.outcome_data(2)) == 2
 
-    kept = await aside(bench, "dead-letters", "replay")
+    kept = await aside(system, "dead-letters", "replay")
     assert b"0 replayed; left out: 1 overtaken (--include-overtaken)" in kept.stdout, kept
-    forced = await aside(bench, "dead-letters", "replay", "--include-overtaken")
+    forced = await aside(system, "dead-letters", "replay", "--include-overtaken")
     assert b"1 replayed" in forced.stdout
 
 
-async def test_a_replay_that_is_killed_is_gone_on_with(bench: Bench) -> None:
+async def test_a_replay_that_is_killed_is_gone_on_with(system: SystemUnderTest) -> None:
     """Each once: what the killed run had committed, and the rest by the next."""
     count = 20_000
-    await bury(bench, count)
-    killed = start_command(bench, "dead-letters", "replay")
-    await first_replay(bench)
+    await bury(system, count)
+    killed = start_command(system, "dead-letters", "replay")
+    await first_replay(system)
     killed.kill()
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL, "it was still at work"
-    before = len(await bench.read(bench.events, count, seconds=3))
+    before = len(await system.read(system.events, count, seconds=3))
 
-    done = run(bench, "dead-letters", "replay")
+    done = run(system, "dead-letters", "replay")
     assert done.returncode == 0, done.stderr
     told = done.stdout.decode()
     assert told.startswith(f"{count - before} replayed; left out: {before} replayed"), told
-    replayed = await bench.read(bench.events, count)
+    replayed = await system.read(system.events, count)
     assert 0 < before < count
     assert Counter(headers["replay.of"] for _, _, headers in replayed) == Counter(
-        f"{bench.events}/{number % 3}/{number}".encode() for number in range(count)
+        f"{system.events}/{number % 3}/{number}".encode() for number in range(count)
     )
     assert all(headers["traceparent"] for _, _, headers in replayed)
     assert not any(name.startswith("dlq.") for _, _, headers in replayed for name in headers)
 
 
-async def test_the_second_replay_takes_over(bench: Bench) -> None:
+async def test_the_second_replay_takes_over(system: SystemUnderTest) -> None:
     """The first is fenced; together they replay each dead letter once."""
     count = 20_000
-    await bury(bench, count)
-    first = start_command(bench, "dead-letters", "replay")
-    await first_replay(bench)
+    await bury(system, count)
+    first = start_command(system, "dead-letters", "replay")
+    await first_replay(system)
     first.send_signal(signal.SIGSTOP)
-    second = run(bench, "dead-letters", "replay")
+    second = run(system, "dead-letters", "replay")
     first.send_signal(signal.SIGCONT)
     _, said = first.communicate(timeout=60)
     assert first.returncode == 1, said
     assert b"Another replay run has taken over" in said
     assert second.returncode == 0, second.stderr
-    replayed = await bench.read(bench.events, count)
+    replayed = await system.read(system.events, count)
     assert len({headers["replay.of"] for _, _, headers in replayed}) == len(replayed) == count

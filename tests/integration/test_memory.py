@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from service.settings import load
 from service.settings.memory import memory_bytes
 from tests.support.proof import upsert
-from tests.support.service import Bench
+from tests.support.service import SystemUnderTest
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
@@ -29,21 +29,23 @@ LIMIT_BYTES = 400 * MIB
 """What the replica may allocate. It takes 200 to 280 MiB, and 750 where batches are read whole."""
 
 
-async def create_topics(bench: Bench) -> None:
+async def create_topics(system: SystemUnderTest) -> None:
     """Topics that take batches of 60 MB and their dead letters."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
     large = {"max.message.bytes": str(70 * MIB)}
-    names = (bench.events, bench.dead)
+    names = (system.events, system.dead)
     topics = [NewTopic(name, PARTITIONS, 1, topic_configs=large) for name in names]
-    await admin.create_topics([*topics, NewTopic(bench.outcomes, PARTITIONS, 1)])
+    await admin.create_topics([*topics, NewTopic(system.outcomes, PARTITIONS, 1)])
     await admin.close()
 
 
-async def publish(bench: Bench, partition: int, codec: str | None, values: list[bytes]) -> None:
+async def publish(
+    system: SystemUnderTest, partition: int, codec: str | None, values: list[bytes]
+) -> None:
     """All of them as one batch."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=bench.bootstrap,
+        bootstrap_servers=system.bootstrap,
         compression_type=codec,
         max_batch_size=1 << 30,
         max_request_size=1 << 30,
@@ -54,7 +56,7 @@ async def publish(bench: Bench, partition: int, codec: str | None, values: list[
     for value in values:
         assert batch.append(timestamp=None, key=None, value=value) is not None
     batch.close()
-    await (await producer.send_batch(batch, bench.events, partition=partition))
+    await (await producer.send_batch(batch, system.events, partition=partition))
     await producer.stop()
 
 
@@ -80,49 +82,49 @@ def peak_bytes(pid: int) -> int:
 
 
 async def outcomes_of(
-    bench: Bench, replica: subprocess.Popen[bytes], count: int
+    system: SystemUnderTest, replica: subprocess.Popen[bytes], count: int
 ) -> list[dict[str, Any]]:
     """The outcomes, once there are so many; the replica must live until then."""
-    reading = asyncio.ensure_future(bench.outcome_data(count, 300))
+    reading = asyncio.ensure_future(system.outcome_data(count, 300))
     while not reading.done():
-        assert replica.poll() is None, bench.logs()[-3000:]
+        assert replica.poll() is None, system.logs()[-3000:]
         await asyncio.wait({reading}, timeout=0.5)
     return reading.result()
 
 
 @pytest.mark.timeout(600)
-async def test_hostile_batches(bench: Bench) -> None:
+async def test_hostile_batches(system: SystemUnderTest) -> None:
     """A PIM that is down holds all of them up; then each record gets its outcome.
 
     The kernel refuses the replica more memory than the limit, which is less than what
     docs/operations.md says for these settings.
     """
     variables = {f"ASSET_SYNC_{name}": text for name, text in SETTINGS.items()}
-    settings = load(bench.settings() | variables, None).settings
+    settings = load(system.settings() | variables, None).settings
     assert memory_bytes(settings, 60 * MIB) > LIMIT_BYTES
-    bench.suffix, bench.partitions = f"{bench.suffix}.memory", PARTITIONS
-    await create_topics(bench)
-    bench.pim.go_down()
+    system.suffix, system.partitions = f"{system.suffix}.memory", PARTITIONS
+    await create_topics(system)
+    system.pim.go_down()
     count = 0
     for partition in range(PARTITIONS):
         values = hostile(partition)
         count += len(values)
-        await publish(bench, partition, CODECS[partition % len(CODECS)], values)
+        await publish(system, partition, CODECS[partition % len(CODECS)], values)
 
-    replica = bench.start(**SETTINGS)
+    replica = system.start(**SETTINGS)
     resource.prlimit(replica.pid, resource.RLIMIT_DATA, (LIMIT_BYTES, LIMIT_BYTES))
     async with asyncio.timeout(120):
-        while '"intake.paused"' not in bench.logs():
-            assert replica.poll() is None, bench.logs()[-3000:]
+        while '"intake.paused"' not in system.logs():
+            assert replica.poll() is None, system.logs()[-3000:]
             await asyncio.sleep(0.1)
-    bench.pim.come_back()
-    outcomes = await outcomes_of(bench, replica, count)
+    system.pim.come_back()
+    outcomes = await outcomes_of(system, replica, count)
 
-    assert len(outcomes) == count, bench.logs()[-3000:]
+    assert len(outcomes) == count, system.logs()[-3000:]
     partitions = {
         (o["data"]["origin"]["partition"], o["data"]["origin"]["offset"]) for o in outcomes
     }
     assert len(partitions) == count
     large = [one for one in outcomes if one["data"]["reason"] == "too_large"]
-    assert len(large) == PARTITIONS - 1, bench.logs()[-3000:]
+    assert len(large) == PARTITIONS - 1, system.logs()[-3000:]
     assert peak_bytes(replica.pid) < LIMIT_BYTES

@@ -13,49 +13,51 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.adapters.telemetry.catalogue import CATALOGUE
 from service.playground.pim.faults import Fault
 from tests.support.proof import assert_exactly_once, events
-from tests.support.service import Bench, Input, aside
+from tests.support.service import Input, SystemUnderTest, aside
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 
-async def until(bench: Bench, path: str, is_so: Callable[[str], object], seconds: int = 120) -> str:
+async def until(
+    system: SystemUnderTest, path: str, is_so: Callable[[str], object], seconds: int = 120
+) -> str:
     """What the port says once it is so."""
     text = ""
     for _ in range(seconds * 5):
-        _, text = await bench.get(path)
+        _, text = await system.get(path)
         if is_so(text):
             return text
         await asyncio.sleep(0.2)
     raise AssertionError(text)
 
 
-async def test_probes_tell_idle_from_paused(bench: Bench) -> None:
+async def test_probes_tell_idle_from_paused(system: SystemUnderTest) -> None:
     """Ready once it joined; idle, then waiting for a PIM that is down, then idle again."""
-    bench.start()
-    await until(bench, "/readyz", lambda text: text == "ok\n")
-    idle = await until(bench, "/livez?verbose", lambda text: text.count(" idle: ") == 3)
+    system.start()
+    await until(system, "/readyz", lambda text: text == "ok\n")
+    idle = await until(system, "/livez?verbose", lambda text: text.count(" idle: ") == 3)
     assert "[+]progress ok" in idle
 
-    bench.pim.faults.add(Fault(route="any", status=503, times=None))
-    await bench.publish(events(60, 30, bench.partitions))
-    waiting = await until(bench, "/livez?verbose", lambda text: "PIM unavailable" in text)
+    system.pim.faults.add(Fault(route="any", status=503, times=None))
+    await system.publish(events(60, 30, system.partitions))
+    waiting = await until(system, "/livez?verbose", lambda text: "PIM unavailable" in text)
     assert "[+]progress ok" in waiting
-    assert (await bench.get("/livez"))[0] == 200
-    assert (await bench.get("/readyz"))[0] == 200
-    assert 'asset_sync_waiting{reason="pim"} 1.0' in (await bench.get("/metrics"))[1]
+    assert (await system.get("/livez"))[0] == 200
+    assert (await system.get("/readyz"))[0] == 200
+    assert 'asset_sync_waiting{reason="pim"} 1.0' in (await system.get("/metrics"))[1]
 
-    bench.pim.faults.clear()
-    await assert_exactly_once(bench, 60)
-    await until(bench, "/livez?verbose", lambda text: text.count(" idle: 0 to read") == 3)
+    system.pim.faults.clear()
+    await assert_exactly_once(system, 60)
+    await until(system, "/livez?verbose", lambda text: text.count(" idle: 0 to read") == 3)
 
 
-async def test_metrics_of_a_replica_that_works(bench: Bench) -> None:
+async def test_metrics_of_a_replica_that_works(system: SystemUnderTest) -> None:
     """They add up with what was published; and every one is in the catalogue."""
-    records = events(900, 90, bench.partitions)
-    await bench.publish(records)
-    bench.start()
-    await assert_exactly_once(bench, len(records))
-    _, text = await bench.get("/metrics")
+    records = events(900, 90, system.partitions)
+    await system.publish(records)
+    system.start()
+    await assert_exactly_once(system, len(records))
+    _, text = await system.get("/metrics")
 
     found = {family.name: family for family in text_string_to_metric_families(text)}
     ours = {name for name in found if name.startswith("asset_sync_")}
@@ -65,21 +67,21 @@ async def test_metrics_of_a_replica_that_works(bench: Bench) -> None:
     assert outcomes == len(records)
     ages = {sample.name: sample.value for sample in found["asset_sync_event_age_seconds"].samples}
     assert ages["asset_sync_event_age_seconds_count"] == len(records)
-    assert not re.search(rf"{bench.pim.tokens.password}|{bench.pim.tokens.client_secret}", text)
+    assert not re.search(rf"{system.pim.tokens.password}|{system.pim.tokens.client_secret}", text)
 
 
-async def test_control_records_are_no_lag(bench: Bench) -> None:
+async def test_control_records_are_no_lag(system: SystemUnderTest) -> None:
     """A DAM that writes in transactions leaves markers: they are nothing to read."""
-    bench.start()
-    await until(bench, "/readyz", lambda text: text == "ok\n")
-    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap, transactional_id=bench.suffix)
+    system.start()
+    await until(system, "/readyz", lambda text: text == "ok\n")
+    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap, transactional_id=system.suffix)
     await producer.start()
     for _ in range(2):
         async with producer.transaction():
-            await producer.send(bench.events, b"{}", key=b"k", partition=0)
+            await producer.send(system.events, b"{}", key=b"k", partition=0)
     await producer.stop()
-    assert len(await bench.outcome_data(2)) == 2
-    await until(bench, "/livez?verbose", lambda text: text.count(" idle: 0 to read") == 3)
+    assert len(await system.outcome_data(2)) == 2
+    await until(system, "/livez?verbose", lambda text: text.count(" idle: 0 to read") == 3)
 
 
 def lag(text: str, name: str = "consumer_lag") -> int:
@@ -87,19 +89,19 @@ def lag(text: str, name: str = "consumer_lag") -> int:
     return int(sum(map(float, re.findall(rf"^asset_sync_{name}{{.*}} (.*)$", text, re.MULTILINE))))
 
 
-async def test_the_lag_is_true_while_intake_is_paused(bench: Bench) -> None:
+async def test_the_lag_is_true_while_intake_is_paused(system: SystemUnderTest) -> None:
     """What comes in while nothing is read counts too; an outage is when somebody looks."""
-    bench.pim.faults.add(Fault(route="any", status=503, times=None))
-    await bench.publish(events(60, 60, bench.partitions))
-    bench.start(PIPELINE__MAX_PENDING_CHANGES="20")
-    await until(bench, "/metrics", paused)
-    await bench.publish(events(600, 60, bench.partitions))
+    system.pim.faults.add(Fault(route="any", status=503, times=None))
+    await system.publish(events(60, 60, system.partitions))
+    system.start(PIPELINE__MAX_PENDING_CHANGES="20")
+    await until(system, "/metrics", paused)
+    await system.publish(events(600, 60, system.partitions))
 
     def is_true(text: str) -> bool:
         names = ("partition_pending_changes", "outcomes_total", "consumer_lag")
         return sum(lag(text, name) for name in names) == 660 and lag(text) >= 600
 
-    await until(bench, "/metrics", is_true)
+    await until(system, "/metrics", is_true)
 
 
 def paused(text: str) -> bool:
@@ -107,24 +109,24 @@ def paused(text: str) -> bool:
     return "asset_sync_paused_partitions 3.0" in text
 
 
-async def test_what_an_open_transaction_holds_is_shown(bench: Bench) -> None:
+async def test_what_an_open_transaction_holds_is_shown(system: SystemUnderTest) -> None:
     """It is lag that this service can do nothing about, and no partition is stuck for it."""
-    bench.start()
-    await until(bench, "/readyz", lambda text: text == "ok\n")
-    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap, transactional_id=bench.suffix)
+    system.start()
+    await until(system, "/readyz", lambda text: text == "ok\n")
+    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap, transactional_id=system.suffix)
     await producer.start()
     await producer.begin_transaction()
-    await producer.send_and_wait(bench.events, b"{}", key=b"k", partition=0)
-    await bench.publish([(0, None, b"{}")] * 4)
+    await producer.send_and_wait(system.events, b"{}", key=b"k", partition=0)
+    await system.publish([(0, None, b"{}")] * 4)
 
     name = "records_behind_open_transaction"
-    text = await until(bench, "/metrics", lambda text: lag(text, name) == 5)
+    text = await until(system, "/metrics", lambda text: lag(text, name) == 5)
     assert lag(text) == 5
-    assert (await bench.get("/livez?verbose"))[1].count(" idle: 0 to read") == 3
+    assert (await system.get("/livez?verbose"))[1].count(" idle: 0 to read") == 3
     await producer.commit_transaction()
     await producer.stop()
-    assert len(await bench.outcome_data(5)) == 5
-    await until(bench, "/metrics", lambda text: lag(text, name) == lag(text) == 0)
+    assert len(await system.outcome_data(5)) == 5
+    await until(system, "/metrics", lambda text: lag(text, name) == lag(text) == 0)
 
 
 def wrong(count: int) -> list[Input]:
@@ -138,47 +140,47 @@ def wrong(count: int) -> list[Input]:
     ]  # fmt: skip
 
 
-async def test_too_many_dead_letters_wait_for_a_person(bench: Bench) -> None:
+async def test_too_many_dead_letters_wait_for_a_person(system: SystemUnderTest) -> None:
     """More than half of the last 1,000, over two families: pause, say so, `release`, go on."""
-    await bench.publish(wrong(1500))
-    replica = bench.start(HTTP__STATUS_PAGE="true")
-    told = await until(bench, "/readyz?verbose", lambda text: "dead letters held back" in text)
+    await system.publish(wrong(1500))
+    replica = system.start(HTTP__STATUS_PAGE="true")
+    told = await until(system, "/readyz?verbose", lambda text: "dead letters held back" in text)
     assert "`asset-sync release`" in told
-    assert (await bench.get("/readyz"))[0] == 200
-    assert '"dead_letters.limit_reached"' in bench.logs()
+    assert (await system.get("/readyz"))[0] == 200
+    assert '"dead_letters.limit_reached"' in system.logs()
     # One family alone stops nobody: its 750 changes may all have ended before the other's first.
-    settled = len(await bench.read(bench.outcomes, 1000, seconds=5))
+    settled = len(await system.read(system.outcomes, 1000, seconds=5))
     assert 0 < settled <= 750
-    await until(bench, "/metrics", lambda text: "asset_sync_dead_letter_limit_reached 1.0" in text)
+    await until(system, "/metrics", lambda text: "asset_sync_dead_letter_limit_reached 1.0" in text)
 
-    port = (await bench.url()).rpartition(":")[2]
+    port = (await system.url()).rpartition(":")[2]
     for _ in range(10):
-        released = await aside(bench, "release", "--port", port)
+        released = await aside(system, "release", "--port", port)
         if released.returncode:
             assert b"Nothing is held back" in released.stderr
-        if len(await bench.read(bench.outcomes, 1500, seconds=3)) == 1500:
+        if len(await system.read(system.outcomes, 1500, seconds=3)) == 1500:
             break
-    ids = [outcome["id"] for outcome in await bench.outcome_data(1500)]
+    ids = [outcome["id"] for outcome in await system.outcome_data(1500)]
     assert len(ids) == len(set(ids)) == 1500
     replica.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(replica.wait, 30) == 0
 
 
-async def test_a_restart_goes_on_as_a_release_does(bench: Bench) -> None:
+async def test_a_restart_goes_on_as_a_release_does(system: SystemUnderTest) -> None:
     """What was held back comes again; SIGTERM does not wait for a person."""
-    await bench.publish(wrong(700))
-    first = bench.start()
-    await until(bench, "/readyz?verbose", lambda text: "dead letters held back" in text)
+    await system.publish(wrong(700))
+    first = system.start()
+    await until(system, "/readyz?verbose", lambda text: "dead letters held back" in text)
     first.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(first.wait, 15) == 0, "what is left waits for the next owner"
-    bench.start()
-    ids = [outcome["id"] for outcome in await bench.outcome_data(700)]
+    system.start()
+    ids = [outcome["id"] for outcome in await system.outcome_data(700)]
     assert len(ids) == len(set(ids)) == 700
 
 
-async def test_release_without_a_service(bench: Bench) -> None:
+async def test_release_without_a_service(system: SystemUnderTest) -> None:
     """Said in a sentence."""
-    shown = await aside(bench, "release", "--port", "9")
+    shown = await aside(system, "release", "--port", "9")
     assert shown.returncode == 1
     assert b"No asset-sync answers at http://127.0.0.1:9" in shown.stderr
     assert b"Traceback" not in shown.stderr

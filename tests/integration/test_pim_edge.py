@@ -18,7 +18,7 @@ from service.playground.pim.faults import Fault
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import sample
 from tests.support.proof import assert_dead_letters_whole, upsert
-from tests.support.service import Bench, Input, bench_around
+from tests.support.service import Input, SystemUnderTest, system_around
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
@@ -26,10 +26,10 @@ FAMILIES = ("packshots", "ambient", "videos", "manuals")
 
 
 @pytest.fixture
-async def bench(bootstrap: str, tmp_path: Path) -> AsyncIterator[Bench]:
+async def system(bootstrap: str, tmp_path: Path) -> AsyncIterator[SystemUnderTest]:
     """A PIM with a real structure, strict about its limits."""
     pim = PimSimulator(sample(), call_seconds=0.03)
-    async with bench_around(bootstrap, tmp_path, pim) as made:
+    async with system_around(bootstrap, tmp_path, pim) as made:
         yield made
 
 
@@ -50,21 +50,23 @@ def changes(count: int, partitions: int = 3, start: int = 0) -> list[Input]:
     return made
 
 
-async def assert_adds_up(bench: Bench, count: int, seconds: float = 90.0) -> list[dict[str, Any]]:
+async def assert_adds_up(
+    system: SystemUnderTest, count: int, seconds: float = 90.0
+) -> list[dict[str, Any]]:
     """P1, P2, P3 by the playground's audit; the data of the outcomes."""
-    outcomes = await bench.outcome_data(count, seconds)
-    found = audit(bench.values(), outcomes, bench.pim.state)
-    assert found.flaws == [], bench.logs()[-3000:]
+    outcomes = await system.outcome_data(count, seconds)
+    found = audit(system.values(), outcomes, system.pim.state)
+    assert found.flaws == [], system.logs()[-3000:]
     data = [outcome["data"] for outcome in outcomes]
-    await assert_dead_letters_whole(bench, data)
+    await assert_dead_letters_whole(system, data)
     return data
 
 
-async def go_on_until_told(bench: Bench) -> None:
+async def go_on_until_told(system: SystemUnderTest) -> None:
     """Change an asset that is well until all is told: no write, no proof that the PIM is well."""
     for number in range(40):
-        await bench.publish([(0, None, upsert("manuals", "well", {"pages": number}))])
-        if len(await bench.outcome_data(len(bench.published), 2)) == len(bench.published):
+        await system.publish([(0, None, upsert("manuals", "well", {"pages": number}))])
+        if len(await system.outcome_data(len(system.published), 2)) == len(system.published):
             break
 
 
@@ -73,7 +75,7 @@ def statuses(data: list[dict[str, Any]]) -> Counter[str]:
     return Counter(found["status"] for found in data)
 
 
-async def test_shorthand_values_take_the_pims_shape(bench: Bench) -> None:
+async def test_shorthand_values_take_the_pims_shape(system: SystemUnderTest) -> None:
     """One colour for several, a bare text for a locale; what fits nothing is rejected early."""
     lines: list[dict[str, object]] = [
         {"main_colors": "red", "usage": ["web"], "usable": "true", "label": "Side"},
@@ -84,14 +86,14 @@ async def test_shorthand_values_take_the_pims_shape(bench: Bench) -> None:
     records: list[Input] = [
         (0, None, upsert("packshots", f"a{number}", values)) for number, values in enumerate(lines)
     ]
-    await bench.publish(records)
-    bench.start(STRUCTURE__DEFAULT_LOCALE="en_US")
+    await system.publish(records)
+    system.start(STRUCTURE__DEFAULT_LOCALE="en_US")
 
-    outcomes = [outcome["data"] for outcome in await bench.outcome_data(4)]
+    outcomes = [outcome["data"] for outcome in await system.outcome_data(4)]
     by_code = {found["code"]: found for found in outcomes}
 
     assert by_code["a0"]["status"] == "applied"
-    assert bench.pim.state["packshots", "a0"].values == {
+    assert system.pim.state["packshots", "a0"].values == {
         "main_colors": {(None, None): ["red"]},
         "usage": {(None, None): "web"},
         "usable": {(None, None): True},
@@ -109,98 +111,98 @@ async def test_shorthand_values_take_the_pims_shape(bench: Bench) -> None:
     ):
         assert message.startswith(said)
     assert {by_code[code]["reason"] for code in ("a1", "a2", "a3")} == {"invalid_values"}
-    assert bench.pim.counts["upsert"] == 1
+    assert system.pim.counts["upsert"] == 1
 
 
-async def test_a_new_colour_is_created_once(bench: Bench) -> None:
+async def test_a_new_colour_is_created_once(system: SystemUnderTest) -> None:
     """300 events, one option call."""
     records: list[Input] = [
         (n % 3, None, upsert("packshots", f"a{n}", {"main_colors": ["teal"]})) for n in range(300)
     ]
-    await bench.publish(records)
-    bench.start(STRUCTURE__CREATE_OPTIONS="true")
+    await system.publish(records)
+    system.start(STRUCTURE__CREATE_OPTIONS="true")
 
-    data = [outcome["data"] for outcome in await bench.outcome_data(300)]
+    data = [outcome["data"] for outcome in await system.outcome_data(300)]
 
     assert statuses(data) == {"applied": 300}
-    assert bench.pim.counts["option"] == 1
+    assert system.pim.counts["option"] == 1
 
 
-async def test_an_outage_of_a_minute(bench: Bench) -> None:
+async def test_an_outage_of_a_minute(system: SystemUnderTest) -> None:
     """Every route answers 503 for 60 s: nothing fails, nothing is lost."""
-    bench.pim.faults.add(Fault(route="any", status=503, times=None), seconds=60)
-    await bench.publish(changes(900))
-    bench.start()
+    system.pim.faults.add(Fault(route="any", status=503, times=None), seconds=60)
+    await system.publish(changes(900))
+    system.start()
 
-    data = await assert_adds_up(bench, 900, 120)
+    data = await assert_adds_up(system, 900, 120)
 
     assert statuses(data)["failed"] == 0
 
 
 @pytest.mark.parametrize("retry_after", ["1", None])
-async def test_storms_of_429(bench: Bench, retry_after: str | None) -> None:
+async def test_storms_of_429(system: SystemUnderTest, retry_after: str | None) -> None:
     """With and without Retry-After."""
     storm = Fault(route="any", status=429, retry_after=retry_after, body="json", times=None)
-    bench.pim.faults.add(storm, seconds=8)
-    await bench.publish(changes(900))
-    bench.start()
+    system.pim.faults.add(storm, seconds=8)
+    await system.publish(changes(900))
+    system.start()
 
-    data = await assert_adds_up(bench, 900)
+    data = await assert_adds_up(system, 900)
 
     assert statuses(data)["failed"] == 0
 
 
-async def test_tokens_run_out_under_load(bench: Bench) -> None:
+async def test_tokens_run_out_under_load(system: SystemUnderTest) -> None:
     """Access tokens expire, then refresh tokens are gone too, then the password changes."""
-    replica = bench.start()
-    for number, trouble in enumerate((bench.pim.tokens.expire, bench.pim.tokens.forget)):
-        await bench.publish(changes(600, start=number * 600))
-        await bench.outcome_data(number * 600 + 100)
+    replica = system.start()
+    for number, trouble in enumerate((system.pim.tokens.expire, system.pim.tokens.forget)):
+        await system.publish(changes(600, start=number * 600))
+        await system.outcome_data(number * 600 + 100)
         trouble()
-    data = await assert_adds_up(bench, 1200)
+    data = await assert_adds_up(system, 1200)
 
     assert statuses(data)["failed"] == 0
     assert replica.poll() is None
 
 
-async def test_a_password_that_changes_in_its_file(bench: Bench) -> None:
+async def test_a_password_that_changes_in_its_file(system: SystemUnderTest) -> None:
     """Refused, said, and taken up from the file without a restart."""
-    secret = bench.folder / "password"
+    secret = system.folder / "password"
     secret.write_text("password\n")
     variables = {"PIM__PASSWORD_FILE": str(secret)}
-    without = {k: v for k, v in bench.settings().items() if not k.endswith("PIM__PASSWORD")}
-    bench.settings = lambda: without  # type: ignore[method-assign]
-    await bench.publish(changes(300))
-    bench.start(**variables)
-    await bench.outcome_data(300)
-    bench.pim.tokens.password = "rotated"
-    bench.pim.tokens.forget()
-    await bench.publish(changes(300, start=300))
-    await bench.until_logged("refuses our credentials")
+    without = {k: v for k, v in system.settings().items() if not k.endswith("PIM__PASSWORD")}
+    system.settings = lambda: without  # type: ignore[method-assign]
+    await system.publish(changes(300))
+    system.start(**variables)
+    await system.outcome_data(300)
+    system.pim.tokens.password = "rotated"
+    system.pim.tokens.forget()
+    await system.publish(changes(300, start=300))
+    await system.until_logged("refuses our credentials")
     secret.write_text("rotated\n")
 
-    data = await assert_adds_up(bench, 600, 120)
+    data = await assert_adds_up(system, 600, 120)
 
     assert statuses(data)["failed"] == 0
-    assert "refuses our credentials" in bench.logs()
-    assert "rotated" not in bench.logs()
+    assert "refuses our credentials" in system.logs()
+    assert "rotated" not in system.logs()
 
 
-async def test_a_poison_asset_and_a_sick_family(bench: Bench) -> None:
+async def test_a_poison_asset_and_a_sick_family(system: SystemUnderTest) -> None:
     """Both end `failed`; nobody else does."""
-    bench.pim.faults.add(Fault(route="upsert", asset="a4", status=500, times=None))
-    bench.pim.faults.add(Fault(route="write", family="videos", status=502, times=None))
-    await bench.publish(changes(600))
-    bench.start(RETRY__MAX_ATTEMPTS="3", RETRY__MAX_SECONDS="5")
+    system.pim.faults.add(Fault(route="upsert", asset="a4", status=500, times=None))
+    system.pim.faults.add(Fault(route="write", family="videos", status=502, times=None))
+    await system.publish(changes(600))
+    system.start(RETRY__MAX_ATTEMPTS="3", RETRY__MAX_SECONDS="5")
     for number in range(12):
         await asyncio.sleep(2)
-        await bench.publish(changes(10, start=600 + 10 * number))
-    await go_on_until_told(bench)
+        await system.publish(changes(10, start=600 + 10 * number))
+    await go_on_until_told(system)
 
-    outcomes = await bench.outcome_data(len(bench.published))
+    outcomes = await system.outcome_data(len(system.published))
     data = [outcome["data"] for outcome in outcomes]
 
-    assert len({outcome["id"] for outcome in outcomes}) == len(outcomes) == len(bench.published)
+    assert len({outcome["id"] for outcome in outcomes}) == len(outcomes) == len(system.published)
     failed = {
         (found["asset_family"], found["code"]) for found in data if found["status"] == "failed"
     }
@@ -210,60 +212,60 @@ async def test_a_poison_asset_and_a_sick_family(bench: Bench) -> None:
     assert {found["status"] for found in innocent} <= {"applied", "superseded"}
 
 
-async def test_a_replica_joins_at_full_load(bench: Bench) -> None:
+async def test_a_replica_joins_at_full_load(system: SystemUnderTest) -> None:
     """The simulator answers 429 above four calls at once: the shares keep that limit (P8)."""
-    bench.pim.call_seconds = 0.05
-    await bench.publish(changes(6000))
-    bench.start()
-    await bench.outcome_data(1000)
-    bench.start()
-    data = await assert_adds_up(bench, 6000, 120)
+    system.pim.call_seconds = 0.05
+    await system.publish(changes(6000))
+    system.start()
+    await system.outcome_data(1000)
+    system.start()
+    data = await assert_adds_up(system, 6000, 120)
 
-    calls = sum(bench.pim.counts.values()) - bench.pim.counts["throttled"]
-    assert bench.pim.counts["throttled"] <= calls / 100, json.dumps(bench.pim.counts)
+    calls = sum(system.pim.counts.values()) - system.pim.counts["throttled"]
+    assert system.pim.counts["throttled"] <= calls / 100, json.dumps(system.pim.counts)
     assert statuses(data)["failed"] == 0
 
 
-async def test_an_outage_of_writes_only(bench: Bench) -> None:
+async def test_an_outage_of_writes_only(system: SystemUnderTest) -> None:
     """GETs are well: only a write proves that writes work; nothing fails."""
-    bench.pim.faults.add(Fault(route="write", status=502, times=None), seconds=12)
-    await bench.publish(changes(300))
-    bench.start()
+    system.pim.faults.add(Fault(route="write", status=502, times=None), seconds=12)
+    await system.publish(changes(300))
+    system.start()
 
-    assert statuses(await assert_adds_up(bench, 300))["failed"] == 0
+    assert statuses(await assert_adds_up(system, 300))["failed"] == 0
 
 
-async def test_an_ingress_that_answers_404(bench: Bench) -> None:
+async def test_an_ingress_that_answers_404(system: SystemUnderTest) -> None:
     """HTML on every route: no family is unknown, nothing is rejected."""
-    bench.pim.faults.add(Fault(route="any", status=404, times=None), seconds=10)
-    await bench.publish(changes(300))
-    bench.start()
+    system.pim.faults.add(Fault(route="any", status=404, times=None), seconds=10)
+    await system.publish(changes(300))
+    system.start()
 
-    assert statuses(await assert_adds_up(bench, 300)).keys() <= {"applied", "superseded"}
+    assert statuses(await assert_adds_up(system, 300)).keys() <= {"applied", "superseded"}
 
 
-async def test_a_misspelt_family_as_the_only_one(bench: Bench) -> None:
+async def test_a_misspelt_family_as_the_only_one(system: SystemUnderTest) -> None:
     """A typo is no outage."""
     records: list[Input] = [(0, None, upsert("pack_shots", f"a{n}", {})) for n in range(5)]
     records.append((0, b"pack_shots/b", None))
-    await bench.publish(records)
-    bench.start()
+    await system.publish(records)
+    system.start()
 
-    data = await assert_adds_up(bench, 6, 30)
+    data = await assert_adds_up(system, 6, 30)
 
     assert {found["reason"] for found in data} == {"unknown_family"}
 
 
-async def test_a_missing_delete_right(bench: Bench) -> None:
+async def test_a_missing_delete_right(system: SystemUnderTest) -> None:
     """403 on DELETE alone: those fail as forbidden, every upsert is applied."""
-    bench.pim.rights.discard("delete")
-    await bench.publish(changes(300))
-    bench.start(RETRY__MAX_ATTEMPTS="3", RETRY__MAX_SECONDS="3")
+    system.pim.rights.discard("delete")
+    await system.publish(changes(300))
+    system.start(RETRY__MAX_ATTEMPTS="3", RETRY__MAX_SECONDS="3")
     for number in range(8):
         await asyncio.sleep(2)
-        await bench.publish(changes(16, start=301 + 17 * number))
-    await go_on_until_told(bench)
-    data = await assert_adds_up(bench, len(bench.published))
+        await system.publish(changes(16, start=301 + 17 * number))
+    await go_on_until_told(system)
+    data = await assert_adds_up(system, len(system.published))
 
     by_action = Counter((found["action"], found["status"]) for found in data)
     assert by_action.keys() <= {("delete", "failed"), ("upsert", "applied")}
@@ -271,34 +273,34 @@ async def test_a_missing_delete_right(bench: Bench) -> None:
     assert {found["reason"] for found in failed} == {"forbidden"}
 
 
-async def test_four_hanging_assets(bench: Bench) -> None:
+async def test_four_hanging_assets(system: SystemUnderTest) -> None:
     """One in each family holds its slot for the timeout; the rest is through long before."""
     for number in range(4):
         hang = Fault(route="upsert", family=FAMILIES[number], asset=f"hang{number}", hang=True)
-        bench.pim.faults.add(msgspec.structs.replace(hang, times=None))
+        system.pim.faults.add(msgspec.structs.replace(hang, times=None))
     hanging: list[Input] = [
         (0, None, upsert(FAMILIES[number], f"hang{number}", {})) for number in range(4)
     ]
-    await bench.publish(hanging + changes(600))
-    bench.start(PIM__TIMEOUT_SECONDS="1", RETRY__MAX_ATTEMPTS="2")
+    await system.publish(hanging + changes(600))
+    system.start(PIM__TIMEOUT_SECONDS="1", RETRY__MAX_ATTEMPTS="2")
     for number in range(10):
         await asyncio.sleep(2)
-        await bench.publish(changes(12, start=600 + 12 * number))
-    await go_on_until_told(bench)
+        await system.publish(changes(12, start=600 + 12 * number))
+    await go_on_until_told(system)
 
-    data = await assert_adds_up(bench, len(bench.published))
+    data = await assert_adds_up(system, len(system.published))
 
     failed = {found["code"] for found in data if found["status"] == "failed"}
     assert failed == {f"hang{number}" for number in range(4)}
 
 
-async def test_a_sick_family_alone_waits_until_it_heals(bench: Bench) -> None:
+async def test_a_sick_family_alone_waits_until_it_heals(system: SystemUnderTest) -> None:
     """Nothing proves the PIM well: nothing fails, and it goes on by itself."""
-    bench.pim.faults.add(Fault(route="write", family="videos", status=500, times=None), seconds=15)
+    system.pim.faults.add(Fault(route="write", family="videos", status=500, times=None), seconds=15)
     records: list[Input] = [
         (0, None, upsert("videos", f"a{number}", {"pages": number % 9})) for number in range(60)
     ]
-    await bench.publish(records)
-    bench.start(RETRY__MAX_ATTEMPTS="2", RETRY__MAX_SECONDS="2")
+    await system.publish(records)
+    system.start(RETRY__MAX_ATTEMPTS="2", RETRY__MAX_SECONDS="2")
 
-    assert statuses(await assert_adds_up(bench, 60)) == {"applied": 60}
+    assert statuses(await assert_adds_up(system, 60)) == {"applied": 60}

@@ -25,7 +25,7 @@ from tests.support.secured import (
     SecuredKafka,
     secured_kafka,
 )
-from tests.support.service import Bench, aside, bench_around
+from tests.support.service import SystemUnderTest, aside, system_around
 
 pytestmark = [
     pytest.mark.kafka,
@@ -34,16 +34,16 @@ pytestmark = [
 ]
 
 
-def rights(bench: Bench) -> dict[str, Right]:
+def rights(system: SystemUnderTest) -> dict[str, Right]:
     """Exactly those of contract.md §5."""
-    group = f"group.{bench.suffix}"
+    group = f"group.{system.suffix}"
     return {
-        "read events": Right(TOPIC, bench.events, READ),
-        "describe events": Right(TOPIC, bench.events, DESCRIBE),
-        "write outcomes": Right(TOPIC, bench.outcomes, WRITE),
-        "describe outcomes": Right(TOPIC, bench.outcomes, DESCRIBE),
-        "write dead letters": Right(TOPIC, bench.dead, WRITE),
-        "describe dead letters": Right(TOPIC, bench.dead, DESCRIBE),
+        "read events": Right(TOPIC, system.events, READ),
+        "describe events": Right(TOPIC, system.events, DESCRIBE),
+        "write outcomes": Right(TOPIC, system.outcomes, WRITE),
+        "describe outcomes": Right(TOPIC, system.outcomes, DESCRIBE),
+        "write dead letters": Right(TOPIC, system.dead, WRITE),
+        "describe dead letters": Right(TOPIC, system.dead, DESCRIBE),
         "read group": Right(GROUP, group, READ),
         "write transactional id": Right(TRANSACTIONAL_ID, f"{group}.", WRITE, PREFIXED),
         "describe transactional id": Right(TRANSACTIONAL_ID, f"{group}.", DESCRIBE, PREFIXED),
@@ -70,10 +70,10 @@ def secured() -> Iterator[SecuredKafka]:
 
 
 @pytest.fixture
-async def bench(secured: SecuredKafka, tmp_path: Path) -> AsyncIterator[Bench]:
+async def system(secured: SecuredKafka, tmp_path: Path) -> AsyncIterator[SystemUnderTest]:
     """The system around it; the tests themselves come as the administrator."""
     pim = PimSimulator(free("packshots", "manuals"))
-    async with bench_around(secured.bootstrap_servers, tmp_path, pim) as made:
+    async with system_around(secured.bootstrap_servers, tmp_path, pim) as made:
         yield made
 
 
@@ -112,38 +112,40 @@ def by_certificate(secured: SecuredKafka, folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("way", ["SCRAM-SHA-256", "SCRAM-SHA-512", "TLS", "certificate"])
 async def test_the_main_job_needs_these_rights_and_no_more(
-    bench: Bench, secured: SecuredKafka, way: str
+    system: SystemUnderTest, secured: SecuredKafka, way: str
 ) -> None:
     """Upserts, deletes, dead letters, two replicas, SIGTERM."""
-    await secured.grant("everything", rights(bench).values())
+    await secured.grant("everything", rights(system).values())
     match way:
         case "TLS":
             settings = over_tls(secured)
         case "certificate":
-            settings = by_certificate(secured, bench.folder)
+            settings = by_certificate(secured, system.folder)
         case _:
             settings = as_user(secured, "everything", way)
-    records = events(600, 60, bench.partitions)
-    replicas = [bench.start(**settings), bench.start(**settings)]
-    await bench.publish(records)
-    await assert_exactly_once(bench, len(records))
+    records = events(600, 60, system.partitions)
+    replicas = [system.start(**settings), system.start(**settings)]
+    await system.publish(records)
+    await assert_exactly_once(system, len(records))
     for replica in replicas:
         replica.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(replica.wait, 30) == 0, bench.logs()
-    assert PASSWORD not in bench.logs()
+        assert await asyncio.to_thread(replica.wait, 30) == 0, system.logs()
+    assert PASSWORD not in system.logs()
 
 
 @pytest.mark.parametrize("right", LACKING)
-async def test_a_missing_right_is_named(bench: Bench, secured: SecuredKafka, right: str) -> None:
+async def test_a_missing_right_is_named(
+    system: SystemUnderTest, secured: SecuredKafka, right: str
+) -> None:
     """It ends with a sentence that says what to grant; `check` says the same."""
     user = right.replace(" ", "-")
-    await secured.grant(user, (one for name, one in rights(bench).items() if name != right))
-    replica = bench.start(**as_user(secured, user))
-    assert await asyncio.to_thread(replica.wait, 40) == 1, bench.logs()
-    assert re.search(LACKING[right], bench.logs()), bench.logs()
-    assert "Traceback" not in bench.logs()
+    await secured.grant(user, (one for name, one in rights(system).items() if name != right))
+    replica = system.start(**as_user(secured, user))
+    assert await asyncio.to_thread(replica.wait, 40) == 1, system.logs()
+    assert re.search(LACKING[right], system.logs()), system.logs()
+    assert "Traceback" not in system.logs()
 
-    checked = await aside(bench, "check", **as_user(secured, user))
+    checked = await aside(system, "check", **as_user(secured, user))
     assert checked.returncode == 1
     said = " ".join(checked.stdout.decode().split())
     assert re.search(LACKING[right], said), said
@@ -151,43 +153,45 @@ async def test_a_missing_right_is_named(bench: Bench, secured: SecuredKafka, rig
 
 @pytest.mark.parametrize("right", ["write outcomes", "write dead letters", "read group"])
 async def test_a_right_that_is_taken_away_at_work(
-    bench: Bench, secured: SecuredKafka, right: str
+    system: SystemUnderTest, secured: SecuredKafka, right: str
 ) -> None:
     """No outcome twice, none lost: it ends, says why, and goes on when the right is back."""
-    given = rights(bench)
+    given = rights(system)
     await secured.grant("everything", given.values())
     settings = as_user(secured, "everything")
-    records = events(300, 60, bench.partitions)
-    await bench.publish(records)
-    replica = bench.start(**settings)
-    await bench.outcome_data(300)
+    records = events(300, 60, system.partitions)
+    await system.publish(records)
+    replica = system.start(**settings)
+    await system.outcome_data(300)
     await secured.revoke("everything", given[right])
-    await bench.publish(records)
-    assert await asyncio.to_thread(replica.wait, 60) == 1, bench.logs()
-    assert "Kafka does not let our user" in bench.logs(), bench.logs()
-    assert "Traceback" not in bench.logs()
+    await system.publish(records)
+    assert await asyncio.to_thread(replica.wait, 60) == 1, system.logs()
+    assert "Kafka does not let our user" in system.logs(), system.logs()
+    assert "Traceback" not in system.logs()
 
     await secured.grant("everything", [given[right]])
-    bench.start(**settings)
-    await assert_exactly_once(bench, 2 * len(records))
+    system.start(**settings)
+    await assert_exactly_once(system, 2 * len(records))
 
 
-async def test_a_wrong_password(bench: Bench, secured: SecuredKafka) -> None:
+async def test_a_wrong_password(system: SystemUnderTest, secured: SecuredKafka) -> None:
     """Said at once, without the password."""
     wrong = as_user(secured, "everything") | {"KAFKA__SASL_PASSWORD": "wrong"}
-    shown = await aside(bench, "run", **wrong)
+    shown = await aside(system, "run", **wrong)
     assert shown.returncode == 1
     assert b"Kafka refuses our user everything" in shown.stderr, shown
     assert b"wrong" not in shown.stdout + shown.stderr
-    assert b"Kafka refuses our user" in (await aside(bench, "outcomes", **wrong)).stderr
+    assert b"Kafka refuses our user" in (await aside(system, "outcomes", **wrong)).stderr
 
 
-async def test_a_certificate_that_is_not_trusted(bench: Bench, secured: SecuredKafka) -> None:
+async def test_a_certificate_that_is_not_trusted(
+    system: SystemUnderTest, secured: SecuredKafka
+) -> None:
     """Said at once, with the setting that mends it."""
     untrusted = over_tls(secured)
     del untrusted["KAFKA__SSL_CA_FILE"]
     for command in ("run", "check"):
-        shown = await aside(bench, command, **untrusted)
+        shown = await aside(system, command, **untrusted)
         assert shown.returncode == 1
         said = b" ".join((shown.stdout + shown.stderr).split())
         assert b"Kafka's certificate is not trusted" in said, shown
@@ -195,47 +199,47 @@ async def test_a_certificate_that_is_not_trusted(bench: Bench, secured: SecuredK
 
 
 async def test_a_certificate_that_is_missing_or_a_stranger_s(
-    bench: Bench, secured: SecuredKafka
+    system: SystemUnderTest, secured: SecuredKafka
 ) -> None:
     """Said at once, with the setting that mends it."""
-    full = by_certificate(secured, bench.folder)
+    full = by_certificate(secured, system.folder)
     bare = {name: full[name] for name in full if not re.search("CERT|KEY", name)}
-    path = str(secured.certificate_of("stranger", bench.folder, trustme.CA()))
+    path = str(secured.certificate_of("stranger", system.folder, trustme.CA()))
     strange = full | {"KAFKA__SSL_CERT_FILE": path, "KAFKA__SSL_KEY_FILE": path}
     for settings, complaint in (
         (bare, "Kafka wants a certificate of ours: set SSL_CERT_FILE"),
         (strange, "Kafka does not accept our certificate: check SSL_CERT_FILE"),
     ):
         for command in ("run", "check"):
-            shown = await aside(bench, command, **settings)
+            shown = await aside(system, command, **settings)
             assert shown.returncode == 1
             said = " ".join((shown.stdout + shown.stderr).decode().split())
             assert complaint in said, shown
 
 
-async def test_a_key_with_another_password(bench: Bench, secured: SecuredKafka) -> None:
+async def test_a_key_with_another_password(system: SystemUnderTest, secured: SecuredKafka) -> None:
     """A setting: exit 2, and nobody is asked for a password."""
-    wrong = by_certificate(secured, bench.folder) | {"KAFKA__SSL_KEY_PASSWORD": "wrong"}
-    shown = await aside(bench, "run", **wrong)
+    wrong = by_certificate(secured, system.folder) | {"KAFKA__SSL_KEY_PASSWORD": "wrong"}
+    shown = await aside(system, "run", **wrong)
     assert shown.returncode == 2, shown
     assert b"ASSET_SYNC_KAFKA__SSL_KEY_FILE" in shown.stderr, shown
     assert b"Traceback" not in shown.stderr, shown
 
 
-async def test_files_that_cannot_be_used(bench: Bench, secured: SecuredKafka) -> None:
+async def test_files_that_cannot_be_used(system: SystemUnderTest, secured: SecuredKafka) -> None:
     """They are settings: exit 2, named."""
-    (bench.folder / "garbage.pem").write_text("no certificate")
+    (system.folder / "garbage.pem").write_text("no certificate")
     for path, said in (("/nowhere/ca.pem", "cannot be read"), ("garbage.pem", "cannot be used")):
         for command in (["run"], ["check"], ["outcomes"]):
             wrong = over_tls(secured) | {"KAFKA__SSL_CA_FILE": path}
-            shown = await aside(bench, *command, **wrong)
+            shown = await aside(system, *command, **wrong)
             assert shown.returncode == 2, shown
             assert f"ASSET_SYNC_KAFKA__SSL_CA_FILE: {path} {said}".encode() in shown.stderr, shown
 
 
-async def test_who_may_nothing(bench: Bench, secured: SecuredKafka) -> None:
+async def test_who_may_nothing(system: SystemUnderTest, secured: SecuredKafka) -> None:
     """Every topic is named at once."""
-    shown = await aside(bench, "run", **as_user(secured, "nothing"))
+    shown = await aside(system, "run", **as_user(secured, "nothing"))
     assert shown.returncode == 1
-    for topic in (bench.events, bench.outcomes, bench.dead):
+    for topic in (system.events, system.outcomes, system.dead):
         assert f"Kafka hides topic {topic}".encode() in shown.stderr

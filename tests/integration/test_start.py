@@ -5,54 +5,56 @@ import signal
 
 import pytest
 
-from tests.support.service import Bench
+from tests.support.service import SystemUnderTest
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 
-async def test_a_missing_topic_is_named(bench: Bench) -> None:
+async def test_a_missing_topic_is_named(system: SystemUnderTest) -> None:
     """Exit 1 with a plain sentence, no traceback."""
-    replica = bench.start(KAFKA__OUTCOMES_TOPIC="nowhere")
+    replica = system.start(KAFKA__OUTCOMES_TOPIC="nowhere")
 
     assert await asyncio.to_thread(replica.wait, 30) == 1
-    assert "Kafka has no topic nowhere" in bench.logs()
-    assert "Traceback" not in bench.logs()
+    assert "Kafka has no topic nowhere" in system.logs()
+    assert "Traceback" not in system.logs()
 
 
-async def test_wrong_settings_end_with_two(bench: Bench) -> None:
+async def test_wrong_settings_end_with_two(system: SystemUnderTest) -> None:
     """And the variable's name."""
-    replica = bench.start(WINDOW__MAX_ASSETS="1000")
+    replica = system.start(WINDOW__MAX_ASSETS="1000")
 
     assert await asyncio.to_thread(replica.wait, 30) == 2
-    assert "ASSET_SYNC_WINDOW__MAX_ASSETS" in bench.logs()
+    assert "ASSET_SYNC_WINDOW__MAX_ASSETS" in system.logs()
 
 
 @pytest.mark.parametrize("settings", [{"HTTP__PORT": "taken"}, {"HTTP__HOST": "nowhere.invalid"}])
-async def test_a_port_that_cannot_be_had(bench: Bench, settings: dict[str, str]) -> None:
+async def test_a_port_that_cannot_be_had(system: SystemUnderTest, settings: dict[str, str]) -> None:
     """Exit 1, and which settings to change."""
-    taken = bench.pim_url.rpartition(":")[2]
-    replica = bench.start(**{name: text.replace("taken", taken) for name, text in settings.items()})
+    taken = system.pim_url.rpartition(":")[2]
+    replica = system.start(
+        **{name: text.replace("taken", taken) for name, text in settings.items()}
+    )
 
     assert await asyncio.to_thread(replica.wait, 30) == 1
-    assert "Cannot listen on " in bench.logs()
-    assert "ASSET_SYNC_HTTP__PORT" in bench.logs()
-    assert "Traceback" not in bench.logs()
+    assert "Cannot listen on " in system.logs()
+    assert "ASSET_SYNC_HTTP__PORT" in system.logs()
+    assert "Traceback" not in system.logs()
 
 
-async def test_a_stop_while_waiting_for_the_broker_is_heard(bench: Bench) -> None:
+async def test_a_stop_while_waiting_for_the_broker_is_heard(system: SystemUnderTest) -> None:
     """SIGTERM during the start ends it at once."""
-    replica = bench.start(KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
-    await bench.until_logged("kafka.connecting")
+    replica = system.start(KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
+    await system.until_logged("kafka.connecting")
     replica.send_signal(signal.SIGTERM)
 
     assert await asyncio.to_thread(replica.wait, 10) == 0
 
 
-async def test_wrong_credentials_are_said_and_cost_nothing(bench: Bench) -> None:
+async def test_wrong_credentials_are_said_and_cost_nothing(system: SystemUnderTest) -> None:
     """The service runs and waits; no change fails."""
-    await bench.publish([(0, b"packshots/a", None)])
-    replica = bench.start(PIM__PASSWORD="wrong")
-    await bench.until_logged("The PIM refuses our credentials")
+    await system.publish([(0, b"packshots/a", None)])
+    replica = system.start(PIM__PASSWORD="wrong")
+    await system.until_logged("The PIM refuses our credentials")
 
-    assert await bench.outcome_data(1, seconds=3) == []
+    assert await system.outcome_data(1, seconds=3) == []
     assert replica.poll() is None

@@ -12,7 +12,7 @@ from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.servers.programs import Site, free_port, nginx, running
 from tests.support.proof import assert_dead_letters_whole, upsert
-from tests.support.service import Bench, Input, bench_around
+from tests.support.service import Input, SystemUnderTest, system_around
 
 MIB = 1024 * 1024
 
@@ -20,34 +20,34 @@ pytestmark = [pytest.mark.kafka, pytest.mark.processes, pytest.mark.servers]
 
 
 @asynccontextmanager
-async def behind_nginx(bench: Bench) -> AsyncIterator[str]:
-    """The URL of nginx before the PIM of the bench, without TLS."""
-    upstream = int(bench.pim_url.rpartition(":")[2])
-    site = Site(bench.folder, upstream, free_port(), free_port())
+async def behind_nginx(system: SystemUnderTest) -> AsyncIterator[str]:
+    """The URL of nginx before the PIM of the system, without TLS."""
+    upstream = int(system.pim_url.rpartition(":")[2])
+    site = Site(system.folder, upstream, free_port(), free_port())
     command = nginx(site)
-    config = bench.folder / "nginx.conf"
+    config = system.folder / "nginx.conf"
     lines = config.read_text().splitlines()
     config.write_text("\n".join(line for line in lines if "ssl" not in line))
     async with running(command, site.plain):
         yield f"http://127.0.0.1:{site.plain}"
 
 
-async def publish_large(bench: Bench, records: list[Input]) -> None:
+async def publish_large(system: SystemUnderTest, records: list[Input]) -> None:
     """Write records of up to 4 MiB, to new topics that take them and their dead letters."""
-    bench.suffix = f"{bench.suffix}.large"
-    admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
+    system.suffix = f"{system.suffix}.large"
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
     large = {"max.message.bytes": str(4 * MIB)}
-    names = (bench.events, bench.outcomes, bench.dead)
+    names = (system.events, system.outcomes, system.dead)
     await admin.create_topics(
-        [NewTopic(name, bench.partitions, 1, topic_configs=large) for name in names]
+        [NewTopic(name, system.partitions, 1, topic_configs=large) for name in names]
     )
     await admin.close()
-    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap, max_request_size=4 * MIB)
+    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap, max_request_size=4 * MIB)
     await producer.start()
     for partition, key, value in records:
-        stored = await producer.send_and_wait(bench.events, value, key=key, partition=partition)
-        bench.published[partition, stored.offset] = (key, value)
+        stored = await producer.send_and_wait(system.events, value, key=key, partition=partition)
+        system.published[partition, stored.offset] = (key, value)
     await producer.stop()
 
 
@@ -56,7 +56,7 @@ async def test_batches_that_nginx_refuses_are_halved_until_they_fit(
 ) -> None:
     """An asset too large by its merged changes gets them one by one; nothing is suspected."""
     pim = PimSimulator(free("packshots", "manuals"))
-    async with bench_around(bootstrap, tmp_path, pim) as bench, behind_nginx(bench) as url:
+    async with system_around(bootstrap, tmp_path, pim) as system, behind_nginx(system) as url:
         records: list[Input] = [
             (0, None, upsert("packshots", "heavy", {f"note{part}": "x" * 700_000}))
             for part in range(3)
@@ -68,20 +68,20 @@ async def test_batches_that_nginx_refuses_are_halved_until_they_fit(
         records += [
             (0, None, upsert("manuals", f"m{number}", {"note": "x"})) for number in range(20)
         ]
-        await bench.publish(records)
-        bench.start(PIM__BASE_URL=url, STRUCTURE__VALIDATE="false")
-        data = [outcome["data"] for outcome in await bench.outcome_data(len(records))]
+        await system.publish(records)
+        system.start(PIM__BASE_URL=url, STRUCTURE__VALIDATE="false")
+        data = [outcome["data"] for outcome in await system.outcome_data(len(records))]
 
     assert {one["status"] for one in data} == {"applied"}
     assert (tmp_path / "nginx.log").read_text().count("too large body") > 3
-    assert "breaker.opened" not in bench.logs()
-    assert "pim.call_failed" not in bench.logs()
+    assert "breaker.opened" not in system.logs()
+    assert "pim.call_failed" not in system.logs()
 
 
 async def test_an_asset_of_2_mib_ends_alone(bootstrap: str, tmp_path: Path) -> None:
     """It is too large for nginx, and nothing else is: not its family, and not what nearly is."""
     pim = PimSimulator(free("packshots", "manuals"))
-    async with bench_around(bootstrap, tmp_path, pim) as bench, behind_nginx(bench) as url:
+    async with system_around(bootstrap, tmp_path, pim) as system, behind_nginx(system) as url:
         huge = upsert("packshots", "huge", {"note": "x" * 2 * MIB})
         nearly = upsert("packshots", "nearly", {"note": "x" * (MIB - 200)})
         records: list[Input] = [(0, None, huge), (0, None, nearly), (1, None, nearly)]
@@ -91,14 +91,14 @@ async def test_an_asset_of_2_mib_ends_alone(bootstrap: str, tmp_path: Path) -> N
             for number in range(20)
         ]
         records.append((0, None, upsert("packshots", "huge", {"other": "small"})))
-        await publish_large(bench, records)
-        bench.start(
+        await publish_large(system, records)
+        system.start(
             PIM__BASE_URL=url,
             KAFKA__MAX_RECORD_BYTES="4MiB",
             STRUCTURE__VALIDATE="false",
         )
-        data = [outcome["data"] for outcome in await bench.outcome_data(len(records))]
-        await assert_dead_letters_whole(bench, data)
+        data = [outcome["data"] for outcome in await system.outcome_data(len(records))]
+        await assert_dead_letters_whole(system, data)
 
     assert len(data) == len(records)
     refused = [one for one in data if one["status"] != "applied"]
@@ -107,4 +107,4 @@ async def test_an_asset_of_2_mib_ends_alone(bootstrap: str, tmp_path: Path) -> N
     ]
     assert (tmp_path / "nginx.log").read_text().count("too large body") >= 1
     for never in ("breaker.opened", "pim.call_failed", "family.failing"):
-        assert never not in bench.logs()
+        assert never not in system.logs()

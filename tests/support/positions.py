@@ -1,4 +1,4 @@
-"""The positions of a bench's group as another tool sees, moves, copies and deletes them."""
+"""The positions of a system's group as another tool sees, moves, copies and deletes them."""
 
 import asyncio
 import signal
@@ -12,7 +12,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, TopicAlreadyExist
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import OffsetAndMetadata
 
-from tests.support.service import Bench
+from tests.support.service import SystemUnderTest
 
 Positions = dict[TopicPartition, OffsetAndMetadata]
 ROUNDS_MAX = 300
@@ -26,9 +26,9 @@ async def stop(replica: subprocess.Popen[bytes]) -> None:
 
 
 @asynccontextmanager
-async def admin_of(bench: Bench) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An admin client of the bench's broker."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
+async def admin_of(system: SystemUnderTest) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client of the system's broker."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
     try:
         yield admin
@@ -36,69 +36,69 @@ async def admin_of(bench: Bench) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.close()
 
 
-async def positions(bench: Bench, group: str | None = None) -> Positions:
+async def positions(system: SystemUnderTest, group: str | None = None) -> Positions:
     """Every position of the group."""
-    async with admin_of(bench) as admin:
+    async with admin_of(system) as admin:
         for _ in range(ROUNDS_MAX):
             with suppress(GroupCoordinatorNotAvailableError):  # a broker that just started
-                found = await admin.list_consumer_group_offsets(group or f"group.{bench.suffix}")
+                found = await admin.list_consumer_group_offsets(group or f"group.{system.suffix}")
                 return {
                     topic_partition: at for topic_partition, at in found.items() if at.offset >= 0
                 }
             await asyncio.sleep(ROUND_SECONDS)
-    raise AssertionError(bench.logs()[-3000:])
+    raise AssertionError(system.logs()[-3000:])
 
 
-async def until_positions(bench: Bench, count: int) -> Positions:
+async def until_positions(system: SystemUnderTest, count: int) -> Positions:
     """Once the group has so many."""
     for _ in range(ROUNDS_MAX):
-        found = await positions(bench)
+        found = await positions(system)
         if len(found) >= count:
             return found
         await asyncio.sleep(ROUND_SECONDS)
-    raise AssertionError(bench.logs()[-3000:])
+    raise AssertionError(system.logs()[-3000:])
 
 
-async def until_said(bench: Bench, text: str, times: int = 1) -> None:
+async def until_said(system: SystemUnderTest, text: str, times: int = 1) -> None:
     """Once the replicas have logged it so often."""
     for _ in range(ROUNDS_MAX):
-        if bench.logs().count(text) >= times:
+        if system.logs().count(text) >= times:
             return
         await asyncio.sleep(ROUND_SECONDS)
-    raise AssertionError((text, bench.logs()[-5000:]))
+    raise AssertionError((text, system.logs()[-5000:]))
 
 
-async def delete_group(bench: Bench) -> None:
+async def delete_group(system: SystemUnderTest) -> None:
     """What `offsets.retention.minutes` does to a group without members."""
-    group = f"group.{bench.suffix}"
-    await until_empty(bench)
-    async with admin_of(bench) as admin:
+    group = f"group.{system.suffix}"
+    await until_empty(system)
+    async with admin_of(system) as admin:
         coordinator = await admin.find_coordinator(group)
         response = await admin._send_request(DeleteGroupsRequest([group]), coordinator)
     assert [code for _, code in response.results] == [0]
 
 
-async def until_empty(bench: Bench) -> None:
+async def until_empty(system: SystemUnderTest) -> None:
     """Once the group has no member: only then another tool may commit positions."""
-    group = f"group.{bench.suffix}"
-    async with admin_of(bench) as admin:
+    group = f"group.{system.suffix}"
+    async with admin_of(system) as admin:
         for _ in range(ROUNDS_MAX):
             [response] = await admin.describe_consumer_groups([group])
             if response.groups[0][2] in {"Empty", "Dead"}:
                 return
             await asyncio.sleep(ROUND_SECONDS)
-    raise AssertionError(bench.logs()[-3000:])
+    raise AssertionError(system.logs()[-3000:])
 
 
-async def add_partitions(bench: Bench, total: int) -> None:
+async def add_partitions(system: SystemUnderTest, total: int) -> None:
     """The events topic grows."""
-    async with admin_of(bench) as admin:
-        await admin.create_partitions({bench.events: NewPartitions(total_count=total)})
+    async with admin_of(system) as admin:
+        await admin.create_partitions({system.events: NewPartitions(total_count=total)})
 
 
-async def create(bench: Bench, topic: str, partitions: int = 1) -> None:
+async def create(system: SystemUnderTest, topic: str, partitions: int = 1) -> None:
     """One more topic; where it was just deleted, as soon as it is gone."""
-    async with admin_of(bench) as admin:
+    async with admin_of(system) as admin:
         for _ in range(ROUNDS_MAX):
             try:
                 await admin.create_topics([NewTopic(topic, partitions, 1)])
@@ -109,8 +109,8 @@ async def create(bench: Bench, topic: str, partitions: int = 1) -> None:
     raise AssertionError(topic)
 
 
-async def recreate(bench: Bench) -> None:
+async def recreate(system: SystemUnderTest) -> None:
     """The events topic goes and comes back empty."""
-    async with admin_of(bench) as admin:
-        await admin.delete_topics([bench.events])
-    await create(bench, bench.events, bench.partitions)
+    async with admin_of(system) as admin:
+        await admin.delete_topics([system.events])
+    await create(system, system.events, system.partitions)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from service.playground.audit import replay, shown
-from tests.support.service import Bench, Input
+from tests.support.service import Input, SystemUnderTest
 
 
 def upsert(family: str, code: str, values: dict[str, object]) -> bytes:
@@ -50,28 +50,30 @@ def _values(number: int) -> dict[str, object]:
 
 
 async def assert_exactly_once(
-    bench: Bench, count: int, seconds: float = 120.0
+    system: SystemUnderTest, count: int, seconds: float = 120.0
 ) -> list[dict[str, Any]]:
     """P1, P2 and P3 for everything that was published; the outcomes."""
-    outcomes = await bench.outcome_data(count, seconds)
+    outcomes = await system.outcome_data(count, seconds)
     ids = Counter(outcome["id"] for outcome in outcomes)
     repeated = [id_ for id_, times in ids.items() if times > 1]
-    assert repeated == [], bench.logs()[-3000:]
-    expected = {f"{bench.events}/{record_id}/{offset}" for record_id, offset in bench.published}
-    assert set(ids) == expected, (len(ids), len(expected), bench.logs()[-5000:])
+    assert repeated == [], system.logs()[-3000:]
+    expected = {f"{system.events}/{record_id}/{offset}" for record_id, offset in system.published}
+    assert set(ids) == expected, (len(ids), len(expected), system.logs()[-5000:])
     data = [outcome["data"] for outcome in outcomes]
-    assert {key: shown(asset) for key, asset in bench.pim.state.items()} == replay(
-        bench.values(), outcomes
+    assert {key: shown(asset) for key, asset in system.pim.state.items()} == replay(
+        system.values(), outcomes
     )
-    await assert_dead_letters_whole(bench, data)
+    await assert_dead_letters_whole(system, data)
     return outcomes
 
 
-async def assert_dead_letters_whole(bench: Bench, outcomes: Iterable[dict[str, Any]]) -> None:
+async def assert_dead_letters_whole(
+    system: SystemUnderTest, outcomes: Iterable[dict[str, Any]]
+) -> None:
     """Each rejected or failed record lies in the dead-letter topic, byte for byte, once."""
     bad = [data["origin"] for data in outcomes if data["status"] in {"rejected", "failed"}]
-    wanted = Counter(bench.published[origin["partition"], origin["offset"]] for origin in bad)
-    found = await bench.read(bench.dead, len(bad))
+    wanted = Counter(system.published[origin["partition"], origin["offset"]] for origin in bad)
+    found = await system.read(system.dead, len(bad))
     assert Counter((key, value) for key, value, _ in found) == wanted
     record_ids = {
         (int(headers["dlq.original.partition"]), int(headers["dlq.original.offset"]))

@@ -28,7 +28,7 @@ Input = tuple[int, bytes | None, bytes | None]
 
 
 @dataclass
-class Bench:
+class SystemUnderTest:
     """Names of its own on a shared broker; replicas are separate processes."""
 
     bootstrap: str
@@ -284,10 +284,12 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bench_around(bootstrap: str, folder: Path, pim: PimSimulator) -> AsyncIterator[Bench]:
+async def system_around(
+    bootstrap: str, folder: Path, pim: PimSimulator
+) -> AsyncIterator[SystemUnderTest]:
     """The system around one test: the PIM serves, the topics are made; all ends with it."""
     runner, url = await serve(pim)
-    made = Bench(bootstrap, url, pim, folder)
+    made = SystemUnderTest(bootstrap, url, pim, folder)
     await made.create_topics()
     try:
         yield made
@@ -297,9 +299,9 @@ async def bench_around(bootstrap: str, folder: Path, pim: PimSimulator) -> Async
 
 
 def start_command(
-    bench: Bench, *words: str, out: int = subprocess.PIPE, **settings: str
+    system: SystemUnderTest, *words: str, out: int = subprocess.PIPE, **settings: str
 ) -> subprocess.Popen[bytes]:
-    """Start one command with the settings of the bench; its output is piped, or goes to `out`."""
+    """Start one command with the settings of the system; its output is piped, or goes to `out`."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("ASSET_SYNC_")}
     ours = {f"ASSET_SYNC_{name}": value for name, value in settings.items()}
     return subprocess.Popen(  # noqa: S603 - our own command
@@ -307,20 +309,22 @@ def start_command(
         stdin=subprocess.PIPE,
         stdout=out,
         stderr=subprocess.PIPE,
-        env=inherited | bench.settings() | ours | {"PYTHONPATH": str(ROOT)},
-        cwd=bench.folder,
+        env=inherited | system.settings() | ours | {"PYTHONPATH": str(ROOT)},
+        cwd=system.folder,
     )
 
 
 def run(
-    bench: Bench, *words: str, given: bytes | None = None, **settings: str
+    system: SystemUnderTest, *words: str, given: bytes | None = None, **settings: str
 ) -> subprocess.CompletedProcess[bytes]:
     """Run one command to its end."""
-    with start_command(bench, *words, out=subprocess.PIPE, **settings) as command:
+    with start_command(system, *words, out=subprocess.PIPE, **settings) as command:
         out, err = command.communicate(given, timeout=90)
         return subprocess.CompletedProcess(words, command.returncode, out, err)
 
 
-async def aside(bench: Bench, *words: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
+async def aside(
+    system: SystemUnderTest, *words: str, **settings: str
+) -> subprocess.CompletedProcess[bytes]:
     """The same, while this process goes on serving the PIM."""
-    return await asyncio.to_thread(lambda: run(bench, *words, given=None, **settings))
+    return await asyncio.to_thread(lambda: run(system, *words, given=None, **settings))
