@@ -24,9 +24,9 @@ from service import __version__
 from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.clock import SystemClock
 from service.adapters.http.admin_server import AdminHandlers, AdminServer
-from service.adapters.kafka.aiokafka_gaps.permissions import in_words
 from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.consumer import DRAIN_MARGIN_SECONDS, Consumer
+from service.adapters.kafka.errors import describe
 from service.adapters.kafka.options import quieten_aiokafka
 from service.adapters.kafka.preflight import require_topics
 from service.adapters.kafka.reach import ContactWatch
@@ -257,7 +257,7 @@ class Service:
 
     def _opened(self, opening: asyncio.Future[None]) -> None:
         if not opening.cancelled() and (error := opening.exception()) is not None:
-            words = in_words(error, self._settings.kafka)
+            words = describe(error, self._settings.kafka)
             self.fail(FatalError(f"The group could not be joined: {words}"))
 
     def _lost(self, message: str) -> None:

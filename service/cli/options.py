@@ -16,7 +16,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from service.adapters.kafka.aiokafka_gaps.permissions import in_words
+from service.adapters.kafka.errors import describe
 from service.adapters.kafka.options import last_refusal, producing, quieten_aiokafka
 from service.cli.output import complain
 from service.settings import KafkaSettings, Settings, SettingsError, load_without_pim
@@ -90,7 +90,7 @@ def reason_in_words(kafka: KafkaSettings, error: BaseException, needs: str = "it
         case KafkaConnectionError() if (why := _network_error()) is not None:
             return f"cannot connect ({why}); check ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS."
         case _:
-            return in_words(error, kafka)
+            return describe(error, kafka)
 
 
 def _network_error() -> str | None:

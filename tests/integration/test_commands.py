@@ -336,8 +336,8 @@ async def test_check_finds_all_well(system: SystemUnderTest) -> None:
         ({"KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:9"}, "failed  Kafka at", "BOOTSTRAP_SERVERS"),
         (
             {"KAFKA__OUTCOMES_TOPIC": "nowhere"},
-            "Kafka has no topic nowhere",
-            "asset-sync creates no",
+            "Topic nowhere does not exist",
+            "asset-sync does not create topics",
         ),
         ({"PIM__PASSWORD": "wrong"}, "The PIM refuses our credentials", "PIM__CLIENT_ID"),
         ({"PIM__BASE_URL": "http://127.0.0.1:9"}, "The connection failed", "PIM__BASE_URL"),

@@ -51,9 +51,9 @@ def rights(system: SystemUnderTest) -> dict[str, Right]:
 
 
 LACKING = {
-    "read events": r"Kafka does not let our user read topic events\.",
-    "write outcomes": r"Kafka does not let our user write topic outcomes\.",
-    "write dead letters": r"Kafka does not let our user write topic dead\.",
+    "read events": r"The Kafka user may not read topic events: grant Read on it\.",
+    "write outcomes": r"The Kafka user may not write topic outcomes: grant Write on it\.",
+    "write dead letters": r"The Kafka user may not write topic dead: grant Write on it\.",
     "read group": r"Kafka does not let our user into the group: grant Read on group\.",
     "write transactional id": r"have a transactional id: grant Write and Describe",
 }
@@ -242,4 +242,4 @@ async def test_who_may_nothing(system: SystemUnderTest, secured: SecuredKafka) -
     shown = await aside(system, "run", **as_user(secured, "nothing"))
     assert shown.returncode == 1
     for topic in (system.events, system.outcomes, system.dead):
-        assert f"Kafka hides topic {topic}".encode() in shown.stderr
+        assert f"Topic {topic} is hidden from the Kafka user".encode() in shown.stderr

@@ -15,7 +15,7 @@ async def test_a_missing_topic_is_named(system: SystemUnderTest) -> None:
     replica = system.start(KAFKA__OUTCOMES_TOPIC="nowhere")
 
     assert await asyncio.to_thread(replica.wait, 30) == 1
-    assert "Kafka has no topic nowhere" in system.logs()
+    assert "Topic nowhere does not exist" in system.logs()
     assert "Traceback" not in system.logs()
 
 

@@ -25,9 +25,9 @@ from service.adapters.kafka.aiokafka_gaps.fencing import (
     stable_committed,
     watch_membership,
 )
-from service.adapters.kafka.aiokafka_gaps.permissions import in_words
-from service.adapters.kafka.aiokafka_gaps.requests import Identity, identify
+from service.adapters.kafka.aiokafka_gaps.identity import Identity, identify
 from service.adapters.kafka.beginning import Beginning, begin_group, logs_of
+from service.adapters.kafka.errors import describe
 from service.adapters.kafka.positions import Committed, Log, is_above_end, judge
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.facts import Note
@@ -159,7 +159,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self.assignee.submit(LeaseRenewed(sent_at + lease))
 
     def _fenced(self, error: InstanceFencedError) -> None:
-        self._fail(FatalError(in_words(error, self._kafka)))
+        self._fail(FatalError(describe(error, self._kafka)))
 
     def _led(self, members: int) -> None:
         """Only the leader of a group learns how many members it has."""
@@ -199,14 +199,14 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         if refusal is not CommitRefusal.METADATA_TOO_LARGE:
             request_rejoin(self.consumer)
             return
-        words = in_words(OffsetMetadataTooLargeError(), self._kafka)
+        words = describe(OffsetMetadataTooLargeError(), self._kafka)
         self._fail(FatalError(f"The positions of the group cannot be written: {words}"))
 
     async def _begin_later(self, error: KafkaError | TimeoutError) -> None:
         """A broker that does not answer is waited for; what only a person can mend ends us."""
         can_wait = isinstance(error, TimeoutError | KafkaTimeoutError) or error.retriable
         if not can_wait:
-            words = in_words(error, self._kafka)
+            words = describe(error, self._kafka)
             self._fail(FatalError(f"The positions of the group cannot be read: {words}"))
             return
         await asyncio.sleep(RETRY_SECONDS)

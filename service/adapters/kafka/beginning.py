@@ -22,8 +22,8 @@ from service.adapters.kafka.aiokafka_gaps.fencing import (
     OffsetsRefusedError,
     has_positions,
 )
-from service.adapters.kafka.aiokafka_gaps.permissions import is_final
-from service.adapters.kafka.aiokafka_gaps.requests import Identity
+from service.adapters.kafka.aiokafka_gaps.identity import Identity
+from service.adapters.kafka.errors import is_final
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
 from service.adapters.kafka.positions import Log
 from service.core.settle import offset_map

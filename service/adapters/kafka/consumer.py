@@ -35,9 +35,9 @@ from service.adapters.kafka.aiokafka_gaps.fetching import (
     budget,
     read_in_steps,
 )
-from service.adapters.kafka.aiokafka_gaps.permissions import in_words, is_final
 from service.adapters.kafka.assignment import Assignment, SayLost
 from service.adapters.kafka.ends import Ends, ask_ends
+from service.adapters.kafka.errors import describe, is_final
 from service.adapters.kafka.options import security
 from service.adapters.kafka.preflight import RETRY_SECONDS, START_SECONDS_MAX
 from service.core.inputs import Arrived
@@ -132,7 +132,7 @@ class Consumer:
         self.polled_at = time.monotonic()
 
     def _consumer_failed(self, error: BaseException) -> None:
-        words = in_words(error, self._kafka)
+        words = describe(error, self._kafka)
         self._fail(FatalError(f"The consumer failed: {words}"))
 
     async def look_at_lags(self) -> None:

@@ -1,13 +1,32 @@
 """The errors of Kafka in words: what is wrong, and what to do (contract §2).
 
 By class as aiokafka names them, for every error that an operation of asset-sync can meet and that
-needs nothing but its name. What depends on more (rights, TLS) is told by `rights.in_words`.
+needs nothing but its name. What depends on more (rights, TLS) is told by `rights.describe`.
 """
 
 import re
+import ssl
+from collections.abc import Iterable, Iterator
 
 from aiokafka import errors
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    BrokerResponseError,
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    for_code,
+)
+
+from service.adapters.kafka.aiokafka_gaps.fencing import InstanceFencedError
+from service.adapters.kafka.aiokafka_gaps.permissions import Topic
+from service.adapters.kafka.options import last_refusal
+from service.settings import KafkaSettings
+
+DETAILS_CHARACTERS_MAX = 300
 
 _WAIT = "asset-sync tries again; if this goes on, look at the brokers and their logs."
 _COORDINATOR = (
@@ -173,11 +192,121 @@ WORDS: dict[type[BaseException], str] = {
     errors.UnknownError: _UNEXPECTED,
 }
 
+_NOT_OURS = "Kafka does not accept our certificate: check SSL_CERT_FILE, its CA and its dates."
+_CERTIFICATE_ALERTS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": (
+        "Kafka wants a certificate of ours: set SSL_CERT_FILE and SSL_KEY_FILE."
+    ),
+    "SSLV3_ALERT_BAD_CERTIFICATE": _NOT_OURS,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": _NOT_OURS,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _NOT_OURS,
+    "TLSV1_ALERT_UNKNOWN_CA": _NOT_OURS,
+}
+"""What a broker answers to our certificate, or to none, as OpenSSL names it."""
 _NAMED = re.compile(r"\b([A-Z]\w+)\(")
 _CODED = re.compile(r"\[Error (-?\d+)\]")
 
 
-def words_of(error: BaseException) -> str | None:
+def describe(error: BaseException, kafka: KafkaSettings) -> str:
+    """An error of Kafka's for a person: a right that is missing is named, with what to grant."""
+    match error:
+        case TopicAuthorizationFailedError():
+            needed = ", ".join(_names(error.args)) or "a topic"
+            return (
+                f"Kafka does not let our user at {needed}: grant Read on events topics, "
+                f"Write on {kafka.outcomes_topic} and {kafka.dead_letters_topic}."
+            )
+        case GroupAuthorizationFailedError():
+            return f"Kafka does not let our user into the group: grant Read on {kafka.group_id}."
+        case TransactionalIdAuthorizationFailed():
+            return (
+                "Kafka does not let our user have a transactional id: grant Write and Describe "
+                f"on those prefixed {kafka.group_id}."
+            )
+        case AuthenticationFailedError() | SaslAuthenticationFailed():
+            return (
+                f"Kafka refuses our user {kafka.sasl_username}: check SASL_USERNAME, "
+                "SASL_PASSWORD and SASL_MECHANISM."
+            )
+        case InstanceFencedError():
+            return (
+                "Another process uses our group.instance.id "
+                f"{kafka.group_instance_id!r}; it must be unique per replica."
+            )
+        case ssl.SSLCertVerificationError():
+            return (
+                f"Kafka's certificate is not trusted ({error.verify_message}): set SSL_CA_FILE, "
+                "and name brokers as their certificates do."
+            )
+        case ssl.SSLError() if error.reason in _CERTIFICATE_ALERTS:
+            return _CERTIFICATE_ALERTS[error.reason]
+        case ssl.SSLError():
+            return f"TLS with Kafka fails ({error.reason}): check SECURITY_PROTOCOL and SSL_*."
+        case KafkaConnectionError() if (refusal := last_refusal()) is not None:
+            return describe(refusal, kafka) if _is_refusal(refusal) else f"{error}: {refusal}"
+        case _:
+            return _other(error, kafka)
+
+
+def _other(error: BaseException, kafka: KafkaSettings) -> str:
+    """An error that needs only its name; one without words keeps its own, never a code alone."""
+    words = text_of(error)
+    if words is None and isinstance(error, BrokerResponseError):
+        words = f"Kafka refuses a request: {error.description} The log of the broker says more."
+    if words is None:
+        return str(error) or repr(error)
+    cause = words.format(
+        group=kafka.group_id,
+        brokers=kafka.bootstrap_servers,
+        session=kafka.session_timeout_seconds,
+    )
+    details = ", ".join(str(part) for part in error.args)[:DETAILS_CHARACTERS_MAX]
+    return f"{cause} (Kafka: {type(error).__name__}{': ' if details else ''}{details})"
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether trying again is of no use: only a person can mend it."""
+    if isinstance(error, KafkaConnectionError):
+        refusal = last_refusal()
+        return refusal is not None and _is_refusal(refusal)
+    return _is_refusal(error)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    if isinstance(error, ssl.SSLError) and error.reason in _CERTIFICATE_ALERTS:
+        return True
+    return isinstance(
+        error,
+        AuthenticationFailedError
+        | SaslAuthenticationFailed
+        | ssl.SSLCertVerificationError
+        | TopicAuthorizationFailedError
+        | GroupAuthorizationFailedError
+        | TransactionalIdAuthorizationFailed,
+    )
+
+
+def _names(parts: Iterable[object]) -> Iterator[str]:
+    for part in parts:
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, list | set | tuple | frozenset):
+            yield from _names(part)
+
+
+def topic_problem(topic: Topic) -> str | None:
+    """Return what is wrong with a topic and what to do, or None where nothing is wrong."""
+    name, missing = topic.name, topic.missing_permission
+    if topic.is_hidden:
+        return f"Topic {name} is hidden from the Kafka user: grant {missing} on it."
+    if not topic.partitions:
+        return f"Topic {name} does not exist: create it; asset-sync does not create topics."
+    if missing is not None:
+        return f"The Kafka user may not {missing.lower()} topic {name}: grant {missing} on it."
+    return None
+
+
+def text_of(error: BaseException) -> str | None:
     """The words for an error, also where aiokafka wrapped it in the text of another one."""
     found = WORDS.get(type(error))
     if found is None and type(error) is KafkaError:

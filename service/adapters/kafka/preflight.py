@@ -6,7 +6,8 @@ import time
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from service.adapters.kafka.aiokafka_gaps.permissions import Topic, in_words, is_final, topics
+from service.adapters.kafka.aiokafka_gaps.permissions import Topic, topics
+from service.adapters.kafka.errors import describe, is_final, topic_problem
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
 from service.ports import FatalError
 from service.settings import KafkaSettings
@@ -29,15 +30,15 @@ async def require_topics(kafka: KafkaSettings, seconds_max: float = START_SECOND
             break
         except (KafkaError, OSError) as error:
             if is_final(error):
-                raise FatalError(in_words(error, kafka)) from error
+                raise FatalError(describe(error, kafka)) from error
             if time.monotonic() >= deadline:
                 raise FatalError(
                     f"Kafka at {kafka.bootstrap_servers} cannot be reached: "
-                    f"{in_words(error, kafka)}. "
+                    f"{describe(error, kafka)}. "
                     "Check ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS and the security settings."
                 ) from error
             await asyncio.sleep(RETRY_SECONDS)
-    complaints = [topic.complaint for topic in found if topic.complaint]
+    complaints = [problem for topic in found if (problem := topic_problem(topic))]
     if complaints:
         raise FatalError(" ".join(complaints))
 

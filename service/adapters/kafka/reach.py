@@ -7,7 +7,7 @@ from collections.abc import Callable
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import KafkaError
 
-from service.adapters.kafka.aiokafka_gaps.permissions import in_words, is_final
+from service.adapters.kafka.errors import describe, is_final
 from service.adapters.kafka.options import connection
 from service.core.facts import Note
 from service.ports import FatalError
@@ -88,7 +88,7 @@ class ContactWatch:
             self._note(Note("kafka.reachable", fields))
 
     def _is_not_there(self, error: Exception) -> None:
-        words = in_words(error, self._kafka)
+        words = describe(error, self._kafka)
         if is_final(error):
             raise FatalError(words)
         self._there_since = None

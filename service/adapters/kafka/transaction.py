@@ -26,8 +26,8 @@ from service.adapters.kafka.aiokafka_gaps.fencing import (
     InstanceFencedError,
     OffsetsRefusedError,
 )
-from service.adapters.kafka.aiokafka_gaps.permissions import in_words, is_final
 from service.adapters.kafka.batches import Batch, by_key, fill, send
+from service.adapters.kafka.errors import describe, is_final
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, producing
 from service.adapters.kafka.reach import refusal
 from service.contracts.outcome import OUTCOME_BYTES_MAX
@@ -262,7 +262,7 @@ class TransactionLog:
             if producer.unanswered_ends:
                 raise FatalError(
                     "Kafka did not tell whether it carried out a commit "
-                    f"({in_words(_cause(error), self._kafka)}). "
+                    f"({describe(_cause(error), self._kafka)}). "
                     "Only a restart can read whether it was committed."
                 ) from error
             self.is_commit_in_doubt = False
@@ -287,7 +287,7 @@ class TransactionLog:
     def _failure(self, error: KafkaError) -> Exception:
         """What to make of an error before or instead of a commit."""
         cause = _cause(error)
-        words = in_words(cause, self._kafka)
+        words = describe(cause, self._kafka)
         if isinstance(cause, InstanceFencedError):
             return FatalError(words)
         if is_final(cause):
@@ -357,7 +357,7 @@ class TransactionLog:
             await producer.abandon()
             words = (
                 f"The broker refuses the transactional id {self._transactional_id}: "
-                f"{in_words(error, self._kafka)}"
+                f"{describe(error, self._kafka)}"
             )
             if is_final(error):
                 raise FatalError(words) from error

@@ -12,7 +12,7 @@ from service.adapters.kafka.aiokafka_gaps.fencing import (
     GroupMovedOnError,
     OffsetsRefusedError,
 )
-from service.adapters.kafka.aiokafka_gaps.requests import Identity
+from service.adapters.kafka.aiokafka_gaps.identity import Identity
 from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.beginning import Beginning
 from service.adapters.kafka.transaction import TransactionLog

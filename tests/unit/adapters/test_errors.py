@@ -8,8 +8,7 @@ from aiokafka import errors
 from aiokafka.errors import BrokerResponseError, KafkaError
 
 from service.adapters.kafka.aiokafka_gaps.fencing import InstanceFencedError
-from service.adapters.kafka.aiokafka_gaps.permissions import in_words
-from service.adapters.kafka.errors import WORDS, words_of
+from service.adapters.kafka.errors import WORDS, describe, text_of
 from service.settings import KafkaSettings
 
 KAFKA = KafkaSettings.model_validate({"group_id": "a-group", "bootstrap_servers": "a-host:9092"})
@@ -24,7 +23,7 @@ OF_OTHERS = {
     *{"InvalidFetchSessionEpoch"},
 }
 WITH_MORE = {
-    # `in_words` tells more of them than their name.
+    # `describe` tells more of them than their name.
     *{"TopicAuthorizationFailedError", "GroupAuthorizationFailedError"},
     *{"TransactionalIdAuthorizationFailed", "SaslAuthenticationFailed"},
 }
@@ -40,7 +39,7 @@ CLASSES: dict[str, type[Any]] = {
 def test_every_code_has_words(name: str) -> None:
     """Those that a new aiokafka knows, too."""
     kind = CLASSES[name]
-    words = in_words(kind(), KAFKA)
+    words = describe(kind(), KAFKA)
 
     assert (kind in WORDS) or name in OF_OTHERS | WITH_MORE
     assert len(words.split()) > 5
@@ -49,7 +48,7 @@ def test_every_code_has_words(name: str) -> None:
 
 def test_another_application_in_the_group_is_named_as_such() -> None:
     """With the remedy; the library's own name comes last, for a search."""
-    words = in_words(errors.InconsistentGroupProtocolError(), KAFKA)
+    words = describe(errors.InconsistentGroupProtocolError(), KAFKA)
 
     assert words.startswith("Another application is in the group a-group, with another assignor")
     assert "ASSET_SYNC_KAFKA__GROUP_ID" in words
@@ -66,7 +65,7 @@ def test_another_application_in_the_group_is_named_as_such() -> None:
 )
 def test_an_error_in_the_text_of_another_has_its_words(text: str) -> None:
     """As aiokafka's coordinator wraps what it did not expect."""
-    words = in_words(KafkaError(text), KAFKA)
+    words = describe(KafkaError(text), KAFKA)
 
     assert "does not accept a session timeout of 10 s" in words
     assert "group.min.session.timeout.ms" in words
@@ -74,8 +73,8 @@ def test_an_error_in_the_text_of_another_has_its_words(text: str) -> None:
 
 def test_what_has_no_words_keeps_its_own() -> None:
     """An operating system's error says what it says."""
-    assert words_of(OSError("no route")) is None
-    assert in_words(OSError("no route"), KAFKA) == "no route"
-    assert in_words(KafkaError("Strange(1)"), KAFKA) == "KafkaError: Strange(1)"
-    assert "must be unique per replica" in in_words(InstanceFencedError(), KAFKA)
-    assert "did not answer in time" in in_words(TimeoutError(), KAFKA)
+    assert text_of(OSError("no route")) is None
+    assert describe(OSError("no route"), KAFKA) == "no route"
+    assert describe(KafkaError("Strange(1)"), KAFKA) == "KafkaError: Strange(1)"
+    assert "must be unique per replica" in describe(InstanceFencedError(), KAFKA)
+    assert "did not answer in time" in describe(TimeoutError(), KAFKA)

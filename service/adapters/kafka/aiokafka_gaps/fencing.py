@@ -35,16 +35,15 @@ from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 from aiokafka.protocol.types import (
     Boolean,
     CompactArray,
-    CompactString,
     Int16,
     Int32,
     Int64,
     Schema,
     String,
-    TaggedFields,
 )
 from aiokafka.structs import OffsetAndMetadata
 
+from service.adapters.kafka.aiokafka_gaps.requests import TAGS, TEXT, by_topic, structs
 from service.core.inputs import CommitRefusal
 
 NO_ERROR = 0
@@ -404,20 +403,11 @@ class _TxnOffsetCommitHandler(TxnOffsetCommitHandler):  # type: ignore[misc]
 # --- the three requests that aiokafka 0.14 lacks -----------------------------------------------
 
 
-def _by_topic(name: str, topic_partitions: str, *fields: tuple[str, Any]) -> tuple[str, Any]:
-    """The frame that both protocols share: topics, each with its partitions."""
-    tags = ("tags", TaggedFields)
-    partition = CompactArray(*fields, tags)
-    return name, CompactArray(
-        ("topic", CompactString("utf-8")), (topic_partitions, partition), tags
-    )
-
-
 _COMMITTED = (
     ("partition", Int32),
     ("offset", Int64),
     ("leader_epoch", Int32),
-    ("metadata", CompactString("utf-8")),
+    ("metadata", TEXT),
 )
 """A committed position as both protocols write it."""
 
@@ -427,8 +417,8 @@ class _TxnOffsetCommitResponse3(Response):  # type: ignore[misc]
     API_VERSION = 3
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        _by_topic("errors", "partition_errors", ("partition", Int32), ("error_code", Int16)),
-        ("tags", TaggedFields),
+        by_topic("errors", "partition_errors", ("partition", Int32), ("error_code", Int16)),
+        TAGS,
     )
 
 
@@ -438,15 +428,15 @@ class _TxnOffsetCommitRequest3(RequestStruct):  # type: ignore[misc]
     FLEXIBLE_VERSION = True
     RESPONSE_TYPE = _TxnOffsetCommitResponse3
     SCHEMA = Schema(
-        ("transactional_id", CompactString("utf-8")),
-        ("group_id", CompactString("utf-8")),
+        ("transactional_id", TEXT),
+        ("group_id", TEXT),
         ("producer_id", Int64),
         ("producer_epoch", Int16),
         ("generation_id", Int32),
-        ("member_id", CompactString("utf-8")),
-        ("group_instance_id", CompactString("utf-8")),
-        _by_topic("topics", "partitions", *_COMMITTED),
-        ("tags", TaggedFields),
+        ("member_id", TEXT),
+        ("group_instance_id", TEXT),
+        by_topic("topics", "partitions", *_COMMITTED),
+        TAGS,
     )
 
 
@@ -465,9 +455,9 @@ class _OffsetFetchResponse7(Response):  # type: ignore[misc]
     API_VERSION = 7
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        _by_topic("topics", "partitions", *_COMMITTED, ("error_code", Int16)),
+        by_topic("topics", "partitions", *_COMMITTED, ("error_code", Int16)),
         ("error_code", Int16),
-        ("tags", TaggedFields),
+        TAGS,
     )
 
 
@@ -477,17 +467,10 @@ class _OffsetFetchRequest7(RequestStruct):  # type: ignore[misc]
     FLEXIBLE_VERSION = True
     RESPONSE_TYPE = _OffsetFetchResponse7
     SCHEMA = Schema(
-        ("group_id", CompactString("utf-8")),
-        (
-            "topics",
-            CompactArray(
-                ("topic", CompactString("utf-8")),
-                ("partitions", CompactArray(Int32)),
-                ("tags", TaggedFields),
-            ),
-        ),
+        ("group_id", TEXT),
+        ("topics", structs(("topic", TEXT), ("partitions", CompactArray(Int32)))),
         ("require_stable", Boolean),
-        ("tags", TaggedFields),
+        TAGS,
     )
 
 

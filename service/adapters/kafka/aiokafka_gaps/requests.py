@@ -1,18 +1,12 @@
-"""What aiokafka 0.14 does not ask a broker for: rights, and the identity of cluster and topics.
+"""Metadata requests that aiokafka 0.14 lacks, and the frame that flexible schemas share (KIP-482).
 
-Metadata v8 (brokers since 2.3) answers with the rights of our user. Metadata v10 (since 2.8)
-answers with topic ids: a topic that was deleted and created again under its name has another one.
+Metadata v8 (brokers since 2.3) answers with the permissions of the user, Metadata v10 (brokers
+since 2.8) with topic ids. The requests for exactly-once commits are in `fencing.py`.
 """
 
-import asyncio
-import base64
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     Array,
@@ -27,218 +21,101 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-from service.adapters.kafka.aiokafka_gaps.fencing import GroupMovedOnError, has_moved_on
-from service.core.model import Binding
-
-ID_BYTES = 8
-RETRY_SECONDS = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who a cluster and its topics are, and how many partitions those have."""
-
-    cluster_id: str
-    topic_ids: dict[str, str]
-    """Empty where the broker is older than topic ids."""
-    partitions: dict[str, tuple[TopicPartition, ...]]
-    """None of a topic that is not there, or hidden from us."""
-
-    def binding(self, group_id: str, topic_partition: TopicPartition) -> Binding:
-        """What the group's offset maps of a partition are bound to."""
-        owner = f"{self.cluster_id}/{group_id}/{topic_partition.topic}/{topic_partition.partition}"
-        return Binding(owner, self.topic_ids.get(topic_partition.topic, ""))
+Field = tuple[str, Any]
+"""The name and the type of a field."""
+TEXT = CompactString("utf-8")
+TAGS: Field = ("tags", TaggedFields)
+"""The last field of every flexible request, response and struct."""
+TOPIC_IDS_VERSION = 10
+"""The version of Metadata whose answer has topic ids."""
+_TOPIC_ID: tuple[Field, ...] = (("topic_id_high", Int64), ("topic_id_low", Int64))
 
 
-async def identify(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Identity:
-    """Ask a broker for the identity of its cluster and of these topics.
-
-    Raises:
-        GroupMovedOnError: the group rebalances meanwhile.
-        KafkaError: the broker refuses.
-    """
-    return _identity(await _ask(consumer, _MetadataWithIds(topics)))
+def structs(*fields: Field) -> CompactArray:
+    """Return the type of an array of structs with these fields, in a flexible schema."""
+    return CompactArray(*fields, TAGS)
 
 
-async def identify_for(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> Identity:
-    """Ask the same for a command.
-
-    Raises:
-        KafkaError: the broker refuses, or does not answer.
-    """
-    client = admin._client  # noqa: SLF001 - no method of the admin client asks for it
-    return _identity(await client.send(client.get_random_node(), _MetadataWithIds(topics)))
+def by_topic(name: str, partitions_name: str, *fields: Field) -> Field:
+    """Return a field with topics, each with its partitions, which have these fields."""
+    return name, structs(("topic", TEXT), (partitions_name, structs(*fields)))
 
 
-def _identity(response: Any) -> Identity:  # noqa: ANN401 - aiokafka's
-    has_ids = response.API_VERSION == _MetadataResponse10.API_VERSION
-    found = [_described(topic, has_ids=has_ids) for topic in response.topics]
-    return Identity(
-        response.cluster_id or "",
-        {name: topic_id for name, topic_id, _ in found},
-        {
-            name: tuple(TopicPartition(name, number) for number in sorted(numbers))
-            for name, _, numbers in found
-        },
+def _metadata_schema(
+    array: Callable[..., Any],
+    text: Any,  # noqa: ANN401 - aiokafka's
+    *,
+    topic_id: tuple[Field, ...] = (),
+    tags: tuple[Field, ...] = (),
+) -> Schema:
+    """Return the schema of a Metadata response in the frame of its version."""
+    partition = (
+        ("error_code", Int16),
+        ("partition", Int32),
+        ("leader", Int32),
+        ("leader_epoch", Int32),
+        ("replicas", array(Int32)),
+        ("isr", array(Int32)),
+        ("offline_replicas", array(Int32)),
+        *tags,
+    )
+    topic = (
+        ("error_code", Int16),
+        ("topic", text),
+        *topic_id,
+        ("is_internal", Boolean),
+        ("partitions", array(*partition)),
+        ("authorized_operations", Int32),
+        *tags,
+    )
+    broker = (("node_id", Int32), ("host", text), ("port", Int32), ("rack", text), *tags)
+    return Schema(
+        ("throttle_time_ms", Int32),
+        ("brokers", array(*broker)),
+        ("cluster_id", text),
+        ("controller_id", Int32),
+        ("topics", array(*topic)),
+        ("cluster_authorized_operations", Int32),
+        *tags,
     )
 
 
-async def _ask(consumer: AIOKafkaConsumer, request: "_MetadataWithIds") -> Any:  # noqa: ANN401
-    """Ask brokers in turn until one answers."""
-    client = consumer._client  # noqa: SLF001 - no method of the consumer asks for it
-    while not has_moved_on(consumer):
-        try:
-            return await client.send(client.get_random_node(), request)
-        except KafkaError as error:
-            if not error.retriable:
-                raise
-            await asyncio.sleep(RETRY_SECONDS)
-    raise GroupMovedOnError
-
-
-def _described(topic: tuple[Any, ...], *, has_ids: bool) -> tuple[str, str, list[int]]:
-    """A topic's name, id and partitions."""
-    if has_ids:
-        _, name, high, low, _, partitions, *_ = topic
-        topic_id = _text(high, low)
-    else:
-        _, name, _, partitions, _ = topic
-        topic_id = ""
-    return name, topic_id, [partition[1] for partition in partitions]
-
-
-def _text(high: int, low: int) -> str:
-    """A topic id as Kafka's tools print it; the zero id of a topic without one is empty."""
-    if not high and not low:
-        return ""
-    raw = b"".join(part.to_bytes(ID_BYTES, "big", signed=True) for part in (high, low))
-    return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")
+_OPTIONS: tuple[Field, ...] = (
+    ("allow_auto_topic_creation", Boolean),
+    ("include_cluster_authorized_operations", Boolean),
+    ("include_topic_authorized_operations", Boolean),
+)
 
 
 class _MetadataResponse8(Response):  # type: ignore[misc]
     API_KEY = 3
     API_VERSION = 8
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            Array(
-                ("node_id", Int32),
-                ("host", String("utf-8")),
-                ("port", Int32),
-                ("rack", String("utf-8")),
-            ),
-        ),
-        ("cluster_id", String("utf-8")),
-        ("controller_id", Int32),
-        (
-            "topics",
-            Array(
-                ("error_code", Int16),
-                ("topic", String("utf-8")),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    Array(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", Array(Int32)),
-                        ("isr", Array(Int32)),
-                        ("offline_replicas", Array(Int32)),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-            ),
-        ),
-        ("cluster_authorized_operations", Int32),
-    )
+    SCHEMA = _metadata_schema(Array, String("utf-8"))
 
 
 class _MetadataRequest8(RequestStruct):  # type: ignore[misc]
     API_KEY = 3
     API_VERSION = 8
     RESPONSE_TYPE = _MetadataResponse8
-    SCHEMA = Schema(
-        ("topics", Array(String("utf-8"))),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_authorized_operations", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-    )
+    SCHEMA = Schema(("topics", Array(String("utf-8"))), *_OPTIONS)
 
 
 class _MetadataResponse10(Response):  # type: ignore[misc]
     API_KEY = 3
-    API_VERSION = 10
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            CompactArray(
-                ("node_id", Int32),
-                ("host", CompactString("utf-8")),
-                ("port", Int32),
-                ("rack", CompactString("utf-8")),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("cluster_id", CompactString("utf-8")),
-        ("controller_id", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("error_code", Int16),
-                ("topic", CompactString("utf-8")),
-                ("topic_id_high", Int64),
-                ("topic_id_low", Int64),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", CompactArray(Int32)),
-                        ("isr", CompactArray(Int32)),
-                        ("offline_replicas", CompactArray(Int32)),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("cluster_authorized_operations", Int32),
-        ("tags", TaggedFields),
-    )
+    API_VERSION = TOPIC_IDS_VERSION
+    SCHEMA = _metadata_schema(CompactArray, TEXT, topic_id=_TOPIC_ID, tags=(TAGS,))
 
 
 class _MetadataRequest10(RequestStruct):  # type: ignore[misc]
     API_KEY = 3
-    API_VERSION = 10
+    API_VERSION = TOPIC_IDS_VERSION
     FLEXIBLE_VERSION = True
     RESPONSE_TYPE = _MetadataResponse10
-    SCHEMA = Schema(
-        (
-            "topics",
-            CompactArray(
-                ("topic_id_high", Int64),
-                ("topic_id_low", Int64),
-                ("topic", CompactString("utf-8")),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_authorized_operations", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-        ("tags", TaggedFields),
-    )
+    SCHEMA = Schema(("topics", structs(*_TOPIC_ID, ("topic", TEXT))), *_OPTIONS, TAGS)
 
 
-class MetadataWithRights(Request[_MetadataRequest8]):  # type: ignore[misc]
-    """Which of these topics are there, and what may our user do with them?"""
+class MetadataWithPermissions(Request[_MetadataRequest8]):  # type: ignore[misc]
+    """Ask which of these topics exist, and what the user may do with them."""
 
     API_KEY = 3
 
@@ -249,7 +126,9 @@ class MetadataWithRights(Request[_MetadataRequest8]):  # type: ignore[misc]
         return request_struct_class(self._names, False, False, True)  # noqa: FBT003 - fields
 
 
-class _MetadataWithIds(Request[_MetadataRequest8 | _MetadataRequest10]):  # type: ignore[misc]
+class MetadataWithIds(Request[_MetadataRequest8 | _MetadataRequest10]):  # type: ignore[misc]
+    """Ask for the partitions of these topics, and for their ids where the broker has ids."""
+
     API_KEY = 3
 
     def __init__(self, names: Iterable[str]) -> None:

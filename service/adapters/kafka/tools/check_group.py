@@ -11,8 +11,8 @@ from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, for_code
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka.aiokafka_gaps.permissions import in_words
-from service.adapters.kafka.aiokafka_gaps.requests import identify_for
+from service.adapters.kafka.aiokafka_gaps.identity import identify_for
+from service.adapters.kafka.errors import describe
 from service.core.model import Binding
 from service.core.settle import offset_map
 from service.ports import Finding
@@ -56,7 +56,7 @@ async def check_group(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[
             )
     except (KafkaError, TimeoutError) as error:
         remedy = f"Grant Read on the group {kafka.group_id}."
-        return [Finding("failed", f"Group {kafka.group_id}: {in_words(error, kafka)}", remedy)]
+        return [Finding("failed", f"Group {kafka.group_id}: {describe(error, kafka)}", remedy)]
     flawed = [
         finding
         for topic_partition, found in sorted(offsets.items())

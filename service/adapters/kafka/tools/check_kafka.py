@@ -9,7 +9,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
-from service.adapters.kafka.aiokafka_gaps.permissions import Topic, in_words, topics
+from service.adapters.kafka.aiokafka_gaps.permissions import Topic, topics
+from service.adapters.kafka.errors import describe, topic_problem
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
 from service.adapters.kafka.tools.check_group import check_group
 from service.adapters.kafka.transaction import OUTCOME_TOPIC_BYTES_MIN
@@ -33,7 +34,7 @@ async def check_kafka(kafka: KafkaSettings) -> list[Finding]:
         remedy = "Check ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS and the security settings."
         return [
             Finding(
-                "failed", f"Kafka at {kafka.bootstrap_servers}: {in_words(error, kafka)}", remedy
+                "failed", f"Kafka at {kafka.bootstrap_servers}: {describe(error, kafka)}", remedy
             )
         ]
     try:
@@ -45,7 +46,7 @@ async def check_kafka(kafka: KafkaSettings) -> list[Finding]:
             await _check_transactions(kafka),
         ]
     except (KafkaError, OSError) as error:
-        message = f"Kafka stopped answering: {in_words(error, kafka)}"
+        message = f"Kafka stopped answering: {describe(error, kafka)}"
         return [Finding("failed", message, "Look at the brokers, and try again.")]
     finally:
         await admin.close()
@@ -61,15 +62,16 @@ async def _check_topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> lis
         remedy = "Grant DescribeConfigs on the topics, or check their policies by hand."
         return [
             *findings,
-            Finding("warning", f"Topic settings cannot be read: {in_words(error, kafka)}", remedy),
+            Finding("warning", f"Topic settings cannot be read: {describe(error, kafka)}", remedy),
         ]
     return [*findings, *_policies(kafka, configs)]
 
 
 def _topic(topic: Topic) -> Finding:
-    if topic.complaint:
-        remedy = "Create it, or grant what is missing; asset-sync creates no topic."
-        return Finding("failed", topic.complaint, remedy)
+    problem = topic_problem(topic)
+    if problem is not None:
+        remedy = "Create it, or grant what is missing; asset-sync does not create topics."
+        return Finding("failed", problem, remedy)
     return Finding("ok", f"Topic {topic.name} ({topic.partitions} partitions): access granted.")
 
 
@@ -131,7 +133,7 @@ async def _check_transactions(kafka: KafkaSettings) -> Finding:
         remedy = f"Grant Write and Describe on transactional ids that begin with {kafka.group_id}."
         return Finding(
             "failed",
-            f"Transactional IDs {kafka.group_id}.* are refused: {in_words(error, kafka)}",
+            f"Transactional IDs {kafka.group_id}.* are refused: {describe(error, kafka)}",
             remedy,
         )
     finally:
