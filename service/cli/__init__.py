@@ -1,4 +1,7 @@
-"""The command line: one file a command; parses, calls, prints; no rule."""
+"""The command line: each file parses, runs and prints one command.
+
+The rules of the service are not here, but in `service/core`.
+"""
 
 import sys
 from typing import Any
@@ -20,10 +23,9 @@ from service.cli.schema import schema
 
 
 class _Commands(click.Group):
-    """The commands, with standard streams that fail in plain words."""
+    """The group of all commands; it reports a failing standard stream in a plain sentence."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
-        """Run one command to its end, its output included."""
         take_streams()
         try:
             try:

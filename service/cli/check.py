@@ -1,4 +1,4 @@
-"""`asset-sync check`."""
+"""The command `asset-sync check`."""
 
 import asyncio
 import sys
@@ -26,7 +26,7 @@ def check() -> None:
     something failed, 2 if the settings cannot be read.
     """
     try:
-        quieten_aiokafka(entirely=True)  # errors are said once, by us
+        quieten_aiokafka(entirely=True)  # the command prints each error itself, once
         findings = asyncio.run(_findings(load()))
     except SettingsError as error:
         stop(f"The settings cannot be used:\n{error}", 2)

@@ -1,4 +1,4 @@
-"""`asset-sync convert`."""
+"""The command `asset-sync convert`."""
 
 import sys
 from typing import BinaryIO
@@ -34,18 +34,18 @@ def convert(file: BinaryIO) -> None:
     Prints one JSON object per event, with the number of its line. The exit code is 1 if an event
     would be rejected.
     """
-    is_well = True
+    is_all_accepted = True
     try:
         for line in lines(file):
             command = judge(line, LIMITS).command
-            is_well = is_well and not (
+            is_all_accepted = is_all_accepted and not (
                 isinstance(command, Rejection) and command.status == "rejected"
             )
             shown = {"line": line.number} | _members(command)
             say(json_text(msgspec.json.encode(shown)))
     except InputError as error:
         stop(str(error))
-    sys.exit(0 if is_well else 1)
+    sys.exit(0 if is_all_accepted else 1)
 
 
 def _members(command: Command | Rejection) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""`asset-sync dead-letters list`, `show` and `replay`."""
+"""The commands `asset-sync dead-letters list`, `show` and `replay`."""
 
 import base64
 import re
@@ -32,18 +32,18 @@ from service.settings import KafkaSettings
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _HEX_BYTES_MAX = 4096
-"""Bytes that are shown of a value that is not text."""
+"""How many bytes of a value that is not text are printed."""
 _HEX_LINE_BYTES = 16
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
 
 class Since(click.ParamType[int]):
-    """A moment: `2h` ago, or a time by ISO 8601 (UTC where it names no zone)."""
+    """A point in time: an age such as `2h`, or an ISO 8601 time (UTC if it has no time zone)."""
 
     name = "since"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The moment in milliseconds since 1970."""
+        """Return the point in time in milliseconds since 1970."""
         try:
             if ago := re.fullmatch(r"(\d{1,6})([smhd])", value):
                 moment = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
@@ -58,21 +58,21 @@ class Since(click.ParamType[int]):
 
 
 class DeadLetterId(click.ParamType[RecordId | str]):
-    """An outcome id, or the place on the dead-letter topic."""
+    """An outcome id, or the record id (PARTITION/OFFSET) of a dead letter on its topic."""
 
     name = "id"
 
     def convert(
         self, value: RecordId | str, param: click.Parameter | None, ctx: click.Context | None
     ) -> RecordId | str:
-        """The place as numbers, or the outcome id as it is."""
+        """Return a record id as two numbers, and an outcome id unchanged."""
         assert isinstance(value, str)
         if record_id := re.fullmatch(r"([0-9]{1,9})/([0-9]{1,18})", value):
             return int(record_id[1]), int(record_id[2])
         if not re.fullmatch(r"[^/]+/[0-9]{1,9}/[0-9]{1,18}", value):
             self.fail(
-                f"{value!r} is neither an outcome id (TOPIC/PARTITION/OFFSET) nor a place on the "
-                "dead-letter topic (PARTITION/OFFSET)",
+                f"{value!r} is neither an outcome id (TOPIC/PARTITION/OFFSET) nor a record of "
+                "the dead-letter topic (PARTITION/OFFSET)",
                 param,
                 ctx,
             )
@@ -80,7 +80,7 @@ class DeadLetterId(click.ParamType[RecordId | str]):
 
 
 def _filters(command: _Command) -> _Command:
-    """The options that choose among dead letters."""
+    """Add the options that select dead letters."""
     options = (
         click.option(
             "--reason", metavar="REASON", help="Only this reason, such as unknown_family."
@@ -91,7 +91,7 @@ def _filters(command: _Command) -> _Command:
             "--since",
             type=Since(),
             metavar="AGO|TIME",
-            help="Only what was dead-lettered since: 30m, 2h, 7d ago, or a time (UTC).",
+            help="Only dead letters written since then: 30m, 2h or 7d ago, or a time (UTC).",
         ),
     )
     for option in reversed(options):
@@ -135,8 +135,8 @@ def list_(
 ) -> None:
     """List the dead letters that were not replayed yet, oldest first.
 
-    Each has its time, reason, asset, outcome id, state and message. In a pipe or a file, each is
-    one line.
+    Each entry has its time, reason, asset, outcome id, state and message. In a pipe or a file,
+    each entry is one line.
     """
     kafka = kafka_settings()
     work = survey(kafka, Filter(reason, family, asset, since))
@@ -162,10 +162,10 @@ Examples:
 @click.option("--raw", is_flag=True, help="Write the value's bytes as they are, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(*, letter_id: RecordId | str, raw: bool, as_json: bool) -> None:
-    """Show one dead letter: why it is there, its headers, key and value.
+    """Show one dead letter: its reason, headers, key and value.
 
-    ID is the outcome id as `list` shows it (TOPIC/PARTITION/OFFSET), or the place of the dead
-    letter on its own topic (PARTITION/OFFSET).
+    ID is the outcome id that `list` shows (TOPIC/PARTITION/OFFSET), or PARTITION/OFFSET of the
+    record on the dead-letter topic.
     """
     if raw and as_json:
         raise click.UsageError("--raw and --json exclude each other.")
@@ -176,11 +176,11 @@ def show(*, letter_id: RecordId | str, raw: bool, as_json: bool) -> None:
         named = letter_id if isinstance(letter_id, str) else "{}/{}".format(*letter_id)
         stop(
             f"There is no dead letter {named} on {topic}. "
-            "`asset-sync dead-letters list --all` lists those that are there."
+            "`asset-sync dead-letters list --all` lists the existing ones."
         )
     if found.others:
         record_ids = ", ".join(f"{partition}/{offset}" for partition, offset in found.others)
-        complain(f"This outcome id has other, older dead letters at {record_ids}.")
+        complain(f"This outcome id also has older dead letters, at {record_ids}.")
     if raw:
         _write_value(found)
     elif as_json:
@@ -202,9 +202,11 @@ Examples:
 @click.option(
     "--include-overtaken",
     is_flag=True,
-    help="Include changes whose asset had a later change applied; they may undo it.",
+    help="Include a change even if a later change of its asset was applied; it may undo that.",
 )
-@click.option("--force", is_flag=True, help="Include what was replayed three times already.")
+@click.option(
+    "--force", is_flag=True, help="Include changes that were already replayed three times."
+)
 @click.option("--dry-run", is_flag=True, help="Only show what would be replayed.")
 def replay(
     *,
@@ -218,11 +220,13 @@ def replay(
 ) -> None:
     """Write dead letters back to the events topic, and mark them as replayed.
 
-    Each goes to its original topic and partition as it came, once. If a run is interrupted, the
-    next run continues it. Dead letters without their value, headers or key are never replayed.
+    Each is written once, unchanged, to its original topic and partition. If a run is interrupted,
+    the next run continues it. Dead letters without their value, headers or key are never replayed.
+
     After creating a family in the PIM, wait 30 seconds: until then the service still rejects its
     changes as unknown_family.
-    The exit code is 1 if something could not be written back.
+
+    The exit code is 1 if a dead letter could not be written back.
     """
     kafka = kafka_settings()
     rules = ReplayOptions(frozenset(kafka.events_topic_names), include_overtaken, force)
@@ -232,14 +236,14 @@ def replay(
             kafka,
             work,
             needs=_rights_of_replay(kafka, dry_run=dry_run),
-            when_stopped="Stopped. What was replayed is marked; the same command continues.",
+            when_stopped="Stopped. Replayed dead letters are marked; the same command continues.",
         )
     except ReplayError as error:
         stop(str(error))
     if dry_run:
         _print_list((letter, "would be replayed") for letter in decided.chosen)
     action = f"{len(decided.chosen)} would be replayed" if dry_run else f"{done.count} replayed"
-    say(action + _told(decided))
+    say(action + _left_out(decided))
     for letter, why in done.refused:
         complain(f"{letter.outcome_id}: {why}")
     sys.exit(1 if done.refused else 0)
@@ -268,7 +272,7 @@ async def _replay(
 
 
 def _added_up(update: Callable[[int], None]) -> Callable[[int], None]:
-    """What is told how many more are done, where `update` wants how many there are."""
+    """Return a callback that takes how many more are done and passes the total to `update`."""
     done = 0
 
     def add(count: int) -> None:
@@ -279,12 +283,12 @@ def _added_up(update: Callable[[int], None]) -> Callable[[int], None]:
     return add
 
 
-def _told(decided: Plan) -> str:
-    """What was left out and what would take it in."""
+def _left_out(decided: Plan) -> str:
+    """Say how many were left out, why, and which option would include them."""
     hints = {"overtaken": " (--include-overtaken)", "replayed 3 times": " (--force)"}
     counts = Counter(why for _, why in decided.left_out)
-    told = [f"{count} {why}{hints.get(why, '')}" for why, count in sorted(counts.items())]
-    return f"; left out: {', '.join(told)}" if told else ""
+    parts = [f"{count} {why}{hints.get(why, '')}" for why, count in sorted(counts.items())]
+    return f"; left out: {', '.join(parts)}" if parts else ""
 
 
 def _state(letter: DeadLetter, found: Survey) -> str:
@@ -304,7 +308,7 @@ def _members(letter: DeadLetter, state: str) -> dict[str, object]:
     return {
         "partition": partition,
         "offset": offset,
-        "buried_at": _time(letter.dead_lettered_utc_ms),
+        "dead_lettered_at": _time(letter.dead_lettered_utc_ms),
         "outcome_id": letter.outcome_id,
         "asset_family": letter.asset.family if letter.asset else None,
         "code": letter.asset.code if letter.asset else None,
@@ -317,7 +321,7 @@ def _members(letter: DeadLetter, state: str) -> dict[str, object]:
 
 
 def _print_list(rows: Iterable[tuple[DeadLetter, str]]) -> None:
-    """A line each; on a terminal the message stands below, so that any width shows it whole."""
+    """Print one line each; on a terminal the message goes below, so that no width cuts it off."""
     out = console()
     for letter, state in rows:
         texts = (
@@ -338,7 +342,7 @@ def _print_list(rows: Iterable[tuple[DeadLetter, str]]) -> None:
 
 
 def _sheet(found: FoundLetter, topic: str) -> Iterator[str]:
-    """The lines that show one dead letter."""
+    """Yield the lines that show one dead letter."""
     letter, record = found.letter, found.record
     partition, offset = letter.record_id
     facts = {
@@ -363,7 +367,7 @@ def _sheet(found: FoundLetter, topic: str) -> Iterator[str]:
 
 
 def _short(content: bytes | None) -> str:
-    """A key or a header's value in one line: text, or hexadecimal where it is not UTF-8."""
+    """Return a key or a header's value on one line: text, or hexadecimal if it is not UTF-8."""
     if content is None:
         return "null"
     try:
@@ -373,7 +377,7 @@ def _short(content: bytes | None) -> str:
 
 
 def _content(value: bytes | None) -> Iterator[str]:
-    """A value in lines: JSON indented, other text as it is, anything else in hexadecimal."""
+    """Yield a value line by line: indented JSON, other text unchanged, other bytes as hex."""
     try:
         yield from json_text(value or b"", indent=2).split("\n")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -413,7 +417,7 @@ def _whole(found: FoundLetter) -> dict[str, object]:
 
 
 def _as_json(name: str, content: bytes | None) -> dict[str, str | None]:
-    """Bytes as a member of JSON: text, or `…_base64` where they are not UTF-8."""
+    """Return bytes as a JSON member: as text, or as `…_base64` if they are not UTF-8."""
     try:
         return {name: None if content is None else content.decode()}
     except UnicodeDecodeError:
@@ -426,12 +430,12 @@ def _path(letter: DeadLetter) -> str:
 
 
 def _id(letter: DeadLetter) -> str:
-    """What `show` takes: the outcome id, or the place where that cannot be read."""
+    """Return an id that `show` accepts: the outcome id, or the record id if there is none."""
     return letter.outcome_id or "{}/{}".format(*letter.record_id)
 
 
 def _time(utc_ms: int) -> str:
-    """When it was written; what some producer made of it may be no time at all."""
+    """Return the time as text, or `-`: a producer may have written a number that is not a time."""
     try:
         return timestamp(utc_ms)
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""`asset-sync demo`."""
+"""The command `asset-sync demo`."""
 
 import sys
 
@@ -25,7 +25,7 @@ from service.playground.embedded_kafka import EmbeddedKafkaError
 @click.option(
     "--keep",
     is_flag=True,
-    help="Then keep Kafka, the PIM and the service up until Ctrl-C or SIGTERM; print addresses.",
+    help="Afterwards keep everything running until Ctrl-C or SIGTERM, and print the addresses.",
 )
 def demo(*, events: int, keep: bool) -> None:
     """Run the whole system on this machine, kill the service once, and check the numbers.
@@ -61,20 +61,20 @@ def demo(*, events: int, keep: bool) -> None:
 
 
 def _show(out: Console, result: DemoResult) -> None:
-    """Print the numbers, and where they do not add up."""
+    """Print the table, and every number that does not add up."""
     out.print(_table(result))
     for flaw in result.audit.flaws:
         out.print(shown(flaw), style="red")
 
 
 def _show_addresses(addresses: Addresses) -> None:
-    """Print what a person, or a script, needs to use what stays up."""
+    """Print the addresses that a person or a script needs to use the running parts."""
     say(
         f"Kafka:         {addresses.kafka}\n"
         f"PIM simulator: {addresses.pim}\n"
         f"asset-sync:    {addresses.service} (status page, /readyz, /metrics)\n"
-        f"its log:       {addresses.service_log}\n\n"
-        "They stay up until Ctrl-C or SIGTERM. To use them from another terminal:\n\n"
+        f"service log:   {addresses.service_log}\n\n"
+        "They keep running until Ctrl-C or SIGTERM. To use them from another terminal:\n\n"
         f"  export ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS={addresses.kafka}"
     )
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Events in JSON Lines, as `convert` and `publish` read them: every line is judged, none raises."""
+"""Read JSON Lines for `convert` and `publish`. A bad line never raises; it becomes a Rejection."""
 
 import shutil
 import tempfile
@@ -16,7 +16,7 @@ from service.core.read.decode import decode
 
 STRUCTURED = (("content-type", b"application/cloudevents+json; charset=UTF-8"),)
 LINE_BYTES_MAX = 16 * 1024 * 1024
-"""Bytes of a line that is held in memory; the rest of a longer one is passed over."""
+"""How many bytes of a line are kept in memory; the rest of a longer line is skipped."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -24,40 +24,40 @@ _REST_BYTES = 64 * 1024
 
 
 class InputError(Exception):
-    """The input cannot be read as lines; the message says why, for a person."""
+    """The input cannot be read as lines; the message explains why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line that is not empty. `is_cut`: it is longer than LINE_BYTES_MAX."""
+    """A line that is not empty; `is_truncated` if it was longer than LINE_BYTES_MAX."""
 
     number: int
     text: bytes
-    is_cut: bool = False
+    is_truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The record that a line becomes, and what the service would do with it."""
+    """The record that a line becomes, and the service's command or rejection for it."""
 
     record: SourceRecord
     command: Command | Rejection
 
 
 def lines(file: BinaryIO) -> Iterator[Line]:
-    """Every line that is not empty, without the space around it.
+    """Yield every line that is not empty, without the white space around it.
 
-    A UTF-8 byte order mark at the beginning of the file is passed over.
+    A UTF-8 byte order mark at the beginning of the file is skipped.
 
     Raises:
-        InputError: the file cannot be read, or it is not UTF-8 as a whole.
+        InputError: The file cannot be read, or it is UTF-16.
     """
     number = 0
     while piece := _read_line(file, LINE_BYTES_MAX + 1):
         number += 1
-        is_cut = len(piece) > LINE_BYTES_MAX and not piece.endswith(b"\n")
-        if is_cut:
-            _pass_over_line(file)
+        is_truncated = len(piece) > LINE_BYTES_MAX and not piece.endswith(b"\n")
+        if is_truncated:
+            _skip_rest_of_line(file)
         if number == 1:
             if piece.startswith(_UTF_16_MARKS):
                 raise InputError(
@@ -66,13 +66,13 @@ def lines(file: BinaryIO) -> Iterator[Line]:
                 )
             piece = piece.removeprefix(_BYTE_ORDER_MARK)
         if text := piece.strip():
-            yield Line(number, text, is_cut)
+            yield Line(number, text, is_truncated)
 
 
 def judge(line: Line, limits: DecodeLimits, deletes: Deletes = "apply") -> Judged:
-    """What the service would make of the line, keyed FAMILY/CODE as `publish` keys it."""
+    """Decode and convert the line as the service would, with the key FAMILY/CODE."""
     record = _record(line)
-    if line.is_cut:
+    if line.is_truncated:
         return Judged(record, _too_large(f"more than {LINE_BYTES_MAX}", limits))
     change = decode(record, limits)
     if change.asset is not None:
@@ -86,10 +86,10 @@ def judge(line: Line, limits: DecodeLimits, deletes: Deletes = "apply") -> Judge
 
 @contextmanager
 def rereadable(file: BinaryIO) -> Iterator[BinaryIO]:
-    """The file, or where it can be read only once (a pipe) a copy of it on disk.
+    """Yield the file itself, or a copy on disk if the file can be read only once (a pipe).
 
     Raises:
-        InputError: it cannot be read, or the copy cannot be written.
+        InputError: The file cannot be read, or the copy cannot be written.
     """
     if file.seekable():
         yield file
@@ -131,6 +131,6 @@ def _read_line(file: BinaryIO, limit: int) -> bytes:
         raise InputError(f"The input cannot be read: {error.strerror or error}.") from None
 
 
-def _pass_over_line(file: BinaryIO) -> None:
+def _skip_rest_of_line(file: BinaryIO) -> None:
     while (rest := _read_line(file, _REST_BYTES)) and not rest.endswith(b"\n"):
         pass

@@ -1,4 +1,4 @@
-"""What several commands need: settings for Kafka alone, and errors in plain words."""
+"""Settings without the PIM's, argument types and error messages that several commands share."""
 
 import asyncio
 import os
@@ -25,12 +25,12 @@ _Result = TypeVar("_Result")
 
 
 class AssetPath(click.ParamType[str]):
-    """`FAMILY/CODE`, as keys and subjects have it."""
+    """An asset as `FAMILY/CODE`, the form of record keys and event subjects."""
 
     name = "FAMILY/CODE"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The same text; a wrong form is an error of use."""
+        """Return the text unchanged; any other form is a usage error."""
         family, _, code = value.partition("/")
         if not family or not code or "/" in code:
             self.fail(f"{value!r} is not of the form FAMILY/CODE", param, ctx)
@@ -38,18 +38,18 @@ class AssetPath(click.ParamType[str]):
 
 
 def settings_without_pim() -> Settings:
-    """All settings but the PIM's; exits with 2 where they are wrong."""
-    quieten_aiokafka(entirely=True)  # errors are said once, by us
+    """Load all settings except the PIM's; exit with 2 if they are wrong."""
+    quieten_aiokafka(entirely=True)  # the command prints each error itself, once
     try:
         settings = load_without_pim()
-        producing(settings.kafka)  # its files and its compression, before anything begins
+        producing(settings.kafka)  # checks its files and its compression before any work starts
         return settings  # noqa: TRY300 - the two lines above belong together
     except SettingsError as error:
         stop(str(error), 2)
 
 
 def kafka_settings() -> KafkaSettings:
-    """The Kafka settings; exits with 2 where they are wrong."""
+    """Load the Kafka settings; exit with 2 if they are wrong."""
     return settings_without_pim().kafka
 
 
@@ -60,13 +60,13 @@ def run_on_kafka(
     needs: str,
     when_stopped: str | None = "Stopped.",
 ) -> _Result:
-    """Run the work and return its result; exits with 1 where Kafka fails or Ctrl-C stops it.
+    """Run the work and return its result; exit with 1 if Kafka fails or Ctrl-C stops the work.
 
     Args:
-        kafka: how the work connects.
-        work: what to do.
-        needs: the rights that it needs, such as "Read on pim.asset-outcomes".
-        when_stopped: what to say after Ctrl-C; None if Ctrl-C is the usual end.
+        kafka: The settings that the work connects with, for error messages.
+        work: The coroutine to run.
+        needs: The Kafka permissions of the work, such as "Read on pim.asset-outcomes".
+        when_stopped: The message after Ctrl-C; None if Ctrl-C is the normal end (exit code 0).
     """
     try:
         return asyncio.run(work)
@@ -79,7 +79,7 @@ def run_on_kafka(
 
 
 def reason_in_words(kafka: KafkaSettings, error: BaseException, needs: str = "it") -> str:
-    """Why Kafka failed or refused something, and what to do."""
+    """Explain why Kafka failed or refused something, and what to do."""
     match error:
         case TopicAuthorizationFailedError():
             who = f"user {kafka.sasl_username}" if kafka.sasl_username else "user of this client"
@@ -94,7 +94,7 @@ def reason_in_words(kafka: KafkaSettings, error: BaseException, needs: str = "it
 
 
 def _network_error() -> str | None:
-    """Why no broker could be connected to, where that lies below TLS and Kafka."""
+    """Return the network's reason why no broker was reached; None if TLS or Kafka refused."""
     match last_refusal():
         case ssl.SSLError():
             return None
@@ -107,6 +107,6 @@ def _network_error() -> str | None:
 
 
 def stop(message: str, code: int = 1) -> NoReturn:
-    """End with a plain sentence."""
+    """Print the message on stderr and exit."""
     complain(message)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""`asset-sync outcomes`."""
+"""The command `asset-sync outcomes`."""
 
 import asyncio
 from collections import Counter
@@ -17,8 +17,8 @@ from service.contracts.outcome_reader import ReadOutcome, read_outcome
 from service.settings import KafkaSettings
 
 OUR_TYPES = "asset-sync."
-LOOK_SECONDS = 0.5
-"""How often is looked whether somebody still reads the output."""
+READER_CHECK_SECONDS = 0.5
+"""Seconds between two checks whether a pipe's reader (such as `head`) is still there."""
 STATUSES = ("applied", "superseded", "rejected", "failed", "skipped")
 
 
@@ -39,12 +39,12 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print whole events, one per line.")
 def outcomes(*, follow: bool, status: str | None, asset: str | None, as_json: bool) -> None:
-    """Print what became of each change, from the outcomes topic.
+    """Print the outcome of each change, from the outcomes topic.
 
     Each line has the time, the status, the result or reason, the asset and a message. Outcomes
-    of one partition are in order; with --asset (and without --follow) all are, by time.
+    of one partition are in order; with --asset (and without --follow) all are sorted by time.
 
-    Records that are not outcomes of asset-sync, or cannot be read, are counted on stderr.
+    Records that cannot be read, or that asset-sync did not write, are counted on stderr.
     """
     kafka = kafka_settings()
     wanted = _Wanted(status, asset.encode() if asset else None)
@@ -52,19 +52,19 @@ def outcomes(*, follow: bool, status: str | None, asset: str | None, as_json: bo
     try:
         run_on_kafka(kafka, work, needs=f"Read on {kafka.outcomes_topic}", when_stopped=None)
     finally:
-        wanted.tell_what_is_hidden(kafka.outcomes_topic)
+        wanted.report_hidden(kafka.outcomes_topic)
 
 
 @dataclass
 class _Wanted:
-    """Chooses outcomes, and counts the records that cannot be shown."""
+    """Selects outcomes, and counts the records that cannot be shown."""
 
     status: str | None
     key: bytes | None
     hidden: Counter[str] = field(default_factory=Counter)
 
     def take(self, record: StoredRecord) -> ReadOutcome | None:
-        """Return the record's outcome if it is wanted."""
+        """Return the record's outcome if it matches, else None."""
         if self.key is not None and record.key != self.key:
             return None
         found = read_outcome(record.value)
@@ -74,18 +74,18 @@ class _Wanted:
             return None
         return found if self.status in {None, found.data.status} else None
 
-    def tell_what_is_hidden(self, topic: str) -> None:
-        """Say on stderr how many records are not shown, and why."""
+    def report_hidden(self, topic: str) -> None:
+        """Print on stderr how many records are not shown, and why."""
         if self.hidden:
             counts = ", ".join(f"{count} {why}" for why, count in sorted(self.hidden.items()))
             complain(f"Records of {topic} that are not shown: {counts}.")
 
 
 async def _while_read(showing: Coroutine[Any, Any, None]) -> None:
-    """Show until all is shown, or nobody reads the output any more."""
+    """Wait until everything is shown, or until the output no longer has a reader."""
     task = asyncio.create_task(showing)
     while is_read() and not task.done():
-        await asyncio.wait((task,), timeout=LOOK_SECONDS)
+        await asyncio.wait((task,), timeout=READER_CHECK_SECONDS)
     if not task.done():
         task.cancel()
     with suppress(asyncio.CancelledError):
@@ -105,7 +105,7 @@ async def _show(kafka: KafkaSettings, wanted: _Wanted, *, follow: bool, as_json:
 async def _by_time(
     records: AsyncGenerator[StoredRecord], wanted: _Wanted
 ) -> AsyncGenerator[StoredRecord]:
-    """The records of the wanted asset: they may come from several partitions."""
+    """Yield the records of the wanted asset by time: they may come from several partitions."""
     async with aclosing(records):
         chosen = [record async for record in records if record.key == wanted.key]
     for record in sorted(chosen, key=lambda r: (r.timestamp_ms, r.partition, r.offset)):

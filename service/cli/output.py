@@ -1,11 +1,11 @@
-"""How the commands write: streams that fail in plain words, and foreign text shown as text.
+"""Standard streams that report errors in plain sentences, and escaping of foreign text.
 
-Rule 1: a reader that goes away (`| head`) is no error. What is written after that goes nowhere, the
-command ends as it would have ended, and one that only shows a stream stops (`is_read`).
-Rule 2: a stream that cannot be written to otherwise (a full disk) ends the command: a sentence on
-stderr, exit code 1.
-Rule 3: foreign text passes `shown` or `json_text` before it is printed, and only consoles of
-`console` print it: no markup, no emoji names, no control or direction characters.
+Rule 1: a reader that goes away (`| head`) is not an error. Later output is discarded, the command
+ends with its usual exit code, and a command that only prints a topic stops (`is_read`).
+Rule 2: a stream that cannot be written for another reason (a full disk) ends the command with a
+sentence on stderr and exit code 1.
+Rule 3: text from elsewhere passes `shown` or `json_text` before it is printed, and only a console
+of `console` prints it: a terminal must not obey its control or direction characters.
 """
 
 import codecs
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 PIPE_WIDTH = 400
-"""Columns of a table that is written to a file or a pipe: nothing is cut off there."""
+"""Columns of a table in a file or a pipe: wide enough that nothing is cut off."""
 
 _PLAIN = {"→": "->", "…": "...", "\N{EN DASH}": "-", "—": "-", "•": "*"}
 _ERRORS = "asset_sync_plain"
 
 
 class OutputError(Exception):
-    """Standard output cannot be written to; the message says why, for a person."""
+    """Standard output cannot be written to; the message explains why."""
 
 
 class _Stream(io.FileIO):
-    """A standard stream of this process; leads nowhere once it cannot be written to."""
+    """A standard stream of this process; it discards output once writing has failed."""
 
     def __init__(self, descriptor: int, *, is_fatal: bool) -> None:
         super().__init__(descriptor, "wb", closefd=False)
@@ -46,12 +46,12 @@ class _Stream(io.FileIO):
         self.is_broken = False
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Write, or wait until the stream takes more."""
+        """Write; wait while a non-blocking stream is full."""
         try:
             while (count := super().write(data)) is None:
                 select.select((), (self.fileno(),), ())
         except OSError as error:
-            self._lead_nowhere()
+            self._discard_from_now_on()
             if self.is_fatal and error.errno != errno.EPIPE:
                 raise OutputError(
                     f"The output cannot be written: {error.strerror or error}."
@@ -61,14 +61,14 @@ class _Stream(io.FileIO):
             return count
 
     def has_reader(self) -> bool:
-        """Whether somebody may still read it."""
+        """Return False once the pipe's reader has closed it."""
         if not self.is_broken:
             asked = select.poll()
             asked.register(self.fileno(), 0)
             self.is_broken = any(event & select.POLLERR for _, event in asked.poll(0))
         return not self.is_broken
 
-    def _lead_nowhere(self) -> None:
+    def _discard_from_now_on(self) -> None:
         self.is_broken = True
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
@@ -76,9 +76,9 @@ class _Stream(io.FileIO):
 
 
 def take_streams() -> None:
-    """Put streams of ours in the place of stdin, stdout and stderr, as this process got them.
+    """Replace stdin, stdout and stderr by streams that follow the rules above.
 
-    Where somebody else put something there (a test's runner), it stays.
+    A stream that was already replaced, for example by a test runner, stays.
     """
     for descriptor in range(3):
         _keep_open(descriptor)
@@ -91,35 +91,36 @@ def take_streams() -> None:
 
 
 def log_on_regardless() -> None:
-    """Let stdout be lost where it cannot be written to: the work counts more than its log."""
+    """Keep `run` working when stdout cannot be written to: the work matters more than its log."""
     if (stream := _stream()) is not None:
         stream.is_fatal = False
 
 
 def is_read() -> bool:
-    """Whether somebody may still read stdout: False after `| head` has ended."""
+    """Return whether stdout still has a reader: False after `| head` has ended."""
     stream = _stream()
     return stream is None or stream.has_reader()
 
 
 def shown(text: str, keep: str = "") -> str:
-    """Foreign text as it may be printed: what is not printable becomes its escape sequence.
+    """Return text from elsewhere with every unprintable character as its escape sequence.
 
-    That covers line ends (except those in `keep`), terminal escape sequences, characters that
+    This covers line ends (except those in `keep`), terminal escape sequences, characters that
     change the direction of text, and lone surrogates.
     """
     return _escaped(text, _python_escape, keep)
 
 
 def json_text(value: bytes, indent: int = -1) -> str:
-    """JSON that means the same, on one line (or indented), without unprintable characters.
+    """Return equivalent JSON on one line (or indented), without unprintable characters.
 
-    Where stdout is no Unicode, only ASCII is left. None of that changes what a parser reads.
+    If stdout's encoding lacks a character, everything but ASCII is escaped. A parser reads the
+    same values either way.
 
     Raises:
-        msgspec.DecodeError: it is not JSON.
-        UnicodeDecodeError: it is not UTF-8.
-        RecursionError: it is nested too deeply to be read.
+        msgspec.DecodeError: The value is not JSON.
+        UnicodeDecodeError: The value is not UTF-8.
+        RecursionError: The value is nested too deeply to be read.
     """
     text = msgspec.json.format(value, indent=indent).decode()
     try:
@@ -130,7 +131,7 @@ def json_text(value: bytes, indent: int = -1) -> str:
 
 
 def console(*, is_stderr: bool = False) -> Console:
-    """A console that prints text as it is; in a file or a pipe it cuts nothing off."""
+    """Return a console without markup or emoji; in a file or a pipe it cuts nothing off."""
     made = Console(stderr=is_stderr, markup=False, emoji=False, highlight=False)
     if not made.is_terminal:
         made.width = PIPE_WIDTH
@@ -138,18 +139,18 @@ def console(*, is_stderr: bool = False) -> Console:
 
 
 def say(text: str | bytes, *, ends_line: bool = True) -> None:
-    """Print on stdout, in its own encoding (click's `echo` takes UTF-8 where it finds ASCII)."""
+    """Print on stdout in its own encoding (`click.echo` alone writes UTF-8 to an ASCII stream)."""
     click.echo(text, file=sys.stdout, nl=ends_line)
 
 
 def complain(message: str) -> None:
-    """Print sentences on stderr; unprintable characters are escaped, except line ends."""
+    """Print a message on stderr; unprintable characters except line ends are escaped."""
     click.echo(shown(message, keep="\n"), file=sys.stderr)
 
 
 @contextmanager
 def progress(action: str, total: int, *columns: ProgressColumn) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, only where that is a terminal; yields what is told how much is done."""
+    """Show a bar on stderr if that is a terminal; yield the callback that takes the progress."""
     out = console(is_stderr=True)
     with Progress(
         TextColumn(action),
@@ -183,17 +184,17 @@ def _json_escape(character: str) -> str:
 
 
 def _as_plain(error: UnicodeError) -> tuple[str, int]:
-    """What stands for characters that the stream's encoding has not."""
+    """Return the replacement for characters that the stream's encoding lacks."""
     assert isinstance(error, UnicodeEncodeError)
-    lacking = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(c) or _python_escape(c) for c in lacking), error.end
+    missing = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(c) or _python_escape(c) for c in missing), error.end
 
 
 codecs.register_error(_ERRORS, _as_plain)
 
 
 def _keep_open(descriptor: int) -> None:
-    """Let no socket take the number of a standard stream that is closed."""
+    """Open /dev/null on a closed standard stream, so that no socket gets its number."""
     try:
         os.fstat(descriptor)
     except OSError:
@@ -213,7 +214,7 @@ def _taken(given: TextIO | None, *, is_fatal: bool) -> TextIO:
 
 
 def _nowhere(mode: str) -> TextIO:
-    nowhere = open(os.devnull, mode, encoding="utf-8", errors=_ERRORS)  # noqa: PTH123, SIM115 - for good
+    nowhere = open(os.devnull, mode, encoding="utf-8", errors=_ERRORS)  # noqa: PTH123, SIM115 - stays open until the process ends
     return cast("TextIO", nowhere)
 
 

@@ -1,4 +1,4 @@
-"""`asset-sync pim-simulator`."""
+"""The command `asset-sync pim-simulator`."""
 
 import asyncio
 import os
@@ -26,16 +26,17 @@ SWITCHES = "".join(
 @click.command(
     "pim-simulator",
     epilog=f"""\b
-Switches (what Akeneo's documents leave open) and their defaults:
+Switches (behaviour that Akeneo's documents leave open) and their defaults:
 {SWITCHES}
 \b
-A scenario file makes things go wrong by the clock:
+A scenario file causes faults at given times:
   {{"phases": [{{"at_seconds": 10, "for_seconds": 60,
                 "fault": {{"route": "any", "status": 503, "times": null}}}}]}}
-A fault has route (any, token, read, write, upsert, delete, option), family, asset,
-times, and what happens: status with body and retry_after, delay_seconds, hang,
-cut (before, after) with stored. Faults can also be posted as a list to
-/_control/faults while it runs; DELETE takes them back. The page at / lists all routes.
+A fault selects requests by route (any, token, read, write, upsert, delete, option),
+family and asset, for a number of times. Its effect is one of: status (with body and
+retry_after), delay_seconds, hang, or cut (before, after) with stored. While the
+simulator runs, POST a list of faults to /_control/faults; DELETE removes them.
+The page at / lists all routes.
 """,
 )
 @_shown("--port", type=_PORT, default=8081, help="Port on loopback; 0 takes a free one.")
@@ -49,29 +50,36 @@ cut (before, after) with stored. Faults can also be posted as a list to
     "--family",
     "families",
     multiple=True,
-    help="A family that takes any value, instead of --structure; may be repeated.",
+    help="Instead of --structure: a family that accepts any value; may be repeated.",
 )
 @click.option(
     "--scenario",
     "scenario_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="JSON file of faults that happen at given times.",
+    help="JSON file of faults at given times, as described below.",
 )
 @click.option(
     "--switch",
     "switches",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Change how the simulator behaves where Akeneo's documents are silent; may be repeated.",
+    help="Set one of the switches below; may be repeated.",
 )
 @_shown(
     "--call-seconds", type=click.FloatRange(0), default=0.0, help="Seconds that each call takes."
 )
-@_shown("--calls-at-once", type=_POSITIVE, default=4, help="Calls at once; more get 429.")
-@_shown("--calls-per-second", type=_POSITIVE, default=100, help="Calls per second; more get 429.")
+@_shown(
+    "--calls-at-once", type=_POSITIVE, default=4, help="Concurrent calls; further ones get 429."
+)
+@_shown(
+    "--calls-per-second",
+    type=_POSITIVE,
+    default=100,
+    help="Calls per second; further ones get 429.",
+)
 @_shown("--token-seconds", type=_POSITIVE, default=3600, help="Lifetime of a token, in seconds.")
 @click.option("--app-token", help="Also accept this app token.")
-def pim_simulator(  # noqa: PLR0913, PLR0917 - an option each
+def pim_simulator(  # noqa: PLR0913, PLR0917 - one parameter per option
     port: int,
     structure_file: Path | None,
     families: tuple[str, ...],
@@ -83,7 +91,7 @@ def pim_simulator(  # noqa: PLR0913, PLR0917 - an option each
     token_seconds: int,
     app_token: str | None,
 ) -> None:
-    """Serve a simulated PIM on loopback until interrupted, with Akeneo's documented Asset API."""
+    """Serve a simulated PIM with Akeneo's documented Asset API, on loopback, until interrupted."""
     simulator = PimSimulator(
         free(*families) if families else _structure(structure_file),
         switches=_switches(switches),

@@ -1,4 +1,4 @@
-"""`asset-sync publish`."""
+"""The command `asset-sync publish`."""
 
 import os
 from collections.abc import Iterator
@@ -20,29 +20,29 @@ from service.core.model import Rejection
 from service.settings import KafkaSettings, Settings
 
 LINES_SHOWN_MAX = 20
-"""Wrong lines that are shown one by one."""
+"""How many wrong lines are printed one by one."""
 ASSETS_SHOWN_MAX = 10
+"""How many assets a warning names."""
 
 
 @dataclass
 class Lint:
-    """What the lines of a file are."""
+    """Counts of a file's lines by what the service would do with them."""
 
     events: int = 0
-    """All lines that are not empty."""
+    """Lines that are not empty."""
     wrong: int = 0
     """Lines that the service would reject."""
     skipped: int = 0
-    """Lines of event types that the service skips."""
+    """Lines whose event the service would skip."""
     shown: list[str] = field(default_factory=list)
-    """The first wrong lines, a sentence each."""
+    """A sentence for each of the first wrong lines."""
     too_long: int | None = None
-    """The first line that cannot be held in memory."""
+    """The number of the first line that is longer than LINE_BYTES_MAX."""
 
-    def add(self, number: int, judged: Judged, *, is_cut: bool) -> None:
-        """Count one line."""
+    def add(self, number: int, judged: Judged, *, is_truncated: bool) -> None:
         self.events += 1
-        if is_cut and self.too_long is None:
+        if is_truncated and self.too_long is None:
             self.too_long = number
         command = judged.command
         if not isinstance(command, Rejection):
@@ -59,7 +59,7 @@ class Lint:
     epilog="""\b
 Examples:
   asset-sync publish events.jsonl
-  asset-sync convert events.jsonl      (what would these do? Nothing is sent)
+  asset-sync convert events.jsonl      (shows what they would do; sends nothing)
   jq -c '.[]' array.json | asset-sync publish -
 \b
 A line is one of:
@@ -69,15 +69,17 @@ A line is one of:
 """
 )
 @click.argument("file", type=click.File("rb"))
-@click.option("--force", is_flag=True, help="Send all lines, also those that are not events.")
+@click.option(
+    "--force", is_flag=True, help="Send all lines, including those that the service would reject."
+)
 def publish(file: BinaryIO, *, force: bool) -> None:
     """Write the events of FILE to the events topic.
 
     FILE has one event per line (JSON Lines); - reads standard input. A line is a structured
     CloudEvent, or plain JSON with an "action". Its record gets the key FAMILY/CODE.
 
-    All lines are checked first. If one is not an event, nothing is sent and the exit code is 1.
-    If there are several events topics, the first one is written to.
+    All lines are checked first. If the service would reject one, nothing is sent and the exit code
+    is 1. If ASSET_SYNC_KAFKA__EVENTS_TOPICS names several topics, the first one is used.
     """
     settings = settings_without_pim()
     try:
@@ -93,7 +95,7 @@ def publish(file: BinaryIO, *, force: bool) -> None:
 
 
 class _Events:
-    """The events of a file that can be read several times."""
+    """The events of a file; the file is read once for each pass."""
 
     def __init__(self, source: BinaryIO, settings: Settings) -> None:
         self._source = source
@@ -103,32 +105,32 @@ class _Events:
 
     @property
     def size(self) -> int:
-        """Bytes of all lines."""
+        """Return the size of all lines in bytes."""
         return self._source.seek(0, os.SEEK_END) - self._start
 
     @property
     def bytes_read(self) -> int:
-        """Bytes of the lines that were read, the last one included."""
+        """Return how many bytes of this pass were read."""
         return self._source.tell() - self._start
 
     def lint(self) -> Iterator[Lint]:
-        """What the lines are: the same object after each line."""
+        """Check line by line; yield the same counts after each line."""
         found = Lint()
         self._source.seek(self._start)
         for line in lines(self._source):
             judged = judge(line, self._limits, self._deletes)
-            found.add(line.number, judged, is_cut=line.is_cut)
+            found.add(line.number, judged, is_truncated=line.is_truncated)
             yield found
 
     def records(self) -> Iterator[NewRecord]:
-        """What the lines become."""
+        """Yield the record of each line."""
         self._source.seek(self._start)
         for line in lines(self._source):
             record = judge(line, self._limits, self._deletes).record
             yield NewRecord(record.key, record.value, record.headers)
 
     def line_number(self, index: int) -> int:
-        """The line of an event, by its index among the events."""
+        """Return the line number of the event with this index."""
         self._source.seek(self._start)
         return next(line.number for line in islice(lines(self._source), index, None))
 
@@ -136,13 +138,13 @@ class _Events:
 def _lint(events: _Events) -> Lint:
     found = Lint()
     with progress("checked", events.size, TaskProgressColumn()) as update:
-        for found in events.lint():  # noqa: B007 - the last one counts them all
+        for found in events.lint():  # noqa: B007 - after the last line it has all counts
             update(events.bytes_read)
     return found
 
 
 def _judge(found: Lint, *, is_forced: bool) -> None:
-    """End where a line is wrong, unless all lines are to be sent; say what will be skipped."""
+    """Stop if a line is wrong, unless --force was given; warn of events that will be skipped."""
     if found.wrong:
         more = found.wrong - len(found.shown)
         complain("\n".join([*found.shown, *([f"... and {more} more"] if more else [])]))
@@ -161,12 +163,12 @@ def _judge(found: Lint, *, is_forced: bool) -> None:
     if found.skipped:
         complain(
             f"{found.skipped} of {found.events} events will be skipped by the service: "
-            "`asset-sync convert` says which and why."
+            "`asset-sync convert` shows which and why."
         )
 
 
 def _warn_of_strays(events: _Events, kafka: KafkaSettings) -> None:
-    """Say which assets change their partition with these events: that loses their order."""
+    """Warn of assets whose new event goes to another partition: their order would be lost."""
     topic = kafka.events_topic_names[0]
     away = run_on_kafka(kafka, _strays(kafka, topic), needs=f"Write on {topic}")
     if away is None:
@@ -181,17 +183,17 @@ def _warn_of_strays(events: _Events, kafka: KafkaSettings) -> None:
         if path in away:
             found[path] = away[path]
     if found:
-        complain(_told_strays(found))
+        complain(_warning_of(found))
 
 
 async def _strays(kafka: KafkaSettings, topic: str) -> dict[str, Stray] | None:
     try:
         return await strays(kafka, topic)
     except TopicAuthorizationFailedError:
-        return None  # publishing needs Write alone
+        return None  # publishing works with the permission Write alone
 
 
-def _told_strays(found: dict[str, Stray]) -> str:
+def _warning_of(found: dict[str, Stray]) -> str:
     examples = ", ".join(
         f"{path} (partition {partition}, now {next_partition})"
         for path, (partition, next_partition) in islice(found.items(), ASSETS_SHOWN_MAX)

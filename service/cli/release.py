@@ -1,4 +1,4 @@
-"""`asset-sync release`."""
+"""The command `asset-sync release`."""
 
 import json
 import urllib.error
@@ -11,20 +11,21 @@ from service.cli.options import stop
 from service.cli.output import say
 from service.settings import SettingsError, load_without_pim
 
-SECONDS_MAX = 5.0
+TIMEOUT_SECONDS = 5.0
 
 
 @click.command()
 @click.option(
     "--port",
     type=click.IntRange(1, 65_535),
-    help="The service's port on this machine; default ASSET_SYNC_HTTP__PORT, 8080.",
+    help="Port of the service on this machine; default: ASSET_SYNC_HTTP__PORT (8080).",
 )
 def release(*, port: int | None) -> None:
     """Resume after the dead-letter limit stopped intake. The changes held back become dead letters.
 
-    Run it where the service runs (in its container, as its user), after a look at why most changes
-    end as dead letters: `asset-sync dead-letters list --since 1h`. A restart resumes too.
+    First find out why most changes would be dead-lettered: `asset-sync dead-letters list --since
+    1h`. Run this command where the service runs (in its container, as its user). A restart of the
+    service resumes too.
     """
     try:
         port = port or load_without_pim().http.port
@@ -35,7 +36,7 @@ def release(*, port: int | None) -> None:
     headers = {HEADER: TokenFile(port).read() or ""}
     request = urllib.request.Request(url, method="POST", data=b"", headers=headers)
     try:
-        with opener.open(request, timeout=SECONDS_MAX) as answer:
+        with opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
             released = json.load(answer)["released"]
     except urllib.error.HTTPError as error:
         stop(json.load(error)["message"])

@@ -1,4 +1,4 @@
-"""`asset-sync run`."""
+"""The command `asset-sync run`."""
 
 import asyncio
 import sys
@@ -15,8 +15,10 @@ from service.settings import SettingsError, load
 def run() -> None:
     """Run the service until SIGTERM or SIGINT.
 
-    Settings come from ASSET_SYNC_* variables, .env and secret files. Exit codes: 0 drained,
-    1 failed, 2 wrong settings.
+    Settings come from ASSET_SYNC_* variables, a .env file and secret files.
+
+    Exit codes: 0 after SIGTERM or SIGINT, 1 after an error (the last log line gives the cause) or
+    a second signal, 2 for wrong settings.
     """
     log_on_regardless()
     try:

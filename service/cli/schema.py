@@ -1,4 +1,4 @@
-"""`asset-sync schema`."""
+"""The command `asset-sync schema`."""
 
 import click
 import msgspec

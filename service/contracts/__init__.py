@@ -1,1 +1,1 @@
-"""The published language: what others send us and what we promise them."""
+"""The public event formats: the events that asset-sync reads and the outcomes that it writes."""

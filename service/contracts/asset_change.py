@@ -1,7 +1,7 @@
-"""The change event as upstream systems write it (contract.md §4), typed for its JSON Schema.
+"""The change event (contract.md §4) as types, from which its JSON Schema is made.
 
-`core.decode` and `core.convert` read the same shapes leniently and with plain messages;
-a test holds both to the same examples.
+The service reads events with `core.read.decode` and `core.read.convert` instead, which accept more
+and explain what is wrong. `tests/contract/test_schemas.py` runs both on the same examples.
 """
 
 from typing import Annotated, Any, Literal
@@ -10,10 +10,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 NAME_CHARACTERS_MAX = 255
-"""Characters of a family code or an asset code."""
+"""How many characters a family code or an asset code may have."""
 
 CONTEXT_BYTES_MAX = 4 * 1024
-"""Bytes of `context` as it stands in the event."""
+"""How many bytes of JSON `context` may have in the event."""
 
 Name = Annotated[
     str,
@@ -21,16 +21,16 @@ Name = Annotated[
         min_length=1,
         max_length=NAME_CHARACTERS_MAX,
         pattern=r"^(?!\s)[^/\u0000-\u001f\u007f-\u009f]*[^/\s\u0000-\u001f\u007f-\u009f]$",
-        description="Without `/`, control characters, or space at either end.",
+        description="Without `/` and control characters; no white space at either end.",
     ),
 ]
 
 Scalar = str | float | bool | None
-"""What an entry may hold; a number is sent to the PIM as text, exactly as written."""
+"""A single value; a number is sent to the PIM as text, exactly as it was written."""
 
 
 class AssetValue(msgspec.Struct, frozen=True):
-    """One value in the PIM's own shape; an absent locale or channel means null."""
+    """One value in the PIM's own shape. An absent locale or channel means null."""
 
     data: Scalar | list[str]
     locale: str | None = None
@@ -38,14 +38,15 @@ class AssetValue(msgspec.Struct, frozen=True):
 
 
 Values = dict[str, Scalar | list[AssetValue | str]]
-"""Attribute code → the PIM's shape, or a bare value for one entry without locale and channel.
+"""By attribute code: a list in the PIM's shape, or a bare value.
 
-A list holds either entries or strings, never both.
+A bare value is short for one entry without locale and channel. A list has either entries or
+strings, never both.
 """
 
 
 class ChangeData(msgspec.Struct, frozen=True):
-    """Which asset, and for an upsert (which needs them) the values that change."""
+    """The asset to change and its new values; an upsert must have `values`."""
 
     values: Values | UnsetType = UNSET
     asset_family: Name | UnsetType = UNSET
@@ -54,7 +55,7 @@ class ChangeData(msgspec.Struct, frozen=True):
 
 
 class CloudEvent(msgspec.Struct, frozen=True):
-    """Form 1: a CloudEvent 1.0 in structured mode; other attributes are tolerated."""
+    """Form 1: a CloudEvent 1.0 in structured mode. Other attributes are allowed."""
 
     specversion: Literal["1.0"]
     id: Annotated[str, Meta(min_length=1)]
@@ -69,7 +70,7 @@ class CloudEvent(msgspec.Struct, frozen=True):
     ]
     data: ChangeData | UnsetType | None = UNSET
     data_base64: (
-        Annotated[str, Meta(description="The same JSON in Base64, in the place of `data`.")]
+        Annotated[str, Meta(description="The same JSON in Base64, instead of `data`.")]
         | UnsetType
         | None
     ) = UNSET

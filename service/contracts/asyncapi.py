@@ -1,4 +1,4 @@
-"""The AsyncAPI 3 document: both topics, their messages and Kafka bindings ."""
+"""The AsyncAPI 3 document of the events topics and the outcomes topic, with Kafka bindings."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ _KEY = {"type": "string", "description": "FAMILY/CODE"}
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The names that a deployment gave its topics, and its consumer group."""
+    """The names of a deployment's topics and of its consumer group."""
 
     events: tuple[str, ...] = ("dam.asset-changes",)
     outcomes: str = "pim.asset-outcomes"
@@ -22,7 +22,7 @@ class Topics:
 
 
 def asyncapi(version: str, topics: Topics) -> dict[str, Any]:
-    """The document, as JSON: asset-sync receives changes and sends outcomes."""
+    """Return the document as JSON values: asset-sync receives changes and sends outcomes."""
     types = (CloudEvent, PlainUpsert, PlainDelete, Outcome)
     shapes, schemas = components(types, "#/components/schemas/{name}")
     cloud_event, plain_upsert, plain_delete, outcome = shapes
@@ -32,8 +32,8 @@ def asyncapi(version: str, topics: Topics) -> dict[str, Any]:
         "info": {
             "title": "asset-sync",
             "version": version,
-            "description": "Carries asset changes from DAM systems to Akeneo PIM; each change "
-            "leaves exactly one outcome. Read the outcomes with isolation.level=read_committed.",
+            "description": "Carries asset changes from DAM systems to Akeneo PIM. Each change gets "
+            "exactly one outcome. Read the outcomes with isolation.level=read_committed.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
@@ -43,7 +43,7 @@ def asyncapi(version: str, topics: Topics) -> dict[str, Any]:
             "send_outcomes": {
                 "action": "send",
                 "channel": {"$ref": "#/channels/outcomes"},
-                "summary": "One outcome a change, by transaction.",
+                "summary": "Sends one outcome for each change, in a transaction.",
             },
         },
         "components": {
@@ -64,7 +64,7 @@ def _events(topic: str) -> dict[str, Any]:
     names = ("cloudEvent", "plain", "tombstone")
     return {
         "address": topic,
-        "description": "Asset changes of a DAM. All changes of one asset in one partition.",
+        "description": "Asset changes of a DAM. All changes of an asset belong in one partition.",
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
         "bindings": {"kafka": {"topic": topic, "bindingVersion": BINDING}},
     }
@@ -74,8 +74,9 @@ def _outcomes(topic: str) -> dict[str, Any]:
     configuration = {"cleanup.policy": ["delete"]}
     return {
         "address": topic,
-        "description": "One record a change; `ce_*` headers repeat the attributes. Not compressed, "
-        "unless ASSET_SYNC_KAFKA__COMPRESSION or the topic's compression.type says otherwise.",
+        "description": "One record for each change; `ce_*` headers repeat the attributes. Records "
+        "are not compressed unless ASSET_SYNC_KAFKA__COMPRESSION or the topic's compression.type "
+        "is set.",
         "messages": {"outcome": {"$ref": "#/components/messages/outcome"}},
         "bindings": {
             "kafka": {
@@ -92,7 +93,7 @@ def _receive(channel: str, group: str) -> dict[str, Any]:
     return {
         "action": "receive",
         "channel": {"$ref": f"#/channels/{channel}"},
-        "summary": "Read committed; each record gets exactly one outcome.",
+        "summary": "Reads committed records; each gets exactly one outcome.",
         "bindings": {"kafka": {"groupId": group_id, "bindingVersion": BINDING}},
     }
 

@@ -1,7 +1,7 @@
-"""The outcome event: one a change, on the outcomes topic (contract.md §5).
+"""The outcome event: one for each change, on the outcomes topic (contract.md §5).
 
-Within v1 fields, results and reasons may be added; none is removed, renamed or given another
-meaning. Readers ignore what they do not know.
+Within v1, fields, results and reasons may be added; none is removed, renamed or given another
+meaning. Readers ignore fields that they do not know.
 """
 
 from typing import Final, Literal
@@ -30,32 +30,32 @@ DELETE: Final = "delete"
 ACTIONS: tuple[Action, ...] = (UPSERT, DELETE)
 
 DEAD_STATUSES: frozenset[Status] = frozenset({"rejected", "failed"})
-"""Statuses whose record also goes to the dead-letter topic."""
+"""Statuses of which the record also goes to the dead-letter topic."""
 
 ERRORS_MAX = 50
-"""Errors an outcome carries at most, in `errors` and in `pim.errors` each."""
+"""How many errors an outcome may have, in `errors` and in `pim.errors` each."""
 
 ERRORS_BYTES_MAX = 32 * 1024
-"""Bytes of `errors` and of `pim.errors` together, as JSON."""
+"""How many bytes of JSON `errors` and `pim.errors` may have together."""
 
 MESSAGE_CHARACTERS_MAX = 2000
-"""Characters of one message."""
+"""How many characters one message may have."""
 
 OUTCOME_BYTES_MAX = 64 * 1024
-"""Bytes of one outcome's value."""
+"""How many bytes the value of an outcome record may have."""
 
 OUTCOME_KEY_BYTES_MAX = 8 * 1024
-"""Bytes of an outcome's key; an input's key that is longer is not taken for one."""
+"""How many bytes an outcome's key may have; a longer key of an input is not used for it."""
 
 ATTRIBUTE_BYTES_MAX = 1024
-"""Bytes of a foreign attribute (causationid, correlationid, …); a longer one is left out."""
+"""How many bytes an attribute that is copied from the event may have; a longer one is left out."""
 
 DEAD_LETTER_MESSAGE_BYTES_MAX = 1024
-"""Bytes of the `dlq.message` header."""
+"""How many bytes the `dlq.message` header may have."""
 
 
 class ChangeError(msgspec.Struct, frozen=True, gc=False):
-    """One thing that was wrong, placed where a content person finds it."""
+    """One error, with the attribute, locale and channel that it is about."""
 
     path: str | None = None
     message: str | None = None
@@ -65,7 +65,7 @@ class ChangeError(msgspec.Struct, frozen=True, gc=False):
 
 
 class SourceEvent(msgspec.Struct, frozen=True, gc=False):
-    """The event that asked for the change, as it named itself."""
+    """The attributes of the event that asked for the change."""
 
     id: str | None = None
     source: str | None = None
@@ -76,7 +76,7 @@ class SourceEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class RecordOrigin(msgspec.Struct, frozen=True, gc=False):
-    """The record that held the change; `key` as text, undecodable bytes replaced."""
+    """The Kafka record of the event. Bytes of `key` that are not UTF-8 are replaced."""
 
     topic: str
     partition: int
@@ -86,7 +86,7 @@ class RecordOrigin(msgspec.Struct, frozen=True, gc=False):
 
 
 class PimAnswer(msgspec.Struct, frozen=True, gc=False):
-    """What the PIM said of the asset; `status_code` is null where no answer came."""
+    """The PIM's response for this asset; `status_code` is null if the PIM did not respond."""
 
     status_code: int | None
     message: str | None
@@ -94,7 +94,7 @@ class PimAnswer(msgspec.Struct, frozen=True, gc=False):
 
 
 class OutcomeData(msgspec.Struct, frozen=True, gc=False):
-    """The outcome itself."""
+    """What happened to one change."""
 
     status: Status
     result: Result | None

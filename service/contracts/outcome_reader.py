@@ -1,7 +1,7 @@
-"""Outcomes as a reader takes them (contract.md §5): what may grow within v1 hides none of them.
+"""A tolerant reader of outcomes (contract.md §5).
 
-Every reader in this project reads outcomes with `read_outcome`. A result, reason or field that
-this version does not know is no obstacle, and neither is whatever `context` and `pim.errors` hold.
+Every reader in this project uses `read_outcome`. It accepts results, reasons and fields that a
+later version may add within v1, and any content of `context` and `pim.errors`.
 """
 
 import msgspec
@@ -10,7 +10,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class ReadOrigin(msgspec.Struct, frozen=True, gc=False):
-    """The record that held the change."""
+    """The Kafka record of the event."""
 
     topic: str
     partition: int
@@ -18,7 +18,7 @@ class ReadOrigin(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReadData(msgspec.Struct, frozen=True, gc=False):
-    """What readers need of an outcome's `data`."""
+    """The members of an outcome's `data` that readers in this project use."""
 
     status: str
     result: str | None = None
@@ -47,7 +47,7 @@ _decoder = msgspec.json.Decoder(ReadOutcome)
 
 
 def read_outcome(value: bytes | None) -> ReadOutcome | None:
-    """Return the outcome in a record's value, or None where the value holds no outcome."""
+    """Return the outcome in a record's value, or None if the value is not an outcome."""
     try:
         return _decoder.decode(value or b"")
     except _UNREADABLE:

@@ -1,6 +1,6 @@
-"""Every status, result and reason: what it means, who acts, what to do.
+"""Every status, result and reason: what it means, who acts, and what to do.
 
-docs/reasons.md is made of it.
+`asset-sync schema reasons` prints these tables as docs/reasons.md.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from service.contracts.outcome import Reason, Result, Status
 
 
 class Meaning(NamedTuple):
-    """What a word of an outcome means."""
+    """The meaning of one status, result or reason."""
 
     meaning: str
     who: str
@@ -26,21 +26,21 @@ OPERATOR = "the operator"
 STATUSES: Mapping[Status, Meaning] = {
     "applied": Meaning("The PIM has the change.", NOBODY, "None needed."),
     "superseded": Meaning(
-        "A later delete of the same asset, which was applied, made it needless.",
+        "Not sent, because a later delete of the same asset was applied.",
         NOBODY,
         "None needed.",
     ),
     "rejected": Meaning(
-        "The change can never be applied as it is; its record is a dead letter.",
+        "The change cannot be applied as it is. Its record is a dead letter.",
         "by reason",
-        "Mend what the reason names, then send the change again.",
+        "Fix the cause named by the reason, then resend the change.",
     ),
     "failed": Meaning(
-        "The change's own or its family's patience is used up; its record is a dead letter.",
+        "The retry budget of the change or of its family is used up. Its record is a dead letter.",
         "by reason",
-        "Mend what the reason names, then replay the dead letter.",
+        "Fix the cause named by the reason, then replay the dead letter.",
     ),
-    "skipped": Meaning("On purpose not applied.", "by reason", "None, where it was meant."),
+    "skipped": Meaning("Not applied on purpose.", "by reason", "None if this is intended."),
 }
 
 REASONS_OF: Mapping[Status, tuple[Reason, ...]] = {
@@ -58,88 +58,90 @@ REASONS_OF: Mapping[Status, tuple[Reason, ...]] = {
 """The reasons that each status may have; a status that is not here has none."""
 
 RESULTS: Mapping[Result, Meaning] = {
-    "created": Meaning("The asset was not there before.", NOBODY, "None needed."),
-    "updated": Meaning("The asset was there.", NOBODY, "None needed."),
-    "deleted": Meaning("The asset is gone.", NOBODY, "None needed."),
-    "absent": Meaning("A delete of what was not there.", NOBODY, "None needed."),
+    "created": Meaning("The asset did not exist before.", NOBODY, "None needed."),
+    "updated": Meaning("The asset existed.", NOBODY, "None needed."),
+    "deleted": Meaning("The asset was deleted.", NOBODY, "None needed."),
+    "absent": Meaning("The asset to delete did not exist.", NOBODY, "None needed."),
     "merged": Meaning(
-        "Went to the PIM in one call with a later change, which carries the call's result.",
+        "Sent in one call with a later change of the same asset, whose outcome has the result.",
         NOBODY,
-        "See the outcome that `merged_into` names.",
+        "See the outcome named by `merged_into`.",
     ),
 }
 
 REASONS: Mapping[Reason, Meaning] = {
     "undecodable": Meaning(
-        "The record is no JSON, or framed for a schema registry.",
+        "The record is not JSON, or it has the framing of a schema registry.",
         DAM,
-        "Send JSON by one of the three forms of contract.md §4.",
+        "Send JSON in one of the three forms of contract.md §4.",
     ),
     "invalid_event": Meaning(
-        "JSON, but no event: no family or code, incomplete headers, values of a wrong shape.",
+        "The record is JSON but not a valid event: family or code is missing, headers are "
+        "incomplete, or values have a wrong shape.",
         DAM,
-        "`message` and `errors` name the place; `asset-sync convert` tries an event.",
+        "`message` and `errors` say what is wrong; check events with `asset-sync convert`.",
     ),
     "too_large": Meaning(
-        "The record, its context or its call exceeds a limit.",
+        "The record, its `context` or the call for it exceeds a size limit.",
         DAM,
-        "Send less at once, or raise ASSET_SYNC_KAFKA__MAX_RECORD_BYTES.",
+        "Send smaller events, or raise ASSET_SYNC_KAFKA__MAX_RECORD_BYTES.",
     ),
     "unknown_family": Meaning(
-        "The PIM has no such asset family, or hides it from the connection.",
+        "The PIM has no such asset family, or the connection may not see it.",
         f"{DAM}, or {PIM}",
-        "Correct the family's code (it is case-sensitive), or create or grant the family, wait "
-        "30 s, and replay the dead letters.",
+        "Correct the family's code (it is case-sensitive). Or create the family or grant access to "
+        "it, wait 30 s, and replay the dead letters.",
     ),
     "refused_by_pim": Meaning(
-        "The PIM judged the change and refused it; `pim.errors` has its own words.",
+        "The PIM refused the change; `pim.errors` has its messages.",
         CONTENT,
-        "Mend what `errors` name.",
+        "Fix the values named by `errors`, then resend the change.",
     ),
     "invalid_values": Meaning(
-        "The family's attributes do not take these values; no call was made for it.",
+        "The values do not fit the family's attributes. The change was not sent.",
         f"{CONTENT}, or {PIM}",
-        "Mend the value or the attribute that `errors` name; "
-        "ASSET_SYNC_STRUCTURE__CREATE_OPTIONS creates missing options.",
+        "Fix the value or the attribute named by `errors`. To have missing options created, set "
+        "ASSET_SYNC_STRUCTURE__CREATE_OPTIONS.",
     ),
     "pim_error": Meaning(
-        "The PIM failed on this change again and again, and on others not.",
+        "The PIM answered this change with an error at every try, while other changes succeeded.",
         PIM,
-        "`pim.message` has the fault; look into the PIM's log, then replay.",
+        "See `pim.message` and the PIM's log, fix the cause, then replay.",
     ),
     "timeout": Meaning(
-        "The PIM did not answer for this change, and for others it did.",
+        "The PIM did not answer this change in time, while other changes succeeded.",
         PIM,
-        "Look into the asset's rules and transformations; ASSET_SYNC_PIM__TIMEOUT_SECONDS.",
+        "Check the rules and transformations of the asset's family in the PIM, or raise "
+        "ASSET_SYNC_PIM__TIMEOUT_SECONDS; then replay.",
     ),
     "forbidden": Meaning(
-        "The connection has no right to do this.",
+        "The connection lacks the permission to do this.",
         PIM,
-        "Grant it (`asset-sync check` names which), then replay.",
+        "Grant the permission (`asset-sync check` names it), then replay.",
     ),
     "unknown_type": Meaning(
-        "The event's type is none of an asset's, or is the PIM's own echo.",
+        "The event's type is not an asset change, or the event comes from the PIM itself.",
         NOBODY,
-        "None, where it was meant; ASSET_SYNC_EVENTS__TYPE_PREFIX narrows what is ours.",
+        "None if this is intended. ASSET_SYNC_EVENTS__TYPE_PREFIX limits which types are applied.",
     ),
     "deletes_off": Meaning(
-        "Deletes are switched off here.",
+        "Deletes are switched off.",
         OPERATOR,
-        "ASSET_SYNC_DELETES=apply, where they should be applied.",
+        "To apply deletes, set ASSET_SYNC_DELETES=apply.",
     ),
 }
 
 
 def document() -> str:
-    """docs/reasons.md: three tables."""
+    """Return docs/reasons.md: a table each of statuses, results and reasons."""
     return "\n".join(_lines())
 
 
 def _lines() -> Iterator[str]:
-    yield "# What an outcome's words mean"
+    yield "# Statuses, results and reasons of outcomes"
     yield ""
-    yield "Made by `asset-sync schema reasons`; a test holds it to the code. Within v1 the statuses"
-    yield "are closed; results and reasons may be added."
+    yield "This page is generated: `make schemas`. Within v1, results and reasons may be added."
+    yield "No status is added."
     tables = {
         "Statuses": [(word, STATUSES[word]) for word in get_args(Status)],
         "Results": [(word, RESULTS[word]) for word in get_args(Result)],

@@ -1,4 +1,4 @@
-"""JSON Schemas of the published language (draft 2020-12), made from its types."""
+"""JSON Schemas (draft 2020-12) of events and outcomes, made from the types in this package."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -13,11 +13,11 @@ Shapes = tuple[dict[str, Any], ...]
 Components = dict[str, dict[str, Any]]
 
 GROWING = ("result", "reason")
-"""Members of an outcome's `data` to which v1 may add words; its statuses are closed."""
+"""Members of an outcome's `data` that may get new words within v1; statuses may not."""
 
 
 def schema(language: Language) -> dict[str, Any]:
-    """Return the schema of a record's value on one side."""
+    """Return the schema of a record's value: of an event or of an outcome."""
     made = _events() if language == "events" else _outcomes()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
 
@@ -32,7 +32,7 @@ def components(types: Sequence[Any], ref_template: str) -> tuple[Shapes, Compone
 
 
 def _open(member: dict[str, Any]) -> dict[str, Any]:
-    """Return the same words as examples, so that a later version's word is valid too."""
+    """Return a schema with the known words as examples, so that a later word is valid too."""
     words = next(choice["enum"] for choice in member["anyOf"] if "enum" in choice)
     description = "Within v1 more words may be added."
     known = {"type": "string", "examples": words, "description": description}
@@ -40,7 +40,7 @@ def _open(member: dict[str, Any]) -> dict[str, Any]:
 
 
 def _events() -> dict[str, Any]:
-    """Any of the three: msgspec wants untagged unions apart."""
+    """Combine the three types by hand: msgspec has no union of tagged and untagged types."""
     shapes, found = components((CloudEvent, PlainUpsert, PlainDelete), "#/$defs/{name}")
     return {"anyOf": list(shapes), "$defs": found}
 

@@ -53,8 +53,8 @@ def test_a_line_of_any_length_takes_bounded_memory(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "_REST_BYTES", 7)
     cut, after = texts(b"x" * 1000 + b"\n" + GOOD.encode())
 
-    assert (cut.number, cut.is_cut, len(cut.text)) == (1, True, 101)
-    assert (after.number, after.is_cut) == (2, False)
+    assert (cut.number, cut.is_truncated, len(cut.text)) == (1, True, 101)
+    assert (after.number, after.is_truncated) == (2, False)
     command = judge(cut, LIMITS).command
     assert isinstance(command, Rejection)
     assert command.reason == "too_large"
