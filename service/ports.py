@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal, Protocol
 
-from service.core.facts import Note
+from service.core.facts import Fact, ObserverFailed
 from service.core.inputs import Answer, CommitRefusal
 from service.core.model import Moment, Origin, Partition
 from service.core.records import Transaction
@@ -94,7 +94,7 @@ class Intake(Protocol):
 class Observer(Protocol):
     """Who is told of facts: logs and meters."""
 
-    def note(self, fact: Note) -> None:
+    def note(self, fact: Fact) -> None:
         """A fact happened."""
         ...
 
@@ -109,7 +109,7 @@ class Observers:
         """Tell this one too, from now on."""
         self._observers.append(observer)
 
-    def note(self, fact: Note) -> None:
+    def note(self, fact: Fact) -> None:
         """Tell each."""
         for observer in self._observers:
             try:
@@ -119,12 +119,12 @@ class Observers:
 
     def report(self, observer: object, while_noting: str, error: Exception) -> None:
         """Tell every observer that one of them raised; whoever fails on this too stays silent."""
-        fields = {
-            "observer": type(observer).__name__,
-            "while_noting": while_noting,
-            "error": repr(error),
-            "traceback": "".join(traceback.format_exception(error)),
-        }
+        failed = ObserverFailed(
+            observer=type(observer).__name__,
+            while_noting=while_noting,
+            error=repr(error),
+            traceback="".join(traceback.format_exception(error)),
+        )
         for one in self._observers:
             with contextlib.suppress(Exception):
-                one.note(Note("observer.failed", fields))
+                one.note(failed)

@@ -36,7 +36,7 @@ from service.adapters.telemetry.metrics import Meters, process_registry
 from service.adapters.telemetry.progress import Progress
 from service.adapters.telemetry.status_report import ReplicaInfo, StatusReport
 from service.contracts.asyncapi import Topics, asyncapi
-from service.core.facts import Note
+from service.core.facts import PositionLost
 from service.core.inputs import Arrived, DrainKind
 from service.core.pipeline import Pipeline
 from service.core.status import FamilyStatus, families
@@ -261,7 +261,7 @@ class Service:
             self.fail(FatalError(f"The group could not be joined: {words}"))
 
     def _lost(self, message: str) -> None:
-        self._observers.note(Note("position.lost", {"message": message}))
+        self._observers.note(PositionLost(message))
 
     async def _watch(self) -> None:
         """End where the consumer is stuck; rejoin where the group fenced us."""

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from service.core.facts import Note
+from service.core.facts import Fact
 from service.core.model import Origin, Partition
 from service.core.records import Transaction
 from service.core.requests import Request
@@ -53,5 +53,5 @@ class DropAssignment(msgspec.Struct, frozen=True):
 
 
 Effect = (
-    StartCall | CancelCall | AllowRequest | Commit | SetIntake | Drained | DropAssignment | Note
+    StartCall | CancelCall | AllowRequest | Commit | SetIntake | Drained | DropAssignment | Fact
 )

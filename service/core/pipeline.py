@@ -9,7 +9,15 @@ from collections.abc import Iterable, Mapping
 from service.contracts.outcome import Reason
 from service.contracts.outcome import Status as EndStatus
 from service.core.effects import Commit, Drained, DropAssignment, Effect, SetIntake
-from service.core.facts import Note
+from service.core.facts import (
+    ChangeCompleted,
+    DeadLetterLimitReached,
+    DeadLettersReleased,
+    IntakePaused,
+    IntakeResumed,
+    TransactionCommitted,
+    TransactionRefused,
+)
 from service.core.group.asset_work import Ended
 from service.core.inputs import (
     Arrived,
@@ -336,11 +344,8 @@ class Pipeline:
             if is_counted and not was_reached and not is_released:
                 self._limit.count(completed.family, is_dead=dies)
         if self._limit.is_reached and not was_reached:
-            fields = {
-                "dead_letters": self._limit.dead,
-                "of_last": self._limit.changes,
-            }
-            self._effects.append(Note("dead_letters.limit_reached", fields))
+            reached = DeadLetterLimitReached(self._limit.dead, self._limit.changes)
+            self._effects.append(reached)
         if self._limit.is_reached and (is_dead or asset in self._withheld_assets):
             self._withheld.append(group)
             if asset is not None:
@@ -360,8 +365,7 @@ class Pipeline:
             partition: max(self.ledger.position(partition), ends.get(partition, 0))
             for partition in self.ledger.partitions
         }
-        fields = {"changes": sum(map(len, self._withheld))}
-        self._effects.append(Note("dead_letters.released", fields))
+        self._effects.append(DeadLettersReleased(sum(map(len, self._withheld))))
         for group in self._withheld:
             self.ledger.complete(group)
         self._withheld.clear()
@@ -376,14 +380,9 @@ class Pipeline:
         message: str,
     ) -> None:
         """One line for a change that was not applied."""
-        fields = {
-            "outcome": origin.outcome_id,
-            "asset": asset.path if asset else None,
-            "status": status,
-            "reason": reason,
-            "message": message,
-        }
-        self._effects.append(Note("change.completed", fields))
+        path = asset.path if asset else None
+        completed = ChangeCompleted(origin.outcome_id, path, status, reason, message)
+        self._effects.append(completed)
 
     def _note_progress(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
@@ -413,13 +412,13 @@ class Pipeline:
         self._silent_since = None
         self._note_progress({one.partition for one in completed})
         seconds = self._moment.seconds - self._committed_at
-        fields = {"outcomes": len(completed), "seconds": round(seconds, 4)}
-        self._effects.append(Note("transaction.committed", fields, completed))
+        committed = TransactionCommitted(len(completed), round(seconds, 4), completed)
+        self._effects.append(committed)
 
     def _commit_refused(self, number: int, why: CommitRefusal) -> None:
         if not self._is_of_this_assignment(number):
             return
-        self._effects.append(Note("transaction.refused", {"why": why.value}))
+        self._effects.append(TransactionRefused(why.value))
         if why is CommitRefusal.FENCED:
             self._effects.append(DropAssignment())
             self._left = self.ledger.pending_changes
@@ -558,8 +557,8 @@ class Pipeline:
         if paused == self._paused and not anew:
             return
         if bool(paused) != bool(self._paused):
-            fields = {"partitions": len(paused), "pending": self.ledger.pending_changes}
-            self._effects.append(Note("intake.paused" if paused else "intake.resumed", fields))
+            fact = IntakePaused if paused else IntakeResumed
+            self._effects.append(fact(len(paused), self.ledger.pending_changes))
         self._paused = paused
         self._effects.append(SetIntake(paused))
 

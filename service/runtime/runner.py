@@ -18,7 +18,7 @@ from service.core.effects import (
     SetIntake,
     StartCall,
 )
-from service.core.facts import Note
+from service.core.facts import Fact
 from service.core.inputs import (
     Arrived,
     Assigned,
@@ -204,7 +204,7 @@ class Runner:
 
     def _perform(self, effect: Effect) -> None:
         match effect:
-            case Note():
+            case Fact():
                 self._observer.note(effect)
             case StartCall():
                 self._requests.start(effect)

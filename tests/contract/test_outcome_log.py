@@ -10,7 +10,7 @@ import pytest
 
 from service.adapters.kafka.aiokafka_gaps.fencing import stable_committed
 from service.adapters.kafka.transaction import TransactionLog
-from service.core.facts import Note
+from service.core.facts import DeadLettersTruncated, Fact
 from service.core.inputs import CommitRefusal
 from service.core.model import Headers, Partition
 from service.core.records import LogRecord, PositionCommit, Transaction
@@ -70,7 +70,7 @@ async def on_kafka(
     *,
     record_bytes_max: int = RECORD_BYTES_MAX,
     dead_bytes_max: int | None = None,
-    note: Callable[[Note], None] = lambda _: None,
+    note: Callable[[Fact], None] = lambda _: None,
     **settings: str,
 ) -> AsyncIterator[Bench]:
     """The real one."""
@@ -307,7 +307,7 @@ async def test_many_small_headers_are_left_out(bench: Bench) -> None:
 @pytest.mark.parametrize("limit", [1000, 100])
 async def test_a_tiny_dead_letter_topic_stops_nothing(bootstrap: str, limit: int) -> None:
     """The message goes too; where not even that is enough, the outcome says what there is."""
-    notes: list[Note] = []
+    notes: list[Fact] = []
     async with on_kafka(bootstrap, dead_bytes_max=limit, note=notes.append) as bench:
         dead = LogRecord(b"k", b"v", (("a", b"1"), *OURS))
         positions = {bench.partition: PositionCommit(1, "")}
@@ -320,7 +320,7 @@ async def test_a_tiny_dead_letter_topic_stops_nothing(bootstrap: str, limit: int
         assert await bench.position() == PositionCommit(1, "")
     if limit == 100:
         assert stored == []
-        assert notes[-1].fields == {"records": 1, "dropped": 1}
+        assert notes[-1] == DeadLettersTruncated(1, 1)
     else:
         assert [(key, value, headers[-1]) for key, value, headers in stored] == [
             (b"events/0/1", None, ("dlq.message.omitted", b"true"))

@@ -10,7 +10,7 @@ import pytest
 from service.adapters.telemetry.recent_outcomes import RecentOutcomes
 from service.contracts.outcome_reader import read_outcome
 from service.contracts.schema import schema
-from service.core.facts import Note
+from service.core.facts import TransactionCommitted
 from service.core.group.asset_work import Ending
 from service.core.model import Change, Rejection
 from service.core.read.convert import convert
@@ -62,7 +62,7 @@ def test_no_context_hides_an_outcome(context: object) -> None:
 def test_the_status_page_shows_outcomes_with_a_context(context: object) -> None:
     """It answered 500."""
     recent_outcomes = RecentOutcomes()
-    recent_outcomes.note(Note("transaction.committed", {}, (settled(context),)))
+    recent_outcomes.note(TransactionCommitted(1, 0.1, (settled(context),)))
     assert [row["asset"] for row in recent_outcomes.show()["last"]] == ["packshots/a"]
 
 

@@ -12,7 +12,7 @@ from service.adapters.kafka.aiokafka_gaps.fencing import FencingProducer
 from service.adapters.kafka.batches import by_key
 from service.adapters.kafka.options import PRODUCER_METADATA_SECONDS_MAX
 from service.adapters.kafka.transaction import TransactionLog
-from service.core.facts import Note
+from service.core.facts import Fact
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
 from service.core.records import LogRecord, PositionCommit, Transaction
@@ -56,13 +56,13 @@ async def group(forgetful: EmbeddedKafka) -> AsyncIterator[Group]:
 
 
 @pytest.fixture
-def notes() -> list[Note]:
+def notes() -> list[Fact]:
     """What the log says."""
     return []
 
 
 @pytest.fixture
-async def log(group: Group, notes: list[Note]) -> AsyncIterator[TransactionLog]:
+async def log(group: Group, notes: list[Fact]) -> AsyncIterator[TransactionLog]:
     """The log of the group's member."""
     made = log_of(group, notes)
     await made.start()
@@ -71,7 +71,7 @@ async def log(group: Group, notes: list[Note]) -> AsyncIterator[TransactionLog]:
     await made.stop()
 
 
-def log_of(group: Group, notes: list[Note]) -> TransactionLog:
+def log_of(group: Group, notes: list[Fact]) -> TransactionLog:
     """A log that is not started yet."""
     names = {
         "bootstrap_servers": group.bootstrap,
@@ -95,7 +95,7 @@ async def outcomes(group: Group) -> list[int]:
 
 
 async def test_a_producer_that_the_broker_forgot_is_renewed(
-    group: Group, log: TransactionLog, notes: list[Note]
+    group: Group, log: TransactionLog, notes: list[Fact]
 ) -> None:
     """After a quiet week: nothing was in flight, so the transaction is done again, once."""
     assert await log.write(transaction(group, 1)) is None
@@ -166,7 +166,7 @@ async def test_a_commit_whose_answer_is_lost_ends_it(
 
 
 async def test_a_commit_that_is_refused_is_done_again(
-    group: Group, log: TransactionLog, notes: list[Note], monkeypatch: pytest.MonkeyPatch
+    group: Group, log: TransactionLog, notes: list[Fact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The broker aborted the transaction before the commit came, and its answer says so."""
     stock = FencingProducer.commit_transaction

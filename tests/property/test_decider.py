@@ -10,6 +10,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from service.core.facts import ChangeCompleted, FamilyFailing
 from service.core.inputs import (
     Answer,
     CallFault,
@@ -322,12 +323,12 @@ def test_a_sick_family_among_five_delays_nobody(seed: int) -> None:
     assert drive.last_completed_at(well) < 30
     assert drive.statuses(sick) == {"failed": 300}
     assert drive.noted("family.failing")
-    told = [fact.fields for _, fact in drive.facts if fact.name == "family.failing"]
-    assert {(one["family"], one["reason"], one["status"]) for one in told} == {
+    failing = [fact for _, fact in drive.facts if isinstance(fact, FamilyFailing)]
+    assert {(one.family, one.reason, one.status) for one in failing} == {
         ("sick", "pim_error", DOWN.status)
     }
-    settled = [fact.fields for _, fact in drive.facts if fact.name == "change.completed"]
-    assert {one["asset"] for one in settled} == {f"sick/s{number}" for number in range(300)}
+    completed = [fact for _, fact in drive.facts if isinstance(fact, ChangeCompleted)]
+    assert {one.asset for one in completed} == {f"sick/s{number}" for number in range(300)}
 
 
 @few

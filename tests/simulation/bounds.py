@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from service.core.effects import Commit, Effect, SetIntake, StartCall
-from service.core.facts import Note
+from service.core.facts import DeadLetterLimitReached, WindowClosed
 from service.core.pipeline import Pipeline
 
 BY_CORE = (
@@ -43,9 +43,9 @@ def bounds(pipeline: Pipeline, effects: Sequence[Effect]) -> Iterator[str]:
                 yield from _of_transaction(pipeline, effect)
             case SetIntake(paused) if paused:
                 yield from _of_intake(pipeline)
-            case Note("window.closed", fields) if fields["by"] in {"assets", "bytes"}:
-                yield f"{fields['by']} a window"
-            case Note("dead_letters.limit_reached"):
+            case WindowClosed(by="assets" | "bytes" as by):
+                yield f"{by} a window"
+            case DeadLetterLimitReached():
                 yield "dead letters"
     if pipeline.ledger.waits_for_watermark:
         yield "map"

@@ -65,7 +65,7 @@ def test_it_finds_forgetting_the_restored_map(monkeypatch: pytest.MonkeyPatch) -
             assert offsets
         return stock(self, taken)
 
-    monkeypatch.setattr(ledger.Ledger, "_settlement", forgetful)
+    monkeypatch.setattr(ledger.Ledger, "_transaction", forgetful)
 
     assert finds_a_flaw()
 

@@ -20,7 +20,7 @@ from service.core.effects import (
     SetIntake,
     StartCall,
 )
-from service.core.facts import Note
+from service.core.facts import DeadLetterLimitReached
 from service.core.inputs import (
     Answer,
     Arrived,
@@ -462,7 +462,7 @@ class World:
                     self._rebalance()
             case Drained():
                 self._drained(owner)
-            case Note("dead_letters.limit_reached"):
+            case DeadLetterLimitReached():
                 self.auditor.limits_reached += 1
                 self._later(self.later.uniform(0.5, 20), owner, Released())
             case _:

@@ -20,7 +20,7 @@ from service.core.effects import (
     SetIntake,
     StartCall,
 )
-from service.core.facts import Note
+from service.core.facts import Fact
 from service.core.inputs import (
     Answer,
     Arrived,
@@ -90,7 +90,7 @@ class Drive:
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     settled_at: dict[str, float] = field(default_factory=dict)
     sent: list[Sent] = field(default_factory=list)
-    facts: list[tuple[float, Note]] = field(default_factory=list)
+    facts: list[tuple[float, Fact]] = field(default_factory=list)
     at_once_max: int = 0
     refusal: CommitRefusal | None = None
     """With what commits are refused."""
@@ -236,7 +236,7 @@ class Drive:
                 self._paused = paused
             case Drained(pending):
                 self.drained = pending
-            case Note():
+            case Fact():
                 self.facts.append((self.now, effect))
             case _:
                 pass

@@ -28,7 +28,7 @@ from service.adapters.akeneo.client import (
     in_words,
 )
 from service.adapters.akeneo.wire import HttpRequest, read_answer, read_reply, write_request
-from service.core.facts import Note
+from service.core.facts import RequestEnded
 from service.core.inputs import CANCELLED, Answer, CallFault, CallReply, FaultKind
 from service.core.model import Origin
 from service.core.requests import Request
@@ -222,15 +222,14 @@ class HttpAssetApi:
             self._observer.note(_ended(written, ended, time.monotonic() - began))
 
 
-def _ended(written: HttpRequest, ended: RequestEnd, seconds: float) -> Note:
-    fields = {
-        "route": written.route,
-        "method": written.method,
-        "path": written.path,
-        "ended": ended,
-        "seconds": round(seconds, 4),
-    }
-    return Note("request.ended", fields)
+def _ended(written: HttpRequest, ended: RequestEnd, seconds: float) -> RequestEnded:
+    return RequestEnded(
+        route=written.route,
+        method=written.method,
+        path=written.path,
+        ended=ended,
+        seconds=round(seconds, 4),
+    )
 
 
 def _without_token(reply: CallReply) -> Answer:

@@ -30,7 +30,7 @@ from service.adapters.kafka.beginning import Beginning, begin_group, logs_of
 from service.adapters.kafka.errors import describe
 from service.adapters.kafka.positions import Committed, Log, is_above_end, judge
 from service.adapters.kafka.transaction import TransactionLog
-from service.core.facts import Note
+from service.core.facts import Fact, GroupBegun, GroupBegunAgain, GroupTooLarge, PositionLost
 from service.core.inputs import Assigned, CommitRefusal, DrainKind, LeaseRenewed, Start
 from service.core.model import Partition
 from service.core.records import PositionCommit
@@ -66,7 +66,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         drain_seconds: float,
         log: TransactionLog,
         fail: Callable[[BaseException], None],
-        note: Callable[[Note], None],
+        note: Callable[[Fact], None],
         replicas_max: int,
     ) -> None:
         self._kafka = kafka
@@ -170,7 +170,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                 f"more than ASSET_SYNC_PIM__MAX_CONCURRENCY={self._replicas_max} allows. "
                 "Run fewer replicas, or raise the setting if the PIM permits it."
             )
-            self._note(Note("group.too_large", {"message": message}))
+            self._note(GroupTooLarge(message))
 
     async def _begin(self, topic_partitions: list[TopicPartition]) -> None:
         consumer, assignee = self.consumer, self.assignee
@@ -272,7 +272,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             raise OffsetsRefusedError(refusal)
         message = _of_partitions(self._kafka, logs)
         if self._begun & logs.keys():
-            self._note(Note("position.lost", {"message": message}))
+            self._note(PositionLost(message))
         else:
             self._say_begun(message, await self._outcomes(consumer, identity))
         return starts
@@ -280,14 +280,14 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     def _say_begun(self, message: str, outcomes: int) -> None:
         """Once, by whoever committed it."""
         if not outcomes:
-            self._note(Note("group.begun", {"message": message}))
+            self._note(GroupBegun(message))
             return
         message += (
             f" The outcomes topic holds {outcomes} records already. If these records were "
             "completed before, their positions expired (offsets.retention.minutes of the broker) "
             "or were deleted; see docs/operations.md, Positions of the consumer group."
         )
-        self._note(Note("group.begun_again", {"message": message}))
+        self._note(GroupBegunAgain(message))
 
     async def _outcomes(self, consumer: AIOKafkaConsumer, identity: Identity) -> int:
         """How many records the outcomes topic holds; 0 where the broker does not tell."""
@@ -317,7 +317,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                     continue
             judgement = judge(topic_partition, known, log, binding)
             if judgement.fact is not None:
-                self._note(Note(judgement.fact, {"message": judgement.message}))
+                self._note(judgement.fact)
             starts[topic_partition] = judgement.start
         self._above_end = in_doubt
         if in_doubt:

@@ -6,10 +6,11 @@ Rule 2: whatever is not believed is reported, and what is above is read (again).
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
+from service.core.facts import OffsetMapUnused, PositionLost
 from service.core.inputs import Start
 from service.core.model import Binding
 from service.core.settle import offset_map
@@ -37,8 +38,7 @@ class Judgement:
     """Where to begin, and what has to be reported about it."""
 
     start: Start
-    fact: Literal["position.lost", "offset_map.unused"] | None = None
-    message: str = ""
+    fact: PositionLost | OffsetMapUnused | None = None
 
 
 def is_above_end(committed: Committed, log: Log, binding: Binding) -> bool:
@@ -73,7 +73,7 @@ def judge(
         if position > log.last:
             return _recreated(where, position, log, binding)
         start = Start(max(position, log.first), binding=binding)
-        return Judgement(start, "offset_map.unused", _unused(where, position, str(error), start))
+        return Judgement(start, _unused(where, position, str(error), start))
     except offset_map.OffsetMapError as error:
         raise FatalError(_foreign(where, position, error)) from error
     if position > log.last:
@@ -84,12 +84,12 @@ def judge(
             f"{where}: the records {position} to {log.first - 1} are no longer there (retention); "
             "going on at the earliest."
         )
-        return Judgement(Start(log.first, kept, binding), "position.lost", message)
+        return Judgement(Start(log.first, kept, binding), PositionLost(message))
     if committed_above and max(committed_above) >= log.last:
         start = Start(position, binding=binding)
         last = max(committed_above)
         why = f"its offset map reaches to {last}, above the end {log.last} of the partition"
-        return Judgement(start, "offset_map.unused", _unused(where, position, why, start))
+        return Judgement(start, _unused(where, position, why, start))
     return Judgement(Start(position, committed_above, binding))
 
 
@@ -99,11 +99,11 @@ def _recreated(where: str, position: int, log: Log, binding: Binding) -> Judgeme
         f"{where}: position {position} {what} {log.last}: the topic was re-created; "
         f"beginning at its start {log.first}."
     )
-    return Judgement(Start(log.first, binding=binding), "position.lost", message)
+    return Judgement(Start(log.first, binding=binding), PositionLost(message))
 
 
-def _unused(where: str, position: int, why: str, start: Start) -> str:
-    return (
+def _unused(where: str, position: int, why: str, start: Start) -> OffsetMapUnused:
+    return OffsetMapUnused(
         f"{where}: position {position} was not set by asset-sync as it stands: {why}. "
         f"The map is not used: every record from {start.position} on is read, and changes that "
         "were completed above get a second outcome. Was the position moved or copied "

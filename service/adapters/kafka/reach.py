@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 
 from service.adapters.kafka.errors import describe, is_final
 from service.adapters.kafka.options import connection
-from service.core.facts import Note
+from service.core.facts import Fact, KafkaReachable, KafkaUnreachable
 from service.ports import FatalError
 from service.settings import KafkaSettings, SettingsError
 
@@ -42,7 +42,7 @@ class ContactWatch:
     """Tells a Kafka that is away, which is waited for, from one that does not take us back."""
 
     def __init__(
-        self, kafka: KafkaSettings, silence_seconds_max: float, note: Callable[[Note], None]
+        self, kafka: KafkaSettings, silence_seconds_max: float, note: Callable[[Fact], None]
     ) -> None:
         self._kafka = kafka
         self._silence_seconds_max = silence_seconds_max
@@ -84,8 +84,7 @@ class ContactWatch:
     def _is_there(self) -> None:
         if self._away is not None:
             self._away = None
-            fields = {"bootstrap_servers": self._kafka.bootstrap_servers}
-            self._note(Note("kafka.reachable", fields))
+            self._note(KafkaReachable(self._kafka.bootstrap_servers))
 
     def _is_not_there(self, error: Exception) -> None:
         words = describe(error, self._kafka)
@@ -94,8 +93,7 @@ class ContactWatch:
         self._there_since = None
         servers = self._kafka.bootstrap_servers
         if self._away is None:
-            fields = {"bootstrap_servers": servers, "message": words}
-            self._note(Note("kafka.unreachable", fields))
+            self._note(KafkaUnreachable(servers, words))
         self._away = f"Kafka at {servers} does not answer: {words}"
 
     def _require_patience(self, acknowledged_at: float) -> None:

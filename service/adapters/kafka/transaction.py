@@ -31,7 +31,7 @@ from service.adapters.kafka.errors import describe, is_final
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, producing
 from service.adapters.kafka.reach import refusal
 from service.contracts.outcome import OUTCOME_BYTES_MAX
-from service.core.facts import Note
+from service.core.facts import DeadLettersTruncated, Fact, TransactionRetried
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
 from service.core.records import LogRecord, PositionCommit, Transaction
@@ -117,7 +117,7 @@ def _shorter(outcome: LogRecord) -> LogRecord:
 class TransactionLog:
     """One transactional producer. `group` is set while partitions are assigned."""
 
-    def __init__(self, kafka: KafkaSettings, note: Callable[[Note], None] = lambda _: None) -> None:
+    def __init__(self, kafka: KafkaSettings, note: Callable[[Fact], None] = lambda _: None) -> None:
         self._kafka = kafka
         self._note = note
         suffix = kafka.group_instance_id or uuid.uuid4().hex
@@ -367,11 +367,11 @@ class TransactionLog:
         """Say what the topics' limits cost."""
         cut = len(set(map(id, outgoing.dead)) - set(map(id, shorter.dead)))
         if cut:
-            fields = {"records": cut, "dropped": len(outgoing.dead) - len(shorter.dead)}
-            self._note(Note("dead_letters.truncated", fields))
+            dropped = len(outgoing.dead) - len(shorter.dead)
+            self._note(DeadLettersTruncated(cut, dropped))
 
     def _note_retry(self, failure: _NotCommittedError) -> None:
-        self._note(Note("transaction.retried", {"message": str(failure)}))
+        self._note(TransactionRetried(str(failure)))
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -10,8 +10,7 @@ from typing import Literal, get_args
 
 from service.contracts.outcome import ACTIONS, Reason, Status
 from service.contracts.reasons import REASONS_OF
-from service.core.facts import RetryCause
-from service.core.group.window import ClosedBy
+from service.core.facts import ClosedBy, RetryCause
 from service.core.inputs import CommitRefusal
 from service.core.status import WaitsFor
 from service.ports import RequestEnd, Route

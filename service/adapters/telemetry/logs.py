@@ -5,36 +5,39 @@ import sys
 import time
 from typing import Literal
 
+import msgspec
 import structlog
 
 from service.contracts.outcome import DEAD_STATUSES
-from service.core.facts import FactName, Note
+from service.core import facts
+from service.core.facts import ChangeCompleted, Fact, ObserverFailed, TransactionCommitted
 
 REPEAT_SECONDS = 60.0
 SENTENCES_MAX = 1000
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_LEVEL_OF: dict[FactName, Literal["debug", "info", "warning", "error"]] = {
-    "breaker.opened": "warning",
-    "pim.call_retried": "debug",
-    "pim.call_failed": "warning",
-    "credentials.refused": "error",
-    "dead_letters.limit_reached": "error",
-    "dead_letters.truncated": "warning",
-    "family.failing": "warning",
-    "observer.failed": "error",
-    "group.begun_again": "warning",
-    "group.too_large": "warning",
-    "kafka.unreachable": "error",
-    "offset_map.unused": "error",
-    "position.lost": "error",
-    "request.ended": "debug",
-    "transaction.committed": "debug",
-    "transaction.refused": "warning",
-    "transaction.retried": "warning",
-    "structure.read": "debug",
-    "window.closed": "debug",
+_LEVEL_OF: dict[type[Fact], Literal["debug", "info", "warning", "error"]] = {
+    facts.BreakerOpened: "warning",
+    facts.CallRetried: "debug",
+    facts.CallFailed: "warning",
+    facts.CredentialsRefused: "error",
+    facts.DeadLetterLimitReached: "error",
+    facts.DeadLettersTruncated: "warning",
+    facts.FamilyFailing: "warning",
+    facts.ObserverFailed: "error",
+    facts.GroupBegunAgain: "warning",
+    facts.GroupTooLarge: "warning",
+    facts.KafkaUnreachable: "error",
+    facts.OffsetMapUnused: "error",
+    facts.PositionLost: "error",
+    facts.RequestEnded: "debug",
+    facts.TransactionCommitted: "debug",
+    facts.TransactionRefused: "warning",
+    facts.TransactionRetried: "warning",
+    facts.StructureRead: "debug",
+    facts.WindowClosed: "debug",
 }
+"""All other facts are logged as info."""
 
 
 def configure(form: Literal["json", "console"] | None, level: str) -> None:
@@ -85,21 +88,23 @@ class LogObserver:
         self._is_debugging = level == "debug"
         self._failures_said_at: dict[object, float] = {}
 
-    def note(self, fact: Note) -> None:
+    def note(self, fact: Fact) -> None:
         """Say the fact at its level; a message may quote an asset's values: in debug only."""
         level = _LEVELS[_level_of(fact)]
         if level < _LEVELS["info"] and not self._is_debugging:
             return
-        if fact.name == "observer.failed" and not self._is_due(fact):
+        if isinstance(fact, ObserverFailed) and not self._is_due(fact):
             return
-        fields = dict(fact.fields)
-        if fact.name == "change.completed" and not self._is_debugging:
-            fields.pop("message", None)
+        fields = msgspec.structs.asdict(fact)
+        if isinstance(fact, TransactionCommitted):
+            del fields["completed"]
+        if isinstance(fact, ChangeCompleted) and not self._is_debugging:
+            del fields["message"]
         self._log.log(level, fact.name, **fields)
 
-    def _is_due(self, failure: Note) -> bool:
+    def _is_due(self, failure: ObserverFailed) -> bool:
         """Whether to log an observer's error: of each kind once a minute, each is counted."""
-        kind = (failure.fields.get("observer"), failure.fields.get("while_noting"))
+        kind = (failure.observer, failure.while_noting)
         now = time.monotonic()
         if now < self._failures_said_at.get(kind, float("-inf")) + REPEAT_SECONDS:
             return False
@@ -107,10 +112,10 @@ class LogObserver:
         return True
 
 
-def _level_of(fact: Note) -> str:
-    if fact.name == "change.completed":
-        return "warning" if fact.fields["status"] in DEAD_STATUSES else "debug"
-    return _LEVEL_OF.get(fact.name, "info")
+def _level_of(fact: Fact) -> str:
+    if isinstance(fact, ChangeCompleted):
+        return "warning" if fact.status in DEAD_STATUSES else "debug"
+    return _LEVEL_OF.get(type(fact), "info")
 
 
 def _event(record: logging.LogRecord) -> str:

@@ -7,7 +7,6 @@ from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from itertools import accumulate
-from typing import Any, cast
 
 from prometheus_client import (
     Counter,
@@ -23,7 +22,26 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from service.adapters.telemetry.catalogue import BY_NAME, PREFIX
 from service.adapters.telemetry.catalogue import Metric as Described
-from service.core.facts import Note
+from service.core.facts import (
+    BreakerOpened,
+    CallFailed,
+    CallRetried,
+    CredentialsRefused,
+    DeadLettersTruncated,
+    Fact,
+    ObserverFailed,
+    OffsetMapUnused,
+    OptionCreated,
+    OptionRefused,
+    PimThrottled,
+    PositionLost,
+    RequestEnded,
+    StructureRead,
+    StructureUnreadable,
+    TransactionCommitted,
+    TransactionRefused,
+    WindowClosed,
+)
 from service.core.model import Partition
 from service.core.records import CompletedChange
 from service.core.status import Status
@@ -118,55 +136,51 @@ class Meters:
         self._window_wait = self._histogram("window_wait_seconds")
         self._retried = self._counter("calls_retried")
         self._failed = self._counter("calls_failed")
-        self._throttled = self._counter("throttled")
-        self._breaker = self._counter("breaker_opened")
-        self._credentials = self._counter("credentials_refused")
         self._options = self._counter("options")
-        self._lost = self._counter("positions_lost")
-        self._observer_errors = self._counter("observer_errors")
-        self._maps_unused = self._counter("offset_maps_unused")
-        self._truncated = self._counter("dead_letters_truncated")
+        self._times = {
+            PimThrottled: self._counter("throttled"),
+            BreakerOpened: self._counter("breaker_opened"),
+            CredentialsRefused: self._counter("credentials_refused"),
+            PositionLost: self._counter("positions_lost"),
+            ObserverFailed: self._counter("observer_errors"),
+            OffsetMapUnused: self._counter("offset_maps_unused"),
+            DeadLettersTruncated: self._counter("dead_letters_truncated"),
+        }
         build = Info(PREFIX + "build", BY_NAME["build"].meaning, registry=registry)
         build.info({"version": version, "python": platform.python_version()})
         registry.register(_Gauges(gauges))
 
-    def note(self, fact: Note) -> None:
+    def note(self, fact: Fact) -> None:
         """Count it."""
-        told = cast("dict[str, Any]", fact.fields)
-        match fact.name:
-            case "transaction.committed":
-                self._count_completed(fact.completed, told["seconds"])
-            case "transaction.refused":
-                self._transactions.labels(told["why"]).inc()
-            case "window.closed":
-                self._windows(told["by"], told["action"]).inc()
-                self._call_assets(told["action"]).observe(told["assets"])
-                self._window_wait.observe(told["waited_seconds"])
-            case "request.ended":
-                self._requests(told["route"], told["ended"]).observe(told["seconds"])
-            case "pim.call_retried":
-                self._retried.labels(told["cause"]).inc()
-            case "pim.call_failed":
-                self._failed.labels(told["reason"]).inc()
-            case "structure.read" | "structure.unreadable":
-                self._structures(fact.name.removeprefix("structure.")).inc()
-            case "option.created" | "option.refused":
-                self._options.labels(fact.name.removeprefix("option.")).inc()
+        match fact:
+            case TransactionCommitted():
+                self._count_completed(fact.completed, fact.seconds)
+            case TransactionRefused(why):
+                self._transactions.labels(why).inc()
+            case WindowClosed():
+                self._windows(fact.by, fact.action).inc()
+                self._call_assets(fact.action).observe(fact.assets)
+                self._window_wait.observe(fact.waited_seconds)
+            case RequestEnded():
+                self._requests(fact.route, fact.ended).observe(fact.seconds)
+            case CallRetried():
+                self._retried.labels(fact.cause).inc()
+            case CallFailed():
+                self._failed.labels(fact.reason).inc()
+            case StructureRead():
+                self._structures("read").inc()
+            case StructureUnreadable():
+                self._structures("unreadable").inc()
+            case OptionCreated():
+                self._options.labels("created").inc()
+            case OptionRefused():
+                self._options.labels("refused").inc()
             case _:
                 self._count_times(fact)
 
-    def _count_times(self, fact: Note) -> None:
-        times = {
-            "pim.throttled": self._throttled,
-            "breaker.opened": self._breaker,
-            "credentials.refused": self._credentials,
-            "position.lost": self._lost,
-            "observer.failed": self._observer_errors,
-            "offset_map.unused": self._maps_unused,
-            "dead_letters.truncated": self._truncated,
-        }
-        if fact.name in times:
-            times[fact.name].inc()
+    def _count_times(self, fact: Fact) -> None:
+        if (counter := self._times.get(type(fact))) is not None:
+            counter.inc()
 
     def _count_completed(self, completed: tuple[CompletedChange, ...], seconds: float) -> None:
         self._transactions.labels("committed").inc()

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import structlog
 
-from service.core.facts import Note
+from service.core.facts import Fact, RequestEnded, TransactionCommitted
 from service.core.model import Partition
 
 PROGRESS_SECONDS = 60.0
@@ -24,13 +24,13 @@ class Progress:
         self._epoch: int | None = None
         self._said_at = now
 
-    def note(self, fact: Note) -> None:
+    def note(self, fact: Fact) -> None:
         """Count what was committed and called."""
-        if fact.name == "transaction.committed":
+        if isinstance(fact, TransactionCommitted):
             self._outcomes.update(one.status for one in fact.completed)
-        elif fact.name == "request.ended":
+        elif isinstance(fact, RequestEnded):
             self._calls += 1
-            if fact.fields["ended"] == "2xx" and not self._is_pim_reached:
+            if fact.ended == "2xx" and not self._is_pim_reached:
                 self._is_pim_reached = True
                 self._log.info("pim.reached")
 

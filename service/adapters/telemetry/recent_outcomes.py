@@ -4,7 +4,7 @@ from collections import Counter, deque
 from typing import Any
 
 from service.contracts.outcome_reader import ReadOutcome, read_outcome
-from service.core.facts import Note
+from service.core.facts import Fact, RequestEnded, TransactionCommitted
 
 OUTCOMES_KEPT = 50
 
@@ -18,17 +18,17 @@ class RecentOutcomes:
         self._outcomes: Counter[str] = Counter()
         self._requests: Counter[str] = Counter()
 
-    def note(self, fact: Note) -> None:
+    def note(self, fact: Fact) -> None:
         """Remember it."""
-        if fact.name == "transaction.committed":
+        if isinstance(fact, TransactionCommitted):
             self._outcomes.update(one.status for one in fact.completed)
             for one in fact.completed[-OUTCOMES_KEPT:]:
                 self._last.append(one.outcome.value or b"")
             for one in fact.completed:
                 if one.dead_letter is not None:
                     self._bad.append(one.outcome.value or b"")
-        elif fact.name == "request.ended":
-            self._requests[str(fact.fields["ended"])] += 1
+        elif isinstance(fact, RequestEnded):
+            self._requests[fact.ended] += 1
 
     def show(self) -> dict[str, Any]:
         """Totals and the last outcomes, newest first; of the bad ones as many again."""

@@ -26,7 +26,7 @@ from opentelemetry.trace import set_span_in_context as within
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from service.contracts.outcome import DEAD_STATUSES
-from service.core.facts import Note
+from service.core.facts import Fact, TransactionCommitted
 from service.core.inputs import Answer, Arrived, CallReply, CommitRefusal
 from service.core.model import Headers, Origin, Partition, SourceRecord
 from service.core.records import LogRecord, Transaction
@@ -127,9 +127,9 @@ class Traces:
                     start_time=began,
                 ).end()
 
-    def note(self, fact: Note) -> None:
+    def note(self, fact: Fact) -> None:
         """Committed outcomes end the spans of their records."""
-        for completed in fact.completed:
+        for completed in fact.completed if isinstance(fact, TransactionCommitted) else ():
             span = self._open.pop((completed.partition, completed.offset), None)
             if span is None:
                 continue

@@ -8,16 +8,14 @@ under the verb that its next batch begins with.
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 import msgspec
 
 from service.contracts.outcome import ACTIONS, DELETE, UPSERT, Action
+from service.core.facts import ClosedBy
 from service.core.group.asset_work import AssetWork
 from service.core.group.coalesce import first_run
 from service.core.model import Asset, Change
-
-ClosedBy = Literal["time", "assets", "bytes", "drain"]
 
 
 class Entry(msgspec.Struct, eq=False, gc=False):

@@ -9,11 +9,25 @@ call is on its way.
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 from service.contracts.outcome import DELETE, UPSERT, Action, Result
 from service.core.effects import AllowRequest, CancelCall, Effect, StartCall
-from service.core.facts import Note, RetryCause
+from service.core.facts import (
+    BreakerClosed,
+    BreakerOpened,
+    CallFailed,
+    CallRetried,
+    CredentialsRefused,
+    FamilyFailing,
+    FamilyRecovered,
+    OptionCreated,
+    OptionRefused,
+    PimThrottled,
+    PimThrottlingEnded,
+    RetryCause,
+    StructureRead,
+    StructureUnreadable,
+)
 from service.core.group.asset_work import AssetWork, Ended, failed
 from service.core.group.shape import Structure
 from service.core.group.window import Windows
@@ -361,9 +375,9 @@ class Dispatcher:
     ) -> list[AssetWork]:
         assert self.structure_cache is not None
         if isinstance(found, Structure):
-            self._news.append(Note("structure.read", {"family": side.family}))
+            self._news.append(StructureRead(side.family))
         elif isinstance(found, Unreadable):
-            self._news.append(Note("structure.unreadable", {"family": side.family}))
+            self._news.append(StructureUnreadable(side.family))
             if self.lanes.breaker.is_open:
                 self.lanes.delay_probe(now.seconds)
         return self.structure_cache.fetched(side.family, found, now.seconds)
@@ -371,11 +385,8 @@ class Dispatcher:
     def _option_created(self, side: OptionCreate, answer: Answer, now: Now) -> list[AssetWork]:
         assert self.structure_cache is not None
         attribute, code = side.option
-        fields = {"family": side.family, "attribute": attribute, "option": code}
-        name: Literal["option.created", "option.refused"] = (
-            "option.created" if is_written(answer) else "option.refused"
-        )
-        self._news.append(Note(name, fields))
+        fact = OptionCreated if is_written(answer) else OptionRefused
+        self._news.append(fact(side.family, attribute, code))
         return self.structure_cache.created(side, answer, now.seconds)
 
     def _note_refused_credentials(self, call_id: int, answer: Answer, now: float) -> None:
@@ -383,20 +394,19 @@ class Dispatcher:
             return
         if now >= self._credentials_noted_at + CREDENTIALS_NOTE_SECONDS:
             self._credentials_noted_at = now
-            fields = {"call": call_id, "message": answer.message}
-            self._news.append(Note("credentials.refused", fields))
+            self._news.append(CredentialsRefused(call_id, answer.message))
 
     def _release(self, call_id: int, answer: Answer) -> None:
         """The call gives its slot back."""
         self.in_flight.pop(call_id, None)
         if not _is_no_answer(answer) and self.gate.answered(call_id):
-            self._news.append(Note("pim.throttling_ended"))
+            self._news.append(PimThrottlingEnded())
         self.gate.end(call_id)
 
     def _throttle(self, call_id: int, retry_after_seconds: float | None, now: float) -> None:
         if self.gate.throttle(call_id, now, retry_after_seconds):
             seconds = (self.gate.closed_until or now) - now
-            self._news.append(Note("pim.throttled", {"seconds": round(seconds, 3)}))
+            self._news.append(PimThrottled(round(seconds, 3)))
 
     # --- what the PIM said -------------------------------------------------------------------
 
@@ -446,15 +456,15 @@ class Dispatcher:
 
     def _suspect(self, call: Call, verdict: Suspicious, now: Now) -> None:
         failure = verdict.failure
-        fields = {
-            "family": call.family,
-            "action": call.action,
-            "assets": len(call.batch),
-            "status": failure.response.status,
-            "reason": failure.reason,
-            "message": failure.response.message,
-        }
-        self._news.append(Note("pim.call_failed", fields))
+        failed_call = CallFailed(
+            family=call.family,
+            action=call.action,
+            assets=len(call.batch),
+            status=failure.response.status,
+            reason=failure.reason,
+            message=failure.response.message,
+        )
+        self._news.append(failed_call)
         if not self._is_kept(call.batch):
             return
         if not self.lanes.breaker.is_open or self.lanes.breaker.probing != call.id:
@@ -464,7 +474,7 @@ class Dispatcher:
         if verdict.is_pim_well and self.asset_count == 1:
             # A single asset takes that as the proof: no other could prove the PIM well.
             self.lanes.close_breaker(now.seconds)
-            self._news.append(Note("breaker.closed", {"family": call.family}))
+            self._news.append(BreakerClosed(call.family))
             self._follow(call.lane, self.lanes.own_failure(call, now), failure, now)
         else:
             is_well = bool(verdict.is_pim_well)
@@ -475,8 +485,7 @@ class Dispatcher:
         was_failing = self.lanes.is_failing(call.lane)
         self._follow(call.lane, self.lanes.succeeded(call, now), None, now)
         if was_failing:
-            fields = {"family": call.family, "action": call.action}
-            self._news.append(Note("family.recovered", fields))
+            self._news.append(FamilyRecovered(call.family, call.action))
 
     def _follow(self, lane: Lane, decided: Decided, failure: Failure | None, now: Now) -> None:
         """Do what follows from a call's end."""
@@ -486,26 +495,26 @@ class Dispatcher:
             message = f"Given up after {work.own_failures} failures of its own."
             self.fail_work(work, last, message, now)
         if decided.has_closed:
-            self._news.append(Note("breaker.closed", {"family": lane[0]}))
+            self._news.append(BreakerClosed(lane[0]))
         if decided.has_opened:
             assert failure is not None
-            self._news.append(Note("breaker.opened", {"message": failure.response.message}))
+            self._news.append(BreakerOpened(failure.response.message))
 
     def _note_failing(self, lane: Lane) -> None:
         failure = self.lanes.lane(lane).failure
-        fields = {
-            "family": lane[0],
-            "action": lane[1],
-            "reason": failure.reason if failure else None,
-            "status": failure.response.status if failure else None,
-            "message": failure.response.message if failure else None,
-        }
-        self._news.append(Note("family.failing", fields))
+        response = failure.response if failure else None
+        failing = FamilyFailing(
+            family=lane[0],
+            action=lane[1],
+            reason=failure.reason if failure else None,
+            status=response.status if response else None,
+            message=response.message if response else None,
+        )
+        self._news.append(failing)
 
     def _note_retry(self, call: Call, cause: RetryCause) -> None:
         """The call, or a part of it, goes again."""
-        fields = {"family": call.family, "action": call.action, "cause": cause}
-        self._news.append(Note("pim.call_retried", fields))
+        self._news.append(CallRetried(call.family, call.action, cause))
 
     # --- asset by asset ----------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ Rule 2: while the breaker is open nothing goes but one probe at a time.
 from dataclasses import dataclass
 
 from service.contracts.outcome import ACTIONS, DELETE, UPSERT, Action
-from service.core.facts import Note
+from service.core.facts import WindowClosed
 from service.core.group.window import Windows
 from service.core.recover.call import Call, Lane
 from service.core.recover.lanes import Lanes
@@ -22,7 +22,7 @@ class Chosen:
     call: Call | SideRequest
     is_repair: bool = False
     """Whether it is a retry, an isolated asset or a probe."""
-    closed: Note | None = None
+    closed: WindowClosed | None = None
     """The window that it was taken from."""
 
 
@@ -74,14 +74,10 @@ class Scheduler:
     def _take_batch(self, lane: Lane, now: float) -> Chosen:
         """A call from a due window."""
         family, action = lane
-        fields = {
-            "family": family,
-            "action": action,
-            "by": self._windows.closed_by(family),
-            "waited_seconds": round(self._windows.due_for(family, now), 3),
-        }
+        by = self._windows.closed_by(family)
+        waited_seconds = round(self._windows.due_for(family, now), 3)
         batch = self._windows.take_batch(family, action)
-        closed = Note("window.closed", fields | {"assets": len(batch)})
+        closed = WindowClosed(family, action, by, waited_seconds, assets=len(batch))
         return Chosen(self._lanes.new_call(lane, batch), closed=closed)
 
     def _next_repair(self, now: float) -> Chosen | None:

@@ -9,7 +9,7 @@ from structlog.typing import EventDict
 
 from service.adapters.telemetry.progress import IDLE_SECONDS, PROGRESS_SECONDS, Progress
 from service.contracts.outcome import Status
-from service.core.facts import Note
+from service.core.facts import RequestEnded, TransactionCommitted
 from service.core.model import Partition
 from service.core.records import CompletedChange
 from tests.contract.test_schemas import outcome
@@ -25,18 +25,18 @@ def logged() -> Iterator[list[EventDict]]:
         yield lines
 
 
-def committed(*statuses: Status) -> Note:
+def committed(*statuses: Status) -> TransactionCommitted:
     """A transaction with an outcome of each status."""
     completed = tuple(
         CompletedChange(PLACE, 7, outcome(), None, 100, status=status, reason=None)
         for status in statuses
     )
-    return Note("transaction.committed", {"outcomes": len(completed), "seconds": 0.1}, completed)
+    return TransactionCommitted(len(completed), 0.1, completed)
 
 
-def requested(ended: str) -> Note:
+def requested(ended: str) -> RequestEnded:
     """A request to the PIM that ended so."""
-    return Note("request.ended", {"route": "upsert", "ended": ended, "seconds": 0.1})
+    return RequestEnded("upsert", "PATCH", "/x", ended, 0.1)
 
 
 def named(lines: list[EventDict], event: str) -> list[dict[str, Any]]:

@@ -27,7 +27,27 @@ from service.adapters.telemetry.metrics import Gauges, Meters, process_registry
 from service.adapters.telemetry.recent_outcomes import OUTCOMES_KEPT, RecentOutcomes
 from service.adapters.telemetry.status_report import ReplicaInfo, StatusReport
 from service.contracts.outcome import DELETE, Reason
-from service.core.facts import FactName, Note
+from service.core.facts import (
+    BreakerOpened,
+    CallFailed,
+    CallRetried,
+    ChangeCompleted,
+    CredentialsRefused,
+    DeadLettersTruncated,
+    Fact,
+    FamilyFailing,
+    ObserverFailed,
+    OffsetMapUnused,
+    OptionCreated,
+    PimThrottled,
+    PimThrottlingEnded,
+    PositionLost,
+    RequestEnded,
+    StructureUnreadable,
+    TransactionCommitted,
+    TransactionRefused,
+    WindowClosed,
+)
 from service.core.model import Partition
 from service.core.records import CompletedChange
 from service.core.status import (
@@ -92,34 +112,27 @@ def completed(record_timestamp_ms: int = -1, received_utc_ms: int = -1) -> Compl
     )
 
 
-FACTS: dict[FactName, dict[str, object]] = {
-    "transaction.committed": {"outcomes": 1, "seconds": 0.2},
-    "transaction.refused": {"why": "fenced"},
-    "window.closed": {
-        "family": "f", "action": "upsert", "assets": 7, "by": "time", "waited_seconds": 0.1,
-    },
-    "request.ended": {
-        "route": "upsert", "method": "PATCH", "path": "/x", "ended": "2xx", "seconds": 0.3,
-    },
-    "pim.call_retried": {"family": "f", "action": "upsert", "cause": "throttled"},
-    "pim.call_failed": {"family": "f", "reason": "timeout", "message": "m"},
-    "option.created": {"family": "f"},
-    "structure.unreadable": {"family": "f"},
-    "pim.throttled": {"seconds": 1.0},
-    "breaker.opened": {"message": "m"},
-    "credentials.refused": {"call": 0, "message": "m"},
-    "position.lost": {"message": "m"},
-    "offset_map.unused": {"message": "m"},
-    "dead_letters.truncated": {"records": 2, "dropped": 0},
-    "pim.throttling_ended": {},
-    "family.failing": {
-        "family": "f", "action": "upsert", "reason": "forbidden", "status": 403, "message": "m",
-    },
-    "observer.failed": {
-        "observer": "RecentOutcomes", "while_noting": "x",
-        "error": "KeyError('x')", "traceback": "t",
-    },
-}  # fmt: skip
+def facts(committed: CompletedChange) -> list[Fact]:
+    """One of each."""
+    return [
+        TransactionCommitted(1, 0.2, (committed,)),
+        TransactionRefused("fenced"),
+        WindowClosed("f", "upsert", "time", 0.1, 7),
+        RequestEnded("upsert", "PATCH", "/x", "2xx", 0.3),
+        CallRetried("f", "upsert", "throttled"),
+        CallFailed("f", "upsert", 1, None, "timeout", "m"),
+        OptionCreated("f", "color", "red"),
+        StructureUnreadable("f"),
+        PimThrottled(1.0),
+        BreakerOpened("m"),
+        CredentialsRefused(0, "m"),
+        PositionLost("m"),
+        OffsetMapUnused("m"),
+        DeadLettersTruncated(2, 0),
+        PimThrottlingEnded(),
+        FamilyFailing("f", "upsert", "forbidden", 403, "m"),
+        ObserverFailed("RecentOutcomes", "x", "KeyError('x')", "t"),
+    ]
 
 
 def scraped(now: Status, lags: Mapping[Partition, int] | None = None) -> str:
@@ -128,9 +141,8 @@ def scraped(now: Status, lags: Mapping[Partition, int] | None = None) -> str:
     limits = {"pending_changes_limit": 10_000.0, "pending_bytes_limit": 1e8}
     meters = Meters(registry, "1.2.3", Gauges(lambda: now, lambda: lags or {}, limits))
     born_ms = round(time.time() * 1000) - 700
-    for name, fields in FACTS.items():
-        ended = completed(born_ms, received_utc_ms=born_ms + 100)
-        meters.note(Note(name, fields, (ended,) if "committed" in name else ()))
+    for fact in facts(completed(born_ms, received_utc_ms=born_ms + 100)):
+        meters.note(fact)
     return generate_latest(registry).decode()
 
 
@@ -139,7 +151,7 @@ def test_metrics_count_facts_and_read_the_state() -> None:
     text = scraped(status(pending_changes=42, waits_for="pim"), {PLACE: 5})
 
     assert 'asset_sync_outcomes_total{reason="too_large",status="rejected"} 1.0' in text
-    assert 'asset_sync_windows_total{by="time",action="upsert"} 1.0' in text
+    assert 'asset_sync_windows_total{action="upsert",by="time"} 1.0' in text
     assert 'asset_sync_event_age_seconds_bucket{le="0.5"} 0.0' in text
     assert 'asset_sync_event_age_seconds_bucket{le="1.0"} 1.0' in text
     assert 'ended="2xx",le="0.5",route="upsert"} 1.0' in text
@@ -219,7 +231,7 @@ def test_the_age_of_an_event_does_not_believe_its_producers_clock(
     read_ms = round(time.time() * 1000) - 5000
     born = -1 if written_before_reading_ms is None else read_ms - written_before_reading_ms
 
-    meters.note(Note("transaction.committed", {"seconds": 0.1}, (completed(born, read_ms),)))
+    meters.note(TransactionCommitted(1, 0.1, (completed(born, read_ms),)))
 
     seconds = registry.get_sample_value("asset_sync_event_age_seconds_sum")
     assert seconds == pytest.approx(expected_seconds, abs=2)
@@ -235,7 +247,7 @@ def test_the_age_of_an_event_does_not_believe_its_producers_clock(
 class Broken:
     """An observer with a bug."""
 
-    def note(self, fact: Note) -> None:
+    def note(self, fact: Fact) -> None:
         """Take a field for granted."""
         raise KeyError(fact.name)
 
@@ -252,9 +264,10 @@ def test_an_observers_bug_is_logged_and_counted_and_ends_nothing() -> None:
             LogObserver("info"),
             recent_outcomes,
         )
-        observers.note(Note("request.ended", {"misnamed": 1}))
-        observers.note(Note("transaction.committed", {"seconds": 1.0}, (completed(1),)))
-        observers.note(Note("transaction.committed", {"seconds": 1.0}, (completed(1),)))
+        a_bug: Any = ["2xx"]
+        observers.note(RequestEnded("upsert", "PATCH", "/x", a_bug, 0.1))
+        observers.note(TransactionCommitted(1, 1.0, (completed(1),)))
+        observers.note(TransactionCommitted(1, 1.0, (completed(1),)))
     structlog.reset_defaults()
 
     assert recent_outcomes.show()["outcomes"] == {"rejected": 2}
@@ -376,9 +389,7 @@ def test_the_view_shows_one_state_everywhere() -> None:
         lambda: [FamilyStatus("f", 1, 2, 3, is_failing=True)],
         lambda: {PLACE: 4},
     )
-    view.recent_outcomes.note(
-        Note("transaction.committed", FACTS["transaction.committed"], (completed(),))
-    )
+    view.recent_outcomes.note(TransactionCommitted(1, 0.2, (completed(),)))
 
     assert view.live() == {"progress": True, "partitions": True}
     assert "asset-sync release" in view.ready_lines()[0]
@@ -396,7 +407,8 @@ def test_the_board_keeps_the_last_outcomes() -> None:
     """However many there are."""
     recent_outcomes = RecentOutcomes()
     for _ in range(3):
-        recent_outcomes.note(Note("transaction.committed", {}, (completed(),) * OUTCOMES_KEPT))
+        many = (completed(),) * OUTCOMES_KEPT
+        recent_outcomes.note(TransactionCommitted(OUTCOMES_KEPT, 0.1, many))
     shown = recent_outcomes.show()
     assert len(shown["last"]) == len(shown["bad"]) == OUTCOMES_KEPT
     assert shown["outcomes"]["rejected"] == 3 * OUTCOMES_KEPT
@@ -405,13 +417,13 @@ def test_the_board_keeps_the_last_outcomes() -> None:
 def test_logs_say_facts_at_their_levels() -> None:
     """Windows and calls at debug; a refusal's message, which may quote a value, too."""
     configure("json", "debug")
-    refusal = {"outcome": "t/0/1", "status": "rejected", "reason": "refused_by_pim", "message": "x"}
+    refusal = ChangeCompleted("t/0/1", None, "rejected", "refused_by_pim", "x")
     for level in ("info", "debug"):
         observer = LogObserver(level)
         with capture_logs() as response:
-            for name, fields in FACTS.items():
-                observer.note(Note(name, fields, (completed(),)))
-            observer.note(Note("change.completed", refusal))
+            for fact in facts(completed()):
+                observer.note(fact)
+            observer.note(refusal)
         names = [line["event"] for line in response]
         assert ("window.closed" in names) is (level == "debug")
         assert ("request.ended" in names) is (level == "debug")

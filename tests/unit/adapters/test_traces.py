@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from service.adapters.telemetry import traces as module
 from service.adapters.telemetry.traces import Traces
-from service.core.facts import Note
+from service.core.facts import TransactionCommitted
 from service.core.inputs import Answer, Arrived, CallFault, CallReply, CommitRefusal, FaultKind
 from service.core.model import Headers, Origin, Partition, SourceRecord
 from service.core.records import CompletedChange, LogRecord, Transaction
@@ -90,7 +90,7 @@ class Bench:
                 )
                 for origin, outcome in zip(origins, outcomes, strict=True)
             )
-            self.traces.note(Note("transaction.committed", {}, completed))
+            self.traces.note(TransactionCommitted(len(completed), 0.1, completed))
         return [record.headers for record in self.written[-1].outcomes]
 
     def spans(self, name: str) -> list[ReadableSpan]:

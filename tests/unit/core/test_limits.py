@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from service.core.effects import CancelCall, Commit, Drained, Effect, SetIntake, StartCall
-from service.core.facts import Note
+from service.core.facts import DeadLetterLimitReached
 from service.core.inputs import (
     CANCELLED,
     Answer,
@@ -417,8 +417,7 @@ def test_the_count_behind_the_limit_is_true_and_starts_again_at_zero() -> None:
 
 
 def _limits_reached(replica: Replica) -> int:
-    notes = [effect for effect in replica.effects if isinstance(effect, Note)]
-    return sum(note.name == "dead_letters.limit_reached" for note in notes)
+    return sum(isinstance(effect, DeadLetterLimitReached) for effect in replica.effects)
 
 
 # --- drains ---------------------------------------------------------------------------------------

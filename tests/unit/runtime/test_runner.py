@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from service.core.effects import Effect
-from service.core.facts import Note
+from service.core.facts import Fact
 from service.core.inputs import (
     Answer,
     Arrived,
@@ -92,7 +92,7 @@ class Neighbours:
         """Remember."""
         self.paused.append(partitions)
 
-    def note(self, fact: Note) -> None:
+    def note(self, fact: Fact) -> None:
         """Remember."""
         self.facts.append(fact.name)
 
