@@ -1,4 +1,4 @@
-"""Settings: what can be set, and where it comes from (contract.md §3)."""
+"""The settings of asset-sync and the code that reads them (contract.md §3)."""
 
 from service.settings.groups import (
     HttpSettings,

@@ -1,4 +1,4 @@
-"""What can be set: a group a neighbour or a part, each field with its meaning and its limits."""
+"""The settings in groups, each field with its default, its limits and a description for users."""
 
 import re
 from ipaddress import ip_address
@@ -54,7 +54,9 @@ def _check_servers(text: str) -> str:
 
 def _check_topic(name: str) -> str:
     if not _TOPIC.fullmatch(name) or name in {".", ".."}:
-        raise ValueError("a topic's name is of letters, digits, '.', '_' and '-', at most 249")
+        raise ValueError(
+            "a topic name has 1 to 249 letters, digits, '.', '_' or '-', and is not '.' or '..'"
+        )
     return name
 
 
@@ -65,19 +67,22 @@ def _check_topics(text: str) -> str:
 
 
 IDENTIFIER_BYTES_MAX = 255
-"""Of what names this client to Kafka; the outcomes' default source has the group's in it."""
+"""Longest group id, client id or group instance id, in bytes of UTF-8.
+
+The default `source` of the outcomes contains the group id, and each outcome carries that source.
+"""
 
 
 def _check_identifier(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("must have no control characters")
+        raise ValueError("must not contain control characters")
     if (size := len(text.encode())) > IDENTIFIER_BYTES_MAX:
         raise ValueError(f"must have at most {IDENTIFIER_BYTES_MAX} characters (has {size})")
     return text
 
 
 SOURCE_CHARACTERS_MAX = 1000
-"""Of the outcomes' source: each outcome has it twice, and is bounded."""
+"""Longest `source`: each outcome carries it twice, and an outcome may not exceed 64 KiB."""
 
 
 def _check_source(text: str) -> str:
@@ -107,49 +112,88 @@ class _Group(BaseModel):
 
 
 class KafkaSettings(_Group):
-    """The broker, the group and the topics."""
+    """The brokers, the consumer group and the topics."""
 
-    bootstrap_servers: _Servers = Field("localhost:9092", description="Comma separated.")
+    bootstrap_servers: _Servers = Field(
+        "localhost:9092",
+        description="Kafka brokers to connect to first, HOST:PORT, separated by commas.",
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How to connect."
+        "PLAINTEXT",
+        description="How to connect to the brokers: plain text or TLS (SSL), with or without SASL.",
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        None, description="With SASL_*."
+        None,
+        description="SASL mechanism of the Kafka login. Required with SASL_PLAINTEXT or SASL_SSL.",
     )
-    sasl_username: str | None = Field(None, description="With SASL_*.")
-    sasl_password: SecretStr | None = Field(None, description="With SASL_*.")
-    ssl_ca_file: Path | None = Field(None, description="A private CA.")
-    ssl_cert_file: Path | None = Field(None, description="The client's certificate.")
-    ssl_key_file: Path | None = Field(None, description="The client's key.")
-    ssl_key_password: SecretStr | None = Field(None, description="Of the client's key.")
-    client_id: _Identifier = Field("asset-sync", description="Shown in the broker's logs.")
+    sasl_username: str | None = Field(
+        None, description="User name of the Kafka login. Required with SASL_PLAINTEXT or SASL_SSL."
+    )
+    sasl_password: SecretStr | None = Field(
+        None, description="Password of the Kafka login. Required with SASL_PLAINTEXT or SASL_SSL."
+    )
+    ssl_ca_file: Path | None = Field(
+        None,
+        description="PEM file with the certificate of a private CA that signed the brokers' "
+        "certificates. It is trusted in addition to the CAs of the system.",
+    )
+    ssl_cert_file: Path | None = Field(
+        None, description="PEM file with the client certificate for brokers that ask for one."
+    )
+    ssl_key_file: Path | None = Field(
+        None, description="PEM file with the private key of the client certificate for Kafka."
+    )
+    ssl_key_password: SecretStr | None = Field(
+        None, description="Password of the private key in KAFKA__SSL_KEY_FILE, if it is encrypted."
+    )
+    client_id: _Identifier = Field(
+        "asset-sync",
+        description="Client id for the logs and quotas of the brokers, at most 255 characters.",
+    )
     group_id: _Identifier = Field(
         "asset-sync",
-        description="Consumer group; transactional ids are GROUP_ID. + a suffix. "
-        "One group, one deployment, one PIM connection. At most 255 characters.",
+        description="Consumer group id, at most 255 characters. Transactional ids are GROUP_ID "
+        "with a suffix. Use one group for one deployment and one PIM connection.",
     )
     group_instance_id: _Identifier | None = Field(
-        None, description="Static membership; StatefulSet only, unique per replica."
+        None,
+        description="Static member name, unique for each replica of a StatefulSet. A replica that "
+        "restarts within the session timeout keeps its partitions. Do not set it elsewhere.",
     )
-    session_timeout_seconds: float = Field(10, ge=1, le=300, description="Of the group.")
-    events_topics: _Topics = Field("dam.asset-changes", description="Comma separated.")
-    outcomes_topic: _Topic = Field("pim.asset-outcomes", description="One outcome a change.")
+    session_timeout_seconds: float = Field(
+        10,
+        ge=1,
+        le=300,
+        description="Seconds without a heartbeat after which Kafka gives a replica's partitions "
+        "to the others. A higher value tolerates longer pauses, but after a crash the partitions "
+        "wait longer.",
+    )
+    events_topics: _Topics = Field(
+        "dam.asset-changes", description="Topics to read events from, separated by commas."
+    )
+    outcomes_topic: _Topic = Field(
+        "pim.asset-outcomes", description="Topic to which one outcome is written for each change."
+    )
     dead_letters_topic: _Topic = Field(
-        "pim.asset-dead-letters", description="Records that were rejected or failed."
+        "pim.asset-dead-letters",
+        description="Topic to which the records of rejected and failed changes are copied.",
     )
     start_from: Literal["earliest", "latest"] = Field(
         "earliest",
-        description="Where a consumer group begins that has no position at all: at the earliest "
-        "records, or at the end. A partition without a position in a group that has some is "
-        "always read from its earliest record.",
+        description="Where a consumer group begins that has no committed offset at all: at the "
+        "earliest record of each partition, or at its end (latest). If the group has an offset on "
+        "some partitions, the others are always read from their earliest record.",
     )
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
         "none",
         description="Compression of the records that asset-sync writes. Every client can read "
-        "none; whoever reads the topics must have the codec of anything else installed.",
+        "none; for the others, each reader of the topics needs the codec installed.",
     )
     max_record_bytes: Size = Field(
-        1024**2, ge=1024, description="Key, value and headers; a larger input is too_large."
+        1024**2,
+        ge=1024,
+        description="Largest event in bytes (key, value and headers together). A larger one is "
+        "rejected as too_large. A higher value needs more memory.",
     )
 
     @property
@@ -163,7 +207,7 @@ class KafkaSettings(_Group):
     def _fits_together(self) -> Self:
         topics = [*self.events_topic_names, self.outcomes_topic, self.dead_letters_topic]
         if len(set(topics)) < len(topics):
-            raise ValueError("events, outcomes and dead letters need topics of their own")
+            raise ValueError("EVENTS_TOPICS, OUTCOMES_TOPIC and DEAD_LETTERS_TOPIC must all differ")
         if self.security_protocol.startswith("SASL") and not (
             self.sasl_mechanism and self.sasl_username and self.sasl_password
         ):
@@ -171,54 +215,89 @@ class KafkaSettings(_Group):
                 f"{self.security_protocol} needs SASL_MECHANISM, SASL_USERNAME and SASL_PASSWORD"
             )
         if bool(self.ssl_cert_file) != bool(self.ssl_key_file):
-            raise ValueError("SSL_CERT_FILE and SSL_KEY_FILE go together")
+            raise ValueError("set both SSL_CERT_FILE and SSL_KEY_FILE, or neither")
         return self
 
 
 class OutcomesSettings(_Group):
-    """What outcomes say of this deployment."""
+    """How outcomes name this deployment."""
 
     source: Annotated[str, AfterValidator(_check_source)] | None = Field(
-        None, description="CloudEvents source of the outcomes; default /asset-sync/GROUP_ID."
+        None,
+        description="CloudEvents source of the outcomes, a URI or a path. Give each environment "
+        "its own. Default: /asset-sync/GROUP_ID.",
     )
 
 
 class EventsSettings(_Group):
-    """Which events are ours."""
+    """Which events are handled."""
 
-    type_prefix: str = Field("", description="Narrows which event types are ours.")
+    type_prefix: str = Field(
+        "",
+        description="Handle only CloudEvents whose type begins with this text. The others end "
+        "skipped as unknown_type.",
+    )
 
 
 class PimSettings(_Group):
-    """The PIM and our connection to it."""
+    """The PIM, the credentials for it and the limits on calling it."""
 
     base_url: _Text = Field(
         description="URL of the PIM without the path of its API, such as "
-        "https://example.cloud.akeneo.com; plain http only to loopback."
+        "https://example.cloud.akeneo.com. Plain http is accepted for loopback only, unless "
+        "PIM__ALLOW_HTTP is set."
     )
-    client_id: str | None = Field(None, description="Of the connection.")
-    client_secret: SecretStr | None = Field(None, description="Of the connection.")
-    username: str | None = Field(None, description="Of the connection.")
-    password: SecretStr | None = Field(None, description="Of the connection.")
-    app_token: SecretStr | None = Field(None, description="Instead of the four above.")
-    ca_file: Path | None = Field(None, description="A private CA.")
+    client_id: str | None = Field(None, description="Client id of the Akeneo connection.")
+    client_secret: SecretStr | None = Field(None, description="Secret of the Akeneo connection.")
+    username: str | None = Field(None, description="User name of the Akeneo connection.")
+    password: SecretStr | None = Field(None, description="Password of the Akeneo connection.")
+    app_token: SecretStr | None = Field(
+        None,
+        description="Access token of an Akeneo app. Set it instead of PIM__CLIENT_ID, "
+        "PIM__CLIENT_SECRET, PIM__USERNAME and PIM__PASSWORD.",
+    )
+    ca_file: Path | None = Field(
+        None,
+        description="PEM file with the certificate of a private CA that signed the certificate of "
+        "the PIM or the proxy. It is trusted in addition to the CAs of the system.",
+    )
     ssl_cert_file: Path | None = Field(
-        None, description="A client certificate (PEM) for a PIM that asks for one."
+        None, description="PEM file with the client certificate for a PIM that asks for one."
     )
-    ssl_key_file: Path | None = Field(None, description="The key of this certificate (PEM).")
+    ssl_key_file: Path | None = Field(
+        None, description="PEM file with the private key of the client certificate for the PIM."
+    )
     proxy_url: SecretStr | None = Field(
-        None, description="A proxy to the PIM, such as http://user:password@proxy.example:3128."
+        None,
+        description="URL of an HTTP proxy for requests to the PIM, such as "
+        "http://user:password@proxy.example:3128. Proxy variables of the environment are ignored.",
     )
     allow_http: bool = Field(
-        default=False, description="Plain http to other hosts, at your own risk."
+        default=False,
+        description="Accept plain http for a PIM on another host. Credentials and values are then "
+        "readable on the network.",
     )
     max_concurrency: int = Field(
-        4, ge=1, le=100, description="Calls at once of the whole deployment."
+        4,
+        ge=1,
+        le=100,
+        description="Most calls to the PIM at the same time, over all replicas. Akeneo allows 4 "
+        "for each connection and answers 429 above that.",
     )
     max_calls_per_second: int = Field(
-        50, ge=1, le=1_000_000, description="Of the whole deployment."
+        50,
+        ge=1,
+        le=1_000_000,
+        description="Most requests to the PIM in a second, over all replicas. Akeneo allows 100 "
+        "for all its clients together and answers 429 above that.",
     )
-    timeout_seconds: float = Field(60, gt=0, le=600, description="One call.")
+    timeout_seconds: float = Field(
+        60,
+        gt=0,
+        le=600,
+        description="Timeout of one HTTP request to the PIM, in seconds. A lower value retries "
+        "sooner, but the PIM may still be working on the first request.",
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -226,7 +305,7 @@ class PimSettings(_Group):
         if self.proxy_url is not None:
             _check_proxy(self.proxy_url.get_secret_value())
         if bool(self.ssl_cert_file) != bool(self.ssl_key_file):
-            raise ValueError("SSL_CERT_FILE and SSL_KEY_FILE go together")
+            raise ValueError("set both SSL_CERT_FILE and SSL_KEY_FILE, or neither")
         connection = {
             "CLIENT_ID": self.client_id,
             "CLIENT_SECRET": self.client_secret,
@@ -238,105 +317,187 @@ class PimSettings(_Group):
         if self.app_token and not is_visible_ascii(self.app_token.get_secret_value()):
             raise ValueError("APP_TOKEN must be visible ASCII: no spaces, no second line")
         if self.app_token and given:
-            raise ValueError(f"APP_TOKEN stands alone; leave out {', '.join(given)}")
+            raise ValueError(
+                f"set either APP_TOKEN or the connection; leave out {', '.join(given)}"
+            )
         if not self.app_token and missing:
-            raise ValueError(f"{', '.join(missing)} missing (or give APP_TOKEN alone)")
+            raise ValueError(f"set {', '.join(missing)} as well, or only APP_TOKEN")
         return self
 
 
 class StructureSettings(_Group):
-    """What is done with the PIM's families, attributes and options."""
+    """How the families, attributes and options of the PIM are used."""
 
     validate_values: bool = Field(
-        default=True, alias="validate", description="Reject early what the PIM would refuse."
+        default=True,
+        alias="validate",
+        description="Check values against the PIM's attributes and options before they are sent, "
+        "and reject a change that the PIM would refuse.",
     )
-    create_options: bool = Field(default=False, description="Create options that the PIM lacks.")
+    create_options: bool = Field(
+        default=False,
+        description="Create an option in the PIM when a value names one that does not exist yet, "
+        "at most 3 a second.",
+    )
     default_locale: str | None = Field(
-        None, description="Of a bare value for an attribute that differs by locale."
+        None,
+        description="Locale, such as en_US, for a value that names none although its attribute "
+        "has a value for each locale.",
     )
-    max_age_seconds: float = Field(600, ge=1, le=86_400, description="Then they are read anew.")
+    max_age_seconds: float = Field(
+        600,
+        ge=1,
+        le=86_400,
+        description="Re-read a family's attributes and options after this many seconds. A higher "
+        "value saves requests, but changes made in the PIM are noticed later.",
+    )
 
 
 class WindowSettings(_Group):
-    """When a family's window is due."""
+    """When the changes that wait in a family's window are sent."""
 
-    max_seconds: float = Field(2, ge=0, le=3600, description="After its first change.")
-    max_assets: int = Field(100, ge=1, le=100, description="Distinct assets, deletes included.")
-    max_bytes: Size = Field(4 * 1024**2, ge=1024, description="Of JSON.")
+    max_seconds: float = Field(
+        2,
+        ge=0,
+        le=3600,
+        description="Send a family's batch this many seconds after its first change, full or not. "
+        "A higher value makes larger batches and longer delays.",
+    )
+    max_assets: int = Field(
+        100,
+        ge=1,
+        le=100,
+        description="Send a family's batch as soon as it has changes of this many assets. The PIM "
+        "takes at most 100 in a call.",
+    )
+    max_bytes: Size = Field(
+        4 * 1024**2,
+        ge=1024,
+        description="Send a family's batch as soon as its values take this many bytes of JSON. A "
+        "higher value makes larger requests and needs more memory.",
+    )
 
 
 class RetrySettings(_Group):
-    """Budget of an asset's call for failures that are its own."""
+    """How long a failing asset is retried before its change ends as failed."""
 
-    max_attempts: int = Field(8, ge=1, le=1000, description="Own failures alone.")
-    max_seconds: float = Field(300, ge=0, le=86_400, description="From the first of them.")
+    max_attempts: int = Field(
+        8,
+        ge=1,
+        le=1000,
+        description="Calls to try for a failing asset before its change ends as failed. Outages "
+        "of the PIM and throttling do not count.",
+    )
+    max_seconds: float = Field(
+        300,
+        ge=0,
+        le=86_400,
+        description="Seconds to retry a failing asset or family before its changes end as failed. "
+        "Time during outages of the PIM and throttling does not count.",
+    )
 
 
 class PipelineSettings(_Group):
-    """What may be held, and how often it is committed."""
+    """How many changes may be pending, and how often outcomes are committed."""
 
     max_pending_changes: int = Field(
-        10_000, ge=1, le=1_000_000, description="Admitted and not yet committed; intake pauses."
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Intake pauses when this many changes are pending (admitted, outcome not yet "
+        "committed), and resumes at half. A higher value needs more memory.",
     )
     max_pending_bytes: Size = Field(
         128 * 1024**2,
         ge=1024,
-        description="Intake pauses at this many bytes of key, value and headers, admitted and "
-        "not yet committed, or where they take twice as much in memory. A replica needs twice this "
-        "much memory, and more: docs/operations.md, Memory.",
+        description="Intake pauses when the pending changes have this many bytes of key, value "
+        "and headers, or take twice as many bytes of memory, and resumes at half. A replica needs "
+        "more than twice this much memory: docs/operations.md, Memory.",
     )
     commit_interval_seconds: float = Field(
-        0.1, ge=0, le=10, description="A transaction at most this often."
+        0.1,
+        ge=0,
+        le=10,
+        description="Shortest time between two Kafka transactions, in seconds. A higher value "
+        "makes fewer and larger transactions, and outcomes appear later.",
     )
 
 
 class DeadLettersSettings(_Group):
-    """When to stop dead-lettering and let a person look."""
+    """When the service stops dead-lettering until an operator has looked."""
 
     max_share: float = Field(
         0.5,
         gt=0,
         le=1,
-        description="Of the last 1,000 changes, over two families; then intake pauses. 1: never.",
+        description="Intake stops when more than this share of the last 1,000 changes, over at "
+        "least two families, would be dead-lettered. `asset-sync release` resumes it. 1 turns this "
+        "limit off.",
     )
 
 
 class TracesSettings(_Group):
-    """OpenTelemetry traces (needs the extra `otel`)."""
+    """OpenTelemetry traces, which need the extra `otel`."""
 
     endpoint: Annotated[str, AfterValidator(_check_endpoint)] | None = Field(
-        None, description="OTLP over HTTP, such as http://collector:4318/v1/traces; none: off."
+        None,
+        description="URL of an OpenTelemetry collector (OTLP over HTTP), such as "
+        "http://collector:4318/v1/traces. Without it, traces are off.",
     )
     sample_ratio: float = Field(
-        1, ge=0, le=1, description="Of the events whose producer did not decide."
+        1,
+        ge=0,
+        le=1,
+        description="Share of the events to trace, from 0 to 1. It applies only to events whose "
+        "producer sent no sampling decision.",
     )
 
 
 class DrainSettings(_Group):
-    """How a replica ends."""
+    """How long a replica takes to stop."""
 
     max_seconds: float = Field(
-        75, gt=0, le=3600, description="Budget of a drain, then what is in flight is cut."
+        75,
+        gt=0,
+        le=3600,
+        description="Seconds to finish open work after SIGTERM or when partitions are given back. "
+        "Then calls in flight are cancelled, and the next owner repeats them. A value below "
+        "PIM__TIMEOUT_SECONDS cancels calls that the PIM may still apply.",
     )
 
 
 class HttpSettings(_Group):
-    """Probes and metrics."""
+    """The port for health checks, metrics and pages."""
 
-    host: str = Field("0.0.0.0", description="Where to listen.")  # noqa: S104 - a pod's port
-    port: int = Field(8080, ge=0, le=65_535, description="0 takes a free one and prints it.")
+    host: str = Field(
+        "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus reach a pod from other hosts
+        description="Address to listen on for health checks, metrics and the status page.",
+    )
+    port: int = Field(
+        8080,
+        ge=0,
+        le=65_535,
+        description="Port to listen on for health checks, metrics and the status page. With 0, a "
+        "free port is chosen and logged.",
+    )
     status_page: bool = Field(
-        default=False, description="A page for the operator at /: what is open, last outcomes."
+        default=False,
+        description="Serve a status page at /, with the open work and the recent outcomes.",
     )
 
 
 class LogSettings(_Group):
-    """Logs."""
+    """The format and the level of the log."""
 
     format: Literal["json", "console"] | None = Field(
-        None, description="Default json, console on a terminal."
+        None,
+        description="Log format. Default: console when the output is a terminal, otherwise json.",
     )
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="From here on.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info",
+        description="Least severe level to log. Only debug logs each request and the messages of "
+        "outcomes, which may quote values.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -347,11 +508,11 @@ class LogSettings(_Group):
 
 
 def _parts_of(url: str) -> SplitResult | None:
-    """Of an http or https URL with a host; None where it is none."""
+    """Return the parts of an http or https URL that names a host; None for any other text."""
     try:
         parts = urlsplit(url)
         is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port or an IPv6 address that is none
+    except ValueError:  # for an invalid port or IPv6 address
         return None
     return parts if is_url and url.isprintable() and " " not in url else None
 
@@ -360,8 +521,8 @@ def _check_proxy(url: str) -> None:
     parts = _parts_of(url)
     if parts is None or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError(
-            "PROXY_URL must be a URL such as http://user:password@proxy.example:3128, "
-            "of a proxy that speaks http or https"
+            "PROXY_URL must be the URL of an HTTP proxy, such as "
+            "http://user:password@proxy.example:3128"
         )
 
 
@@ -385,24 +546,24 @@ def _segments(path: str) -> list[str]:
 
 
 def _has_api_path(path: str) -> bool:
-    """Whether the path goes into the PIM's API, which the service adds by itself."""
+    """Return whether the path contains the API's path, which the service adds by itself."""
     return any(segment.lower() == "api" for segment in _segments(path))
 
 
 def _without_extras(parts: SplitResult) -> str:
-    """The URL of the PIM alone: scheme, host, port, and the path before its API."""
+    """Return scheme, host, port and the path before the API, without everything else."""
     kept = takewhile(lambda segment: segment.lower() != "api", _segments(parts.path))
     authority = parts.netloc.rpartition("@")[2]
     return "/".join([f"{parts.scheme}://{authority}", *map(quote, kept)])
 
 
 def is_visible_ascii(text: str) -> bool:
-    """Whether it can stand in a header or a URI, as every token can."""
+    """Return whether the text can be sent in a header or a URI, as every token can."""
     return text.isascii() and text.isprintable() and " " not in text and bool(text)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the host is this machine by name or address."""
+    """Return whether the host is `localhost` or a loopback address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,6 +1,6 @@
-"""Where settings come from: the only file that reads the environment (contract.md §3).
+"""Reads the settings; no other file reads the environment (contract.md §3).
 
-Sources, strongest first: the environment, a `.env` file, mounted secret files, defaults.
+The sources, strongest first: the environment, a `.env` file, mounted secret files, defaults.
 An unknown `ASSET_SYNC_*` variable is an error that names the nearest known one.
 """
 
@@ -28,12 +28,12 @@ _SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\w+)")
 
 
 class SettingsError(Exception):
-    """Settings that cannot be used; one line a problem, each naming its variable."""
+    """The settings cannot be used. The message has a line for each problem, with its variable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What opens the PIM: an app token, or the four of a connection. Never shown."""
+    """Credentials for the PIM: an app token, or the four values of an Akeneo connection."""
 
     app_token: str | None = None
     client_id: str = ""
@@ -42,13 +42,13 @@ class Credentials:
     password: str = ""
 
     def __repr__(self) -> str:
-        """Nothing of it."""
+        # A log or a traceback may show this object.
         return "Credentials(**********)"
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, where they came from, and what to say about them."""
+    """The settings, their sources, and warnings about them for the log."""
 
     settings: Settings
     sources: tuple[str, ...]
@@ -56,10 +56,10 @@ class Loaded:
     secret_files: Mapping[tuple[str, ...], Path]
 
     def credentials(self) -> Credentials:
-        """The PIM's credentials as of now: their files are read again each time.
+        """Return the PIM's credentials; secret files are read again, so that secrets can rotate.
 
         Raises:
-            SettingsError: a secret file cannot be read, or holds no token.
+            SettingsError: a secret file cannot be read, or the token is not visible ASCII.
         """
         pim = self.settings.pim
 
@@ -82,10 +82,10 @@ class Loaded:
 
 
 def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = DOTENV) -> Loaded:
-    """Read the settings.
+    """Read all settings.
 
     Raises:
-        SettingsError: something is missing, wrong or unknown; the message says what to do.
+        SettingsError: a setting is missing, wrong or unknown; the message says what to do.
     """
     return _load(environ, dotenv, leave_out=None, stand_in={})
 
@@ -93,10 +93,10 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = DOTENV)
 def load_without_pim(
     environ: Mapping[str, str] | None = None, dotenv: Path | None = DOTENV
 ) -> Settings:
-    """The settings for commands that need no PIM: nothing of its group is looked at.
+    """Read the settings for commands that do not call the PIM; `PIM__*` is ignored.
 
     Raises:
-        SettingsError: as `load`.
+        SettingsError: another setting is missing, wrong or unknown.
     """
     unused: dict[tuple[str, ...], str] = {
         ("pim", "base_url"): "https://unused.example",
@@ -150,7 +150,7 @@ def _dotenv(path: Path | None) -> dict[str, str]:
 
 
 def _unknown(given: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """What is named like ours and is not known: problems, or warnings where they are wanted."""
+    """Return problems and warnings for variables that begin with the prefix and are not known."""
     known = {variable for variable, _, _ in variables()}
     files = {f"{v}_FILE" for v, group, name in variables() if is_secret(group, name)}
     special = {SECRETS_DIR, UNKNOWN_VARIABLES}
@@ -160,7 +160,7 @@ def _unknown(given: Mapping[str, str]) -> tuple[list[str], list[str]]:
             continue
         nearest = difflib.get_close_matches(name, known | files | special, n=1, cutoff=0.4)
         hint = f" Did you mean {nearest[0]}?" if nearest else ""
-        lines.append(f"{name} is no setting of asset-sync.{hint}")
+        lines.append(f"Unknown setting {name}.{hint}")
     mode = given.get(UNKNOWN_VARIABLES, "error")
     if mode not in {"error", "warn"}:
         return [*lines, f"{UNKNOWN_VARIABLES} must be error or warn, not {mode!r}."], []
@@ -170,13 +170,13 @@ def _unknown(given: Mapping[str, str]) -> tuple[list[str], list[str]]:
 def _gather(
     given: Mapping[str, str], leave_out: str | None
 ) -> tuple[dict[tuple[str, ...], str], dict[tuple[str, ...], Path], list[str]]:
-    """Values by path, the files that secrets came from, and what is wrong with those."""
+    """Return the values by path, the files that secrets came from, and problems with them."""
     values: dict[tuple[str, ...], str] = {}
     files: dict[tuple[str, ...], Path] = {}
     flaws: list[str] = []
     directory = given.get(SECRETS_DIR)
     if directory and not Path(directory).is_dir():
-        flaws.append(f"{SECRETS_DIR}: {directory} is no directory.")
+        flaws.append(f"{SECRETS_DIR}: {directory} is not a directory.")
     for variable, group, name in variables():
         path = _path_of(variable)
         if path[0] == leave_out:
@@ -189,7 +189,7 @@ def _gather(
         if file is None:
             continue
         if f"{variable}_FILE" in given and variable in given:
-            flaws.append(f"{variable} and {variable}_FILE are both set; leave one out.")
+            flaws.append(f"{variable} and {variable}_FILE are both set: remove one of them.")
         elif variable not in given:
             try:
                 values[path] = _read_secret(file)
@@ -226,7 +226,7 @@ def _nested(values: Mapping[tuple[str, ...], str]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for path, value in values.items():
         if value == "" and path != ("events", "type_prefix"):
-            continue  # an empty variable is one that is not set
+            continue  # a compose file or a shell leaves an unset variable empty
         node = nested
         for part in path[:-1]:
             node = node.setdefault(part, {})
@@ -235,7 +235,7 @@ def _nested(values: Mapping[tuple[str, ...], str]) -> dict[str, Any]:
 
 
 def _lines(error: ValidationError) -> Iterator[str]:
-    """One plain line a problem; the value is never shown, it may be a secret."""
+    """Yield a line for each problem, without the value, which may be a secret."""
     for flaw in error.errors(include_input=False, include_url=False):
         name = PREFIX + "__".join(str(part) for part in flaw["loc"]).upper()
         message = flaw["msg"].removeprefix("Value error, ")

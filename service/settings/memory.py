@@ -1,7 +1,7 @@
-"""The memory that a replica needs at the worst, from its settings (docs/operations.md, Memory).
+"""The most memory that a replica needs with its settings (docs/operations.md, Memory).
 
-The chart refuses a memory limit below it: `asset-sync.memoryMib` in `_helpers.tpl` is the same sum,
-and tests/unit/test_memory.py holds the two, and the constants of the code, against each other.
+The chart refuses a memory limit below it: `asset-sync.memoryMib` in `_helpers.tpl` is the same sum.
+tests/unit/test_memory.py compares the two sums, and the constants here with those of the code.
 """
 
 from dataclasses import dataclass
@@ -13,45 +13,47 @@ if TYPE_CHECKING:
 KIB, MIB = 1024, 1024 * 1024
 
 PROCESS_BYTES = 96 * MIB
-"""Python, the libraries, connections, metrics, logs."""
+"""Memory of Python, the libraries, the connections, the metrics and the logs."""
 OBJECTS_PER_PENDING_BYTE = 2
-"""Intake pauses when the pending changes occupy so much for each byte of their limit."""
+"""Intake pauses when the pending changes occupy this much memory for each byte of their limit."""
 CHANGE_BYTES = 8 * KIB
-"""A change beside what is counted of it: its entries everywhere, and its outcome."""
+"""Memory of one pending change that its size does not count: its entries and its outcome."""
 POLL_BYTES = 512 * KIB
 OBJECTS_PER_POLLED_BYTE = 32
-"""What was polled is read before intake can pause. JSON becomes up to so much as it is read."""
+"""Memory for each byte of a poll, all of which is decoded before intake can pause."""
 KEPT_RECORD_BYTES_MIN = 8 * MIB
 KEPT_RECORD_COPIES = 3
-"""Unpacked, as a portion, and as a record."""
+"""Copies of a large record: in the decompressed batch, in the fetched part, and by itself."""
 FETCHED_BYTES = 20 * MIB
-"""64 partitions with 256 KiB each, and 4 MiB of larger batches."""
+"""Compressed batches: 256 KiB for each of 64 partitions, and 4 MiB for larger batches."""
 RESPONSE_BYTES_MIN = 4 * MIB
 RESPONSE_COPIES = 2
-"""The response, and its part that is kept."""
+"""Copies of a fetch response: the response itself, and the part of it that is kept."""
 UNPACKING_BYTES = 32 * MIB
-"""The window of the one decompressor that runs."""
+"""The buffer of the one decompressor that runs at a time."""
 TRANSACTION_BYTES = 24 * MIB
-"""8 MiB of outcomes and dead letters: as records, as batches, and as a request."""
+"""A transaction of 8 MiB, three times: as records, as batches and as a request."""
 STRUCTURES_BYTES = 24 * MIB
-"""1,000 families of 24 KiB."""
+"""Structures of 1,000 families with 24 KiB each."""
 ANSWER_BYTES = 16 * MIB
 BODY_COPIES = 3
-"""The values as they are merged, their JSON, and what is on its way."""
+"""Copies of a request body: the merged values, their JSON, and the bytes being sent."""
 
 
 @dataclass(frozen=True)
 class Term:
-    """One part of the sum: what it is for, and how many bytes."""
+    """One part of the sum, in bytes."""
 
     what: str
     size: int
 
 
 def memory_terms(settings: "Settings", largest_batch_bytes: int = 0) -> list[Term]:
-    """The parts of the sum.
+    """Return the parts of the sum.
 
-    `largest_batch_bytes` is what the events topics take (`max.message.bytes`).
+    Args:
+        settings: the settings of the replica.
+        largest_batch_bytes: the largest `max.message.bytes` of the events topics.
     """
     record = settings.kafka.max_record_bytes
     pending = settings.pipeline
@@ -72,5 +74,5 @@ def memory_terms(settings: "Settings", largest_batch_bytes: int = 0) -> list[Ter
 
 
 def memory_bytes(settings: "Settings", largest_batch_bytes: int = 0) -> int:
-    """The sum."""
+    """Return the most memory that the replica needs, in bytes."""
     return sum(term.size for term in memory_terms(settings, largest_batch_bytes))

@@ -1,4 +1,4 @@
-"""All settings together: what the core decides by, and what is allowed and unwise."""
+"""All settings together, the core's limits made from them, and warnings about unwise values."""
 
 from typing import Literal
 from urllib.parse import quote
@@ -25,22 +25,26 @@ from service.settings.groups import (
 
 PREFIX = "ASSET_SYNC_"
 URI_SAFE = "!$&'()*+,;=:@"
-"""Characters of the group's name that stand in a URI's path as they are (RFC 3986)."""
+"""Characters of a group id that need no escape in the path of a URI (RFC 3986)."""
 PIM_CALLS_AT_ONCE = 4
-"""Of one connection (akeneo.md §7)."""
+"""Concurrent calls that Akeneo allows for one connection (akeneo.md §7)."""
 PIM_CALLS_PER_SECOND = 100
-"""Of all callers of one PIM together."""
+"""Requests a second that Akeneo allows for all clients of one PIM together (akeneo.md §7)."""
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Frozen; secrets show as asterisks."""
+    """All settings. They cannot be changed, and secrets are shown as asterisks."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX)
 
     kafka: KafkaSettings = Field(default_factory=lambda: KafkaSettings.model_validate({}))
     outcomes: OutcomesSettings = Field(default_factory=lambda: OutcomesSettings(source=None))
     events: EventsSettings = Field(default_factory=lambda: EventsSettings(type_prefix=""))
-    deletes: Literal["apply", "skip"] = Field("apply", description="skip: deletes end skipped.")
+    deletes: Literal["apply", "skip"] = Field(
+        "apply",
+        description="apply sends deletes to the PIM. skip sends none of them: each delete ends "
+        "skipped as deletes_off.",
+    )
     pim: PimSettings
     structure: StructureSettings = Field(
         default_factory=lambda: StructureSettings.model_validate({})
@@ -65,11 +69,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load` gathered: it knows where each value came from."""
+        """Use only what `load` gathered, because it knows where each value came from."""
         return (init_settings,)
 
     def limits(self) -> Limits:
-        """What the core decides by."""
+        """Return the limits that the core decides by.
+
+        This is the only place where a setting's name meets the name in the core, which puts `max`
+        last and its unit before: `PIPELINE__MAX_PENDING_CHANGES` is `pending_changes_max` there,
+        and `pending_changes_limit` in the metrics.
+        """
         return Limits(
             decode=DecodeLimits(self.kafka.max_record_bytes, self.events.type_prefix),
             deletes=self.deletes,
@@ -95,30 +104,30 @@ class Settings(BaseSettings):
         )
 
     def warnings(self) -> list[str]:
-        """Settings that are allowed and unwise, a sentence each."""
+        """Return a sentence for each setting that is allowed but unwise."""
         kafka, pim, drain = self.kafka, self.pim, self.drain
         unwise = {
             f"{PREFIX}DRAIN__MAX_SECONDS ({drain.max_seconds:g}) is below "
-            f"{PREFIX}PIM__TIMEOUT_SECONDS ({pim.timeout_seconds:g}): a drain may cut calls "
-            "that the PIM is still working on.": drain.max_seconds < pim.timeout_seconds,
+            f"{PREFIX}PIM__TIMEOUT_SECONDS ({pim.timeout_seconds:g}): a drain may cancel "
+            "calls that the PIM is still working on.": drain.max_seconds < pim.timeout_seconds,
             f"{PREFIX}PIM__MAX_CONCURRENCY ({pim.max_concurrency}) is above "
-            f"{PIM_CALLS_AT_ONCE}, what Akeneo allows a connection: expect 429s.": (
+            f"{PIM_CALLS_AT_ONCE}, which is what Akeneo allows for a connection: expect 429s.": (
                 pim.max_concurrency > PIM_CALLS_AT_ONCE
             ),
             f"{PREFIX}PIM__MAX_CALLS_PER_SECOND ({pim.max_calls_per_second}) is above "
-            f"{PIM_CALLS_PER_SECOND}, what Akeneo allows all its callers: expect 429s.": (
+            f"{PIM_CALLS_PER_SECOND}, which is what Akeneo allows for all clients: expect 429s.": (
                 pim.max_calls_per_second > PIM_CALLS_PER_SECOND
             ),
             f"{PREFIX}PIPELINE__MAX_PENDING_CHANGES ({self.pipeline.max_pending_changes}) is "
-            f"below {PREFIX}WINDOW__MAX_ASSETS ({self.window.max_assets}): windows never fill.": (
+            f"below {PREFIX}WINDOW__MAX_ASSETS ({self.window.max_assets}): no batch gets full.": (
                 self.pipeline.max_pending_changes < self.window.max_assets
             ),
             f"{PREFIX}PIPELINE__MAX_PENDING_BYTES is below {PREFIX}KAFKA__MAX_RECORD_BYTES: "
-            "one record may pause the intake.": (
+            "a single large record pauses the intake.": (
                 self.pipeline.max_pending_bytes < kafka.max_record_bytes
             ),
-            f"{PREFIX}KAFKA__SECURITY_PROTOCOL is {kafka.security_protocol}: the password crosses "
-            "the network readable.": (
+            f"{PREFIX}KAFKA__SECURITY_PROTOCOL is {kafka.security_protocol}: the password is "
+            "readable on the network.": (
                 kafka.security_protocol == "SASL_PLAINTEXT" and kafka.sasl_mechanism == "PLAIN"
             ),
         }

@@ -1,4 +1,4 @@
-"""Every setting by its variable, and the page that tells of them."""
+"""The list of all settings, and the page `docs/settings.md` that is made from it."""
 
 from collections.abc import Iterator
 
@@ -11,13 +11,14 @@ _PIM_NAMES = frozenset({"client_id", "username"})
 
 
 def reference() -> str:
-    """Every setting, as `docs/settings.md`."""
+    """Return the text of `docs/settings.md`."""
     lines = [
         "# Settings",
         "",
-        "Environment variables, also from a `.env` file. Those marked *secret* may come as a file:",
-        "`…_FILE` names it, or a file of that name lies in `ASSET_SYNC_SECRETS_DIR`. Sizes take a",
-        "unit (`128MiB`). An unknown `ASSET_SYNC_*` variable is an error, unless",
+        "All settings are environment variables; a `.env` file may hold them too. A value marked",
+        "*Secret* can also be read from a file: set `…_FILE` to its path, or put a file with the",
+        "variable's name into the directory `ASSET_SYNC_SECRETS_DIR`. Sizes may have a unit",
+        "(`128MiB`). An unknown `ASSET_SYNC_*` variable is an error, unless",
         "`ASSET_SYNC_UNKNOWN_VARIABLES=warn`. This page is generated: `make schemas`.",
         "",
         "| variable | default | meaning |",
@@ -38,7 +39,7 @@ def _default(value: object) -> str:
 
 
 def variables() -> Iterator[tuple[str, type[BaseModel], str]]:
-    """Every variable, with the group and the name of its field."""
+    """Yield every variable with the group and the name of its field."""
     for name, field in Settings.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -49,6 +50,6 @@ def variables() -> Iterator[tuple[str, type[BaseModel], str]]:
 
 
 def is_secret(group: type[BaseModel], name: str) -> bool:
-    """Secrets and the names that go with them may come as files."""
+    """Return whether the value may come from a file: a secret, or the name that goes with one."""
     is_name = name == "sasl_username" or (group is PimSettings and name in _PIM_NAMES)
     return is_name or "SecretStr" in str(group.model_fields[name].annotation)

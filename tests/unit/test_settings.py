@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from service.core.limits import DecodeLimits, Limits, StructureOptions
 from service.settings import SettingsError, load, load_without_pim
 
 MINIMUM = {
@@ -27,6 +28,13 @@ def test_the_minimum_is_enough() -> None:
     assert settings.kafka.events_topic_names == ("dam.asset-changes",)
     assert settings.window.max_bytes == 4 * 1024**2
     assert settings.limits().outcome_source == "/asset-sync/asset-sync"
+
+
+def test_the_core_has_the_same_defaults() -> None:
+    """Tests of the core use its own defaults, and must run with what users get."""
+    assert load(MINIMUM, None).settings.limits() == Limits(
+        decode=DecodeLimits(record_bytes_max=1024**2), structure=StructureOptions()
+    )
 
 
 def test_an_unknown_variable_names_the_nearest() -> None:
@@ -197,7 +205,7 @@ def test_a_directory_of_secrets(tmp_path: Path) -> None:
     assert str(tmp_path / "pim__app_token") in loaded.sources
     (tmp_path / "pim__app_token").write_text("rotated")
     assert loaded.credentials().app_token == "rotated"
-    assert "is no directory" in problem(SECRETS_DIR=str(tmp_path / "gone"))
+    assert "is not a directory" in problem(SECRETS_DIR=str(tmp_path / "gone"))
 
 
 def test_commands_that_need_no_pim_look_at_nothing_of_it(tmp_path: Path) -> None:
@@ -220,11 +228,11 @@ def test_commands_that_need_no_pim_look_at_nothing_of_it(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("unwise", "said"),
     [
-        ({"DRAIN__MAX_SECONDS": "30"}, "a drain may cut calls"),
+        ({"DRAIN__MAX_SECONDS": "30"}, "a drain may cancel calls"),
         ({"PIM__MAX_CONCURRENCY": "8"}, "expect 429s"),
         ({"PIM__MAX_CALLS_PER_SECOND": "200"}, "expect 429s"),
-        ({"PIPELINE__MAX_PENDING_CHANGES": "50"}, "windows never fill"),
-        ({"PIPELINE__MAX_PENDING_BYTES": "1KiB"}, "may pause the intake"),
+        ({"PIPELINE__MAX_PENDING_CHANGES": "50"}, "no batch gets full"),
+        ({"PIPELINE__MAX_PENDING_BYTES": "1KiB"}, "pauses the intake"),
     ],
 )
 def test_what_is_allowed_and_unwise_is_said(unwise: dict[str, str], said: str) -> None:
