@@ -1,4 +1,4 @@
-"""The seams between the pipeline and its neighbours."""
+"""The ports: the protocols by which the pipeline reaches Kafka, the PIM, the clock and logs."""
 
 import contextlib
 import traceback
@@ -13,28 +13,28 @@ from service.core.model import Moment, Origin, Partition
 from service.core.records import Transaction
 from service.core.requests import Request
 
-Route = Literal[
+RequestKind = Literal[
     "token", "upsert", "delete", "family", "families", "attributes", "options", "option", "other"
 ]
-"""What a request to the PIM is for."""
+"""The purpose of a request to the PIM, for logs and metrics."""
 
 RequestEnd = Literal["2xx", "3xx", "4xx", "429", "5xx", "timeout", "connection", "cancelled"]
-"""How it ended: by its status, or without one."""
+"""How a request to the PIM ended: the class of its HTTP status, or why there is no status."""
 
 
 def status_class(status: int) -> RequestEnd:
-    """The class of an HTTP status; 429 stands alone."""
+    """Return the class of an HTTP status; 429 is separate, because it means throttling."""
     classes: dict[int, RequestEnd] = {2: "2xx", 3: "3xx", 4: "4xx"}
     return "429" if status == HTTPStatus.TOO_MANY_REQUESTS else classes.get(status // 100, "5xx")
 
 
 class FatalError(Exception):
-    """Nothing more can be promised: the process ends with 1, a restart reads the truth."""
+    """The process must end with exit code 1: only a restart can read what Kafka has committed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a look at a neighbour found, and what to do about it."""
+    """A result of `asset-sync check`, with what to do about it."""
 
     grade: Literal["ok", "warning", "failed"]
     message: str
@@ -42,10 +42,10 @@ class Finding:
 
 
 class Clock(Protocol):
-    """Time, handed in."""
+    """A clock, so that tests can set the time."""
 
     def now(self) -> Moment:
-        """Now, by a monotonic clock and in UTC."""
+        """Return the time of a monotonic clock and in UTC."""
         ...
 
 
@@ -60,71 +60,76 @@ class AssetApi(Protocol):
         permit: Callable[[], Awaitable[None]],
         may_write: Callable[[], bool],
     ) -> Answer:
-        """Send one request and translate its answer; never retries, never interprets.
+        """Send one request and return its answer, without retrying it or judging it.
 
         Args:
             request: what to send.
-            origins: the changes that it carries, for those who trace.
-            permit: awaited before each further request (a token) that this one needs.
-            may_write: asked right before the request leaves; if not, it ends as CUT.
+            origins: the records whose changes the request carries; traces link to them.
+            permit: awaited before each additional request, such as one for a token, so that the
+                rate limit counts it.
+            may_write: asked right before the request is sent; if it returns False, nothing is sent
+                and the answer is `CANCELLED`.
         """
         ...
 
 
 class OutcomeLog(Protocol):
-    """The transactional log of outcomes, dead letters and positions."""
+    """The transactional log of outcomes, dead letters and positions, which is Kafka."""
 
     async def write(self, transaction: Transaction) -> CommitRefusal | None:
-        """Write all of it or nothing. None: it is committed.
+        """Commit the whole transaction or nothing; None if it is committed.
 
         Raises:
-            FatalError: it is unknown whether it was written, or nothing can be any more.
+            FatalError: it is unknown whether the transaction was committed, or no later one can
+                be.
         """
         ...
 
 
 class Intake(Protocol):
-    """The tap of the events topics."""
+    """The consumer of the events topics, as far as it can be paused."""
 
     def set_paused(self, partitions: frozenset[Partition]) -> None:
-        """From now on exactly these partitions are paused."""
+        """Pause exactly these partitions, and resume all others."""
         ...
 
 
 class Observer(Protocol):
-    """Who is told of facts: logs and meters."""
+    """A receiver of facts, such as the log or the metrics."""
 
     def note(self, fact: Fact) -> None:
-        """A fact happened."""
+        """Receive a fact."""
         ...
 
 
 class Observers:
-    """Tells several observers. An observer that raises is reported to all; it ends nothing."""
+    """Passes each fact to several observers.
+
+    If one of them raises, the error is reported to all of them, and the service goes on: a bug in
+    logging or metrics must not end it.
+    """
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = list(observers)
 
     def add(self, observer: Observer) -> None:
-        """Tell this one too, from now on."""
         self._observers.append(observer)
 
     def note(self, fact: Fact) -> None:
-        """Tell each."""
         for observer in self._observers:
             try:
                 observer.note(fact)
-            except Exception as error:  # noqa: BLE001 - the service works without its observers
+            except Exception as error:  # noqa: BLE001 - the service must not end because of an observer
                 self.report(observer, fact.name, error)
 
     def report(self, observer: object, while_noting: str, error: Exception) -> None:
-        """Tell every observer that one of them raised; whoever fails on this too stays silent."""
+        """Report the error of one observer to all; errors on this report are ignored."""
         failed = ObserverFailed(
             observer=type(observer).__name__,
             while_noting=while_noting,
             error=repr(error),
             traceback="".join(traceback.format_exception(error)),
         )
-        for one in self._observers:
+        for receiver in self._observers:
             with contextlib.suppress(Exception):
-                one.note(failed)
+                receiver.note(failed)

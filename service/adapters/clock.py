@@ -1,4 +1,4 @@
-"""The machine's clock."""
+"""The clock of this machine, behind the port `Clock`."""
 
 import time
 
@@ -6,8 +6,7 @@ from service.core.model import Moment
 
 
 class SystemClock:
-    """Monotonic seconds and UTC milliseconds of this machine."""
+    """Gives monotonic seconds and UTC milliseconds."""
 
     def now(self) -> Moment:
-        """Now."""
         return Moment(time.monotonic(), time.time_ns() // 1_000_000)

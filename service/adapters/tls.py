@@ -1,4 +1,4 @@
-"""TLS contexts, for brokers and the PIM; a file that cannot be used is named."""
+"""TLS contexts for the brokers and the PIM. Errors name the setting and the file."""
 
 import ssl
 from pathlib import Path
@@ -7,14 +7,14 @@ from service.settings import SettingsError
 
 
 def context(variable: str, ca_file: Path | None) -> ssl.SSLContext:
-    """Make a context that trusts the system's CAs and a private one, where there is one.
+    """Return a context that trusts the CAs of the system and, if there is a file, its CAs too.
 
     Args:
-        variable: the setting of the file, such as `ASSET_SYNC_PIM__CA_FILE`.
-        ca_file: certificates in PEM.
+        variable: the setting that names the file, such as `ASSET_SYNC_PIM__CA_FILE`.
+        ca_file: the certificates of private CAs in PEM.
 
     Raises:
-        SettingsError: the file cannot be read, or is not what it should be.
+        SettingsError: the file cannot be read, or does not contain certificates in PEM.
     """
     made = ssl.create_default_context()
     if ca_file is not None:
@@ -32,22 +32,22 @@ def show_certificate(
     key_file: Path | None,
     key_password: str | None = None,
 ) -> None:
-    """Show a client's certificate to whoever asks for one.
+    """Load a client certificate, which the context shows to a server that asks for one.
 
     Args:
-        tls: the context that shows it.
-        variable: what the settings' names begin with, such as `ASSET_SYNC_KAFKA__SSL_`.
-        cert_file: the client's certificate chain in PEM; None: there is none.
-        key_file: its key in PEM.
-        key_password: of the key.
+        tls: the context to change.
+        variable: the beginning of the settings' names, such as `ASSET_SYNC_KAFKA__SSL_`.
+        cert_file: the certificate chain in PEM; with None, nothing is loaded.
+        key_file: the private key in PEM.
+        key_password: the password of the private key, if it is encrypted.
 
     Raises:
-        SettingsError: a file cannot be read, or is not what it should be.
+        SettingsError: a file cannot be read, the two do not match, or the password is wrong.
     """
     if cert_file is None:
         return
     try:
-        # A password that is asked for and not there must not be prompted for.
+        # Without a password, OpenSSL would ask for one on the terminal and block the service.
         tls.load_cert_chain(cert_file, key_file, key_password or "")
     except (OSError, ValueError) as error:
         name = f"{variable}CERT_FILE, {variable}KEY_FILE"
@@ -56,7 +56,7 @@ def show_certificate(
 
 def _flaw(variable: str, path: Path, error: OSError | ValueError) -> str:
     if isinstance(error, ssl.SSLError):
-        reason = error.reason or "no certificate in PEM"
+        reason = error.reason or "it is not a certificate in PEM"
         return f"{variable}: {path} cannot be used: {reason}."
     if isinstance(error, OSError):
         return f"{variable}: {path} cannot be read: {error.strerror}."

@@ -28,7 +28,7 @@ from service.core.requests import (
 from service.core.send.verdict import ITEMS_MAX
 from service.core.text import finite_number
 from service.core.values import Attribute
-from service.ports import Route
+from service.ports import RequestKind
 
 API = "/api/rest/v1"
 TOKEN_PATH = "/api/oauth/v1/token"  # noqa: S105 - a path
@@ -131,7 +131,7 @@ class HttpRequest(NamedTuple):
     method: str
     path: str
     body: bytes | None = None
-    route: Route = "other"
+    route: RequestKind = "other"
 
 
 def write_request(request: Request) -> HttpRequest | None:

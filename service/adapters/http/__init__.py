@@ -1,1 +1,1 @@
-"""The service's own port, and the pages on it."""
+"""The HTTP port of the service: health checks, metrics and pages."""

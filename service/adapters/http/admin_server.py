@@ -1,7 +1,7 @@
-"""The service's own port: probes, metrics, pages (contract.md §6).
+"""The HTTP port of the service: health checks, metrics and pages (contract.md §6).
 
-Rule 1: nothing on it changes state, except from loopback with the token of the release file.
-Rule 2: it is the last to close in a drain.
+Rule 1: no request changes state, except `POST /release` from loopback with the token of its file.
+Rule 2: the port closes last in a drain, so that Kubernetes and Prometheus see the drain.
 """
 
 import base64
@@ -31,30 +31,34 @@ ASYNCAPI_PAGE = """<!doctype html>
 <style>body{{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
 pre{{background:#f4f4f4;padding:1rem;overflow:auto}}</style>
 <h1>{title}</h1><p>{description}</p>{channels}
-<h2>The document</h2><p>As JSON: <a href="/asyncapi?format=json">/asyncapi?format=json</a></p>
+<h2>AsyncAPI document</h2><p>As JSON: <a href="/asyncapi?format=json">/asyncapi?format=json</a></p>
 <pre>{document}</pre></html>
 """
 
 
 @dataclass(frozen=True, slots=True)
 class AdminHandlers:
-    """What the port answers with."""
+    """The functions and texts that the port answers with."""
 
     live: Checks
     ready: Checks
     live_lines: Lines
-    """What `/livez?verbose` adds for a person."""
+    """Lines that `/livez?verbose` adds to the checks."""
     ready_lines: Lines
+    """Lines that `/readyz?verbose` adds to the checks."""
     registry: CollectorRegistry
     asyncapi: dict[str, Any]
     release: Callable[[], int | None]
-    """Let go what the limit on dead letters holds back; None where it holds nothing."""
+    """Resumes after the dead-letter limit was reached.
+
+    Returns how many changes were held back, or None if the limit was not reached.
+    """
     status: Callable[[], dict[str, Any]] | None = None
-    """What the status page shows; None: there is no such page."""
+    """The data of the status page; None if there is no status page."""
 
 
 class AdminServer:
-    """Answers probes, scrapes and an operator."""
+    """Answers health checks, Prometheus and operators."""
 
     def __init__(self, handlers: AdminHandlers) -> None:
         self._handlers = handlers
@@ -74,27 +78,27 @@ class AdminServer:
         self._runner = web.AppRunner(application, access_log=None)
 
     async def open(self, host: str, port: int) -> int:
-        """Listen; the port that was taken.
+        """Listen, and return the port, which matters where 0 was asked for.
 
         Raises:
-            OSError: the address is taken, or is none of this machine's.
+            OSError: the address is already in use, or does not belong to this machine.
         """
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
         await site.start()
-        taken: int = self._runner.addresses[0][1]
-        self._token_file = TokenFile(taken)
+        bound_port: int = self._runner.addresses[0][1]
+        self._token_file = TokenFile(bound_port)
         try:
             self._token = self._token_file.create()
         except OSError as error:
             self._why_no_token = (
-                f"{self._token_file.path} cannot be written ({error.strerror}): give the service a "
-                "temporary directory of its own (TMPDIR), or restart it, which resumes as well."
+                f"The token file {self._token_file.path} cannot be written ({error.strerror}). Set "
+                "TMPDIR to a directory that the service can write to, or restart the service, "
+                "which resumes too."
             )
-        return taken
+        return bound_port
 
     async def close(self) -> None:
-        """Stop listening."""
         await self._runner.cleanup()
         if self._token:
             assert self._token_file is not None
@@ -119,34 +123,37 @@ class AdminServer:
             return web.json_response({"message": why}, status=403)
         released = self._handlers.release()
         if released is None:
-            return web.json_response({"message": "Nothing is held back."}, status=409)
+            return web.json_response(
+                {"message": "Nothing is held back: the dead-letter limit was not reached."},
+                status=409,
+            )
         return web.json_response({"released": released})
 
     def _why_refused(self, request: web.Request) -> str:
-        """Why the request may change nothing; empty where it may."""
+        """Return why the request is refused; an empty text if it is allowed."""
         if not _is_loopback(request.remote) or "origin" in request.headers:
-            return "Only from this machine."
+            return "/release is accepted only from the service's own machine."
         if self._why_no_token:
             return self._why_no_token
         given = request.headers.get(HEADER, "").encode(errors="surrogateescape")
         if not self._token or not hmac.compare_digest(given, self._token.encode()):
             assert self._token_file is not None
             return (
-                "Only `asset-sync release`, run by the service's own user in the service's own "
-                f"container: the token in {self._token_file.path} is missing or wrong."
+                f"The token in {self._token_file.path} is missing or wrong. Run `asset-sync "
+                "release` in the service's container, as the service's user."
             )
         return ""
 
 
 def _probe(checks: Checks, lines: Lines) -> Handler:
     async def answer(request: web.Request) -> web.Response:
-        found = checks()
-        is_well = all(found.values())
-        text = "ok\n" if is_well else "failed\n"
+        results = checks()
+        is_ok = all(results.values())
+        text = "ok\n" if is_ok else "failed\n"
         if "verbose" in request.query:
-            told = [f"[{'+' if ok else '-'}]{name} {_word(ok=ok)}" for name, ok in found.items()]
-            text = "\n".join([*told, *lines(), ""])
-        return web.Response(text=text, status=200 if is_well else 503)
+            shown = [f"[{'+' if ok else '-'}]{name} {_word(ok=ok)}" for name, ok in results.items()]
+            text = "\n".join([*shown, *lines(), ""])
+        return web.Response(text=text, status=200 if is_ok else 503)
 
     return answer
 
@@ -168,7 +175,7 @@ async def _status_page(_: web.Request) -> web.Response:
 
 
 def _policy(page: str) -> str:
-    """Nothing may run or load but what the page itself holds."""
+    """Return a content security policy that allows only the page's own script, style and data."""
     hashes = {
         tag: base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
         for tag in ("script", "style")
@@ -179,7 +186,7 @@ def _policy(page: str) -> str:
 
 
 def _asyncapi_page(document: dict[str, Any]) -> str:
-    """The AsyncAPI document for a person: no build step, no external file."""
+    """Return the AsyncAPI document as a page that needs no other file."""
     channels = "".join(
         f"<h2>{html.escape(channel['address'])}</h2><p>{html.escape(channel['description'])}</p>"
         for channel in document["channels"].values()

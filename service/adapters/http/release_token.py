@@ -1,7 +1,8 @@
 """The token that `POST /release` asks for: a file that only the service's own user can read.
 
-A request from loopback proves little: a mesh's sidecar, a forwarded port and a web page in a
-browser come from there too. Who can read the file is in this container, as this user.
+A loopback address does not prove who sent a request: a sidecar of a service mesh, a forwarded port
+and a web page in a browser use it too. A sender that can read the file runs in the service's
+container, as the service's user.
 """
 
 import contextlib
@@ -15,16 +16,16 @@ BYTES_MAX = 1024
 
 
 class TokenFile:
-    """The token of the service that listens on a port of this machine."""
+    """The file with the token of the service that listens on a port of this machine."""
 
     def __init__(self, port: int) -> None:
         self.path = _folder() / f"asset-sync-release-{port}.token"
 
     def create(self) -> str:
-        """Write a new token; what another service left there is replaced.
+        """Write a new token into the file and return the token; an older file is replaced.
 
         Raises:
-            OSError: the file cannot be written, or belongs to somebody else.
+            OSError: the file cannot be written, or belongs to another user.
         """
         token = secrets.token_urlsafe(32)
         self.path.unlink(missing_ok=True)
@@ -34,7 +35,7 @@ class TokenFile:
         return token
 
     def read(self) -> str | None:
-        """Return the token; None where there is none that this user can read."""
+        """Return the token; None if there is no file, or this user cannot read it."""
         try:
             with self.path.open("rb") as file:
                 token = file.read(BYTES_MAX).decode("ascii").strip()
@@ -43,14 +44,13 @@ class TokenFile:
         return token if token.isprintable() else None
 
     def remove(self) -> None:
-        """The service ends."""
         with contextlib.suppress(OSError):
             self.path.unlink()
 
 
 def _folder() -> Path:
-    """Where temporary files go; /tmp where none can be written, as in a read-only container."""
+    """Return the folder for temporary files; /tmp if no folder can be written to."""
     try:
         return Path(tempfile.gettempdir())
     except FileNotFoundError:
-        return Path("/tmp")  # noqa: S108 - named to a person: nothing can be written there
+        return Path("/tmp")  # noqa: S108 - only shown in an error message, since it cannot be written

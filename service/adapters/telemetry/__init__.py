@@ -1,1 +1,1 @@
-"""Logs and meters: one function a fact."""
+"""Logs, metrics, traces, health checks and the status page."""

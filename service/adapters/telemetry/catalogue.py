@@ -1,6 +1,7 @@
-"""Every metric of ours: what `/metrics` shows and `docs/metrics.md` tells comes from here.
+"""All metrics of asset-sync, from which `/metrics` and `docs/metrics.md` are made.
 
-Labels are closed sets; what grows with the data (families, codes, ids) is never one.
+A label has a fixed set of values, because each value is a time series of its own. What grows with
+the data, such as families, codes and ids, is therefore never a label.
 """
 
 from collections.abc import Mapping
@@ -13,13 +14,13 @@ from service.contracts.reasons import REASONS_OF
 from service.core.facts import ClosedBy, RetryCause
 from service.core.inputs import CommitRefusal
 from service.core.status import WaitsFor
-from service.ports import RequestEnd, Route
+from service.ports import RequestEnd, RequestKind
 
 PREFIX = "asset_sync_"
 Kind = Literal["counter", "gauge", "histogram", "info"]
 
 _PARTITION: Mapping[str, tuple[str, ...]] = {"topic": (), "partition": ()}
-"""An assigned partition: its values are as many as the assignment has."""
+"""The labels of a partition: only assigned partitions have values."""
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _AGE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0)
 _COUNTS = (1, 2, 5, 10, 20, 50, 75, 99, 100)
@@ -28,7 +29,7 @@ _BATCH = (1, 10, 50, 100, 250, 500, 1000, 2500, 5000)
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric; `labels` with the values that each may have (none named: assigned ones)."""
+    """One metric. `labels` has the values of each label; an empty tuple stands for any value."""
 
     name: str
     kind: Kind
@@ -37,22 +38,21 @@ class Metric:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     buckets: tuple[float, ...] = ()
     only: tuple[tuple[str, ...], ...] = ()
-    """Combinations of label values that can occur; none named: all of them."""
+    """Combinations of label values that can occur. If it is empty, all of them can."""
 
     @property
     def combinations(self) -> tuple[tuple[str, ...], ...]:
-        """Combinations of label values that can occur: what counters show as 0 from the start."""
+        """Combinations of label values that can occur; counters show them as 0 from the start."""
         return self.only or tuple(product(*self.labels.values()))
 
     @property
     def full_name(self) -> str:
-        """As `/metrics` has it."""
         endings: dict[Kind, str] = {"counter": "_total", "info": "_info"}
         return PREFIX + self.name + endings.get(self.kind, "")
 
 
 CATALOGUE = (
-    # --- what comes out ---
+    # --- outcomes ---
     Metric(
         "outcomes",
         "counter",
@@ -69,16 +69,16 @@ CATALOGUE = (
         "event_age_seconds",
         "histogram",
         "seconds",
-        "Time from an event's record to its committed outcome: the service level. It counts from "
-        "when the event was read where the record's time is missing, in the future or more than a "
-        "day before that.",
+        "Time from the timestamp of an event's record to its committed outcome: the service level. "
+        "If the timestamp is missing, in the future or more than a day old, the time counts from "
+        "when the event was read.",
         buckets=_AGE_SECONDS,
     ),
     Metric(
         "event_times_unusable",
         "counter",
         "events",
-        "Events whose age counts from when they were read, by what was wrong with the time of "
+        "Events whose age counts from when they were read, by what is wrong with the timestamp of "
         "their record.",
         {"reason": ("missing", "future", "older_than_a_day")},
     ),
@@ -86,14 +86,14 @@ CATALOGUE = (
         "transactions",
         "counter",
         "transactions",
-        "Transactions of outcomes and positions, by how they ended.",
+        "Kafka transactions that commit outcomes and offsets, by how they ended.",
         {"result": ("committed", *(refusal.value for refusal in CommitRefusal))},
     ),
     Metric(
         "transaction_duration_seconds",
         "histogram",
         "seconds",
-        "From the choice of a transaction's outcomes to its commit.",
+        "Time from choosing the outcomes of a transaction to its commit.",
         buckets=_SECONDS,
     ),
     Metric(
@@ -103,27 +103,39 @@ CATALOGUE = (
         "Outcomes in a committed transaction.",
         buckets=_BATCH,
     ),
-    # --- what is held ---
+    # --- pending changes ---
     Metric(
         "pending_changes",
         "gauge",
         "changes",
-        "Changes admitted whose outcome is not yet committed. Alert on this, not on the lag alone: "
-        "the committed position stays behind while later offsets are settled already.",
+        "Pending changes: admitted, and their outcome is not yet committed. Alert on this, not on "
+        "the lag alone: the committed offset stays behind while outcomes of later offsets are "
+        "committed already.",
     ),
-    Metric("pending_changes_limit", "gauge", "changes", "Where the intake pauses."),
+    Metric(
+        "pending_changes_limit",
+        "gauge",
+        "changes",
+        "Pending changes at which intake pauses (PIPELINE__MAX_PENDING_CHANGES).",
+    ),
     Metric(
         "pending_bytes",
         "gauge",
         "bytes",
-        "Key, value and headers of the unsettled changes.",
+        "Size of the pending changes: key, value and headers.",
     ),
-    Metric("pending_bytes_limit", "gauge", "bytes", "Where the intake pauses."),
+    Metric(
+        "pending_bytes_limit",
+        "gauge",
+        "bytes",
+        "Size of the pending changes at which intake pauses (PIPELINE__MAX_PENDING_BYTES).",
+    ),
     Metric(
         "withheld_changes",
         "gauge",
         "changes",
-        "Dead letters that the limit on dead letters holds back until somebody looks.",
+        "Changes that the dead-letter limit holds back until an operator runs `asset-sync "
+        "release`.",
     ),
     Metric(
         "dead_letter_limit_reached",
@@ -136,28 +148,29 @@ CATALOGUE = (
         "waiting",
         "gauge",
         "0 or 1",
-        "1 for the reason why nothing is sent at present, on purpose.",
+        "1 for the reason why the service sends nothing on purpose, 0 for the other reasons.",
         {"reason": get_args(WaitsFor)},
     ),
     Metric(
         "quiet_seconds",
         "gauge",
         "seconds",
-        "Since anything arrived, a call ended or a transaction was committed.",
+        "Time since a record was read, a call ended or a transaction was committed.",
     ),
-    # --- windows and calls ---
+    # --- batches and calls ---
     Metric(
         "windows",
         "counter",
         "calls",
-        "Calls cut from a family's window, by what made it due.",
+        "Batches taken from a family's window, by why the window was due: its time, its number of "
+        "assets, its bytes of JSON, or a drain.",
         {"by": get_args(ClosedBy), "action": ACTIONS},
     ),
     Metric(
         "call_assets",
         "histogram",
         "assets",
-        "Assets in a call that was cut from a window.",
+        "Assets in a batch that was taken from a window.",
         {"action": ACTIONS},
         _COUNTS,
     ),
@@ -165,50 +178,67 @@ CATALOGUE = (
         "window_wait_seconds",
         "histogram",
         "seconds",
-        "How long a due window waited for its call: the wait at the gate.",
+        "Time from when a window was due to its call: it waited for a free call, the rate limit or "
+        "the end of throttling.",
         buckets=_SECONDS,
     ),
     Metric(
         "due_window_wait_seconds",
         "gauge",
         "seconds",
-        "How long the window whose turn is next has been due.",
+        "Time for which the next window to be sent has been due.",
     ),
     Metric(
         "pim_request_duration_seconds",
         "histogram",
         "seconds",
-        "Requests to the PIM, by what they are for and how they ended.",
-        {"route": get_args(Route), "ended": get_args(RequestEnd)},
+        "Duration of requests to the PIM, by their purpose and how they ended.",
+        {"route": get_args(RequestKind), "ended": get_args(RequestEnd)},
         _SECONDS,
     ),
     Metric("calls_in_flight", "gauge", "calls", "Calls to the PIM in flight."),
-    Metric("calls_at_once_limit", "gauge", "calls", "This replica's share of the calls at once."),
-    Metric("calls_per_second_limit", "gauge", "calls/s", "This replica's share of the call rate."),
-    Metric("calls_waiting_for_retry", "gauge", "calls", "Calls that wait to be retried."),
+    Metric(
+        "calls_at_once_limit", "gauge", "calls", "This replica's share of PIM__MAX_CONCURRENCY."
+    ),
+    Metric(
+        "calls_per_second_limit",
+        "gauge",
+        "calls/s",
+        "This replica's share of PIM__MAX_CALLS_PER_SECOND.",
+    ),
+    Metric("calls_waiting_for_retry", "gauge", "calls", "Calls that wait for a retry."),
     Metric(
         "calls_retried",
         "counter",
         "calls",
-        "Calls that were retried in whole or in part for another cause than a failing PIM.",
+        "Calls retried in whole or in part although the PIM works, by cause: throttled, cancelled, "
+        "refused as a whole (refused, forbidden) or for some of their assets (item).",
         {"cause": get_args(RetryCause)},
     ),
     Metric(
         "calls_failed",
         "counter",
         "calls",
-        "Calls that got no usable answer from the PIM, by what they got instead.",
+        "Calls without a usable answer from the PIM, by what came instead.",
         {"reason": REASONS_OF["failed"]},
     ),
-    # --- the PIM's state, as we see it ---
-    Metric("throttling", "gauge", "0 or 1", "1 while the PIM throttles and nothing is sent."),
-    Metric("throttling_wait_seconds", "gauge", "seconds", "Until the closed gate tries again."),
-    Metric("throttled", "counter", "times", "Times that the PIM closed the gate (429)."),
+    # --- the state of the PIM ---
+    Metric("throttling", "gauge", "0 or 1", "1 while nothing is sent because the PIM throttles."),
+    Metric(
+        "throttling_wait_seconds", "gauge", "seconds", "Time until the next call after throttling."
+    ),
+    Metric(
+        "throttled",
+        "counter",
+        "times",
+        "Times that sending stopped because the PIM throttled (429).",
+    ),
     Metric(
         "breaker_open",
         "gauge",
         "0 or 1",
-        "1 while the PIM is unavailable: the circuit breaker is open.",
+        "1 while the PIM is unavailable: the circuit breaker is open, and only single probe calls "
+        "are sent.",
     ),
     Metric("breaker_opened", "counter", "times", "Times that the circuit breaker opened."),
     Metric(
@@ -218,37 +248,42 @@ CATALOGUE = (
         "Failing families, counted for upserts and for deletes: their calls fail while those of "
         "other families succeed, and only single probe calls are sent.",
     ),
-    Metric("credentials_refused", "counter", "times", "Refused credentials, at most one a minute."),
+    Metric(
+        "credentials_refused",
+        "counter",
+        "times",
+        "Times that the PIM refused the credentials, counted at most once a minute.",
+    ),
     Metric(
         "structures",
         "counter",
         "readings",
-        "Readings of a family's structure, by how they ended.",
+        "Times that a family's attributes and options were read from the PIM, by result.",
         {"result": ("read", "unreadable")},
     ),
     Metric(
         "options",
         "counter",
         "options",
-        "Options that were to be created in the PIM.",
+        "Options that asset-sync tried to create in the PIM, by result.",
         {"result": ("created", "refused")},
     ),
     # --- partitions ---
-    Metric("assigned_partitions", "gauge", "partitions", "Partitions that this replica owns."),
+    Metric("assigned_partitions", "gauge", "partitions", "Partitions assigned to this replica."),
     Metric("paused_partitions", "gauge", "partitions", "Partitions whose intake is paused."),
     Metric(
         "consumer_lag",
         "gauge",
         "records",
-        "Records of an assigned partition that were not read yet, those behind an open "
-        "transaction included.",
+        "Records of an assigned partition that were not read yet, including those behind an open "
+        "transaction.",
         _PARTITION,
     ),
     Metric(
         "records_behind_open_transaction",
         "gauge",
         "records",
-        "Records of an assigned partition that nobody can read (read_committed) before a producer "
+        "Records of an assigned partition that cannot be read (read_committed) until a producer "
         "ends its open transaction.",
         _PARTITION,
     ),
@@ -256,42 +291,43 @@ CATALOGUE = (
         "partition_pending_changes",
         "gauge",
         "changes",
-        "Unsettled changes of an assigned partition.",
+        "Pending changes of an assigned partition.",
         _PARTITION,
     ),
     Metric(
         "partition_span",
         "gauge",
         "offsets",
-        "Offsets from the oldest change whose outcome is not committed to the newest record that "
-        "was read; the partition pauses at 20,000.",
+        "Offsets from the oldest pending change of a partition to the newest record that was read. "
+        "The partition pauses at 20,000.",
         _PARTITION,
     ),
     Metric(
         "partition_last_progress_timestamp_seconds",
         "gauge",
         "seconds since 1970",
-        "When a record of the partition was read, or an outcome of it committed.",
+        "Time at which a record of the partition was last read, or an outcome of it committed.",
         _PARTITION,
     ),
     Metric(
         "positions_lost",
         "counter",
         "times",
-        "Committed positions that the broker no longer had: retention, or a re-created topic.",
+        "Times that a committed offset was no longer on the broker, because of retention or a "
+        "re-created topic.",
     ),
     Metric(
         "offset_maps_unused",
         "counter",
         "times",
-        "Offset maps that did not belong to the committed position on which they stood (it was "
-        "moved or copied); everything above was read again.",
+        "Times that the offset map in a commit's metadata did not belong to the committed offset, "
+        "because a tool moved or copied it. Everything above the offset was read again.",
     ),
     Metric(
         "dead_letters_truncated",
         "counter",
         "times",
-        "Times that the dead-letter topic refused dead letters as too large: they were written "
+        "Times that the dead-letter topic refused dead letters as too large. They were written "
         "without their value, headers or key, or not at all.",
     ),
     # --- the process ---
@@ -299,21 +335,23 @@ CATALOGUE = (
         "observer_errors",
         "counter",
         "errors",
-        "Errors in logging, metrics, traces or the status page. They end nothing; the log has "
-        "them as `observer.failed`. Report them as a bug.",
+        "Errors in the logs, metrics, traces or status page, logged as `observer.failed`. The "
+        "service goes on. Please report them as a bug.",
     ),
-    Metric("build", "info", "", "What runs here.", {"version": (), "python": ()}),
+    Metric(
+        "build", "info", "", "Versions of asset-sync and Python.", {"version": (), "python": ()}
+    ),
 )
 
 BY_NAME = {metric.name: metric for metric in CATALOGUE}
 
 
 def as_markdown() -> str:
-    """`docs/metrics.md`."""
+    """Return the text of `docs/metrics.md`."""
     lines = [
         "# Metrics",
         "",
-        "What `/metrics` shows, beside Python's own process metrics (`process_*`, `python_*`).",
+        "The metrics at `/metrics`, besides those of Python itself (`process_*`, `python_*`).",
         "This page is generated: `make schemas`.",
         "",
         "| metric | type | unit | labels | meaning |",

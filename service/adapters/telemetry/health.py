@@ -1,7 +1,8 @@
-"""Idle, paused on purpose or stuck: what `/livez` judges and says (contract.md §6).
+"""Whether the replica is stuck, for `/livez`, and its state in words (contract.md §6).
 
-Rule 1: a pause on purpose is progress, and so is waiting for Kafka or the PIM.
-Rule 2: stuck is work that could go on and does not: only a restart helps.
+Rule 1: a pause on purpose counts as progress, and so does waiting for Kafka or the PIM, because a
+restart would not help.
+Rule 2: a replica is stuck if it could work and does not; then only a restart helps.
 """
 
 import time
@@ -11,10 +12,10 @@ from service.core.model import Partition
 from service.core.status import FailureStatus, FamilyStatus, PartitionStatus, Status, WaitsFor
 
 PARTITION_QUIET_SECONDS_MAX = 300.0
-"""How long a partition may have records to read and yield none, while nothing is in the way."""
+"""How long a partition may have records to read and deliver none before it is stuck."""
 
 MESSAGE_CHARACTERS_MAX = 300
-"""Of what the PIM said, in one line for a person."""
+"""How much of the PIM's message is shown in one line."""
 
 _REASONS: dict[WaitsFor, str] = {
     "assignment": "No partition is assigned to this replica.",
@@ -26,19 +27,19 @@ _REASONS: dict[WaitsFor, str] = {
     "pim": "PIM unavailable: waiting, probing every {probe:g} s or sooner.",
     "throttling": "The PIM throttles (429): waiting, the next call is sent in {gate:.1f} s.",
 }
-"""Each reason to wait, for a person, with its numbers."""
+"""The sentence for each reason to wait; `why_waiting` fills in the numbers."""
 
 _CALLS = {"upsert": "upserts", "delete": "deletes"}
 
 
 def is_working(status: Status, quiet_seconds_max: float) -> bool:
-    """Whether what is held moves on, or waits on purpose."""
+    """Return whether no change is pending, or pending changes progress or wait on purpose."""
     is_busy = status.pending_changes > 0 and status.waits_for is None
     return not is_busy or status.silent_seconds <= quiet_seconds_max
 
 
 def is_reading(status: Status, lags: Mapping[Partition, int]) -> bool:
-    """Whether every partition that could be read is."""
+    """Return whether no assigned partition is stuck."""
     return not any(
         _is_stuck(status, partition, lags.get(partition.partition, 0))
         for partition in status.partitions
@@ -46,18 +47,18 @@ def is_reading(status: Status, lags: Mapping[Partition, int]) -> bool:
 
 
 def partition_lines(status: Status, lags: Mapping[Partition, int]) -> Iterator[str]:
-    """A line a partition."""
+    """Yield a line with the state of each assigned partition."""
     for one in status.partitions:
         topic, number = one.partition
         lag = lags.get(one.partition, 0)
         yield (
             f"[ ]{topic}/{number} {partition_state(status, one, lag)}: {lag} to read, "
-            f"{one.pending} unsettled, position {one.position}, committed {one.watermark}"
+            f"{one.pending} pending, position {one.position}, committed {one.watermark}"
         )
 
 
 def waiting_lines(status: Status) -> Iterator[str]:
-    """Why nothing is sent at present."""
+    """Yield a line with the reason why nothing is sent, and one for changes held back."""
     if (reason := why_waiting(status)) is not None:
         yield f"[ ]waiting: {reason}"
     if status.is_limit_reached:
@@ -65,7 +66,7 @@ def waiting_lines(status: Status) -> Iterator[str]:
 
 
 def why_waiting(status: Status) -> str | None:
-    """Return why nothing is sent at present, with its numbers; None if there is no reason."""
+    """Return the reason why nothing is sent, with its numbers; None if there is none."""
     if status.waits_for is None:
         return None
     return _REASONS[status.waits_for].format(
@@ -77,15 +78,18 @@ def why_waiting(status: Status) -> str | None:
 
 
 def failing_lines(families: Iterable[FamilyStatus]) -> Iterator[str]:
-    """A line for each family whose upserts or deletes fail while others succeed."""
+    """Yield a line for each family whose upserts or deletes fail while others succeed."""
     for one in families:
         if one.is_failing:
             yield f"[ ]failing family {plain(one.family)}: {why_failing(one)}"
 
 
 def why_failing(family: FamilyStatus) -> str:
-    """Which calls of a family fail, and what the PIM said last."""
-    return "; ".join(map(_words, family.failures)) or "its calls fail, those of others succeed"
+    """Return which calls of a family fail, with the PIM's last message."""
+    return (
+        "; ".join(map(_words, family.failures))
+        or "its calls fail while those of other families succeed"
+    )
 
 
 def _words(failure: FailureStatus) -> str:
@@ -95,7 +99,7 @@ def _words(failure: FailureStatus) -> str:
 
 
 def plain(text: str) -> str:
-    """Foreign text in one line, without control characters, cut where it is too long."""
+    """Return text from outside as one line without control characters, truncated if too long."""
     line = "".join(c if c.isprintable() else " " for c in text)
     line = " ".join(line.split())
     is_long = len(line) > MESSAGE_CHARACTERS_MAX
@@ -103,7 +107,7 @@ def plain(text: str) -> str:
 
 
 def partition_state(status: Status, partition: PartitionStatus, lag: int) -> str:
-    """Idle, working, paused on purpose, or stuck."""
+    """Return whether a partition is idle, working, paused on purpose or stuck."""
     if _is_stuck(status, partition, lag):
         return "stuck"
     if partition.is_paused:
@@ -112,7 +116,7 @@ def partition_state(status: Status, partition: PartitionStatus, lag: int) -> str
 
 
 def _is_stuck(status: Status, partition: PartitionStatus, lag: int) -> bool:
-    """The lease tells that Kafka is well: then records that are there must come."""
+    """Return whether records should have come: Kafka answers (the lease is held), but none came."""
     if partition.is_paused or not lag or status.waits_for in {"assignment", "lease", "drain"}:
         return False
     return time.time() - partition.progressed_utc_ms / 1000 > PARTITION_QUIET_SECONDS_MAX

@@ -1,4 +1,4 @@
-"""structlog: JSON, or colours on a terminal; one line a fact."""
+"""The log: one line for each fact, as JSON, or in colours on a terminal."""
 
 import logging
 import sys
@@ -41,7 +41,7 @@ _LEVEL_OF: dict[type[Fact], Literal["debug", "info", "warning", "error"]] = {
 
 
 def configure(form: Literal["json", "console"] | None, level: str) -> None:
-    """Set up logging for the process, on stdout."""
+    """Set up structlog and the standard library's logging to write to stdout."""
     is_console = form == "console" or (form is None and sys.stdout.isatty())
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
@@ -62,14 +62,14 @@ def configure(form: Literal["json", "console"] | None, level: str) -> None:
 
 
 class _ToStructlog(logging.Handler):
-    """What libraries say, in our shape; each sentence once a minute, whatever it is about."""
+    """Logs messages of libraries in the same format, each kind of message once a minute."""
 
     def __init__(self) -> None:
         super().__init__()
         self._said_at: dict[tuple[str, str], float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say it, unless it was said a moment ago: a client that tries again says so each time."""
+        """Log the message, unless it was logged in the last minute, as by a client that retries."""
         sentence = (record.name, str(record.msg))
         if record.created < self._said_at.get(sentence, 0.0) + REPEAT_SECONDS:
             return
@@ -81,7 +81,7 @@ class _ToStructlog(logging.Handler):
 
 
 class LogObserver:
-    """Says facts, a line each."""
+    """An `Observer` that logs each fact as one line."""
 
     def __init__(self, level: str = "info") -> None:
         self._log = structlog.get_logger()
@@ -89,7 +89,10 @@ class LogObserver:
         self._failures_said_at: dict[object, float] = {}
 
     def note(self, fact: Fact) -> None:
-        """Say the fact at its level; a message may quote an asset's values: in debug only."""
+        """Log the fact at its level.
+
+        The message of an outcome may quote an asset's values, so it is logged at debug only.
+        """
         level = _LEVELS[_level_of(fact)]
         if level < _LEVELS["info"] and not self._is_debugging:
             return
@@ -103,7 +106,7 @@ class LogObserver:
         self._log.log(level, fact.name, **fields)
 
     def _is_due(self, failure: ObserverFailed) -> bool:
-        """Whether to log an observer's error: of each kind once a minute, each is counted."""
+        """Return whether to log an observer's error: each kind once a minute; metrics count all."""
         kind = (failure.observer, failure.while_noting)
         now = time.monotonic()
         if now < self._failures_said_at.get(kind, float("-inf")) + REPEAT_SECONDS:

@@ -1,4 +1,4 @@
-"""What `/metrics` shows: counted from the facts that are noted, read from the core's state."""
+"""The metrics: counters count the facts, gauges are read from the state of the core."""
 
 import platform
 import time
@@ -50,7 +50,7 @@ DAY_MS = 86_400_000
 
 
 class Gauges:
-    """What gauges are read from when somebody scrapes: nothing is kept twice."""
+    """Reads the gauges from the state of the core on each scrape, so that none can be stale."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Gauges:
         self._behind_transactions = behind_transactions
 
     def single(self, status: Status) -> dict[str, float]:
-        """Gauges of the replica."""
+        """Return the gauges of the replica."""
         return {
             **self._limits,
             "pending_changes": status.pending_changes,
@@ -87,7 +87,7 @@ class Gauges:
         }
 
     def by_partition(self, status: Status) -> dict[str, dict[Partition, float]]:
-        """Gauges of each assigned partition."""
+        """Return the gauges of each assigned partition."""
         partitions = status.partitions
         lags, behind = self._lags(), self._behind_transactions()
         return {
@@ -101,15 +101,15 @@ class Gauges:
         }
 
     def waiting(self, status: Status) -> dict[str, float]:
-        """1 for the reason why nothing is sent."""
+        """Return 1 for the reason why nothing is sent, and 0 for the other reasons."""
         return {
             reason: reason == status.waits_for for reason in BY_NAME["waiting"].labels["reason"]
         }
 
 
 def process_registry() -> CollectorRegistry:
-    """A registry of our own, with what Python and the operating system tell of the process."""
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more a counter, that nobody asks for
+    """Return a new registry with the metrics of Python and the process."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the series of each counter
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
@@ -117,7 +117,7 @@ def process_registry() -> CollectorRegistry:
 
 
 class Meters:
-    """An `Observer` that counts; one registry a process."""
+    """An `Observer` that counts the facts in a registry of Prometheus."""
 
     def __init__(self, registry: CollectorRegistry, version: str, gauges: Gauges) -> None:
         self._registry = registry
@@ -128,7 +128,7 @@ class Meters:
         self._transactions = self._counter("transactions")
         self._transaction_duration = self._histogram("transaction_duration_seconds")
         self._transaction_outcomes = self._histogram("transaction_outcomes")
-        # Of each call: to look a series up by its labels costs more than to count in it.
+        # These change with each call, and looking a series up costs more than counting in it.
         self._windows = cache(self._counter("windows").labels)
         self._call_assets = cache(self._histogram("call_assets").labels)
         self._requests = cache(self._histogram("pim_request_duration_seconds").labels)
@@ -151,7 +151,6 @@ class Meters:
         registry.register(_Gauges(gauges))
 
     def note(self, fact: Fact) -> None:
-        """Count it."""
         match fact:
             case TransactionCommitted():
                 self._count_completed(fact.completed, fact.seconds)
@@ -200,7 +199,7 @@ class Meters:
         assert metric.kind == "counter"
         labels = tuple(metric.labels)
         counter = Counter(PREFIX + name, metric.meaning, labels, registry=self._registry)
-        # Prometheus sees an increase only between two values: the first count needs a 0 before it.
+        # Prometheus sees an increase only between two values, so the first needs a 0 before it.
         for values in metric.combinations if labels else ():
             counter.labels(*values)
         return counter
@@ -215,7 +214,7 @@ class Meters:
 
 
 def _flaw_of_time(completed: CompletedChange) -> str | None:
-    """What is wrong with the time that a record was written at; None where its age counts."""
+    """Return what is wrong with the timestamp of a record; None if its age can be measured."""
     born, received = completed.record_timestamp_ms, completed.received_utc_ms
     if born < 0:
         return "missing"
@@ -225,12 +224,12 @@ def _flaw_of_time(completed: CompletedChange) -> str | None:
 
 
 def _begins_utc_ms(completed: CompletedChange) -> int:
-    """Since when the age of an event counts: a producer's clock is not believed blindly."""
+    """Return when the age of an event begins, without trusting a producer's clock blindly."""
     return completed.received_utc_ms if _flaw_of_time(completed) else completed.record_timestamp_ms
 
 
 class _Ages(Collector):
-    """A histogram that takes many at once: the library's own takes one, a lock for each."""
+    """A histogram that takes many values at once; the library's takes a lock for each value."""
 
     def __init__(self, metric: Described) -> None:
         self._name = PREFIX + metric.name
@@ -240,7 +239,7 @@ class _Ages(Collector):
         self._sum_ms = 0.0
 
     def add(self, ages_ms: list[float]) -> None:
-        """Count these ages, in milliseconds; one below 0 (a clock ahead of ours) as 0."""
+        """Add these ages in milliseconds; one below 0 (a clock ahead of this one) counts as 0."""
         for age in ages_ms:
             self._counts[bisect_left(self._bounds_ms, age)] += 1
             self._sum_ms += max(0.0, age)
@@ -252,7 +251,7 @@ class _Ages(Collector):
 
 
 class _Gauges(Collector):
-    """Reads the core's state when somebody scrapes."""
+    """Gives the gauges to Prometheus on each scrape."""
 
     def __init__(self, gauges: Gauges) -> None:
         self._gauges = gauges

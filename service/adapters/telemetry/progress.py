@@ -1,4 +1,4 @@
-"""What is logged while all is well: joined, PIM reached, and once a minute what was done."""
+"""Log lines of normal operation: group joined, PIM reached, and once a minute the work done."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -10,11 +10,11 @@ from service.core.model import Partition
 
 PROGRESS_SECONDS = 60.0
 IDLE_SECONDS = 3600.0
-"""How often it is said that nothing was to be done."""
+"""Time between two log lines while there is nothing to do."""
 
 
 class Progress:
-    """An observer that counts, and says so when it is asked in time."""
+    """An `Observer` that counts the work done, and logs it when `pass_time` finds it is time."""
 
     def __init__(self, now: float) -> None:
         self._log = structlog.get_logger()
@@ -25,7 +25,7 @@ class Progress:
         self._said_at = now
 
     def note(self, fact: Fact) -> None:
-        """Count what was committed and called."""
+        """Count outcomes and requests, and log the first request that succeeded."""
         if isinstance(fact, TransactionCommitted):
             self._outcomes.update(one.status for one in fact.completed)
         elif isinstance(fact, RequestEnded):
@@ -35,14 +35,14 @@ class Progress:
                 self._log.info("pim.reached")
 
     def assigned(self, epoch: int | None, partitions: Collection[Partition]) -> None:
-        """Say once of each assignment what it holds."""
+        """Log the partitions of an assignment, once for each epoch."""
         if epoch is not None and epoch != self._epoch:
             names = [f"{one.topic}/{one.number}" for one in sorted(partitions)]
             self._log.info("group.joined", partitions=names)
         self._epoch = epoch if epoch is not None else self._epoch
 
     def pass_time(self, now: float, pending_changes: int, lag: int) -> None:
-        """Say what was done since the last time, a minute ago; seldom where that was nothing."""
+        """Log the work of the last minute; only once an hour while there is nothing to do."""
         is_idle = not self._outcomes and not self._calls and not pending_changes and not lag
         if now - self._said_at < (IDLE_SECONDS if is_idle else PROGRESS_SECONDS):
             return

@@ -1,4 +1,4 @@
-"""What the status page shows: totals and the last outcomes, kept from the facts."""
+"""The recent outcomes and the totals that the status page shows."""
 
 from collections import Counter, deque
 from typing import Any
@@ -10,7 +10,7 @@ OUTCOMES_KEPT = 50
 
 
 class RecentOutcomes:
-    """An `Observer` that remembers a little."""
+    """An `Observer` that counts, and keeps the last outcomes and the last dead letters."""
 
     def __init__(self) -> None:
         self._last: deque[bytes] = deque(maxlen=OUTCOMES_KEPT)
@@ -19,7 +19,6 @@ class RecentOutcomes:
         self._requests: Counter[str] = Counter()
 
     def note(self, fact: Fact) -> None:
-        """Remember it."""
         if isinstance(fact, TransactionCommitted):
             self._outcomes.update(one.status for one in fact.completed)
             for one in fact.completed[-OUTCOMES_KEPT:]:
@@ -31,7 +30,7 @@ class RecentOutcomes:
             self._requests[fact.ended] += 1
 
     def show(self) -> dict[str, Any]:
-        """Totals and the last outcomes, newest first; of the bad ones as many again."""
+        """Return the totals, and the last outcomes and the last dead letters, newest first."""
         return {
             "outcomes": dict(self._outcomes),
             "requests": dict(self._requests),

@@ -1,4 +1,4 @@
-"""What this replica shows of itself: gauges, probes' lines and the status page."""
+"""The state of this replica for health checks, gauges and the status page."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -23,18 +23,18 @@ from service.core.status import FamilyStatus, Status
 
 @dataclass(frozen=True, slots=True)
 class ReplicaInfo:
-    """Which replica this is, and by which limits it goes."""
+    """The version, the group and the limits of this replica."""
 
     version: str
     group: str
     limits: Mapping[str, float]
-    """Metrics of settings, by name."""
+    """Gauges whose value is a setting, by the name of the metric."""
     quiet_seconds_max: float
-    """How long nothing may happen while changes are held and nothing is in the way."""
+    """How long nothing may happen while changes are pending and could be worked on."""
 
 
 class StatusReport:
-    """Looks at the core when somebody asks."""
+    """Reads the state of the core whenever a health check, Prometheus or the page asks."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class StatusReport:
         self.gauges = Gauges(status, lags, replica.limits, behind_transactions)
 
     def live(self) -> dict[str, bool]:
-        """Whether work goes on; a pause on purpose is progress."""
+        """Return the checks of `/livez`; a pause on purpose counts as progress."""
         status = self._status()
         return {
             "progress": is_working(status, self._replica.quiet_seconds_max),
@@ -61,15 +61,15 @@ class StatusReport:
         }
 
     def live_lines(self) -> list[str]:
-        """Each partition: idle, working, paused on purpose, or stuck."""
+        """Return the lines of `/livez?verbose`, with one for each partition."""
         return [*self.ready_lines(), *partition_lines(self._status(), self._lags())]
 
     def ready_lines(self) -> list[str]:
-        """Why nothing is sent at present, and which families fail."""
+        """Return why nothing is sent at present, and which families fail."""
         return [*waiting_lines(self._status()), *failing_lines(self._families())]
 
     def page(self) -> dict[str, Any]:
-        """What the status page shows."""
+        """Return the data of the status page."""
         status, lags = self._status(), self._lags()
         return {
             "version": self._replica.version,
@@ -82,7 +82,7 @@ class StatusReport:
                     "family": one.family,
                     "waiting": one.waiting,
                     "in_flight": one.in_flight,
-                    "in_repair": one.in_repair,
+                    "waiting_for_retry": one.in_repair,
                     "is_failing": one.is_failing,
                     "failing": why_failing(one) if one.is_failing else "",
                 }

@@ -1,9 +1,9 @@
-"""OpenTelemetry spans by its conventions for messaging and HTTP: poll, process, calls, send.
+"""OpenTelemetry spans, named by its conventions for messaging and HTTP.
 
 A record's `process` span lasts from its arrival to its committed outcome, as a child of the span
 that its `traceparent` header names. A call links to the spans of the changes that it carries; an
-outcome carries the context of its change on. Only this file knows OpenTelemetry, which is an
-extra (`otel`): without an endpoint it is never imported, and nothing is wrapped.
+outcome carries the context of its change. Only this file imports OpenTelemetry, which is an extra
+(`otel`): without an endpoint in the settings, this file is not imported and adds no work.
 """
 
 import time
@@ -45,7 +45,7 @@ from service.ports import AssetApi, OutcomeLog
 from service.settings import Settings
 
 SPANS_OPEN_MAX = 20_000
-"""Records under way whose spans are kept; of more, the oldest go untraced."""
+"""Most records in progress whose spans are kept; beyond it, the oldest spans are dropped."""
 LINKS_MAX = 128
 
 _FAMILIES = "/api/rest/v1/asset-families"
@@ -68,7 +68,7 @@ RecordId = tuple[Partition, int]
 
 
 class _Names(NamedTuple):
-    """What spans call the neighbours."""
+    """Names of the group, the outcomes topic and the PIM for the attributes of spans."""
 
     group: str
     outcomes_topic: str
@@ -77,16 +77,22 @@ class _Names(NamedTuple):
 
 
 class Traces:
-    """The spans of one replica. An `Observer`: a committed outcome ends its record's span."""
+    """The spans of one replica; as an `Observer`, it ends a record's span with its outcome."""
 
     def __init__(
         self, settings: Settings, version: str, exporter: SpanExporter | None = None
     ) -> None:
-        """`exporter`: where spans go, if not to the endpoint of the settings."""
+        """Set up the export of spans.
+
+        Args:
+            settings: name the endpoint, the share of traces, and what the spans name.
+            version: the version of asset-sync.
+            exporter: takes the spans instead of the endpoint in the settings.
+        """
         resource = Resource.create({"service.name": "asset-sync", "service.version": version})
         if exporter is None:
             session = requests.Session()
-            session.trust_env = False  # no proxy but what the settings name
+            session.trust_env = False  # the proxy variables of the environment do not count
             exporter = OTLPSpanExporter(endpoint=settings.traces.endpoint, session=session)
         self._processor = BatchSpanProcessor(exporter)
         by_ratio = ParentBased(TraceIdRatioBased(settings.traces.sample_ratio))
@@ -107,7 +113,7 @@ class Traces:
         self._open: OrderedDict[RecordId, Span] = OrderedDict()
 
     def arrived(self, arrived: Arrived) -> None:
-        """Records were read: a span for the poll, one for each record."""
+        """Begin a span for each record that was read, and add one for each topic of the poll."""
         by_topic: dict[str, list[Span]] = {}
         began = time.time_ns()
         for record in arrived.records:
@@ -128,7 +134,7 @@ class Traces:
                 ).end()
 
     def note(self, fact: Fact) -> None:
-        """Committed outcomes end the spans of their records."""
+        """End the spans of the records whose outcomes were committed."""
         for completed in fact.completed if isinstance(fact, TransactionCommitted) else ():
             span = self._open.pop((completed.partition, completed.offset), None)
             if span is None:
@@ -142,20 +148,20 @@ class Traces:
             span.end()
 
     def around_api(self, api: AssetApi) -> AssetApi:
-        """The API, with a span a call."""
+        """Return the API with a span for each call."""
         return _TracedApi(api, self)
 
     def around_log(self, log: OutcomeLog) -> OutcomeLog:
-        """The log, with a span a transaction; outcomes carry their record's context."""
+        """Return the log with a span for each transaction, and with trace context in outcomes."""
         return _TracedLog(log, self)
 
     def close(self) -> None:
-        """Send what is left; waits for the collector, a few seconds at most."""
+        """Export the remaining spans, which takes a few seconds at most."""
         self._processor.shutdown()  # type: ignore[no-untyped-call]
 
     @contextmanager
     def call(self, request: Request, origins: Iterable[Origin]) -> Iterator[Span | None]:
-        """The span of a call; None where nothing that it carries is traced."""
+        """Open the span of a call; None if no change that the call carries is traced."""
         method, template = _ROUTES[type(request)]
         attributes: dict[str, str | int] = {
             "http.request.method": method,
@@ -180,7 +186,7 @@ class Traces:
 
     @contextmanager
     def send(self, transaction: Transaction) -> Iterator[Transaction]:
-        """The span of a transaction, and the settlement with the contexts in its outcomes."""
+        """Open the span of a transaction, and yield it with trace context in its outcomes."""
         spans: list[Span] = []
         outcomes = tuple(self._with_context(record, spans) for record in transaction.outcomes)
         if not spans:
@@ -202,7 +208,7 @@ class Traces:
         origin = record.origin
         if origin.epoch != self._epoch:
             self._epoch = origin.epoch
-            self._open.clear()  # of an assignment that is over: their new owner traces them
+            self._open.clear()  # the new owner of these partitions traces their records
         topic, number = origin.partition
         attributes = self._messaging("process", "process", topic)
         attributes["messaging.destination.partition.id"] = str(number)
@@ -224,7 +230,7 @@ class Traces:
         return span
 
     def _with_context(self, record: LogRecord, spans: list[Span]) -> LogRecord:
-        """The outcome, carrying its record's span on where that is traced."""
+        """Return the outcome with the context of its record's span, if the record is traced."""
         span = self._open.get(_record_id_of_outcome(record.headers))
         if span is None:
             return record
@@ -248,7 +254,7 @@ class Traces:
 
 
 class _TracedApi:
-    """An `AssetApi`."""
+    """An `AssetApi` that adds a span to each call."""
 
     def __init__(self, api: AssetApi, traces: Traces) -> None:
         self._api = api
@@ -265,12 +271,12 @@ class _TracedApi:
         with self._traces.call(request, origins) as span:
             answer = await self._api.send(request, origins, permit=permit, may_write=may_write)
             if span is not None:
-                _tell(span, answer)
+                _record_answer(span, answer)
             return answer
 
 
 class _TracedLog:
-    """An `OutcomeLog`."""
+    """An `OutcomeLog` that adds a span to each transaction."""
 
     def __init__(self, log: OutcomeLog, traces: Traces) -> None:
         self._log = log
@@ -286,7 +292,7 @@ class _TracedLog:
             return refusal
 
 
-def _tell(span: Span, answer: Answer) -> None:
+def _record_answer(span: Span, answer: Answer) -> None:
     if isinstance(answer, CallReply):
         span.set_attribute("http.response.status_code", answer.status)
         if answer.status >= 400:
@@ -303,7 +309,7 @@ def _links(spans: Iterable[Span]) -> list[Link]:
 
 
 def _context(headers: Headers) -> Context:
-    """What the producer's headers carry; of CloudEvents in binary mode, their extension."""
+    """Return the trace context of a record, from its headers or its CloudEvents extension."""
     carrier: dict[str, str] = {}
     for name, content in headers:
         plain = name.removeprefix("ce_")
@@ -317,7 +323,7 @@ def _record_id(origin: Origin) -> RecordId:
 
 
 def _record_id_of_outcome(headers: Headers) -> RecordId:
-    """The id of an outcome is the place of its record."""
+    """Return the record that an outcome belongs to: an outcome's id is its topic and offset."""
     for name, content in headers:
         if name == "ce_id" and content:
             topic, number, offset = content.decode().rsplit("/", 2)

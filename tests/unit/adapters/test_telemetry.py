@@ -14,6 +14,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+from service.adapters.http.admin_server import STATUS_PAGE
 from service.adapters.telemetry.catalogue import CATALOGUE, as_markdown
 from service.adapters.telemetry.health import (
     is_reading,
@@ -382,7 +383,8 @@ def test_a_partition_is_not_stuck_while_kafka_is_away() -> None:
 def test_the_view_shows_one_state_everywhere() -> None:
     """Probes, lines and page."""
     now = status(pending_changes=3, waits_for="release", is_limit_reached=True, withheld_changes=2)
-    replica = ReplicaInfo("1.2.3", "group", {"pending_changes_limit": 10.0}, 60.0)
+    limits = {"pending_changes_limit": 10.0, "pending_bytes_limit": 10.0}
+    replica = ReplicaInfo("1.2.3", "group", limits, 60.0)
     view = StatusReport(
         replica,
         lambda: now,
@@ -401,6 +403,11 @@ def test_the_view_shows_one_state_everywhere() -> None:
     assert page["partitions"][0]["lag"] == 4
     assert page["outcomes"] == {"rejected": 1}
     assert page["bad"][0]["asset"] == "packshots/a"
+    shown = set(re.findall(r"\bnow\.([a-z_]+)", STATUS_PAGE))
+    assert len(shown) > 15
+    assert shown <= page.keys(), "the page shows what it is given"
+    per_family = set(re.findall(r"number\(one\.([a-z_]+)\)", STATUS_PAGE))
+    assert per_family <= page["families"][0].keys() | page["partitions"][0].keys()
 
 
 def test_the_board_keeps_the_last_outcomes() -> None:
