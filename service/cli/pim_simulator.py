@@ -11,7 +11,8 @@ import msgspec
 from service.cli.options import stop
 from service.cli.output import say, shown
 from service.playground.pim.faults import Scenario, read_scenario
-from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.server import serve
+from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import Structure, free, sample
 from service.playground.pim.switches import Switches
 

@@ -25,7 +25,8 @@ from service.contracts.outcome_reader import read_outcome
 from service.playground.audit import Audit, audit
 from service.playground.dam import believable_events
 from service.playground.embedded_kafka import EmbeddedKafka, die_with_parent, embedded_kafka
-from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.server import serve
+from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import sample
 from service.settings import KafkaSettings
 

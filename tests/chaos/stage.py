@@ -13,7 +13,8 @@ from pathlib import Path
 
 from service.playground.embedded_kafka import EmbeddedKafka, free_ports, parts
 from service.playground.pim.faults import Fault
-from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.server import serve
+from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import sample
 from tests.chaos.plan import Incident
 from tests.chaos.proxy import Proxy, Trouble

@@ -16,7 +16,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.server import serve
+from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import sample
 
 API = "/api/rest/v1"

@@ -24,7 +24,8 @@ from service.core.read.decode import decode
 from service.core.requests import GetAttributes, GetFamilies, GetOptions
 from service.core.settle import offset_map
 from service.core.settle.report import Reporter
-from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.server import serve
+from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import sample
 from service.settings import Credentials, PimSettings, SettingsError, load, variables
 from tests.support.builders import LIMITS, STRUCTURED, record

@@ -19,7 +19,8 @@ from service.adapters.akeneo.wire import HttpRequest
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.core.model import Asset, UpsertAsset
 from service.core.requests import GetFamilies, UpsertAssets
-from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.server import serve
+from service.playground.pim.simulator import PimSimulator
 from service.settings import PimSettings
 from tests.servers.programs import (
     ANY_CIPHER,

@@ -19,7 +19,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import OffsetAndMetadata
 
 from service.playground.embedded_kafka import die_with_parent
-from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.server import serve
+from service.playground.pim.simulator import PimSimulator
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -1,6 +1,7 @@
 """The simulator's own rules, switches and faults: what no real PIM could be asked for."""
 
 import asyncio
+import html
 import io
 import json
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +14,10 @@ import pytest
 from aiohttp import web
 
 from service.playground.pim.faults import Fault, read_scenario
-from service.playground.pim.simulator import API, PimSimulator, serve
+from service.playground.pim.frame import Frame
+from service.playground.pim.responses import API
+from service.playground.pim.server import serve
+from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import Attribute, Structure, family, sample
 from service.playground.pim.switches import Switches
 from service.playground.pim.values import BusinessRules, flaws_of_shape
@@ -199,16 +203,16 @@ async def start() -> AsyncIterator[Callable[..., Any]]:
 Start = Callable[..., Any]
 
 
-def hold_calls(pim: PimSimulator) -> asyncio.Event:
+def hold_calls(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """Keep every call in flight until the event is set."""
     go_on = asyncio.Event()
-    stock = pim._carry_out
+    stock = Frame._carry_out
 
     async def carry_out(*call: Any) -> web.StreamResponse:  # noqa: ANN401 - handed on
         await go_on.wait()
         return await stock(*call)
 
-    setattr(pim, "_carry_out", carry_out)  # noqa: B010 - another one on purpose
+    monkeypatch.setattr(Frame, "_carry_out", carry_out)
     return go_on
 
 
@@ -285,10 +289,12 @@ async def test_too_large_a_body(start: Start) -> None:
     ("mode", "expected"),
     [("always", [True, True]), ("never", [False, False]), ("alternate", [True, False])],
 )
-async def test_above_its_limit_it_throttles(start: Start, mode: str, expected: list[bool]) -> None:
+async def test_above_its_limit_it_throttles(
+    start: Start, monkeypatch: pytest.MonkeyPatch, mode: str, expected: list[bool]
+) -> None:
     """§7, §13: 12; with or without Retry-After."""
     bench = await start({"calls_at_once_max": 1}, retry_after=mode)
-    go_on = hold_calls(bench.pim)
+    go_on = hold_calls(monkeypatch)
     paths = [f"{API}/asset-families"] * 3
     calls = asyncio.gather(*(bench.call("GET", path) for path in paths))
     await until(lambda: bench.pim.counts["throttled"] == 2)
@@ -297,10 +303,10 @@ async def test_above_its_limit_it_throttles(start: Start, mode: str, expected: l
     assert ["retry-after" in headers for headers in throttled] == expected
 
 
-async def test_calls_given_up_go_on(start: Start) -> None:
+async def test_calls_given_up_go_on(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """They count for the limit, and the caller is seen to be gone."""
     bench = await start()
-    go_on = hold_calls(bench.pim)
+    go_on = hold_calls(monkeypatch)
     path = f"{API}/asset-families"
     given_up = asyncio.create_task(bench.call("GET", path))
     await until(lambda: bench.pim.in_flight)
@@ -316,7 +322,7 @@ async def test_calls_given_up_go_on(start: Start) -> None:
 
 async def test_calls_a_second(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """§7."""
-    monkeypatch.setattr("service.playground.pim.simulator.RATE_SECONDS", 3600.0)
+    monkeypatch.setattr("service.playground.pim.frame.RATE_SECONDS", 3600.0)
     bench = await start({"calls_per_second_max": 3})
     statuses = [(await bench.call("GET", f"{API}/asset-families"))[0] for _ in range(5)]
     assert statuses == [200, 200, 200, 429, 429]
@@ -404,7 +410,7 @@ async def test_structure_can_be_written(start: Start) -> None:
     for number in range(100):
         option = {"code": f"o{number}"}
         await bench.call("PATCH", f"{path}/options/o{number}", json=option)
-        bench.pim._sent.clear()
+        bench.pim.recent_calls.clear()
     assert (await bench.call("PATCH", f"{path}/options/o100", json={"code": "o100"}))[0] == 422
     _, options, _ = await bench.call("GET", f"{path}/options")
     assert len(options) == 100
@@ -432,15 +438,18 @@ async def test_media_files(start: Start) -> None:
 
 
 async def test_it_describes_itself(start: Start) -> None:
-    """A page and an OpenAPI document with every route."""
+    """A page for people lists every route of the API, and its own."""
     bench = await start()
-    status, page, _ = await bench.call("GET", "/")
+    status, body, _ = await bench.call("GET", "/")
     assert status == 200
-    assert b"/asset-families/{family}/assets" in page
-    _, document, _ = await bench.call("GET", "/openapi.json")
-    assert document["openapi"] == "3.1.0"
-    assert "patch" in document["paths"][f"{API}/asset-families/{{family}}/assets"]
-    assert f"{API}/asset-media-files/{{code}}" in document["paths"]
+    page = html.unescape(body.decode())
+    _, root, _ = await bench.call("GET", API)
+    for name in root["routes"]:
+        method, _, path = name.partition(" ")
+        assert f"<code>{method}</code><td><code>{path}</code>" in page
+    assert f"PATCH {API}/asset-families/{{family}}/assets" in root["routes"]
+    assert f"GET {API}/asset-media-files/{{code:.+}}" in root["routes"]
+    assert "<code>POST</code><td><code>/_control/faults</code>" in page
 
 
 async def test_a_scenario_by_the_clock(

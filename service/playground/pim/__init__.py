@@ -1,6 +1,9 @@
-"""A PIM over HTTP, faithful to akeneo.md: for the demo, the tests, and whoever integrates (D10).
+"""A PIM over HTTP that follows docs/akeneo.md: for the demo, the tests and integrators (D10).
 
-`structure` what families and attributes there are · `values` what an asset may hold · `tokens`
-who may call · `faults` what goes wrong on demand · `switches` what nobody knows of the real one ·
-`simulator` the routes · `openapi` their description.
+State: `simulator` holds it, with `structure` (families and attributes), `assets`, `values` (what
+an asset may hold), `tokens`, `faults` (failures on demand) and `switches` (what Akeneo's documents
+leave open).
+
+HTTP: `server` serves the routes of `family_routes`, `asset_routes`, `media_routes` and
+`control_routes`; calls to the API pass `frame` first. `routes` and `responses` are shared by them.
 """

@@ -1,4 +1,4 @@
-"""The assets of the PIM: their state, and what one item of a call makes of it (akeneo.md §2-§4)."""
+"""The assets of the PIM, and how an item of a call changes them (akeneo.md §2-§4)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,18 +19,19 @@ RULES = "The asset has data that does not comply with the business rules."
 
 
 class ItemRefusedError(Exception):
-    """422 for one asset, as the PIM words it."""
+    """The PIM refuses one asset with 422."""
 
     def __init__(self, message: str, *errors: tuple[str, str]) -> None:
         super().__init__(message)
-        self.errors = [{"property": stored, "message": text} for stored, text in errors]
+        self.errors = [{"property": name, "message": text} for name, text in errors]
 
 
 @dataclass
 class Asset:
-    """One asset: attribute → (locale, channel) → data; erased data is None."""
+    """One asset."""
 
     values: dict[str, dict[ValueKey, Any]] = field(default_factory=dict)
+    """Attribute → (locale, channel) → data; the data of an erased value is None."""
     created: str = ""
     updated: str = ""
 
@@ -47,14 +48,14 @@ class Assets:
         self.by_key: dict[tuple[str, str], Asset] = {}
 
     def key(self, family: str, code: str) -> tuple[str, str]:
-        """What identifies the asset."""
+        """Return the key of an asset; the switch `case_of_codes` says whether case counts."""
         return family, code.lower() if self._switches.case_of_codes == "folded" else code
 
     def upsert(self, family: Family, item: dict[str, Any]) -> int:
-        """Carry out one item: 201 created, 204 updated.
+        """Carry out one item; return 201 where the asset was created, 204 where it was updated.
 
         Raises:
-            ItemRefusedError: 422.
+            ItemRefusedError: the item breaks a rule.
         """
         code, values = item.get("code", ""), item.get("values", {})
         self._check_code(code)
@@ -71,26 +72,26 @@ class Assets:
         return self._store(self.key(family.code, code), values)
 
     def delete(self, family: str, code: str) -> bool:
-        """Whether there was one to delete.
+        """Delete an asset; return False where there is no such asset.
 
         Raises:
-            ItemRefusedError: it is linked, and the switch forbids that.
+            ItemRefusedError: the asset is linked to a product, and `delete_of_linked` is `refuse`.
         """
         key = self.key(family, code)
         asset = self.by_key.get(key)
-        linked = asset is not None and asset.values.get("product_ref")
-        if linked and self._switches.delete_of_linked == "refuse":
+        is_linked = asset is not None and bool(asset.values.get("product_ref"))
+        if is_linked and self._switches.delete_of_linked == "refuse":
             raise ItemRefusedError("The asset is linked to a product.")
         return self.by_key.pop(key, None) is not None
 
     def page(self, family: str, after: str) -> tuple[list[str], bool]:
-        """Codes of one page, in order, and whether more follow."""
+        """Return the codes of the page after this code, in order, and whether more follow."""
         codes = sorted(code for f, code in self.by_key if f == family and code > after)
         size = self._switches.page_size
         return codes[:size], len(codes) > size
 
     def shown(self, key: tuple[str, str]) -> dict[str, Any]:
-        """The asset as GET shows it."""
+        """Return the asset as GET shows it."""
         asset = self.by_key[key]
         values = {code: entries for code, entries in self._entries(asset) if entries}
         empty: Any = {} if self._switches.empty_map == "object" else []

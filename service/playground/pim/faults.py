@@ -1,4 +1,4 @@
-"""What goes wrong on demand: by route, family and asset, now or by a scenario's clock."""
+"""Faults on demand: which calls fail, how, and when (at once or as a scenario plans it)."""
 
 import time
 from dataclasses import dataclass, field
@@ -7,67 +7,68 @@ from typing import Literal
 
 import msgspec
 
-Route = Literal["any", "token", "read", "write", "upsert", "delete", "option"]
+FaultRoute = Literal["any", "token", "read", "write", "upsert", "delete", "option"]
+"""Which calls: `write` stands for upsert, delete and option; `any` for all."""
 _WRITES = frozenset({"upsert", "delete", "option"})
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One way to fail. Without `status`, `cut` or `hang` the call is only delayed."""
+    """One way to fail. Without `status`, `cut` or `hang` a call is only delayed."""
 
-    route: Route = "write"
-    """Which calls."""
+    route: FaultRoute = "write"
+    """The calls that the fault hits."""
     family: str | None = None
-    """Only calls to this family."""
+    """Hit only calls to this family."""
     asset: str | None = None
-    """Only calls that carry this asset."""
+    """Hit only calls that carry this asset."""
     times: int | None = 1
-    """How many calls; null: all, until it is taken back."""
+    """How many calls the fault hits; null: all, until it is removed."""
     status: int | None = None
     """Answer with this status."""
     body: Literal["html", "json", "empty"] = "html"
-    """And this body."""
+    """The body of an answer with `status`."""
     retry_after: str | None = None
-    """And this Retry-After."""
+    """The `Retry-After` header of an answer with `status`."""
     delay_seconds: float = 0.0
-    """Before anything else."""
+    """Wait this long before anything else happens."""
     hang: bool = False
-    """Never answer."""
+    """Never answer; the call stays in flight until the caller gives up."""
     cut: Literal["before", "after"] | None = None
-    """Cut the connection: before the call was carried out, or after it (or its prefix)."""
+    """Cut the connection before the call is carried out, or after it (see `stored`)."""
     stored: int | None = None
-    """With `cut: after`: only so many items of a bulk call are stored."""
+    """With `cut: after`: how many items of a bulk call are stored first; null: all."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a fault is matched against."""
+class FaultTarget:
+    """A call, as far as faults are matched against it."""
 
-    route: Route
+    route: FaultRoute
     family: str | None = None
     assets: frozenset[str] = frozenset()
 
 
 @dataclass
 class Faults:
-    """The faults in force."""
+    """The faults that are active now, and those that a scenario plans."""
 
     _active: list[tuple[Fault, int | None, float]] = field(default_factory=list)
-    """With how often it may still strike, and until when (monotonic)."""
+    """Fault, how many calls it may still hit, and until when (monotonic)."""
     _planned: list[tuple[float, float, Fault]] = field(default_factory=list)
-    """From, to, what: of the scenario."""
+    """From when and until when (monotonic), and which fault."""
 
     def add(self, *faults: Fault, seconds: float = float("inf")) -> None:
-        """From now on, for so long."""
+        """Make the faults active from now on, for this many seconds."""
         until = time.monotonic() + seconds
         self._active += [(fault, fault.times, until) for fault in faults]
 
     def clear(self) -> None:
-        """Everything is well again."""
+        """Remove every fault, active or planned."""
         self._active.clear()
         self._planned.clear()
 
     def plan(self, scenario: "Scenario") -> None:
-        """Faults at times, in seconds from now."""
+        """Plan the faults of a scenario; its times count from now."""
         now = time.monotonic()
         self._planned += [
             (now + phase.at_seconds, now + phase.at_seconds + phase.for_seconds, phase.fault)
@@ -79,15 +80,15 @@ class Faults:
         """Whether any fault may still strike."""
         return bool(self._active or self._planned)
 
-    def strike(self, request: Request) -> Fault | None:
-        """The fault that hits this request, used up by one."""
+    def strike(self, target: FaultTarget) -> Fault | None:
+        """Return the first fault that hits this call, and count the hit."""
         now = time.monotonic()
         for planned in [planned for planned in self._planned if planned[0] <= now]:
             self._planned.remove(planned)
             self._active.append((planned[2], planned[2].times, planned[1]))
         self._active = [active for active in self._active if active[2] > now]
         for index, (fault, left, until) in enumerate(self._active):
-            if not _hits(fault, request):
+            if not _hits(fault, target):
                 continue
             if left is not None:
                 self._active[index] = (fault, left - 1, until)
@@ -98,7 +99,7 @@ class Faults:
 
 
 class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A fault at a time, in seconds from the simulator's start."""
+    """A fault of a scenario, with its times in seconds from the simulator's start."""
 
     fault: Fault
     at_seconds: float = 0.0
@@ -112,10 +113,10 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_scenario(path: Path) -> Scenario:
-    """The scenario in a JSON file.
+    """Return the scenario in a JSON file.
 
     Raises:
-        ValueError: it cannot be read; the message says where.
+        ValueError: the file cannot be read; the message names it and what is wrong.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=Scenario)
@@ -123,9 +124,9 @@ def read_scenario(path: Path) -> Scenario:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _hits(fault: Fault, request: Request) -> bool:
-    by_route = fault.route in {"any", request.route} or (
-        fault.route == "write" and request.route in _WRITES
+def _hits(fault: Fault, target: FaultTarget) -> bool:
+    by_route = fault.route in {"any", target.route} or (
+        fault.route == "write" and target.route in _WRITES
     )
-    by_family = fault.family is None or fault.family == request.family
-    return by_route and by_family and (fault.asset is None or fault.asset in request.assets)
+    by_family = fault.family is None or fault.family == target.family
+    return by_route and by_family and (fault.asset is None or fault.asset in target.assets)

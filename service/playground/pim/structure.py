@@ -1,4 +1,4 @@
-"""Families, attributes, options, channels (akeneo.md §4.2, §5)."""
+"""The structure of a PIM: families, attributes, options, channels (akeneo.md §4.2, §5)."""
 
 from typing import Literal
 
@@ -21,7 +21,7 @@ AttributeType = Literal[
 
 
 class Attribute(msgspec.Struct, omit_defaults=False):
-    """One attribute; what does not fit its type is ignored."""
+    """One attribute; properties that do not belong to its type are ignored."""
 
     code: str
     type: AttributeType = "text"
@@ -41,16 +41,16 @@ class Attribute(msgspec.Struct, omit_defaults=False):
     suffix: str | None = None
     allowed_extensions: list[str] = []
     options: dict[str, dict[str, str]] = {}
-    """Option code → labels; served at its own route."""
+    """Option code → labels; options have routes of their own."""
 
     @property
     def has_options(self) -> bool:
-        """Whether its data are codes of options."""
+        """Whether the data of this attribute are codes of options."""
         return self.type in {"single_option", "multiple_options"}
 
 
 class Family(msgspec.Struct):
-    """One asset family; `attributes` None takes any value of any attribute (for load tests)."""
+    """One asset family; where `attributes` is None it takes any value (for load tests)."""
 
     code: str
     attributes: dict[str, Attribute] | None = None
@@ -59,7 +59,7 @@ class Family(msgspec.Struct):
 
 
 class Structure(msgspec.Struct):
-    """Everything but the assets. A channel names its activated locales."""
+    """Families and channels; each channel has a list of its activated locales."""
 
     families: dict[str, Family]
     channels: dict[str, list[str]] = msgspec.field(
@@ -68,18 +68,18 @@ class Structure(msgspec.Struct):
 
     @property
     def locales(self) -> frozenset[str]:
-        """Locales activated for any channel."""
+        """The locales that are activated for at least one channel."""
         return frozenset(locale for locales in self.channels.values() for locale in locales)
 
 
 def family(code: str, *attributes: Attribute) -> Family:
-    """A family with these attributes beside the `label` that every family has."""
+    """Return a family with these attributes and the `label` that every family has."""
     label = Attribute("label", value_per_locale=True)
     return Family(code, {attribute.code: attribute for attribute in (label, *attributes)})
 
 
 def sample() -> Structure:
-    """Four families as a DAM of product media needs them."""
+    """Return four families, as a DAM of product media needs them."""
     colors = {code: {"en_US": code.title()} for code in ("red", "purple", "black", "white", "blue")}
 
     def media(code: str) -> Family:
@@ -102,5 +102,5 @@ def sample() -> Structure:
 
 
 def free(*codes: str) -> Structure:
-    """Families that take any value."""
+    """Return families that take any value."""
     return Structure({code: Family(code) for code in codes})

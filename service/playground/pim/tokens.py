@@ -1,4 +1,4 @@
-"""Who may call: password grant, refresh with rotation, app token, expiry (akeneo.md §1)."""
+"""Tokens: password grant, refresh with rotation, app token, expiry (akeneo.md §1)."""
 
 import base64
 import secrets
@@ -13,7 +13,7 @@ REFRESH_SECONDS = 1_209_600
 
 
 class TokenRefusedError(Exception):
-    """No token: `status` and the message of the PIM."""
+    """The PIM refuses a token request, with this status and message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -22,7 +22,7 @@ class TokenRefusedError(Exception):
 
 @dataclass
 class Tokens:
-    """One connection's credentials and what was given out for them."""
+    """The credentials of one connection, and the tokens that were issued for them."""
 
     client_id: str = "client"
     client_secret: str = "secret"
@@ -31,16 +31,17 @@ class Tokens:
     app_token: str | None = None
     lifetime_seconds: int = 3600
     given: int = 0
-    """Tokens that were given out."""
+    """How many access tokens were issued."""
     _access: dict[str, float] = field(default_factory=dict)
-    """Token → when it expires (monotonic)."""
+    """Access token → when it expires (monotonic)."""
     _refresh: dict[str, float] = field(default_factory=dict)
+    """Refresh token → when it expires (monotonic)."""
 
     def grant(self, content_type: str, authorization: str | None, body: bytes) -> dict[str, object]:
-        """The answer to a token request.
+        """Return the body of the answer to a token request.
 
         Raises:
-            TokenRefusedError: in the words of akeneo.md §1.2.
+            TokenRefusedError: the request breaks a rule of akeneo.md §1.2.
         """
         if content_type not in SUBMITTABLE:
             raise TokenRefusedError(415, "The Content-Type header is missing or not supported.")
@@ -89,7 +90,7 @@ class Tokens:
         }
 
     def flaw(self, authorization: str) -> str | None:
-        """Why a call with this Authorization header is answered 401, None where it may pass."""
+        """Return why a call with this Authorization header is answered 401, or None."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             return "Authentication is required"
@@ -103,11 +104,11 @@ class Tokens:
         return None
 
     def expire(self) -> None:
-        """Every access token has run out; refresh tokens work."""
+        """Let every access token expire; refresh tokens still work."""
         self._access = dict.fromkeys(self._access, 0.0)
 
     def forget(self) -> None:
-        """Every token is unknown, refresh tokens too."""
+        """Forget every access token and every refresh token."""
         self._access.clear()
         self._refresh.clear()
 

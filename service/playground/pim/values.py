@@ -1,4 +1,4 @@
-"""What an asset may hold: structure first, then business rules (akeneo.md §2.2, §4)."""
+"""Which values an asset may have: first their shape, then business rules (akeneo.md §2.2, §4)."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +22,7 @@ _TYPES = {str: "String", bool: "Boolean", int: "Integer", float: "Double", list:
 
 
 def flaws_of_shape(values: object, attributes: Mapping[str, Attribute] | None) -> Iterator[Flaw]:
-    """What the JSON schema of the PIM would refuse."""
+    """Yield what the JSON schema of the PIM refuses in these values."""
     if not isinstance(values, dict):
         yield "values", f"{_named(values)} value found, but an object is required"
         return
@@ -66,7 +66,7 @@ def _has_type(data: object, attribute: Attribute) -> bool:
 
 
 class BusinessRules:
-    """What the PIM would refuse of well-formed values; `has_media` knows uploaded files."""
+    """The rules for values whose shape is right; `has_media` tells whether a file was uploaded."""
 
     def __init__(
         self, structure: Structure, switches: Switches, has_media: Callable[[str], bool]
@@ -78,19 +78,19 @@ class BusinessRules:
     def flaws(
         self, values: Mapping[str, list[dict[str, Any]]], attributes: Mapping[str, Attribute]
     ) -> Iterator[Flaw]:
-        """Every broken rule, with its property."""
+        """Yield each property that breaks a rule, with the rule's message."""
         for code, entries in values.items():
             attribute = attributes.get(code)
             if attribute is None:
                 yield f"values.{code}", f'Attribute "{code}" does not exist.'
                 continue
             for entry in entries:
-                flaw = self._place(attribute, entry) or self._data(attribute, entry["data"])
+                flaw = self._scope(attribute, entry) or self._data(attribute, entry["data"])
                 if flaw is not None:
                     yield f"values.{code}", flaw
 
-    def _place(self, attribute: Attribute, entry: Mapping[str, Any]) -> str | None:
-        """The table of §4.1."""
+    def _scope(self, attribute: Attribute, entry: Mapping[str, Any]) -> str | None:
+        """Check locale and channel of an entry by the table of akeneo.md §4.1."""
         locale, channel = entry.get("locale"), entry.get("channel")
         if attribute.value_per_channel and channel not in self._structure.channels:
             return f'A channel is expected for "{attribute.code}", "{channel}" given.'
@@ -171,7 +171,7 @@ class BusinessRules:
 
 
 def _matches(php_regexp: str, text: str) -> bool:
-    """PHP writes `/…/flags`; what Python cannot read lets everything pass."""
+    """Match PHP's notation `/…/flags`; a pattern that Python cannot read matches every text."""
     pattern, _, flags = php_regexp[1:].rpartition(php_regexp[:1])
     try:
         return re.search(pattern, text, re.IGNORECASE if "i" in flags else 0) is not None

@@ -14,7 +14,9 @@ from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.core.model import Asset, UpsertAsset
 from service.core.requests import DeleteOne, GetFamilies, Request, UpsertAssets
 from service.playground.pim.faults import Fault
-from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.frame import Frame
+from service.playground.pim.server import serve
+from service.playground.pim.simulator import PimSimulator
 from service.settings import Credentials, PimSettings
 from tests.support.pim import api_of, credentials_of, simulator
 
@@ -154,7 +156,7 @@ async def client_of(
     application = web.Application()
 
     async def token(request: web.Request) -> web.StreamResponse:
-        return await pim._token(request) if grant is None else grant()
+        return await Frame(pim).token(request) if grant is None else grant()
 
     application.router.add_post("/api/oauth/v1/token", token)
 

@@ -17,7 +17,9 @@ from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.akeneo.check_pim import check_pim
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.core.requests import GetFamilies
-from service.playground.pim.simulator import PimSimulator, serve
+from service.playground.pim.frame import Frame
+from service.playground.pim.server import application, serve
+from service.playground.pim.simulator import PimSimulator
 from service.settings import Credentials, PimSettings, SettingsError
 from tests.support.pim import credentials_of, simulator
 
@@ -47,7 +49,7 @@ async def pim_with_tls(
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ca.issue_cert(name).configure_cert(tls)
     pim = simulator()
-    runner = web.AppRunner(pim.application(), access_log=None)
+    runner = web.AppRunner(application(pim), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     yield pim, f"https://localhost:{runner.addresses[0][1]}"
@@ -212,7 +214,7 @@ async def test_a_pim_below_a_path() -> None:
     async def forward(request: web.Request) -> web.StreamResponse:
         seen.append(request.raw_path)
         if request.path.endswith("/token"):
-            return await pim._token(request)
+            return await Frame(pim).token(request)
         return web.json_response([])
 
     application = web.Application()
