@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Literal, Protocol
 
 from service.core.facts import Fact, ObserverFailed
-from service.core.inputs import Answer, CommitRefusal
+from service.core.inputs import Answer, Arrived, CommitRefusal, DrainKind, Input
 from service.core.model import Moment, Origin, Partition
 from service.core.records import Transaction
 from service.core.requests import Request
@@ -91,6 +91,22 @@ class Intake(Protocol):
 
     def set_paused(self, partitions: frozenset[Partition]) -> None:
         """Pause exactly these partitions, and resume all others."""
+        ...
+
+
+class Inbox(Protocol):
+    """Where the neighbours of the pipeline report what happened."""
+
+    def submit(self, happened: Input) -> None:
+        """Report something, and return at once."""
+        ...
+
+    async def take_in(self, arrived: Arrived) -> None:
+        """Report records, and return when the pipeline has taken them: it may have paused."""
+        ...
+
+    async def drain(self, kind: DrainKind, seconds: float) -> int:
+        """Finish what is open within so many seconds; return how many changes stay pending."""
         ...
 
 

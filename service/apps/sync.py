@@ -24,7 +24,6 @@ from service import __version__
 from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.clock import SystemClock
 from service.adapters.http.admin_server import AdminHandlers, AdminServer
-from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.consumer import DRAIN_MARGIN_SECONDS, Consumer
 from service.adapters.kafka.errors import describe
 from service.adapters.kafka.options import quieten_aiokafka
@@ -36,11 +35,11 @@ from service.adapters.telemetry.metrics import Meters, process_registry
 from service.adapters.telemetry.progress import Progress
 from service.adapters.telemetry.status_report import ReplicaInfo, StatusReport
 from service.contracts.asyncapi import Topics, asyncapi
-from service.core.facts import PositionLost
-from service.core.inputs import Arrived, DrainKind
+from service.core.inputs import DrainKind
 from service.core.pipeline import Pipeline
 from service.core.status import FamilyStatus, families
 from service.ports import FatalError, Observers
+from service.runtime.inbox import RunnerInbox
 from service.runtime.runner import Runner
 from service.settings import Loaded, Settings, SettingsError
 
@@ -78,31 +77,31 @@ class Service:
         if self._traces is not None:
             self._observers.add(self._traces)
         drain_seconds = settings.drain.max_seconds
-        self._assignment = Assignment(
-            settings.kafka,
-            drain_seconds,
-            self._outcomes,
-            self.fail,
-            self._observers.note,
-            settings.pim.max_concurrency,
-        )
         self._contact = ContactWatch(
             settings.kafka,
             drain_seconds + DRAIN_MARGIN_SECONDS + GROUP_SILENCE_SECONDS_MAX,
             self._observers.note,
         )
+        clock = SystemClock()
+        inbox = self._inbox = RunnerInbox(clock)
         self._consumer = Consumer(
-            settings.kafka, drain_seconds, self._assignment, self._arrive, self.fail, self._lost
+            settings,
+            self._outcomes,
+            self._traces.around_inbox(inbox, self._observers) if self._traces else inbox,
+            self._observers.note,
+            self.fail,
         )
+        self._assignment = self._consumer.assignment
+        self._pipeline = Pipeline(settings.limits(), random.random)
         self._runner = Runner(
-            Pipeline(settings.limits(), random.random),
+            self._pipeline,
+            inbox,
             api=self._traces.around_api(self._api) if self._traces else self._api,
             log=self._traces.around_log(self._outcomes) if self._traces else self._outcomes,
             intake=self._consumer,
             observer=self._observers,
-            clock=SystemClock(),
+            clock=clock,
         )
-        self._assignment.assignee = self._runner
         self._view = StatusReport(
             _replica(settings),
             self._runner.status,
@@ -189,7 +188,7 @@ class Service:
             return 1
         self._assignment.leave()
         drain_seconds = self._settings.drain.max_seconds
-        draining = asyncio.create_task(self._runner.drain(DrainKind.SHUTDOWN, drain_seconds))
+        draining = asyncio.create_task(self._inbox.drain(DrainKind.SHUTDOWN, drain_seconds))
         await asyncio.wait((draining, running), return_when=asyncio.FIRST_COMPLETED)
         if draining.done():
             self._log.info("service.drained", left_to_the_next_owner=draining.result())
@@ -242,14 +241,6 @@ class Service:
             await asyncio.to_thread(self._traces.close)
         await self._server.close()
 
-    async def _arrive(self, arrived: Arrived) -> None:
-        if self._traces is not None:
-            try:
-                self._traces.arrived(arrived)
-            except Exception as error:  # noqa: BLE001 - events are taken in with or without spans
-                self._observers.report(self._traces, "arrived", error)
-        await self._runner.take_in(arrived)
-
     def _runner_ended(self, running: asyncio.Future[None]) -> None:
         """The runner, or what watches over it and the consumer: the process ends with either."""
         if not running.cancelled() and (error := running.exception()) is not None:
@@ -259,9 +250,6 @@ class Service:
         if not opening.cancelled() and (error := opening.exception()) is not None:
             words = describe(error, self._settings.kafka)
             self.fail(FatalError(f"The group could not be joined: {words}"))
-
-    def _lost(self, message: str) -> None:
-        self._observers.note(PositionLost(message))
 
     async def _watch(self) -> None:
         """End where the consumer is stuck; rejoin where the group fenced us."""
@@ -288,11 +276,11 @@ class Service:
 
     def _say_progress(self) -> None:
         self._progress.assigned(self._assignment.epoch, self._assignment.partitions)
-        pending = self._runner.pipeline.pending_changes
+        pending = self._pipeline.pending_changes
         self._progress.pass_time(time.monotonic(), pending, sum(self._consumer.lags.values()))
 
     def _families(self) -> list[FamilyStatus]:
-        return families(self._runner.pipeline.dispatcher)
+        return families(self._pipeline.dispatcher)
 
     def _live(self) -> dict[str, bool]:
         """Loops that turn; neither Kafka nor the PIM is asked."""

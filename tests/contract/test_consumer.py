@@ -11,11 +11,10 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.consumer.fetcher import PartitionRecords
 
 from service.adapters.kafka.aiokafka_gaps.fetching import FETCH_BYTES_MAX
-from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.consumer import Consumer, guard
 from service.adapters.kafka.transaction import TransactionLog
-from service.core.inputs import Arrived, Assigned, DrainKind, LeaseRenewed
-from service.settings import KafkaSettings
+from service.core.inputs import Arrived, Assigned, DrainKind, Input
+from service.settings import Settings
 from tests.support.service import SystemUnderTest
 
 RECORDS = 500
@@ -114,20 +113,18 @@ async def test_pauses_leave_no_garbage(tap: Tap) -> None:
 
 
 class Member:
-    """An assignee that only remembers that it was assigned something."""
+    """An `Inbox` that only remembers that the group assigned something."""
 
     def __init__(self) -> None:
         self.assigned: asyncio.Future[Assigned] = asyncio.get_running_loop().create_future()
 
-    def submit(self, happened: LeaseRenewed) -> None:
-        """Nothing depends on it."""
+    def submit(self, happened: Input) -> None:
+        """Keep the assignment."""
+        if isinstance(happened, Assigned):
+            self.assigned.set_result(happened)
 
-    def assign(self, assigned: Assigned) -> None:
-        """The group was joined."""
-        self.assigned.set_result(assigned)
-
-    def forget(self) -> None:
-        """Nothing is held."""
+    async def take_in(self, arrived: Arrived) -> None:
+        """Nothing is published here."""
 
     async def drain(self, kind: DrainKind, seconds: float) -> int:  # noqa: ARG002 - of the port
         """Nothing is open."""
@@ -166,28 +163,23 @@ async def test_a_broker_that_goes_before_the_first_join_is_waited_for(
 ) -> None:
     """It restarts just then: the topics were there, and will be."""
     async with cut_at_first(system.bootstrap, 2) as bootstrap:
-        kafka = KafkaSettings.model_validate(
-            {
-                "bootstrap_servers": bootstrap,
-                "group_id": f"group.{system.suffix}",
-                "events_topics": system.events,
-                "outcomes_topic": system.outcomes,
-                "dead_letters_topic": system.dead,
-            }
+        kafka = {
+            "bootstrap_servers": bootstrap,
+            "group_id": f"group.{system.suffix}",
+            "events_topics": system.events,
+            "outcomes_topic": system.outcomes,
+            "dead_letters_topic": system.dead,
+        }
+        pim = {"base_url": system.pim_url, "app_token": "-"}
+        settings = Settings.model_validate({"kafka": kafka, "pim": pim})
+        inbox = Member()
+        consumer = Consumer(
+            settings, TransactionLog(settings.kafka), inbox, lambda _: None, no_error
         )
-        assignment = Assignment(
-            kafka, 1.0, TransactionLog(kafka), no_error, lambda _: None, replicas_max=1
-        )
-        assignment.assignee = assignee = Member()
-
-        async def arrive(_: Arrived) -> None:
-            """Nothing is published here."""
-
-        door = Consumer(kafka, 1.0, assignment, arrive, no_error, lambda _: None)
         try:
-            await door.open()
-            assigned = await assignee.assigned
+            await consumer.open()
+            assigned = await inbox.assigned
         finally:
-            await door.close()
+            await consumer.close()
 
     assert len(assigned.partitions) == system.partitions

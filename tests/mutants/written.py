@@ -603,7 +603,7 @@ WRITTEN = (
     Written(
         "cut-does-nothing",
         "P7, D8",
-        "                self._calls.cut(call_id)",
+        "                self._requests.cancel(call_id)",
         "                pass",
         "Calls that are given up go on.",
     ),

@@ -9,7 +9,6 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError, OffsetMetadataTooLargeError
@@ -31,12 +30,19 @@ from service.adapters.kafka.errors import describe
 from service.adapters.kafka.positions import Committed, Log, is_above_end, judge
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.facts import Fact, GroupBegun, GroupBegunAgain, GroupTooLarge, PositionLost
-from service.core.inputs import Assigned, CommitRefusal, DrainKind, LeaseRenewed, Start
+from service.core.inputs import (
+    Assigned,
+    CommitRefusal,
+    DrainKind,
+    Forgotten,
+    LeaseRenewed,
+    Start,
+)
 from service.core.model import Partition
 from service.core.records import PositionCommit
 from service.core.settle import offset_map
-from service.ports import FatalError
-from service.settings import KafkaSettings
+from service.ports import FatalError, Inbox
+from service.settings import KafkaSettings, Settings
 
 SECOND_LOOK_SECONDS = 10.0
 RETRY_SECONDS = 1.0
@@ -44,47 +50,34 @@ RETRY_SECONDS = 1.0
 LEASE_MARGIN_SECONDS = 1.0
 
 
-class Assignee(Protocol):
-    """Who works on the assignment: the runner."""
-
-    def submit(self, happened: LeaseRenewed) -> None: ...
-    def assign(self, assigned: Assigned) -> None: ...
-    def forget(self) -> None: ...
-    async def drain(self, kind: DrainKind, seconds: float) -> int: ...
-
-
-SayLost = Callable[[str], None]
-"""Says in a sentence that a committed position is lost."""
-
-
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     """Follows the group: revocation drains, assignment reads where to begin."""
 
     def __init__(
         self,
-        kafka: KafkaSettings,
-        drain_seconds: float,
+        settings: Settings,
         log: TransactionLog,
-        fail: Callable[[BaseException], None],
+        inbox: Inbox,
         note: Callable[[Fact], None],
-        replicas_max: int,
+        fail: Callable[[BaseException], None],
+        consumer: Callable[[], AIOKafkaConsumer],
     ) -> None:
-        self._kafka = kafka
-        self._drain_seconds = drain_seconds
+        self._kafka = settings.kafka
+        self._drain_seconds = settings.drain.max_seconds
         self._log = log
-        self._fail = fail
+        self._inbox = inbox
         self._note = note
-        self._replicas_max = replicas_max
-        """Beyond, the limit of calls at once is not kept: each replica makes at least one."""
+        self._fail = fail
+        self._consumer = consumer
+        """Returns the consumer whose group is followed; it exists before its first join."""
+        self._replicas_max = settings.pim.max_concurrency
+        """More replicas exceed the limit of concurrent calls: each makes at least one."""
         self._epoch = 0
         self._above_end: dict[TopicPartition, float] = {}
         """Since when a position, or its map, is seen above the end of its partition."""
         self._begun: set[TopicPartition] = set()
         """Every partition that this process had a position of."""
         self._is_leaving = False
-        self.assignee: Assignee | None = None
-        self.meet: Callable[[], AIOKafkaConsumer] | None = None
-        """Where the consumer is to be had, once it is made; it exists before the first join."""
         self.epoch: int | None = None
         """The epoch that records belong to now; None between two assignments."""
         self.partitions: frozenset[Partition] = frozenset()
@@ -100,8 +93,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             self._watch()
             self._cancel_second_look()
             if self.epoch is not None:
-                assert self.assignee is not None
-                await self.assignee.drain(DrainKind.REVOCATION, self._drain_seconds)
+                await self._inbox.drain(DrainKind.REVOCATION, self._drain_seconds)
                 self._end()
         except Exception as error:  # noqa: BLE001 - aiokafka would only log it
             self._fail(error)
@@ -117,7 +109,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         except OffsetsRefusedError as refused:
             self._begin_refused(refused.refusal)
         except GroupMovedOnError:
-            request_rejoin(self.consumer)
+            request_rejoin(self._consumer())
         except (KafkaError, TimeoutError) as error:
             await self._begin_later(error)
         except Exception as error:  # noqa: BLE001 - aiokafka would only log it
@@ -134,36 +126,28 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def rejoin(self) -> None:
         """The group fenced us: go through revocation and assignment once more."""
-        request_rejoin(self.consumer)
+        request_rejoin(self._consumer())
 
     def _end(self) -> None:
         self.epoch = None
         self.partitions = frozenset()
         self._log.group = None
-        assert self.assignee is not None
-        self.assignee.forget()
-
-    @property
-    def consumer(self) -> AIOKafkaConsumer:
-        """The consumer that this listener listens to."""
-        assert self.meet is not None
-        return self.meet()
+        self._inbox.submit(Forgotten())
 
     def _watch(self) -> None:
-        watch_membership(self.consumer, self._acknowledged, self._fenced, self._led)
+        watch_membership(self._consumer(), self._acknowledged, self._fenced, self._led)
 
     def _acknowledged(self, sent_at: float) -> None:
         self.lease_renewed_at = sent_at
-        assert self.assignee is not None
         lease = self._kafka.session_timeout_seconds - LEASE_MARGIN_SECONDS
-        self.assignee.submit(LeaseRenewed(sent_at + lease))
+        self._inbox.submit(LeaseRenewed(sent_at + lease))
 
     def _fenced(self, error: InstanceFencedError) -> None:
         self._fail(FatalError(describe(error, self._kafka)))
 
     def _led(self, members: int) -> None:
         """Only the leader of a group learns how many members it has."""
-        working = min(members, self._total(self.consumer))
+        working = min(members, self._total(self._consumer()))
         if working > self._replicas_max:
             message = (
                 f"{working} replicas own partitions, and each makes at least one call at once: "
@@ -173,8 +157,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             self._note(GroupTooLarge(message))
 
     async def _begin(self, topic_partitions: list[TopicPartition]) -> None:
-        consumer, assignee = self.consumer, self.assignee
-        assert assignee is not None
+        consumer = self._consumer()
         if self.epoch is not None:
             self._end()
         keep_heartbeat(consumer)
@@ -190,14 +173,14 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self.epoch = self._epoch
         self.partitions = frozenset(partitions)
         total = max(self._total(consumer), len(partitions), 1)
-        assignee.assign(Assigned(self._epoch, partitions, total))
+        self._inbox.submit(Assigned(self._epoch, partitions, total))
         # What was fetched for the last assignment stands in cycles of aiokafka's, by the megabyte.
         gc.collect()
 
     def _begin_refused(self, refusal: CommitRefusal) -> None:
         """Join anew where the group moved on; a broker that takes no offset map ends us."""
         if refusal is not CommitRefusal.METADATA_TOO_LARGE:
-            request_rejoin(self.consumer)
+            request_rejoin(self._consumer())
             return
         words = describe(OffsetMetadataTooLargeError(), self._kafka)
         self._fail(FatalError(f"The positions of the group cannot be written: {words}"))
@@ -210,7 +193,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             self._fail(FatalError(f"The positions of the group cannot be read: {words}"))
             return
         await asyncio.sleep(RETRY_SECONDS)
-        request_rejoin(self.consumer)
+        request_rejoin(self._consumer())
 
     async def _starts(
         self, consumer: AIOKafkaConsumer, topic_partitions: list[TopicPartition]
@@ -327,7 +310,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     def _look_again(self, seconds: float) -> None:
         self._cancel_second_look()
         loop = asyncio.get_running_loop()
-        self._second_look = loop.call_later(seconds, request_rejoin, self.consumer)
+        self._second_look = loop.call_later(seconds, request_rejoin, self._consumer())
 
     def _cancel_second_look(self) -> None:
         if self._second_look is not None:

@@ -10,7 +10,7 @@ fetched anew, and in a cycle that keeps it until the garbage collector comes by.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -35,15 +35,17 @@ from service.adapters.kafka.aiokafka_gaps.fetching import (
     budget,
     read_in_steps,
 )
-from service.adapters.kafka.assignment import Assignment, SayLost
+from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.ends import Ends, ask_ends
 from service.adapters.kafka.errors import describe, is_final
 from service.adapters.kafka.options import security
 from service.adapters.kafka.preflight import RETRY_SECONDS, START_SECONDS_MAX
+from service.adapters.kafka.transaction import TransactionLog
+from service.core.facts import Fact, PositionLost
 from service.core.inputs import Arrived
 from service.core.model import Origin, Partition, SourceRecord
-from service.ports import FatalError
-from service.settings import KafkaSettings
+from service.ports import FatalError, Inbox
+from service.settings import KafkaSettings, Settings
 
 POLL_RECORDS_MAX = 200
 METADATA_SECONDS_MAX = 30
@@ -57,25 +59,27 @@ NOWHERE = TopicPartition("", -1)
 """Polled while every partition is paused: a poll is what keeps the consumer in its group."""
 DRAIN_MARGIN_SECONDS = 15.0
 
+SayLost = Callable[[str], None]
+"""Says in a sentence that a committed position is lost."""
+
 
 class Consumer:
     """Opens the events topics, hands every record over, pauses and resumes."""
 
     def __init__(
         self,
-        kafka: KafkaSettings,
-        drain_seconds: float,
-        assignment: Assignment,
-        arrive: Callable[[Arrived], Awaitable[None]],
+        settings: Settings,
+        log: TransactionLog,
+        inbox: Inbox,
+        note: Callable[[Fact], None],
         fail: Callable[[BaseException], None],
-        say_lost: SayLost,
     ) -> None:
+        self._kafka = kafka = settings.kafka
         read_in_steps(kafka.max_record_bytes)
-        self._kafka = kafka
-        self._assignment = assignment
-        self._arrive = arrive
+        self._inbox = inbox
+        self._note = note
         self._fail = fail
-        self._say_lost = say_lost
+        self.assignment = Assignment(settings, log, inbox, note, fail, self._guarded_consumer)
         self.polled_at = time.monotonic()
         self.lags: dict[Partition, int] = {}
         self.behind_transactions: dict[Partition, int] = {}
@@ -101,19 +105,18 @@ class Consumer:
             ack_policy=AckPolicy.MANUAL,
             isolation_level="read_committed",
             auto_offset_reset="none",
-            listener=assignment,
-            **_patience(kafka, drain_seconds),
+            listener=self.assignment,
+            **_patience(kafka, settings.drain.max_seconds),
             partition_assignment_strategy=(StickyPartitionAssignor,),
             parser=_as_it_came,
             decoder=_pass_through,
         )
         self._subscriber(self._handle)
-        assignment.meet = self._meet
         self._guarded: AIOKafkaConsumer | None = None
         self._paused: frozenset[Partition] = frozenset()
 
-    def _meet(self) -> AIOKafkaConsumer:
-        """The consumer, guarded from its first moment."""
+    def _guarded_consumer(self) -> AIOKafkaConsumer:
+        """Return the consumer. The group's listener asks for it before the first poll."""
         consumer = self._subscriber.consumer
         assert consumer is not None
         if self._guarded is not consumer:
@@ -123,13 +126,16 @@ class Consumer:
                 self._open_places,
                 self._polled,
                 self._consumer_failed,
-                self._assignment.owns,
+                self.assignment.owns,
                 self._say_lost,
             )
         return consumer
 
     def _polled(self) -> None:
         self.polled_at = time.monotonic()
+
+    def _say_lost(self, message: str) -> None:
+        self._note(PositionLost(message))
 
     def _consumer_failed(self, error: BaseException) -> None:
         words = describe(error, self._kafka)
@@ -138,7 +144,7 @@ class Consumer:
     async def look_at_lags(self) -> None:
         """Hold the positions against the ends of the partitions."""
         consumer = self._subscriber.consumer
-        owned = self._assignment.partitions
+        owned = self.assignment.partitions
         lags = {one: self.lags[one] for one in owned & self.lags.keys()}
         behind = {one: self.behind_transactions[one] for one in owned & lags.keys()}
         if consumer is not None:
@@ -216,7 +222,7 @@ class Consumer:
         if alone == assigned:
             alone = set()
         consumer.pause(*alone - consumer.paused())
-        consumer.resume(*filter(self._assignment.owns, consumer.paused() - alone))
+        consumer.resume(*filter(self.assignment.owns, consumer.paused() - alone))
 
     def _open_places(self) -> list[TopicPartition]:
         """What to take records of. What is not handed over yet is polled too, for its errors."""
@@ -230,7 +236,7 @@ class Consumer:
 
     async def _handle(self, records: Sequence[ConsumerRecord]) -> None:
         """Hand over; records of partitions that are not (yet, any more) ours come again."""
-        epoch, ours = self._assignment.epoch, self._assignment.partitions
+        epoch, ours = self.assignment.epoch, self.assignment.partitions
         if epoch is None:
             return
         taken = []
@@ -241,7 +247,7 @@ class Consumer:
             if partition in ours:
                 taken.append(_source_record(record, Origin(partition, record.offset, epoch)))
         if taken:
-            await self._arrive(Arrived(tuple(taken)))
+            await self._inbox.take_in(Arrived(tuple(taken)))
         else:
             await asyncio.sleep(0)
 

@@ -27,7 +27,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from service.contracts.outcome import DEAD_STATUSES
 from service.core.facts import Fact, TransactionCommitted
-from service.core.inputs import Answer, Arrived, CallReply, CommitRefusal
+from service.core.inputs import Answer, Arrived, CallReply, CommitRefusal, DrainKind, Input
 from service.core.model import Headers, Origin, Partition, SourceRecord
 from service.core.records import LogRecord, Transaction
 from service.core.requests import (
@@ -41,7 +41,7 @@ from service.core.requests import (
     UpsertAssets,
 )
 from service.core.settle.report import CONTEXT_HEADERS
-from service.ports import AssetApi, OutcomeLog
+from service.ports import AssetApi, Inbox, Observers, OutcomeLog
 from service.settings import Settings
 
 SPANS_OPEN_MAX = 20_000
@@ -154,6 +154,10 @@ class Traces:
     def around_log(self, log: OutcomeLog) -> OutcomeLog:
         """Return the log with a span for each transaction, and with trace context in outcomes."""
         return _TracedLog(log, self)
+
+    def around_inbox(self, inbox: Inbox, observers: Observers) -> Inbox:
+        """Return the inbox with a span for each poll and for each record."""
+        return _TracedInbox(inbox, self, observers)
 
     def close(self) -> None:
         """Export the remaining spans, which takes a few seconds at most."""
@@ -290,6 +294,28 @@ class _TracedLog:
                 span.set_attribute("error.type", refusal.value)
                 span.set_status(Status(StatusCode.ERROR))
             return refusal
+
+
+class _TracedInbox:
+    """An `Inbox`."""
+
+    def __init__(self, inbox: Inbox, traces: Traces, observers: Observers) -> None:
+        self._inbox = inbox
+        self._traces = traces
+        self._observers = observers
+
+    def submit(self, happened: Input) -> None:
+        self._inbox.submit(happened)
+
+    async def take_in(self, arrived: Arrived) -> None:
+        try:
+            self._traces.arrived(arrived)
+        except Exception as error:  # noqa: BLE001 - events are taken in with or without spans
+            self._observers.report(self._traces, "arrived", error)
+        await self._inbox.take_in(arrived)
+
+    async def drain(self, kind: DrainKind, seconds: float) -> int:
+        return await self._inbox.drain(kind, seconds)
 
 
 def _record_answer(span: Span, answer: Answer) -> None:

@@ -17,7 +17,7 @@ from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.beginning import Beginning
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.inputs import CommitRefusal
-from service.settings import KafkaSettings
+from service.settings import Settings
 
 PLACE = TopicPartition("dam.asset-changes", 0)
 
@@ -40,12 +40,17 @@ class Beginner:
 
     async def assign(self) -> None:
         """A partition is assigned."""
-        kafka, log = KafkaSettings.model_validate({}), TransactionLog
-        made = Assignment(kafka, 1.0, log(kafka), self.failures.append, lambda _: None, 1)
+        settings = Settings.model_validate({"pim": {"base_url": "https://pim", "app_token": "-"}})
         consumer: Any = SimpleNamespace(_coordinator=self._group)
-        made.meet = lambda: consumer
         nobody: Any = object()  # nothing is handed over
-        made.assignee = nobody
+        made = Assignment(
+            settings,
+            TransactionLog(settings.kafka),
+            inbox=nobody,
+            note=lambda _: None,
+            fail=self.failures.append,
+            consumer=lambda: consumer,
+        )
         await made.on_partitions_assigned([PLACE])
 
     def _rejoin(self) -> None:

@@ -8,12 +8,10 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaConnectionError
 
-from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.consumer import Consumer, guard
 from service.adapters.kafka.transaction import TransactionLog
-from service.core.inputs import Arrived
 from service.core.model import Partition
-from service.settings import KafkaSettings
+from service.settings import Settings
 
 PLACE = TopicPartition("events", 0)
 Poll = dict[TopicPartition, list[str]]
@@ -72,14 +70,11 @@ async def test_a_partition_whose_position_is_in_doubt_stays_paused() -> None:
     """Resumed, it would be fetched above its end again and again until the second look."""
     ours, doubtful = PLACE, TopicPartition("events", 1)
     paused = {ours, doubtful}
-    kafka = KafkaSettings.model_validate({})
-    assignment = Assignment(kafka, 1.0, TransactionLog(kafka), no_error, lambda _: None, 1)
-    assignment.partitions = frozenset({Partition("events", 0)})
-
-    async def arrive(_: Arrived) -> None:
-        """Nothing is read."""
-
-    door = Consumer(kafka, 1.0, assignment, arrive, no_error, pytest.fail)
+    settings = Settings.model_validate({"pim": {"base_url": "https://pim", "app_token": "-"}})
+    nothing_arrives: Any = object()
+    log = TransactionLog(settings.kafka)
+    door = Consumer(settings, log, nothing_arrives, lambda _: None, no_error)
+    door.assignment.partitions = frozenset({Partition("events", 0)})
     consumer: Any = SimpleNamespace(
         assignment=lambda: {ours, doubtful},
         paused=lambda: set(paused),

@@ -18,6 +18,7 @@ from service.core.inputs import (
     CommitRefusal,
     DrainKind,
     FaultKind,
+    Forgotten,
     Input,
     LeaseRenewed,
     Start,
@@ -29,6 +30,7 @@ from service.core.pipeline import Pipeline
 from service.core.records import Transaction
 from service.core.requests import Request
 from service.ports import FatalError
+from service.runtime.inbox import RunnerInbox
 from service.runtime.runner import Runner
 from tests.simulation.pim import SimPim
 from tests.support.memory import MemoryLog
@@ -102,6 +104,8 @@ class Bench:
     """A runner between neighbours in memory."""
 
     runner: Runner
+    inbox: RunnerInbox
+    pipeline: Pipeline
     api: GatedApi
     log: MemoryLog
     neighbours: Neighbours
@@ -109,8 +113,8 @@ class Bench:
 
     async def assign(self) -> None:
         """One partition, a lease of a minute."""
-        self.runner.submit(LeaseRenewed(asyncio.get_running_loop().time() + 60))
-        self.runner.assign(Assigned(1, {PLACE: Start(0)}, 1))
+        self.inbox.submit(LeaseRenewed(asyncio.get_running_loop().time() + 60))
+        self.inbox.submit(Assigned(1, {PLACE: Start(0)}, 1))
         await asyncio.sleep(0)
 
     def arrive(self, *codes: str) -> None:
@@ -120,7 +124,7 @@ class Bench:
             event = {"action": "upsert", "asset_family": "packshots", "code": code, "values": {}}
             origin = Origin(PLACE, offset, 1)
             records.append(SourceRecord(origin, None, json.dumps(event).encode()))
-        self.runner.submit(Arrived(tuple(records)))
+        self.inbox.submit(Arrived(tuple(records)))
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until it holds, or fail."""
@@ -135,17 +139,20 @@ async def bench_with(log: MemoryLog) -> AsyncIterator[Bench]:
     rules = Limits(decode=DecodeLimits(1 << 20), window_seconds_max=0.0)
     api, neighbours = GatedApi(), Neighbours()
     api.opened.set()
+    clock = LoopClock()
+    inbox, pipeline = RunnerInbox(clock), Pipeline(rules, lambda: 0.5)
     runner = Runner(
-        Pipeline(rules, lambda: 0.5),
+        pipeline,
+        inbox,
         api=api,
         log=log,
         intake=neighbours,
         observer=neighbours,
-        clock=LoopClock(),
+        clock=clock,
     )
     running = asyncio.ensure_future(runner.run())
     try:
-        yield Bench(runner, api, log, neighbours, running)
+        yield Bench(runner, inbox, pipeline, api, log, neighbours, running)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -180,8 +187,8 @@ async def test_a_drain_finishes_and_says_what_is_left(bench: Bench) -> None:
     """Everything open is finished: nothing is left."""
     await bench.assign()
     bench.arrive("a", "b", "c")
-    await bench.until(lambda: bench.runner.pipeline.pending_changes or bench.log.outcomes)
-    left = await bench.runner.drain(DrainKind.SHUTDOWN, 5)
+    await bench.until(lambda: bench.pipeline.pending_changes or bench.log.outcomes)
+    left = await bench.inbox.drain(DrainKind.SHUTDOWN, 5)
 
     assert left == 0
     assert len(bench.log.outcomes) == 3
@@ -192,16 +199,16 @@ async def test_records_wait_behind_everything_else(
 ) -> None:
     """The end of a call frees a slot at once; many records are taken in portions, in order."""
     taken: list[Input] = []
-    stock = bench.runner.pipeline.step
+    stock = bench.pipeline.step
 
     def step(happened: Input, moment: Moment) -> list[Effect]:
         taken.append(happened)
         return stock(happened, moment)
 
     await bench.assign()
-    monkeypatch.setattr(bench.runner.pipeline, "step", step)
+    monkeypatch.setattr(bench.pipeline, "step", step)
     bench.arrive(*(f"a{number}" for number in range(500)))
-    bench.runner.submit(LeaseRenewed(0.0))
+    bench.inbox.submit(LeaseRenewed(0.0))
     await bench.until(lambda: sum(isinstance(one, Arrived) for one in taken) == 3)
 
     told = [one for one in taken if not isinstance(one, TimePassed)]
@@ -218,7 +225,7 @@ async def test_a_drain_cuts_at_its_deadline(bench: Bench) -> None:
     bench.api.opened.clear()
     bench.arrive("a")
     await bench.until(lambda: len(bench.api.requests) >= 2)
-    left = await bench.runner.drain(DrainKind.SHUTDOWN, 0.1)
+    left = await bench.inbox.drain(DrainKind.SHUTDOWN, 0.1)
 
     assert left == 1
     assert bench.api.cut >= 1
@@ -231,7 +238,7 @@ async def test_an_assignment_that_is_over_cuts_its_calls(bench: Bench) -> None:
     bench.api.opened.clear()
     bench.arrive("a")
     await bench.until(lambda: len(bench.api.requests) >= 2)
-    bench.runner.forget()
+    bench.inbox.submit(Forgotten())
     await bench.until(lambda: bench.api.cut >= 1)
 
     assert bench.log.outcomes == []
@@ -273,17 +280,17 @@ async def test_the_intake_is_told_after_each_assignment(bench: Bench) -> None:
     await bench.assign()
     await bench.until(lambda: bench.neighbours.paused)
     said = len(bench.neighbours.paused)
-    bench.runner.assign(Assigned(2, {PLACE: Start(0)}, 1))
+    bench.inbox.submit(Assigned(2, {PLACE: Start(0)}, 1))
     await bench.until(lambda: len(bench.neighbours.paused) > said)
 
 
 async def test_a_call_that_is_cut_before_it_began_gives_its_slot_back(bench: Bench) -> None:
     """Assigned, started and forgotten in one turn of the loop: a slot must not be lost."""
     for epoch in range(1, 11):
-        bench.runner.submit(LeaseRenewed(asyncio.get_running_loop().time() + 60))
-        bench.runner.assign(Assigned(epoch, {PLACE: Start(0)}, 1))
-        bench.runner.forget()
+        bench.inbox.submit(LeaseRenewed(asyncio.get_running_loop().time() + 60))
+        bench.inbox.submit(Assigned(epoch, {PLACE: Start(0)}, 1))
+        bench.inbox.submit(Forgotten())
         await asyncio.sleep(0)
     await asyncio.sleep(0.05)
 
-    assert bench.runner.pipeline.dispatcher.gate.in_flight == set()
+    assert bench.pipeline.dispatcher.gate.in_flight == set()
