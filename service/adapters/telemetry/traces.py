@@ -297,7 +297,7 @@ class _TracedLog:
 
 
 class _TracedInbox:
-    """An `Inbox`."""
+    """An `Inbox` that adds spans to the records that are taken in."""
 
     def __init__(self, inbox: Inbox, traces: Traces, observers: Observers) -> None:
         self._inbox = inbox
