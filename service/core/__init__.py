@@ -1,4 +1,4 @@
-"""The pure core: decode, convert, window, coalesce, verdict, report, ledger.
+"""The pure core: all rules of asset-sync, from the record to its outcome.
 
-No I/O, no clock, no log, no framework: data in, data out.
+It does no I/O, reads no clock, writes no log and uses no framework: data goes in, data comes out.
 """

@@ -1,4 +1,4 @@
-"""What the core asks for, in the imperative. The shell performs; it decides nothing."""
+"""What the core orders, named in the imperative. The runtime carries it out and decides nothing."""
 
 import msgspec
 
@@ -9,47 +9,47 @@ from service.core.requests import Request
 
 
 class StartCall(msgspec.Struct, frozen=True):
-    """Send this request; answer with one `CallEnded`."""
+    """Send this request, and report its end with one `CallEnded`."""
 
     call_id: int
     request: Request
     origins: tuple[Origin, ...] = ()
-    """The changes that a write carries, for those who trace."""
+    """The records whose changes a write carries, for tracing."""
 
 
 class CancelCall(msgspec.Struct, frozen=True):
-    """Give up a request in flight; it ends as a `CallFault` of kind CUT."""
+    """Cancel a request in flight; it ends with a `CallFault` of kind CANCELLED."""
 
     call_id: int
 
 
 class AllowRequest(msgspec.Struct, frozen=True):
-    """The extra request that a call wanted may go out."""
+    """Let the additional request go out that a call asked for with `RequestWanted`."""
 
     call_id: int
 
 
 class Commit(msgspec.Struct, frozen=True):
-    """Write the settlement; answer with `Committed` or `CommitRefused` and its number."""
+    """Write the transaction, and report `Committed` or `CommitRefused` with its number."""
 
     number: int
     transaction: Transaction
 
 
 class SetIntake(msgspec.Struct, frozen=True):
-    """From now on exactly these partitions are paused."""
+    """Pause exactly these partitions, and resume all others."""
 
     paused: frozenset[Partition]
 
 
 class Drained(msgspec.Struct, frozen=True):
-    """The drain is over. `pending` changes were left to the next owner."""
+    """The drain is over; `pending` changes are left to the next owner of the partitions."""
 
     pending: int
 
 
 class DropAssignment(msgspec.Struct, frozen=True):
-    """The group fenced us: this epoch is over, without a last transaction."""
+    """Give the assignment up without a last transaction: the group fenced this replica."""
 
 
 Effect = (

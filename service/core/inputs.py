@@ -1,4 +1,4 @@
-"""What the core is told, in the past tense: the only way in is `Pipeline.step`."""
+"""The inputs of the core, named in the past tense. They enter by `Pipeline.step` alone."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -16,9 +16,9 @@ class Arrived(msgspec.Struct, frozen=True):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """Where a partition begins: the committed position, and what is settled above it.
+    """Where reading of a partition starts, and which offsets above are committed already.
 
-    What is committed of the partition is bound to `binding`.
+    The partition's offset maps are bound to `binding`.
     """
 
     position: int
@@ -27,7 +27,10 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Assigned(msgspec.Struct, frozen=True):
-    """The group gave us partitions. `partitions_total` counts all of the events topics."""
+    """The consumer group assigned partitions to this replica.
+
+    `partitions_total` counts the partitions of all events topics, whoever owns them.
+    """
 
     epoch: int
     partitions: Mapping[Partition, Start]
@@ -35,48 +38,51 @@ class Assigned(msgspec.Struct, frozen=True):
 
 
 class DrainKind(Enum):
-    """Why work ends."""
+    """Why the service drains."""
 
     SHUTDOWN = "shutdown"
     REVOCATION = "revocation"
 
 
 class DrainStarted(msgspec.Struct, frozen=True):
-    """Finish until `deadline` (seconds): everything open at a shutdown, else calls in flight."""
+    """Finish until `deadline` (seconds, monotonic clock).
+
+    At a shutdown everything pending is finished, at a revocation only the calls in flight.
+    """
 
     kind: DrainKind
     deadline: float
 
 
 class Forgotten(msgspec.Struct, frozen=True):
-    """The assignment is over, drained or lost: everything of its epoch is dropped."""
+    """The assignment ended, drained or lost: everything of its epoch is dropped."""
 
 
 class LeaseRenewed(msgspec.Struct, frozen=True):
-    """The coordinator acknowledged us; calls may start and live until `until` (seconds)."""
+    """The coordinator acknowledged a heartbeat: calls may run until `until` (seconds)."""
 
     until: float
 
 
 class FaultKind(Enum):
-    """Why no answer came."""
+    """Why a request got no answer."""
 
     TIMEOUT = "timeout"
     CONNECTION = "connection"
     CREDENTIALS = "credentials"
     CANCELLED = "cancelled"
-    """By us: the lease or a drain ended. Neither suspicion nor attempt."""
+    """The lease or a drain ended, so asset-sync cancelled it: not a suspicion, not an attempt."""
 
 
 class CallFault(msgspec.Struct, frozen=True):
-    """A request without an answer; `message` is for a person."""
+    """A request got no answer; `message` is for a person to read."""
 
     kind: FaultKind
     message: str
 
 
 class ItemReply(msgspec.Struct, frozen=True, gc=False):
-    """One element of a bulk answer (akeneo.md §2.2)."""
+    """The PIM's result for one asset of a bulk request (akeneo.md §2.2)."""
 
     code: str | None
     status: int | None
@@ -84,11 +90,15 @@ class ItemReply(msgspec.Struct, frozen=True, gc=False):
     errors: tuple[msgspec.Raw, ...] = ()
 
 
-CANCELLED = CallFault(FaultKind.CANCELLED, "Given up by asset-sync.")
+CANCELLED = CallFault(FaultKind.CANCELLED, "Cancelled by asset-sync.")
 
 
 class CallReply(msgspec.Struct, frozen=True):
-    """An answer. `is_from_pim` says that its body is the PIM's own (an error object or a list)."""
+    """An answer that came over HTTP.
+
+    `is_from_pim` means that its body has the PIM's form (an error object or a list), so it was not
+    written by a proxy in between.
+    """
 
     status: int
     is_from_pim: bool = False
@@ -97,37 +107,37 @@ class CallReply(msgspec.Struct, frozen=True):
     errors: tuple[msgspec.Raw, ...] = ()
     retry_after_seconds: float | None = None
     attributes: tuple[Attribute, ...] | None = None
-    """Of a family, where that was asked for."""
+    """The attributes of a family, if the request was for them."""
     options: frozenset[str] | None = None
-    """Codes of an attribute's options, likewise."""
+    """The codes of an attribute's options, if the request was for them."""
     families: frozenset[str] | None = None
-    """Codes of all families, where their list was asked for and is complete."""
+    """The codes of all families, if the request was for their list and the list is complete."""
 
 
 Answer = CallReply | CallFault
 
 
 class CallEnded(msgspec.Struct, frozen=True):
-    """The request of a call ended."""
+    """A request that belongs to a call ended."""
 
     call_id: int
     answer: Answer
 
 
 class RequestWanted(msgspec.Struct, frozen=True):
-    """A call needs one more request (a token) before its own: it takes from the rate."""
+    """A call must fetch a token first: that request counts against the rate limit too."""
 
     call_id: int
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """The settlement of this number is on the log."""
+    """The transaction with this number was committed."""
 
     number: int
 
 
 class CommitRefusal(Enum):
-    """Why a settlement was aborted; anything else ends the process."""
+    """Why a transaction was aborted; any other error ends the process."""
 
     METADATA_TOO_LARGE = "metadata_too_large"
     REBALANCE_IN_PROGRESS = "rebalance_in_progress"
@@ -135,21 +145,21 @@ class CommitRefusal(Enum):
 
 
 class CommitRefused(msgspec.Struct, frozen=True):
-    """The settlement of this number was aborted and nothing of it is visible."""
+    """The transaction with this number was aborted; none of its records is visible."""
 
     number: int
     why: CommitRefusal
 
 
 class Released(msgspec.Struct, frozen=True):
-    """A person looked at what the limit on dead letters holds back, and lets it go."""
+    """An operator let the changes go that the dead-letter limit holds back."""
 
     ends: Mapping[Partition, int] = msgspec.field(default_factory=dict)
-    """Where the partitions end by now, as far as known: what is below is released as well."""
+    """End offsets of the partitions, as far as known: records below them are released as well."""
 
 
 class TimePassed(msgspec.Struct, frozen=True):
-    """Nothing happened but time."""
+    """Only time passed since the last input."""
 
 
 Input = (

@@ -1,27 +1,27 @@
-"""Every limit of the core, a number with its unit. `settings` fills them in; nothing else does."""
+"""Every limit of the core, each with its unit. `Limits` holds those that are set from outside."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 CHANGES_PER_ASSET_MAX = 1_000
-"""Changes of one asset in one batch: bounds the group that one transaction may not split."""
+"""Most changes of one asset in one batch. It bounds the group that a transaction may not split."""
 
 SPAN_PAUSE_OFFSETS = 20_000
-"""Offsets between the watermark and the newest record at which a partition pauses."""
+"""A partition pauses at this many offsets from its oldest pending change to its newest record."""
 
 MAP_OFFSETS_MAX = 24_000
-"""Offsets above the watermark that the offset map holds: 3,001 bytes, which with what binds them
-are at most 4,061 of the 4,096 characters of commit metadata."""
+"""Offsets above the watermark that the offset map covers. They take 3,001 bytes; in base64 with the
+binding at most 4,061 characters of the 4,096 that Kafka allows for commit metadata."""
 
 TRANSACTION_OUTCOMES_MAX = 5_000
 TRANSACTION_BYTES_MAX = 8 * 1024 * 1024
 
 COMMIT_SILENCE_SECONDS = 15.0
-"""No new calls while a transaction has been outstanding, or refused, for this long."""
+"""No new calls start after a transaction has been outstanding or refused for this long."""
 
 BREAKER_SUSPICIONS = 3
 BREAKER_PENDING_CHANGES = 1_000
-"""Changes held at which intake pauses while the breaker is open and no GET is well."""
+"""Intake pauses at this many pending changes while the breaker is open and GETs fail too."""
 
 LANE_FAILURES_MAX = 3
 DELAY_SECONDS_MIN = 0.5
@@ -29,38 +29,39 @@ DELAY_SECONDS_MAX = 30.0
 RETRY_AFTER_SECONDS_MAX = 300.0
 
 FAMILY_SEEN_SECONDS = 600.0
-"""A write that succeeded this recently proves that its family exists."""
+"""For this long, a write that succeeded proves that its family exists."""
 
 FAMILY_UNKNOWN_SECONDS = 30.0
-"""How long changes of a family that the PIM does not know are rejected without asking again."""
+"""For this long, changes of an unknown family are rejected without asking the PIM again."""
 
 FAMILY_LIST_SECONDS = 60.0
-"""How long a complete list of families tells which ones are not there."""
+"""For this long, a family that a complete list of families leaves out counts as unknown."""
 
 FAMILIES_REMEMBERED_MAX = 10_000
-"""Families that were seen, and families that are unknown, that are remembered: some bytes each."""
+"""Most families that are remembered as existing, and most as unknown."""
 
 OCCUPIED_PER_PENDING_BYTE = 2
-"""Intake pauses, too, when the pending changes occupy so much for each byte of their limit."""
+"""Intake also pauses when pending changes occupy this many bytes of memory for each byte of
+`pending_bytes_max`."""
 
 REPAIR_SHARE_MAX = 0.25
-"""Share of the pending limits that waiting for repair may hold."""
+"""Most of the pending limits that changes waiting for repair may take."""
 
 LAST_TRANSACTION_SECONDS = 10.0
-"""After a drain's deadline, what the last transaction may still take."""
+"""The last transaction may take this much longer than a drain's deadline."""
 
 CREDENTIALS_NOTE_SECONDS = 60.0
-"""Refused credentials are said this often."""
+"""Refused credentials are logged at most this often."""
 
 
-STRUCTURE_REST_SECONDS = 5.0
-"""Between two readings of a family's structure for doubt's sake; the first is at once."""
+STRUCTURE_REFRESH_SECONDS_MIN = 5.0
+"""Shortest time between two fetches of a stale structure; the first is at once."""
 
 STRUCTURE_RETRY_SECONDS = 60.0
-"""After a reading that failed, how long values go as they came."""
+"""After a structure could not be fetched, values are sent unshaped for this long."""
 
 OPTIONS_PER_SECOND_MAX = 3
-"""Options created a second (akeneo.md §7)."""
+"""Most options created per second (akeneo.md §7)."""
 
 
 Deletes = Literal["apply", "skip"]
@@ -68,7 +69,7 @@ Deletes = Literal["apply", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What bounds a record, and which types are ours."""
+    """The largest record that is decoded, and the prefix of accepted CloudEvents types."""
 
     record_bytes_max: int
     type_prefix: str = ""
@@ -76,7 +77,7 @@ class DecodeLimits:
 
 @dataclass(frozen=True, slots=True)
 class StructureOptions:
-    """What is done with families' structures."""
+    """Whether and how values are checked against the structures of families."""
 
     validate_values: bool = True
     create_options: bool = False
@@ -86,7 +87,7 @@ class StructureOptions:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The settings that the core decides by."""
+    """The limits that the core works with; `service/settings/model.py` fills them in."""
 
     decode: DecodeLimits
     deletes: Deletes = "apply"
@@ -102,9 +103,9 @@ class Limits:
     commit_interval_seconds: float = 0.1
     dead_letter_share_max: float = 0.5
     dead_letter_share_changes: int = 1_000
-    """The last changes over which that share is counted."""
+    """The number of last changes over which `dead_letter_share_max` is counted."""
     structure: StructureOptions | None = None
-    """None: values go as they came."""
+    """None means that values are sent without a check against the family."""
     outcome_source: str = "/asset-sync/asset-sync"
     changes_per_asset_max: int = CHANGES_PER_ASSET_MAX
     span_pause_offsets: int = SPAN_PAUSE_OFFSETS

@@ -1,9 +1,10 @@
-"""The nouns of the core.
+"""The data types that all of the core uses.
 
-Rule 1: what crosses a boundary is frozen; only the owner's own bookkeeping (`Change`) moves.
-Rule 2: `offset` is this record, `position` the next one to read.
-Rule 3: what there is one of for each event is a msgspec.Struct outside the garbage collector's
-care: made in a tenth of a dataclass's time, and part of no cycle.
+Rule 1: what crosses a boundary is frozen; only `Change`, the core's own bookkeeping, is modified.
+Rule 2: `offset` means the record itself, `position` the next record to read.
+Rule 3: a type with one instance for each event is a msgspec.Struct with `gc=False`: it is created
+ten times faster than a dataclass, and the garbage collector need not track it, since it is never
+part of a reference cycle.
 """
 
 from dataclasses import dataclass, field
@@ -38,31 +39,34 @@ class Asset(NamedTuple):
 
     @property
     def path(self) -> str:
-        """`FAMILY/CODE`, as keys and subjects have it."""
+        """`FAMILY/CODE`: the form used in record keys and in CloudEvents subjects."""
         return f"{self.family}/{self.code}"
 
     @property
     def folded(self) -> "Asset":
-        """What its changes are ordered by: a PIM may take codes that differ in case for one."""
+        """The asset with its code's case folded: changes that share it are kept in order.
+
+        A PIM may treat codes that differ only in case as one asset.
+        """
         return Asset(self.family, self.code.casefold())
 
 
 class Moment(NamedTuple):
-    """Now, twice: seconds of a monotonic clock to decide by, UTC to stamp with."""
+    """The current time by two clocks: a monotonic one to decide by, UTC for timestamps."""
 
     seconds: float
     utc_ms: int
 
 
 class Now(NamedTuple):
-    """Now, twice, in seconds: the monotonic clock, and the clock by which retry budgets run."""
+    """The current time in seconds by two clocks: the monotonic one and that of retry budgets."""
 
     seconds: float
     budget: float
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False):
-    """Where a record stands, and in which assignment (epoch) it was read."""
+    """A record's topic, partition and offset, and the assignment (epoch) that read it."""
 
     partition: Partition
     offset: int
@@ -70,7 +74,7 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def outcome_id(self) -> str:
-        """`TOPIC/PARTITION/OFFSET`: the same change always has the same outcome id."""
+        """`TOPIC/PARTITION/OFFSET`: so the same change always has the same outcome id."""
         return f"{self.partition.topic}/{self.partition.number}/{self.offset}"
 
 
@@ -78,16 +82,16 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 
 class Omission(NamedTuple):
-    """Why a record was read without its value, or without anything of it."""
+    """Why parts of a record were not read: they are too large, or they cannot be represented."""
 
     reason: Literal["too_large", "invalid_event"]
     message: str
     parts: tuple[str, ...]
-    """What was left out: `value`, `key`, `headers`."""
+    """The parts left out: `value`, `key`, `headers`."""
 
 
 class SourceRecord(msgspec.Struct, frozen=True, gc=False):
-    """A record as it came: raw bytes, nothing read yet. `timestamp_ms` is UTC, -1 unknown."""
+    """A record exactly as Kafka delivered it. `timestamp_ms` is UTC; -1 means unknown."""
 
     origin: Origin
     key: bytes | None
@@ -95,11 +99,11 @@ class SourceRecord(msgspec.Struct, frozen=True, gc=False):
     headers: Headers = ()
     timestamp_ms: int = -1
     omission: Omission | None = None
-    """Set where the record could not be held or read as a whole."""
+    """Set when the record is too large to be read as a whole, or cannot be read."""
 
     @property
     def size(self) -> int:
-        """Bytes of key, value and headers: what the limits count."""
+        """Bytes of key, value and headers, which the limits on pending bytes count."""
         total = len(self.key or b"") + len(self.value or b"")
         if self.headers:
             total += sum(len(name) + len(content or b"") for name, content in self.headers)
@@ -107,11 +111,11 @@ class SourceRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 Extensions = tuple[tuple[str, str], ...]
-"""CloudEvents extensions that outcomes carry on: correlationid, traceparent, tracestate."""
+"""CloudEvents extensions that an outcome copies: correlationid, traceparent, tracestate."""
 
 
 class AssetChange(msgspec.Struct, frozen=True, gc=False):
-    """A change that was understood; `values` is still JSON text (None for a delete)."""
+    """A change that was decoded; `values` is still JSON text, or None for a delete."""
 
     action: Action
     asset: Asset
@@ -121,7 +125,7 @@ class AssetChange(msgspec.Struct, frozen=True, gc=False):
 
 
 class UpsertAsset(msgspec.Struct, frozen=True, gc=False):
-    """Set these values of an asset, creating it where absent; `size` is JSON bytes."""
+    """Set these values of an asset, and create it if it is absent; `size` is in bytes of JSON."""
 
     action: ClassVar[Action] = UPSERT
     asset: Asset
@@ -130,7 +134,7 @@ class UpsertAsset(msgspec.Struct, frozen=True, gc=False):
 
 
 class DeleteAsset(msgspec.Struct, frozen=True, gc=False):
-    """Delete an asset."""
+    """The command to delete an asset."""
 
     action: ClassVar[Action] = DELETE
     asset: Asset
@@ -142,7 +146,7 @@ Command = UpsertAsset | DeleteAsset
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A record that becomes no command, and why; what was understood of it comes along."""
+    """Why a record does not become a command, with as much of it as was understood."""
 
     status: Status
     reason: Reason
@@ -155,7 +159,7 @@ class Rejection:
 
 
 class Change(msgspec.Struct, eq=False, gc=False):
-    """An admitted record: owed exactly one outcome. Identity is the object."""
+    """An admitted record, which must get exactly one outcome. Two changes are never equal."""
 
     record: SourceRecord
     size: int
@@ -166,31 +170,31 @@ class Change(msgspec.Struct, eq=False, gc=False):
     received_utc_ms: int
     attempts: int = 0
     mismatched_at: float | None = None
-    """Since when (seconds) it is in doubt whether its values fit the family."""
+    """When its values were first found not to fit the family (seconds, monotonic clock)."""
 
     @property
     def asset(self) -> Asset:
-        """Which asset it changes."""
         return self.command.asset
 
     @property
     def action(self) -> Action:
-        """Whether it upserts or deletes the asset."""
         return self.command.action
 
     @property
     def outcome_id(self) -> str:
-        """The id of its outcome."""
         return self.record.origin.outcome_id
 
 
 class Binding(NamedTuple):
-    """What a map belongs to, besides its position."""
+    """What an offset map belongs to, in addition to its position."""
 
     owner: str = ""
     """The cluster, the group, the topic and the partition."""
     topic_id: str = ""
-    """A topic that was deleted and created again has another one. Empty: the broker has none."""
+    """Kafka's id of the topic: a topic that is deleted and created again gets another one.
+
+    Empty when the broker does not give one.
+    """
 
 
 UNBOUND = Binding()

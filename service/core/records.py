@@ -1,4 +1,4 @@
-"""What is written to Kafka: outcomes, dead letters and positions, in one transaction."""
+"""What one Kafka transaction writes: outcomes, dead letters and positions."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,10 @@ class LogRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class CompletedChange(msgspec.Struct, frozen=True, gc=False):
-    """A change whose outcome is known: what will be written for it. `pending_bytes` it occupied."""
+    """A change whose outcome is known, and the records to write for it.
+
+    `pending_bytes` is what it counts for against the limit on pending bytes.
+    """
 
     partition: Partition
     offset: int
@@ -34,22 +37,22 @@ class CompletedChange(msgspec.Struct, frozen=True, gc=False):
     reason: Reason | None = None
     family: str | None = None
     record_timestamp_ms: int = -1
-    """When its record was written, -1 unknown."""
+    """When the change's record was written (UTC); -1 means unknown."""
     received_utc_ms: int = -1
-    """When its record was read."""
+    """When the change's record was read (UTC)."""
     size: int = 0
-    """Bytes that the transaction grows by, about."""
+    """Bytes that the change adds to a transaction, approximately."""
 
 
 class PositionCommit(msgspec.Struct, frozen=True):
-    """A partition's watermark and the offset map above it, ready as commit metadata."""
+    """A partition's watermark, and the offset map above it as commit metadata."""
 
     position: int
     metadata: str
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """One transaction: outcomes, dead letters and positions, all or nothing."""
+    """Outcomes, dead letters and positions that are committed together or not at all."""
 
     outcomes: tuple[LogRecord, ...]
     dead_letters: tuple[LogRecord, ...]

@@ -1,4 +1,4 @@
-"""Requests to the PIM, and exchanges of several in one call (architecture.md D6, D7)."""
+"""Requests to the PIM, and exchanges of several requests in one call (architecture.md D6, D7)."""
 
 from collections.abc import Generator
 from typing import Generic, NamedTuple, TypeVar
@@ -10,44 +10,44 @@ from service.core.model import UpsertAsset
 
 
 class UpsertAssets(msgspec.Struct, frozen=True):
-    """PATCH several assets of one family: at most 100, each once."""
+    """PATCH at most 100 assets of one family, each of them once."""
 
     family: str
     assets: tuple[UpsertAsset, ...]
 
 
 class DeleteOne(msgspec.Struct, frozen=True):
-    """DELETE one asset."""
+    """DELETE one asset of a family."""
 
     family: str
     code: str
 
 
 class GetFamily(msgspec.Struct, frozen=True):
-    """GET one family: does it exist, and does the PIM answer?"""
+    """GET one family, to see whether it exists and whether the PIM answers."""
 
     family: str
 
 
 class GetFamilies(msgspec.Struct, frozen=True):
-    """GET the family list: does the PIM answer as itself? It logs in where that is needed."""
+    """GET the list of families, to see whether the PIM answers; this logs in if necessary."""
 
 
 class GetAttributes(msgspec.Struct, frozen=True):
-    """GET the attributes of a family."""
+    """GET the attributes of one family."""
 
     family: str
 
 
 class GetOptions(msgspec.Struct, frozen=True):
-    """GET the options of an attribute."""
+    """GET the options of one attribute."""
 
     family: str
     attribute: str
 
 
 class CreateOption(msgspec.Struct, frozen=True):
-    """PATCH an option that is not there."""
+    """PATCH an option that does not exist, which creates it."""
 
     family: str
     attribute: str
@@ -60,7 +60,7 @@ Request = (
 
 
 class Answered(NamedTuple):
-    """An answer, and when it came (seconds of the monotonic clock)."""
+    """An answer, and when it arrived (seconds of the monotonic clock)."""
 
     answer: Answer
     at: float
@@ -73,17 +73,21 @@ Steps = Generator[Request, Answered, Result]
 
 
 class Exchange(Generic[Result]):
-    """Requests and answers, one after the other."""
+    """Drives a generator that yields requests, is sent their answers and returns a result.
+
+    One call to the PIM may take several requests: the write, and then the family to find out what
+    a 404 means.
+    """
 
     def __init__(self, steps: Steps[Result]) -> None:
         self._steps = steps
         self.request = next(steps)
-        """What is to be asked next."""
+        """The request to send next."""
         self.has_begun = False
-        """Whether any answer was taken."""
+        """Whether any answer has arrived."""
 
     def take(self, answer: Answer, now: float) -> Result | None:
-        """Take the answer to `request`: what came of it all; None where one more is to be asked."""
+        """Take the answer to `request`; return the result, or None if another request follows."""
         self.has_begun = True
         try:
             self.request = self._steps.send(Answered(answer, now))

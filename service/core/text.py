@@ -1,13 +1,13 @@
-"""Text that somebody else wrote: read within bounds, and cut before it is repeated."""
+"""Handling of foreign text: numbers are read within bounds, long text is truncated."""
 
 import re
 from decimal import Decimal, InvalidOperation
 
 DIGITS_MAX = 18
-"""Of a number that counts or places something: it fits 64 bits."""
+"""Most digits of a count or an offset, so that it fits into 64 bits."""
 
 DEPTH_MAX = 500
-"""Levels of JSON that is repeated in an outcome: readers give up at about 1,000."""
+"""Most levels of JSON that an outcome repeats; many parsers fail at about 1,000."""
 
 SHOWN_CHARACTERS_MAX = 80
 
@@ -15,19 +15,19 @@ _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
 def clip(text: str, characters_max: int) -> str:
-    """Return the text, or its beginning and an ellipsis where it is longer."""
+    """Return the text, truncated with an ellipsis if it is longer than `characters_max`."""
     return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
 
 
 def shown(text: str | bytes) -> str:
-    """Return a foreign text in quotes, escaped and short enough for a message."""
+    """Return a foreign text in quotes, escaped, and short enough for a message."""
     if isinstance(text, bytes):
         text = text[: 4 * SHOWN_CHARACTERS_MAX].decode("utf-8", "replace")
     return repr(text if len(text) <= SHOWN_CHARACTERS_MAX else text[:77] + "...")
 
 
 def natural_number(text: str | None) -> int | None:
-    """Return the number that these decimal digits are, or None where they are none."""
+    """Return the number that the decimal digits denote, or None if the text is not one."""
     if text is None or not (text.isascii() and text.isdecimal()):
         return None
     digits = text.lstrip("0") or "0"
@@ -35,7 +35,7 @@ def natural_number(text: str | None) -> int | None:
 
 
 def finite_number(text: str) -> Decimal | None:
-    """Return the number as it is written, or None for what is no number, NaN and infinity."""
+    """Return the exact number, or None for NaN, infinity and what is not a number."""
     try:
         number = Decimal(text)
     except InvalidOperation:
@@ -44,7 +44,7 @@ def finite_number(text: str) -> Decimal | None:
 
 
 def is_too_deep(json: bytes) -> bool:
-    """Return whether this valid JSON nests deeper than most readers follow."""
+    """Return whether this valid JSON nests more than `DEPTH_MAX` levels."""
     if json.count(b"[") + json.count(b"{") <= DEPTH_MAX:
         return False
     depth = 0

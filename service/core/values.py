@@ -1,7 +1,7 @@
-"""An asset's values as the PIM writes them (akeneo.md §4.1).
+"""An asset's values in the form that the PIM uses (akeneo.md §4.1).
 
-Rule 1: an attribute has one value for each locale and channel; what is put later replaces it.
-Rule 2: commands share their values; whoever merges makes new ones.
+Rule 1: an attribute has one value for each locale and channel; a later value replaces an earlier.
+Rule 2: commands share their values, so merging creates new ones and never modifies them.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 ValueData = str | bool | list[str] | None
-"""None erases (akeneo.md §4.3)."""
+"""None erases the value (akeneo.md §4.3)."""
 
 
 class Value(msgspec.Struct, frozen=True, gc=False):
@@ -21,17 +21,17 @@ class Value(msgspec.Struct, frozen=True, gc=False):
 
 
 Values = dict[str, list[Value]]
-"""By attribute."""
+"""The values of an asset by attribute code."""
 
 
 Scope = tuple[str | None, str | None]
-"""Locale and channel: where an attribute has one value."""
+"""Locale and channel; within one scope an attribute has one value."""
 
 
-def merge(several: Iterable[Values]) -> Values:
-    """Return all of them, a later value in the place of an earlier one; in linear time."""
+def merge(all_values: Iterable[Values]) -> Values:
+    """Merge in linear time; a later value replaces an earlier one of the same scope."""
     merged: dict[str, dict[Scope, Value]] = {}
-    for values in several:
+    for values in all_values:
         for attribute, given in values.items():
             scopes = merged.setdefault(attribute, {})
             for value in given:
@@ -40,7 +40,7 @@ def merge(several: Iterable[Values]) -> Values:
 
 
 class Attribute(msgspec.Struct, frozen=True):
-    """What an attribute takes; None where the PIM says nothing."""
+    """An attribute's type and limits; None means that the PIM sets no limit."""
 
     code: str
     type: str
@@ -53,5 +53,5 @@ class Attribute(msgspec.Struct, frozen=True):
 
     @property
     def has_options(self) -> bool:
-        """Whether its data are codes of options."""
+        """Whether its data consists of option codes."""
         return self.type in {"single_option", "multiple_options"}

@@ -1,4 +1,4 @@
-"""What an answer of the PIM can mean (architecture.md D7)."""
+"""What the PIM's answer to a call can mean (architecture.md D7)."""
 
 from enum import Enum
 
@@ -8,7 +8,7 @@ from service.contracts.outcome import Reason
 
 
 class PimResponse(msgspec.Struct, frozen=True, gc=False):
-    """What the PIM (or the wire) said, as the outcome will show it."""
+    """The PIM's answer, or the fault of the connection, as the outcome shows it."""
 
     status: int | None
     message: str | None = None
@@ -16,14 +16,14 @@ class PimResponse(msgspec.Struct, frozen=True, gc=False):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why a call failed: a reason for a `failed` outcome, and what was said."""
+    """Why a call failed: the reason for a `failed` outcome, and the answer."""
 
     reason: Reason
     response: PimResponse
 
 
 class ItemKind(Enum):
-    """What a bulk answer says of one asset."""
+    """What a bulk answer means for one asset."""
 
     APPLIED = "applied"
     REFUSED = "refused"
@@ -31,67 +31,73 @@ class ItemKind(Enum):
 
 
 class ItemVerdict(msgspec.Struct, frozen=True, gc=False):
-    """One asset of a successful bulk call."""
+    """The verdict on one asset of a successful bulk call."""
 
     kind: ItemKind
     response: PimResponse
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """A success with a word on each asset, in the order of the call."""
+    """The call succeeded: the PIM judged each asset. The items are in the order of the call."""
 
     items: tuple[ItemVerdict, ...]
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The call as a whole was judged and refused. Halves; alone final."""
+    """The call as a whole was refused: it is halved, and for a single asset this is final."""
 
     reason: Reason
     response: PimResponse
     is_from_pim: bool = True
-    """Whether the PIM judged it, which is a success, or only a proxy: that proves nothing."""
+    """Whether the PIM itself refused it, which shows that the PIM works; a proxy shows nothing."""
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """A JSON 404: the family is unknown, or (DELETE) the asset is absent. To be checked."""
+    """The PIM answered 404: the family is unknown or, for a DELETE, the asset is absent.
+
+    The exchange finds out which of them it is.
+    """
 
     response: PimResponse
 
 
 class Absent(msgspec.Struct, frozen=True):
-    """A success: there is no such asset to delete."""
+    """The delete succeeded because the asset does not exist."""
 
     response: PimResponse
 
 
 class UnknownFamily(msgspec.Struct, frozen=True):
-    """The PIM answers, and has no such family."""
+    """The PIM works, and does not have the family."""
 
     response: PimResponse
 
 
 class Forbidden(msgspec.Struct, frozen=True):
-    """403: perhaps the body is too heavy. Halves; alone a suspicion."""
+    """The answer is 403, perhaps because the body is too large.
+
+    The call is halved; for a single asset a 403 is a suspicion.
+    """
 
     failure: Failure
 
 
 class Throttled(msgspec.Struct, frozen=True):
-    """429: nobody's failure. The gate closes."""
+    """The answer is 429: nothing failed, and the gate closes."""
 
     retry_after_seconds: float | None
 
 
 class Suspicious(msgspec.Struct, frozen=True):
-    """No judgement came; whose failure it is shows later."""
+    """The answer is not a judgement; later answers show whose failure it is."""
 
     failure: Failure
     is_pim_well: bool | None = None
-    """Whether a GET after it was answered by the PIM itself; None where none was sent."""
+    """Whether the PIM answered the GET that followed; None if none was sent."""
 
 
 class Cancelled(msgspec.Struct, frozen=True):
-    """We gave the request up: neither suspicion nor attempt."""
+    """Asset-sync cancelled the request: not a suspicion, not an attempt."""
 
 
 Verdict = (

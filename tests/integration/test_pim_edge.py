@@ -105,7 +105,7 @@ async def test_shorthand_values_take_the_pims_shape(system: SystemUnderTest) -> 
         (
             "main_colors has no option teal.",
             "The family has no attribute colour_typo.",
-            "pages takes 0 at least, -3 given.",
+            "pages accepts at least 0; -3 given.",
         ),
         strict=True,
     ):

@@ -18,14 +18,14 @@ WRITTEN = (
     Written(
         "map-not-written",
         "P1, D3",
-        "offset_map.encode(watermark, above, book.binding)",
-        "offset_map.encode(watermark, 0, book.binding)",
+        "offset_map.encode(watermark, above, ledger.binding)",
+        "offset_map.encode(watermark, 0, ledger.binding)",
         "Outcomes above the watermark come again after a restart.",
     ),
     Written(
         "map-not-heeded",
         "P1, D3",
-        "if book.above >> (offset - book.watermark) & 1:",
+        "if ledger.above >> (offset - ledger.watermark) & 1:",
         "if False:",
         "What an earlier owner settled gets a second outcome.",
     ),

@@ -108,7 +108,7 @@ def test_what_the_pim_would_refuse_is_rejected_without_a_call() -> None:
 
     found = made.outcomes[bad]
     assert (found["status"], found["reason"]) == ("rejected", "invalid_values")
-    assert found["message"].startswith("pages takes 10 at most, 11 given.")
+    assert found["message"].startswith("pages accepts at most 10; 11 given.")
     assert "reasons.md#invalid_values" in found["message"]
     assert found["errors"][0]["attribute"] == "pages"
     assert (found["pim"], found["attempts"]) == (None, 0)
@@ -300,7 +300,7 @@ def test_memory_for_structures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_creation_that_ends_after_a_revocation_is_nobodys() -> None:
     """The assignment that asked for it is over; its jobs are gone with it."""
     limits = StructureOptions(create_options=True)
-    structure_cache = StructureCache(limits, jitter=lambda: 0.5, known=Families())
+    structure_cache = StructureCache(limits, jitter=lambda: 0.5, known_families=Families())
     exchange = Exchange(create_option(CreateOption("packshots", "colors", "teal")))
     late = OptionCreate("packshots", ("colors", "teal"), exchange)
     structure_cache.forget()

@@ -1,1 +1,1 @@
-"""Changes of a family are collected, and those of one asset become the fewest writes."""
+"""Collect the changes of a family, and merge those of one asset into few writes."""

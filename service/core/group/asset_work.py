@@ -1,12 +1,12 @@
-"""One asset in work: its changes of a batch, the steps still to do, how each change ended.
+"""The work on one asset: its changes of a batch, the steps still to do, how each change ended.
 
-Codes that differ only in case are one asset here, since a PIM may take them for one; each step
-is of one spelling.
+Codes that differ only in case count as one asset here, since a PIM may treat them as one. Each
+step is for one spelling.
 
-Rule 1: the asset is busy from the job's first moment to its last ending; later changes wait.
-Rule 2: endings are released in the order of the changes that spell the code alike, a delete
-together with what it superseded, a merged call's last change with those before it: a crash in
-between would let an outcome name another that never comes.
+Rule 1: the asset is busy until all of these changes have ended; its later changes wait.
+Rule 2: endings are released in the order of the changes that spell the code alike. A delete is
+released together with the changes that it superseded, and the last of merged changes with those
+before it; otherwise a crash in between could leave an outcome that names one never written.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,10 @@ from service.core.verdicts import Failure, PimResponse
 
 
 class Ending(msgspec.Struct, frozen=True, gc=False):
-    """How one change ended. `by` is the outcome id of the change that merged or superseded it."""
+    """How one change ended.
+
+    `by` is the outcome id of the change into which it was merged, or by which it was superseded.
+    """
 
     status: Status
     result: Result | None = None
@@ -39,15 +42,15 @@ class Ending(msgspec.Struct, frozen=True, gc=False):
     message: str | None = None
     by: str | None = None
     errors: tuple[ChangeError, ...] = ()
-    """Found by us, without a call."""
+    """Errors that asset-sync found without a call."""
 
 
 Ended = tuple[tuple[Change, Ending], ...]
-"""Changes that settle together, in order."""
+"""Changes whose outcomes are committed together, in order."""
 
 
 class AssetWork:
-    """The changes of one asset in work."""
+    """The changes of one asset in a batch, and the steps still to do for them."""
 
     __slots__ = (
         "_bytes_max",
@@ -67,45 +70,44 @@ class AssetWork:
     def __init__(self, key: Asset, changes: Sequence[Change], bytes_max: int) -> None:
         assert changes
         self.key = key
-        """What the asset is busy under: its code with case folded."""
+        """The asset with its code's case folded; it is busy under this key."""
         self.asset = changes[0].asset
-        """The asset as the present step spells it."""
+        """The asset as the current step spells it."""
         self._bytes_max = bytes_max
         self._unreleased = list(changes)
         self._endings: dict[int, Ending] = {}
         self._steps = coalesce(changes, bytes_max)
         self.behind: list[Change] = []
-        """Later changes of the asset: they enter a window when the job is over."""
+        """Later changes of the asset: they enter a window when this work is over."""
         self.own_failures = 0
-        """Own failures of calls with this asset alone: what its budget counts."""
+        """Own failures of calls with this asset alone, which count against its retry budget."""
         self.failing_since: float | None = None
-        """Since when, by the patience clock."""
+        """When the first own failure happened, by the budget clock."""
         self.last_failure: Failure | None = None
         self._shaped: Shaped | None = None
         self._shaped_by: Structure | None = None
 
     @property
     def step(self) -> Step:
-        """What is to do next."""
+        """The step to do next."""
         return self._steps[0]
 
     @property
     def action(self) -> Action:
-        """How."""
         return self._steps[0].action
 
     @property
     def is_over(self) -> bool:
-        """Whether every change ended."""
+        """Whether no step is left to do."""
         return not self._steps
 
     @property
     def open_changes(self) -> Sequence[Change]:
-        """Changes not yet released, in order."""
+        """Changes that are not released yet, in order."""
         return self._unreleased
 
     def shape(self, structure: Structure, default_locale: str | None) -> None:
-        """Bring the step's values into the family's shapes, each change by itself, in order."""
+        """Adapt the step's values to the family's attributes, change by change, and merge them."""
         if self._shaped_by is structure:
             return
         self._shaped_by = structure
@@ -125,19 +127,20 @@ class AssetWork:
 
     @property
     def is_shaped(self) -> bool:
-        """Whether the family's structure was known."""
+        """Whether the step's values were adapted to the family's structure."""
         return self._shaped is not None
 
     @property
     def mismatched_at(self) -> float | None:
-        """Since when (seconds) all of the step's values are in doubt; None where some are not."""
+        """When the last of the step's changes was found not to fit; None if some of them do fit."""
         times = [change.mismatched_at for change in self.step.changes]
         return max(time for time in times if time is not None) if None not in times else None
 
     def mark_mismatch(self, now: float) -> None:
-        """The step's values are in doubt, each change from the first time on.
+        """Note that the step's values do not fit the family, unless a change is noted already.
 
-        So one reading judges all changes of a step, also when they are taken apart.
+        All changes of the step are noted: so a single fetch of the structure decides about all of
+        them, even if they are later sent one by one.
         """
         for change in self.step.changes:
             if change.mismatched_at is None:
@@ -145,27 +148,27 @@ class AssetWork:
 
     @property
     def flaws(self) -> Sequence[ChangeError]:
-        """What the PIM would refuse of the step."""
+        """The values of the step that the PIM would refuse."""
         return self._shaped.flaws if self._shaped else ()
 
     @property
     def missing_options(self) -> Sequence[MissingOption]:
-        """Options that the step names and the PIM lacks."""
+        """The options that the step names and the PIM does not have."""
         return self._shaped.missing_options if self._shaped else ()
 
     @property
     def lacks_only_options(self) -> bool:
-        """Whether the step would be right if its missing options were there."""
+        """Whether nothing is wrong with the step but that options are missing."""
         return self._shaped is not None and self._shaped.missing_count == self._shaped.flaws_count
 
     def body(self) -> UpsertAsset:
-        """What goes to the PIM for an upsert step."""
+        """Return the command to send for an upsert step."""
         if self._shaped is None:
             return body_of(self.step)
         return UpsertAsset(self.asset, self._shaped.values, self.step.size)
 
     def reject_flawed(self) -> None:
-        """The PIM would refuse the step; merged changes are taken apart instead."""
+        """Reject the step because of its flaws; merged changes are sent one by one instead."""
         errors = tuple(self.flaws)
         assert errors
         assert self._shaped is not None
@@ -175,7 +178,7 @@ class AssetWork:
         )
 
     def apply(self, response: PimResponse, result: Result) -> None:
-        """The PIM did the step."""
+        """End the step's changes: the PIM applied it."""
         step = self._steps.pop(0)
         last = step.changes[-1]
         for change in step.superseded:
@@ -186,7 +189,7 @@ class AssetWork:
         self._reset()
 
     def apply_alone(self, response: PimResponse, result: Result) -> Ended | None:
-        """As `apply`, for a job of a single change, which most are; None where it has more."""
+        """Do the same as `apply` for the usual single change; return None if there are several."""
         if len(self._unreleased) > 1:
             return None
         (change,) = self._unreleased
@@ -195,21 +198,24 @@ class AssetWork:
         return ((change, Ending("applied", result, response=response)),)
 
     def refuse(self, reason: Reason, response: PimResponse) -> None:
-        """The PIM refused the step for good; merged changes are taken apart instead."""
+        """Reject the step that the PIM refused; merged changes are sent one by one instead."""
         self._end_or_take_apart(Ending("rejected", reason=reason, response=response))
 
     def reject_step(self, reason: Reason, response: PimResponse) -> None:
-        """Every change of the step is refused for the same reason, merged or not."""
+        """Reject every change of the step, merged or not, for the same reason."""
         self._finish_step(Ending("rejected", reason=reason, response=response))
         self._reset()
 
     def fail_step(self, failure: Failure, message: str) -> None:
-        """No more patience with this step."""
+        """Fail the current step; the steps after it are still done."""
         self._finish_step(failed(failure, message))
         self._reset()
 
     def fail(self, failure: Failure, message: str) -> None:
-        """The budget is used up: the step fails, and of an upsert all of its asset after it."""
+        """Fail the step because its retry budget is used up.
+
+        With an upsert, all later steps of the same spelling fail with it.
+        """
         if self.action == DELETE:
             self.fail_step(failure, message)
             return
@@ -222,7 +228,7 @@ class AssetWork:
         self._reset()
 
     def take_ended(self) -> list[Ended]:
-        """Release what ended, in order for each spelling; each item settles as a whole."""
+        """Return what ended, in order for each spelling; each group is committed as a whole."""
         released: list[Ended] = []
         group: list[tuple[Change, Ending]] = []
         left: list[Change] = []
@@ -252,7 +258,7 @@ class AssetWork:
         self._reset()
 
     def _finish_step(self, ending: Ending) -> None:
-        """End the step's changes alike; around a delete the upserts it superseded are sent."""
+        """End the step's changes alike; the upserts that a delete superseded are sent after all."""
         step = self._steps.pop(0)
         for change in step.changes:
             self._end(change, ending)
@@ -276,5 +282,5 @@ class AssetWork:
 
 
 def failed(failure: Failure, message: str) -> Ending:
-    """The ending of a change on which all patience is used up."""
+    """Return the ending of a change whose retry budget is used up."""
     return Ending("failed", reason=failure.reason, response=failure.response, message=message)

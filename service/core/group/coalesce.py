@@ -1,11 +1,11 @@
-"""The changes of one asset in a batch → the steps that do the same with fewer calls.
+"""Turn the changes of one asset in a batch into steps that do the same with fewer calls.
 
 Source: architecture.md D5.
 
-Rule 1: what precedes the last delete is superseded by it; what follows is merged, value by value.
-Rule 2: doing the steps leaves the PIM as doing the changes one by one would.
-Rule 3: only changes that spell the asset's code alike are merged or superseded. A PIM that folds
-case takes `X_1` and `x_1` for one asset, another PIM for two: in turn is right for both.
+Rule 1: the last delete supersedes the changes before it; the upserts after it are merged.
+Rule 2: the steps leave the PIM in the same state as the changes one by one.
+Rule 3: only changes that spell the asset's code alike are merged or superseded. For a PIM that
+ignores case `X_1` and `x_1` are one asset, for another PIM two; steps in turn suit both.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,19 +20,19 @@ from service.core.values import merge as merge_values
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
-    """One thing to do for an asset: a delete with what it supersedes, or merged upserts."""
+    """One write for an asset: a delete with the changes it supersedes, or merged upserts."""
 
     action: Action
     changes: tuple[Change, ...]
-    """Upserts in order, the last one carries the result; or the one delete."""
+    """The upserts in order, of which the last carries the result; or the one delete."""
     superseded: tuple[Change, ...] = ()
     size: int = 0
-    """Bytes in the body of a call."""
+    """Bytes that the step adds to the body of a call."""
 
 
 def coalesce(changes: Sequence[Change], bytes_max: int) -> list[Step]:
-    """The steps for these changes of one asset, given in order."""
-    if len(changes) == 1:  # what is usual
+    """Return the steps for these changes of one asset, given in partition order."""
+    if len(changes) == 1:  # the usual case
         command = changes[0].command
         action = command.action
         return [Step(action, tuple(changes), size=command.size)]
@@ -44,7 +44,7 @@ def coalesce(changes: Sequence[Change], bytes_max: int) -> list[Step]:
 
 
 def first_run(changes: Sequence[Change]) -> list[Change]:
-    """The changes from the first one on that spell the code alike: those of the first steps."""
+    """Return the first changes that all spell the code alike."""
     first = changes[0].asset
     return list(takewhile(lambda change: change.asset == first, changes))
 
@@ -58,7 +58,7 @@ def _coalesce_alike(changes: Sequence[Change], bytes_max: int) -> list[Step]:
 
 
 def merge(upserts: Iterable[Change], bytes_max: int) -> list[Step]:
-    """Upserts in order → merged steps, none of several changes above `bytes_max`."""
+    """Merge upserts, given in order, into steps of at most `bytes_max` or a single upsert."""
     steps: list[Step] = []
     group: list[Change] = []
     size = 0
@@ -75,12 +75,12 @@ def merge(upserts: Iterable[Change], bytes_max: int) -> list[Step]:
 
 
 def one_by_one(step: Step) -> list[Step]:
-    """A merged step taken apart: each change by itself, in order."""
+    """Return a step for each change of a merged step, in order."""
     return [Step(UPSERT, (change,), size=change.command.size) for change in step.changes]
 
 
 def body_of(step: Step) -> UpsertAsset:
-    """The merged command of an upsert step: a later value replaces an earlier of the same key."""
+    """Return the merged command of an upsert step; a later value replaces an earlier one."""
     assert step.action == UPSERT
     first = step.changes[0].command
     assert isinstance(first, UpsertAsset)
@@ -90,7 +90,7 @@ def body_of(step: Step) -> UpsertAsset:
 
 
 def values_of(upsert: Change) -> Values:
-    """What an upsert sets."""
+    """Return the values that an upsert sets."""
     assert isinstance(upsert.command, UpsertAsset)
     return upsert.command.values
 

@@ -1,7 +1,9 @@
-"""A family's attributes, and values brought into the shape that they want (akeneo.md §4, §5).
+"""Adapt values to the attributes of their family, and find those that the PIM would refuse.
 
-Rule 1: shaping changes how a value is written, never what it says.
-Rule 2: only what the documents say surely is a flaw; the rest is the PIM's to judge.
+Source: akeneo.md §4, §5.
+
+Rule 1: shaping changes the form of a value, never its meaning.
+Rule 2: only what Akeneo's documentation clearly forbids is a flaw; the PIM judges the rest.
 """
 
 from collections import Counter
@@ -23,35 +25,35 @@ _USUAL_DATA: Mapping[str, type] = {
     "text": str, "single_option": str, "multiple_options": list, "boolean": bool,
     "media_link": str, "media_file": str, "date": str, "record": str,
 }  # fmt: skip
-"""What data of an attribute's type usually are; a number's are always looked at with care."""
+"""The usual type of data by attribute type; numbers are left out, to be checked in detail."""
 
 _READ_AS_BOOLEAN = {"true": True, "false": False}
 
 
 class Usual(NamedTuple):
-    """What a value needs to be right as it is."""
+    """What a value must fulfil to be sent unchanged."""
 
     per_locale: bool
     per_channel: bool
     kind: type | None
-    """Of its data; None: it is always looked at with care."""
+    """Type of its data; None means that the value is always checked in detail."""
     characters_max: int | None
     options: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """A family as it was read: attributes, and the options of those that have some."""
+    """The structure of a family: its attributes, and the options of those that have options."""
 
     attributes: Mapping[str, Attribute]
     options: Mapping[str, frozenset[str]]
     usual: Mapping[str, Usual] = field(init=False, repr=False, compare=False)
-    """What each attribute usually is given, for a quick look."""
+    """What the values of each attribute must fulfil to be sent unchanged."""
     folded: Mapping[str, frozenset[str]] = field(init=False, repr=False, compare=False)
-    """The options without regard to case."""
+    """The options of each attribute with their case folded."""
 
     def __post_init__(self) -> None:
-        """Look once at what is looked at for each value."""
+        """Precompute what is needed for each value."""
         usual = {
             code: Usual(
                 found.per_locale,
@@ -71,31 +73,31 @@ class Structure:
 
 
 MissingOption = tuple[str, str]
-"""Attribute and option code."""
+"""Attribute code and option code."""
 
 
 class Shaped(msgspec.Struct, frozen=True, gc=False):
-    """Values as the PIM wants them, and what it would refuse of them."""
+    """Values in the form that the PIM expects, and their flaws."""
 
     values: Values
     flaws: Sequence[ChangeError] = ()
-    """The first ones: as many as an outcome shows, and one more."""
+    """The first flaws: one more than an outcome shows."""
     missing_options: Sequence[MissingOption] = ()
-    """Each once, of an attribute at most one more than it may have."""
+    """Each option once, and for each attribute at most one more than it may have."""
     flaws_count: int = 0
     missing_count: int = 0
-    """Flaws that are no more than a missing option."""
+    """How many of the flaws are missing options."""
 
 
 def shape(values: Values, structure: Structure, default_locale: str | None) -> Shaped:
-    """Bring the values of one change into their attributes' shapes."""
-    if _fit_as_they_are(values, structure):
+    """Adapt the values of one change to the attributes of the family."""
+    if _fit_unchanged(values, structure):
         return Shaped(values)
-    return _shape_with_care(values, structure, default_locale)
+    return _shape_in_detail(values, structure, default_locale)
 
 
-def _shape_with_care(values: Values, structure: Structure, default_locale: str | None) -> Shaped:
-    """Look at each value by itself, and tell every flaw."""
+def _shape_in_detail(values: Values, structure: Structure, default_locale: str | None) -> Shaped:
+    """Check each value by itself, and report every flaw."""
     shaped: Values = {}
     flaws = Flaws()
     missing = _MissingOptions()
@@ -114,7 +116,7 @@ def _shape_with_care(values: Values, structure: Structure, default_locale: str |
                 message = f"{code} has two values for the same locale and channel."
                 flaws.add(_flaw(code, value, message))
             scopes[scope] = fitted
-            flaw = _flaw_of_place(fitted, attribute) or _flaw_of_data(fitted.data, attribute)
+            flaw = _flaw_of_scope(fitted, attribute) or _flaw_of_data(fitted.data, attribute)
             if flaw is not None:
                 flaws.add(_flaw(code, value, flaw))
                 continue
@@ -126,7 +128,7 @@ def _shape_with_care(values: Values, structure: Structure, default_locale: str |
 
 
 class _MissingOptions:
-    """The options that values name and the PIM lacks, each once, and how often one was named."""
+    """Collects the missing options, each once, and counts how often any was named."""
 
     __slots__ = ("_of_attribute", "count", "found")
 
@@ -144,8 +146,8 @@ class _MissingOptions:
             self.found[attribute, option] = None
 
 
-def _fit_as_they_are(values: Values, structure: Structure) -> bool:
-    """Whether all are right without a touch, which most are: a quick look."""
+def _fit_unchanged(values: Values, structure: Structure) -> bool:
+    """Return whether all values can be sent unchanged, which is usual, by a quick check."""
     for code, given in values.items():
         usual = structure.usual.get(code)
         if usual is None:
@@ -165,7 +167,7 @@ def _fit_as_they_are(values: Values, structure: Structure) -> bool:
 
 
 def _fit(value: Value, attribute: Attribute, default_locale: str | None) -> Value:
-    """The same value as the attribute writes it; what does not fit stays as it is."""
+    """Return the value in the attribute's form; what does not fit stays as it is."""
     locale = value.locale
     if locale is None and attribute.per_locale:
         locale = default_locale
@@ -173,7 +175,7 @@ def _fit(value: Value, attribute: Attribute, default_locale: str | None) -> Valu
 
 
 def _fit_data(data: ValueData, attribute: Attribute) -> ValueData:
-    """The same value as the attribute's type writes it; what does not fit stays as it is."""
+    """Return the data in the form of the attribute's type; what does not fit stays as it is."""
     match attribute.type, data:
         case "multiple_options", str():
             return [data]
@@ -187,22 +189,22 @@ def _fit_data(data: ValueData, attribute: Attribute) -> ValueData:
             return data
 
 
-def _flaw_of_place(value: Value, attribute: Attribute) -> str | None:
-    """The table of §4.1, as far as nulls decide it."""
+def _flaw_of_scope(value: Value, attribute: Attribute) -> str | None:
+    """Return what is wrong with the locale or channel: missing, or not wanted (akeneo.md §4.1)."""
     code, locale, channel = attribute.code, value.locale, value.channel
     if attribute.per_locale and locale is None:
-        return f"{code} differs by locale: a locale is needed."
+        return f"{code} has a value per locale: give a locale."
     if not attribute.per_locale and locale is not None:
-        return f"{code} does not differ by locale: locale {locale} is one too many."
+        return f"{code} has no value per locale: remove locale {locale}."
     if attribute.per_channel and channel is None:
-        return f"{code} differs by channel: a channel is needed."
+        return f"{code} has a value per channel: give a channel."
     if not attribute.per_channel and channel is not None:
-        return f"{code} does not differ by channel: channel {channel} is one too many."
+        return f"{code} has no value per channel: remove channel {channel}."
     return None
 
 
 def _flaw_of_data(data: ValueData, attribute: Attribute) -> str | None:
-    """What its type and its limits refuse; an erased value is always well."""
+    """Return what the attribute's type or limits refuse; erasing a value is always allowed."""
     code = attribute.code
     match attribute.type, data:
         case _, None | []:
@@ -216,14 +218,18 @@ def _flaw_of_data(data: ValueData, attribute: Attribute) -> str | None:
         case "text", str():
             most = attribute.characters_max
             too_long = most is not None and len(data) > most
-            return f"{code} takes {most} characters, {len(data)} given." if too_long else None
+            return (
+                f"{code} accepts at most {most} characters; {len(data)} given."
+                if too_long
+                else None
+            )
         case (("multiple_options" | "boolean" | "number" | "text"), _):
-            return f"{code} is of type {attribute.type}, which takes no {_named(data)}."
+            return f"{code} is of type {attribute.type}, which does not accept {_kind_of(data)}."
         case (
             ("single_option" | "media_link" | "media_file" | "date" | "record"),
             (bool() | list()),
         ):
-            return f"{code} is of type {attribute.type}, which takes no {_named(data)}."
+            return f"{code} is of type {attribute.type}, which does not accept {_kind_of(data)}."
         case _:
             return None
 
@@ -232,18 +238,18 @@ def _flaw_of_number(text: str, attribute: Attribute) -> str | None:
     code = attribute.code
     number = finite_number(text)
     if number is None:
-        return f"{code} is of type number, which takes no {text[:40]!r}."
+        return f"{code} is of type number, which does not accept {text[:40]!r}."
     if attribute.takes_decimals is False and number != number.to_integral_value():
-        return f"{code} takes no decimals, {text[:40]} given."
+        return f"{code} accepts no decimals; {text[:40]} given."
     if attribute.least is not None and _is_less(number, finite_number(attribute.least)):
-        return f"{code} takes {clip(attribute.least, 40)} at least, {text[:40]} given."
+        return f"{code} accepts at least {clip(attribute.least, 40)}; {text[:40]} given."
     if attribute.most is not None and _is_less(finite_number(attribute.most), number):
-        return f"{code} takes {clip(attribute.most, 40)} at most, {text[:40]} given."
+        return f"{code} accepts at most {clip(attribute.most, 40)}; {text[:40]} given."
     return None
 
 
 def _is_less(one: Decimal | None, other: Decimal | None) -> bool:
-    """Whether one is less than the other; a limit that is no finite number limits nothing."""
+    """Return whether `one` is less than `other`; None, for a limit that is not finite, never is."""
     return one is not None and other is not None and one < other
 
 
@@ -254,7 +260,8 @@ def _unknown_options(data: ValueData, attribute: Attribute, structure: Structure
     codes = [data] if isinstance(data, str) else data
     if known.issuperset(codes):
         return ()
-    # Whether the PIM folds the case of option codes is unknown (akeneo.md §2.5): benefit of doubt.
+    # It is unknown whether the PIM ignores the case of option codes (akeneo.md §2.5), so a code
+    # that differs only in case is not a flaw.
     folded = structure.folded[attribute.code]
     return [code for code in codes if code.casefold() not in folded]
 
@@ -267,5 +274,5 @@ def _flaw(attribute: str, value: Value, message: str) -> ChangeError:
     return ChangeError(f"values.{attribute}", message, attribute, value.locale, value.channel)
 
 
-def _named(data: ValueData) -> str:
-    return {bool: "boolean", list: "list"}.get(type(data), "text")
+def _kind_of(data: ValueData) -> str:
+    return {bool: "a boolean", list: "a list"}.get(type(data), "text")

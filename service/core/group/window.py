@@ -1,8 +1,8 @@
-"""Which changes wait together: one window a family, its assets in turn (architecture.md D5).
+"""Where changes wait to be sent together: a window for each family (architecture.md D5).
 
-Rule 1: a window is due by time, count or bytes; a due window goes on filling until it is cut.
-Rule 2: an asset stands in its family's window once, with all its changes in order; it is filed
-under the verb that its next batch begins with.
+Rule 1: a window becomes due by time, count or bytes, and keeps filling until a batch is taken.
+Rule 2: an asset has one entry in its family's window, with all its changes in order. The entry
+stands under the action that the asset's next batch begins with.
 """
 
 from collections import OrderedDict, deque
@@ -19,7 +19,7 @@ from service.core.model import Asset, Change
 
 
 class Entry(msgspec.Struct, eq=False, gc=False):
-    """An asset that waits, with its changes in order, under whatever spelling of its code."""
+    """A waiting asset with its changes in order, however they spell the asset's code."""
 
     key: Asset
     changes: list[Change]
@@ -29,26 +29,25 @@ class Entry(msgspec.Struct, eq=False, gc=False):
 
 @dataclass(slots=True)
 class FamilyWindow:
-    """The assets of one family that wait, by the verb that comes first."""
+    """The waiting assets of one family, by the action that their next batch begins with."""
 
-    # Taken from the front: a dict goes over all that was taken before to find its first.
+    # Not a plain dict: finding its first key takes longer the more keys were removed before.
     upserts: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
     deletes: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
     resumed: deque[AssetWork] = field(default_factory=deque)
-    """Assets whose delete is done and whose upserts go next, at once."""
+    """Assets in work whose next step is an upsert that may be sent at once."""
     size: int = 0
     opened_at: float | None = None
-    """When the first change entered that is not due yet."""
+    """When the first change entered that is not due yet; None if there is none."""
     due_to: float = float("-inf")
-    """What entered up to then is due."""
+    """Assets that entered up to this time are due."""
     closed_by: ClosedBy = "time"
 
     def entries(self, action: Action) -> OrderedDict[str, Entry]:
-        """The entries that begin with this verb."""
         return self.deletes if action == DELETE else self.upserts
 
     def is_due(self, action: Action) -> bool:
-        """Whether a call with this verb could be cut now."""
+        """Return whether a batch with this action could be taken now."""
         if action == UPSERT and self.resumed:
             return True
         first = next(iter(self.entries(action).values()), None)
@@ -56,12 +55,11 @@ class FamilyWindow:
 
     @property
     def is_empty(self) -> bool:
-        """Nothing waits."""
         return not (self.upserts or self.deletes or self.resumed)
 
 
 class Windows:
-    """The windows of all families, and whose turn it is."""
+    """The windows of all families, and the order in which they take turns."""
 
     def __init__(
         self, seconds_max: float, assets_max: int, bytes_max: int, changes_max: int
@@ -70,17 +68,17 @@ class Windows:
         self._assets_max = assets_max
         self._bytes_max = bytes_max
         self._changes_max = changes_max
-        """Changes of one asset in one batch."""
+        """Most changes of one asset in one batch."""
         self._families: dict[str, FamilyWindow] = {}
         self._timers: deque[tuple[float, str]] = deque()
-        """When each family's window is due by time; all wait as long, so the first goes first."""
+        """When each family's window is due by time: in order, since all wait equally long."""
         self._turns: dict[Action, OrderedDict[str, None]] = {
             action: OrderedDict() for action in ACTIONS
         }
-        """Families with due work, in turn."""
+        """Families with due assets, in the order of their turns."""
 
     def clear(self) -> None:
-        """Nothing waits any more."""
+        """Drop everything that waits."""
         self._families.clear()
         self._timers.clear()
         for turns in self._turns.values():
@@ -88,16 +86,14 @@ class Windows:
 
     @property
     def is_empty(self) -> bool:
-        """Nothing waits in any window."""
         return not self._families
 
     @property
     def next_due_at(self) -> float | None:
-        """When the next window becomes due by time."""
         return self._timers[0][0] if self._timers else None
 
     def add(self, change: Change, now: float) -> None:
-        """The change waits with its family."""
+        """Put the change into its family's window."""
         asset = change.command.asset
         window = self._families.get(asset.family)
         if window is None:
@@ -110,7 +106,7 @@ class Windows:
         entry.size += change.command.size
         window.size += change.command.size
         if change.command.action == DELETE and code in window.upserts:
-            self._file(window, entry)
+            self._refile(window, entry)
         if entry.entered_at <= window.due_to:
             if code in window.upserts:
                 self._turns[UPSERT].setdefault(asset.family, None)
@@ -124,14 +120,14 @@ class Windows:
             self._timers.append((now + self._seconds_max, asset.family))
 
     def resume(self, work: AssetWork) -> None:
-        """An asset whose delete is done: its upserts go with the family's next call."""
+        """Let the asset's upsert go with the family's next batch: its step before is done."""
         assert work.action == UPSERT
         window = self._families.setdefault(work.key.family, FamilyWindow())
         window.resumed.append(work)
         self._note_turns(work.key.family, window)
 
     def pass_time(self, now: float) -> None:
-        """Windows whose time has come are due."""
+        """Make the windows due whose time has come."""
         while self._timers and self._timers[0][0] <= now:
             _, family = self._timers.popleft()
             window = self._families.get(family)
@@ -141,62 +137,59 @@ class Windows:
                 self._close(family, window, now, "time")
 
     def flush(self, now: float) -> None:
-        """Everything that waits is due."""
+        """Make everything that waits due."""
         for family, window in self._families.items():
             self._close(family, window, now, "drain")
 
     def due_families(self, action: Action) -> Iterator[str]:
-        """Families with due work for the verb, whose turn is first first."""
+        """Return the families with due assets for the action, in the order of their turns."""
         return iter(self._turns[action])
 
     def waits(self, family: str, action: Action) -> bool:
-        """Whether anything of this lane waits, due or not."""
+        """Return whether anything waits for this family and action, due or not."""
         window = self._families.get(family)
         return window is not None and bool(
             window.entries(action) or (action == UPSERT and window.resumed)
         )
 
     def families(self) -> Iterator[str]:
-        """Families with anything that waits."""
         return iter(self._families)
 
     def resumed(self, family: str) -> Iterator[AssetWork]:
-        """The family's assets whose upserts go next."""
         window = self._families.get(family)
         return iter(list(window.resumed) if window else [])
 
     def take_resumed(self, work: AssetWork) -> None:
-        """Take a resumed asset out: its step has ended already."""
+        """Take out a resumed asset whose step has ended without a call."""
         window = self._families[work.key.family]
         window.resumed.remove(work)
         self._after_taking(work.key.family, window, UPSERT)
 
     def waiting_by_family(self) -> Iterator[tuple[str, int]]:
-        """Assets that wait, by family."""
+        """Return each family with the number of its waiting assets."""
         for family, window in self._families.items():
             yield family, len(window.upserts) + len(window.deletes) + len(window.resumed)
 
     def longest_wait(self, now: float) -> float:
-        """Seconds that the family whose turn is next has been due; 0 where none is."""
+        """Return for how many seconds the family whose turn is next has been due; 0 if none is."""
         turns = (next(iter(turns), None) for turns in self._turns.values())
         return max((self.due_for(family, now) for family in turns if family), default=0.0)
 
     def due_for(self, family: str, now: float) -> float:
-        """Seconds since the family's window became due last."""
+        """Return the seconds since the family's window last became due."""
         due_to = self._families[family].due_to
         return max(0.0, now - due_to) if due_to > float("-inf") else 0.0
 
     def closed_by(self, family: str) -> ClosedBy:
-        """What made the family's window due last."""
         return self._families[family].closed_by
 
     @property
     def asset_count(self) -> int:
-        """Assets that wait in any window."""
+        """Assets that wait in any window, without the resumed ones."""
         return sum(len(window.upserts) + len(window.deletes) for window in self._families.values())
 
     def take_batch(self, family: str, action: Action) -> list[AssetWork]:
-        """Take the next call's assets from a due window: many upserts, or one delete."""
+        """Take the assets of the next call from a due window: several upserts, or one delete."""
         window = self._families[family]
         batch: list[AssetWork] = []
         size = 0
@@ -217,7 +210,7 @@ class Windows:
         return batch
 
     def take_asset(self, family: str, action: Action) -> AssetWork:
-        """Take the lane's first asset, due or not: a probe."""
+        """Take the first asset for a probe, whether it is due or not."""
         window = self._families[family]
         if action == UPSERT and window.resumed:
             work = window.resumed.popleft()
@@ -227,7 +220,7 @@ class Windows:
         return work
 
     def take_first(self, entry: Entry, action: Action, count: int) -> list[Change]:
-        """Take the first changes of a waiting asset out of its window: they end uncalled."""
+        """Take the first changes out of an entry: they end without a call."""
         window = self._families[entry.key.family]
         taken, entry.changes = entry.changes[:count], entry.changes[count:]
         size = sum(change.command.size for change in taken)
@@ -236,46 +229,44 @@ class Windows:
         if not entry.changes:
             del window.entries(action)[entry.key.code]
         elif action == UPSERT:
-            self._file(window, entry)
+            self._refile(window, entry)
         self._after_taking(entry.key.family, window, action)
         return taken
 
     def take_entry(self, entry: Entry, action: Action) -> AssetWork:
-        """Put a waiting asset in work without a call: its first step has ended already."""
+        """Take a waiting asset whose first step ends without a call."""
         window = self._families[entry.key.family]
         work = self._take(window, entry, action)
         self._after_taking(entry.key.family, window, action)
         return work
 
     def entries(self, family: str, action: Action) -> Iterator[Entry]:
-        """The lane's waiting assets, first come first."""
+        """Return the waiting assets of this family and action, the longest-waiting first."""
         window = self._families.get(family)
         return iter(list(window.entries(action).values()) if window else [])
 
     def changes(self) -> Iterator[Change]:
-        """Every change that waits in any window; those of resumed assets are in work."""
+        """Return every change that waits in any window, without those of resumed assets."""
         for window in self._families.values():
             for entry in (*window.upserts.values(), *window.deletes.values()):
                 yield from entry.changes
 
     def _take(self, window: FamilyWindow, entry: Entry, action: Action) -> AssetWork:
-        """Put an asset in work; what exceeds a batch waits behind it."""
+        """Take an asset with the changes of one batch; further changes wait behind it."""
         del window.entries(action)[entry.key.code]
         window.size -= entry.size
         work = AssetWork(entry.key, entry.changes[: self._changes_max], self._bytes_max)
         if len(entry.changes) > self._changes_max:
             work.behind.extend(entry.changes[self._changes_max :])
-        assert work.action == action, (
-            "an asset is filed under the action that its batch begins with"
-        )
+        assert work.action == action, "an entry stands under the action that its batch begins with"
         return work
 
     def first_run(self, entry: Entry) -> list[Change]:
-        """The changes of the asset's next batch, as far as they spell its code alike."""
+        """Return the first changes of the asset's next batch that all spell its code alike."""
         return first_run(entry.changes[: self._changes_max])
 
-    def _file(self, window: FamilyWindow, entry: Entry) -> None:
-        """File an asset under DELETE once its next batch begins with one; it never goes back."""
+    def _refile(self, window: FamilyWindow, entry: Entry) -> None:
+        """Move the entry to the deletes if its next batch begins with one; it never moves back."""
         if any(change.action == DELETE for change in self.first_run(entry)):
             code = entry.key.code
             window.deletes[code] = window.upserts.pop(code)

@@ -1,1 +1,1 @@
-"""A record becomes a command, or a rejection with its reason."""
+"""Turn a record into a command, or into a rejection with its reason."""

@@ -1,7 +1,7 @@
-"""`AssetChange` → the command for the PIM, or a `Rejection` (contract.md §4, `values`).
+"""Convert an `AssetChange` into a command for the PIM or a `Rejection` (contract.md §4, `values`).
 
-A number becomes text exactly as written, a bare value one entry without locale and channel,
-null and [] erase. Anything narrower than the shapes is the PIM's to judge.
+A number becomes text exactly as written. A bare value becomes one entry without locale and
+channel. null and [] erase the value. Only the form is checked here; the PIM judges the rest.
 """
 
 from typing import cast
@@ -29,15 +29,15 @@ _text = msgspec.json.Decoder(str)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NUMBER_STARTS = b"-0123456789"
 ENTRY_OVERHEAD_BYTES = 40
-"""JSON around one entry: `{"locale":null,"channel":null,"data":},` and the attribute's share."""
+"""Bytes of JSON around one entry: `{"locale":null,"channel":null,"data":},` and its name."""
 
 
 _usual = msgspec.json.Decoder(dict[str, str | bool | list[str | Value] | None])
-"""What most values are: read in one go."""
+"""Decodes values of the usual forms at once."""
 
 
 class _FlawError(Exception):
-    """What is wrong with one value; never leaves this file."""
+    """Tells what is wrong with one value; it is caught in this module."""
 
     def __init__(self, message: str, locale: str | None = None, channel: str | None = None) -> None:
         super().__init__(message)
@@ -46,13 +46,13 @@ class _FlawError(Exception):
 
 
 def convert(change: AssetChange, deletes: Deletes = "apply") -> Command | Rejection:
-    """The command that this change asks for."""
+    """Return the command for this change, or why there is none."""
     if change.action == "delete":
         if deletes == "skip":
             return Rejection(
                 status="skipped",
                 reason="deletes_off",
-                message="Deletes are switched off here (ASSET_SYNC_DELETES=skip).",
+                message="Deletes are switched off (ASSET_SYNC_DELETES=skip).",
                 action="delete",
                 asset=change.asset,
                 event=change.event,
@@ -71,7 +71,7 @@ def convert(change: AssetChange, deletes: Deletes = "apply") -> Command | Reject
 
 
 def _read_at_once(text: bytes) -> Values | None:
-    """Values of the usual shapes; None where any is unusual (a number, or wrong)."""
+    """Return values that all have usual forms; None if any is a number or has a flaw."""
     try:
         attributes = _usual.decode(text)
     except _UNREADABLE:
@@ -83,15 +83,17 @@ def _read_at_once(text: bytes) -> Values | None:
             continue
         if Value not in map(type, given):
             values[attribute] = [Value(cast("list[str]", given) or None)]
-        elif str not in map(type, given) and _stand_alone(entries := cast("list[Value]", given)):
+        elif str not in map(type, given) and _have_own_scopes(
+            entries := cast("list[Value]", given)
+        ):
             values[attribute] = entries
         else:
             return None
     return values
 
 
-def _stand_alone(entries: list[Value]) -> bool:
-    """Whether each is for another place, and none erases by an empty list."""
+def _have_own_scopes(entries: list[Value]) -> bool:
+    """Return whether all scopes differ, and no entry erases its value by an empty list."""
     for entry in entries:
         if entry.data == []:
             return False
@@ -99,7 +101,7 @@ def _stand_alone(entries: list[Value]) -> bool:
 
 
 def _read_one_by_one(change: AssetChange, text: bytes) -> Values | Rejection:
-    """Values of any shape: numbers stay as they are written, every flaw is told."""
+    """Return values of any form, with numbers exactly as written, or all flaws."""
     try:
         attributes = _members.decode(text)
     except _UNREADABLE:
@@ -112,9 +114,9 @@ def _read_one_by_one(change: AssetChange, text: bytes) -> Values | Rejection:
         try:
             values[attribute] = _read_attribute(bytes(raw))
         except _FlawError as flaw:
-            flaws.add(_placed(attribute, flaw))
+            flaws.add(_change_error(attribute, flaw))
         except _UNREADABLE:
-            flaws.add(_placed(attribute, _FlawError("nests too deeply")))
+            flaws.add(_change_error(attribute, _FlawError("nests too deeply")))
     return _invalid(change, flaws) if flaws.count else values
 
 
@@ -155,7 +157,7 @@ def _scope(members: dict[str, Raw], name: str) -> str | None:
     try:
         return _text.decode(raw)
     except msgspec.ValidationError:
-        raise _FlawError(f"has a `{name}` that is no string") from None
+        raise _FlawError(f"has a `{name}` that is not a string") from None
 
 
 def _datum(text: bytes) -> ValueData:
@@ -170,20 +172,21 @@ def _datum(text: bytes) -> ValueData:
         return _strings([bytes(item) for item in _items.decode(text)])
     if first == b"{":
         raise _FlawError(
-            "holds an object, which is reserved; give text, numbers or a list of texts"
+            "has an object as its value, which is reserved; give a string, a number, a boolean, "
+            "null or a list of strings"
         )
     assert first in _NUMBER_STARTS
     return text.decode()
 
 
 def _strings(items: list[bytes]) -> list[str] | None:
-    """A list of texts; an empty one erases, which the PIM writes as null (akeneo.md §4.3)."""
+    """Return a list of strings; None, which erases, for an empty list (akeneo.md §4.3)."""
     if not all(item.startswith(b'"') for item in items):
-        raise _FlawError("holds a list of something else than texts")
+        raise _FlawError("has a list whose items are not all strings")
     return [_text.decode(item) for item in items] or None
 
 
-def _placed(attribute: str, flaw: _FlawError) -> ChangeError:
+def _change_error(attribute: str, flaw: _FlawError) -> ChangeError:
     return ChangeError(
         path=f"values.{attribute}",
         message=f"The attribute {clip(attribute, NAME_CHARACTERS_MAX)} {flaw}.",

@@ -1,7 +1,9 @@
-"""Bytes and headers → `AssetChange`, or a `Rejection` that says what is wrong (contract.md §4).
+"""Decode bytes and headers into an `AssetChange` or a `Rejection` with its reason (contract.md §4).
 
-Rule 1: total. Whatever the bytes are, the answer is a value; nothing raises.
-Rule 2: what names an asset is used exactly as given, never trimmed or folded.
+Rule 1: `decode` is total: whatever the bytes are, it returns a value and never raises.
+Rule 2: family and code are used exactly as given, never trimmed or folded.
+Rule 3: usual events are decoded at once (`_quick_…`), all others member by member. Both ways give
+the same result, which tests/property/test_decode.py verifies.
 """
 
 import base64
@@ -22,7 +24,7 @@ from service.core.text import DEPTH_MAX, is_too_deep, shown
 
 MANDATORY_ATTRIBUTES = ("id", "source", "specversion", "type")
 INFORMATIONAL = ("subject", "time")
-"""Attributes that a CloudEvent may have, and that are read."""
+"""Optional attributes of a CloudEvent that an outcome repeats."""
 EXTENSIONS = ("correlationid", "traceparent", "tracestate")
 OWN_ECHO = "com.akeneo."
 
@@ -73,20 +75,20 @@ _plain = msgspec.json.Decoder(_QuickPlain)
 _cloud = msgspec.json.Decoder(_QuickCloud)
 
 
-_NOTHING_SAID = SourceEvent()
+_NO_EVENT = SourceEvent()
 
 
 class _Known(msgspec.Struct, gc=False):
-    """What was understood so far: it goes into the outcome even of a rejected record."""
+    """What was decoded so far; it goes into the outcome even if the record is rejected."""
 
-    event: SourceEvent = _NOTHING_SAID
+    event: SourceEvent = _NO_EVENT
     action: Action | None = None
     asset: Asset | None = None
     extensions: Extensions = ()
 
 
 class _RejectedError(Exception):
-    """Leaves the readers below; never leaves this file."""
+    """Ends the decoding of a record; `decode` turns it into a `Rejection`."""
 
     def __init__(self, reason: Reason, message: str, status: Status = "rejected") -> None:
         self.reason = reason
@@ -95,9 +97,9 @@ class _RejectedError(Exception):
 
 
 def decode(record: SourceRecord, limits: DecodeLimits) -> AssetChange | Rejection:
-    """Read one record as a change of one asset.
+    """Decode one record into the change of one asset.
 
-    Accepts a CloudEvent (structured or binary), a tombstone, or plain JSON with an `action`.
+    The record is a CloudEvent (structured or binary), a tombstone, or plain JSON with an `action`.
     """
     known = _Known()
     try:
@@ -160,8 +162,8 @@ def _read_structured(
     if not re.match(rb"application/cloudevents\+json\s*(;|$)", content_type, re.IGNORECASE):
         _reject(
             "undecodable",
-            f"The content type {shown(content_type)} is not read; "
-            "structured CloudEvents must be application/cloudevents+json, one a record.",
+            f"The content type {shown(content_type)} is not supported; structured "
+            "CloudEvents must be application/cloudevents+json, one event per record.",
         )
     if (quick := _quick_cloud(record)) is not None:
         return _take_cloud(quick, limits, known)
@@ -182,16 +184,16 @@ def _read_structured(
 
 
 def _data_of(envelope: Mapping[str, Raw]) -> bytes | Raw | None:
-    """Return `data`, or what `data_base64` holds: some SDKs write JSON so (CloudEvents §3.1.1)."""
+    """Return `data`, or the decoded `data_base64`, which some SDKs use for JSON."""
     if not _given(envelope, "data_base64"):
         return envelope["data"] if _given(envelope, "data") else None
     if _given(envelope, "data"):
-        _reject("invalid_event", "The event has both `data` and `data_base64`: give one of them.")
+        _reject("invalid_event", "The event has both `data` and `data_base64`: give only one.")
     try:
         decoded = base64.b64decode(_string(envelope, "data_base64"), validate=True)
     except (binascii.Error, ValueError):
         _reject("invalid_event", "`data_base64` is not valid Base64.")
-    return _json_text(decoded, "What `data_base64` holds")
+    return _json_text(decoded, "The content of `data_base64`")
 
 
 def _read_binary(
@@ -217,7 +219,7 @@ def _read_binary(
     known.action = _action_of(attributes["type"], limits)
     if record.value is None:
         if known.action == "upsert":
-            _reject("invalid_event", "An upsert needs a value; this record's is null.")
+            _reject("invalid_event", "An upsert needs a value; the value of this record is null.")
         known.asset = _asset_beside_data(record, known)
         return None
     content_type = headers.get("content-type")
@@ -227,7 +229,10 @@ def _read_binary(
 
 
 def _attributes_in(headers: Mapping[str, bytes | None]) -> dict[str, str]:
-    """The attributes of a CloudEvent in binary mode; what nobody needs may be written anyhow."""
+    """Return the attributes of a CloudEvent in binary mode.
+
+    The mandatory ones and the subject must be valid UTF-8; nothing depends on the others.
+    """
     attributes: dict[str, str] = {}
     for name in (*MANDATORY_ATTRIBUTES, *INFORMATIONAL, *EXTENSIONS):
         content = headers.get(f"ce_{name}")
@@ -241,14 +246,17 @@ def _attributes_in(headers: Mapping[str, bytes | None]) -> dict[str, str]:
 
 
 def _refuse_quotes(attributes: Mapping[str, str]) -> None:
-    """Some libraries write headers as JSON: a type in quotes would be a type that nobody knows."""
+    """Reject headers in JSON quotes, which some libraries write.
+
+    A type in quotes would otherwise be skipped silently as an unknown type.
+    """
     for name in (*MANDATORY_ATTRIBUTES, *INFORMATIONAL):
         text = attributes.get(name, "")
         if len(text) > 1 and text.startswith('"') and text.endswith('"'):
             _reject(
                 "invalid_event",
                 f"The header ce_{name} is in JSON quotes ({shown(text)}): "
-                "its producer must write the ce_* headers as plain text.",
+                "the producer must write the ce_* headers as plain text.",
             )
 
 
@@ -279,7 +287,7 @@ def _read_plain(record: SourceRecord, known: _Known) -> bytes | None:
 
 
 def _read_data(data: Mapping[str, Raw], record: SourceRecord, known: _Known) -> bytes | None:
-    """Read `data` (or the members of plain JSON), the same in every form."""
+    """Decode `data`, or the members of plain JSON, which have the same form."""
     known.asset = _asset_in_data(data) or _asset_beside_data(record, known)
     if _given(data, "context"):
         known.event = msgspec.structs.replace(known.event, context=_context(data["context"]))
@@ -290,11 +298,11 @@ def _read_data(data: Mapping[str, Raw], record: SourceRecord, known: _Known) -> 
     return bytes(data["values"])
 
 
-# --- events without any flaw, read at once ---------------------------------------------------
+# --- usual events, decoded at once -----------------------------------------------------------
 
 
 def _quick_plain(record: SourceRecord) -> _QuickPlain | None:
-    """A plain event that is as it should be; None: it is to be read with care."""
+    """Decode a usual plain event at once; None if it must be decoded member by member."""
     assert record.value is not None
     try:
         record.value.decode()
@@ -305,7 +313,7 @@ def _quick_plain(record: SourceRecord) -> _QuickPlain | None:
 
 
 def _quick_cloud(record: SourceRecord) -> _QuickCloud | None:
-    """A structured event that is as it should be; None: it is to be read with care."""
+    """Decode a usual structured event at once; None if it must be decoded member by member."""
     assert record.value is not None
     try:
         record.value.decode()
@@ -352,7 +360,7 @@ def _take_data(data: _QuickData, known: _Known) -> bytes | None:
 
 
 def _action_of(event_type: str, limits: DecodeLimits) -> Action:
-    """The type's action; any type that is not ours is skipped (contract.md §4)."""
+    """Return the action of a type; other types are skipped (contract.md §4)."""
     found = _TYPE.fullmatch(event_type)
     ours = event_type.startswith(limits.type_prefix) and not event_type.startswith(OWN_ECHO)
     if found is None or not ours:
@@ -363,7 +371,7 @@ def _action_of(event_type: str, limits: DecodeLimits) -> Action:
 
 
 def _asset_in_data(data: Mapping[str, Raw]) -> Asset | None:
-    """Family and code from `data`: both together or neither."""
+    """Return family and code from `data`, which must give both or neither."""
     if "asset_family" not in data and "code" not in data:
         return None
     for name in ("asset_family", "code"):
@@ -374,7 +382,7 @@ def _asset_in_data(data: Mapping[str, Raw]) -> Asset | None:
 
 
 def _asset_beside_data(record: SourceRecord, known: _Known) -> Asset:
-    """Family and code from the subject, else from the key."""
+    """Return family and code from the subject, else from the key."""
     asset = _asset_of_path(known.event.subject) or _asset_of_path(_key_text(record))
     if asset is None:
         _reject(
@@ -410,7 +418,7 @@ def _flaw_of_name(name: str) -> str | None:
     if not (name.isascii() and name.isprintable()) and _CONTROL.search(name):
         return "contains a control character"
     if name.strip() != name:
-        return "begins or ends with space"
+        return "begins or ends with white space"
     return None
 
 
@@ -421,7 +429,7 @@ def _context(raw: Raw) -> Raw:
     if len(text) > CONTEXT_BYTES_MAX:
         _reject("too_large", f"`context` has {len(text)} bytes; the limit is {CONTEXT_BYTES_MAX}.")
     if is_too_deep(text):
-        _reject("too_large", f"`context` nests more than {DEPTH_MAX} levels, the limit.")
+        _reject("too_large", f"`context` nests too deeply; the limit is {DEPTH_MAX} levels.")
     return Raw(text)
 
 
@@ -438,7 +446,7 @@ def _note_event(known: _Known, attributes: Mapping[str, str], envelope: Mapping[
 
 
 def _merged_extensions(attributes: Mapping[str, str | None], outer: Extensions) -> Extensions:
-    """The event's own extensions win over the plain trace headers of the record."""
+    """Return the extensions; the event's own replace the plain headers of the record (`outer`)."""
     merged = dict(outer)
     merged.update({name: text for name in EXTENSIONS if (text := attributes.get(name))})
     return tuple(merged.items())
@@ -455,7 +463,9 @@ def _plain_extensions(headers: Mapping[str, bytes | None]) -> Extensions:
 
 def _require_version(specversion: str) -> None:
     if specversion != "1.0":
-        _reject("invalid_event", f"CloudEvents {shown(specversion)} is not read, only 1.0.")
+        _reject(
+            "invalid_event", f"CloudEvents version {shown(specversion)} is not supported, only 1.0."
+        )
 
 
 def _require_json(media_type: str) -> None:
@@ -463,7 +473,7 @@ def _require_json(media_type: str) -> None:
     kind, _, name = essence.partition("/")
     is_json = kind and (name == "json" or name.endswith("+json"))
     if not is_json or len(essence.split()) > 1:
-        _reject("invalid_event", f"The data is {shown(media_type)}; only JSON data is read.")
+        _reject("invalid_event", f"The data is {shown(media_type)}; only JSON is supported.")
 
 
 # --- JSON and text ---------------------------------------------------------------------------
@@ -475,7 +485,7 @@ def _json_value(record: SourceRecord) -> bytes:
 
 
 def _json_text(text: bytes, what: str) -> bytes:
-    """The same bytes, which are JSON."""
+    """Return the same bytes if they are JSON; `what` names them in the rejection."""
     flaw = flaw_of_bytes(text)
     if flaw is None:
         try:
@@ -505,7 +515,7 @@ def _kind_of(text: bytes | Raw) -> str:
 
 
 def _given(members: Mapping[str, Raw], name: str) -> bool:
-    """Present and not null."""
+    """Return whether the member is present and not null."""
     return name in members and bytes(members[name]) != _NULL
 
 
@@ -532,7 +542,7 @@ def _optional_string(members: Mapping[str, Raw], name: str) -> str | None:
 
 
 def _lenient_text(raw: Raw | None) -> str | None:
-    """The text of what only informs; where it has another type, it is left out."""
+    """Return the text of an informational member, or None if it is not a string."""
     try:
         return _text.decode(raw) if raw is not None else None
     except _UNREADABLE:

@@ -1,13 +1,14 @@
-"""Bytes that are not JSON → what is wrong with them, in words that a producer understands.
+"""Describe what is wrong with bytes that are not JSON, in words that a producer understands.
 
-It is asked only about what the decoder refused, so it may take its time: it is linear.
+These functions run only for what the decoder refused, so they need not be fast; their time is
+linear in the size of the text.
 """
 
 import json
 import re
 from typing import NoReturn
 
-TOO_DEEP = "nests its lists and objects too deeply to be read"
+TOO_DEEP = "nests its lists and objects too deeply to be decoded"
 
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _LOW_SURROGATES = range(0xDC00, 0xE000)
@@ -20,15 +21,15 @@ _BYTE_ORDER_MARKS = (
 
 
 class _ConstantError(Exception):
-    """A name such as NaN where a value should be."""
+    """A constant such as NaN stands where JSON requires a value."""
 
 
 def flaw_of_bytes(value: bytes) -> str | None:
-    """Return what is wrong before any JSON is read, as the end of a sentence; else None."""
+    """Return what is wrong before any JSON is parsed, as the end of a sentence, or None."""
     if not value:
         return "is empty (0 bytes); it must be a JSON object"
     if not value.strip():
-        return f"holds nothing but white space ({len(value)} bytes); it must be a JSON object"
+        return f"contains only white space ({len(value)} bytes); it must be a JSON object"
     if value.startswith(b"\x00"):
         return (
             "has schema-registry framing (its first byte is 0x00); "
@@ -45,12 +46,12 @@ def flaw_of_bytes(value: bytes) -> str | None:
 
 
 def flaw_of_json(value: bytes) -> str:
-    """Return what is wrong with UTF-8 text that the decoder refused, as the end of a sentence."""
+    """Return why the decoder refused this UTF-8 text, as the end of a sentence."""
     text = value.decode()
     try:
         json.loads(text, parse_constant=_refuse, parse_int=str, parse_float=str)
     except _ConstantError as constant:
-        return f"contains {constant}, which JSON does not have; use null or a text"
+        return f"contains {constant}, which JSON does not have; use null or a string"
     except json.JSONDecodeError as error:
         return _flaw_of_syntax(text, error)
     except RecursionError:
@@ -58,7 +59,7 @@ def flaw_of_json(value: bytes) -> str:
     surrogate = _lone_surrogate(text)
     if surrogate is None:
         return "is not valid JSON"
-    return f"contains {surrogate}, half of a surrogate pair, which is no character"
+    return f"contains {surrogate}, half of a surrogate pair, which is not a character"
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -69,16 +70,18 @@ def _flaw_of_syntax(text: str, error: json.JSONDecodeError) -> str:
     where = f"line {error.lineno}, column {error.colno}"
     end = len(text.rstrip())
     if error.msg == "Extra data":
-        return f"goes on after its JSON has ended ({where}); one event a record"
+        return f"has data after the end of its JSON ({where}); a record must be one event"
     if error.pos >= end or error.msg.startswith("Unterminated string"):
-        return f"ends in the middle of its JSON, after {len(text.encode())} bytes: it is cut off"
+        return f"is incomplete: it ends after {len(text.encode())} bytes, in the middle of its JSON"
     words = error.msg.removesuffix(" at")
     return f"is not valid JSON: {words[:1].lower()}{words[1:]} ({where})"
 
 
 def _lone_surrogate(text: str) -> str | None:
-    """The first escape that is half of a pair without its other half."""
-    previous: re.Match[str] | None = None  # the first half of a pair, still without its second
+    """Return the first escape that is one half of a surrogate pair without the other half."""
+    previous: re.Match[str] | None = (
+        None  # the first half of a pair, as long as its second half is missing
+    )
     for escape in _ESCAPE.finditer(text):
         code = int(escape[1], 16) if escape[1] else 0
         if previous is not None and (

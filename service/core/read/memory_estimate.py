@@ -1,7 +1,7 @@
-"""What an admitted change occupies in memory: JSON of a few bytes can become objects of hundreds.
+"""Estimate the memory of an admitted change: a few bytes of JSON can become hundreds in objects.
 
-Rule 1: ordinary changes are estimated by their commas, and rather too large: that takes about a
-microsecond. Only others are measured.
+Rule 1: the commas in the JSON give an upper estimate within about a microsecond. Only a change
+whose estimate is large is measured.
 """
 
 from collections.abc import Iterable
@@ -11,26 +11,26 @@ from service.core.model import Command, SourceRecord, UpsertAsset
 from service.core.values import Value
 
 USUAL_BYTES = 4096
-"""What a change may occupy beside the change itself without being counted."""
+"""A change that occupies at most this much counts as 0."""
 ESTIMATED_BYTES_MAX = 16 * 1024
-"""Above this estimate a change is measured. 10,000 changes of this size pause no intake by it."""
+"""Above this estimate a change is measured. 10,000 changes of this size do not pause intake."""
 COMMA_BYTES = 240
-"""At most: a name, a value, its list, and their place in a dictionary."""
+"""Most bytes per comma: a name, a value, its list, and their entry in a dictionary."""
 COPIES = 2
-"""The record, and its texts."""
+"""The data is in memory twice: in the record, and in decoded strings."""
 WIDE_COPIES = 5
-"""One character above U+FFFF makes each character of its text take four bytes."""
+"""The same with wide strings: one character above U+FFFF makes each character take four bytes."""
 HEADER_BYTES = 100
-"""A header's tuple, and its two texts without their content."""
+"""A header's tuple, and its two objects without their content."""
 ATTRIBUTE_BYTES = 130
-"""The place of an attribute in a dictionary, and its list."""
+"""An attribute's entry in a dictionary, and its list."""
 VALUE_BYTES = 40
 
 
 def occupied(record: SourceRecord, command: Command | None, values: bytes | None) -> int:
-    """Bytes that the record and its command occupy; 0 where that is not more than usual.
+    """Return the bytes that the record and its command occupy; 0 if that is at most `USUAL_BYTES`.
 
-    `values` is the JSON of the command's values: in the record it may be packed as base64.
+    `values` is the JSON of the command's values, which the record may contain as base64.
     """
     size = record.size + HEADER_BYTES * len(record.headers)
     if values is not None and isinstance(command, UpsertAsset):
@@ -40,7 +40,7 @@ def occupied(record: SourceRecord, command: Command | None, values: bytes | None
 
 
 def _estimate(size: int, values: bytes) -> int:
-    # Looking for one byte first takes a tenth of the time.
+    # Searching for the one byte first is ten times faster.
     is_narrow = values.isascii() and (b"\\" not in values or b"\\u" not in values)
     return (COPIES if is_narrow else WIDE_COPIES) * size + COMMA_BYTES * (values.count(b",") + 1)
 

@@ -1,1 +1,1 @@
-"""Calls that failed: whose failure it is, and when they are tried again."""
+"""Decide whose failure a failed call is, and when the call is sent again."""

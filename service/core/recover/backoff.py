@@ -1,15 +1,15 @@
-"""How long to wait after failures in a row."""
+"""The delay after consecutive failures: exponential backoff with full jitter."""
 
 from collections.abc import Callable
 
 from service.core.limits import DELAY_SECONDS_MAX, DELAY_SECONDS_MIN
 
 Jitter = Callable[[], float]
-"""A fresh number in [0, 1): the only chance in the core, handed in."""
+"""Returns a random number in [0, 1). It is the only randomness in the core, and is passed in."""
 
 
 def delay(failures: int, jitter: Jitter) -> float:
-    """Seconds to wait after this many failures in a row (1, 2, …): full jitter, doubling."""
+    """Return the seconds to wait after this many failures in a row (1, 2, …), with full jitter."""
     return delay_max(failures) * jitter()
 
 

@@ -1,4 +1,4 @@
-"""One write call: which assets it carries, and what is held against it so far."""
+"""A write call: the assets that it carries, and its failures so far."""
 
 from dataclasses import dataclass, field
 
@@ -9,63 +9,59 @@ from service.core.requests import DeleteOne, Exchange, Request, UpsertAssets
 from service.core.verdicts import Failure, Verdict
 
 Lane = tuple[str, Action]
-"""Family and verb: what gets sick together."""
+"""Family and action: the unit that fails and recovers."""
 
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A write call on its way, waiting or in flight. Identity is the object."""
+    """A write call, waiting or in flight. Two calls are never equal."""
 
     id: int
     lane: Lane
     batch: list[AssetWork]
     is_half: bool = False
     own_failures: int = 0
-    """Own failures of a call of several assets."""
+    """Own failures while the call carries several assets; a single asset counts its own."""
     failures_in_row: int = 0
-    """Sends in a row that did not succeed: what its delay grows by."""
+    """Sends in a row without success; the delay before the next send grows with them."""
     suspicions: list[int] = field(default_factory=list)
-    """Numbers of the sends that are under suspicion."""
+    """Numbers of the sends that failed and are not attributed yet."""
     failure: Failure | None = None
-    """The last one."""
+    """The last failure."""
     retry_at: float = 0.0
     sent: int = 0
-    """The number of its send, over all calls."""
+    """The number of its last send, counted over all calls: a later send has a higher one."""
     exchange: Exchange[Verdict] | None = None
-    """What is asked in its slot; it stays where a request of it was throttled or cut."""
+    """The exchange under way; it is kept when a request of it is throttled or cancelled."""
 
     @property
     def family(self) -> str:
-        """Which family it writes to."""
         return self.lane[0]
 
     @property
     def action(self) -> Action:
-        """How it writes."""
         return self.lane[1]
 
     @property
     def is_alone(self) -> bool:
-        """Whether it carries a single asset."""
         return len(self.batch) == 1
 
     @property
     def assets(self) -> list[Asset]:
-        """Its assets, in the order of the call."""
         return [work.asset for work in self.batch]
 
     def request(self) -> Request:
-        """The write itself."""
+        """Return the request of the write."""
         if self.action == DELETE:
             return DeleteOne(self.family, self.batch[0].asset.code)
         return UpsertAssets(self.family, tuple(work.body() for work in self.batch))
 
     def origins(self) -> tuple[Origin, ...]:
-        """The changes that it carries."""
+        """Return the records whose changes the call carries."""
         return tuple([change.record.origin for work in self.batch for change in work.step.changes])
 
     def count_attempt(self) -> None:
-        """Every change that the call carries was tried once more."""
+        """Count one more attempt for every change that the call carries."""
         for work in self.batch:
             for change in work.step.changes:
                 change.attempts += 1

@@ -1,1 +1,1 @@
-"""Which request to the PIM goes next, and what its answer means."""
+"""Decide which request to the PIM is sent next, and what its answer means."""

@@ -1,8 +1,8 @@
-"""What is asked of the PIM in one slot, until it is known what came of it (architecture.md D6, D7).
+"""The requests of one call and what their answers mean (architecture.md D6, D7).
 
-Rule 1: an exchange yields a request, is sent its answer, and returns what the answers mean.
-Rule 2: a throttled or cut request is no answer. The exchange stays where it is, and the same
-request goes again later: a PIM that allows one request a second lets it come to its end.
+Rule 1: an exchange yields a request, is sent the answer, and returns a result at its end.
+Rule 2: a throttled or cancelled request has no answer. The exchange is kept and the same request
+is sent again later, so that the exchange ends even if the PIM allows one request per second.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,7 +38,7 @@ from service.core.verdicts import (
 def write(
     request: Request, action: Action, family: str, codes: Sequence[str], known: Families
 ) -> Steps[Verdict]:
-    """A write of these assets; a 404 is followed by the question whose it is."""
+    """Write these assets; after a 404, find out whether the family or the asset is missing."""
     answer, at = yield request
     verdict = judge(action, codes, answer)
     if isinstance(verdict, Forbidden) and len(codes) == 1:
@@ -61,7 +61,7 @@ def write(
 
 
 def write_as_probe(steps: Steps[Verdict], family: str) -> Steps[Verdict]:
-    """A write while the breaker is open: where it gets no judgement, is the PIM well otherwise?"""
+    """Write while the breaker is open; without a judgement, find out whether GETs succeed."""
     verdict = yield from steps
     if not isinstance(verdict, Suspicious):
         return verdict
@@ -70,18 +70,18 @@ def write_as_probe(steps: Steps[Verdict], family: str) -> Steps[Verdict]:
 
 
 class Unreadable(NamedTuple):
-    """The PIM does not show the family's structure."""
+    """The family's structure could not be fetched, or is hidden from this connection."""
 
 
 def fetch_structure(family: str, known: Families) -> Steps[Structure | UnknownFamily | Unreadable]:
-    """A family's attributes, then the options of each that has some."""
+    """Fetch a family's attributes, and then the options of each attribute that has options."""
     answer, at = yield GetAttributes(family)
     if is_unknown(answer):
         assert isinstance(answer, CallReply)
         response = PimResponse(answer.status, answer.message, answer.errors)
         is_denied = known.lacks(family, at) or (yield from _is_denied(family))
         return UnknownFamily(response) if is_denied else Unreadable()
-    # Every family has a label: without any attribute, something is hidden from this connection.
+    # Every family has a label attribute: an empty list means that this connection may not see it.
     if not isinstance(answer, CallReply) or answer.status != 200 or not answer.attributes:
         return Unreadable()
     attributes = {attribute.code: attribute for attribute in answer.attributes}
@@ -90,7 +90,7 @@ def fetch_structure(family: str, known: Families) -> Steps[Structure | UnknownFa
 
 
 def _is_denied(family: str) -> Steps[bool]:
-    """Whether the PIM answers its list of families, and has no such family."""
+    """Return whether the PIM works and does not have the family."""
     answer, _ = yield GetFamilies()
     if not is_well(answer):
         return False
@@ -116,12 +116,12 @@ def _fetch_options(
 
 
 def create_option(request: CreateOption) -> Steps[Answer]:
-    """An option that is not there."""
+    """Create an option, and return the PIM's answer."""
     answer, _ = yield request
     return answer
 
 
 def log_in() -> Steps[Answer]:
-    """The list of families: wrong credentials show at once, and which families there are."""
+    """Fetch the list of families, which shows early whether the PIM accepts the credentials."""
     answer, _ = yield GetFamilies()
     return answer

@@ -1,8 +1,8 @@
-"""Which families the PIM has, as far as its answers told lately (architecture.md D7).
+"""The families that the PIM has or does not have, by its recent answers (architecture.md D7).
 
-Rule 1: a family is unknown only where the PIM itself denied it, and answered its list of families
-after that, or had left the family out of it shortly before.
-Rule 2: what was learned holds for a while only: families are created and granted.
+Rule 1: a family counts as unknown only if the PIM itself answered 404 for it, and a list of its
+families works after that, or left the family out shortly before.
+Rule 2: every answer counts for a limited time, because families are created and access is granted.
 """
 
 from collections import OrderedDict
@@ -16,11 +16,11 @@ from service.core.limits import (
 )
 from service.core.verdicts import PimResponse
 
-Known = TypeVar("Known")
+Fact = TypeVar("Fact")
 
 
 class Families:
-    """Remembers the families that were written to, and those that are unknown."""
+    """Remembers the families that exist and those that are unknown."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[str, float] = OrderedDict()
@@ -29,42 +29,42 @@ class Families:
         self._listed_at = float("-inf")
 
     def mark_seen(self, family: str, now: float) -> None:
-        """A write to the family succeeded."""
+        """Remember that a write to the family succeeded."""
         _remember(self._seen, family, now)
         self._unknown.pop(family, None)
 
     def is_seen(self, family: str, now: float) -> bool:
-        """Whether a write succeeded recently enough to prove that the family exists."""
+        """Return whether a recent write proves that the family exists."""
         seen_at = self._seen.get(family)
         return seen_at is not None and now - seen_at <= FAMILY_SEEN_SECONDS
 
     def keep_list(self, families: frozenset[str], now: float) -> None:
-        """The PIM answered its complete list of families."""
+        """Keep the PIM's complete list of families."""
         self._listed, self._listed_at = families, now
 
     def lacks(self, family: str, now: float) -> bool:
-        """Whether a complete list, read recently enough, leaves the family out."""
+        """Return whether a recent complete list leaves it out, and no write succeeded since."""
         is_fresh = now - self._listed_at <= FAMILY_LIST_SECONDS
         was_seen_since = self._seen.get(family, float("-inf")) >= self._listed_at
         return is_fresh and family not in self._listed and not was_seen_since
 
     def mark_unknown(self, family: str, response: PimResponse, now: float) -> None:
-        """The family is unknown: `response` is how the PIM denied it."""
+        """Remember that the family is unknown; `response` is the PIM's answer that shows it."""
         _remember(self._unknown, family, (now, response))
 
     def denial(self, family: str, now: float) -> PimResponse | None:
-        """How the PIM denied the family, where that holds still."""
+        """Return the answer that showed the family to be unknown, if it still counts."""
         if family not in self._unknown:
             return None
-        missed_at, response = self._unknown[family]
-        if now - missed_at <= FAMILY_UNKNOWN_SECONDS:
+        denied_at, response = self._unknown[family]
+        if now - denied_at <= FAMILY_UNKNOWN_SECONDS:
             return response
         del self._unknown[family]
         return None
 
 
-def _remember(memory: OrderedDict[str, Known], family: str, found: Known) -> None:
-    memory[family] = found
+def _remember(memory: OrderedDict[str, Fact], family: str, fact: Fact) -> None:
+    memory[family] = fact
     memory.move_to_end(family)
     if len(memory) > FAMILIES_REMEMBERED_MAX:
         memory.popitem(last=False)

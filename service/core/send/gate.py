@@ -1,8 +1,8 @@
-"""The one gate to the PIM: calls at once, calls a second, and closing on 429 (architecture.md D6).
+"""The gate that every call to the PIM passes: concurrency, rate, and 429s (architecture.md D6).
 
-Rule 1: a slot is held from a call's first request to its end, whatever it sends in between;
-each request takes from the rate.
-Rule 2: after a 429 one call tries; only its answer opens the gate.
+Rule 1: a call holds one slot from its first request to its end; each of its requests counts
+against the rate.
+Rule 2: after a 429 the gate closes, then lets one call try; only the answer to it opens the gate.
 """
 
 from collections import deque
@@ -14,7 +14,7 @@ RATE_SECONDS = 1.0
 
 
 class Gate:
-    """Slots, rate and closing of one replica."""
+    """The slots and the rate of one replica, and whether the PIM throttles it."""
 
     def __init__(self, calls_at_once_max: int, calls_per_second_max: int, jitter: Jitter) -> None:
         self._calls_at_once_max = calls_at_once_max
@@ -30,23 +30,23 @@ class Gate:
         self.repairs_in_flight: set[int] = set()
 
     def share(self, owned: int, total: int) -> None:
-        """This replica's part of the deployment's limits, by the partitions it owns."""
+        """Set this replica's share of the deployment's limits, by the partitions that it owns."""
         assert 0 <= owned <= total
         self.cap = self._part(self._calls_at_once_max, owned, total)
         self.rate = self._part(self._calls_per_second_max, owned, total)
 
     @property
     def is_closed(self) -> bool:
-        """Closed by a 429, or trying one call after it."""
+        """Whether a 429 closed the gate, and no trial call was answered since."""
         return self._closed_until is not None
 
     @property
     def closed_until(self) -> float | None:
-        """When the gate tries again, None where it is open."""
+        """When the gate lets one call try; None while the gate is open."""
         return self._closed_until
 
     def may_start(self, now: float) -> bool:
-        """Whether a call may take a slot now."""
+        """Return whether a call may take a slot now."""
         if len(self.in_flight) >= self.cap or not self.may_send(now):
             return False
         if self._closed_until is None:
@@ -55,17 +55,17 @@ class Gate:
 
     @property
     def may_repair(self) -> bool:
-        """Whether retries, isolation and probes hold less than half of the calls (at least one)."""
+        """Whether a retry, an isolated asset or a probe may start: at most half of the slots."""
         return len(self.repairs_in_flight) < max(1, self.cap // 2)
 
     def may_send(self, now: float) -> bool:
-        """Whether the rate allows one more request now."""
+        """Return whether the rate allows one more request now."""
         while self._sent and now - self._sent[0] >= RATE_SECONDS:
             self._sent.popleft()
         return len(self._sent) < self.rate
 
     def next_time(self, now: float) -> float | None:
-        """When the gate could allow more than now, None where only an ending call can."""
+        """Return when time alone lets the gate allow more; None if a call must end first."""
         if not self.may_send(now) and self._sent:
             return self._sent[0] + RATE_SECONDS
         if self._closed_until is not None and self._trial is None and now < self._closed_until:
@@ -73,7 +73,7 @@ class Gate:
         return None
 
     def start(self, call_id: int, now: float, *, repair: bool) -> None:
-        """A call takes a slot and its first request from the rate."""
+        """Give the call a slot, and count its first request against the rate."""
         assert self.may_start(now)
         self.in_flight.add(call_id)
         if repair:
@@ -83,18 +83,18 @@ class Gate:
         self.send(now)
 
     def send(self, now: float) -> None:
-        """A request goes out."""
+        """Count a request against the rate."""
         self._sent.append(now)
 
     def end(self, call_id: int) -> None:
-        """A call gives its slot back; a trial that did not answer is given out again."""
+        """Free the call's slot; if it was a trial without an answer, another call may try."""
         self.in_flight.discard(call_id)
         self.repairs_in_flight.discard(call_id)
         if self._trial == call_id:
             self._trial = None
 
     def throttle(self, call_id: int, now: float, retry_after_seconds: float | None) -> bool:
-        """A 429: close. True where the gate was open before."""
+        """Close the gate after a 429; return whether it was open before."""
         was_open = self._closed_until is None
         is_news = was_open or self._trial == call_id
         if is_news:
@@ -107,7 +107,7 @@ class Gate:
         return was_open
 
     def answered(self, call_id: int) -> bool:
-        """Any answer but a 429; True where it opens the gate, being the trial's."""
+        """Note an answer other than 429; return whether it opens the gate: the trial's does."""
         if self._closed_until is None or self._trial != call_id:
             return False
         self._closed_until = None

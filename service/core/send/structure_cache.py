@@ -1,9 +1,9 @@
-"""Families' structures: read once, kept, read anew where in doubt (akeneo.md §5).
+"""A cache of the structures of families; a stale one is fetched again (akeneo.md §5).
 
-Rule 1: nothing is rejected by what was read before the doubt: a flaw is judged by a reading that
-began after it was found.
-Rule 2: when a structure cannot be read, values go as they came; a refusal of such values is
-believed only after one more try to read.
+Rule 1: a change is rejected only by a structure whose fetch began after the flaw was found: the
+cached one may be out of date.
+Rule 2: if a structure cannot be fetched, values are sent unshaped. If the PIM refuses such values,
+the change is rejected only after one more attempt to fetch the structure.
 """
 
 from collections import OrderedDict, deque
@@ -17,7 +17,7 @@ from service.core.group.shape import OPTIONS_PER_ATTRIBUTE_MAX, MissingOption, S
 from service.core.inputs import Answer, CallReply
 from service.core.limits import (
     OPTIONS_PER_SECOND_MAX,
-    STRUCTURE_REST_SECONDS,
+    STRUCTURE_REFRESH_SECONDS_MIN,
     STRUCTURE_RETRY_SECONDS,
     StructureOptions,
 )
@@ -30,22 +30,22 @@ from service.core.verdicts import UnknownFamily
 
 CREATION_ATTEMPTS_MAX = 5
 FAMILIES_KEPT_MAX = 1_000
-"""Families whose structure is kept: some kilobytes each, a few hundred at the very most."""
+"""Most families whose structure is kept. Each takes some kilobytes, in the worst case hundreds."""
 
 
 class Examined(Enum):
-    """What becomes of a job before its call."""
+    """What to do with an asset before its call."""
 
     READY = "ready"
     WAITING = "waiting"
-    """It waits for a reading, or for an option to be created."""
+    """It must wait for a fetch of the structure, or for an option to be created."""
     FLAWED = "flawed"
-    """The PIM would refuse it."""
+    """The PIM would refuse its values."""
 
 
 @dataclass(slots=True, eq=False)
 class StructureFetch:
-    """A structure on its way."""
+    """The fetch of one family's structure."""
 
     family: str
     exchange: Exchange[Structure | UnknownFamily | Unreadable]
@@ -53,7 +53,7 @@ class StructureFetch:
 
 @dataclass(slots=True, eq=False)
 class OptionCreate:
-    """An option that is to be there before the values that name it go."""
+    """The creation of an option, which must end before the values that name it are sent."""
 
     family: str
     option: MissingOption
@@ -63,89 +63,90 @@ class OptionCreate:
 
 
 SideRequest = StructureFetch | OptionCreate
-"""A call that carries no change."""
+"""A call that carries no change; changes may wait for it."""
 
 
 @dataclass(slots=True)
-class _Family:
+class _FamilyState:
     structure: Structure | None = None
     began_at: float = float("-inf")
-    """When the last reading began."""
+    """When the last fetch began."""
     is_fetching: bool = False
     is_readable: bool = False
-    """Whether that reading succeeded."""
+    """Whether the last fetch succeeded."""
     unfinished: StructureFetch | None = None
-    """A reading that was throttled or cut: it goes on where it was."""
+    """A fetch that was throttled or cancelled; the next fetch continues it."""
     is_stale: bool = False
-    """Read anew as soon as may be."""
+    """Whether to fetch the structure again, once `refresh_not_before` has passed."""
     refresh_not_before: float = float("-inf")
-    """Before then doubt alone reads nothing."""
+    """A structure that is stale is not fetched before this time."""
     parked: list[AssetWork] = field(default_factory=list)
     creating: dict[MissingOption, OptionCreate] = field(default_factory=dict)
     refused: set[MissingOption] = field(default_factory=set)
-    """Options that the PIM would not create, until the next reading."""
+    """Options that the PIM did not create; they are tried again after the next fetch."""
 
     @property
     def is_in_use(self) -> bool:
-        """Whether somebody waits for it."""
+        """Whether a fetch, a parked asset or a creation needs this entry."""
         return bool(self.is_fetching or self.parked or self.creating)
 
 
 class StructureCache:
-    """The cache, who waits for it, and what is to be asked."""
+    """The cached structures, the assets that wait for one, and the side requests to send."""
 
-    def __init__(self, limits: StructureOptions, jitter: Jitter, known: Families) -> None:
+    def __init__(self, limits: StructureOptions, jitter: Jitter, known_families: Families) -> None:
         self._limits = limits
-        self._known = known
+        self._known_families = known_families
         self._jitter = jitter
-        self._families: OrderedDict[str, _Family] = OrderedDict()
-        """Those read longest ago first."""
-        self._waited_for: dict[str, None] = {}
-        """Families with parked jobs, in turn."""
+        self._families: OrderedDict[str, _FamilyState] = OrderedDict()
+        """Families in the order of their last fetch."""
+        self._waiting_families: dict[str, None] = {}
+        """Families with parked assets, in the order of their turns."""
         self._created_at: deque[float] = deque()
 
     # --- before a call -----------------------------------------------------------------------
 
     def may_send(self, family: str) -> bool:
-        """Whether fresh upserts may go: not while a first reading is on its way."""
-        known = self._families.get(family)
-        return known is None or known.structure is not None or not known.is_fetching
+        """Return whether fresh upserts may be sent: not during the first fetch of a structure."""
+        state = self._families.get(family)
+        return state is None or state.structure is not None or not state.is_fetching
 
     def needs_fetch(self, family: str, now: float) -> bool:
-        """Whether to read the family before its fresh upserts go, or beside them."""
-        known = self._families.get(family)
-        if known is None or known.unfinished is not None:
+        """Return whether to fetch the structure now: it is missing, stale or too old."""
+        state = self._families.get(family)
+        if state is None or state.unfinished is not None:
             return True
-        if known.is_fetching:
+        if state.is_fetching:
             return False
-        age = now - known.began_at
-        if known.is_stale and now >= known.refresh_not_before:
+        age = now - state.began_at
+        if state.is_stale and now >= state.refresh_not_before:
             return True
         return age >= (
-            self._limits.max_age_seconds if known.is_readable else STRUCTURE_RETRY_SECONDS
+            self._limits.max_age_seconds if state.is_readable else STRUCTURE_RETRY_SECONDS
         )
 
     def begin_fetch(self, family: str, now: float) -> StructureFetch:
-        """A reading goes out."""
-        known = self._family(family)
-        unfinished, known.unfinished = known.unfinished, None
+        """Begin a fetch of the structure, or continue an unfinished one."""
+        state = self._family(family)
+        unfinished, state.unfinished = state.unfinished, None
         if unfinished is not None:
-            # Who still doubts when it is done says so again: it began before the doubt.
-            known.is_fetching, known.is_stale = True, False
+            # The fetch began before the structure became stale: an asset whose values still do
+            # not fit at its end marks the structure as stale again.
+            state.is_fetching, state.is_stale = True, False
             return unfinished
-        if known.is_stale:
-            known.refresh_not_before = now + STRUCTURE_REST_SECONDS
-        known.is_fetching, known.is_stale, known.began_at = True, False, now
+        if state.is_stale:
+            state.refresh_not_before = now + STRUCTURE_REFRESH_SECONDS_MIN
+        state.is_fetching, state.is_stale, state.began_at = True, False, now
         self._families.move_to_end(family)
         self._evict()
-        return StructureFetch(family, Exchange(fetch_structure(family, self._known)))
+        return StructureFetch(family, Exchange(fetch_structure(family, self._known_families)))
 
     def examine(self, work: AssetWork, now: float) -> Examined:
-        """Shape the job's values; may it go?"""
-        known = self._families.get(work.asset.family)
-        if known is None or known.structure is None:
-            return self._examine_unshaped(work, known)
-        work.shape(known.structure, self._limits.default_locale)
+        """Shape the asset's values, and return whether they may be sent."""
+        state = self._families.get(work.asset.family)
+        if state is None or state.structure is None:
+            return self._examine_unshaped(work, state)
+        work.shape(state.structure, self._limits.default_locale)
         if not work.flaws:
             return Examined.READY
         creates = self._limits.create_options and work.lacks_only_options
@@ -153,142 +154,145 @@ class StructureCache:
             return Examined.READY
         work.mark_mismatch(now)
         assert work.mismatched_at is not None
-        if known.began_at < work.mismatched_at or known.is_fetching:
-            known.is_stale = not known.is_fetching
+        if state.began_at < work.mismatched_at or state.is_fetching:
+            state.is_stale = not state.is_fetching
             return Examined.WAITING
-        if not known.is_readable:
+        if not state.is_readable:
             return Examined.READY
-        if creates and self._plan_creations(work, known):
+        if creates and self._plan_creations(work, state):
             return Examined.WAITING
         return Examined.FLAWED if self._limits.validate_values else Examined.READY
 
-    def _examine_unshaped(self, work: AssetWork, known: _Family | None) -> Examined:
+    def _examine_unshaped(self, work: AssetWork, state: _FamilyState | None) -> Examined:
         if work.mismatched_at is None:
             return Examined.READY
-        if known is not None and not known.is_fetching and known.began_at >= work.mismatched_at:
-            return Examined.READY  # tried, and still unreadable
-        if known is not None:
-            known.is_stale = not known.is_fetching
+        if state is not None and not state.is_fetching and state.began_at >= work.mismatched_at:
+            return Examined.READY  # a fetch was tried since, and failed
+        if state is not None:
+            state.is_stale = not state.is_fetching
         return Examined.WAITING
 
     def mark_stale(self, work: AssetWork, now: float) -> bool:
-        """The PIM refused the job's values. True where they were unshaped: try once more."""
-        known = self._families.get(work.asset.family)
-        if known is not None and not known.is_fetching:
-            known.is_stale = True
+        """Mark the structure as stale: the PIM refused the asset's values.
+
+        Return True if the values were unshaped: then they are tried once more with a structure.
+        """
+        state = self._families.get(work.asset.family)
+        if state is not None and not state.is_fetching:
+            state.is_stale = True
         if work.is_shaped or work.mismatched_at is not None:
             return False
         work.mark_mismatch(now)
-        # A route that fails for a moment is given that moment.
-        self._family(work.asset.family).refresh_not_before = now + STRUCTURE_REST_SECONDS
+        # If the route for structures fails only for a moment, let that moment pass.
+        self._family(work.asset.family).refresh_not_before = now + STRUCTURE_REFRESH_SECONDS_MIN
         return True
 
     def park(self, work: AssetWork) -> None:
-        """The job waits for a reading or for its options."""
+        """Let the asset wait for a fetch or for its options."""
         self._family(work.asset.family).parked.append(work)
-        self._waited_for[work.asset.family] = None
+        self._waiting_families[work.asset.family] = None
 
     # --- side requests -----------------------------------------------------------------------
 
     def next_side_request(self, now: float) -> SideRequest | None:
-        """What parked jobs wait for and may be asked now."""
-        for family in list(self._waited_for):
-            known = self._families[family]
-            for creation in known.creating.values():
+        """Return the next side request that parked assets wait for, if one may be sent now."""
+        for family in list(self._waiting_families):
+            state = self._families[family]
+            for creation in state.creating.values():
                 if creation.not_before <= now and self._may_create(now):
                     creation.not_before = float("inf")  # until it ends
                     self._created_at.append(now)
                     return creation
-            if known.creating or known.is_fetching:
+            if state.creating or state.is_fetching:
                 continue
-            if known.unfinished is None and now < known.refresh_not_before:
+            if state.unfinished is None and now < state.refresh_not_before:
                 continue
-            known.is_stale = True
+            state.is_stale = True
             return self.begin_fetch(family, now)
         return None
 
     def next_time(self) -> Iterator[float]:
-        """When side requests may go."""
-        for family in self._waited_for:
-            known = self._families[family]
-            if known.creating:
+        """Return the times at which side requests may be sent."""
+        for family in self._waiting_families:
+            state = self._families[family]
+            if state.creating:
                 room = self._created_at[0] + 1.0 if self._created_at else float("-inf")
-                yield from (max(room, c.not_before) for c in known.creating.values())
-            elif known.unfinished is None and not known.is_fetching:
-                yield known.refresh_not_before
+                yield from (max(room, c.not_before) for c in state.creating.values())
+            elif state.unfinished is None and not state.is_fetching:
+                yield state.refresh_not_before
 
     def fetched(
         self, family: str, found: Structure | UnknownFamily | Unreadable, now: float
     ) -> list[AssetWork]:
-        """The reading is done; the jobs that waited for it go on, with a structure or without."""
-        known = self._family(family)
-        known.is_fetching = False
-        known.is_readable = isinstance(found, Structure)
+        """Keep the result of a fetch; return the assets that waited and can continue now."""
+        state = self._family(family)
+        state.is_fetching = False
+        state.is_readable = isinstance(found, Structure)
         if isinstance(found, Structure):
-            known.structure = found
-            known.refused.clear()
+            state.structure = found
+            state.refused.clear()
         elif isinstance(found, UnknownFamily):
-            self._known.mark_unknown(family, found.response, now)
+            self._known_families.mark_unknown(family, found.response, now)
         return self._unpark(family)
 
     def retry_later(self, side: SideRequest, now: float) -> None:
-        """It was cut or throttled: it goes on later where it is now."""
+        """Continue the side request later: it was cancelled or throttled."""
         if isinstance(side, OptionCreate):
             side.not_before = now
         else:
-            known = self._family(side.family)
-            known.is_fetching, known.unfinished = False, side
+            state = self._family(side.family)
+            state.is_fetching, state.unfinished = False, side
 
     def created(self, creation: OptionCreate, answer: Answer, now: float) -> list[AssetWork]:
-        """A creation ended; the jobs that need wait no more."""
-        known = self._family(creation.family)
-        if known.creating.get(creation.option) is not creation:
-            return []  # asked in an assignment that is over
+        """Handle the end of a creation; return the assets that can continue now."""
+        state = self._family(creation.family)
+        if state.creating.get(creation.option) is not creation:
+            return []  # it belongs to an assignment that ended
         creation.attempts += 1
         if is_written(answer):
-            assert known.structure is not None
+            assert state.structure is not None
             attribute, code = creation.option
-            options = dict(known.structure.options)
+            options = dict(state.structure.options)
             options[attribute] = options.get(attribute, frozenset()) | {code}
-            known.structure = Structure(known.structure.attributes, options)
+            state.structure = Structure(state.structure.attributes, options)
         elif isinstance(answer, CallReply) and answer.is_from_pim and not is_well(answer):
-            known.refused.add(creation.option)
+            state.refused.add(creation.option)
         elif creation.attempts < CREATION_ATTEMPTS_MAX:
             creation.not_before = now + delay(creation.attempts, self._jitter)
             return []
         else:
-            known.refused.add(creation.option)
-        del known.creating[creation.option]
-        return [] if known.creating else self._unpark(creation.family)
+            state.refused.add(creation.option)
+        del state.creating[creation.option]
+        return [] if state.creating else self._unpark(creation.family)
 
     def forget(self) -> None:
-        """The assignment is over: nobody waits; what was read stays known."""
-        self._waited_for.clear()
-        for known in self._families.values():
-            known.parked.clear()
-            known.creating.clear()
-            known.is_fetching, known.unfinished = False, None
+        """Forget who waits, because the assignment ended; the structures are kept."""
+        self._waiting_families.clear()
+        for state in self._families.values():
+            state.parked.clear()
+            state.creating.clear()
+            state.is_fetching, state.unfinished = False, None
 
-    def _plan_creations(self, work: AssetWork, known: _Family) -> bool:
-        """Whether every option that the job misses is, or will be, on its way."""
-        assert known.structure is not None
-        missing = [option for option in work.missing_options if option not in known.refused]
+    def _plan_creations(self, work: AssetWork, state: _FamilyState) -> bool:
+        """Plan the creation of all missing options; return False if one cannot be created."""
+        assert state.structure is not None
+        missing = [option for option in work.missing_options if option not in state.refused]
         if len(missing) < len(work.missing_options):
             return False
         for option in missing:
-            if option in known.creating:
+            if option in state.creating:
                 continue
-            planned = sum(attribute == option[0] for attribute, _ in known.creating)
-            have = len(known.structure.options.get(option[0], ()))
+            planned = sum(attribute == option[0] for attribute, _ in state.creating)
+            have = len(state.structure.options.get(option[0], ()))
             if have + planned >= OPTIONS_PER_ATTRIBUTE_MAX:
-                known.refused.add(option)
+                state.refused.add(option)
                 return False
             exchange = Exchange(create_option(CreateOption(work.asset.family, *option)))
-            known.creating[option] = OptionCreate(work.asset.family, option, exchange)
+            state.creating[option] = OptionCreate(work.asset.family, option, exchange)
         return True
 
     def _evict(self) -> None:
-        """Keep as many families as memory is meant for: those read longest ago go."""
+        """Drop families above `FAMILIES_KEPT_MAX`: those fetched longest ago and not in use."""
         surplus = len(self._families) - FAMILIES_KEPT_MAX
         if surplus <= 0:
             return
@@ -302,13 +306,13 @@ class StructureCache:
         return len(self._created_at) < OPTIONS_PER_SECOND_MAX
 
     def _unpark(self, family: str) -> list[AssetWork]:
-        self._waited_for.pop(family, None)
-        known = self._family(family)
-        parked, known.parked = known.parked, []
+        self._waiting_families.pop(family, None)
+        state = self._family(family)
+        parked, state.parked = state.parked, []
         return parked
 
-    def _family(self, family: str) -> _Family:
-        known = self._families.get(family)
-        if known is None:
-            known = self._families[family] = _Family()
-        return known
+    def _family(self, family: str) -> _FamilyState:
+        state = self._families.get(family)
+        if state is None:
+            state = self._families[family] = _FamilyState()
+        return state

@@ -1,7 +1,7 @@
-"""An answer of the PIM → what it means (architecture.md D7, akeneo.md §2.2, §2.3, §7, §8).
+"""What an answer to a write call means (architecture.md D7, akeneo.md §2.2, §2.3, §7, §8).
 
-Rule 1: only status, `status_code` and shape decide, never the text of a message.
-Rule 2: whatever is not named here is a suspicion: it may be the PIM's fault or the call's own.
+Rule 1: only the status, `status_code` and the form of the body decide, never a message's text.
+Rule 2: any answer that is not listed here is a suspicion: the PIM or the call may be at fault.
 """
 
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ ITEM_RETRY = frozenset({408, 429})
 CALL_REFUSED = frozenset({400, 405, 406, 409, 415, 422})
 
 ITEMS_MAX = 100
-"""Assets of a bulk call, and so results of its answer; of more results, one more is read."""
+"""Most assets of a bulk call, and so most results of its answer."""
 
 
 def judge(action: Action, codes: Sequence[str], answer: Answer) -> Verdict:
-    """What the answer to a write call means; `codes` are the call's assets, in order."""
+    """Return the verdict on a write call; `codes` are those of its assets, in order."""
     if isinstance(answer, CallFault):
         return _judge_fault(answer)
     if answer.status == 429:
@@ -57,17 +57,17 @@ def judge(action: Action, codes: Sequence[str], answer: Answer) -> Verdict:
 
 
 def is_well(answer: Answer) -> bool:
-    """Whether a GET was answered by the PIM itself with 200."""
+    """Return whether the PIM itself answered a GET with 200."""
     return isinstance(answer, CallReply) and answer.status == 200 and answer.is_from_pim
 
 
 def is_written(answer: Answer) -> bool:
-    """Whether a single PATCH was carried out: created or updated."""
+    """Return whether the PIM carried out the PATCH of one entity."""
     return isinstance(answer, CallReply) and answer.status in ITEM_APPLIED
 
 
 def is_unknown(answer: Answer) -> bool:
-    """Whether a GET was answered by the PIM itself with 404."""
+    """Return whether the PIM itself answered a GET with 404."""
     return isinstance(answer, CallReply) and answer.status == 404 and answer.is_from_pim
 
 
@@ -87,12 +87,12 @@ def _judge_fault(fault: CallFault) -> Verdict:
 def _judge_items(codes: Sequence[str], reply: CallReply) -> Verdict:
     items = reply.items
     if items is None:
-        return _odd(reply, "The PIM answered 200 with no list of results.")
+        return _mismatch(reply, "The PIM answered 200 without a list of results.")
     if len(items) != len(codes):
         count = f"{len(items)}" if len(items) <= ITEMS_MAX else f"more than {ITEMS_MAX}"
-        return _odd(reply, f"The PIM answered {count} results for {len(codes)} assets.")
+        return _mismatch(reply, f"The PIM answered with {count} results for {len(codes)} assets.")
     if not all(map(_matches, codes, items)):
-        return _odd(reply, "The PIM's results are not for the assets that were sent.")
+        return _mismatch(reply, "The PIM's results are not for the assets that were sent.")
     verdicts = tuple(map(_judge_item, items))
     if all(verdict.kind is ItemKind.RETRY for verdict in verdicts):
         return Suspicious(Failure("pim_error", verdicts[0].response))
@@ -100,23 +100,23 @@ def _judge_items(codes: Sequence[str], reply: CallReply) -> Verdict:
 
 
 def _matches(code: str, item: ItemReply) -> bool:
-    """Same place, same code; whether the PIM folds case is unknown (akeneo.md §2.5)."""
+    """Return whether a result is for this code; the PIM may change its case (akeneo.md §2.5)."""
     return item.code == code or (item.code is not None and item.code.casefold() == code.casefold())
 
 
 def _judge_item(item: ItemReply) -> ItemVerdict:
     if item.message is None and not item.errors:
         return _judge_status(item.status)
-    return _judge_said(PimResponse(item.status, item.message, item.errors))
+    return _judge_response(PimResponse(item.status, item.message, item.errors))
 
 
 @lru_cache(maxsize=1_000)
 def _judge_status(status: int | None) -> ItemVerdict:
-    """What is said of most assets is the same."""
-    return _judge_said(PimResponse(status))
+    """Return a shared verdict: most results consist of the same status alone."""
+    return _judge_response(PimResponse(status))
 
 
-def _judge_said(response: PimResponse) -> ItemVerdict:
+def _judge_response(response: PimResponse) -> ItemVerdict:
     if response.status in ITEM_APPLIED:
         return ItemVerdict(ItemKind.APPLIED, response)
     if response.status is None or response.status in ITEM_RETRY or response.status >= 500:
@@ -124,5 +124,5 @@ def _judge_said(response: PimResponse) -> ItemVerdict:
     return ItemVerdict(ItemKind.REFUSED, response)
 
 
-def _odd(reply: CallReply, message: str) -> Suspicious:
+def _mismatch(reply: CallReply, message: str) -> Suspicious:
     return Suspicious(Failure("pim_error", PimResponse(reply.status, message)))

@@ -1,1 +1,1 @@
-"""Outcomes, and the transactions that commit them together with the positions."""
+"""Write outcomes, and commit them together with the positions."""

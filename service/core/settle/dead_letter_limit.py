@@ -1,38 +1,38 @@
-"""A limit on how much may be dead-lettered before a person looks (the blast radius).
+"""The limit on dead letters before an operator must look at them.
 
-Rule 1: when most of the last changes would be dead-lettered, over more than one family, it is not
-the changes that are wrong: a mapping upstream is broken, or this deployment is. Then nothing more
-is settled so until a person says so.
-Rule 2: a family whose calls fail by themselves (a sick lane) is judged elsewhere and not counted.
+Rule 1: if more than a share of the last changes would become dead letters, in several families,
+the cause is hardly the changes but a broken mapping upstream or a wrong deployment. Then no more
+changes are dead-lettered until an operator releases them.
+Rule 2: changes of a failing family are not counted: `recover/lanes.py` handles those.
 """
 
 from collections import Counter, deque
 
 
 class DeadLetterLimit:
-    """The last changes that ended, and whether too many of them would be dead letters."""
+    """Counts dead letters among the last changes, and tells whether there are too many."""
 
     def __init__(self, share_max: float, changes: int) -> None:
         self._changes_max = changes
         self._dead_max = share_max * changes
         self._ended = 0
         self._last: deque[tuple[int, str | None]] = deque()
-        """The dead of the last changes: the number of each, and its family."""
+        """The dead letters among the last changes: the number of each change, and its family."""
         self._dead: Counter[str | None] = Counter()
         self.is_reached = False
 
     @property
     def changes(self) -> int:
-        """How many the last changes are that count: all since a release, up to the maximum."""
+        """How many last changes count: all since the last release, up to the maximum."""
         return min(self._ended, self._changes_max)
 
     @property
     def dead(self) -> int:
-        """How many of the last changes would be dead letters."""
+        """How many of the last changes are dead letters or would be."""
         return self._dead.total()
 
     def count(self, family: str | None, *, is_dead: bool) -> None:
-        """A change ended. `family` None: nobody knows whose it is."""
+        """Count a change that ended; `family` is None if it is not known."""
         self._ended += 1
         if self._last and self._last[0][0] <= self._ended - self._changes_max:
             _, gone = self._last.popleft()
@@ -46,7 +46,7 @@ class DeadLetterLimit:
                 self.is_reached = True
 
     def release(self) -> None:
-        """A person looked: the count starts again at zero."""
+        """Start again at zero, because an operator released the changes."""
         self._ended = 0
         self._last.clear()
         self._dead.clear()
@@ -54,5 +54,5 @@ class DeadLetterLimit:
 
     @property
     def _is_spread(self) -> bool:
-        """Over at least two families; what is of no known family is of any."""
+        """Whether at least two families are affected; an unknown family could be any."""
         return len(self._dead) > 1 or None in self._dead

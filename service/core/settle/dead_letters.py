@@ -1,11 +1,11 @@
-"""Dead letters read again: what may be replayed, and the record that a replay writes.
+"""Read dead letters: which of them may be replayed, and which records a replay writes.
 
 Source: contract.md §5.
 
-Rule 1: a replay writes what came, byte for byte; only headers of ours are taken off and put on.
-Rule 2: what is marked as replayed is not replayed again.
-Rule 3: a dead letter from which something was left out is listed, and never replayed: what it
-would write back is not what came.
+Rule 1: a replay writes the original record byte for byte; only the headers of asset-sync change.
+Rule 2: a dead letter with a marker was replayed, and is not replayed again.
+Rule 3: a dead letter without a part of the original record is listed but never replayed, since
+the original record cannot be restored.
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ MESSAGE_OMITTED_HEADER = "dlq.message.omitted"
 MESSAGE_HEADER = "dlq.message"
 OUTCOME_ID_HEADER = "dlq.outcome.id"
 REPLAYS_MAX = 3
-"""At this `replay.count` a replay wants to be forced."""
+"""From this `replay.count` on, a replay needs `--force`."""
 
 RecordId = tuple[int, int]
 """Partition and offset on the dead-letter topic."""
@@ -48,7 +48,7 @@ _NO_LIMITS = DecodeLimits(1 << 30)
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A dead letter without its value. `origin` is None where its headers cannot be read."""
+    """A dead letter without its value. `origin` is None if its headers cannot be read."""
 
     record_id: RecordId
     origin: Origin | None
@@ -59,17 +59,17 @@ class DeadLetter:
     dead_lettered_utc_ms: int
     replay_count: int
     lacks: Lack | None
-    """The first part of the original record that was left out; None where it is whole."""
+    """The first part of the original record that is missing; None if it is complete."""
 
     @property
     def outcome_id(self) -> str:
-        """The outcome that it belongs to; empty where that cannot be read."""
+        """The id of the outcome that it belongs to; empty if that cannot be read."""
         return self.origin.outcome_id if self.origin else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which dead letters a person means; None: any."""
+    """Selects dead letters; None matches all."""
 
     reason: str | None = None
     family: str | None = None
@@ -77,7 +77,7 @@ class Filter:
     since_utc_ms: int | None = None
 
     def matches(self, letter: DeadLetter) -> bool:
-        """Whether it is meant."""
+        """Return whether the dead letter matches every criterion."""
         asset = letter.asset
         return (
             (self.reason is None or letter.reason == self.reason)
@@ -89,7 +89,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """What a replay leaves out."""
+    """Which dead letters a replay leaves out."""
 
     topics: frozenset[str]
     include_overtaken: bool = False
@@ -98,24 +98,24 @@ class ReplayOptions:
 
 @dataclass(slots=True)
 class Applied:
-    """The latest applied change of each asset that was asked for."""
+    """The latest applied change of each of these assets."""
 
     assets: frozenset[Asset]
     _offsets: dict[tuple[Asset, Partition], int] = field(default_factory=dict)
     _times: dict[Asset, tuple[int, Partition]] = field(default_factory=dict)
 
     def add(self, asset: Asset, partition: Partition, offset: int, utc_ms: int) -> None:
-        """An applied outcome, and when it was written."""
+        """Note an applied outcome and when it was written."""
         if asset not in self.assets:
             return
-        record_id = (asset, partition)
-        self._offsets[record_id] = max(offset, self._offsets.get(record_id, -1))
+        key = (asset, partition)
+        self._offsets[key] = max(offset, self._offsets.get(key, -1))
         self._times[asset] = max((utc_ms, partition), self._times.get(asset, (-1, partition)))
 
     def overtakes(self, letter: DeadLetter) -> bool:
-        """Whether a later change of the asset was applied.
+        """Return whether a later change of the asset was applied.
 
-        In one partition the offset tells; across partitions only the time at which it ended.
+        Within a partition the offset decides; across partitions only the time of the outcome can.
         """
         asset, origin = letter.asset, letter.origin
         if asset is None or origin is None:
@@ -127,9 +127,9 @@ class Applied:
 
 
 def read_marker(headers: Headers) -> RecordId | None:
-    """The dead letter that a mark on the topic calls replayed; None where it is no mark."""
+    """Return which dead letter a marker declares replayed; None if the record is not a marker."""
     found = [content for name, content in headers if name == REPLAYED_HEADER]
-    if len(found) != 1 or _ours(headers):
+    if len(found) != 1 or _added_headers(headers):
         return None
     partition, _, offset = (found[0] or b"").decode("utf-8", "replace").partition("/")
     number, above = natural_number(partition), natural_number(offset)
@@ -139,30 +139,30 @@ def read_marker(headers: Headers) -> RecordId | None:
 def read_dead_letter(
     record_id: RecordId, key: bytes | None, value: bytes | None, headers: Headers, utc_ms: int
 ) -> DeadLetter:
-    """A record of the dead-letter topic; total, whatever its bytes are."""
-    ours = _ours(headers)
-    origin = _origin(ours)
+    """Read a record of the dead-letter topic; this never raises, whatever its bytes are."""
+    added = _added_headers(headers)
+    origin = _origin(added)
     original = tuple((name, content) for name, content in headers if not _is_dlq(name))
     stand_in = Origin(Partition("", 0), 0, 0)
-    own_key = None if KEY_OMITTED_HEADER in ours else key
+    own_key = None if KEY_OMITTED_HEADER in added else key
     asset = decode(SourceRecord(stand_in, own_key, value, original), _NO_LIMITS).asset
     return DeadLetter(
         record_id=record_id,
         origin=origin,
-        reason=ours.get("dlq.reason", ""),
-        message=ours.get("dlq.message", ""),
-        attempts=natural_number(ours.get("dlq.attempts")) or 0,
+        reason=added.get("dlq.reason", ""),
+        message=added.get("dlq.message", ""),
+        attempts=natural_number(added.get("dlq.attempts")) or 0,
         asset=asset,
         dead_lettered_utc_ms=utc_ms,
         replay_count=_replay_count(headers),
-        lacks=next((lack for name, lack in _LACKS.items() if name in ours), None),
+        lacks=next((lack for name, lack in _LACKS.items() if name in added), None),
     )
 
 
 def left_out(
     letter: DeadLetter, options: ReplayOptions, *, is_replayed: bool, is_overtaken: bool
 ) -> LeftOut | None:
-    """Why a replay leaves it out; None where it goes."""
+    """Return why a replay leaves the dead letter out, or None if it is replayed."""
     if letter.origin is None:
         return "unreadable"
     if is_replayed:
@@ -181,42 +181,42 @@ def left_out(
 def replayed(
     letter: DeadLetter, key: bytes | None, value: bytes | None, headers: Headers
 ) -> LogRecord:
-    """The record as it came, for its original partition."""
+    """Return the original record, with the headers of a replay, for its original partition."""
     kept = tuple(
         (name, content)
         for name, content in headers
         if not _is_dlq(name) and name not in {REPLAY_HEADER, REPLAY_COUNT_HEADER}
     )
-    ours = (
+    added = (
         (REPLAY_HEADER, letter.outcome_id.encode()),
         (REPLAY_COUNT_HEADER, b"%d" % (letter.replay_count + 1)),
     )
-    return LogRecord(key, value, (*kept, *ours))
+    return LogRecord(key, value, (*kept, *added))
 
 
 def marker(letter: DeadLetter, key: bytes | None) -> LogRecord:
-    """What calls the dead letter replayed, on its own partition."""
+    """Return the record that declares the dead letter replayed; it goes to the same partition."""
     partition, offset = letter.record_id
     return LogRecord(key, None, ((REPLAYED_HEADER, b"%d/%d" % (partition, offset)),))
 
 
 def truncate_further(letter: LogRecord) -> LogRecord | None:
-    """The dead letter with one more part left out; None where nothing is left to leave out.
+    """Return the dead letter with one more part left out, or None if no part is left.
 
-    First the value, then the headers of the record itself, then its key, then the message.
+    The parts are, in order: the value, the headers of the original record, its key, the message.
     """
     names = [name for name, _ in letter.headers]
     first = max((at for at, name in enumerate(names) if name == FIRST_HEADER), default=0)
-    ours = letter.headers[first:]
+    added = letter.headers[first:]
     if letter.value is not None:
         return LogRecord(letter.key, None, (*letter.headers, (VALUE_OMITTED_HEADER, b"true")))
     if first:
-        return LogRecord(letter.key, None, (*ours, (HEADERS_OMITTED_HEADER, b"%d" % first)))
+        return LogRecord(letter.key, None, (*added, (HEADERS_OMITTED_HEADER, b"%d" % first)))
     if letter.key is not None and KEY_OMITTED_HEADER not in names:
-        outcome_id = dict(ours).get(OUTCOME_ID_HEADER)
-        return LogRecord(outcome_id, None, (*ours, (KEY_OMITTED_HEADER, b"true")))
+        outcome_id = dict(added).get(OUTCOME_ID_HEADER)
+        return LogRecord(outcome_id, None, (*added, (KEY_OMITTED_HEADER, b"true")))
     if MESSAGE_OMITTED_HEADER not in names:
-        kept = tuple(header for header in ours if header[0] != MESSAGE_HEADER)
+        kept = tuple(header for header in added if header[0] != MESSAGE_HEADER)
         return LogRecord(letter.key, None, (*kept, (MESSAGE_OMITTED_HEADER, b"true")))
     return None
 
@@ -225,21 +225,24 @@ def _is_dlq(name: str) -> bool:
     return name.startswith(DEAD_LETTER_PREFIX)
 
 
-def _ours(headers: Headers) -> dict[str, str]:
-    """What we added: the headers from the last `dlq.original.topic` on; an input brings its own."""
-    ours: dict[str, str] = {}
+def _added_headers(headers: Headers) -> dict[str, str]:
+    """Return the headers that asset-sync added: those from the last `dlq.original.topic` on.
+
+    A replayed record may bring such headers from an earlier dead letter.
+    """
+    added: dict[str, str] = {}
     for name, content in headers:
         if name == FIRST_HEADER:
-            ours.clear()
-        if name == FIRST_HEADER or ours:
-            ours[name] = (content or b"").decode("utf-8", "replace")
-    return ours
+            added.clear()
+        if name == FIRST_HEADER or added:
+            added[name] = (content or b"").decode("utf-8", "replace")
+    return added
 
 
-def _origin(ours: dict[str, str]) -> Origin | None:
-    topic = ours.get("dlq.original.topic")
-    partition = natural_number(ours.get("dlq.original.partition"))
-    offset = natural_number(ours.get("dlq.original.offset"))
+def _origin(added: dict[str, str]) -> Origin | None:
+    topic = added.get("dlq.original.topic")
+    partition = natural_number(added.get("dlq.original.partition"))
+    offset = natural_number(added.get("dlq.original.offset"))
     if not topic or partition is None or offset is None:
         return None
     return Origin(Partition(topic, partition), offset, 0)

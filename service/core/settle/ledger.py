@@ -1,9 +1,11 @@
-"""What we owe Kafka: every admitted offset, until its outcome is committed.
+"""The pending offsets: admitted, and without a committed outcome (architecture.md D3).
 
-Rule 1: an outcome leaves only in the transaction that also marks its offset settled, by the
-watermark or by the map above it; so a restart repeats none and loses none.
-Rule 2: outcomes leave in the order they were settled; what settles together leaves together.
-Rule 3: the watermark walks the offsets that were read; gaps (compaction, markers) are nothing.
+Rule 1: an outcome is written only in the transaction that also commits its offset, by the
+watermark or by the offset map above it. So a restart repeats none and loses none.
+Rule 2: outcomes are written in the order in which they became known. Those that belong together
+are written in one transaction.
+Rule 3: the watermark moves over offsets that were read. Gaps in the log (compaction, transaction
+markers) do not stop it.
 """
 
 from collections import OrderedDict
@@ -18,7 +20,7 @@ from service.core.records import CompletedChange, PositionCommit, Transaction
 from service.core.settle import offset_map
 
 Group = tuple[CompletedChange, ...]
-"""Outcomes that no transaction may split: a delete and what it supersedes, a merged call's."""
+"""Outcomes that no transaction may split: a delete with what it supersedes, or merged upserts."""
 
 
 @dataclass(slots=True)
@@ -26,40 +28,40 @@ class _PartitionLedger:
     watermark: int
     position: int
     above: int
-    """Settled and committed from the watermark on, those of an earlier owner too: a bitmap."""
+    """Bitmap of the offsets committed from the watermark on, those of an earlier owner included."""
     binding: Binding
-    """What the offset maps of this partition are bound to."""
     pending: OrderedDict[int, int] = field(default_factory=OrderedDict)
-    """Read and not yet committed, in order; what each occupies beyond the usual."""
+    """Pending offsets in order, each with the memory that it occupies beyond the usual."""
 
     @property
     def span(self) -> int:
-        """Offsets from the oldest that is owed to the position.
+        """Offsets from the oldest pending one to the position.
 
-        Not from the watermark: where an earlier owner settled all that was read, nothing is left
-        whose commit would move it.
+        It is not counted from the watermark: if an earlier owner committed all that was read, no
+        offset is pending whose commit would move the watermark.
         """
         return self.position - next(iter(self.pending), self.position)
 
     def watermark_with(self, chosen: set[int]) -> int:
-        """The watermark once `chosen` are committed too."""
+        """Return the watermark once `chosen` are committed too."""
         for offset in self.pending:
             if offset not in chosen:
                 return offset
         return self.position
 
     def after(self, chosen: set[int]) -> tuple[int, int]:
-        """The watermark and the bitmap on it once `chosen` are committed too."""
+        """Return the watermark, and the bitmap from it on, once `chosen` are committed too."""
         watermark = self.watermark_with(chosen)
         above = self.above
         if watermark > self.watermark:
             above >>= watermark - self.watermark
             chosen = {offset for offset in chosen if offset >= watermark}
-        # The watermark itself may be settled: by an earlier owner, and not read again yet.
+        # Even the offset at the watermark may be set: an earlier owner committed it, and it was
+        # not read again yet.
         return watermark, above | offset_map.bitmap(watermark, chosen)
 
     def commit(self, chosen: set[int]) -> int:
-        """Forget the chosen offsets; what they occupied."""
+        """Mark the chosen offsets as committed; return the memory that they occupied."""
         after = self.after(chosen)
         occupied = sum([self.pending.pop(offset) for offset in chosen])
         self.watermark, self.above = after
@@ -72,7 +74,7 @@ Chosen = dict[Partition, set[int]]
 
 
 class Ledger:
-    """The offsets of one assignment. Counts what is held: admitted and not yet committed."""
+    """The pending offsets of one assignment, and the transaction under way."""
 
     def __init__(self, starts: Mapping[Partition, Start], limits: Limits) -> None:
         self._limits = limits
@@ -91,45 +93,44 @@ class Ledger:
         self._ready: list[Group] = []
         self._chosen: list[Group] = []
         self._chosen_offsets: Chosen = {}
-        """Of the transaction under way."""
+        """The offsets in the transaction under way, by partition."""
         self._map_offsets_max = limits.map_offsets_max
         self.waits_for_watermark = False
-        """Whether all that is ready lies too far above the watermark to be committed."""
+        """Whether every known outcome lies too far above its watermark to be committed."""
         self.pending_changes = 0
         self.pending_bytes = 0
         self.occupied_bytes = 0
-        """What the held changes occupy in memory, beyond what each usually does."""
+        """Memory that the pending changes occupy beyond what is usual for each."""
 
     @property
     def can_commit(self) -> bool:
-        """Whether outcomes are ready that a transaction could take now."""
+        """Whether a transaction could take outcomes now."""
         return bool(self._ready) and not self.waits_for_watermark and not self.is_committing
 
     @property
     def is_committing(self) -> bool:
-        """Whether a transaction is under way."""
         return bool(self._chosen)
 
     def admit(self, partition: Partition, offset: int, size: int) -> bool:
-        """Owe this offset an outcome; False where it is settled already, or read twice."""
-        book = self._partitions.get(partition)
-        if book is None or offset < book.position:
+        """Make the offset pending; return False if it is committed already, or was read before."""
+        ledger = self._partitions.get(partition)
+        if ledger is None or offset < ledger.position:
             return False
-        book.position = offset + 1
-        if book.above >> (offset - book.watermark) & 1:
+        ledger.position = offset + 1
+        if ledger.above >> (offset - ledger.watermark) & 1:
             return False  # an earlier owner committed it
-        book.pending[offset] = 0
+        ledger.pending[offset] = 0
         self.pending_changes += 1
         self.pending_bytes += size
         return True
 
     def occupy(self, partition: Partition, offset: int, size: int) -> None:
-        """An admitted change occupies so many bytes more."""
+        """Add to the memory that an admitted change occupies."""
         self._partitions[partition].pending[offset] += size
         self.occupied_bytes += size
 
     def complete(self, group: Group) -> None:
-        """These outcomes are known; they leave in one transaction."""
+        """Take outcomes that are known; one transaction will write all of the group."""
         assert group
         for completed in group:
             assert completed.offset in self._partitions[completed.partition].pending
@@ -140,42 +141,42 @@ class Ledger:
         self.waits_for_watermark = False
 
     def watermark(self, partition: Partition) -> int:
-        """All below is settled and committed."""
+        """Return the offset below which every outcome is committed."""
         return self._partitions[partition].watermark
 
     def position(self, partition: Partition) -> int:
-        """The offset that is admitted next, or a later one."""
+        """Return the lowest offset that may be admitted next."""
         return self._partitions[partition].position
 
     def pending_in(self, partition: Partition) -> int:
-        """Changes of the partition that are admitted and not yet committed."""
+        """Return the number of pending changes of the partition."""
         return len(self._partitions[partition].pending)
 
     def span(self, partition: Partition) -> int:
-        """Offsets from the watermark to the position."""
+        """Return the offsets from the oldest pending one to the position."""
         return self._partitions[partition].span
 
     def oldest(self, partition: Partition) -> int | None:
-        """The offset at the watermark, None where nothing is owed."""
+        """Return the oldest pending offset, or None."""
         return next(iter(self._partitions[partition].pending), None)
 
     def take_transaction(self) -> Transaction | None:
-        """Choose the next transaction, in order, within its limits; None where nothing can go."""
+        """Choose the next transaction, in order and within its limits; None if there is none."""
         assert not self._chosen
         taken = self._first_possible()
         if not taken:
             self.waits_for_watermark = True
             return None
-        if taken == self._ready[: len(taken)]:  # what is usual
+        if taken == self._ready[: len(taken)]:  # the usual case
             del self._ready[: len(taken)]
         else:
-            left = set(map(id, taken))
-            self._ready = [group for group in self._ready if id(group) not in left]
+            taken_ids = set(map(id, taken))
+            self._ready = [group for group in self._ready if id(group) not in taken_ids]
         self._chosen = taken
         return self._transaction(taken)
 
     def committed(self) -> Group:
-        """The transaction is on the log: its offsets are settled, its memory is free."""
+        """Mark the outcomes of the transaction as committed, and return them."""
         assert self._chosen
         for partition, offsets in self._chosen_offsets.items():
             self.occupied_bytes -= self._partitions[partition].commit(offsets)
@@ -189,7 +190,10 @@ class Ledger:
         return flat
 
     def refused(self, *, map_too_large: bool) -> None:
-        """The transaction was aborted: the same outcomes go again, the map cut if it was that."""
+        """Prepare the outcomes of the aborted transaction for the next one.
+
+        If the broker refused the offset map as too large, later maps cover half as many offsets.
+        """
         assert self._chosen
         self._ready = self._chosen + self._ready
         self._chosen = []
@@ -197,9 +201,10 @@ class Ledger:
             self._map_offsets_max //= 2
 
     def _first_possible(self) -> list[Group]:
-        """The first groups within the limits, or as many as it takes to move the watermark.
+        """Return the first groups within the limits, or more if only more move a watermark.
 
-        A prefix within the limits may lie above the watermark that only the rest would move.
+        The groups within the limits may all lie too far above a watermark that only a later group
+        moves.
         """
         count = _count_within_limits(self._ready, self._limits)
         while not (taken := self._within_map(self._ready[:count])) and count < len(self._ready):
@@ -207,13 +212,13 @@ class Ledger:
         return taken
 
     def _within_map(self, taken: list[Group]) -> list[Group]:
-        """Leave out what lies too far above the watermark that would be committed with it.
+        """Leave out the groups too far above the watermark that would be committed with them.
 
-        Leaving a group out can lower the watermark of another partition, so look again until
-        nothing changes. An asset's later outcomes lie higher still, so its order holds.
+        Leaving a group out can lower the watermark of another partition, so this repeats until
+        nothing changes. Later outcomes of an asset lie higher still, so their order is kept.
         """
-        if all(book.span <= self._map_offsets_max for book in self._partitions.values()):
-            return list(taken)  # nothing lies that high: what is usual
+        if all(ledger.span <= self._map_offsets_max for ledger in self._partitions.values()):
+            return list(taken)  # the usual case: nothing lies too high
         while True:
             chosen = _offsets(taken)
             ceilings = {
@@ -234,9 +239,9 @@ class Ledger:
         self._chosen_offsets = chosen = _offsets(taken)
         positions: dict[Partition, PositionCommit] = {}
         for partition, offsets in chosen.items():
-            book = self._partitions[partition]
-            watermark, above = book.after(offsets)
-            metadata = offset_map.encode(watermark, above, book.binding)
+            ledger = self._partitions[partition]
+            watermark, above = ledger.after(offsets)
+            metadata = offset_map.encode(watermark, above, ledger.binding)
             positions[partition] = PositionCommit(watermark, metadata)
         flat = list(chain.from_iterable(taken))
         return Transaction(
@@ -259,7 +264,7 @@ def _offsets(groups: Iterable[Group]) -> Chosen:
 
 
 def _count_within_limits(groups: Sequence[Group], limits: Limits) -> int:
-    """How many groups from the first one on a transaction takes: one at least."""
+    """Return how many of the first groups a transaction takes: at least one."""
     count = size = 0
     for taken, group in enumerate(groups):
         count += len(group)

@@ -1,12 +1,12 @@
-"""The offsets settled above a watermark, as the commit metadata of that position.
+"""The offsets committed above a watermark, as the metadata of a committed position.
 
-`as2:WATERMARK:TOPIC_ID:CHECK:BITMAP`. Bit i of byte i // 8 of the bitmap (base64) is the offset
-watermark + i; without settled offsets the bitmap is empty. CHECK is a checksum of all of this and
-of the owner: the cluster, group, topic and partition that it was written for.
+The format is `as2:WATERMARK:TOPIC_ID:CHECK:BITMAP`. Offset watermark + i is bit i % 8 of byte
+i // 8 of the bitmap, which is in base64 and may be empty. CHECK is a checksum of all of this and of
+the owner: the cluster, group, topic and partition that the map was written for.
 
-Rule 1: a map is used on the position that it was written for, and on no other. Positions are moved
-and copied, with their metadata or without (MirrorMaker, kafka-consumer-groups, an operator).
-Rule 2: what asset-sync did not write is refused, never taken for an empty map.
+Rule 1: a map is used only on the position that it was written for, because positions are moved and
+copied, with or without their metadata (by MirrorMaker, kafka-consumer-groups or an operator).
+Rule 2: metadata that asset-sync did not write is refused, and never taken for an empty map.
 """
 
 import base64
@@ -19,7 +19,7 @@ from service.core.model import UNBOUND, Binding
 
 TAG = "as2:"
 UNBOUND_TAG = "as1:"
-"""Of releases before this one: a bitmap alone. A position is read in it during an upgrade."""
+"""Tag of the former format, a bitmap alone, which is still read during an upgrade."""
 ZERO, ONE = b"0", ord("1")
 
 _FIELDS = re.compile(r"as2:(\d{1,19}):([\w-]*):([0-9a-f]{8}):(.*)", re.ASCII)
@@ -27,42 +27,42 @@ _LATER = re.compile(r"as\d+:")
 
 
 class OffsetMapError(ValueError):
-    """Commit metadata that cannot be used as an offset map: asset-sync did not write it."""
+    """The commit metadata is not an offset map: asset-sync did not write it."""
 
 
 class MisplacedMapError(OffsetMapError):
-    """An offset map of asset-sync's that does not belong to the position on which it stands."""
+    """The offset map does not belong to the position with which it is committed."""
 
 
 class RecreatedTopicError(MisplacedMapError):
-    """The position and its map belong to an earlier topic of this name."""
+    """The position and its offset map belong to an earlier topic of this name."""
 
 
 def bitmap(base: int, offsets: Collection[int]) -> int:
-    """The number whose bit i is the offset base + i."""
+    """Return the number in which bit i stands for offset base + i."""
     if not offsets:
         return 0
     assert min(offsets) >= base
     last = max(offsets)
-    # As a number in text, the highest offset first: C reads it faster than a loop sets bits.
+    # Parsing binary digits, the highest offset first, is faster than setting bits in a loop.
     digits = bytearray(ZERO * (last - base + 1))
     for offset in offsets:
         digits[last - offset] = ONE
     return int(digits, 2)
 
 
-def encode(watermark: int, settled: int, binding: Binding = UNBOUND) -> str:
-    """The metadata of a position: the bitmap of what is settled above, bound to the position."""
-    if not settled and binding == UNBOUND:
+def encode(watermark: int, above: int, binding: Binding = UNBOUND) -> str:
+    """Return the metadata of a position: the bitmap of offsets committed above, and its binding."""
+    if not above and binding == UNBOUND:
         return ""
-    raw = settled.to_bytes((settled.bit_length() + 7) // 8, "little")
+    raw = above.to_bytes((above.bit_length() + 7) // 8, "little")
     text = base64.b64encode(raw).decode("ascii")
     check = _check(watermark, text, binding)
     return f"{TAG}{watermark}:{binding.topic_id}:{check}:{text}"
 
 
 def decode(watermark: int, metadata: str, binding: Binding = UNBOUND) -> frozenset[int]:
-    """The offsets that are settled above a position, as its metadata says.
+    """Return the offsets committed above a position, from its metadata.
 
     Raises:
         MisplacedMapError: the map belongs to another position, or to another topic, partition,
@@ -85,7 +85,7 @@ def decode(watermark: int, metadata: str, binding: Binding = UNBOUND) -> frozens
 
 
 def _bound(watermark: int, metadata: str, binding: Binding) -> str:
-    """The bitmap's text, once it is proven to belong here."""
+    """Return the bitmap's text, after checking that the map belongs to this position."""
     fields = _FIELDS.fullmatch(metadata)
     if fields is None:
         raise MisplacedMapError("its offset map is damaged")

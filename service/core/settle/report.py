@@ -1,4 +1,4 @@
-"""How a change ended → its outcome and dead letter, as records to write (contract.md §5)."""
+"""Turn the end of a change into the records of its outcome and dead letter (contract.md §5)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -34,45 +34,45 @@ from service.core.text import clip, is_too_deep
 from service.core.verdicts import PimResponse
 
 CONTEXT_BYTES_MAX = 512
-"""Of a `tracestate`, as W3C has it; a longer one is not carried."""
+"""Longest trace header that is copied; W3C Trace Context asks for at least 512 characters."""
 HEADERS_BYTES = 512
-"""Of an outcome's key and headers, about: they repeat what the value says."""
+"""Approximate size of an outcome's key and headers."""
 TEXT_BYTES_MAX = 2 * 1024
-"""Of one foreign text as JSON, in an outcome that would be too large otherwise."""
-PLACE_CHARACTERS_MAX = 512
-"""Of an error's attribute, locale and channel, which somebody else wrote."""
+"""Most bytes of JSON for one foreign text, in an outcome that would be too large otherwise."""
+PATH_CHARACTERS_MAX = 512
+"""Most characters of an error's path, attribute, locale and channel, which are foreign text."""
 LATEST_UTC_MS = 253_402_300_799_999
-"""The end of the year 9999, the last that RFC 3339 writes."""
+"""The end of the year 9999, the last one that RFC 3339 can express."""
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 REPLAY_HEADER = "replay.of"
 REPLAY_COUNT_HEADER = "replay.count"
 DEAD_LETTER_PREFIX = "dlq."
 CONTEXT_HEADERS = frozenset({"traceparent", "tracestate"})
-"""W3C trace context: an outcome carries its record's on."""
+"""Headers of the W3C trace context, which an outcome copies from its record."""
 
 _encode = msgspec.json.Encoder().encode
 replace = msgspec.structs.replace
 
 _TYPES: dict[Status, str] = {status: f"asset-sync.asset.{status}.v1" for status in get_args(Status)}
 _SENTENCES: dict[Reason, str] = {
-    "unknown_family": "The PIM has no such asset family, or hides it from us.",
+    "unknown_family": "The PIM has no such asset family, or hides it from this connection.",
     "refused_by_pim": "The PIM refused the change.",
-    "invalid_values": "The family's attributes do not take these values.",
+    "invalid_values": "The values do not fit the attributes of the family.",
     "too_large": "The PIM refused the change as too large.",
-    "pim_error": "The PIM failed on this change again and again.",
-    "timeout": "The PIM did not answer in time, again and again.",
-    "forbidden": "The PIM forbids this change to our connection.",
+    "pim_error": "The PIM failed on this change repeatedly.",
+    "timeout": "The PIM repeatedly did not answer in time.",
+    "forbidden": "The PIM does not allow this connection to make the change.",
 }
 
 
 class Reporter:
-    """Makes the records of an outcome. `source` is the CloudEvents source of this deployment."""
+    """Builds the records of outcomes. `source` is the CloudEvents source of this deployment."""
 
     def __init__(self, source: str) -> None:
         self._source = source
 
     def of_change(self, change: Change, ending: Ending, utc_ms: int) -> CompletedChange:
-        """The records of a change that became a command."""
+        """Return the records for a change that became a command."""
         asset = change.command.asset
         response = ending.response if change.attempts else None
         pim = _answer(response) if response is not None else None
@@ -100,7 +100,7 @@ class Reporter:
             completed_at=timestamp(utc_ms),
             errors_truncated=is_truncated or UNSET,
         )
-        completed = self._settled(
+        completed = self._complete(
             change.record, data, change.extensions, asset.path, change.size, utc_ms
         )
         return replace(completed, received_utc_ms=change.received_utc_ms)
@@ -108,7 +108,7 @@ class Reporter:
     def of_rejection(
         self, record: SourceRecord, rejection: Rejection, utc_ms: int
     ) -> CompletedChange:
-        """The records of a record that became no command."""
+        """Return the records for a record that did not become a command."""
         errors = _fitting(rejection.errors, ERRORS_BYTES_MAX)
         asset = rejection.asset
         data = OutcomeData(
@@ -132,9 +132,9 @@ class Reporter:
             errors_truncated=len(errors) < len(rejection.errors) or UNSET,
         )
         subject = asset.path if asset else None
-        return self._settled(record, data, rejection.extensions, subject, record.size, utc_ms)
+        return self._complete(record, data, rejection.extensions, subject, record.size, utc_ms)
 
-    def _settled(
+    def _complete(
         self,
         record: SourceRecord,
         data: OutcomeData,
@@ -162,8 +162,8 @@ class Reporter:
         if record.headers:
             headers += _context(record.headers)
         outcome_record = LogRecord(_key(record, subject), value, headers)
-        dead = data.status in DEAD_STATUSES
-        dead_letter = _dead_letter(record, data) if dead else None
+        is_dead = data.status in DEAD_STATUSES
+        dead_letter = _dead_letter(record, data) if is_dead else None
         return CompletedChange(
             partition=record.origin.partition,
             offset=record.origin.offset,
@@ -181,7 +181,7 @@ class Reporter:
 
 @lru_cache(maxsize=10_000)
 def timestamp(utc_ms: int) -> str:
-    """Milliseconds since 1970 as RFC 3339 in UTC. What arrived or ended together shares it."""
+    """Return milliseconds since 1970 as RFC 3339 in UTC; many changes share a time, so cache it."""
     utc_ms = min(max(utc_ms, 0), LATEST_UTC_MS)
     second = datetime.fromtimestamp(utc_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{second}.{utc_ms % 1000:03d}Z"
@@ -189,12 +189,12 @@ def timestamp(utc_ms: int) -> str:
 
 @lru_cache(maxsize=1_000)
 def _pim_answer(status: int | None) -> PimAnswer:
-    """What the PIM says of most assets: a status and nothing more."""
+    """Return a shared answer for the usual case: a status and nothing more."""
     return PimAnswer(status, None, [])
 
 
 def _answer(response: PimResponse) -> PimAnswer:
-    """The PIM's answer as the outcome shows it, its errors verbatim as far as there is room."""
+    """Return the PIM's answer as the outcome shows it, with as many unchanged errors as fit."""
     if response.message is None and not response.errors:
         return _pim_answer(response.status)
     kept: list[Raw] = []
@@ -202,7 +202,7 @@ def _answer(response: PimResponse) -> PimAnswer:
     for raw in islice(response.errors, ERRORS_MAX):
         text = bytes(raw)
         size += len(text) + 1
-        # `errors` repeats them in another shape: half of the room for each
+        # `errors` repeats them in another form, so each gets half of the room.
         if size > ERRORS_BYTES_MAX // 2:
             break
         if not is_too_deep(text):
@@ -211,14 +211,14 @@ def _answer(response: PimResponse) -> PimAnswer:
 
 
 def _sentence(ending: Ending) -> str:
-    """What a person reads first."""
+    """Return the `message` of an outcome that is not `applied`."""
     if ending.reason is None:
         return "A later delete of the same asset was applied."
     return _with_link(why(ending), ending.reason)
 
 
 def why(ending: Ending) -> str:
-    """Return why a change was not applied: the first error that the PIM named comes first."""
+    """Return why a change was not applied, with the first error and the message of the PIM."""
     assert ending.reason is not None
     parts = [ending.message or _SENTENCES[ending.reason]]
     response = ending.response
@@ -226,21 +226,21 @@ def why(ending: Ending) -> str:
         parts.append(_first_error(response.errors))
     if response is not None and response.message:
         parts.append(
-            response.message if response.status is None else f"It said: {response.message}"
+            response.message if response.status is None else f"The PIM answered: {response.message}"
         )
     return " ".join(parts)
 
 
 def _first_error(errors: Sequence[Raw]) -> str:
-    """The first error's place and words, and how many more there are."""
-    first = _clipped(_change_error(errors[0]))
-    told = ": ".join(text for text in (first.path or first.attribute, first.message) if text)
-    told = told or clip(bytes(errors[0]).decode("utf-8", "replace"), PLACE_CHARACTERS_MAX)
-    return and_more(told, len(errors) - 1)
+    """Return the path and message of the first error, and how many more there are."""
+    first = _clip_error(_change_error(errors[0]))
+    named = ": ".join(text for text in (first.path or first.attribute, first.message) if text)
+    named = named or clip(bytes(errors[0]).decode("utf-8", "replace"), PATH_CHARACTERS_MAX)
+    return and_more(named, len(errors) - 1)
 
 
 def _with_link(message: str, reason: Reason) -> str:
-    """The sentence, and where this project's own page says who acts and how."""
+    """Append the link to the page that says who must act on this reason, and how."""
     link = f" (docs/reasons.md#{reason})"
     return (_short(message, MESSAGE_CHARACTERS_MAX - len(link)) or "") + link
 
@@ -248,7 +248,7 @@ def _with_link(message: str, reason: Reason) -> str:
 def _short(message: str | None, characters_max: int = MESSAGE_CHARACTERS_MAX) -> str | None:
     if message is None:
         return None
-    if not message.isascii():  # a system's message may hold what UTF-8 cannot write
+    if not message.isascii():  # a message of the operating system may hold surrogates
         message = message.encode("utf-8", "replace").decode()
     return clip(message, characters_max)
 
@@ -273,7 +273,7 @@ def _replay_of(record: SourceRecord) -> str | None:
 
 
 def _errors(ending: Ending, response: PimResponse | None) -> tuple[list[ChangeError], bool]:
-    """Ours, or the PIM's in our shape; and whether any was left out."""
+    """Return the errors of asset-sync, or else of the PIM, and whether any was left out."""
     if ending.errors:
         ours = _fitting(ending.errors, ERRORS_BYTES_MAX // 2)
         return ours, len(ours) < len(ending.errors)
@@ -284,10 +284,10 @@ def _errors(ending: Ending, response: PimResponse | None) -> tuple[list[ChangeEr
 
 
 def _fitting(errors: Iterable[ChangeError], bytes_max: int) -> list[ChangeError]:
-    """The first errors, as many as an outcome holds, each cut to a usual length."""
+    """Return as many of the first errors as fit, each with its texts clipped."""
     kept: list[ChangeError] = []
     size = 0
-    for error in map(_clipped, islice(errors, ERRORS_MAX)):
+    for error in map(_clip_error, islice(errors, ERRORS_MAX)):
         size += len(_encode(error)) + 1
         if size > bytes_max:
             break
@@ -295,18 +295,18 @@ def _fitting(errors: Iterable[ChangeError], bytes_max: int) -> list[ChangeError]
     return kept
 
 
-def _clipped(error: ChangeError) -> ChangeError:
+def _clip_error(error: ChangeError) -> ChangeError:
     return ChangeError(
-        path=_short(error.path, PLACE_CHARACTERS_MAX),
+        path=_short(error.path, PATH_CHARACTERS_MAX),
         message=_short(error.message),
-        attribute=_short(error.attribute, PLACE_CHARACTERS_MAX),
-        locale=_short(error.locale, PLACE_CHARACTERS_MAX),
-        channel=_short(error.channel, PLACE_CHARACTERS_MAX),
+        attribute=_short(error.attribute, PATH_CHARACTERS_MAX),
+        locale=_short(error.locale, PATH_CHARACTERS_MAX),
+        channel=_short(error.channel, PATH_CHARACTERS_MAX),
     )
 
 
 def _change_error(raw: Raw) -> ChangeError:
-    """The PIM's error in our shape (akeneo.md §8); what it lacks is null."""
+    """Convert an error of the PIM (akeneo.md §8); members that it does not have are null."""
     try:
         members = msgspec.json.decode(raw, type=dict[str, object])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -333,7 +333,7 @@ def _text(found: object) -> str | None:
 
 
 def _key(record: SourceRecord, subject: str | None) -> bytes:
-    """`FAMILY/CODE`; else the input's key, where that is no document of its own; else the id."""
+    """Return the outcome's key: `FAMILY/CODE`, else the key of the record if short, else the id."""
     if subject:
         return subject.encode()
     if record.key and len(record.key) <= OUTCOME_KEY_BYTES_MAX:
@@ -342,9 +342,9 @@ def _key(record: SourceRecord, subject: str | None) -> bytes:
 
 
 def _attribute(text: str | None) -> str | UnsetType:
-    """A foreign attribute, which a header repeats; left out where it is too long for one.
+    """Return a foreign attribute, or UNSET if it is too long for the header that repeats it.
 
-    It is not cut: half of an id is another id.
+    It is not truncated, because part of an id is a different id.
     """
     if not text or (
         len(text) > ATTRIBUTE_BYTES_MAX // 4 and len(text.encode()) > ATTRIBUTE_BYTES_MAX
@@ -354,9 +354,9 @@ def _attribute(text: str | None) -> str | UnsetType:
 
 
 def _bounded(outcome: Outcome) -> tuple[Outcome, bytes]:
-    """The outcome and its JSON; what is foreign and long is cut or left out until it fits.
+    """Return the outcome and its JSON, with foreign text truncated or left out until it fits.
 
-    What remains after the last step fits always: every text in it is bounded as JSON.
+    After the last step it always fits, because every remaining text is bounded as JSON.
     """
     value = _encode(outcome)
     for shorten in _SHORTER:
@@ -369,29 +369,29 @@ def _bounded(outcome: Outcome) -> tuple[Outcome, bytes]:
 
 
 def _truncate_origins(data: OutcomeData) -> OutcomeData:
-    """With what the event and its record call themselves cut."""
+    """Truncate the texts by which the event and its record identify themselves."""
     event = replace(
         data.event,
-        id=_cut(data.event.id),
-        source=_cut(data.event.source),
-        type=_cut(data.event.type),
-        subject=_cut(data.event.subject),
-        time=_cut(data.event.time),
+        id=_truncate(data.event.id),
+        source=_truncate(data.event.source),
+        type=_truncate(data.event.type),
+        subject=_truncate(data.event.subject),
+        time=_truncate(data.event.time),
     )
-    origin = replace(data.origin, key=_cut(data.origin.key))
-    return replace(data, event=event, origin=origin, replay_of=_cut(data.replay_of))
+    origin = replace(data.origin, key=_truncate(data.origin.key))
+    return replace(data, event=event, origin=origin, replay_of=_truncate(data.replay_of))
 
 
 def _leave_out_pim_errors(data: OutcomeData) -> OutcomeData:
-    """Without the PIM's errors in its own shape: `errors` has them in ours."""
+    """Leave out the PIM's own errors, which `errors` repeats in the form of asset-sync."""
     if data.pim is None or not data.pim.errors:
         return data
     return replace(data, pim=replace(data.pim, errors=[]), errors_truncated=True)
 
 
 def _truncate_messages(data: OutcomeData) -> OutcomeData:
-    pim = replace(data.pim, message=_cut(data.pim.message)) if data.pim else None
-    return replace(data, pim=pim, message=_cut(data.message))
+    pim = replace(data.pim, message=_truncate(data.pim.message)) if data.pim else None
+    return replace(data, pim=pim, message=_truncate(data.message))
 
 
 def _leave_out_errors(data: OutcomeData) -> OutcomeData:
@@ -406,15 +406,15 @@ _SHORTER: Sequence[Callable[[OutcomeData], OutcomeData]] = (
 )
 
 
-def _cut(text: str | None) -> str | None:
-    """The text, or as much of it as surely fits: a character takes up to six bytes of JSON."""
+def _truncate(text: str | None) -> str | None:
+    """Truncate the text if it is too long; a character takes at most six bytes of JSON."""
     if text is None or len(_encode(text)) <= TEXT_BYTES_MAX:
         return text
     return clip(text, TEXT_BYTES_MAX // 6)
 
 
 def _ce_headers(outcome: Outcome) -> Headers:
-    """The attributes once more: a reader filters by them without parsing."""
+    """Return the attributes as headers, so that a reader can filter without parsing the value."""
     shared = _shared_headers(outcome.type, outcome.source, outcome.time)
     own = [
         (name, content.encode())
@@ -433,7 +433,7 @@ def _ce_headers(outcome: Outcome) -> Headers:
 
 @lru_cache(maxsize=1_000)
 def _shared_headers(event_type: str, source: str, time: str) -> Headers:
-    """What is the same in every outcome of a call."""
+    """Return the headers that all outcomes of a call share."""
     return (
         ("content-type", CONTENT_TYPE),
         ("ce_specversion", b"1.0"),
@@ -444,7 +444,7 @@ def _shared_headers(event_type: str, source: str, time: str) -> Headers:
 
 
 def _context(headers: Headers) -> Headers:
-    """The trace context; an outcome's headers are bounded, whatever an input brings."""
+    """Return the headers of the trace context, bounded in number and size."""
     return tuple(
         header
         for header in headers
@@ -453,7 +453,10 @@ def _context(headers: Headers) -> Headers:
 
 
 def _dead_letter(record: SourceRecord, data: OutcomeData) -> LogRecord:
-    """The record untouched, plus why; headers of an earlier death stand before ours."""
+    """Return the original record with the headers that give the reason.
+
+    They follow the original headers, which may include those of an earlier dead letter.
+    """
     origin = record.origin
     message = (data.message or "").encode()[:DEAD_LETTER_MESSAGE_BYTES_MAX]
     ours: Iterable[tuple[str, bytes]] = (

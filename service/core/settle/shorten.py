@@ -1,4 +1,4 @@
-"""An outcome for a topic that takes less than a whole one."""
+"""Shorten an outcome for a topic whose limit is below the size of the whole outcome."""
 
 import msgspec
 from msgspec import Raw
@@ -6,14 +6,14 @@ from msgspec import Raw
 from service.core.records import LogRecord
 
 TEXT_CHARACTERS_MAX = 200
-"""Characters that are kept of a text that others wrote."""
+"""Most characters that are kept of a foreign text."""
 
 _members = msgspec.json.Decoder(dict[str, Raw])
-"""Not read further than needed: others may have written numbers that no type here holds."""
+"""Values stay raw: a foreign number may not fit into a type used here."""
 
 
 def shortened(outcome: LogRecord) -> LogRecord | None:
-    """The outcome without errors and context, its texts clipped; None where it is so already."""
+    """Return the outcome without errors and context and with short texts; None if not shorter."""
     event = _members.decode(outcome.value or b"{}")
     shorter: dict[str, object] = event | {"data": _short_data(_object(event.get("data")))}
     if "causationid" in event:
@@ -49,7 +49,7 @@ def _clipped(raw: Raw | None) -> object:
 
 
 def _clipped_bytes(content: bytes | None) -> bytes | None:
-    """A header's text, cut where a character ends."""
+    """Return a header's text, truncated at the end of a character."""
     if content is None or len(content) <= 4 * TEXT_CHARACTERS_MAX:
         return content
     return content.decode("utf-8", "ignore")[:TEXT_CHARACTERS_MAX].encode()

@@ -60,7 +60,7 @@ def test_it_tells_whose_it_is_and_why() -> None:
     assert found.outcome_id == "events/3/41"
     assert found.asset == Asset("packshots", "a")
     assert found.reason == "invalid_event"
-    assert "holds an object" in found.message
+    assert "has an object as its value" in found.message
     assert found.replay_count == 0
     assert found.lacks is None
 

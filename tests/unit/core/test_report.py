@@ -89,7 +89,7 @@ def test_what_the_pim_said_of_a_refusal_is_passed_on_and_translated() -> None:
     link = "(docs/reasons.md#refused_by_pim)"
     assert found["message"] == (
         "The PIM refused the change. values.main_colors[0].data: No option teal. "
-        f"It said: Rules. {link}"
+        f"The PIM answered: Rules. {link}"
     )
 
 
@@ -103,7 +103,7 @@ def test_of_several_errors_the_first_is_told() -> None:
         made, Ending("rejected", reason="refused_by_pim", response=response), NOW
     )
 
-    told = "The PIM refused the change. values.n0: Too small, and 2 more. It said: mm"
+    told = "The PIM refused the change. values.n0: Too small, and 2 more. The PIM answered: mm"
     assert data_of(completed)["message"].startswith(told)
     assert header(completed.dead_letter, "dlq.message").startswith(told)
 
@@ -130,7 +130,7 @@ def test_a_call_without_an_answer_says_so_itself() -> None:
     """No PIM said that."""
     response = PimResponse(None, "No answer within 60 s.")
     assert (
-        "again. No answer within 60 s. (docs"
+        "in time. No answer within 60 s. (docs"
         in ended(Ending("failed", reason="timeout", response=response))["message"]
     )
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.group.shape import Shaped, Structure, _fit_as_they_are, _shape_with_care
+from service.core.group.shape import Shaped, Structure, _fit_unchanged, _shape_in_detail
 from service.core.group.shape import shape as shape_values
 from service.core.values import Attribute, ValueData
 from tests.support.builders import Flat, flat, nested
@@ -61,30 +61,30 @@ def test_a_value_takes_its_attributes_shape(
 
 
 @pytest.mark.parametrize(
-    ("attribute", "data", "response"),
+    ("attribute", "data", "message"),
     [
         ("nowhere", "x", "The family has no attribute nowhere."),
-        ("text", "abcdef", "text takes 5 characters, 6 given."),
-        ("text", ["a", "b"], "text is of type text, which takes no list."),
-        ("number", "11", "number takes 10 at most, 11 given."),
-        ("number", "-1", "number takes 0 at least, -1 given."),
-        ("number", "1.5", "number takes no decimals, 1.5 given."),
-        ("number", "NaN", "number is of type number, which takes no 'NaN'."),
-        ("number", "many", "number is of type number, which takes no 'many'."),
-        ("number", True, "number is of type number, which takes no boolean."),
-        ("flag", "perhaps", "flag is of type boolean, which takes no text."),
-        ("many", False, "many is of type multiple_options, which takes no boolean."),
-        ("one", ["red", "blue"], "one is of type single_option, which takes no list."),
+        ("text", "abcdef", "text accepts at most 5 characters; 6 given."),
+        ("text", ["a", "b"], "text is of type text, which does not accept a list."),
+        ("number", "11", "number accepts at most 10; 11 given."),
+        ("number", "-1", "number accepts at least 0; -1 given."),
+        ("number", "1.5", "number accepts no decimals; 1.5 given."),
+        ("number", "NaN", "number is of type number, which does not accept 'NaN'."),
+        ("number", "many", "number is of type number, which does not accept 'many'."),
+        ("number", True, "number is of type number, which does not accept a boolean."),
+        ("flag", "perhaps", "flag is of type boolean, which does not accept text."),
+        ("many", False, "many is of type multiple_options, which does not accept a boolean."),
+        ("one", ["red", "blue"], "one is of type single_option, which does not accept a list."),
         ("one", "teal", "one has no option teal."),
         ("many", ["red", "teal"], "many has no option teal."),
-        ("by_channel", "x", "by_channel differs by channel: a channel is needed."),
-        ("by_locale", "x", "by_locale differs by locale: a locale is needed."),
+        ("by_channel", "x", "by_channel has a value per channel: give a channel."),
+        ("by_locale", "x", "by_locale has a value per locale: give a locale."),
     ],
 )
-def test_a_flaw_names_attribute_and_rule(attribute: str, data: ValueData, response: str) -> None:
+def test_a_flaw_names_attribute_and_rule(attribute: str, data: ValueData, message: str) -> None:
     """One sentence."""
     (flaw,) = shape({bare(attribute): data}, STRUCTURE, None).flaws
-    assert flaw.message == response
+    assert flaw.message == message
     assert (flaw.attribute, flaw.path) == (attribute, f"values.{attribute}")
 
 
@@ -161,5 +161,5 @@ PLACES = st.tuples(st.sampled_from([*STRUCTURE.attributes, "nowhere"]), SCOPES, 
 def test_the_quick_look_passes_only_what_care_would_leave_as_it_is(values: Flat) -> None:
     """It is there for speed, and judges nothing."""
     given_values = nested(values)
-    if _fit_as_they_are(given_values, STRUCTURE):
-        assert _shape_with_care(given_values, STRUCTURE, None) == Shaped(given_values, [], [])
+    if _fit_unchanged(given_values, STRUCTURE):
+        assert _shape_in_detail(given_values, STRUCTURE, None) == Shaped(given_values, [], [])
