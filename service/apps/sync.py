@@ -270,7 +270,7 @@ class Service:
                     self._runner.is_fenced.clear()
                     self._assignment.rejoin()
             try:
-                await self._contact.look(self._assignment.lease_renewed_at)
+                await self._contact.check(self._assignment.lease_renewed_at)
             except FatalError as error:
                 self.fail(error)
 

@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from service.adapters.kafka.aiokafka_gaps.fencing import FencingProducer
-from service.adapters.kafka.batches import by_key
+from service.adapters.kafka.batches import partition_by_key
 from service.adapters.kafka.options import PRODUCER_METADATA_SECONDS_MAX
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.facts import Fact
@@ -235,6 +235,7 @@ async def test_partitions_that_are_added_are_written_to(group: Group, log: Trans
             assert asyncio.get_running_loop().time() < deadline
             await asyncio.sleep(0.2)
         topic_partitions = {
-            topic_partition for topic_partition, _ in await by_key(producer, topic, [record] * 3)
+            topic_partition
+            for topic_partition, _ in await partition_by_key(producer, topic, [record] * 3)
         }
         assert topic_partitions == {TopicPartition(topic, 0)}

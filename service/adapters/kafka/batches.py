@@ -1,7 +1,7 @@
-"""Records on their way into a transaction: in batches by partition, in order.
+"""Put records into batches by partition, in order, and send them in a transaction.
 
-Not by the producer's own `send`: it refuses a record without key and value, and a tombstone
-without a key is a record that is to be buried, replayed and marked, too.
+The producer's own `send` is not used, because it refuses a record without key and value. A
+tombstone without a key is such a record, and it has to be dead-lettered and replayed like others.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from service.adapters.kafka.aiokafka_gaps.header_names import (
 )
 from service.core.records import LogRecord
 
-Placed = tuple[TopicPartition, LogRecord]
+PartitionedRecord = tuple[TopicPartition, LogRecord]
 
 _SEED, _MIX, _MASK = 0x9747B28C, 0x5BD1E995, 0xFFFFFFFF
 _WORD = struct.Struct("<I")
@@ -28,7 +28,7 @@ _WORD = struct.Struct("<I")
 
 @dataclass(eq=False)
 class Batch:
-    """Records for one partition, and what became of them."""
+    """Records for one partition, and the result of sending them."""
 
     topic_partition: TopicPartition
     builder: BatchBuilder
@@ -36,7 +36,7 @@ class Batch:
     sent: asyncio.Future[object] = field(default_factory=asyncio.Future)
 
     def append(self, record: LogRecord) -> bool:
-        """Take one more record; False where the batch is full."""
+        """Add a record; return False if the batch is full."""
         is_taken = self.builder.append(
             timestamp=None, key=record.key, value=record.value, headers=list(record.headers)
         )
@@ -46,15 +46,15 @@ class Batch:
 
     @property
     def is_too_large(self) -> bool:
-        """Whether the broker refused it for its size."""
+        """Whether the broker refused the batch for its size."""
         refused = MessageSizeTooLargeError | RecordListTooLargeError
         return isinstance(self.sent.exception(), refused)
 
 
-async def by_key(
+async def partition_by_key(
     producer: AIOKafkaProducer, topic: str, records: Iterable[LogRecord]
-) -> list[Placed]:
-    """Each record with its partition by Kafka's default: murmur2 of the key."""
+) -> list[PartitionedRecord]:
+    """Return each record with its partition by Kafka's default, murmur2 of the key."""
     topic_partitions = [
         TopicPartition(topic, number) for number in sorted(await producer.partitions_for(topic))
     ]
@@ -62,9 +62,12 @@ async def by_key(
 
 
 def _partition_for(key: bytes | None, topic_partitions: Sequence[TopicPartition]) -> TopicPartition:
-    """Kafka's default partitioner. The library's own takes three times as long for a key."""
+    """Return the partition by Kafka's default partitioner.
+
+    aiokafka's implementation takes three times as long for a key.
+    """
     if key is None:
-        return random.choice(topic_partitions)  # noqa: S311 - any will do
+        return random.choice(topic_partitions)  # noqa: S311 - no secret
     length = len(key)
     hashed = _SEED ^ length
     for (word,) in _WORD.iter_unpack(key[: length & ~3]):
@@ -80,19 +83,21 @@ def _partition_for(key: bytes | None, topic_partitions: Sequence[TopicPartition]
 
 def fill(
     producer: AIOKafkaProducer,
-    placed: Iterable[Placed],
+    records: Iterable[PartitionedRecord],
     *,
     alone: bool = False,
     has_foreign_headers: bool = True,
 ) -> list[Batch]:
-    """The records in as few batches as they fit in, or each in one of its own."""
+    """Return the records in as few batches as possible, or each in a batch of its own."""
     batches: list[Batch] = []
     filling: dict[TopicPartition, Batch] = {}
-    for topic_partition, record in placed:
+    for topic_partition, record in records:
         batch = filling.get(topic_partition)
-        is_odd = has_foreign_headers and has_non_utf8_name(record.headers)
-        if batch is None or alone or is_odd or not batch.append(record):
-            builder = batch_with_non_utf8_names(producer) if is_odd else producer.create_batch()
+        is_non_utf8 = has_foreign_headers and has_non_utf8_name(record.headers)
+        if batch is None or alone or is_non_utf8 or not batch.append(record):
+            builder = (
+                batch_with_non_utf8_names(producer) if is_non_utf8 else producer.create_batch()
+            )
             batch = filling[topic_partition] = Batch(topic_partition, builder)
             batches.append(batch)
             is_taken = batch.append(record)
@@ -103,7 +108,7 @@ def fill(
 
 
 async def send(producer: AIOKafkaProducer, batches: Sequence[Batch]) -> None:
-    """Send and wait for all; what became of each stands in `sent`."""
+    """Send the batches and wait for all of them; `Batch.sent` has the result of each."""
     for batch in batches:
         batch.sent = await producer.send_batch(
             batch.builder, batch.topic_partition.topic, partition=batch.topic_partition.partition

@@ -1,11 +1,11 @@
-"""A group that has no position at all: its beginning is decided once, for all partitions.
+"""Decide where a group without any position begins, once and for all partitions.
 
-Whoever finds that first commits the beginnings of all partitions of the events topics in one
-transaction, before the first record is read. So nobody decides it differently later: neither
-another replica, nor a restart, nor after partitions were added.
+The replica that finds no position commits the beginnings of all partitions of the events topics in
+one transaction, before the first record is read. So the decision cannot differ later: neither in
+another replica, nor after a restart, nor after partitions were added.
 
-The transactional id `GROUP_ID.beginning` is the lock. Who takes it fences its previous holder and
-aborts what that left open; only then it looks whether the group has a position by now.
+The transactional id `GROUP_ID.beginning` is the lock. A replica that takes it fences the previous
+holder and aborts what that holder left open. Only then it reads whether the group has a position.
 """
 
 import asyncio
@@ -31,24 +31,24 @@ from service.settings import KafkaSettings
 
 TRANSACTION_TIMEOUT_MS = 10_000
 SECONDS_MAX = 15.0
-"""For one try: longer than a dead replica's transaction holds the lock."""
+"""For one try; longer than the transaction of a killed replica holds the lock."""
 RETRY_SECONDS_MAX = 0.5
 TRIES_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What one replica decided for its group."""
+    """The size of what one replica decided for its group."""
 
     partitions: int
     records: int
-    """Records that the partitions hold at that moment."""
+    """Records in the partitions at that moment."""
 
 
 async def logs_of(
     consumer: AIOKafkaConsumer, topic_partitions: list[TopicPartition]
 ) -> dict[TopicPartition, Log]:
-    """What the broker has of these partitions."""
+    """Return which offsets the broker has of these partitions."""
     first = await consumer.beginning_offsets(topic_partitions)
     last = await consumer.end_offsets(topic_partitions)
     return {
@@ -60,12 +60,12 @@ async def logs_of(
 async def begin_group(
     consumer: AIOKafkaConsumer, kafka: KafkaSettings, group: GroupMetadata, identity: Identity
 ) -> Beginning | None:
-    """Commit the beginnings of all partitions; None where the group has a position by now.
+    """Commit the beginnings of all partitions, or return None if the group has a position by now.
 
     Raises:
-        OffsetsRefusedError: the group moved on.
-        GroupMovedOnError: likewise.
-        KafkaError: the broker refuses, or another replica was always faster.
+        OffsetsRefusedError: the group rebalanced, and the coordinator refused the positions.
+        GroupMovedOnError: the group rebalances.
+        KafkaError: the broker refuses, or another replica took the lock in every try.
         TimeoutError: the broker does not answer.
     """
     for attempt in range(1, TRIES_MAX + 1):
@@ -75,7 +75,7 @@ async def begin_group(
             async with asyncio.timeout(SECONDS_MAX):
                 return await _begin_alone(consumer, kafka, group, identity)
         except KafkaError as error:
-            # Another replica took the lock meanwhile, and does what we were about to do.
+            # Another replica took the lock meanwhile, and commits the beginnings instead.
             if is_final(error) or attempt == TRIES_MAX:
                 raise
             await asyncio.sleep(random.uniform(0.0, RETRY_SECONDS_MAX))  # noqa: S311 - no secret
@@ -116,7 +116,7 @@ async def _begin_alone(
         await lock.abort_transaction()
         raise
     finally:
-        await lock.abandon()  # its `stop` may wait for as long as Kafka is away
+        await lock.abandon()  # `stop` may wait for as long as Kafka is unreachable
     return Beginning(len(logs), sum(log.last - log.first for log in logs.values()))
 
 

@@ -1,8 +1,8 @@
-"""Where partitions end now, asked of the brokers: what a consumer that pauses is not told.
+"""Ask the brokers for the ends of partitions, which a paused consumer does not learn.
 
-aiokafka learns the ends from the answers to its fetches, and a partition that is paused is not
-fetched. Its `end_offsets` asks for one isolation level; the distance between both is what stands
-behind somebody's open transaction. Seam: `AIOKafkaConsumer._client` (docs/upgrading-aiokafka.md).
+aiokafka reads the ends from the answers to its fetches, and a paused partition is not fetched. Its
+`end_offsets` asks for one isolation level only, and the distance between the two ends is the number
+of offsets in open transactions. Seam: `AIOKafkaConsumer._client` (docs/upgrading-aiokafka.md).
 """
 
 from collections import defaultdict
@@ -22,17 +22,17 @@ class Ends(NamedTuple):
     """The ends of one partition."""
 
     stable: int
-    """The last stable offset: nothing above it can be read yet."""
+    """The last stable offset: records from this offset on cannot be read yet."""
     high: int
-    """The high watermark: above `stable` where a transaction is open."""
+    """The high watermark; it is above `stable` while a transaction is open."""
 
 
 async def ask_ends(
     consumer: AIOKafkaConsumer, topic_partitions: Collection[TopicPartition]
 ) -> dict[TopicPartition, Ends]:
-    """Ask each leader for the ends of its partitions: two small requests a broker.
+    """Return the ends of the partitions, by two small requests to each leader.
 
-    A partition without a known leader, or whose broker refuses to answer, is left out.
+    A partition is left out if it has no known leader or its broker refuses to answer.
 
     Raises:
         KafkaError: a broker cannot be reached.

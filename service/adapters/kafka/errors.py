@@ -1,7 +1,7 @@
-"""The errors of Kafka in words: what is wrong, and what to do (contract §2).
+"""Describe errors of Kafka to a person: what is wrong, and what to do (contract.md §2).
 
-By class as aiokafka names them, for every error that an operation of asset-sync can meet and that
-needs nothing but its name. What depends on more (rights, TLS) is told by `rights.describe`.
+`TEXTS` has a text for every class of error that an operation of asset-sync can meet. `describe`
+adds what depends on more than the class: permissions, passwords and TLS.
 """
 
 import re
@@ -28,50 +28,51 @@ from service.settings import KafkaSettings
 
 DETAILS_CHARACTERS_MAX = 300
 
-_WAIT = "asset-sync tries again; if this goes on, look at the brokers and their logs."
+_WAIT = "asset-sync retries; if this continues, look at the brokers and their logs."
 _COORDINATOR = (
-    "Kafka's coordinator of the group {group} is not available: are __consumer_offsets and "
-    f"__transaction_state there, with enough brokers for their replicas? {_WAIT}"
+    "Kafka's coordinator of the group {group} is not available. Check that the topics "
+    "__consumer_offsets and __transaction_state exist and that enough brokers run for their "
+    f"replicas. {_WAIT}"
 )
-_LEADER = f"A partition has no leader at present (a broker stopped or is starting). {_WAIT}"
+_LEADER = f"A partition has no leader now (a broker stopped or is starting). {_WAIT}"
 _REPLICAS = (
     "A topic has fewer in-sync replicas than its min.insync.replicas: start the missing brokers, "
     "or lower min.insync.replicas."
 )
 _FENCED = (
-    "Another process uses the same transactional id: is ASSET_SYNC_KAFKA__GROUP_INSTANCE_ID unique "
-    "per replica? A replica that was paused for longer than its transaction may also meet this; "
-    "it starts again."
+    "Another process uses the same transactional id: check that "
+    "ASSET_SYNC_KAFKA__GROUP_INSTANCE_ID is unique per replica. This can also happen to a replica "
+    "that was paused for longer than the transaction timeout; it starts again."
 )
 _TRANSACTION = (
-    "Kafka lost track of the transaction of this replica (a broker restarted, or the transactional "
-    "id expired). Nothing is lost; the replica starts again."
+    "Kafka no longer knows the transaction of this replica (a broker restarted, or the "
+    "transactional id expired). Nothing is lost; the replica starts again."
 )
 _LIMITS = "the topic's max.message.bytes, and segment.bytes"
-_MEMBERSHIP = "The group {group} went on without this replica, which joins it again."
+_MEMBERSHIP = "The group {group} rebalanced without this replica, which joins it again."
 _VERSION = (
-    "The broker does not speak a version of the protocol that asset-sync needs: use Apache Kafka "
-    "2.5 or later, and name its port for clients, not the controller's."
+    "The broker does not support a version of the protocol that asset-sync needs: use Apache Kafka "
+    "2.5 or later, and connect to a port for clients, not to a controller's port."
 )
 _MECHANISM = (
     "The broker does not offer this SASL mechanism: set ASSET_SYNC_KAFKA__SASL_MECHANISM to one of "
     "its sasl.enabled.mechanisms."
 )
 _UNREACHABLE = (
-    "No broker of {brokers} can be reached: check ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS, the network "
-    "and the brokers' advertised.listeners."
+    "None of the brokers {brokers} can be reached: check ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS, the "
+    "network and the brokers' advertised.listeners."
 )
-_SLOW = "Kafka at {brokers} did not answer in time: look at the brokers' load and the network."
+_SLOW = "Kafka at {brokers} did not answer in time: check the load of the brokers and the network."
 _DAMAGED = (
-    "Kafka has a damaged record: its checksum is wrong. Look at the disks of the brokers; to go "
-    "on behind it, stop all replicas and set the position with kafka-consumer-groups."
+    "Kafka has a damaged record: its checksum is wrong. Check the disks of the brokers. To skip "
+    "the record, stop all replicas and set the offset with kafka-consumer-groups."
 )
 _UNEXPECTED = (
-    "Kafka failed unexpectedly, or with an error that asset-sync does not know: the broker's log "
-    "of this moment says more."
+    "Kafka failed unexpectedly, or with an error that asset-sync does not know: see the broker's "
+    "log of this time."
 )
 
-WORDS: dict[type[BaseException], str] = {
+TEXTS: dict[type[BaseException], str] = {
     # --- the connection ---
     TimeoutError: _SLOW,
     errors.KafkaTimeoutError: _SLOW,
@@ -96,14 +97,14 @@ WORDS: dict[type[BaseException], str] = {
         "The broker expects another security protocol: set ASSET_SYNC_KAFKA__SECURITY_PROTOCOL to "
         "that of its listener."
     ),
-    errors.SecurityDisabled: "The broker has no authorizer: its rights cannot be asked for.",
+    errors.SecurityDisabled: "The broker has no authorizer, so it cannot report permissions.",
     errors.ClusterAuthorizationFailedError: (
-        "Kafka does not let our user write with an idempotent producer: grant Write and Describe "
-        "on transactional ids prefixed {group}., or IdempotentWrite on the cluster."
+        "The Kafka user may not write with an idempotent producer: grant Write and Describe on "
+        'transactional ids with the prefix "{group}.", or IdempotentWrite on the cluster.'
     ),
     # --- topics and records ---
     errors.UnknownTopicOrPartitionError: (
-        "A topic or partition is not there, or was deleted: create it; `asset-sync check` names "
+        "A topic or partition does not exist, or was deleted: create it. `asset-sync check` lists "
         "what is missing."
     ),
     errors.InvalidTopicError: (
@@ -116,30 +117,34 @@ WORDS: dict[type[BaseException], str] = {
     errors.StaleLeaderEpochCodeError: _LEADER,
     errors.NotEnoughReplicasError: _REPLICAS,
     errors.NotEnoughReplicasAfterAppendError: _REPLICAS,
-    errors.MessageSizeTooLargeError: f"A record is larger than the topic takes: raise {_LIMITS}.",
-    errors.RecordTooLargeError: f"A record is larger than the topic takes: raise {_LIMITS}.",
-    errors.RecordListTooLargeError: f"A batch is larger than the topic takes: raise {_LIMITS}.",
+    errors.MessageSizeTooLargeError: f"A record is too large for its topic: raise {_LIMITS}.",
+    errors.RecordTooLargeError: f"A record is too large for its topic: raise {_LIMITS}.",
+    errors.RecordListTooLargeError: f"A batch is too large for its topic: raise {_LIMITS}.",
     errors.InvalidTimestampError: (
-        "The broker refuses the time of a record: is this machine's clock right? Else raise the "
-        "topic's message.timestamp.before.max.ms and message.timestamp.after.max.ms."
+        "The broker refuses the timestamp of a record: check this machine's clock. If the clock is "
+        "right, raise the topic's message.timestamp.before.max.ms and "
+        "message.timestamp.after.max.ms."
     ),
     errors.UnsupportedForMessageFormatError: (
-        "A topic has a message format of Kafka before 0.11: raise its message.format.version."
+        "A topic has the message format of Kafka before 0.11: raise its message.format.version."
     ),
-    errors.PolicyViolationError: "A policy of the broker refuses this: ask who runs it.",
+    errors.PolicyViolationError: (
+        "A policy of the broker refuses this request: ask the administrator of the broker."
+    ),
     errors.CorruptRecordException: _DAMAGED,
     errors.InvalidFetchRequestError: _DAMAGED,
     errors.UnsupportedCodecError: (
-        "Records are packed with a codec that is not installed here: install asset-sync from its "
-        "lock or its image."
+        "Records are compressed with a codec that is not installed: install asset-sync from its "
+        "lock file or use its image."
     ),
-    errors.KafkaStorageError: "A disk of a broker fails: look at the log of the broker.",
+    errors.KafkaStorageError: "A disk of a broker fails: see the log of the broker.",
     errors.OffsetOutOfRangeError: (
-        "A position is not on the broker any more: retention deleted its records, or the topic was "
+        "An offset is no longer on the broker: retention deleted its records, or the topic was "
         "created again."
     ),
     errors.NoOffsetForPartitionError: (
-        "A partition has no position yet: asset-sync sets one when it joins the group {group}."
+        "A partition has no committed offset yet: asset-sync commits one when it joins the group "
+        "{group}."
     ),
     # --- the group ---
     errors.InconsistentGroupProtocolError: (
@@ -164,7 +169,7 @@ WORDS: dict[type[BaseException], str] = {
     errors.MemberIdRequired: _MEMBERSHIP,
     errors.CommitFailedError: _MEMBERSHIP,
     errors.NonEmptyGroup: "The group {group} has members: stop them first.",
-    errors.GroupIdNotFound: "Kafka has no group {group}: no replica has joined it yet.",
+    errors.GroupIdNotFound: "The group {group} does not exist: no replica has joined it yet.",
     errors.OffsetMetadataTooLargeError: (
         "The broker's offset.metadata.max.bytes is too small: set it to 4096 or more."
     ),
@@ -183,7 +188,7 @@ WORDS: dict[type[BaseException], str] = {
     errors.OperationNotAttempted: _TRANSACTION,
     errors.ProducerClosed: _TRANSACTION,
     errors.ConcurrentTransactions: (
-        "The broker is still ending the last transaction of this replica; asset-sync tries again."
+        "The broker is still ending the last transaction of this replica; asset-sync retries."
     ),
     errors.InvalidTransactionTimeout: (
         "The broker's transaction.max.timeout.ms is below the 10 s of asset-sync's transactions: "
@@ -192,56 +197,65 @@ WORDS: dict[type[BaseException], str] = {
     errors.UnknownError: _UNEXPECTED,
 }
 
-_NOT_OURS = "Kafka does not accept our certificate: check SSL_CERT_FILE, its CA and its dates."
+_CERTIFICATE_REFUSED = (
+    "Kafka does not accept the client certificate: check ASSET_SYNC_KAFKA__SSL_CERT_FILE, the CA "
+    "that signed it, and its dates."
+)
 _CERTIFICATE_ALERTS = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": (
-        "Kafka wants a certificate of ours: set SSL_CERT_FILE and SSL_KEY_FILE."
+        "Kafka requires a client certificate: set ASSET_SYNC_KAFKA__SSL_CERT_FILE and "
+        "__SSL_KEY_FILE."
     ),
-    "SSLV3_ALERT_BAD_CERTIFICATE": _NOT_OURS,
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": _NOT_OURS,
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _NOT_OURS,
-    "TLSV1_ALERT_UNKNOWN_CA": _NOT_OURS,
+    "SSLV3_ALERT_BAD_CERTIFICATE": _CERTIFICATE_REFUSED,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": _CERTIFICATE_REFUSED,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _CERTIFICATE_REFUSED,
+    "TLSV1_ALERT_UNKNOWN_CA": _CERTIFICATE_REFUSED,
 }
-"""What a broker answers to our certificate, or to none, as OpenSSL names it."""
+"""Texts for the TLS alerts that a broker sends about a client certificate, by OpenSSL's names."""
 _NAMED = re.compile(r"\b([A-Z]\w+)\(")
 _CODED = re.compile(r"\[Error (-?\d+)\]")
 
 
 def describe(error: BaseException, kafka: KafkaSettings) -> str:
-    """An error of Kafka's for a person: a right that is missing is named, with what to grant."""
+    """Return the text for an error; for a missing permission, it says what to grant."""
     match error:
         case TopicAuthorizationFailedError():
             needed = ", ".join(_names(error.args)) or "a topic"
             return (
-                f"Kafka does not let our user at {needed}: grant Read on events topics, "
-                f"Write on {kafka.outcomes_topic} and {kafka.dead_letters_topic}."
+                f"The Kafka user may not use {needed}: grant Read on the events topics, and Write "
+                f"on {kafka.outcomes_topic} and {kafka.dead_letters_topic}."
             )
         case GroupAuthorizationFailedError():
-            return f"Kafka does not let our user into the group: grant Read on {kafka.group_id}."
+            return (
+                f"The Kafka user may not join the group {kafka.group_id}: grant Read on this group."
+            )
         case TransactionalIdAuthorizationFailed():
             return (
-                "Kafka does not let our user have a transactional id: grant Write and Describe "
-                f"on those prefixed {kafka.group_id}."
+                "The Kafka user may not use a transactional id: grant Write and Describe on "
+                f'transactional ids with the prefix "{kafka.group_id}.".'
             )
         case AuthenticationFailedError() | SaslAuthenticationFailed():
             return (
-                f"Kafka refuses our user {kafka.sasl_username}: check SASL_USERNAME, "
-                "SASL_PASSWORD and SASL_MECHANISM."
+                f"Kafka refuses the login of user {kafka.sasl_username}: check "
+                "ASSET_SYNC_KAFKA__SASL_USERNAME, __SASL_PASSWORD and __SASL_MECHANISM."
             )
         case InstanceFencedError():
             return (
-                "Another process uses our group.instance.id "
-                f"{kafka.group_instance_id!r}; it must be unique per replica."
+                "Another process uses the same ASSET_SYNC_KAFKA__GROUP_INSTANCE_ID "
+                f"({kafka.group_instance_id!r}); it must be unique per replica."
             )
         case ssl.SSLCertVerificationError():
             return (
-                f"Kafka's certificate is not trusted ({error.verify_message}): set SSL_CA_FILE, "
-                "and name brokers as their certificates do."
+                f"Kafka's certificate is not trusted ({error.verify_message}): set "
+                "ASSET_SYNC_KAFKA__SSL_CA_FILE, and use the host names of the certificates."
             )
         case ssl.SSLError() if error.reason in _CERTIFICATE_ALERTS:
             return _CERTIFICATE_ALERTS[error.reason]
         case ssl.SSLError():
-            return f"TLS with Kafka fails ({error.reason}): check SECURITY_PROTOCOL and SSL_*."
+            return (
+                f"TLS with Kafka failed ({error.reason}): check "
+                "ASSET_SYNC_KAFKA__SECURITY_PROTOCOL and the settings ASSET_SYNC_KAFKA__SSL_*."
+            )
         case KafkaConnectionError() if (refusal := last_refusal()) is not None:
             return describe(refusal, kafka) if _is_refusal(refusal) else f"{error}: {refusal}"
         case _:
@@ -249,13 +263,13 @@ def describe(error: BaseException, kafka: KafkaSettings) -> str:
 
 
 def _other(error: BaseException, kafka: KafkaSettings) -> str:
-    """An error that needs only its name; one without words keeps its own, never a code alone."""
-    words = text_of(error)
-    if words is None and isinstance(error, BrokerResponseError):
-        words = f"Kafka refuses a request: {error.description} The log of the broker says more."
-    if words is None:
+    """Return the text for the class of an error, or the error's own text where there is none."""
+    text = text_of(error)
+    if text is None and isinstance(error, BrokerResponseError):
+        text = f"Kafka refused a request: {error.description} See the log of the broker."
+    if text is None:
         return str(error) or repr(error)
-    cause = words.format(
+    cause = text.format(
         group=kafka.group_id,
         brokers=kafka.bootstrap_servers,
         session=kafka.session_timeout_seconds,
@@ -265,7 +279,7 @@ def _other(error: BaseException, kafka: KafkaSettings) -> str:
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether trying again is of no use: only a person can mend it."""
+    """Whether a retry is useless, because only a person can fix the cause."""
     if isinstance(error, KafkaConnectionError):
         refusal = last_refusal()
         return refusal is not None and _is_refusal(refusal)
@@ -307,15 +321,15 @@ def topic_problem(topic: Topic) -> str | None:
 
 
 def text_of(error: BaseException) -> str | None:
-    """The words for an error, also where aiokafka wrapped it in the text of another one."""
-    found = WORDS.get(type(error))
+    """Return the text for an error, also where aiokafka wrapped it in the text of another error."""
+    found = TEXTS.get(type(error))
     if found is None and type(error) is KafkaError:
-        found = next((WORDS[kind] for kind in _wrapped(str(error)) if kind in WORDS), None)
+        found = next((TEXTS[kind] for kind in _wrapped(str(error)) if kind in TEXTS), None)
     return found
 
 
 def _wrapped(text: str) -> list[type[BaseException]]:
-    """The errors that a text names, by class or by code."""
+    """Return the classes of the errors that a text names, by class or by code."""
     named = [getattr(errors, name, None) for name in _NAMED.findall(text)]
     coded = [for_code(int(code)) for code in _CODED.findall(text)]
     return [kind for kind in (*named, *coded) if isinstance(kind, type)]

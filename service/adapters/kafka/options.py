@@ -1,4 +1,4 @@
-"""How to connect, written once for consumer, producer, admin client and FastStream."""
+"""Connection options for consumer, producer, admin client and FastStream, from the settings."""
 
 import logging
 import ssl
@@ -13,7 +13,7 @@ from service.settings import PREFIX, KafkaSettings, SettingsError
 
 REQUEST_TIMEOUT_MS = 20_000
 PRODUCER_METADATA_SECONDS_MAX = 10
-"""Partitions that are added to a topic are written to after this time (aiokafka's own: 300 s)."""
+"""A partition that is added to a topic is written to after this time (aiokafka's own: 300 s)."""
 
 
 _INSTALLED: dict[str, Callable[[], bool]] = {
@@ -25,7 +25,7 @@ _INSTALLED: dict[str, Callable[[], bool]] = {
 
 
 def connection(kafka: KafkaSettings) -> dict[str, Any]:
-    """What every aiokafka client takes."""
+    """Return the options that every aiokafka client takes."""
     options: dict[str, Any] = {
         "bootstrap_servers": kafka.bootstrap_servers,
         "client_id": kafka.client_id,
@@ -44,7 +44,7 @@ def connection(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 def producing(kafka: KafkaSettings) -> dict[str, Any]:
-    """What every producer takes.
+    """Return the options that every producer takes.
 
     Raises:
         SettingsError: a file cannot be used, or the compression is not installed.
@@ -57,10 +57,10 @@ def producing(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 def compression(kafka: KafkaSettings) -> str | None:
-    """The compression as aiokafka names it.
+    """Return aiokafka's name of the compression, or None for no compression.
 
     Raises:
-        SettingsError: it is not installed.
+        SettingsError: the compression is not installed.
     """
     if kafka.compression == "none":
         return None
@@ -73,7 +73,7 @@ def compression(kafka: KafkaSettings) -> str | None:
 
 
 def security(kafka: KafkaSettings) -> BaseSecurity | None:
-    """The same for FastStream."""
+    """Return the connection's security as FastStream takes it."""
     ssl_context = tls(kafka) if kafka.security_protocol.endswith("SSL") else None
     use_ssl = ssl_context is not None
     if not kafka.security_protocol.startswith("SASL"):
@@ -94,7 +94,9 @@ def security(kafka: KafkaSettings) -> BaseSecurity | None:
 
 
 def tls(kafka: KafkaSettings) -> ssl.SSLContext:
-    """The system's CAs, a private one, and the client's certificate where it has one.
+    """Return a TLS context with the system's CAs, a private CA and the client's certificate.
+
+    The private CA and the client's certificate are there only where the settings have them.
 
     Raises:
         SettingsError: a file cannot be used.
@@ -111,11 +113,11 @@ def tls(kafka: KafkaSettings) -> ssl.SSLContext:
     return made
 
 
-_SAID_BY_US = ("NotEnoughReplicas", "Unexpected error in sender routine")
+_LOGGED_BY_ASSET_SYNC = ("NotEnoughReplicas", "Unexpected error in sender routine")
 
 
-class _Quiet(logging.Filter):
-    """Silences aiokafka, and remembers why a broker could not be connected to."""
+class _AiokafkaFilter(logging.Filter):
+    """Drops log records of aiokafka, and keeps the reason of the last failed connection."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,34 +125,33 @@ class _Quiet(logging.Filter):
         self.last_refusal: BaseException | None = None
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is news."""
         message = record.getMessage()
         is_away = "Unable connect to" in message
         if is_away and isinstance(record.args, tuple):
             self.last_refusal = next(
                 (part for part in record.args if isinstance(part, BaseException)), None
             )
-        # Back-to-back transactions: the broker is still writing the last one's markers.
-        # A sender that ended, and a broker that is away: said once, by us.
-        is_ours = any(words in message for words in _SAID_BY_US)
-        return not self.is_mute and not is_away and not is_ours
+        # NotEnoughReplicas is harmless between back-to-back transactions: the broker still writes
+        # the markers of the last one. The rest is logged once, by asset-sync itself.
+        is_known = any(text in message for text in _LOGGED_BY_ASSET_SYNC)
+        return not self.is_mute and not is_away and not is_known
 
 
-_quiet = _Quiet()
+_filter = _AiokafkaFilter()
 
 
 def quieten_aiokafka(*, entirely: bool = False) -> None:
-    """Silence what aiokafka says of things that are ordinary here (kafka.md §2, §5), or all."""
-    _quiet.is_mute = entirely
+    """Silence aiokafka's log records about ordinary events (kafka.md §2, §5), or all of them."""
+    _filter.is_mute = entirely
     for name in ("aiokafka", "aiokafka.producer.sender"):
-        logging.getLogger(name).addFilter(_quiet)
+        logging.getLogger(name).addFilter(_filter)
     if entirely:
         logging.getLogger("aiokafka").addHandler(logging.NullHandler())
 
 
 def last_refusal() -> BaseException | None:
-    """Why the last connection to a broker failed: aiokafka only logs it."""
-    refusal = _quiet.last_refusal
-    # A broker that wants a certificate says so once TLS stands: a connection that is cut.
+    """Return why the last connection to a broker failed, which aiokafka only logs."""
+    refusal = _filter.last_refusal
+    # A broker that requires a certificate refuses it after the handshake, by ending the connection.
     cause = None if refusal is None else refusal.__cause__
     return cause if isinstance(cause, ssl.SSLError) else refusal

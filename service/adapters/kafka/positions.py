@@ -1,8 +1,8 @@
-"""Where a partition begins, as its committed position and the broker say (architecture.md D3).
+"""Decide where a partition begins, by its committed position and its log (architecture.md D3).
 
-Rule 1: a position is believed only as far as the broker has it, and its offset map only on the
-position that it was written for.
-Rule 2: whatever is not believed is reported, and what is above is read (again).
+Rule 1: a position is used only if the broker has its offset, and an offset map only with the
+position for which it was written.
+Rule 2: what is not used is reported, and the records above it are read, some of them again.
 """
 
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from service.ports import FatalError
 
 
 class Committed(NamedTuple):
-    """A position of the group, with its metadata."""
+    """A committed position of the group, with its metadata."""
 
     position: int
     metadata: str
 
 
 class Log(NamedTuple):
-    """The records that the broker has of a partition."""
+    """The range of offsets that the broker has of a partition."""
 
     first: int
     """The offset of the earliest record."""
     last: int
-    """The offset that the next record gets."""
+    """The offset that the next record will get."""
 
 
 @dataclass(frozen=True, slots=True)

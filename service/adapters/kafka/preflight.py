@@ -1,4 +1,4 @@
-"""Before the first join: is the broker there, are the topics, and may we use them?"""
+"""Check before the first join that the broker and the topics are there and may be used."""
 
 import asyncio
 import time
@@ -17,11 +17,11 @@ RETRY_SECONDS = 1.0
 
 
 async def require_topics(kafka: KafkaSettings, seconds_max: float = START_SECONDS_MAX) -> None:
-    """Wait for the broker, then look at the topics.
+    """Wait for the broker, then check the topics of the settings.
 
     Raises:
-        FatalError: the broker refuses us or cannot be reached in time; a topic is missing, or a
-            right to it.
+        FatalError: the broker refuses the connection or cannot be reached in time, a topic does not
+            exist, or a permission on it is missing.
     """
     deadline = time.monotonic() + seconds_max
     while True:
@@ -38,9 +38,9 @@ async def require_topics(kafka: KafkaSettings, seconds_max: float = START_SECOND
                     "Check ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS and the security settings."
                 ) from error
             await asyncio.sleep(RETRY_SECONDS)
-    complaints = [problem for topic in found if (problem := topic_problem(topic))]
-    if complaints:
-        raise FatalError(" ".join(complaints))
+    problems = [problem for topic in found if (problem := topic_problem(topic))]
+    if problems:
+        raise FatalError(" ".join(problems))
 
 
 async def _topics(kafka: KafkaSettings) -> list[Topic]:

@@ -1,4 +1,4 @@
-"""Does Kafka answer now? Asked over a connection of its own, while nothing else is heard."""
+"""Watch whether Kafka can be reached, over a connection of its own."""
 
 import asyncio
 import time
@@ -14,13 +14,16 @@ from service.ports import FatalError
 from service.settings import KafkaSettings, SettingsError
 
 ANSWER_SECONDS_MAX = 5.0
-LOOK_SECONDS = 2.0
+CHECK_SECONDS = 2.0
 QUIET_SHARE = 0.3
-"""Of the session timeout: three heartbeats that nobody answered."""
+"""The share of the session timeout without an acknowledged heartbeat, after which Kafka is asked.
+
+Three heartbeats are sent in this time.
+"""
 
 
-async def refusal(kafka: KafkaSettings) -> Exception | None:
-    """Why Kafka does not answer; None where it names the coordinator of the group."""
+async def connection_error(kafka: KafkaSettings) -> Exception | None:
+    """Return why Kafka does not answer, or None if it names the coordinator of the group."""
     try:
         client = AIOKafkaClient(
             **connection(kafka), request_timeout_ms=round(ANSWER_SECONDS_MAX * 1000)
@@ -39,7 +42,11 @@ async def refusal(kafka: KafkaSettings) -> Exception | None:
 
 
 class ContactWatch:
-    """Tells a Kafka that is away, which is waited for, from one that does not take us back."""
+    """Tells an unreachable Kafka, which is waited for, from a group that does not answer.
+
+    While Kafka is unreachable, a restart would not help. If Kafka answers and the group does not
+    acknowledge heartbeats, the consumer is stuck and the process has to end.
+    """
 
     def __init__(
         self, kafka: KafkaSettings, silence_seconds_max: float, note: Callable[[Fact], None]
@@ -48,60 +55,65 @@ class ContactWatch:
         self._silence_seconds_max = silence_seconds_max
         self._note = note
         self._quiet_seconds = QUIET_SHARE * kafka.session_timeout_seconds
-        self._look_at = 0.0
-        self._there_since: float | None = None
-        """Since when Kafka answers, although no heartbeat is acknowledged."""
-        self._away: str | None = None
+        self._next_check_at = 0.0
+        self._reachable_since: float | None = None
+        """Since when Kafka answers, although no heartbeat is acknowledged (monotonic)."""
+        self._problem: str | None = None
+        """Why Kafka was unreachable at the last check."""
 
     @property
     def is_away(self) -> bool:
-        """Whether Kafka gave no answer when it was asked last."""
-        return self._away is not None
+        """Whether Kafka did not answer at the last check."""
+        return self._problem is not None
 
     def lines(self) -> list[str]:
-        """That Kafka is away, for a person."""
-        return [] if self._away is None else [f"[-]{self._away}"]
+        """Return the line of /livez and /readyz about an unreachable Kafka."""
+        return [] if self._problem is None else [f"[-]{self._problem}"]
 
-    async def look(self, acknowledged_at: float) -> None:
-        """Ask Kafka where the group has been silent since then (monotonic).
+    async def check(self, acknowledged_at: float) -> None:
+        """Ask Kafka, if no heartbeat has been acknowledged for some time.
+
+        Args:
+            acknowledged_at: send time of the last acknowledged heartbeat (monotonic).
 
         Raises:
-            FatalError: Kafka refuses us, or answers for long while the group does not.
+            FatalError: Kafka refuses the connection, or has answered for too long while the group
+                acknowledged no heartbeat.
         """
         now = time.monotonic()
         if now - acknowledged_at < self._quiet_seconds:
-            self._there_since = None
-            self._is_there()
-        elif now >= self._look_at:
-            error = await refusal(self._kafka)
-            self._look_at = time.monotonic() + LOOK_SECONDS
+            self._reachable_since = None
+            self._note_reachable()
+        elif now >= self._next_check_at:
+            error = await connection_error(self._kafka)
+            self._next_check_at = time.monotonic() + CHECK_SECONDS
             if error is None:
-                self._is_there()
-                self._require_patience(acknowledged_at)
+                self._note_reachable()
+                self._require_acknowledgement(acknowledged_at)
             else:
-                self._is_not_there(error)
+                self._note_unreachable(error)
 
-    def _is_there(self) -> None:
-        if self._away is not None:
-            self._away = None
+    def _note_reachable(self) -> None:
+        if self._problem is not None:
+            self._problem = None
             self._note(KafkaReachable(self._kafka.bootstrap_servers))
 
-    def _is_not_there(self, error: Exception) -> None:
-        words = describe(error, self._kafka)
+    def _note_unreachable(self, error: Exception) -> None:
+        text = describe(error, self._kafka)
         if is_final(error):
-            raise FatalError(words)
-        self._there_since = None
+            raise FatalError(text)
+        self._reachable_since = None
         servers = self._kafka.bootstrap_servers
-        if self._away is None:
-            self._note(KafkaUnreachable(servers, words))
-        self._away = f"Kafka at {servers} does not answer: {words}"
+        if self._problem is None:
+            self._note(KafkaUnreachable(servers, text))
+        self._problem = f"Kafka at {servers} does not answer: {text}"
 
-    def _require_patience(self, acknowledged_at: float) -> None:
+    def _require_acknowledgement(self, acknowledged_at: float) -> None:
         now = time.monotonic()
-        if self._there_since is None:
-            self._there_since = now
-        if now - max(self._there_since, acknowledged_at) > self._silence_seconds_max:
+        if self._reachable_since is None:
+            self._reachable_since = now
+        if now - max(self._reachable_since, acknowledged_at) > self._silence_seconds_max:
             raise FatalError(
                 f"Lost contact with Kafka at {self._kafka.bootstrap_servers}: no heartbeat was "
-                f"answered for {now - acknowledged_at:.0f} s, although Kafka is there."
+                f"acknowledged for {now - acknowledged_at:.0f} s, although Kafka answers."
             )

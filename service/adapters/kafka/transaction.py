@@ -2,12 +2,15 @@
 
 Source: architecture.md D3, D4.
 
-Rule 1: abort and go on with the same producer only for refusals that our own offsets layer raised.
-Rule 2: whatever else fails before the commit is sent cannot have been committed: the producer gets
-a new id, by which the broker aborts what the old one left open, and the transaction is done again.
-Rule 3: once the commit was sent, its answer is waited for as long as Kafka is away. Where no answer
-tells what became of it, the process ends: only a restart can read the committed positions.
-Rule 4: a transaction belongs to the assignment that settled it, however late it is done.
+Rule 1: after a refusal of the offsets (`OffsetsRefusedError`), and only then, the transaction is
+aborted and the same producer is used again.
+Rule 2: a transaction that fails in another way before its commit was sent cannot have been
+committed. A new producer takes its transactional id, which makes the broker abort what the old
+producer left open, and the transaction is retried.
+Rule 3: once the commit was sent, its answer is awaited for as long as Kafka is unreachable. If no
+answer tells whether it was committed, the process ends: only a restart can read the positions.
+Rule 4: a transaction belongs to the assignment in which its outcomes were completed. It is not
+written after that assignment has ended.
 """
 
 import asyncio
@@ -26,10 +29,10 @@ from service.adapters.kafka.aiokafka_gaps.fencing import (
     InstanceFencedError,
     OffsetsRefusedError,
 )
-from service.adapters.kafka.batches import Batch, by_key, fill, send
+from service.adapters.kafka.batches import Batch, fill, partition_by_key, send
 from service.adapters.kafka.errors import describe, is_final
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, producing
-from service.adapters.kafka.reach import refusal
+from service.adapters.kafka.reach import connection_error
 from service.contracts.outcome import OUTCOME_BYTES_MAX
 from service.core.facts import DeadLettersTruncated, Fact, TransactionRetried
 from service.core.inputs import CommitRefusal
@@ -41,22 +44,22 @@ from service.ports import FatalError
 from service.settings import KafkaSettings, SettingsError
 
 ANSWER_SECONDS_MAX = 15.0
-"""How long the records and positions of a transaction, and then its commit, may take."""
+"""How long a transaction may take until its commit is sent, and how long the commit may take."""
 START_SECONDS_MAX = 60.0
 RETRY_SECONDS = 1.0
 ATTEMPTS_MAX = 5
-"""How often a transaction is done that Kafka answers with an error; a restart might help then."""
+"""How often a transaction is tried that Kafka answers with an error; then a restart might help."""
 TRANSACTION_TIMEOUT_MS = 10_000
-"""How long a dead replica's open transaction blocks its successor and committed readers."""
+"""How long the open transaction of a killed replica blocks its successor and committed readers."""
 BATCH_BYTES = 256 * 1024
 OUTCOME_TOPIC_BYTES_MIN = OUTCOME_BYTES_MAX + 16 * 1024
-"""What the outcomes topic has to take: an outcome with its key, its headers and its batch."""
+"""The least max.message.bytes of the outcomes topic: an outcome with key, headers and batch."""
 REQUEST_BYTES_MAX = 64 * 1024 * 1024
-"""The topic's own limit decides; the client's must not be in its way."""
+"""The limit of the client, high enough that the limit of the topic decides."""
 
 
 class _TooLargeError(Exception):
-    """The broker refused these records as too large, each or as a batch."""
+    """The broker refused these records as too large, alone or as a batch."""
 
     def __init__(self, outcomes: list[LogRecord], dead: list[LogRecord]) -> None:
         super().__init__("too large")
@@ -65,17 +68,17 @@ class _TooLargeError(Exception):
 
 
 class _NotCommittedError(Exception):
-    """The transaction failed and nothing of it can be committed: it may be done again."""
+    """The transaction failed and nothing of it can be committed: it may be retried."""
 
     def __init__(self, why: str, *, is_answer: bool) -> None:
         super().__init__(why)
         self.is_answer = is_answer
-        """Whether Kafka said so, or nothing was heard of it."""
+        """Whether Kafka answered with an error, rather than not at all."""
 
 
 @dataclass(frozen=True)
 class _Outgoing:
-    """What is to be written, and whether each record goes in a batch of its own."""
+    """The records to write, and whether each record gets a batch of its own."""
 
     outcomes: tuple[LogRecord, ...]
     dead: tuple[LogRecord, ...]
@@ -83,18 +86,18 @@ class _Outgoing:
     dead_alone: bool = False
 
     def after(self, refusal: _TooLargeError) -> "_Outgoing":
-        """What to try next: each record alone, then the refused ones with one part left out.
+        """Return what to try next: each record alone, then the refused records without a part.
 
         Raises:
-            FatalError: the outcomes topic takes no outcome at all.
+            FatalError: the outcomes topic refuses even the shortest form of an outcome.
         """
         outcomes, dead = self.outcomes, self.dead
         if self.outcomes_alone and refusal.outcomes:
-            gone = set(map(id, refusal.outcomes))
-            outcomes = tuple(_shorter(one) if id(one) in gone else one for one in outcomes)
+            refused = set(map(id, refusal.outcomes))
+            outcomes = tuple(_shorter(one) if id(one) in refused else one for one in outcomes)
         if self.dead_alone and refusal.dead:
-            gone = set(map(id, refusal.dead))
-            tried = [truncate_further(one) if id(one) in gone else one for one in dead]
+            refused = set(map(id, refusal.dead))
+            tried = [truncate_further(one) if id(one) in refused else one for one in dead]
             dead = tuple(one for one in tried if one is not None)
         return _Outgoing(
             outcomes,
@@ -115,7 +118,7 @@ def _shorter(outcome: LogRecord) -> LogRecord:
 
 
 class TransactionLog:
-    """One transactional producer. `group` is set while partitions are assigned."""
+    """Writes through one transactional producer. `group` is set while partitions are assigned."""
 
     def __init__(self, kafka: KafkaSettings, note: Callable[[Fact], None] = lambda _: None) -> None:
         self._kafka = kafka
@@ -124,14 +127,14 @@ class TransactionLog:
         self._transactional_id = f"{kafka.group_id}.{suffix}"
         self._producer: FencingProducer | None = None
         self._is_spent = False
-        """Whether a transaction failed or was given up: the producer is not used again."""
+        """Whether a transaction failed or was abandoned: then the producer is not used again."""
         self._writing = asyncio.Lock()
         self.group: GroupMetadata | None = None
         self.is_commit_in_doubt = False
-        """Whether a commit is under way, or no answer told what became of it."""
+        """Whether a commit is in progress, or ended without an answer that tells its result."""
 
     async def start(self) -> None:
-        """Connect, and abort what a predecessor of the same id left open.
+        """Connect, and abort what a predecessor with the same transactional id left open.
 
         Raises:
             FatalError: the broker refuses the transactional id, or does not answer in time.
@@ -148,18 +151,19 @@ class TransactionLog:
                 return
 
     async def stop(self) -> None:
-        """Close; an open transaction is left to the broker's timeout."""
+        """Close; the broker aborts an open transaction at its timeout."""
         if self._producer is not None:
             await self._producer.abandon()
 
     async def write(self, transaction: Transaction) -> CommitRefusal | None:
-        """Write all of it or nothing; waits while Kafka is away.
+        """Write all of the transaction or nothing; wait while Kafka is unreachable.
 
-        A batch that is refused as too large goes again record by record, and a record that is
-        refused alone goes again without a part of it.
+        A batch that is refused as too large is sent again record by record, and a record that is
+        refused alone is sent again without a part of it.
 
         Raises:
-            FatalError: it is unknown whether it was written, or nothing can be any more.
+            FatalError: it is unknown whether the transaction was written, or no transaction can be
+                written any more.
         """
         outgoing = _Outgoing(transaction.outcomes, transaction.dead_letters)
         return await self._write(outgoing, transaction.positions, self.group)
@@ -167,7 +171,7 @@ class TransactionLog:
     async def commit_positions(
         self, positions: Mapping[Partition, PositionCommit]
     ) -> CommitRefusal | None:
-        """Commit where partitions begin, before their first record is taken."""
+        """Commit the start positions of partitions, before their first record is read."""
         return await self._write(_Outgoing((), ()), positions, self.group)
 
     async def _write(
@@ -191,7 +195,9 @@ class TransactionLog:
                 except _NotCommittedError as failure:
                     attempts += failure.is_answer
                     if attempts >= ATTEMPTS_MAX:
-                        raise FatalError(f"The outcome log failed: {failure}") from failure
+                        raise FatalError(
+                            f"Outcomes cannot be written to Kafka: {failure}"
+                        ) from failure
                     self._note_retry(failure)
                 else:
                     self._is_spent = False
@@ -204,12 +210,13 @@ class TransactionLog:
         positions: Mapping[Partition, PositionCommit],
         group: GroupMetadata,
     ) -> CommitRefusal | None:
-        """One transaction.
+        """Try to write one transaction.
 
         Raises:
-            _TooLargeError: nothing of it is committed; some records are too large.
-            _NotCommittedError: nothing of it is committed, and the producer is of no more use.
-            FatalError: it is unknown whether it was committed, or nothing can be any more.
+            _TooLargeError: nothing is committed; some records are too large.
+            _NotCommittedError: nothing is committed, and the producer must not be used again.
+            FatalError: it is unknown whether the transaction was committed, or no transaction can
+                be written any more.
         """
         producer = self._producer
         assert producer is not None, "started"
@@ -218,7 +225,8 @@ class TransactionLog:
             refused = await asyncio.wait_for(preparing, ANSWER_SECONDS_MAX)
         except TimeoutError:
             raise _NotCommittedError(
-                f"Kafka did not take it within {ANSWER_SECONDS_MAX:g} s.", is_answer=False
+                f"Kafka did not accept the transaction within {ANSWER_SECONDS_MAX:g} s.",
+                is_answer=False,
             ) from None
         except KafkaError as error:
             raise self._failure(error) from error
@@ -233,7 +241,7 @@ class TransactionLog:
         positions: Mapping[Partition, PositionCommit],
         group: GroupMetadata,
     ) -> CommitRefusal | None:
-        """Everything of a transaction but its commit."""
+        """Begin a transaction, and send its records and positions."""
         if producer.is_usable:
             await producer.begin_transaction()
             try:
@@ -247,11 +255,11 @@ class TransactionLog:
         return None
 
     async def _commit(self, producer: FencingProducer) -> None:
-        """Commit, and wait for the answer as long as Kafka is away.
+        """Commit, and wait for the answer for as long as Kafka is unreachable.
 
         Raises:
-            _NotCommittedError: the answer says that it is not committed.
-            FatalError: no answer tells whether it is.
+            _NotCommittedError: the answer says that nothing is committed.
+            FatalError: no answer tells whether the transaction is committed.
         """
         self.is_commit_in_doubt = True
         committing = asyncio.create_task(producer.commit_transaction())
@@ -261,9 +269,9 @@ class TransactionLog:
         except KafkaError as error:
             if producer.unanswered_ends:
                 raise FatalError(
-                    "Kafka did not tell whether it carried out a commit "
+                    "Kafka did not answer whether a commit succeeded "
                     f"({describe(_cause(error), self._kafka)}). "
-                    "Only a restart can read whether it was committed."
+                    "After a restart, asset-sync reads whether it did."
                 ) from error
             self.is_commit_in_doubt = False
             raise self._failure(error) from error
@@ -274,48 +282,53 @@ class TransactionLog:
     async def _wait_for_answer(
         self, producer: FencingProducer, committing: asyncio.Task[None]
     ) -> None:
-        """Wait for the end of a commit; give up where Kafka is there and does not answer it."""
-        is_there = False
+        """Wait for the end of a commit.
+
+        Raises:
+            FatalError: Kafka answers other requests, but not the commit.
+        """
+        is_reachable = False
         while not (await asyncio.wait({committing}, timeout=ANSWER_SECONDS_MAX))[0]:
-            was_there, is_there = is_there, await refusal(self._kafka) is None
-            if was_there and is_there and producer.unanswered_ends:
+            was_reachable = is_reachable
+            is_reachable = await connection_error(self._kafka) is None
+            if was_reachable and is_reachable and producer.unanswered_ends:
                 raise FatalError(
-                    f"A commit took more than {ANSWER_SECONDS_MAX:g} s although Kafka answers; "
-                    "only a restart can read whether it was committed."
+                    f"A commit took more than {ANSWER_SECONDS_MAX:g} s although Kafka can be "
+                    "reached. After a restart, asset-sync reads whether it succeeded."
                 )
 
     def _failure(self, error: KafkaError) -> Exception:
-        """What to make of an error before or instead of a commit."""
+        """Return the exception to raise for an error before or instead of a commit."""
         cause = _cause(error)
-        words = describe(cause, self._kafka)
+        text = describe(cause, self._kafka)
         if isinstance(cause, InstanceFencedError):
-            return FatalError(words)
+            return FatalError(text)
         if is_final(cause):
-            return FatalError(f"The outcome log failed: {words}")
-        return _NotCommittedError(words, is_answer=not getattr(cause, "retriable", False))
+            return FatalError(f"Outcomes cannot be written to Kafka: {text}")
+        return _NotCommittedError(text, is_answer=not getattr(cause, "retriable", False))
 
     async def _send_all(self, producer: FencingProducer, outgoing: _Outgoing) -> None:
-        """Send and wait for every record: a commit would not notice one that is missing."""
+        """Send every record and wait for it: a commit would not notice a record that is missing."""
         outcomes_topic, dead_topic = self._kafka.outcomes_topic, self._kafka.dead_letters_topic
         outcomes = fill(
             producer,
-            await by_key(producer, outcomes_topic, outgoing.outcomes),
+            await partition_by_key(producer, outcomes_topic, outgoing.outcomes),
             alone=outgoing.outcomes_alone,
             has_foreign_headers=False,
         )
-        dead_placed = await by_key(producer, dead_topic, outgoing.dead)
-        dead = fill(producer, dead_placed, alone=outgoing.dead_alone)
+        dead_records = await partition_by_key(producer, dead_topic, outgoing.dead)
+        dead = fill(producer, dead_records, alone=outgoing.dead_alone)
         batches = (*outcomes, *dead)
         await send(producer, batches)
         refused = _TooLargeError(_too_large(outcomes), _too_large(dead))
         if refused.outcomes or refused.dead:
             raise refused
         errors = [error for batch in batches if (error := batch.sent.exception()) is not None]
-        if errors:  # one that names what a person can mend tells more than what follows from it
+        if errors:  # an error that a person can fix explains those that follow from it
             raise next((error for error in errors if is_final(error)), errors[0])
 
     async def _renew_producer(self) -> None:
-        """A successor of the same id aborts what is open, and numbers its records from 0 again."""
+        """Replace the producer; the successor aborts what is open and counts records from 0."""
         assert self._producer is not None
         await self._producer.abandon()
         while True:
@@ -325,11 +338,11 @@ class TransactionLog:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _open(self, seconds_max: float) -> None:
-        """Make the producer and get its id.
+        """Make the producer and get its producer id.
 
         Raises:
-            _NotCommittedError: there is no answer; later there may be one.
-            FatalError: the broker refuses.
+            _NotCommittedError: the broker did not answer, which may change.
+            FatalError: the broker refuses the transactional id.
         """
         try:
             producer = FencingProducer(
@@ -349,33 +362,33 @@ class TransactionLog:
         except TimeoutError:
             await producer.abandon()
             raise _NotCommittedError(
-                f"The broker gives no producer id within {START_SECONDS_MAX:g} s. Is "
-                "__transaction_state there, with enough replicas for its min.insync.replicas?",
+                f"The broker returned no producer id within {START_SECONDS_MAX:g} s. Check that "
+                "__transaction_state exists and has enough replicas for its min.insync.replicas.",
                 is_answer=False,
             ) from None
         except KafkaError as error:
             await producer.abandon()
-            words = (
+            text = (
                 f"The broker refuses the transactional id {self._transactional_id}: "
                 f"{describe(error, self._kafka)}"
             )
             if is_final(error):
-                raise FatalError(words) from error
-            raise _NotCommittedError(words, is_answer=False) from error
+                raise FatalError(text) from error
+            raise _NotCommittedError(text, is_answer=False) from error
 
     def _note_truncations(self, outgoing: _Outgoing, shorter: _Outgoing) -> None:
-        """Say what the topics' limits cost."""
-        cut = len(set(map(id, outgoing.dead)) - set(map(id, shorter.dead)))
-        if cut:
+        """Report how many dead letters the limit of their topic shortened or dropped."""
+        truncated = len(set(map(id, outgoing.dead)) - set(map(id, shorter.dead)))
+        if truncated:
             dropped = len(outgoing.dead) - len(shorter.dead)
-            self._note(DeadLettersTruncated(cut, dropped))
+            self._note(DeadLettersTruncated(truncated, dropped))
 
     def _note_retry(self, failure: _NotCommittedError) -> None:
         self._note(TransactionRetried(str(failure)))
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What aiokafka's sender met, where it only says that it met something."""
+    """Return the error behind an unspecific one that aiokafka's sender raised."""
     return error.__cause__ if type(error) is KafkaError and error.__cause__ else error
 
 

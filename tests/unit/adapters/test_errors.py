@@ -1,4 +1,4 @@
-"""Every error of Kafka's says its cause and its remedy, never only a code."""
+"""Every error of Kafka's is described with its cause and its remedy, never by a code alone."""
 
 import inspect
 from typing import Any
@@ -8,7 +8,7 @@ from aiokafka import errors
 from aiokafka.errors import BrokerResponseError, KafkaError
 
 from service.adapters.kafka.aiokafka_gaps.fencing import InstanceFencedError
-from service.adapters.kafka.errors import WORDS, describe, text_of
+from service.adapters.kafka.errors import TEXTS, describe, text_of
 from service.settings import KafkaSettings
 
 KAFKA = KafkaSettings.model_validate({"group_id": "a-group", "bootstrap_servers": "a-host:9092"})
@@ -23,7 +23,7 @@ OF_OTHERS = {
     *{"InvalidFetchSessionEpoch"},
 }
 WITH_MORE = {
-    # `describe` tells more of them than their name.
+    # `describe` builds their texts from more than their class.
     *{"TopicAuthorizationFailedError", "GroupAuthorizationFailedError"},
     *{"TransactionalIdAuthorizationFailed", "SaslAuthenticationFailed"},
 }
@@ -36,43 +36,42 @@ CLASSES: dict[str, type[Any]] = {
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_every_code_has_words(name: str) -> None:
-    """Those that a new aiokafka knows, too."""
+def test_every_code_has_a_text(name: str) -> None:
+    """Codes that a newer aiokafka adds fail here until they have one."""
     kind = CLASSES[name]
-    words = describe(kind(), KAFKA)
+    text = describe(kind(), KAFKA)
 
-    assert (kind in WORDS) or name in OF_OTHERS | WITH_MORE
-    assert len(words.split()) > 5
-    assert "{" not in words
+    assert (kind in TEXTS) or name in OF_OTHERS | WITH_MORE
+    assert len(text.split()) > 5
+    assert "{" not in text
 
 
 def test_another_application_in_the_group_is_named_as_such() -> None:
-    """With the remedy; the library's own name comes last, for a search."""
-    words = describe(errors.InconsistentGroupProtocolError(), KAFKA)
+    """The remedy follows; the library's own name of the error comes last, for a search."""
+    text = describe(errors.InconsistentGroupProtocolError(), KAFKA)
 
-    assert words.startswith("Another application is in the group a-group, with another assignor")
-    assert "ASSET_SYNC_KAFKA__GROUP_ID" in words
-    assert words.endswith("(Kafka: InconsistentGroupProtocolError)")
+    assert text.startswith("Another application is in the group a-group, with another assignor")
+    assert "ASSET_SYNC_KAFKA__GROUP_ID" in text
+    assert text.endswith("(Kafka: InconsistentGroupProtocolError)")
 
 
 @pytest.mark.parametrize(
-    "text",
+    "wrapped",
     [
         repr(errors.InvalidSessionTimeoutError()),
         f"Unexpected exception in heartbeat task: {errors.InvalidSessionTimeoutError()!r}",
         str(errors.InvalidSessionTimeoutError()),
     ],
 )
-def test_an_error_in_the_text_of_another_has_its_words(text: str) -> None:
-    """As aiokafka's coordinator wraps what it did not expect."""
-    words = describe(KafkaError(text), KAFKA)
+def test_an_error_in_the_text_of_another_is_described(wrapped: str) -> None:
+    """The coordinator of aiokafka wraps errors that it did not expect."""
+    text = describe(KafkaError(wrapped), KAFKA)
 
-    assert "does not accept a session timeout of 10 s" in words
-    assert "group.min.session.timeout.ms" in words
+    assert "does not accept a session timeout of 10 s" in text
+    assert "group.min.session.timeout.ms" in text
 
 
-def test_what_has_no_words_keeps_its_own() -> None:
-    """An operating system's error says what it says."""
+def test_an_error_without_a_text_keeps_its_own() -> None:
     assert text_of(OSError("no route")) is None
     assert describe(OSError("no route"), KAFKA) == "no route"
     assert describe(KafkaError("Strange(1)"), KAFKA) == "KafkaError: Strange(1)"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import ProducerFenced
 
-from service.adapters.kafka.batches import Placed, fill, send
+from service.adapters.kafka.batches import PartitionedRecord, fill, send
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, producing
 from service.adapters.kafka.tools.topics import Read, StoredRecord, read
 from service.contracts.outcome_reader import ReadData, read_outcome
@@ -263,7 +263,7 @@ class Replayer:
 
 def _placed(
     kafka: KafkaSettings, bundle: Iterable[tuple[DeadLetter, StoredRecord]]
-) -> Iterable[Placed]:
+) -> Iterable[PartitionedRecord]:
     """Each record back on its partition, and its mark beside its dead letter."""
     for letter, record in bundle:
         assert letter.origin is not None
