@@ -54,8 +54,8 @@ async def test_check_beside_a_running_replica(system: SystemUnderTest) -> None:
     code, said = await check(system)
 
     assert code == 0, said
-    assert "has 3 positions." in said
-    assert "has 1 members: asset-sync at 127.0.0.1." in said
+    assert "has 3 committed offsets." in said
+    assert f"Members of group group.{system.suffix}: 1 (asset-sync at 127.0.0.1)." in said
 
 
 async def test_check_tells_of_positions_that_were_moved(system: SystemUnderTest) -> None:
@@ -72,5 +72,5 @@ async def test_check_tells_of_positions_that_were_moved(system: SystemUnderTest)
     code, said = await check(system)
 
     assert code == 0, said
-    assert f"{system.events}/1: position 17 was not set by asset-sync as it stands" in said
+    assert f"{system.events}/1: the committed offset 17 was not committed by asset-sync" in said
     assert "written for position 20" in said

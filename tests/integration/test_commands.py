@@ -317,8 +317,8 @@ async def test_check_finds_all_well(system: SystemUnderTest) -> None:
     for words in (
         f"Topic {system.events} (3 partitions): access granted.",
         "offset.metadata.max.bytes is 4096.",
-        "no position yet",
-        "has no member at present",
+        "no committed offset yet",
+        "has no member now",
         f"Transactional IDs group.{system.suffix}.* are allowed.",
         "lets us in",
         "the right to delete assets",

@@ -158,7 +158,7 @@ async def test_a_commit_whose_answer_is_lost_ends_it(
 
     monkeypatch.setattr(FencingProducer, "commit_transaction", commit)
 
-    with pytest.raises(FatalError, match="Only a restart can read whether it was committed"):
+    with pytest.raises(FatalError, match="After a restart, asset-sync reads whether it succeeded"):
         await log.write(transaction(group, 1))
 
     assert log.is_commit_in_doubt

@@ -48,7 +48,7 @@ async def test_retention_went_past_a_stopped_service(system: SystemUnderTest) ->
     system.start()
 
     await assert_exactly_once(system, len(kept))
-    assert "the records 100 to 149 are no longer there" in system.logs()
+    assert "the records at offsets 100 to 149 were deleted" in system.logs()
 
 
 async def test_retention_overtakes_a_running_service(system: SystemUnderTest) -> None:

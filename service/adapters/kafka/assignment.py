@@ -27,7 +27,7 @@ from service.adapters.kafka.aiokafka_gaps.fencing import (
 from service.adapters.kafka.aiokafka_gaps.identity import Identity, identify
 from service.adapters.kafka.beginning import Beginning, begin_group, logs_of
 from service.adapters.kafka.errors import describe
-from service.adapters.kafka.positions import Committed, Log, is_above_end, judge
+from service.adapters.kafka.positions import Committed, Log, decide_start, is_above_end
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.facts import Fact, GroupBegun, GroupBegunAgain, GroupTooLarge, PositionLost
 from service.core.inputs import (
@@ -298,10 +298,10 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                 if now - seen_at < SECOND_LOOK_SECONDS:
                     in_doubt[topic_partition] = seen_at
                     continue
-            judgement = judge(topic_partition, known, log, binding)
-            if judgement.fact is not None:
-                self._note(judgement.fact)
-            starts[topic_partition] = judgement.start
+            decision = decide_start(topic_partition, known, log, binding)
+            if decision.fact is not None:
+                self._note(decision.fact)
+            starts[topic_partition] = decision.start
         self._above_end = in_doubt
         if in_doubt:
             self._look_again(min(in_doubt.values()) + SECOND_LOOK_SECONDS - now)

@@ -34,31 +34,31 @@ class Log(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """Where to begin, and what has to be reported about it."""
+class StartDecision:
+    """Where a partition begins, and what has to be reported about that."""
 
     start: Start
     fact: PositionLost | OffsetMapUnused | None = None
 
 
 def is_above_end(committed: Committed, log: Log, binding: Binding) -> bool:
-    """Whether the position, or what is settled above it, is not on the broker.
+    """Whether the position, or a committed offset above it, is at or behind the end of the log.
 
-    A topic that was created again, or a broker that lost records; or the broker is just starting.
+    Then the topic was created again, the broker lost records, or the broker is still starting.
     """
     try:
         committed_above = offset_map.decode(*committed, binding)
     except offset_map.RecreatedTopicError:
-        return False  # its id proves it: a second look would show the same
+        return False  # the topic id proves it, so a second look would show the same
     except offset_map.OffsetMapError:
         committed_above = frozenset()
     return max(committed.position, *(offset + 1 for offset in committed_above), 0) > log.last
 
 
-def judge(
+def decide_start(
     topic_partition: TopicPartition, committed: Committed, log: Log, binding: Binding
-) -> Judgement:
-    """Where the partition begins.
+) -> StartDecision:
+    """Decide where the partition begins.
 
     Raises:
         FatalError: asset-sync did not write the metadata of the position.
@@ -73,7 +73,7 @@ def judge(
         if position > log.last:
             return _recreated(where, position, log, binding)
         start = Start(max(position, log.first), binding=binding)
-        return Judgement(start, _unused(where, position, str(error), start))
+        return StartDecision(start, _unused(where, position, str(error), start))
     except offset_map.OffsetMapError as error:
         raise FatalError(_foreign(where, position, error)) from error
     if position > log.last:
@@ -81,39 +81,42 @@ def judge(
     if position < log.first:
         kept = frozenset(offset for offset in committed_above if offset >= log.first)
         message = (
-            f"{where}: the records {position} to {log.first - 1} are no longer there (retention); "
-            "going on at the earliest."
+            f"{where}: the records at offsets {position} to {log.first - 1} were deleted before "
+            f"they were read (retention). Reading resumes at the earliest record, {log.first}."
         )
-        return Judgement(Start(log.first, kept, binding), PositionLost(message))
+        return StartDecision(Start(log.first, kept, binding), PositionLost(message))
     if committed_above and max(committed_above) >= log.last:
         start = Start(position, binding=binding)
         last = max(committed_above)
-        why = f"its offset map reaches to {last}, above the end {log.last} of the partition"
-        return Judgement(start, _unused(where, position, why, start))
-    return Judgement(Start(position, committed_above, binding))
+        why = f"its offset map contains {last}, but the partition ends at {log.last}"
+        return StartDecision(start, _unused(where, position, why, start))
+    return StartDecision(Start(position, committed_above, binding))
 
 
-def _recreated(where: str, position: int, log: Log, binding: Binding) -> Judgement:
-    what = "is above the end" if position > log.last else "is of an earlier topic; the end is"
+def _recreated(where: str, position: int, log: Log, binding: Binding) -> StartDecision:
+    if position > log.last:
+        why = f"is above the end of the partition, {log.last}"
+    else:
+        why = "was committed for an earlier topic of this name"
     message = (
-        f"{where}: position {position} {what} {log.last}: the topic was re-created; "
-        f"beginning at its start {log.first}."
+        f"{where}: the committed offset {position} {why}: the topic was re-created. "
+        f"Reading starts at its earliest record, {log.first}."
     )
-    return Judgement(Start(log.first, binding=binding), PositionLost(message))
+    return StartDecision(Start(log.first, binding=binding), PositionLost(message))
 
 
 def _unused(where: str, position: int, why: str, start: Start) -> OffsetMapUnused:
     return OffsetMapUnused(
-        f"{where}: position {position} was not set by asset-sync as it stands: {why}. "
-        f"The map is not used: every record from {start.position} on is read, and changes that "
-        "were completed above get a second outcome. Was the position moved or copied "
-        "(MirrorMaker, kafka-consumer-groups)?"
+        f"{where}: asset-sync did not commit the offset {position} with this metadata: {why}. "
+        "Probably the offset was moved or copied (MirrorMaker, kafka-consumer-groups). The offset "
+        f"map is not used: every record from {start.position} on is read, and changes that were "
+        "completed before get a second outcome."
     )
 
 
 def _foreign(where: str, position: int, error: Exception) -> str:
     return (
-        f"{where}: {error}. Does another application use the group? Give asset-sync a group of "
-        f"its own (ASSET_SYNC_KAFKA__GROUP_ID); or, to begin at {position} without an offset map, "
-        "stop all members and set the position again with kafka-consumer-groups --reset-offsets."
+        f"{where}: {error}. If another application uses the group, give asset-sync a group of its "
+        f"own (ASSET_SYNC_KAFKA__GROUP_ID). Otherwise, to begin at {position} without an offset "
+        "map, stop all members and set the offset with kafka-consumer-groups --reset-offsets."
     )

@@ -271,7 +271,7 @@ class TransactionLog:
                 raise FatalError(
                     "Kafka did not answer whether a commit succeeded "
                     f"({describe(_cause(error), self._kafka)}). "
-                    "After a restart, asset-sync reads whether it did."
+                    "After a restart, asset-sync reads whether it succeeded."
                 ) from error
             self.is_commit_in_doubt = False
             raise self._failure(error) from error

@@ -93,12 +93,12 @@ async def test_a_commit_without_an_answer_is_not_repeated(
     async def is_there(_: KafkaSettings) -> None:
         """Kafka answers others."""
 
-    monkeypatch.setattr(transaction, "refusal", is_there)
+    monkeypatch.setattr(transaction, "connection_error", is_there)
     monkeypatch.setattr(transaction, "ANSWER_SECONDS_MAX", 0.2)
     log, script = scripted
     script.commit_hangs = True
 
-    with pytest.raises(FatalError, match="only a restart can read"):
+    with pytest.raises(FatalError, match="After a restart"):
         await log.write(SETTLEMENT)
 
     assert script.steps == ["open", "begin", *WRITTEN]

@@ -1,1 +1,1 @@
-"""What the commands do with Kafka, outside the running service."""
+"""Kafka for the commands, outside the running service."""

@@ -1,4 +1,4 @@
-"""Is the group asset-sync's own: its members, and the positions that it has?"""
+"""Check that the group is used by asset-sync alone, by its members and its positions."""
 
 import asyncio
 from collections.abc import Iterator
@@ -29,11 +29,11 @@ class Member(NamedTuple):
     client_id: str
     host: str
     topics: frozenset[str]
-    """What it subscribed to; empty while the group rebalances."""
+    """The topics to which the member subscribed; empty while the group rebalances."""
 
     @property
     def name(self) -> str:
-        """Which program it is, and where it runs."""
+        """The client id and the host of the member."""
         return f"{self.client_id} at {self.host}"
 
 
@@ -46,7 +46,7 @@ class Members(NamedTuple):
 
 
 async def check_group(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[Finding]:
-    """A finding on the members, and on each position that is not as asset-sync left it."""
+    """Return findings about the members, and about positions that asset-sync did not commit."""
     try:
         async with asyncio.timeout(SECONDS_MAX):
             offsets = await _offsets(admin, kafka.group_id)
@@ -64,10 +64,10 @@ async def check_group(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[
             topic_partition, found, identity.binding(kafka.group_id, topic_partition)
         )
     ]
-    known = f"{len(offsets)} positions" if offsets else "no position yet"
+    known = f"{len(offsets)} committed offsets" if offsets else "no committed offset yet"
     return [
         *(flawed or [Finding("ok", f"Group {kafka.group_id} has {known}.")]),
-        *_judge(kafka, members),
+        *_members_findings(kafka, members),
     ]
 
 
@@ -75,31 +75,31 @@ def _position(
     topic_partition: TopicPartition, found: OffsetAndMetadata, binding: Binding
 ) -> Iterator[Finding]:
     partition = f"{topic_partition.topic}/{topic_partition.partition}"
-    where = f"{partition}: position {found.offset}"
+    offset = f"{partition}: the committed offset {found.offset}"
     try:
         offset_map.decode(found.offset, found.metadata or "", binding)
     except offset_map.RecreatedTopicError as error:
-        remedy = "The service begins at the earliest record when it takes the partition."
-        yield Finding("warning", f"{where} is not of this topic: {error}.", remedy)
+        remedy = "When the service gets the partition, it begins at the earliest record."
+        yield Finding("warning", f"{offset} is of an earlier topic: {error}.", remedy)
     except offset_map.MisplacedMapError as error:
         remedy = (
-            "Was it moved or copied (MirrorMaker, kafka-consumer-groups)? The service uses the "
-            "position without the map: completed changes above it get a second outcome."
+            "Check whether it was moved or copied (MirrorMaker, kafka-consumer-groups). The "
+            "service uses the offset without its offset map: changes above it that were completed "
+            "before get a second outcome."
         )
-        yield Finding(
-            "warning", f"{where} was not set by asset-sync as it stands: {error}.", remedy
-        )
+        message = f"{offset} was not committed by asset-sync with this metadata: {error}."
+        yield Finding("warning", message, remedy)
     except offset_map.OffsetMapError as error:
         remedy = "Another application uses the group: give asset-sync one of its own."
         yield Finding("failed", f"{partition}: {error}.", remedy)
 
 
-def _judge(kafka: KafkaSettings, group: Members) -> Iterator[Finding]:
-    """Whether a replica can join, and who else is there."""
+def _members_findings(kafka: KafkaSettings, group: Members) -> Iterator[Finding]:
+    """Yield whether a replica can join, and which other members there are."""
     name = kafka.group_id
     listed = ", ".join(member.name for member in group.members)
     if not group.members:
-        yield Finding("ok", f"Group {name} has no member at present.")
+        yield Finding("ok", f"Group {name} has no member now.")
     elif group.protocol_type != ConsumerProtocol.PROTOCOL_TYPE or group.assignor not in {
         "",
         ASSIGNOR,
@@ -108,23 +108,25 @@ def _judge(kafka: KafkaSettings, group: Members) -> Iterator[Finding]:
             "Give asset-sync a group of its own (ASSET_SYNC_KAFKA__GROUP_ID), or stop the other "
             f"application: a replica cannot join it with its assignor, {ASSIGNOR}."
         )
-        how = f"protocol {group.protocol_type}, assignor {group.assignor}"
-        yield Finding("failed", f"Another application uses group {name} ({how}): {listed}.", remedy)
-    elif strangers := [member for member in group.members if _is_strange(kafka, member)]:
+        details = f"protocol {group.protocol_type}, assignor {group.assignor}"
+        yield Finding(
+            "failed", f"Another application uses group {name} ({details}): {listed}.", remedy
+        )
+    elif strangers := [member for member in group.members if _is_stranger(kafka, member)]:
         remedy = (
             "A group is for the replicas of one deployment, with the same CLIENT_ID and "
             "EVENTS_TOPICS: stop the others, or give asset-sync a group of its own."
         )
-        told = ", ".join(
+        with_topics = ", ".join(
             f"{member.name} (topics {', '.join(sorted(member.topics))})" for member in strangers
         )
-        message = f"Group {name} has members that do not look like this deployment: {told}."
+        message = f"Group {name} has members of another deployment or application: {with_topics}."
         yield Finding("warning", message, remedy)
     else:
-        yield Finding("ok", f"Group {name} has {len(group.members)} members: {listed}.")
+        yield Finding("ok", f"Members of group {name}: {len(group.members)} ({listed}).")
 
 
-def _is_strange(kafka: KafkaSettings, member: Member) -> bool:
+def _is_stranger(kafka: KafkaSettings, member: Member) -> bool:
     has_other_topics = member.topics and member.topics != set(kafka.events_topic_names)
     return member.client_id != kafka.client_id or bool(has_other_topics)
 
@@ -153,7 +155,10 @@ def _topics(protocol_type: str, metadata: bytes) -> frozenset[str]:
 async def _offsets(
     admin: AIOKafkaAdminClient, group: str
 ) -> dict[TopicPartition, OffsetAndMetadata]:
-    """The group's positions; a broker that has just started elects its coordinator first."""
+    """Return the positions of the group.
+
+    A broker that has just started elects the coordinator of the group first, which is waited for.
+    """
     while True:
         try:
             found = await admin.list_consumer_group_offsets(group)

@@ -1,4 +1,4 @@
-"""Is Kafka as the service needs it (contract.md §5, Topics)? One finding a question."""
+"""Check that Kafka is set up as the service needs it (contract.md §5, Topics)."""
 
 import asyncio
 import uuid
@@ -25,7 +25,7 @@ Configs = dict[str, str]
 
 
 async def check_kafka(kafka: KafkaSettings) -> list[Finding]:
-    """Every finding; where the broker cannot be reached, only that one."""
+    """Return all findings, or one finding if the broker cannot be reached."""
     admin = AIOKafkaAdminClient(**connection(kafka), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         await asyncio.wait_for(admin.start(), CHECK_SECONDS_MAX)
@@ -47,7 +47,7 @@ async def check_kafka(kafka: KafkaSettings) -> list[Finding]:
         ]
     except (KafkaError, OSError) as error:
         message = f"Kafka stopped answering: {describe(error, kafka)}"
-        return [Finding("failed", message, "Look at the brokers, and try again.")]
+        return [Finding("failed", message, "Check the brokers, and run the command again.")]
     finally:
         await admin.close()
 
@@ -118,19 +118,19 @@ async def _check_broker(admin: AIOKafkaAdminClient) -> list[Finding]:
         return [Finding("warning", "The settings of the broker cannot be read.", remedy)]
     limit = int(configs.get("offset.metadata.max.bytes", METADATA_BYTES_MIN))
     if limit < METADATA_BYTES_MIN:
-        remedy = "Set offset.metadata.max.bytes to 4096: below, outcomes wait for one another."
+        remedy = "Set offset.metadata.max.bytes to 4096: with less, outcomes wait for one another."
         return [Finding("warning", f"offset.metadata.max.bytes is {limit}.", remedy)]
     return [Finding("ok", f"offset.metadata.max.bytes is {limit}.")]
 
 
 async def _check_transactions(kafka: KafkaSettings) -> Finding:
-    """Whether a transactional id of the deployment's prefix is allowed; nothing is written."""
+    """Check that a transactional id with the deployment's prefix is allowed; write nothing."""
     name = f"{kafka.group_id}.check-{uuid.uuid4().hex[:8]}"
     producer = AIOKafkaProducer(**connection(kafka), transactional_id=name)
     try:
         await asyncio.wait_for(producer.start(), CHECK_SECONDS_MAX)
     except (KafkaError, TimeoutError) as error:
-        remedy = f"Grant Write and Describe on transactional ids that begin with {kafka.group_id}."
+        remedy = f'Grant Write and Describe on IDs with the prefix "{kafka.group_id}.".'
         return Finding(
             "failed",
             f"Transactional IDs {kafka.group_id}.* are refused: {describe(error, kafka)}",

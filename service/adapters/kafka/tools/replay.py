@@ -1,8 +1,8 @@
-"""Dead letters on Kafka: what lies there, and its way back to the events topics (contract.md §5).
+"""List dead letters on Kafka, and replay them to the events topics (contract.md §5).
 
-Rule 1: the replayed records and the marks that call them replayed are one transaction, so a run
-that is killed is gone on with by the next, without a second replay of anything.
-Rule 2: the run that starts last fences the others, before it reads what is marked.
+Rule 1: the replayed records and the markers of their dead letters are written in one transaction.
+So the next run continues a run that was killed, and nothing is replayed twice.
+Rule 2: the run that starts last fences the others, before it reads the markers.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -37,16 +37,16 @@ TRANSACTION_BYTES = 4 * 1024 * 1024
 TRANSACTION_TIMEOUT_MS = 30_000
 REQUEST_BYTES_MAX = 64 * 1024 * 1024
 OUTCOMES_MARGIN_MS = 60_000
-"""Outcomes are read from a little before the oldest dead letter: clocks of replicas differ."""
+"""Outcomes are read from a minute before the oldest dead letter, as clocks of replicas differ."""
 
 
 class ReplayError(Exception):
-    """The replay cannot go on; the message says why, for a person."""
+    """The replay cannot continue; the message says why."""
 
 
 @dataclass(slots=True)
 class Survey:
-    """What lies on the dead-letter topic, as far as the filter takes it."""
+    """The dead letters that the filter accepts, and all markers of replayed dead letters."""
 
     letters: list[DeadLetter] = field(default_factory=list)
     replayed: set[RecordId] = field(default_factory=set)
@@ -54,7 +54,7 @@ class Survey:
 
 @dataclass(slots=True)
 class FoundLetter:
-    """One dead letter with all its bytes."""
+    """One dead letter with its record."""
 
     letter: DeadLetter
     record: StoredRecord
@@ -65,7 +65,7 @@ class FoundLetter:
 
 @dataclass(slots=True)
 class Plan:
-    """What a replay would do with each dead letter."""
+    """Which dead letters a replay would write back, and why it would leave the others out."""
 
     chosen: list[DeadLetter] = field(default_factory=list)
     left_out: list[tuple[DeadLetter, LeftOut]] = field(default_factory=list)
@@ -73,15 +73,15 @@ class Plan:
 
 @dataclass(slots=True)
 class Replayed:
-    """What a replay did."""
+    """The result of a replay."""
 
     count: int = 0
     refused: list[tuple[DeadLetter, str]] = field(default_factory=list)
-    """Those that could not be written back, and why."""
+    """The dead letters that could not be written back, with the reasons."""
 
 
 async def survey(kafka: KafkaSettings, wanted: Filter) -> Survey:
-    """Read the dead-letter topic: letters that are wanted, and what is marked as replayed.
+    """Read the wanted dead letters, and the markers of replayed ones.
 
     Raises:
         KafkaError: the topic cannot be read.
@@ -101,7 +101,7 @@ async def survey(kafka: KafkaSettings, wanted: Filter) -> Survey:
 
 
 async def find(kafka: KafkaSettings, letter_id: RecordId | str) -> FoundLetter | None:
-    """Read one dead letter, by its place or by its outcome id; the newest where there are several.
+    """Read one dead letter, by its record id or by its outcome id; the newest if there are several.
 
     Raises:
         KafkaError: the topic cannot be read.
@@ -124,7 +124,9 @@ async def find(kafka: KafkaSettings, letter_id: RecordId | str) -> FoundLetter |
 
 
 async def plan(kafka: KafkaSettings, found: Survey, rules: ReplayOptions) -> Plan:
-    """Decide for each dead letter; reads the outcomes, for what was applied since.
+    """Decide for each dead letter whether to replay it.
+
+    The outcomes topic is read for changes of the same assets that were applied since.
 
     Raises:
         KafkaError: the outcomes topic cannot be read.
@@ -146,17 +148,17 @@ async def plan(kafka: KafkaSettings, found: Survey, rules: ReplayOptions) -> Pla
 
 
 class Replayer:
-    """One transactional producer, `GROUP_ID.replay`: whoever starts it last is the only one."""
+    """Replays with the transactional id `GROUP_ID.replay`, so that only the last run continues."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
-        """Connect; a run that is still under way is fenced, and its transaction aborted.
+        """Connect; a run that is still in progress is fenced, and its transaction is aborted.
 
         Raises:
-            KafkaError: the broker refuses us, or does not answer.
+            KafkaError: the broker refuses the connection, or does not answer.
         """
         self._producer = AIOKafkaProducer(
             **producing(self._kafka),
@@ -168,38 +170,37 @@ class Replayer:
         await self._producer.start()
 
     async def stop(self) -> None:
-        """Close the connection."""
         if self._producer is not None:
             await self._producer.stop()
 
     async def replay(
         self, chosen: Sequence[DeadLetter], progress: Callable[[int], None]
     ) -> Replayed:
-        """Write the letters back, in the order of the dead-letter topic's partitions.
+        """Write dead letters back, in the order of the dead-letter topic's partitions.
 
         Args:
-            chosen: what to write back.
-            progress: told how many more are done.
+            chosen: the dead letters to write back.
+            progress: called after each transaction with the number of its dead letters.
 
         Raises:
             ReplayError: another run took over.
-            KafkaError: the broker refuses us, or does not answer.
+            KafkaError: the broker refuses a request, or does not answer.
         """
         done = Replayed()
         async for bundle in self._bundles(chosen, done):
             try:
                 await self._replay(bundle, done)
             except ProducerFenced:
-                raise ReplayError("Another replay run has taken over; this one ends.") from None
+                raise ReplayError("Another replay run has taken over; this run ends.") from None
             progress(len(bundle))
         return done
 
     async def _replay(self, bundle: list[tuple[DeadLetter, StoredRecord]], done: Replayed) -> None:
-        """All of the bundle in one transaction; one by one where something is too large."""
-        gone = [letter for letter, _ in bundle if not await self._has_partition(letter)]
-        for letter in gone:
-            done.refused.append((letter, "its original partition is no longer there"))
-        bundle = [(letter, record) for letter, record in bundle if letter not in gone]
+        """Replay a bundle in one transaction, or one by one if a record is too large."""
+        homeless = [letter for letter, _ in bundle if not await self._has_partition(letter)]
+        for letter in homeless:
+            done.refused.append((letter, "its original partition no longer exists"))
+        bundle = [(letter, record) for letter, record in bundle if letter not in homeless]
         if not bundle or await self._is_written(bundle):
             done.count += len(bundle)
         elif len(bundle) == 1:
@@ -209,14 +210,14 @@ class Replayer:
                 await self._replay([single], done)
 
     async def _is_written(self, bundle: list[tuple[DeadLetter, StoredRecord]]) -> bool:
-        """Whether the transaction was committed; False: the broker refused a record's size."""
+        """Write a bundle in one transaction; return False if the broker refused a record's size."""
         producer = self._producer
         assert producer is not None, "started"
         await producer.begin_transaction()
-        batches = fill(producer, _placed(self._kafka, bundle))
+        batches = fill(producer, _records(self._kafka, bundle))
         await send(producer, batches)
         if any(batch.is_too_large for batch in batches):
-            # The sequence has a gap now: a successor of the same id starts anew.
+            # The sequence numbers have a gap now, so a new producer has to take over.
             await producer.stop()
             await self.start()
             return False
@@ -227,14 +228,14 @@ class Replayer:
 
     async def _has_partition(self, letter: DeadLetter) -> bool:
         assert self._producer is not None
-        assert letter.origin is not None, "what cannot be read was left out"
+        assert letter.origin is not None, "a dead letter without origin is left out"
         topic, number = letter.origin.partition
         return number in await self._producer.partitions_for(topic)
 
     async def _bundles(
         self, chosen: Iterable[DeadLetter], done: Replayed
     ) -> AsyncIterator[list[tuple[DeadLetter, StoredRecord]]]:
-        """The chosen letters with their values, as many as one transaction takes."""
+        """Yield the chosen dead letters with their records, in bundles of one transaction each."""
         by_partition: dict[int, dict[int, DeadLetter]] = {}
         for letter in chosen:
             partition, offset = letter.record_id
@@ -257,14 +258,14 @@ class Replayer:
             if bundle:
                 yield bundle
             done.refused += [
-                (letter, "the broker let it go meanwhile") for letter in wanted.values()
+                (letter, "the broker deleted it meanwhile") for letter in wanted.values()
             ]
 
 
-def _placed(
+def _records(
     kafka: KafkaSettings, bundle: Iterable[tuple[DeadLetter, StoredRecord]]
 ) -> Iterable[PartitionedRecord]:
-    """Each record back on its partition, and its mark beside its dead letter."""
+    """Yield each record for its original partition, and the marker for its dead letter."""
     for letter, record in bundle:
         assert letter.origin is not None
         topic, number = letter.origin.partition
@@ -284,7 +285,7 @@ def _dead_letter(record: StoredRecord) -> DeadLetter:
 
 
 async def _applied(kafka: KafkaSettings, letters: Sequence[DeadLetter]) -> Applied:
-    """What was applied since the oldest of the letters, for their assets alone."""
+    """Return what was applied to the assets of the dead letters since the oldest of them."""
     applied = Applied(frozenset(letter.asset for letter in letters if letter.asset is not None))
     if not applied.assets:
         return applied

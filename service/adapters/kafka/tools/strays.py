@@ -1,7 +1,7 @@
-"""Assets whose last event lies on another partition than their key leads to now.
+"""Find assets whose last event is on another partition than the one of their key today.
 
-Events on two partitions have no order between them (contract §4). That happens where partitions
-were added, and where another producer uses another partitioner, or another key.
+Events on two partitions have no order between them (contract.md §4). An asset gets events on two
+partitions if partitions were added, or if producers use different partitioners or keys.
 """
 
 import asyncio
@@ -20,17 +20,17 @@ from service.core.read.decode import decode
 from service.settings import KafkaSettings
 
 LAST_RECORDS_MAX = 1000
-"""Records of each partition that are looked at, counted back from its end."""
+"""How many records of each partition are read, counted back from its end."""
 TOPIC_RECORDS_MAX = 50_000
-"""Records of the whole topic that are looked at."""
+"""How many records of the whole topic are read."""
 SECONDS_MAX = 10.0
-"""Seconds after which what was read has to do."""
+"""Seconds after which reading stops, and the records read so far decide."""
 
 _NO_LIMITS = DecodeLimits(1 << 30)
 
 
 class Stray(NamedTuple):
-    """Where the last event of an asset lies, and where the next one would go."""
+    """The partition of the last event of an asset, and the partition of its next event."""
 
     partition: int
     next_partition: int
@@ -42,7 +42,7 @@ class _Last(NamedTuple):
 
 
 async def strays(kafka: KafkaSettings, topic: str) -> dict[str, Stray]:
-    """By `FAMILY/CODE`, as far as the last records of each partition tell.
+    """Return the strays by `FAMILY/CODE`, among the last records of each partition.
 
     Raises:
         KafkaError: the topic cannot be read.
@@ -61,9 +61,9 @@ async def strays(kafka: KafkaSettings, topic: str) -> dict[str, Stray]:
     except TimeoutError:
         pass
     return {
-        path: Stray(partition, leads_to)
+        path: Stray(partition, next_partition)
         for path, (_, partition) in last.items()
-        if (leads_to := partition_of(path.encode(), count)) != partition
+        if (next_partition := partition_of(path.encode(), count)) != partition
     }
 
 

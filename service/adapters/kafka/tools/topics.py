@@ -1,4 +1,4 @@
-"""Reading and writing topics for the commands: no group is joined, no position committed."""
+"""Read and write topics for the commands, without joining a group or committing a position."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -18,17 +18,17 @@ from service.settings import KafkaSettings
 
 POLL_MS = 500
 RECORD_BYTES_MAX = 64 * 1024 * 1024
-"""A record above this is read without its value."""
+"""A larger record is read without its value."""
 BATCH_RECORDS = 1000
 REQUEST_BYTES_MAX = 64 * 1024 * 1024
-"""Bytes of a request: the broker judges what is too large for a topic, not the client."""
+"""The limit of the client, high enough that the limit of the topic decides."""
 
 
 class WriteError(Exception):
-    """Not every record was written; `__cause__` is Kafka's error."""
+    """Not all records were written; `__cause__` is Kafka's error."""
 
     def __init__(self, written: int, failed: int) -> None:
-        super().__init__(f"{written} records were written; the one at index {failed} was not.")
+        super().__init__(f"{written} records were written; the record at index {failed} was not.")
         self.written = written
         """How many records Kafka has acknowledged."""
         self.failed = failed
@@ -55,16 +55,16 @@ class StoredRecord(NamedTuple):
 
 
 class Read(NamedTuple):
-    """Which part of a topic to read: all of it, or less."""
+    """Which part of a topic to read; by default all of it."""
 
     key: bytes | None = None
-    """Only the partitions in which records of this key may lie."""
+    """Read only the partitions that may have records with this key."""
     since_utc_ms: int | None = None
-    """Only what was written from then on."""
+    """Read only records with this timestamp or a later one (UTC, in milliseconds)."""
     begin: Mapping[int, int] | None = None
-    """Only these partitions, from these offsets on."""
+    """Read only these partitions, each from this offset on."""
     last: int | None = None
-    """Only this many of the last offsets of each partition."""
+    """Read only this many of the last offsets of each partition."""
 
 
 ALL = Read()
@@ -76,17 +76,17 @@ async def write(
     records: Iterable[NewRecord],
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Write the records in order; return how many there were.
+    """Write the records in order, and return how many there were.
 
     Args:
         kafka: how to connect.
-        topic: where to.
-        records: what to write; taken one by one, as the broker takes them.
-        progress: told how many records are acknowledged so far.
+        topic: the topic to write to.
+        records: the records to write; they are consumed as the broker acknowledges them.
+        progress: called with the number of records that are acknowledged so far.
 
     Raises:
-        WriteError: the broker refuses a record, or does not answer any more.
-        KafkaError: the broker cannot be reached, or the topic is not there.
+        WriteError: the broker refuses a record, or stops answering.
+        KafkaError: the broker cannot be reached, or the topic does not exist.
     """
     await partition_numbers(kafka, topic)
     producer = AIOKafkaProducer(
@@ -95,23 +95,23 @@ async def write(
         linger_ms=5,
         max_request_size=REQUEST_BYTES_MAX,
     )
-    sending = _Sending(producer, topic)
+    sender = _Sender(producer, topic)
     try:
         await producer.start()
         for record in records:
-            await sending.add(record)
-            if len(sending.waiting) >= BATCH_RECORDS:
-                await sending.finish()
-                progress(sending.written)
-        await sending.finish()
-        progress(sending.written)
+            await sender.add(record)
+            if len(sender.waiting) >= BATCH_RECORDS:
+                await sender.finish()
+                progress(sender.written)
+        await sender.finish()
+        progress(sender.written)
     finally:
         await producer.stop()
-    return sending.written
+    return sender.written
 
 
-class _Sending:
-    """Records on their way to one topic, in order."""
+class _Sender:
+    """Sends records to one topic, in order."""
 
     def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
         self._producer = producer
@@ -120,7 +120,6 @@ class _Sending:
         self.written = 0
 
     async def add(self, record: NewRecord) -> None:
-        """Hand one record to the producer."""
         headers = list(record.headers)
         try:
             sent = await self._producer.send(
@@ -133,7 +132,7 @@ class _Sending:
         self.waiting.append(sent)
 
     async def finish(self) -> None:
-        """Wait until everything that was handed over is acknowledged."""
+        """Wait until all added records are acknowledged."""
         first = self.written
         answers = await asyncio.gather(*self.waiting, return_exceptions=True)
         self.waiting.clear()
@@ -146,10 +145,16 @@ class _Sending:
 async def read(
     kafka: KafkaSettings, topic: str, part: Read = ALL, *, follow: bool = False
 ) -> AsyncGenerator[StoredRecord]:
-    """Committed records in the order of each partition. Ends at the end, unless it follows.
+    """Yield committed records, in order within each partition.
+
+    Args:
+        kafka: how to connect.
+        topic: the topic to read.
+        part: which part of the topic to read.
+        follow: whether to wait for new records at the end of the topic, rather than to stop.
 
     Raises:
-        KafkaError: the topic is not there, or the broker refuses us or does not answer.
+        KafkaError: the topic does not exist, or the broker refuses to answer or does not answer.
     """
     read_in_steps(RECORD_BYTES_MAX)
     consumer = AIOKafkaConsumer(
@@ -186,7 +191,7 @@ async def read(
 
 
 def _without_omitted(record: ConsumerRecord) -> ConsumerRecord:
-    """A record that is too large to hold says so by its headers, as a dead letter does."""
+    """Return the record, with the header of an omitted value if it was too large to read."""
     if type(record.value) is not OmittedValue:
         return record
     headers = (*record.headers, (VALUE_OMITTED_HEADER, b"true"))
@@ -214,10 +219,10 @@ async def _seek(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int], 
 
 
 async def partition_numbers(kafka: KafkaSettings, topic: str) -> list[int]:
-    """The partitions of a topic, in ascending order.
+    """Return the numbers of the partitions of a topic, in ascending order.
 
     Raises:
-        KafkaError: the topic is not there, or the broker refuses or does not answer.
+        KafkaError: the topic does not exist, or the broker refuses to answer or does not answer.
     """
     admin = AIOKafkaAdminClient(**connection(kafka))
     try:
@@ -231,15 +236,15 @@ async def partition_numbers(kafka: KafkaSettings, topic: str) -> list[int]:
 
 
 def partition_of(key: bytes, count: int) -> int:
-    """The partition of a key in a topic of `count` partitions: Kafka's default, murmur2."""
+    """Return the partition of a key among `count` partitions, by Kafka's default (murmur2)."""
     return int(murmur2(key) & 0x7FFFFFFF) % count
 
 
 def partitions_of(key: bytes, count: int) -> set[int]:
-    """The partitions in which records of a key may lie.
+    """Return the partitions that may have records with a key.
 
-    One is the key's partition today. Where partitions were added, older records lie where the key
-    led while the topic had fewer partitions.
+    One of them is the key's partition today. If partitions were added, older records are on the
+    partition that the key had while the topic had fewer partitions.
     """
     return {partition_of(key, earlier) for earlier in range(1, count + 1)}
 
