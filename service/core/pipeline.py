@@ -73,7 +73,9 @@ class Pipeline:
         self._reporter = Reporter(limits.outcome_source)
         self._clock = BudgetClock()
         self.dispatcher = Dispatcher(limits, jitter)
-        self._expiry = Expiry(limits, self.dispatcher)
+        self._expiry = Expiry(
+            limits, self.dispatcher.windows, self.dispatcher.lanes, self.dispatcher.busy
+        )
         self.ledger = Ledger({}, limits)
         self._epoch = -1
         self._is_assigned = False
@@ -109,7 +111,7 @@ class Pipeline:
         assert moment.seconds >= self._moment.seconds, "the clock is monotonic"
         self._moment = moment
         self._clock.advance(moment.seconds, running=self._can_succeed)
-        self.dispatcher.work_through(self._now)
+        self.dispatcher.conclusion.work_through(self._now)
         self._take_news()
         self._take(happened)
         self._pass_time()
@@ -121,7 +123,7 @@ class Pipeline:
     def next_time(self) -> float | None:
         """When `TimePassed` is due at the latest, in seconds of the monotonic clock."""
         now = self._moment.seconds
-        if self.dispatcher.has_judged:
+        if self.dispatcher.conclusion.has_judged:
             return now
         times = [self._expiry.next_time]
         if self._may_call():
@@ -205,7 +207,7 @@ class Pipeline:
                 self.dispatcher.ended(call_id, answer, self._now)
                 self._take_news()
             case RequestWanted(call_id):
-                self.dispatcher.want_request(call_id)
+                self.dispatcher.slots.want_token(call_id)
             case Committed(number):
                 self._committed(number)
             case CommitRefused(number, why):
@@ -267,18 +269,18 @@ class Pipeline:
         if not self._may_continue:
             self.dispatcher.cancel_between_requests(self._now)
         has_started = self._start_calls()
-        if self.dispatcher.has_judged and (not has_started or self._drain is not None):
-            self.dispatcher.work_through(self._now)
+        if self.dispatcher.conclusion.has_judged and (not has_started or self._drain is not None):
+            self.dispatcher.conclusion.work_through(self._now)
             self._start_calls()
 
     def _start_calls(self) -> bool:
         """Start calls as long as any may; True where a write is on its way."""
-        writes = len(self.dispatcher.in_flight)
-        self.dispatcher.send_waiting(self._moment.seconds)
+        writes = len(self.dispatcher.slots.writes)
+        self.dispatcher.slots.send_waiting(self._moment.seconds)
         self._take_news()
         while self._may_call() and self.dispatcher.start_next(self._now):
             self._take_news()
-        return len(self.dispatcher.in_flight) > writes
+        return len(self.dispatcher.slots.writes) > writes
 
     # --- records -----------------------------------------------------------------------------
 
@@ -306,7 +308,7 @@ class Pipeline:
             admitted_at=self._clock.seconds,
             received_utc_ms=self._moment.utc_ms,
         )
-        self.dispatcher.add(admitted, self._moment.seconds)
+        self.dispatcher.busy.add(admitted, self._moment.seconds)
 
     def _occupy(self, record: SourceRecord, command: Command | None, values: bytes | None) -> None:
         if size := occupied(record, command, values):
@@ -469,7 +471,7 @@ class Pipeline:
         self._drain = drain
         self._is_drained = False
         if drain.kind is DrainKind.REVOCATION:
-            self.dispatcher.only_in_flight = True
+            self.dispatcher.busy.only_in_flight = True
             self.dispatcher.drop_waiting()
 
     def _maybe_finish_drain(self, now: float) -> None:
@@ -478,7 +480,7 @@ class Pipeline:
             return
         if now >= drain.deadline and self.dispatcher.gate.in_flight and not self._is_cancelled:
             self._is_cancelled = True
-            self.dispatcher.cancel_requests()
+            self.dispatcher.slots.cancel_requests()
             self._take_news()
         is_quiet = not self.dispatcher.gate.in_flight and not self.ledger.can_commit
         is_quiet = is_quiet and not self.ledger.is_committing
@@ -535,7 +537,7 @@ class Pipeline:
         """No call outlives the lease."""
         if now >= self._lease_until and self.dispatcher.gate.in_flight and not self._is_cancelled:
             self._is_cancelled = True
-            self.dispatcher.cancel_requests()
+            self.dispatcher.slots.cancel_requests()
 
     def _stuck(self) -> list[Change]:
         """The changes at the watermarks of partitions that are full."""

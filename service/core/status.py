@@ -93,7 +93,7 @@ def families(dispatcher: Dispatcher) -> list[FamilyStatus]:
     failing = {family for (family, _), _ in dispatcher.lanes.failing_lanes()}
     waiting = Counter(dict(dispatcher.windows.waiting_by_family()))
     in_flight: Counter[str] = Counter()
-    for call in dispatcher.in_flight.values():
+    for call in dispatcher.slots.writes.values():
         in_flight[call.family] += len(call.batch)
     in_repair: Counter[str] = Counter()
     for call in dispatcher.lanes.waiting_calls():

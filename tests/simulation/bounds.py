@@ -62,7 +62,7 @@ def _of_gate(pipeline: Pipeline) -> Iterator[str]:
 
 
 def _of_call(pipeline: Pipeline, call_id: int) -> Iterator[str]:
-    call = pipeline.dispatcher.in_flight.get(call_id)
+    call = pipeline.dispatcher.slots.writes.get(call_id)
     most = pipeline._limits.changes_per_asset_max
     if call is not None and any(
         work.behind and len(work.open_changes) == most for work in call.batch

@@ -9,7 +9,8 @@ from service.core.effects import Drained
 from service.core.group.asset_work import AssetWork, Ending
 from service.core.inputs import DrainKind
 from service.core.model import Now
-from service.core.send import dispatcher as calls
+from service.core.send.busy_assets import BusyAssets
+from service.core.send.dispatcher import Dispatcher
 from service.core.settle import ledger, offset_map
 from tests.simulation.plan import plan
 from tests.simulation.world import World
@@ -72,7 +73,7 @@ def test_it_finds_forgetting_the_restored_map(monkeypatch: pytest.MonkeyPatch) -
 
 def test_it_finds_walking_away_from_calls_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that nobody waits for, or cuts, lands after the new owner's."""
-    drain, forget = pipeline.Pipeline._maybe_finish_drain, calls.Dispatcher.forget
+    drain, forget = pipeline.Pipeline._maybe_finish_drain, Dispatcher.forget
 
     def hasty(self: pipeline.Pipeline, now: float) -> None:
         if self._drain is not None and self._drain.kind is DrainKind.REVOCATION:
@@ -82,12 +83,12 @@ def test_it_finds_walking_away_from_calls_in_flight(monkeypatch: pytest.MonkeyPa
             return
         drain(self, now)
 
-    def leave_them(self: calls.Dispatcher) -> None:
+    def leave_them(self: Dispatcher) -> None:
         self.gate.in_flight.clear()  # so that none is cut
         forget(self)
 
     monkeypatch.setattr(pipeline.Pipeline, "_maybe_finish_drain", hasty)
-    monkeypatch.setattr(calls.Dispatcher, "forget", leave_them)
+    monkeypatch.setattr(Dispatcher, "forget", leave_them)
 
     assert finds_a_flaw()
 
@@ -114,19 +115,17 @@ def test_it_finds_overtaking_while_a_merge_is_taken_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An asset is busy until every change of its batch is settled."""
-    stock = calls.Dispatcher._after_step
+    stock = BusyAssets.step_ended
 
-    def careless(
-        self: calls.Dispatcher, work: AssetWork, now: Now, *, refused: bool = True
-    ) -> None:
+    def careless(self: BusyAssets, work: AssetWork, now: Now, *, refused: bool = True) -> None:
         stock(self, work, now, refused=refused)
         if refused and not work.is_over:
-            self.busy.pop(work.asset, None)
+            self._works.pop(work.asset, None)
             behind, work.behind = list(work.behind), type(work.behind)()
             for change in behind:
-                self.windows.add(change, now.seconds)
-            monkeypatch.setattr(self, "_free", lambda *_: None)
+                self._windows.add(change, now.seconds)
+            monkeypatch.setattr(self, "free", lambda *_: None)
 
-    monkeypatch.setattr(calls.Dispatcher, "_after_step", careless)
+    monkeypatch.setattr(BusyAssets, "step_ended", careless)
 
     assert finds_a_flaw(3)

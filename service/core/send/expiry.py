@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from service.contracts.outcome import ACTIONS, DELETE, UPSERT, Action
 from service.core.group.asset_work import AssetWork
-from service.core.group.window import Entry
+from service.core.group.window import Entry, Windows
 from service.core.limits import REPAIR_SHARE_MAX, Limits
 from service.core.model import Change, Now
 from service.core.recover.call import Call, Lane
-from service.core.recover.lanes import LaneState
-from service.core.send.dispatcher import Dispatcher
+from service.core.recover.lanes import Lanes, LaneState
+from service.core.send.busy_assets import BusyAssets
 from service.core.verdicts import Failure, PimResponse
 
 CHECK_SECONDS = 0.5
@@ -66,15 +66,17 @@ class _WaitingEntry:
 class Expiry:
     """Ends what waited too long. Looks only while the clock runs."""
 
-    def __init__(self, limits: Limits, dispatcher: Dispatcher) -> None:
+    def __init__(self, limits: Limits, windows: Windows, lanes: Lanes, busy: BusyAssets) -> None:
         self._limits = limits
-        self._dispatcher = dispatcher
+        self._windows = windows
+        self._lanes = lanes
+        self._busy = busy
         self._next_look_at = 0.0
 
     @property
     def next_time(self) -> float | None:
         """When to look again, None where nothing needs patience."""
-        return self._next_look_at if self._dispatcher.lanes.may_expire else None
+        return self._next_look_at if self._lanes.may_expire else None
 
     def is_due(self, now: float) -> bool:
         """Whether it is time to look."""
@@ -83,7 +85,7 @@ class Expiry:
     def look(self, now: Now, stuck: Iterable[Change]) -> None:
         """End what waited too long; `stuck` are the changes at watermarks of full partitions."""
         self._next_look_at = now.seconds + CHECK_SECONDS
-        for lane, state in self._dispatcher.lanes.failing_lanes():
+        for lane, state in self._lanes.failing_lanes():
             self._expire(lane, state, now)
         for change in stuck:
             self._unstick(change, now)
@@ -103,17 +105,17 @@ class Expiry:
             for work in list(call.batch):
                 if work.step.changes[0].admitted_at <= horizon:
                     self._end_waiting(call, work, message, now)
-        for work in self._dispatcher.windows.resumed(lane[0]) if lane[1] == UPSERT else ():
+        for work in self._windows.resumed(lane[0]) if lane[1] == UPSERT else ():
             if work.step.changes[0].admitted_at <= horizon:
                 self._end_resumed(work, failure, message, now)
-        for entry in self._dispatcher.windows.entries(*lane):
+        for entry in self._windows.entries(*lane):
             self._expire_entry(entry, lane[1], horizon, message, now)
 
     def _expire_entry(
         self, entry: Entry, action: Action, horizon: float, message: str, now: Now
     ) -> None:
         failure = self._failure_of((entry.key.family, action))
-        first = self._dispatcher.windows.first_run(entry)
+        first = self._windows.first_run(entry)
         if action == DELETE:
             last_delete = next(change for change in reversed(first) if change.action == DELETE)
             if last_delete.admitted_at <= horizon:
@@ -121,19 +123,19 @@ class Expiry:
             return
         count = sum(1 for change in first if change.admitted_at <= horizon)
         if count:
-            taken = self._dispatcher.windows.take_first(entry, action, count)
-            self._dispatcher.fail_waiting(taken, _uncalled(failure), message)
+            taken = self._windows.take_first(entry, action, count)
+            self._busy.fail_waiting(taken, _uncalled(failure), message)
 
     # --- ending early ------------------------------------------------------------------------
 
     def _unstick(self, change: Change, now: Now) -> None:
         """A partition is full behind this change: whatever it waits for in repair ends now."""
-        work = self._dispatcher.busy.get(change.asset.folded)
+        work = self._busy.get(change.asset)
         message = "Given up early: its partition could not go on without it."
         if work is None:
             self._unstick_window(change, message, now)
             return
-        for call in self._dispatcher.lanes.waiting_calls():
+        for call in self._lanes.waiting_calls():
             if work in call.batch:
                 if self._is_in_repair(call, work):
                     self._give_up(_WaitingWork(call, work), message, now)
@@ -142,9 +144,9 @@ class Expiry:
     def _unstick_window(self, change: Change, message: str, now: Now) -> None:
         for action in ACTIONS:
             lane = (change.asset.family, action)
-            if not self._dispatcher.lanes.is_failing(lane):
+            if not self._lanes.is_failing(lane):
                 continue
-            for entry in self._dispatcher.windows.entries(*lane):
+            for entry in self._windows.entries(*lane):
                 if change in entry.changes:
                     self._give_up(_WaitingEntry(lane, entry), message, now)
                     return
@@ -166,50 +168,50 @@ class Expiry:
             size -= sum(change.size for change in changes)
 
     def _waiting(self) -> Iterator[_WaitingWork | _WaitingEntry]:
-        for call in self._dispatcher.lanes.waiting_calls():
+        for call in self._lanes.waiting_calls():
             for work in call.batch:
                 if self._is_in_repair(call, work):
                     yield _WaitingWork(call, work)
-        for lane, _ in self._dispatcher.lanes.failing_lanes():
-            for entry in self._dispatcher.windows.entries(*lane):
+        for lane, _ in self._lanes.failing_lanes():
+            for entry in self._windows.entries(*lane):
                 yield _WaitingEntry(lane, entry)
 
     def _is_in_repair(self, call: Call, work: AssetWork) -> bool:
         """It uses its budget, or its lane is sick. A lone failure may be an outage's last echo."""
-        return work.own_failures > 1 or self._dispatcher.lanes.is_failing(call.lane)
+        return work.own_failures > 1 or self._lanes.is_failing(call.lane)
 
     def _give_up(self, one: _WaitingWork | _WaitingEntry, message: str, now: Now) -> None:
         match one:
             case _WaitingWork(call, work):
                 failure = work.last_failure or self._failure_of(call.lane)
-                self._dispatcher.lanes.take_out(call, work)
-                self._dispatcher.fail_work(work, _said_to(work, failure), message, now)
+                self._lanes.take_out(call, work)
+                self._busy.fail_work(work, _said_to(work, failure), message, now)
             case _WaitingEntry((_, "delete") as lane, entry):
                 self._end_delete(entry, self._failure_of(lane), message, now)
             case _WaitingEntry((_, action) as lane, entry):
-                count = len(self._dispatcher.windows.first_run(entry))
-                taken = self._dispatcher.windows.take_first(entry, action, count)
-                self._dispatcher.fail_waiting(taken, _uncalled(self._failure_of(lane)), message)
+                count = len(self._windows.first_run(entry))
+                taken = self._windows.take_first(entry, action, count)
+                self._busy.fail_waiting(taken, _uncalled(self._failure_of(lane)), message)
 
     # --- ending ------------------------------------------------------------------------------
 
     def _end_waiting(self, call: Call, work: AssetWork, message: str, now: Now) -> None:
         failure = _said_to(work, self._failure_of(call.lane))
-        self._dispatcher.lanes.take_out(call, work)
-        self._dispatcher.fail_step(work, failure, message, now)
+        self._lanes.take_out(call, work)
+        self._busy.fail_step(work, failure, message, now)
 
     def _end_resumed(self, work: AssetWork, failure: Failure, message: str, now: Now) -> None:
-        self._dispatcher.windows.take_resumed(work)
-        self._dispatcher.fail_step(work, _uncalled(failure), message, now)
+        self._windows.take_resumed(work)
+        self._busy.fail_step(work, _uncalled(failure), message, now)
 
     def _end_delete(self, entry: Entry, failure: Failure, message: str, now: Now) -> None:
         """The delete ends uncalled; the upserts around it go on."""
-        work = self._dispatcher.windows.take_entry(entry, DELETE)
-        self._dispatcher.take_up(work)
-        self._dispatcher.fail_step(work, _uncalled(failure), message, now)
+        work = self._windows.take_entry(entry, DELETE)
+        self._busy.hold(work)
+        self._busy.fail_step(work, _uncalled(failure), message, now)
 
     def _failure_of(self, lane: Lane) -> Failure:
-        failure = self._dispatcher.lanes.lane(lane).failure
+        failure = self._lanes.lane(lane).failure
         assert failure is not None, "a sick lane has failed"
         return failure
 

@@ -39,7 +39,7 @@ from service.core.requests import (
     Request,
     UpsertAssets,
 )
-from service.core.send.dispatcher import LOGIN_CALL_ID
+from service.core.send.slots import LOGIN_CALL_ID
 from service.core.values import Attribute
 from tests.support.drive import Drive, codes_of, family_of
 

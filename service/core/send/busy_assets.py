@@ -1,0 +1,117 @@
+"""The assets in work: one piece of work an asset, from its first call to its last outcome.
+
+Rule 1: an asset has one piece of work at a time. Its later changes wait behind it, because a
+change that was sent beside an earlier one could overtake it.
+Rule 2: while a revocation drains, work that is not in flight is dropped: the next owner of its
+partition reads those changes again.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from service.contracts.outcome import DELETE, UPSERT
+from service.core.effects import Effect
+from service.core.group.asset_work import AssetWork, Ended, failed
+from service.core.group.window import Windows
+from service.core.model import Asset, Change, Now
+from service.core.recover.lanes import Lanes
+from service.core.verdicts import Failure
+
+News = list[Effect | Ended]
+"""What is to be done, and which changes ended, in order: the parts of the dispatcher share one."""
+
+
+class BusyAssets:
+    """Keeps the work of every busy asset, and decides where it goes after each step."""
+
+    def __init__(self, windows: Windows, lanes: Lanes, news: News) -> None:
+        self._windows = windows
+        self._lanes = lanes
+        self._news = news
+        self._works: dict[Asset, AssetWork] = {}
+        """By the asset with its case folded."""
+        self.only_in_flight = False
+        """Set while a revocation drains."""
+
+    def __len__(self) -> int:
+        return len(self._works)
+
+    def get(self, asset: Asset) -> AssetWork | None:
+        """Return the work of this asset, whatever the case of its code."""
+        return self._works.get(asset.folded)
+
+    def add(self, change: Change, now: float) -> None:
+        """Let an admitted change wait: behind the work of its asset, else in a window."""
+        work = self.get(change.command.asset)
+        if work is not None:
+            work.behind.append(change)
+        else:
+            self._windows.add(change, now)
+
+    def hold(self, work: AssetWork) -> None:
+        """Make the asset busy with this work."""
+        assert self._works.setdefault(work.key, work) is work, "one asset, one piece of work"
+
+    def keeps(self, batch: Iterable[AssetWork]) -> bool:
+        """Return whether these may go on; while a revocation drains they are dropped instead."""
+        if not self.only_in_flight:
+            return True
+        for work in batch:
+            self._works.pop(work.key, None)
+        return False
+
+    def drop_except(self, sent: Iterable[AssetWork]) -> None:
+        """Drop all work but what is in flight, with the changes that wait behind any."""
+        self._works = {work.key: work for work in sent}
+        for work in self._works.values():
+            work.behind.clear()
+
+    def open_changes(self) -> Iterator[Change]:
+        """Yield every change that is in work or waits behind work."""
+        for work in self._works.values():
+            yield from work.open_changes
+            yield from work.behind
+
+    # --- after a step ------------------------------------------------------------------------
+
+    def step_ended(self, work: AssetWork, now: Now, *, refused: bool = True) -> None:
+        """Release the outcomes that are known, and go on with the next step.
+
+        After a refusal, and for a delete, the next step goes in a call of its own.
+        """
+        self._news += work.take_ended()
+        if work.is_over:
+            self.free(work, now.seconds)
+        elif self.only_in_flight:
+            del self._works[work.key]
+        elif refused or work.action == DELETE:
+            self._lanes.isolate(work, now.seconds)
+        else:
+            self._windows.resume(work)
+
+    def free(self, work: AssetWork, now: float) -> None:
+        """End the work: the changes that waited behind it enter their window."""
+        del self._works[work.key]
+        for change in work.behind:
+            self._windows.add(change, now)
+
+    # --- giving up ---------------------------------------------------------------------------
+
+    def fail_work(self, work: AssetWork, failure: Failure, message: str, now: Now) -> None:
+        """Fail the step; of an upsert, also every change of the asset that waits."""
+        asset, is_upsert = work.asset, work.action == UPSERT
+        work.fail(failure, message)
+        behind = [change for change in work.behind if is_upsert and change.asset == asset]
+        if behind:
+            work.behind = [change for change in work.behind if change.asset != asset]
+        self.step_ended(work, now)
+        self.fail_waiting(behind, failure, message)
+
+    def fail_step(self, work: AssetWork, failure: Failure, message: str, now: Now) -> None:
+        """Fail the step alone: other steps and what waits behind go on."""
+        work.fail_step(failure, message)
+        self.step_ended(work, now)
+
+    def fail_waiting(self, changes: list[Change], failure: Failure, message: str) -> None:
+        """Fail changes that waited without a call, in order."""
+        for change in changes:
+            self._news.append(((change, failed(failure, message)),))

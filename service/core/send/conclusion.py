@@ -1,0 +1,217 @@
+"""What follows from the verdict on a write (architecture.md D7).
+
+Rule 1: the assets of a call that succeeded are worked through only when the next call is on its
+way: that keeps the slot busy while the outcomes of a hundred assets are made.
+"""
+
+from service.contracts.outcome import DELETE, Action, Result
+from service.core.facts import (
+    BreakerClosed,
+    BreakerOpened,
+    CallFailed,
+    CallRetried,
+    FamilyFailing,
+    FamilyRecovered,
+    RetryCause,
+)
+from service.core.group.asset_work import AssetWork
+from service.core.model import Now
+from service.core.recover.call import Call, Lane
+from service.core.recover.lanes import Decided, Lanes
+from service.core.send.busy_assets import BusyAssets, News
+from service.core.send.families import Families
+from service.core.send.structure_cache import StructureCache
+from service.core.verdicts import (
+    Absent,
+    Failure,
+    Forbidden,
+    ItemKind,
+    ItemVerdict,
+    Judged,
+    PimResponse,
+    Refused,
+    Suspicious,
+    UnknownFamily,
+    Verdict,
+)
+
+
+class Conclusion:
+    """Carries a verdict out: on the call's assets, its lane and its family."""
+
+    def __init__(
+        self,
+        busy: BusyAssets,
+        lanes: Lanes,
+        families: Families,
+        structure_cache: StructureCache | None,
+        news: News,
+    ) -> None:
+        self._busy = busy
+        self._lanes = lanes
+        self._families = families
+        self._structure_cache = structure_cache
+        self._news = news
+        self._judged: tuple[Call, tuple[ItemVerdict, ...]] | None = None
+        """The last call that succeeded, while its assets wait to be worked through."""
+
+    def conclude(self, call: Call, verdict: Verdict, now: Now, *, is_only_asset: bool) -> None:
+        """Do what follows from the verdict; `is_only_asset` if no other asset has open changes."""
+        match verdict:
+            case Judged(items):
+                self._succeed(call, now)
+                assert self._judged is None
+                self._judged = call, items
+            case Absent(response):
+                self._succeed(call, now)
+                call.batch[0].apply(response, "absent")
+                self._busy.step_ended(call.batch[0], now, refused=False)
+            case UnknownFamily(response):
+                self._families.mark_unknown(call.family, response, now.seconds)
+                self._lanes.forget_probe(call)
+                self.reject_unknown(call, response, now)
+            case Refused():
+                self._refuse(call, verdict, now)
+            case Forbidden():
+                self._halve(call, "forbidden", now)
+            case Suspicious():
+                self._suspect(call, verdict, now, is_only_asset=is_only_asset)
+            case _:
+                raise AssertionError("an exchange ends with an answer")
+
+    def reject_unknown(self, call: Call, response: PimResponse, now: Now) -> None:
+        """Reject the step of every asset of the call: the PIM has no such family."""
+        for work in list(call.batch):
+            work.reject_step("unknown_family", response)
+            self._busy.step_ended(work, now)
+
+    def note_retry(self, call: Call, cause: RetryCause) -> None:
+        """Tell that the call, or a part of it, will be sent again."""
+        self._news.append(CallRetried(call.family, call.action, cause))
+
+    # --- the call as a whole -----------------------------------------------------------------
+
+    def _refuse(self, call: Call, refused: Refused, now: Now) -> None:
+        if refused.is_from_pim:
+            self._succeed(call, now)
+        else:
+            self._lanes.forget_probe(call)
+        if not call.is_alone:
+            self._halve(call, "refused", now)
+        elif not self._waits_for_structure(call.batch[0], now.seconds):
+            call.batch[0].refuse(refused.reason, refused.response)
+            self._busy.step_ended(call.batch[0], now)
+
+    def _halve(self, call: Call, cause: RetryCause, now: Now) -> None:
+        self.note_retry(call, cause)
+        if self._busy.keeps(call.batch):
+            self._lanes.halve(call, now.seconds)
+
+    def _suspect(self, call: Call, verdict: Suspicious, now: Now, *, is_only_asset: bool) -> None:
+        failure = verdict.failure
+        failed_call = CallFailed(
+            family=call.family,
+            action=call.action,
+            assets=len(call.batch),
+            status=failure.response.status,
+            reason=failure.reason,
+            message=failure.response.message,
+        )
+        self._news.append(failed_call)
+        if not self._busy.keeps(call.batch):
+            return
+        if not self._lanes.breaker.is_open or self._lanes.breaker.probing != call.id:
+            self._follow(call.lane, self._lanes.suspected(call, failure, now), failure, now)
+            return
+        call.failure = failure
+        if verdict.is_pim_well and is_only_asset:
+            # A GET that succeeds has to do as proof: no other asset could show that the PIM works.
+            self._lanes.close_breaker(now.seconds)
+            self._news.append(BreakerClosed(call.family))
+            self._follow(call.lane, self._lanes.own_failure(call, now), failure, now)
+        else:
+            is_well = bool(verdict.is_pim_well)
+            self._lanes.probe_failed(call, now.seconds, family_well=is_well)
+
+    def _succeed(self, call: Call, now: Now) -> None:
+        self._families.mark_seen(call.family, now.seconds)
+        was_failing = self._lanes.is_failing(call.lane)
+        self._follow(call.lane, self._lanes.succeeded(call, now), None, now)
+        if was_failing:
+            self._news.append(FamilyRecovered(call.family, call.action))
+
+    def _follow(self, lane: Lane, decided: Decided, failure: Failure | None, now: Now) -> None:
+        """Do what the lanes decided after a call."""
+        for failing in decided.failing:
+            self._note_failing(failing)
+        for work, last in decided.gave_up:
+            message = f"Given up after {work.own_failures} failures of its own."
+            self._busy.fail_work(work, last, message, now)
+        if decided.has_closed:
+            self._news.append(BreakerClosed(lane[0]))
+        if decided.has_opened:
+            assert failure is not None
+            self._news.append(BreakerOpened(failure.response.message))
+
+    def _note_failing(self, lane: Lane) -> None:
+        failure = self._lanes.lane(lane).failure
+        response = failure.response if failure else None
+        failing = FamilyFailing(
+            family=lane[0],
+            action=lane[1],
+            reason=failure.reason if failure else None,
+            status=response.status if response else None,
+            message=response.message if response else None,
+        )
+        self._news.append(failing)
+
+    # --- asset by asset ----------------------------------------------------------------------
+
+    @property
+    def has_judged(self) -> bool:
+        """Whether assets of a call that succeeded are still to be worked through."""
+        return self._judged is not None
+
+    def work_through(self, now: Now) -> None:
+        """End the step of each asset of the last call that succeeded, as the PIM judged it."""
+        if self._judged is None:
+            return
+        (call, items), self._judged = self._judged, None
+        for work, item in zip(list(call.batch), items, strict=True):
+            self._end_item(call, work, item, now)
+
+    def _end_item(self, call: Call, work: AssetWork, item: ItemVerdict, now: Now) -> None:
+        kind, response = item.kind, item.response
+        if kind is ItemKind.RETRY:
+            work.last_failure = Failure("pim_error", response)
+            self.note_retry(call, "item")
+            if self._busy.keeps([work]):
+                self._lanes.isolate(work, now.seconds, failures=1)
+            return
+        if kind is ItemKind.APPLIED:
+            result = _result(call.action, response)
+            if (ended := work.apply_alone(response, result)) is not None:
+                self._news.append(ended)
+                self._busy.free(work, now.seconds)
+                return
+            work.apply(response, result)
+        elif self._waits_for_structure(work, now.seconds):
+            return
+        else:
+            work.refuse("refused_by_pim", response)
+        self._busy.step_ended(work, now, refused=kind is ItemKind.REFUSED)
+
+    def _waits_for_structure(self, work: AssetWork, now: float) -> bool:
+        """Return whether refused values are tried again, shaped by a structure yet to be read."""
+        if self._structure_cache is None or work.action == DELETE or self._busy.only_in_flight:
+            return False
+        is_stale = self._structure_cache.mark_stale(work, now)
+        if is_stale:
+            self._structure_cache.park(work)
+        return is_stale
+
+
+def _result(action: Action, response: PimResponse) -> Result:
+    if action == DELETE:
+        return "deleted"
+    return "created" if response.status == 201 else "updated"
