@@ -38,7 +38,7 @@ class Assigned(msgspec.Struct, frozen=True):
 
 
 class DrainKind(Enum):
-    """Why the service drains."""
+    """The reason for a drain: the process ends, or partitions were revoked."""
 
     SHUTDOWN = "shutdown"
     REVOCATION = "revocation"
@@ -65,7 +65,7 @@ class LeaseRenewed(msgspec.Struct, frozen=True):
 
 
 class FaultKind(Enum):
-    """Why a request got no answer."""
+    """The reason why a request got no answer."""
 
     TIMEOUT = "timeout"
     CONNECTION = "connection"
@@ -137,7 +137,7 @@ class Committed(msgspec.Struct, frozen=True):
 
 
 class CommitRefusal(Enum):
-    """Why a transaction was aborted; any other error ends the process."""
+    """The reason why a transaction was aborted; any other error ends the process."""
 
     METADATA_TOO_LARGE = "metadata_too_large"
     REBALANCE_IN_PROGRESS = "rebalance_in_progress"

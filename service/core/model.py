@@ -25,7 +25,7 @@ from service.core.values import Values
 
 
 class Partition(NamedTuple):
-    """One partition of an events topic."""
+    """One partition of an events topic: the topic's name and the partition's number."""
 
     topic: str
     number: int
@@ -82,7 +82,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 
 class Omission(NamedTuple):
-    """Why parts of a record were not read: they are too large, or they cannot be represented."""
+    """The reason why parts of a record were not read: too large, or impossible to represent."""
 
     reason: Literal["too_large", "invalid_event"]
     message: str
@@ -134,7 +134,7 @@ class UpsertAsset(msgspec.Struct, frozen=True, gc=False):
 
 
 class DeleteAsset(msgspec.Struct, frozen=True, gc=False):
-    """The command to delete an asset."""
+    """Delete an asset, which need not exist."""
 
     action: ClassVar[Action] = DELETE
     asset: Asset
@@ -146,7 +146,7 @@ Command = UpsertAsset | DeleteAsset
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a record does not become a command, with as much of it as was understood."""
+    """The reason why a record does not become a command, and what was understood of it."""
 
     status: Status
     reason: Reason
@@ -186,7 +186,7 @@ class Change(msgspec.Struct, eq=False, gc=False):
 
 
 class Binding(NamedTuple):
-    """What an offset map belongs to, in addition to its position."""
+    """The identity of what an offset map belongs to, in addition to its position."""
 
     owner: str = ""
     """The cluster, the group, the topic and the partition."""

@@ -1,4 +1,4 @@
-"""What one Kafka transaction writes: outcomes, dead letters and positions."""
+"""The contents of a Kafka transaction: outcomes, dead letters and positions."""
 
 from collections.abc import Mapping
 
@@ -25,7 +25,7 @@ class LogRecord(msgspec.Struct, frozen=True, gc=False):
 class CompletedChange(msgspec.Struct, frozen=True, gc=False):
     """A change whose outcome is known, and the records to write for it.
 
-    `pending_bytes` is what it counts for against the limit on pending bytes.
+    `pending_bytes` is its size as counted against the limit on pending bytes.
     """
 
     partition: Partition

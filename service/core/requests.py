@@ -59,7 +59,7 @@ Request = (
 )
 
 
-class Answered(NamedTuple):
+class TimedAnswer(NamedTuple):
     """An answer, and when it arrived (seconds of the monotonic clock)."""
 
     answer: Answer
@@ -69,7 +69,7 @@ class Answered(NamedTuple):
 Result = TypeVar("Result")
 
 
-Steps = Generator[Request, Answered, Result]
+Steps = Generator[Request, TimedAnswer, Result]
 
 
 class Exchange(Generic[Result]):
@@ -90,7 +90,7 @@ class Exchange(Generic[Result]):
         """Take the answer to `request`; return the result, or None if another request follows."""
         self.has_begun = True
         try:
-            self.request = self._steps.send(Answered(answer, now))
+            self.request = self._steps.send(TimedAnswer(answer, now))
         except StopIteration as end:
             result: Result = end.value
             return result

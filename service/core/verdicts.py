@@ -1,4 +1,4 @@
-"""What the PIM's answer to a call can mean (architecture.md D7)."""
+"""The verdicts on a call: each is a possible meaning of the PIM's answer (architecture.md D7)."""
 
 from enum import Enum
 
@@ -16,14 +16,14 @@ class PimResponse(msgspec.Struct, frozen=True, gc=False):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why a call failed: the reason for a `failed` outcome, and the answer."""
+    """The reason of a failed call, as a `failed` outcome gives it, and the answer."""
 
     reason: Reason
     response: PimResponse
 
 
 class ItemKind(Enum):
-    """What a bulk answer means for one asset."""
+    """The meaning of a bulk answer for one asset."""
 
     APPLIED = "applied"
     REFUSED = "refused"

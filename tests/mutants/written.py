@@ -27,14 +27,14 @@ WRITTEN = (
         "P1, D3",
         "if ledger.above >> (offset - ledger.watermark) & 1:",
         "if False:",
-        "What an earlier owner settled gets a second outcome.",
+        "What an earlier owner committed gets a second outcome.",
     ),
     Written(
         "map-not-carried-on",
         "P1, D3",
         "return watermark, above | offset_map.bitmap(watermark, chosen)",
         "return watermark, offset_map.bitmap(watermark, chosen)",
-        "What an earlier owner settled is not in the next map.",
+        "What an earlier owner committed is not in the next map.",
     ),
     Written(
         "map-without-limit",
@@ -256,7 +256,7 @@ WRITTEN = (
         "D5",
         "delete = Step(DELETE, (changes[last_delete],), tuple(changes[:last_delete]))",
         "delete = Step(DELETE, (changes[last_delete],))",
-        "What a delete supersedes never gets an outcome.",
+        "The changes that a delete supersedes never get an outcome.",
     ),
     Written(
         "delete-after-its-upserts",
@@ -335,7 +335,7 @@ WRITTEN = (
         "D6",
         "            self.gate.send(now)\n            self._news.append(AllowRequest",
         "            self._news.append(AllowRequest",
-        "Tokens and readings are not counted as calls.",
+        "Requests for tokens and structures are not counted as calls.",
     ),
     Written(
         "throttled-and-not-closed",
@@ -363,7 +363,7 @@ WRITTEN = (
         "D6",
         "        if self._trial == call_id:\n            self._trial = None",
         "        if False:\n            self._trial = None",
-        "A trial that was cut keeps the gate closed for ever.",
+        "A trial that was cancelled keeps the gate closed for ever.",
     ),
     Written(
         "repair-takes-all-slots",

@@ -31,7 +31,7 @@ _READ_AS_BOOLEAN = {"true": True, "false": False}
 
 
 class Usual(NamedTuple):
-    """What a value must fulfil to be sent unchanged."""
+    """The conditions under which a value is sent unchanged."""
 
     per_locale: bool
     per_channel: bool
@@ -48,12 +48,12 @@ class Structure:
     attributes: Mapping[str, Attribute]
     options: Mapping[str, frozenset[str]]
     usual: Mapping[str, Usual] = field(init=False, repr=False, compare=False)
-    """What the values of each attribute must fulfil to be sent unchanged."""
+    """The conditions under which the values of each attribute are sent unchanged."""
     folded: Mapping[str, frozenset[str]] = field(init=False, repr=False, compare=False)
     """The options of each attribute with their case folded."""
 
     def __post_init__(self) -> None:
-        """Precompute what is needed for each value."""
+        """Precompute the conditions, which every value is checked against."""
         usual = {
             code: Usual(
                 found.per_locale,

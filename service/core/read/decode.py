@@ -79,7 +79,7 @@ _NO_EVENT = SourceEvent()
 
 
 class _Known(msgspec.Struct, gc=False):
-    """What was decoded so far; it goes into the outcome even if the record is rejected."""
+    """The parts decoded so far; they go into the outcome even if the record is rejected."""
 
     event: SourceEvent = _NO_EVENT
     action: Action | None = None
@@ -362,8 +362,8 @@ def _take_data(data: _QuickData, known: _Known) -> bytes | None:
 def _action_of(event_type: str, limits: DecodeLimits) -> Action:
     """Return the action of a type; other types are skipped (contract.md §4)."""
     found = _TYPE.fullmatch(event_type)
-    ours = event_type.startswith(limits.type_prefix) and not event_type.startswith(OWN_ECHO)
-    if found is None or not ours:
+    is_accepted = event_type.startswith(limits.type_prefix) and not event_type.startswith(OWN_ECHO)
+    if found is None or not is_accepted:
         raise _RejectedError(
             "unknown_type", f"Events of type {shown(event_type)} are not synchronised.", "skipped"
         )

@@ -34,7 +34,7 @@ FAMILIES_KEPT_MAX = 1_000
 
 
 class Examined(Enum):
-    """What to do with an asset before its call."""
+    """The result of examining an asset before its call."""
 
     READY = "ready"
     WAITING = "waiting"

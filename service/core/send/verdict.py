@@ -1,4 +1,4 @@
-"""What an answer to a write call means (architecture.md D7, akeneo.md §2.2, §2.3, §7, §8).
+"""Judge what an answer to a write call means (architecture.md D7, akeneo.md §2.2, §2.3, §7, §8).
 
 Rule 1: only the status, `status_code` and the form of the body decide, never a message's text.
 Rule 2: any answer that is not listed here is a suspicion: the PIM or the call may be at fault.

@@ -89,7 +89,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """Which dead letters a replay leaves out."""
+    """The options of `dead-letters replay` that decide which dead letters it leaves out."""
 
     topics: frozenset[str]
     include_overtaken: bool = False
@@ -127,7 +127,7 @@ class Applied:
 
 
 def read_marker(headers: Headers) -> RecordId | None:
-    """Return which dead letter a marker declares replayed; None if the record is not a marker."""
+    """Return the dead letter that a marker is for, or None if the record is not a marker."""
     found = [content for name, content in headers if name == REPLAYED_HEADER]
     if len(found) != 1 or _added_headers(headers):
         return None
@@ -195,7 +195,7 @@ def replayed(
 
 
 def marker(letter: DeadLetter, key: bytes | None) -> LogRecord:
-    """Return the record that declares the dead letter replayed; it goes to the same partition."""
+    """Return the record that marks the dead letter as replayed, for the same partition."""
     partition, offset = letter.record_id
     return LogRecord(key, None, ((REPLAYED_HEADER, b"%d/%d" % (partition, offset)),))
 

@@ -275,8 +275,8 @@ def _replay_of(record: SourceRecord) -> str | None:
 def _errors(ending: Ending, response: PimResponse | None) -> tuple[list[ChangeError], bool]:
     """Return the errors of asset-sync, or else of the PIM, and whether any was left out."""
     if ending.errors:
-        ours = _fitting(ending.errors, ERRORS_BYTES_MAX // 2)
-        return ours, len(ours) < len(ending.errors)
+        own = _fitting(ending.errors, ERRORS_BYTES_MAX // 2)
+        return own, len(own) < len(ending.errors)
     if response is None or not response.errors:
         return [], False
     translated = _fitting(map(_change_error, response.errors), ERRORS_BYTES_MAX // 2)
@@ -459,7 +459,7 @@ def _dead_letter(record: SourceRecord, data: OutcomeData) -> LogRecord:
     """
     origin = record.origin
     message = (data.message or "").encode()[:DEAD_LETTER_MESSAGE_BYTES_MAX]
-    ours: Iterable[tuple[str, bytes]] = (
+    added: Iterable[tuple[str, bytes]] = (
         ("dlq.original.topic", origin.partition.topic.encode()),
         ("dlq.original.partition", b"%d" % origin.partition.number),
         ("dlq.original.offset", b"%d" % origin.offset),
@@ -471,5 +471,5 @@ def _dead_letter(record: SourceRecord, data: OutcomeData) -> LogRecord:
     )
     if record.omission is not None:
         omitted = [(f"dlq.{part}.omitted", b"true") for part in record.omission.parts]
-        ours = (*ours, *omitted)
-    return LogRecord(record.key, record.value, (*record.headers, *ours))
+        added = (*added, *omitted)
+    return LogRecord(record.key, record.value, (*record.headers, *added))
