@@ -255,7 +255,7 @@ class Service:
         """End where the consumer is stuck; rejoin where the group fenced us."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            await self._consumer.look_at_lags()
+            await self._consumer.measure_lags()
             self._say_progress()
             now = time.monotonic()
             if self._assignment.epoch is not None:

@@ -34,7 +34,7 @@ async def test_nothing_goes_on_unwatched(monkeypatch: pytest.MonkeyPatch) -> Non
     service = Service(load(SETTINGS, dotenv=None))
     monkeypatch.setattr(service._outcomes, "start", at_once)
     monkeypatch.setattr(service._consumer, "open", never)
-    monkeypatch.setattr(service._consumer, "look_at_lags", broken)
+    monkeypatch.setattr(service._consumer, "measure_lags", broken)
 
     with pytest.raises(AssertionError, match="our bug"):
         await asyncio.wait_for(service.run(), 10)

@@ -1,7 +1,7 @@
-"""Where an assignment begins, and how it ends (architecture.md D3, D8).
+"""Begin and end assignments of partitions (architecture.md D3, D8).
 
 Rule 1: positions are read only when no transaction can change them any more.
-Rule 2: no position is lost silently: what the broker no longer has is said.
+Rule 2: no position is lost silently: a position that the broker no longer has is reported.
 """
 
 import asyncio
@@ -44,14 +44,19 @@ from service.core.settle import offset_map
 from service.ports import FatalError, Inbox
 from service.settings import KafkaSettings, Settings
 
-SECOND_LOOK_SECONDS = 10.0
+REREAD_SECONDS = 10.0
+"""Waiting time before a position above the end of its log is read again.
+
+A broker that is starting may not have loaded all records yet.
+"""
 RETRY_SECONDS = 1.0
-"""After a broker that did not answer, before the group is joined anew."""
+"""Waiting time before the group is joined again, after a broker that did not answer."""
 LEASE_MARGIN_SECONDS = 1.0
+"""By which the lease ends before the session, so that no call outlives the assignment."""
 
 
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Follows the group: revocation drains, assignment reads where to begin."""
+    """The group's listener: drains on revocation, reads start positions on assignment."""
 
     def __init__(
         self,
@@ -69,29 +74,29 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self._note = note
         self._fail = fail
         self._consumer = consumer
-        """Returns the consumer whose group is followed; it exists before its first join."""
+        """Returns the consumer of the group, which exists before it first joins."""
         self._replicas_max = settings.pim.max_concurrency
         """More replicas exceed the limit of concurrent calls: each makes at least one."""
         self._epoch = 0
         self._above_end: dict[TopicPartition, float] = {}
-        """Since when a position, or its map, is seen above the end of its partition."""
+        """When each position or offset map above the end of its log was first seen (monotonic)."""
         self._begun: set[TopicPartition] = set()
-        """Every partition that this process had a position of."""
+        """Every partition for which this process has read or committed a position."""
         self._is_leaving = False
         self.epoch: int | None = None
-        """The epoch that records belong to now; None between two assignments."""
+        """The epoch of the current assignment; None between two assignments."""
         self.partitions: frozenset[Partition] = frozenset()
         self.lease_renewed_at = time.monotonic()
-        self._second_look: asyncio.TimerHandle | None = None
+        self._reread: asyncio.TimerHandle | None = None
 
     async def on_partitions_revoked(
         self,
         revoked: Iterable[TopicPartition],  # noqa: ARG002 - an eager rebalance revokes all
     ) -> None:
-        """Finish calls in flight, write the last transaction, forget."""
+        """Finish the calls in flight, write the last transaction, and end the assignment."""
         try:
             self._watch()
-            self._cancel_second_look()
+            self._cancel_reread()
             if self.epoch is not None:
                 await self._inbox.drain(DrainKind.REVOCATION, self._drain_seconds)
                 self._end()
@@ -99,7 +104,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             self._fail(error)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Read where each partition begins, and hand the assignment over."""
+        """Read where each partition begins, and pass the assignment to the pipeline."""
         try:
             self._watch()
             if not self._is_leaving:
@@ -116,16 +121,16 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             self._fail(error)
 
     def leave(self) -> None:
-        """The process ends: nothing that is assigned from now on is begun."""
+        """Ignore later assignments, because the process ends."""
         self._is_leaving = True
-        self._cancel_second_look()
+        self._cancel_reread()
 
     def owns(self, topic_partition: TopicPartition) -> bool:
-        """Whether the partition was handed over; before, its beginning is still looked for."""
+        """Whether the partition was passed to the pipeline, after its start position was read."""
         return Partition(topic_partition.topic, topic_partition.partition) in self.partitions
 
     def rejoin(self) -> None:
-        """The group fenced us: go through revocation and assignment once more."""
+        """Join the group again, after it fenced this member."""
         request_rejoin(self._consumer())
 
     def _end(self) -> None:
@@ -146,11 +151,14 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self._fail(FatalError(describe(error, self._kafka)))
 
     def _led(self, members: int) -> None:
-        """Only the leader of a group learns how many members it has."""
+        """Warn if there are more replicas than calls allowed at once.
+
+        Kafka tells only the leader of a group how many members the group has.
+        """
         working = min(members, self._total(self._consumer()))
         if working > self._replicas_max:
             message = (
-                f"{working} replicas own partitions, and each makes at least one call at once: "
+                f"{working} replicas own partitions, and each makes at least one call at a time: "
                 f"more than ASSET_SYNC_PIM__MAX_CONCURRENCY={self._replicas_max} allows. "
                 "Run fewer replicas, or raise the setting if the PIM permits it."
             )
@@ -162,10 +170,11 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             self._end()
         keep_heartbeat(consumer)
         self._log.group = group_metadata(consumer)
-        self._cancel_second_look()
+        self._cancel_reread()
         starts = await self._starts(consumer, topic_partitions)
-        if in_doubt := set(topic_partitions) - starts.keys():
-            consumer.pause(*in_doubt)
+        # A partition without a start position is not fetched until its position is read again.
+        if undecided := set(topic_partitions) - starts.keys():
+            consumer.pause(*undecided)
         for topic_partition, start in starts.items():
             consumer.seek(topic_partition, start.position)
         self._epoch += 1
@@ -174,23 +183,23 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self.partitions = frozenset(partitions)
         total = max(self._total(consumer), len(partitions), 1)
         self._inbox.submit(Assigned(self._epoch, partitions, total))
-        # What was fetched for the last assignment stands in cycles of aiokafka's, by the megabyte.
+        # Megabytes of records of the last assignment are in reference cycles of aiokafka.
         gc.collect()
 
     def _begin_refused(self, refusal: CommitRefusal) -> None:
-        """Join anew where the group moved on; a broker that takes no offset map ends us."""
+        """Join again if the group rebalanced; end if the broker cannot store an offset map."""
         if refusal is not CommitRefusal.METADATA_TOO_LARGE:
             request_rejoin(self._consumer())
             return
-        words = describe(OffsetMetadataTooLargeError(), self._kafka)
-        self._fail(FatalError(f"The positions of the group cannot be written: {words}"))
+        text = describe(OffsetMetadataTooLargeError(), self._kafka)
+        self._fail(FatalError(f"The offsets of the group cannot be committed: {text}"))
 
     async def _begin_later(self, error: KafkaError | TimeoutError) -> None:
-        """A broker that does not answer is waited for; what only a person can mend ends us."""
+        """Join again after a broker did not answer; end if only a person can fix the error."""
         can_wait = isinstance(error, TimeoutError | KafkaTimeoutError) or error.retriable
         if not can_wait:
-            words = describe(error, self._kafka)
-            self._fail(FatalError(f"The positions of the group cannot be read: {words}"))
+            text = describe(error, self._kafka)
+            self._fail(FatalError(f"The committed offsets of the group cannot be read: {text}"))
             return
         await asyncio.sleep(RETRY_SECONDS)
         request_rejoin(self._consumer())
@@ -198,11 +207,11 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _starts(
         self, consumer: AIOKafkaConsumer, topic_partitions: list[TopicPartition]
     ) -> dict[TopicPartition, Start]:
-        """Where each partition begins; those that are in doubt are left out.
+        """Return where each partition begins, without those whose position has to be read again.
 
         Raises:
-            GroupMovedOnError: the assignment is void.
-            OffsetsRefusedError: likewise.
+            GroupMovedOnError: the group rebalances, so this assignment is over.
+            OffsetsRefusedError: the coordinator refused the positions of new partitions.
         """
         if not topic_partitions:
             self._above_end = {}
@@ -219,23 +228,27 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             if topic_partition not in committed
         }
         starts = await self._begin_new(consumer, identity, new)
-        starts |= self._go_on(identity, committed, logs)
+        starts |= self._resume(identity, committed, logs)
         self._begun |= starts.keys()
         return starts
 
     async def _begin_group(self, consumer: AIOKafkaConsumer, identity: Identity) -> None:
-        """Where the group has no position at all: give it one in each partition."""
-        group = self._log.group  # of the assignment: a heartbeat may have reset the consumer's
+        """Commit a position in each partition, if the group has no position at all."""
+        # The metadata of this assignment: a heartbeat may have reset the consumer's own.
+        group = self._log.group
         assert group is not None, "set when the assignment began"
         begun = await begin_group(consumer, self._kafka, group, identity)
         if begun is not None:
             outcomes = await self._outcomes(consumer, identity)
-            self._say_begun(_of_group(self._kafka, begun), outcomes)
+            self._note_begun(_group_message(self._kafka, begun), outcomes)
 
     async def _begin_new(
         self, consumer: AIOKafkaConsumer, identity: Identity, logs: Mapping[TopicPartition, Log]
     ) -> dict[TopicPartition, Start]:
-        """Partitions without a position, in a group that has some: at their earliest record."""
+        """Begin partitions without a position at their earliest record, and commit that.
+
+        The group has positions in other partitions.
+        """
         if not logs:
             return {}
         starts = {
@@ -253,97 +266,97 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         refusal = await self._log.commit_positions(chosen)
         if refusal is not None:
             raise OffsetsRefusedError(refusal)
-        message = _of_partitions(self._kafka, logs)
+        message = _partitions_message(self._kafka, logs)
         if self._begun & logs.keys():
             self._note(PositionLost(message))
         else:
-            self._say_begun(message, await self._outcomes(consumer, identity))
+            self._note_begun(message, await self._outcomes(consumer, identity))
         return starts
 
-    def _say_begun(self, message: str, outcomes: int) -> None:
-        """Once, by whoever committed it."""
+    def _note_begun(self, message: str, outcomes: int) -> None:
+        """Report a beginning that this replica committed."""
         if not outcomes:
             self._note(GroupBegun(message))
             return
         message += (
-            f" The outcomes topic holds {outcomes} records already. If these records were "
-            "completed before, their positions expired (offsets.retention.minutes of the broker) "
-            "or were deleted; see docs/operations.md, Positions of the consumer group."
+            f" The outcomes topic has {outcomes} records already. If outcomes were written for "
+            "these records before, the group's offsets expired (offsets.retention.minutes of the "
+            "broker) or were deleted; see docs/operations.md, Positions of the consumer group."
         )
         self._note(GroupBegunAgain(message))
 
     async def _outcomes(self, consumer: AIOKafkaConsumer, identity: Identity) -> int:
-        """How many records the outcomes topic holds; 0 where the broker does not tell."""
+        """Return the number of records in the outcomes topic, or 0 if the broker refuses."""
         topic_partitions = identity.partitions.get(self._kafka.outcomes_topic, ())
         with contextlib.suppress(KafkaError):
             logs = await logs_of(consumer, list(topic_partitions))
             return sum(log.last - log.first for log in logs.values())
         return 0
 
-    def _go_on(
+    def _resume(
         self,
         identity: Identity,
         committed: Mapping[TopicPartition, OffsetAndMetadata],
         logs: Mapping[TopicPartition, Log],
     ) -> dict[TopicPartition, Start]:
-        """Partitions with a position: what the broker and the offset map say of it."""
+        """Return where partitions with a position begin, by their logs and offset maps."""
         starts: dict[TopicPartition, Start] = {}
-        in_doubt: dict[TopicPartition, float] = {}
+        undecided: dict[TopicPartition, float] = {}
         now = time.monotonic()
         for topic_partition, found in committed.items():
             known, log = Committed(found.offset, found.metadata), logs[topic_partition]
             binding = identity.binding(self._kafka.group_id, topic_partition)
             if is_above_end(known, log, binding):
                 seen_at = self._above_end.get(topic_partition, now)
-                if now - seen_at < SECOND_LOOK_SECONDS:
-                    in_doubt[topic_partition] = seen_at
+                if now - seen_at < REREAD_SECONDS:
+                    undecided[topic_partition] = seen_at
                     continue
             decision = decide_start(topic_partition, known, log, binding)
             if decision.fact is not None:
                 self._note(decision.fact)
             starts[topic_partition] = decision.start
-        self._above_end = in_doubt
-        if in_doubt:
-            self._look_again(min(in_doubt.values()) + SECOND_LOOK_SECONDS - now)
+        self._above_end = undecided
+        if undecided:
+            self._read_again_in(min(undecided.values()) + REREAD_SECONDS - now)
         return starts
 
-    def _look_again(self, seconds: float) -> None:
-        self._cancel_second_look()
+    def _read_again_in(self, seconds: float) -> None:
+        self._cancel_reread()
         loop = asyncio.get_running_loop()
-        self._second_look = loop.call_later(seconds, request_rejoin, self._consumer())
+        self._reread = loop.call_later(seconds, request_rejoin, self._consumer())
 
-    def _cancel_second_look(self) -> None:
-        if self._second_look is not None:
-            self._second_look.cancel()
-            self._second_look = None
+    def _cancel_reread(self) -> None:
+        if self._reread is not None:
+            self._reread.cancel()
+            self._reread = None
 
     def _total(self, consumer: AIOKafkaConsumer) -> int:
-        """Partitions of all events topics: what shares are counted by."""
+        """Return the number of partitions of all events topics."""
         topics = self._kafka.events_topic_names
         return sum(len(consumer.partitions_for_topic(topic) or ()) for topic in topics)
 
 
-def _of_group(kafka: KafkaSettings, begun: Beginning) -> str:
-    """Where a group without a position begins."""
-    where = (
-        f"The group {kafka.group_id} has no position: the {begun.partitions} partitions of "
+def _group_message(kafka: KafkaSettings, begun: Beginning) -> str:
+    """Say where a group without a position begins."""
+    start = (
+        f"The group {kafka.group_id} has no committed offset: the {begun.partitions} partitions of "
         f"{', '.join(kafka.events_topic_names)} begin at their"
     )
     if kafka.start_from == "earliest":
-        what = f"earliest record, and {begun.records} records are read"
+        end = f"earliest record, and {begun.records} records are read"
     else:
-        what = f"end, and the {begun.records} records before it are not read"
-    return f"{where} {what} (ASSET_SYNC_KAFKA__START_FROM={kafka.start_from})."
+        end = f"end, and the {begun.records} records before it are not read"
+    return f"{start} {end} (ASSET_SYNC_KAFKA__START_FROM={kafka.start_from})."
 
 
-def _of_partitions(kafka: KafkaSettings, logs: Mapping[TopicPartition, Log]) -> str:
-    """Where partitions begin that have no position, in a group that has some."""
+def _partitions_message(kafka: KafkaSettings, logs: Mapping[TopicPartition, Log]) -> str:
+    """Say where partitions without a position begin, in a group that has positions elsewhere."""
     listed = ", ".join(
         f"{topic_partition.topic}/{topic_partition.partition} at {log.first} "
         f"({log.last - log.first} records)"
         for topic_partition, log in sorted(logs.items())
     )
     return (
-        f"The group {kafka.group_id} has positions, but none of these partitions (added, created "
-        f"again, or expired); they begin at their earliest record: {listed}."
+        f"The group {kafka.group_id} has committed offsets, but none in these partitions (added, "
+        f"created again, or expired). They begin at their earliest record: {listed}."
     )

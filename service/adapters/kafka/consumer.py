@@ -1,10 +1,12 @@
-"""The door: FastStream's batch subscriber, raw records in, nothing decided (architecture.md D1).
+"""Read records from the events topics, by FastStream's batch subscriber (architecture.md D1).
 
-Rule 1: the handler never raises, and waits only until the pipeline has taken what it hands over:
-a poll that finds records at hand never gives way by itself. Back-pressure is pause and return.
-Rule 2: what aiokafka raises is seen here first: FastStream's loop would log it for ever.
-Rule 3: what was fetched of a paused partition stays at hand. aiokafka's own pause drops it, to be
-fetched anew, and in a cycle that keeps it until the garbage collector comes by.
+Rule 1: the handler never raises, and waits only until the pipeline has taken the records. It has to
+wait, because a poll that finds fetched records does not yield to other tasks. Back-pressure means
+to pause partitions and return.
+Rule 2: errors of aiokafka are handled before FastStream's loop sees them, which would log them for
+ever.
+Rule 3: while all partitions are paused, fetched records are kept. aiokafka's own pause drops them,
+so they are fetched again, and leaves them in a reference cycle until the next garbage collection.
 """
 
 import asyncio
@@ -49,22 +51,20 @@ from service.settings import KafkaSettings, Settings
 
 POLL_RECORDS_MAX = 200
 METADATA_SECONDS_MAX = 30
-"""Partitions that are added are read after this time at the latest (aiokafka's own: 300 s)."""
-LOOK_SECONDS_MAX = 0.2
-ASK_SECONDS_MAX = 2.0
-"""For the brokers to tell where partitions end that are not fetched."""
+"""A partition that is added is read after this time at the latest (aiokafka's own: 300 s)."""
+POSITION_SECONDS_MAX = 0.2
+ENDS_SECONDS_MAX = 2.0
+"""How long the brokers may take to answer where partitions end."""
 POLL_SECONDS = 0.05
 POLL_INTERVAL_SECONDS_MAX = 300
 NOWHERE = TopicPartition("", -1)
-"""Polled while every partition is paused: a poll is what keeps the consumer in its group."""
+"""Polled while every partition is paused: without polls the consumer would leave its group."""
 DRAIN_MARGIN_SECONDS = 15.0
-
-SayLost = Callable[[str], None]
-"""Says in a sentence that a committed position is lost."""
+"""How much longer than the drain the group waits for a member in a rebalance."""
 
 
 class Consumer:
-    """Opens the events topics, hands every record over, pauses and resumes."""
+    """Reads the events topics, submits every record to the pipeline, pauses and resumes."""
 
     def __init__(
         self,
@@ -83,7 +83,10 @@ class Consumer:
         self.polled_at = time.monotonic()
         self.lags: dict[Partition, int] = {}
         self.behind_transactions: dict[Partition, int] = {}
-        """Records not read, as of the last look: readable ones, and ones in open transactions."""
+        """Records that are not read yet because they are in open transactions.
+
+        `lags` has the readable ones; `measure_lags` updates both.
+        """
         self._broker = KafkaBroker(
             kafka.bootstrap_servers.split(","),
             client_id=kafka.client_id,
@@ -106,10 +109,10 @@ class Consumer:
             isolation_level="read_committed",
             auto_offset_reset="none",
             listener=self.assignment,
-            **_patience(kafka, settings.drain.max_seconds),
+            **_timeouts(kafka, settings.drain.max_seconds),
             partition_assignment_strategy=(StickyPartitionAssignor,),
-            parser=_as_it_came,
-            decoder=_pass_through,
+            parser=_parse_nothing,
+            decoder=_decode_nothing,
         )
         self._subscriber(self._handle)
         self._guarded: AIOKafkaConsumer | None = None
@@ -123,26 +126,26 @@ class Consumer:
             self._guarded = consumer
             guard(
                 consumer,
-                self._open_places,
+                self._open_partitions,
                 self._polled,
                 self._consumer_failed,
                 self.assignment.owns,
-                self._say_lost,
+                self._note_lost_position,
             )
         return consumer
 
     def _polled(self) -> None:
         self.polled_at = time.monotonic()
 
-    def _say_lost(self, message: str) -> None:
+    def _note_lost_position(self, message: str) -> None:
         self._note(PositionLost(message))
 
     def _consumer_failed(self, error: BaseException) -> None:
-        words = describe(error, self._kafka)
-        self._fail(FatalError(f"The consumer failed: {words}"))
+        text = describe(error, self._kafka)
+        self._fail(FatalError(f"Events cannot be read from Kafka: {text}"))
 
-    async def look_at_lags(self) -> None:
-        """Hold the positions against the ends of the partitions."""
+    async def measure_lags(self) -> None:
+        """Update the lags, by comparing the positions with the ends of the partitions."""
         consumer = self._subscriber.consumer
         owned = self.assignment.partitions
         lags = {one: self.lags[one] for one in owned & self.lags.keys()}
@@ -152,7 +155,7 @@ class Consumer:
                 partition = Partition(topic_partition.topic, topic_partition.partition)
                 with contextlib.suppress(KafkaError, TimeoutError):  # between two assignments
                     position = await asyncio.wait_for(
-                        consumer.position(topic_partition), LOOK_SECONDS_MAX
+                        consumer.position(topic_partition), POSITION_SECONDS_MAX
                     )
                     lags[partition] = max(0, ends.stable - position)
                     behind[partition] = max(0, ends.high - max(ends.stable, position))
@@ -161,7 +164,10 @@ class Consumer:
     async def _ends(
         self, consumer: AIOKafkaConsumer, partitions: Iterable[Partition]
     ) -> dict[TopicPartition, Ends]:
-        """As the answers to fetches told them; of what is not fetched, the brokers are asked."""
+        """Return the ends of partitions, from the answers to fetches or by asking the brokers.
+
+        The brokers are asked about partitions that are not fetched.
+        """
         ends: dict[TopicPartition, Ends] = {}
         unknown = []
         for partition in partitions:
@@ -177,21 +183,21 @@ class Consumer:
             else:
                 ends[topic_partition] = Ends(stable, high)
         if unknown:
-            with contextlib.suppress(KafkaError, TimeoutError):  # the last look still stands
-                ends |= await asyncio.wait_for(ask_ends(consumer, unknown), ASK_SECONDS_MAX)
+            with contextlib.suppress(KafkaError, TimeoutError):  # then the last values are kept
+                ends |= await asyncio.wait_for(ask_ends(consumer, unknown), ENDS_SECONDS_MAX)
         return ends
 
     async def open(self) -> None:
-        """Join the group and start to read. Kafka may have gone since the topics were looked at.
+        """Join the group and start to read, with retries while Kafka cannot be reached.
 
         Raises:
-            KafkaError: it refuses, or cannot be reached in time.
+            KafkaError: Kafka refuses the connection, or cannot be reached in time.
         """
         deadline = time.monotonic() + START_SECONDS_MAX
         while True:
             try:
                 return await self._broker.start()
-            except KafkaConnectionError as error:  # aiokafka tries only once
+            except KafkaConnectionError as error:  # aiokafka itself tries only once
                 if is_final(error) or time.monotonic() >= deadline:
                     raise
             if self._subscriber.consumer is not None:
@@ -199,35 +205,39 @@ class Consumer:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def close(self) -> None:
-        """Leave the group (a static member keeps its place)."""
+        """Leave the group; a static member stays in it until its session times out."""
         await self._broker.stop()
 
     def set_paused(self, partitions: frozenset[Partition]) -> None:
-        """From now on exactly these partitions are paused.
+        """Pause these partitions, and resume all others.
 
-        What was fetched stays at hand where all are paused: that ends soon. A partition that is
-        paused while others go on gives it up, or it would stand in the way of their fetches.
-        What is assigned and not handed over, its position being in doubt, stays as it is.
+        If all partitions are paused, their fetched records are kept, because such a pause is short.
+        If only some are paused, their fetched records are dropped, because records that are not
+        taken make aiokafka delay its fetches from the same broker. A partition whose start position
+        is not decided yet stays paused.
         """
         self._paused = partitions
         consumer = self._subscriber.consumer
         assigned = consumer.assignment() if consumer is not None else frozenset()
         if not assigned:
             return
-        alone = {
+        paused_alone = {
             topic_partition
             for topic_partition in assigned
             if Partition(topic_partition.topic, topic_partition.partition) in partitions
         }
-        if alone == assigned:
-            alone = set()
-        consumer.pause(*alone - consumer.paused())
-        consumer.resume(*filter(self.assignment.owns, consumer.paused() - alone))
+        if paused_alone == assigned:
+            paused_alone = set()
+        consumer.pause(*paused_alone - consumer.paused())
+        consumer.resume(*filter(self.assignment.owns, consumer.paused() - paused_alone))
 
-    def _open_places(self) -> list[TopicPartition]:
-        """What to take records of. What is not handed over yet is polled too, for its errors."""
+    def _open_partitions(self) -> list[TopicPartition]:
+        """Return the partitions to poll.
+
+        Partitions that do not belong to the pipeline yet are polled too, to see their errors.
+        """
         consumer = self._subscriber.consumer
-        assert consumer is not None, "it polls"
+        assert consumer is not None, "a consumer polls"
         return [
             topic_partition
             for topic_partition in consumer.assignment()
@@ -235,8 +245,11 @@ class Consumer:
         ]
 
     async def _handle(self, records: Sequence[ConsumerRecord]) -> None:
-        """Hand over; records of partitions that are not (yet, any more) ours come again."""
-        epoch, ours = self.assignment.epoch, self.assignment.partitions
+        """Submit records to the pipeline, but not those of partitions that it does not own.
+
+        Such records are fetched again once their partition has its start position.
+        """
+        epoch, owned = self.assignment.epoch, self.assignment.partitions
         if epoch is None:
             return
         taken = []
@@ -244,7 +257,7 @@ class Consumer:
         for record in records:
             if record.partition != partition.number or record.topic != partition.topic:
                 partition = Partition(record.topic, record.partition)
-            if partition in ours:
+            if partition in owned:
                 taken.append(_source_record(record, Origin(partition, record.offset, epoch)))
         if taken:
             await self._inbox.take_in(Arrived(tuple(taken)))
@@ -261,8 +274,8 @@ def _source_record(record: ConsumerRecord, origin: Origin) -> SourceRecord:
     )
 
 
-def _patience(kafka: KafkaSettings, drain_seconds: float) -> dict[str, Any]:
-    """How long the group waits for us, in milliseconds."""
+def _timeouts(kafka: KafkaSettings, drain_seconds: float) -> dict[str, Any]:
+    """Return how long the group waits for this member, in milliseconds."""
     return {
         "session_timeout_ms": round(kafka.session_timeout_seconds * 1000),
         "heartbeat_interval_ms": round(kafka.session_timeout_seconds * 100),
@@ -271,33 +284,33 @@ def _patience(kafka: KafkaSettings, drain_seconds: float) -> dict[str, Any]:
     }
 
 
-async def _as_it_came(records: Any) -> KafkaMessage:  # noqa: ANN401 - FastStream's seam
-    """Replace the default parser: nothing is decoded here."""
+async def _parse_nothing(records: Any) -> KafkaMessage:  # noqa: ANN401 - FastStream's seam
+    """Replace FastStream's default parser, which would decode every record."""
     return KafkaMessage(body=records, raw_message=records, consumer=None)  # type: ignore[arg-type]
 
 
-async def _pass_through(message: Any) -> Any:  # noqa: ANN401 - FastStream's seam
+async def _decode_nothing(message: Any) -> Any:  # noqa: ANN401 - FastStream's seam
     return message.raw_message
 
 
 def guard(
     consumer: AIOKafkaConsumer,
-    open_places: Callable[[], Sequence[TopicPartition]],
+    open_partitions: Callable[[], Sequence[TopicPartition]],
     polled: Callable[[], None],
     fail: Callable[[BaseException], None],
     owns: Callable[[TopicPartition], bool],
-    say_lost: SayLost,
+    note_lost_position: Callable[[str], None],
 ) -> None:
-    """See every poll of FastStream's loop, and what it raises, before the loop does.
+    """Replace the consumer's `getmany`, to handle its errors before FastStream's loop sees them.
 
-    A poll that fails may have passed over records of another partition, which it does not return.
-    So nothing more is handed over after it: what comes behind them must not be committed.
+    A poll that fails may have taken records of another partition, which are lost with it. So no
+    record is returned after a failed poll: a commit of later records would skip the lost ones.
     """
     stock = consumer.getmany
     bound_fetches(consumer)
     has_failed = False
 
-    def give_up(error: Exception) -> None:
+    def end(error: Exception) -> None:
         nonlocal has_failed
         has_failed = True
         fail(error)
@@ -308,17 +321,17 @@ def guard(
             return {}
         budget.set(Budget())
         try:
-            records = await stock(*(open_places() or (NOWHERE,)), **options)
+            records = await stock(*(open_partitions() or (NOWHERE,)), **options)
         except NoOffsetForPartitionError:
-            records = {}  # its assignment is still being read; the seek follows
+            records = {}  # the start position is still being read; the seek follows
         except OffsetOutOfRangeError as error:
-            await _go_on_in_range(consumer, error.args[0], owns, say_lost)
+            await _seek_in_range(consumer, error.args[0], owns, note_lost_position)
             records = {}
         except ConsumerStoppedError:
             raise
-        except Exception as error:  # noqa: BLE001 - FastStream would begin its loop again
-            if not getattr(error, "retriable", False):  # a broker that is away is waited for
-                give_up(error)
+        except Exception as error:  # noqa: BLE001 - FastStream would restart its loop
+            if not getattr(error, "retriable", False):  # an unreachable broker is waited for
+                end(error)
             records = {}
         polled()
         return records
@@ -326,28 +339,34 @@ def guard(
     consumer.getmany = getmany
 
 
-def _told(positions: Mapping[TopicPartition, int]) -> str:
+def _listed(positions: Mapping[TopicPartition, int]) -> str:
     return ", ".join(f"{p.topic}/{p.partition} at {at}" for p, at in positions.items())
 
 
-async def _go_on_in_range(
+async def _seek_in_range(
     consumer: AIOKafkaConsumer,
     positions: Mapping[TopicPartition, int],
     owns: Callable[[TopicPartition], bool],
-    say_lost: SayLost,
+    note_lost_position: Callable[[str], None],
 ) -> None:
-    """Below the log's start: read on there, keeping what is held. Above its end: look anew."""
-    # Of a partition that is not ours yet, the assignment finds the beginning.
+    """Handle positions that the broker no longer has.
+
+    A position below the start of the log moves to that start. A position above the end means that
+    the topic was created again or lost records, so the group is joined again, which reads where the
+    partition begins. The start of a partition that the pipeline does not own is read anyway.
+    """
     lost = {
         topic_partition: at for topic_partition, at in positions.items() if owns(topic_partition)
     }
     if not lost:
         return
-    say_lost(f"Positions are out of range: {_told(lost)}")
+    note_lost_position(
+        f"The broker no longer has these offsets (retention or a re-created topic): {_listed(lost)}"
+    )
     first = await consumer.beginning_offsets(list(lost))
     for topic_partition, position in lost.items():
         if not owns(topic_partition):
-            continue  # revoked meanwhile: its next assignment finds the beginning
+            continue  # revoked meanwhile; its next assignment reads where it begins
         if position < first[topic_partition]:
             consumer.seek(topic_partition, first[topic_partition])
         else:

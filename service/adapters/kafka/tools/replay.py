@@ -273,8 +273,8 @@ def _records(
             TopicPartition(topic, number),
             replayed(letter, record.key, record.value, record.headers),
         )
-        record_id = TopicPartition(kafka.dead_letters_topic, record.partition)
-        yield record_id, marker(letter, record.key)
+        dead_letters = TopicPartition(kafka.dead_letters_topic, record.partition)
+        yield dead_letters, marker(letter, record.key)
 
 
 def _dead_letter(record: StoredRecord) -> DeadLetter:
