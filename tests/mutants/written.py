@@ -95,8 +95,8 @@ WRITTEN = (
     Written(
         "commit-timeout-is-a-refusal",
         "P1, D3",
-        "            if was_there and is_there and producer.unanswered_ends:",
-        "            if was_there and is_there and producer.unanswered_ends:\n"
+        "            if was_reachable and is_reachable and producer.unanswered_ends:",
+        "            if was_reachable and is_reachable and producer.unanswered_ends:\n"
         '                raise _NotCommittedError("no answer", is_answer=False)\n'
         "            if False:",
         "A commit whose fate is unknown is repeated: outcomes twice.",
@@ -132,7 +132,7 @@ WRITTEN = (
     Written(
         "second-look-at-once",
         "D3",
-        "if now - seen_at < SECOND_LOOK_SECONDS:",
+        "if now - seen_at < REREAD_SECONDS:",
         "if False:",
         "A position above the end of a log that lags is taken for a re-created topic.",
     ),
@@ -624,8 +624,8 @@ WRITTEN = (
     Written(
         "paused-partitions-are-read",
         "P6",
-        "            if Partition(place.topic, place.partition) not in self._paused",
-        "            if place",
+        "topic_partition.partition) not in self._paused",
+        "topic_partition.partition)",
         "Pausing does nothing.",
     ),
     Written(
@@ -638,8 +638,8 @@ WRITTEN = (
     Written(
         "other-partitioner",
         "P1",
-        "    return places[(hashed & 0x7FFFFFFF) % len(places)]",
-        "    return places[(hashed & 0x3FFFFFFF) % len(places)]",
+        "    return topic_partitions[(hashed & 0x7FFFFFFF) % len(topic_partitions)]",
+        "    return topic_partitions[(hashed & 0x3FFFFFFF) % len(topic_partitions)]",
         "Outcomes lie where no reader of one key looks.",
     ),
 )

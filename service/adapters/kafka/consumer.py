@@ -87,16 +87,7 @@ class Consumer:
 
         `lags` has the readable ones; `measure_lags` updates both.
         """
-        self._broker = KafkaBroker(
-            kafka.bootstrap_servers.split(","),
-            client_id=kafka.client_id,
-            security=security(kafka),
-            metadata_max_age_ms=METADATA_SECONDS_MAX * 1000,
-            apply_types=False,
-            allow_auto_create_topics=False,
-            logger=None,
-            consumer_only=True,
-        )
+        self._broker = _broker(kafka)
         self._subscriber = self._broker.subscriber(
             *kafka.events_topic_names,
             group_id=kafka.group_id,
@@ -263,6 +254,19 @@ class Consumer:
             await self._inbox.take_in(Arrived(tuple(taken)))
         else:
             await asyncio.sleep(0)
+
+
+def _broker(kafka: KafkaSettings) -> KafkaBroker:
+    return KafkaBroker(
+        kafka.bootstrap_servers.split(","),
+        client_id=kafka.client_id,
+        security=security(kafka),
+        metadata_max_age_ms=METADATA_SECONDS_MAX * 1000,
+        apply_types=False,
+        allow_auto_create_topics=False,
+        logger=None,
+        consumer_only=True,
+    )
 
 
 def _source_record(record: ConsumerRecord, origin: Origin) -> SourceRecord:
