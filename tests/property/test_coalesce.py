@@ -63,7 +63,7 @@ def test_merged_upserts_keep_the_byte_limit(
 def test_whatever_the_pim_says_each_change_ends_once_in_order_and_truly(
     wanted: list[dict[str, ValueData] | None], limit: int, data: st.DataObject
 ) -> None:
-    """Drive a job with arbitrary verdicts; the PIM is the replay of what ended applied."""
+    """Work on an asset with any verdicts; the PIM equals a replay of the applied changes."""
     given_changes = changes(*wanted)
     work = AssetWork(given_changes[0].asset, given_changes, limit)
     pim: State = None

@@ -36,15 +36,15 @@ def tripped() -> tuple[Drive, list[str]]:
 
 
 def test_most_changes_over_two_families_stop_the_intake() -> None:
-    """What trips it stays unsettled; nothing more is sent, and nothing more is read."""
+    """What trips it stays pending; nothing more is sent, and nothing more is read."""
     made, ids = tripped()
-    settled, sent = len(made.outcomes), len(made.sent)
-    assert CHANGES / 2 <= settled < len(ids)
+    completed, sent = len(made.outcomes), len(made.sent)
+    assert CHANGES / 2 <= completed < len(ids)
     assert made.noted("dead_letters.limit_reached")
     late = made.upsert("family0", "good")
     made.run(3600)
 
-    assert (len(made.outcomes), len(made.sent)) == (settled, sent)
+    assert (len(made.outcomes), len(made.sent)) == (completed, sent)
     assert late not in made.outcomes
     status = made.pipeline.status(made.now)
     assert status.waits_for == "release"
@@ -122,10 +122,10 @@ def test_sick_families_are_not_counted() -> None:
 def test_a_shutdown_does_not_wait_for_a_person() -> None:
     """What is held back is left to the next owner."""
     made, _ = tripped()
-    held = made.pipeline.pending_changes
+    pending = made.pipeline.pending_changes
     made._step(DrainStarted(DrainKind.SHUTDOWN, made.now + 30))
     made.run(1)
-    assert made.drained == held > 0
+    assert made.drained == pending > 0
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 1.0])

@@ -71,10 +71,10 @@ def test_any_event_gets_one_plain_answer(value: bytes, structured: bool, key: by
     change = decode(source, LIMITS)
     command = change if isinstance(change, Rejection) else convert(change)
     if isinstance(command, Rejection):
-        settled = Reporter("/asset-sync/test").of_rejection(source, command, 0)
-        assert settled.outcome.value is not None
-        assert len(settled.outcome.value) <= OUTCOME_BYTES_MAX
-        assert json.loads(settled.outcome.value)["data"]["message"]
+        completed = Reporter("/asset-sync/test").of_rejection(source, command, 0)
+        assert completed.outcome.value is not None
+        assert len(completed.outcome.value) <= OUTCOME_BYTES_MAX
+        assert json.loads(completed.outcome.value)["data"]["message"]
 
 
 def test_producers_of_other_shapes_are_told_what_is_missing() -> None:

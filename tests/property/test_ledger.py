@@ -22,7 +22,7 @@ RULES = Limits(DecodeLimits(1 << 20), transaction_outcomes_max=5, map_offsets_ma
 
 
 class LedgerModel(RuleBasedStateMachine):
-    """Records are read with gaps, settled in any order, committed, refused; replicas die."""
+    """Records are read with gaps, completed in any order, committed, refused; replicas die."""
 
     @initialize()
     def begin(self) -> None:
@@ -58,7 +58,7 @@ class LedgerModel(RuleBasedStateMachine):
 
     @rule(record_id=st.sampled_from(PLACES), count=st.integers(1, 9))
     def read(self, record_id: Partition, count: int) -> None:
-        """The owner reads on; what is settled already is not admitted again."""
+        """The owner reads on; what is committed already is not admitted again."""
         following = [offset for offset in self.log[record_id] if offset >= self.read_to[record_id]]
         for offset in following[:count]:
             self.read_to[record_id] = offset + 1
@@ -75,7 +75,7 @@ class LedgerModel(RuleBasedStateMachine):
         addresses = data.draw(st.lists(st.sampled_from(self.open), min_size=1, unique=True))
         for address in addresses:
             self.open.remove(address)
-        self.ledger.complete(tuple(map(_settled, addresses)))
+        self.ledger.complete(tuple(map(_completed, addresses)))
         self.ready += addresses
 
     @precondition(lambda self: self.ready and not self.in_transaction)
@@ -129,9 +129,9 @@ class LedgerModel(RuleBasedStateMachine):
     @invariant()
     def counts_what_is_held(self) -> None:
         """Admitted and not yet committed."""
-        held = len(self.open) + len(self.ready) + len(self.in_transaction)
-        assert self.ledger.pending_changes == held
-        assert self.ledger.pending_bytes == 10 * held
+        pending = len(self.open) + len(self.ready) + len(self.in_transaction)
+        assert self.ledger.pending_changes == pending
+        assert self.ledger.pending_bytes == 10 * pending
 
     @invariant()
     def positions_tell_exactly_what_was_seen(self) -> None:
@@ -142,7 +142,7 @@ class LedgerModel(RuleBasedStateMachine):
             assert told == {offset for p, offset in self.seen if p == record_id}
 
 
-def _settled(address: Address) -> CompletedChange:
+def _completed(address: Address) -> CompletedChange:
     record_id, offset = address
     outcome = LogRecord(b"%d" % record_id.number, b"%d" % offset, ())
     return CompletedChange(record_id, offset, outcome, None, pending_bytes=10, size=outcome.size)
@@ -167,10 +167,10 @@ def test_a_wide_gap_costs_nothing() -> None:
         False,
         True,
     ]
-    ledger.complete((_settled((record_id, far)),))
+    ledger.complete((_completed((record_id, far)),))
 
     assert ledger.take_transaction() is None, "no map reaches from the watermark so far"
-    ledger.complete((_settled((record_id, 0)),))
+    ledger.complete((_completed((record_id, 0)),))
 
     transaction = ledger.take_transaction()
     assert transaction is not None

@@ -96,9 +96,9 @@ def source_of(key: bytes | None, headers: Headers) -> SourceRecord:
     return SourceRecord(Origin(Partition("t" * 249, 10**6), 10**17, 0), key, b"{}", headers, -1)
 
 
-def check(settled: CompletedChange) -> dict[str, Any]:
+def check(completed: CompletedChange) -> dict[str, Any]:
     """Hold an outcome to every limit; return its data."""
-    outcome = settled.outcome
+    outcome = completed.outcome
     assert outcome.value is not None
     assert outcome.key is not None
     assert len(outcome.value) <= OUTCOME_BYTES_MAX
@@ -212,9 +212,9 @@ def test_any_event_with_hostile_attributes_has_a_bounded_outcome(
 def test_an_id_that_is_too_long_for_a_header_is_left_out_of_it() -> None:
     """Half of an id is another id; `event.id` has it still."""
     rejection = Rejection("rejected", "invalid_event", "m", event=SourceEvent(id="i" * 1025))
-    settled = REPORTER.of_rejection(source_of(b"k", ()), rejection, NOW)
-    assert "ce_causationid" not in dict(settled.outcome.headers)
-    assert check(settled)["event"]["id"] == "i" * 1025
+    completed = REPORTER.of_rejection(source_of(b"k", ()), rejection, NOW)
+    assert "ce_causationid" not in dict(completed.outcome.headers)
+    assert check(completed)["event"]["id"] == "i" * 1025
 
 
 def test_a_message_that_utf8_cannot_write_is_written() -> None:

@@ -82,7 +82,7 @@ class AssetWork:
         self.own_failures = 0
         """Own failures of calls with this asset alone, which count against its retry budget."""
         self.failing_since: float | None = None
-        """When the first own failure happened, by the budget clock."""
+        """When the first of these own failures happened, by the budget clock."""
         self.last_failure: Failure | None = None
         self._shaped: Shaped | None = None
         self._shaped_by: Structure | None = None
@@ -132,15 +132,15 @@ class AssetWork:
 
     @property
     def mismatched_at(self) -> float | None:
-        """When the last of the step's changes was found not to fit; None if some of them do fit."""
+        """When the last of the step's changes was found not to fit; None if any was not."""
         times = [change.mismatched_at for change in self.step.changes]
         return max(time for time in times if time is not None) if None not in times else None
 
     def mark_mismatch(self, now: float) -> None:
-        """Note that the step's values do not fit the family, unless a change is noted already.
+        """Note for each change of the step when its values were first found not to fit the family.
 
-        All changes of the step are noted: so a single fetch of the structure decides about all of
-        them, even if they are later sent one by one.
+        This includes changes without a flaw of their own: so one fetch of the structure decides
+        about all of them, even if they are later sent one by one.
         """
         for change in self.step.changes:
             if change.mismatched_at is None:
@@ -148,7 +148,7 @@ class AssetWork:
 
     @property
     def flaws(self) -> Sequence[ChangeError]:
-        """The values of the step that the PIM would refuse."""
+        """The first reasons for which the PIM would refuse the step."""
         return self._shaped.flaws if self._shaped else ()
 
     @property
@@ -231,23 +231,23 @@ class AssetWork:
         """Return what ended, in order for each spelling; each group is committed as a whole."""
         released: list[Ended] = []
         group: list[tuple[Change, Ending]] = []
-        left: list[Change] = []
+        remaining: list[Change] = []
         waiting: set[Asset] = set()
         for index, change in enumerate(self._unreleased):
             if not self._endings:
-                left += self._unreleased[index:]
+                remaining += self._unreleased[index:]
                 break
             if change.asset in waiting or id(change) not in self._endings:
                 waiting.add(change.asset)
-                left.append(change)
+                remaining.append(change)
                 continue
             ending = self._endings.pop(id(change))
             group.append((change, ending))
             if ending.by is None:
                 released.append(tuple(group))
                 group = []
-        assert not group, "what names another change's outcome is released with that change"
-        self._unreleased = left
+        assert not group, "an outcome is released together with the outcome that it names"
+        self._unreleased = remaining
         return released
 
     def _end_or_take_apart(self, ending: Ending) -> None:

@@ -181,7 +181,7 @@ class Reporter:
 
 @lru_cache(maxsize=10_000)
 def timestamp(utc_ms: int) -> str:
-    """Return milliseconds since 1970 as RFC 3339 in UTC; many changes share a time, so cache it."""
+    """Return milliseconds since 1970 in RFC 3339; it is cached, as many changes share a time."""
     utc_ms = min(max(utc_ms, 0), LATEST_UTC_MS)
     second = datetime.fromtimestamp(utc_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{second}.{utc_ms % 1000:03d}Z"
@@ -255,13 +255,13 @@ def _short(message: str | None, characters_max: int = MESSAGE_CHARACTERS_MAX) ->
 
 def _origin(record: SourceRecord) -> RecordOrigin:
     origin = record.origin
-    known = 0 <= record.timestamp_ms <= LATEST_UTC_MS
+    is_known = 0 <= record.timestamp_ms <= LATEST_UTC_MS
     return RecordOrigin(
         topic=origin.partition.topic,
         partition=origin.partition.number,
         offset=origin.offset,
         key=record.key.decode("utf-8", "replace") if record.key is not None else None,
-        timestamp=timestamp(record.timestamp_ms) if known else None,
+        timestamp=timestamp(record.timestamp_ms) if is_known else None,
     )
 
 
@@ -322,7 +322,7 @@ def _change_error(raw: Raw) -> ChangeError:
 
 
 def _attribute_of(path: str | None) -> str | None:
-    """`values.main_colors[0].data` → `main_colors`."""
+    """Return the attribute of a path such as `values.main_colors[0].data`, or None."""
     if path is None or not path.startswith("values."):
         return None
     return path.removeprefix("values.").split(".")[0].split("[")[0] or None
