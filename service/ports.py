@@ -2,21 +2,54 @@
 
 import contextlib
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from service.core.facts import Fact, ObserverFailed
 from service.core.inputs import Answer, Arrived, CommitRefusal, DrainKind, Input
 from service.core.model import Moment, Origin, Partition
 from service.core.records import Transaction
-from service.core.requests import Request
+from service.core.requests import (
+    CreateOption,
+    DeleteOne,
+    GetAttributes,
+    GetFamilies,
+    GetFamily,
+    GetOptions,
+    Request,
+    UpsertAssets,
+)
 
 RequestKind = Literal[
     "token", "upsert", "delete", "family", "families", "attributes", "options", "option", "other"
 ]
 """The purpose of a request to the PIM, for logs and metrics."""
+
+
+class Endpoint(NamedTuple):
+    """The endpoint of the Asset API that a request goes to; codes fill in the path's template."""
+
+    kind: RequestKind
+    method: str
+    template: str
+
+
+FAMILIES_PATH = "/api/rest/v1/asset-families"
+_FAMILY = FAMILIES_PATH + "/{asset_family_code}"
+_ATTRIBUTES = _FAMILY + "/attributes"
+_OPTIONS = _ATTRIBUTES + "/{attribute_code}/options"
+
+ENDPOINTS: Mapping[type[Request], Endpoint] = {
+    UpsertAssets: Endpoint("upsert", "PATCH", _FAMILY + "/assets"),
+    DeleteOne: Endpoint("delete", "DELETE", _FAMILY + "/assets/{code}"),
+    GetFamily: Endpoint("family", "GET", _FAMILY),
+    GetFamilies: Endpoint("families", "GET", FAMILIES_PATH),
+    GetAttributes: Endpoint("attributes", "GET", _ATTRIBUTES),
+    GetOptions: Endpoint("options", "GET", _OPTIONS),
+    CreateOption: Endpoint("option", "PATCH", _OPTIONS + "/{code}"),
+}
 
 RequestEnd = Literal["2xx", "3xx", "4xx", "429", "5xx", "timeout", "connection", "cancelled"]
 """How a request to the PIM ended: the class of its HTTP status, or why there is no status."""

@@ -320,11 +320,11 @@ async def test_check_finds_all_well(system: SystemUnderTest) -> None:
         "no committed offset yet",
         "has no member now",
         f"Transactional IDs group.{system.suffix}.* are allowed.",
-        "lets us in",
-        "the right to delete assets",
-        "the right to create and update assets",
+        "accepts the credentials",
+        "the permission to delete assets",
+        "the permission to create and update assets",
         "edition EE",
-        "clock and the PIM's agree",
+        "The clocks here and in the PIM differ by 0 s",
     ):
         assert words in text
     assert system.pim.state == {}
@@ -339,7 +339,7 @@ async def test_check_finds_all_well(system: SystemUnderTest) -> None:
             "Topic nowhere does not exist",
             "asset-sync does not create topics",
         ),
-        ({"PIM__PASSWORD": "wrong"}, "The PIM refuses our credentials", "PIM__CLIENT_ID"),
+        ({"PIM__PASSWORD": "wrong"}, "The PIM refuses the credentials", "PIM__CLIENT_ID"),
         ({"PIM__BASE_URL": "http://127.0.0.1:9"}, "The connection failed", "PIM__BASE_URL"),
     ],
 )
@@ -362,7 +362,7 @@ async def test_check_finds_a_missing_right_and_a_foreign_group(system: SystemUnd
     shown = await aside(system, "check")
     text = shown.stdout.decode()
     assert shown.returncode == 1
-    assert "We have no right to delete assets." in text
+    assert "The connection has no permission to delete assets." in text
     assert "is not asset-sync's" in text
 
 

@@ -178,13 +178,13 @@ async def test_a_password_that_changes_in_its_file(system: SystemUnderTest) -> N
     system.pim.tokens.password = "rotated"
     system.pim.tokens.forget()
     await system.publish(changes(300, start=300))
-    await system.until_logged("refuses our credentials")
+    await system.until_logged("refuses the credentials")
     secret.write_text("rotated\n")
 
     data = await assert_adds_up(system, 600, 120)
 
     assert statuses(data)["failed"] == 0
-    assert "refuses our credentials" in system.logs()
+    assert "refuses the credentials" in system.logs()
     assert "rotated" not in system.logs()
 
 

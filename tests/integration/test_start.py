@@ -54,7 +54,7 @@ async def test_wrong_credentials_are_said_and_cost_nothing(system: SystemUnderTe
     """The service runs and waits; no change fails."""
     await system.publish([(0, b"packshots/a", None)])
     replica = system.start(PIM__PASSWORD="wrong")
-    await system.until_logged("The PIM refuses our credentials")
+    await system.until_logged("The PIM refuses the credentials")
 
     assert await system.outcome_data(1, seconds=3) == []
     assert replica.poll() is None

@@ -30,7 +30,7 @@ DOWN = CallReply(503)
 FORBIDDEN = CallReply(403, is_from_pim=True, message="no right")
 HTML_404 = CallReply(404, message="HTTP 404 Not Found")
 TIMEOUT = CallFault(FaultKind.TIMEOUT, "No answer within 60 s.")
-REFUSED = CallFault(FaultKind.CREDENTIALS, "The PIM refuses our credentials.")
+REFUSED = CallFault(FaultKind.CREDENTIALS, "The PIM refuses the credentials.")
 SEEDS = st.integers(0, 10_000)
 OUTAGES = st.sampled_from(
     [

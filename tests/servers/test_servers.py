@@ -301,7 +301,7 @@ async def test_a_server_of_old_tls_versions(server: Server, ca: trustme.CA, tmp_
         api = behind.api("https")
         for _ in range(2):
             message = fault(await send(api, write()))
-            assert "The server does not speak TLS 1.2 or later" in message
+            assert "The server does not support TLS 1.2 or later" in message
         await api.close()
         assert behind.pim.tokens.given == 0
 
@@ -436,7 +436,7 @@ async def test_a_proxy_that_does_not_know_us(proxy: Proxy, ca: trustme.CA, tmp_p
             api = behind.api("https", proxy_url=f"http://{user}127.0.0.1:{port}")
             for _ in range(3):
                 message = fault(await send(api, write()))
-                assert message.startswith("The proxy refuses: 40")
+                assert message.startswith("The proxy refused the request: 40")
                 assert "s3cret" not in message
             await api.close()
         assert behind.pim.tokens.given == 0

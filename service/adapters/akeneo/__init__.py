@@ -1,1 +1,1 @@
-"""The Asset API of Akeneo PIM over HTTP: translates and bounds, decides nothing."""
+"""The Asset API of Akeneo PIM over HTTP; it translates and limits, the core decides."""

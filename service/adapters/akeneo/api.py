@@ -1,11 +1,13 @@
-"""`AssetApi` over HTTP: one request in, one answer out. Never retries, never interprets.
+"""`AssetApi` over HTTP: it sends a request with a valid token and translates the answer.
 
-What can go wrong and what it becomes:
+It does not retry (a 401 excepted, which renews the token) and does not judge. Each result of a
+request becomes one of these values:
 
-* no answer within the timeout                                  → CallFault TIMEOUT
-* the PIM refuses our credentials                               → CallFault CREDENTIALS
-* any answer at all                                             → CallReply
-* anything else, foreseen or not                                → CallFault CONNECTION
+* an answer, whatever its status                      → CallReply
+* no answer within the timeout                        → CallFault TIMEOUT
+* the PIM refuses the credentials                     → CallFault CREDENTIALS
+* the lease ended before the request was sent         → CallFault CANCELLED
+* any other error                                     → CallFault CONNECTION
 """
 
 import asyncio
@@ -38,20 +40,20 @@ from service.settings import Credentials, PimSettings, SettingsError
 Permit = Callable[[], Awaitable[None]]
 
 
-class _CutError(Exception):
-    """The lease ended while the token was fetched: the write must not leave."""
+class _LeaseEndedError(Exception):
+    """The lease ended while the token was fetched, so the request must not be sent."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """The token in use, and when to renew it (monotonic seconds)."""
+class _CurrentToken:
+    """The token in use, and when to renew it in seconds of the monotonic clock."""
 
     token: Token
     renew_at: float | None
 
 
 class HttpAssetApi:
-    """The Asset API of one PIM, with one connection's credentials."""
+    """The Asset API of one PIM, called with the credentials of one connection or app."""
 
     def __init__(
         self,
@@ -59,44 +61,44 @@ class HttpAssetApi:
         credentials: Callable[[], Credentials],
         observer: Observer | None = None,
     ) -> None:
-        """Nothing is opened yet.
+        """Prepare the client; connections are opened by the first request.
 
         Raises:
-            SettingsError: a URL cannot be called, or a file of TLS cannot be used.
+            SettingsError: a URL, a CA or a client certificate in the settings cannot be used.
         """
         self._observer = observer or Observers()
         self._client = PimClient(pim)
         self._timeout_seconds = pim.timeout_seconds
         self._credentials = credentials
         self._renewing = asyncio.Lock()
-        self._held: _Held | None = None
+        self._held: _CurrentToken | None = None
         self._refresh_token: str | None = None
 
     async def send(
         self,
         request: Request,
-        origins: tuple[Origin, ...] = (),  # noqa: ARG002 - of the port, for those who trace
+        origins: tuple[Origin, ...] = (),  # noqa: ARG002 - traces use it
         *,
         permit: Permit,
         may_write: Callable[[], bool],
     ) -> Answer:
-        """Send the request, with a valid token; a 401 renews it once and replays."""
+        """Send the request with a valid token; after a 401, renew the token and send it again."""
         written = write_request(request)
         if written is None:
-            message = "The code cannot stand in a URL."
+            message = "A code that is `.` or `..` cannot be part of a URL."
             return CallReply(422, is_from_pim=True, message=message)
         try:
             raw = await self._send_with_token(written, permit, may_write)
             return read_answer(request, raw.status, raw.headers, raw.body)
-        except _CutError:
+        except _LeaseEndedError:
             return CANCELLED
         except NoTokenError as error:
             return _without_token(error.reply)
-        except Exception as error:  # noqa: BLE001 - whatever others do must not end the service
+        except Exception as error:  # noqa: BLE001 - no error of a library may end the service
             return self._fault_of(error)
 
     async def ask(self, method: str, path: str, body: bytes | None = None) -> RawReply | CallFault:
-        """One request with a valid token, for commands: the answer as it came."""
+        """Send one request with a valid token, and return the answer unread; commands use this."""
 
         async def permit() -> None: ...
 
@@ -105,19 +107,19 @@ class HttpAssetApi:
             written = HttpRequest(method, path, body)
             return await self._request(written, f"Bearer {token.access}")
         except NoTokenError as error:
-            message = f"No token came: {error.reply.message}"
+            message = f"The PIM gave no token: {error.reply.message}"
             return CallFault(FaultKind.CONNECTION, message)
         except Exception as error:  # noqa: BLE001 - as above
             return self._fault_of(error)
 
     def _fault_of(self, error: Exception) -> CallFault:
-        """What became of a request without an answer, in words."""
+        """Return the fault of a request without an answer, with a message for the outcome."""
         match error:
             case RefusedError():
-                message = f"The PIM refuses our credentials: {error}"
+                message = f"The PIM refuses the credentials: {error}"
                 return CallFault(FaultKind.CREDENTIALS, message)
             case SettingsError():
-                return CallFault(FaultKind.CREDENTIALS, f"Our credentials cannot be read: {error}")
+                return CallFault(FaultKind.CREDENTIALS, f"The credentials cannot be read: {error}")
             case TimeoutError():
                 message = f"No answer within {self._timeout_seconds:g} s."
                 return CallFault(FaultKind.TIMEOUT, message)
@@ -128,7 +130,6 @@ class HttpAssetApi:
                 return CallFault(FaultKind.CONNECTION, in_words(error))
 
     async def close(self) -> None:
-        """Close the connections."""
         await self._client.close()
 
     async def _send_with_token(
@@ -136,14 +137,14 @@ class HttpAssetApi:
     ) -> RawReply:
         token, was_fetched = await self._token(permit)
         if was_fetched:
-            await permit()  # the call's own place in the rate was the token's
+            await permit()  # the rate limit counted the token's request in place of this one
         raw = await self._exchange(written, token, may_write)
         if raw.status != 401:
             return raw
         self._drop(token)
         renewed, _ = await self._token(permit)
         if renewed == token:
-            return raw  # an app token that the PIM revoked: only a person can mend that
+            return raw  # an app token that was revoked cannot be renewed
         await permit()
         return await self._exchange(written, renewed, may_write)
 
@@ -151,11 +152,11 @@ class HttpAssetApi:
         self, written: HttpRequest, token: Token, may_write: Callable[[], bool]
     ) -> RawReply:
         if not may_write():
-            raise _CutError
+            raise _LeaseEndedError
         return await self._request(written, f"Bearer {token.access}")
 
     async def _token(self, permit: Permit) -> tuple[Token, bool]:
-        """The token in use, or a fresh one: fetched once, whoever asks (single flight)."""
+        """Return the token, and whether it was fetched now; concurrent calls wait for one fetch."""
         if (held := self._usable()) is not None:
             return held, False
         async with self._renewing:
@@ -195,11 +196,11 @@ class HttpAssetApi:
 
     def _hold(self, token: Token) -> None:
         renew_at = None if token.renew_in is None else time.monotonic() + token.renew_in
-        self._held = _Held(token, renew_at)
+        self._held = _CurrentToken(token, renew_at)
         self._refresh_token = token.refresh
 
     def _drop(self, token: Token) -> None:
-        """The PIM does not accept the token any more; unless another call renewed it already."""
+        """Forget a token that the PIM refused, unless another call has already renewed it."""
         if self._held is not None and self._held.token == token:
             self._held = None
 
@@ -233,14 +234,14 @@ def _ended(written: HttpRequest, ended: RequestEnd, seconds: float) -> RequestEn
 
 
 def _without_token(reply: CallReply) -> Answer:
-    """The answer of a call that no token came for.
+    """Return the answer of a call for which the PIM gave no token.
 
-    Throttling and the server's own failures are the call's too. Whatever else was said of the
-    token, such as 404 or 413, says nothing of the call's assets.
+    A 429 or 5xx holds for the call too. Any other status, such as 404 or 413, is about the token's
+    request and must not be read as a verdict on the call's assets.
     """
     if reply.status == 429 or reply.status >= 500:
         return reply
-    return CallFault(FaultKind.CONNECTION, f"No token came, but HTTP {reply.status}.")
+    return CallFault(FaultKind.CONNECTION, f"The PIM gave no token, but HTTP {reply.status}.")
 
 
 def _read(raw: RawReply) -> CallReply:

@@ -1,12 +1,10 @@
-"""Tokens of the PIM (akeneo.md §1): the renewal as a flow that a test drives by hand.
+"""Tokens of the PIM (akeneo.md §1), without I/O: tests drive the flow by hand.
 
-`renewal` yields each token request, is sent the answer, and returns the token:
+`renewal` is a generator. It yields each token request, is sent the answer, and returns the token:
 
-    flow = renewal(credentials, old_token)
-    request = next(flow)
-    request = flow.send((status, reply))   # … until StopIteration carries the token
-
-Errors: `RefusedError` (the credentials), `NoTokenError` (anything else; it carries the answer).
+    flow = renewal(credentials, refresh_token)
+    request, authorization = next(flow)
+    request, authorization = flow.send(reply)   # … until StopIteration carries the token
 """
 
 import base64
@@ -15,24 +13,24 @@ from dataclasses import dataclass
 
 import msgspec
 
-from service.adapters.akeneo.wire import TOKEN_PATH, HttpRequest
+from service.adapters.akeneo.wire import HttpRequest
 from service.core.inputs import CallReply
 from service.settings import Credentials, is_visible_ascii
 
+TOKEN_PATH = "/api/oauth/v1/token"  # noqa: S105 - a path
 RENEW_SHARE = 0.9
-"""Share of its lifetime after which a token is renewed, before it runs out under a call."""
-
+"""Share of a token's lifetime after which it is renewed, so that no call sees it expire."""
 
 TOKEN_CHARACTERS_MAX = 16 * 1024
-"""Far more than any token has; it stands in a header of each request."""
+"""Longest token that is accepted: each request carries it in a header."""
 
 
 class RefusedError(Exception):
-    """The PIM refused our credentials; the message is the PIM's."""
+    """The PIM refused the credentials; the message is the PIM's."""
 
 
 class NoTokenError(Exception):
-    """No token came: the PIM throttles, fails or does not answer as itself."""
+    """The PIM gave no token: it throttles or fails, or something else answered. Has the answer."""
 
     def __init__(self, reply: CallReply) -> None:
         super().__init__(reply.message)
@@ -41,25 +39,25 @@ class NoTokenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What opens the API. Seconds; `expires_in` None: until it is revoked."""
+    """An access token; `expires_in` is in seconds, and None for a token without an end."""
 
     access: str
     refresh: str | None = None
     expires_in: float | None = None
 
     def __repr__(self) -> str:
-        """Nothing of it."""
+        # A log or a traceback may show this object.
         return "Token(**********)"
 
     @property
     def renew_in(self) -> float | None:
-        """Seconds after which to renew it."""
+        """Seconds after which to renew the token."""
         return None if self.expires_in is None else self.expires_in * RENEW_SHARE
 
 
 @dataclass(frozen=True, slots=True)
 class TokenReply:
-    """The answer of the token endpoint: its body, and how a call's answer would read it."""
+    """The answer of the token endpoint: its body, and the answer as `read_reply` reads it."""
 
     body: bytes
     reply: CallReply
@@ -72,15 +70,17 @@ class _Grant(msgspec.Struct):
 
 
 Flow = Generator[tuple[HttpRequest, str], TokenReply, Token]
-"""Yields the request and its Authorization header."""
+"""The flow yields a request and its Authorization header."""
 
 
 def renewal(credentials: Credentials, refresh_token: str | None) -> Flow:
-    """Refresh; on 422 the password grant; minimal bodies (§1.2: larger ones are refused).
+    """Get a token with the refresh token or, if that is refused, with the password.
+
+    Bodies are minimal, because the PIM refuses larger ones (akeneo.md §1.2).
 
     Raises:
-        RefusedError: the PIM does not accept the credentials.
-        NoTokenError: it gave no token for another reason.
+        RefusedError: the PIM refuses the credentials.
+        NoTokenError: the PIM gave no token for another reason.
     """
     pair = f"{credentials.client_id}:{credentials.client_secret}".encode()
     authorization = "Basic " + base64.b64encode(pair).decode("ascii")

@@ -1,4 +1,4 @@
-"""Is the PIM as the service needs it? One finding a question; nothing is changed there."""
+"""The checks of the PIM in `asset-sync check`; they change nothing in the PIM."""
 
 import uuid
 from collections.abc import Mapping
@@ -10,34 +10,34 @@ import msgspec
 
 from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.akeneo.client import RawReply
-from service.adapters.akeneo.wire import API, FAMILIES_PATH
 from service.core.inputs import CallFault, FaultKind
-from service.ports import Finding
+from service.ports import FAMILIES_PATH, Finding
 from service.settings import PimSettings
 
+SYSTEM_PATH = "/api/rest/v1/system-information"
 SKEW_SECONDS_MAX = 60.0
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-ASSET_RIGHTS = "Give the connection's role the right to {}."
+GRANT = "Give the role of the connection the permission to {}."
 
 
 async def check_pim(api: HttpAssetApi, pim: PimSettings) -> list[Finding]:
-    """Every finding; where nobody answers or lets us in, only that one."""
+    """Return all findings; only one if the PIM does not answer or refuses the credentials."""
     families = await api.ask("GET", FAMILIES_PATH)
     if isinstance(families, CallFault):
         return [_fault(families)]
     if families.status != 200 or not (codes := _codes(families.body)):
         return [_no_families(families)]
     findings = [
-        Finding("ok", f"The PIM at {pim.base_url} answers and lets us in."),
+        Finding("ok", f"The PIM at {pim.base_url} answers and accepts the credentials."),
         Finding("ok", f"{len(codes)} asset families on the first page: {', '.join(codes[:5])}."),
         _skew(families.headers),
         await _version(api),
-        await _right(api, "list asset families", "GET", f"/{codes[0]}/attributes", None),
-        await _right(
+        await _permission(api, "list asset families", "GET", f"/{codes[0]}/attributes", None),
+        await _permission(
             api, "create and update assets", "PATCH", f"/{codes[0]}/assets", b'[{"code":""}]'
         ),
-        await _right(
+        await _permission(
             api,
             "delete assets",
             "DELETE",
@@ -46,76 +46,80 @@ async def check_pim(api: HttpAssetApi, pim: PimSettings) -> list[Finding]:
         ),
     ]
     if urlsplit(pim.base_url).scheme == "http" and pim.allow_http:
-        remedy = "Use https: the credentials cross the network readable."
+        remedy = "Use https: with http, the credentials are readable on the network."
         findings.append(Finding("warning", "The PIM is called over plain http.", remedy))
     return findings
 
 
 def _fault(fault: CallFault) -> Finding:
     remedy = {
-        FaultKind.CREDENTIALS: "Check ASSET_SYNC_PIM__CLIENT_ID and its three neighbours, or "
-        "ASSET_SYNC_PIM__APP_TOKEN.",
-        FaultKind.TIMEOUT: "Is something between us and the PIM? ASSET_SYNC_PIM__PROXY_URL?",
+        FaultKind.CREDENTIALS: "Check ASSET_SYNC_PIM__CLIENT_ID, __CLIENT_SECRET, __USERNAME "
+        "and __PASSWORD, or ASSET_SYNC_PIM__APP_TOKEN.",
+        FaultKind.TIMEOUT: "Check that no firewall blocks the PIM, and ASSET_SYNC_PIM__PROXY_URL "
+        "if there is a proxy.",
     }.get(
         fault.kind,
-        "Check ASSET_SYNC_PIM__BASE_URL, ASSET_SYNC_PIM__CA_FILE for its TLS, and "
-        "ASSET_SYNC_PIM__PROXY_URL where there is a proxy.",
+        "Check ASSET_SYNC_PIM__BASE_URL, ASSET_SYNC_PIM__CA_FILE if a private CA signed its "
+        "certificate, and ASSET_SYNC_PIM__PROXY_URL if there is a proxy.",
     )
     return Finding("failed", fault.message, remedy)
 
 
 def _no_families(reply: RawReply) -> Finding:
     if reply.status == 200:
-        remedy = "Create one, or let the connection see it (its role and user groups)."
+        remedy = "Create one, or let the user of the connection see one (its role and groups)."
         return Finding("failed", "The PIM shows no asset family.", remedy)
     remedy = {
         401: "Check the credentials.",
-        403: ASSET_RIGHTS.format("list asset families"),
-        404: "Is ASSET_SYNC_PIM__BASE_URL the PIM's own? Assets need its Enterprise edition.",
-    }.get(reply.status, "Is it the PIM that answers there?")
-    return Finding("failed", f"The asset families: HTTP {reply.status}.", remedy)
+        403: GRANT.format("list asset families"),
+        404: "Check ASSET_SYNC_PIM__BASE_URL. The Asset API needs the Enterprise edition or SaaS.",
+    }.get(reply.status, "Check that the PIM itself answers at ASSET_SYNC_PIM__BASE_URL.")
+    return Finding("failed", f"Listing the asset families failed with HTTP {reply.status}.", remedy)
 
 
 def _skew(headers: Mapping[str, str]) -> Finding:
     try:
         theirs = parsedate_to_datetime(headers.get("date", ""))
         skew = abs((datetime.now(UTC) - theirs).total_seconds())
-    except Exception:  # noqa: BLE001 - whatever the parser of e-mails makes of it
-        return Finding("ok", "The PIM tells no time.")
+    except Exception:  # noqa: BLE001 - the parser is meant for e-mail and raises various errors
+        return Finding("ok", "The PIM sent no Date header, so the clocks were not compared.")
     if skew > SKEW_SECONDS_MAX:
-        remedy = "Synchronize the clocks: times in outcomes and Retry-After dates go by them."
-        return Finding("warning", f"Our clock and the PIM's differ by {skew:.0f} s.", remedy)
-    return Finding("ok", "Our clock and the PIM's agree.")
+        remedy = "Synchronize the clocks: times in outcomes and Retry-After depend on them."
+        return Finding("warning", f"The clocks here and in the PIM differ by {skew:.0f} s.", remedy)
+    return Finding("ok", f"The clocks here and in the PIM differ by {skew:.0f} s.")
 
 
 async def _version(api: HttpAssetApi) -> Finding:
-    reply = await api.ask("GET", f"{API}/system-information")
+    reply = await api.ask("GET", SYSTEM_PATH)
     if isinstance(reply, CallFault) or reply.status != 200:
-        return Finding("warning", "The PIM does not tell its version.", "Akeneo 6.0 or later does.")
+        return Finding(
+            "warning", "The PIM does not report its version.", "Akeneo 6.0 or later does."
+        )
     try:
         found = msgspec.json.decode(reply.body, type=_System)
     except _UNREADABLE:
-        return Finding("warning", "The PIM tells its version unreadably.")
+        return Finding("warning", "The PIM reports its version in an unknown format.")
     version, edition = found.version, found.edition
     if edition == "CE":
-        remedy = "The Asset API is part of the Enterprise edition."
+        remedy = "The Asset API needs the Enterprise edition or SaaS."
         return Finding("failed", f"Version {version}, edition {edition}.", remedy)
     return Finding("ok", f"Version {version}, edition {edition}.")
 
 
-async def _right(
-    api: HttpAssetApi, right: str, method: str, path: str, body: bytes | None
+async def _permission(
+    api: HttpAssetApi, permission: str, method: str, path: str, body: bytes | None
 ) -> Finding:
-    """Ask for something that cannot change anything: only 403 says that the right is missing."""
+    """Send a request that cannot change anything; 403 means that the permission is missing."""
     reply = await api.ask(method, f"{FAMILIES_PATH}{path}", body)
     if isinstance(reply, CallFault):
         return _fault(reply)
     if reply.status == 403:
-        remedy = ASSET_RIGHTS.format(right)
-        return Finding("failed", f"We have no right to {right}.", remedy)
+        message = f"The connection has no permission to {permission}."
+        return Finding("failed", message, GRANT.format(permission))
     if reply.status >= 500:
-        return Finding("warning", f"To {right}: HTTP {reply.status}.", "Try again later.")
-    return Finding("ok", f"We have the right to {right}.")
+        message = f"The check of the permission to {permission} failed with HTTP {reply.status}."
+        return Finding("warning", message, "Try again later.")
+    return Finding("ok", f"The connection has the permission to {permission}.")
 
 
 class _System(msgspec.Struct):

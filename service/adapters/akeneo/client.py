@@ -1,7 +1,7 @@
-"""HTTP with one PIM, by httpx2: a request leaves once, and its answer is read within bounds.
+"""The HTTP client for one PIM: it sends each request once and limits what it reads.
 
-Only httpx2's transport is used: what its client would add (redirects, cookies, netrc, proxies of
-the environment, unpacking) is what must not happen here.
+Only the transport of httpx2 is used, because its client would follow redirects, keep cookies, read
+netrc and the proxy variables of the environment, and decompress answers of any size.
 """
 
 import re
@@ -18,10 +18,10 @@ from service.adapters.tls import context, show_certificate
 from service.settings import PREFIX, PimSettings, SettingsError
 
 REPLY_BYTES_MAX = 16 * 1024 * 1024
-"""A bulk answer of 100 refusals has some hundred KiB; what is larger is not the PIM's."""
+"""Largest answer that is read; the PIM's answer to 100 refused assets has some hundred KiB."""
 
 WORDS_CHARACTERS_MAX = 500
-"""Of an error's text: a proxy's reason may have any length."""
+"""Longest text of an error that is kept: a proxy may send a reason of any length."""
 
 _HOST = re.compile(r"[A-Za-z0-9._~-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?")
 
@@ -32,16 +32,16 @@ HEADERS = {
 }
 
 
-class OddAnswerError(Exception):
-    """An answer that cannot be taken for one; in words."""
+class InvalidAnswerError(Exception):
+    """The answer is not one that HTTP allows for this request; the message says why."""
 
 
 class TooLargeError(Exception):
-    """The answer exceeds `REPLY_BYTES_MAX`."""
+    """The answer has more than `REPLY_BYTES_MAX` bytes."""
 
 
 class RawReply(NamedTuple):
-    """An answer as it came, unpacked; names of headers in lower case, the first of each."""
+    """A decompressed answer; header names are in lower case, with the first value of each."""
 
     status: int
     headers: Mapping[str, str]
@@ -49,13 +49,13 @@ class RawReply(NamedTuple):
 
 
 class PimClient:
-    """Keeps connections to one PIM open between requests, straight or through a proxy."""
+    """Keeps connections to one PIM open between requests, directly or through a proxy."""
 
     def __init__(self, pim: PimSettings) -> None:
-        """Nothing is opened yet.
+        """Prepare the client; connections are opened by the first request.
 
         Raises:
-            SettingsError: a URL cannot be called, or a file of TLS cannot be used.
+            SettingsError: a URL, a CA or a client certificate in the settings cannot be used.
         """
         url = _url("BASE_URL", pim.base_url)
         self._path = url.raw_path.rstrip(b"/")
@@ -65,7 +65,7 @@ class PimClient:
         network: Network | Tunnel = Network()
         if pim.proxy_url is not None:
             proxy = _url("PROXY_URL", pim.proxy_url.get_secret_value())
-            # The client's certificate is for the PIM alone.
+            # The client certificate is for the PIM only, so the proxy gets a context without it.
             tls_of_proxy = context(f"{PREFIX}PIM__CA_FILE", pim.ca_file)
             if url.scheme == "https":
                 network = Tunnel(proxy, tls_of_proxy)
@@ -78,11 +78,11 @@ class PimClient:
         self._transport = Transport(tls, network)
 
     async def exchange(self, written: HttpRequest, authorization: str) -> RawReply:
-        """Send the request, read its answer; how long it may take is the caller's.
+        """Send the request and read its answer; the caller sets the timeout.
 
         Raises:
-            TooLargeError: it exceeds `REPLY_BYTES_MAX`.
-            Exception: no answer came, or none that is HTTP; `in_words` tells.
+            TooLargeError: the answer has more than `REPLY_BYTES_MAX` bytes.
+            Exception: there is no answer, or it is not HTTP; `in_words` gives a message.
         """
         headers = {**self._headers, "authorization": authorization}
         if written.body is not None:
@@ -100,40 +100,40 @@ class PimClient:
         finally:
             await answer.aclose()
             if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-                # Whoever did not read the body may reset the connection under the next request.
+                # The server may not have read the body, and then resets the connection later.
                 await answer.extensions["network_stream"].aclose()
 
     async def close(self) -> None:
-        """Close the connections."""
         await self._transport.aclose()
 
 
 def in_words(error: Exception) -> str:
-    """What went wrong, for a person."""
+    """Return a message about an error of the connection or the proxy."""
     words = (str(error) or type(error).__name__)[:WORDS_CHARACTERS_MAX]
     if isinstance(error, httpx2.ProxyError):
-        return f"The proxy refuses: {words}."
+        return f"The proxy refused the request: {words}."
     return f"The connection failed: {words}"
 
 
 async def _read(answer: httpx2.Response) -> RawReply:
     if answer.status_code < 200:
-        raise OddAnswerError(f"The answer is HTTP {answer.status_code}, which nobody asked for.")
+        raise InvalidAnswerError(f"The answer is an unexpected HTTP {answer.status_code}.")
     headers: dict[str, str] = {}
     for name, value in answer.headers.raw:
         headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
-    packed = bytearray()
+    compressed = bytearray()
     async for part in answer.aiter_raw():
-        packed += part
-        if len(packed) > REPLY_BYTES_MAX:
+        compressed += part
+        if len(compressed) > REPLY_BYTES_MAX:
             raise TooLargeError
-    return RawReply(answer.status_code, headers, _unpacked(packed, answer.headers))
+    return RawReply(answer.status_code, headers, _decompressed(compressed, answer.headers))
 
 
-def _unpacked(packed: bytearray, headers: httpx2.Headers) -> bytes:
-    """The body, where something on the way packed it although nobody asked for that.
+def _decompressed(body: bytearray, headers: httpx2.Headers) -> bytes:
+    """Return the body, decompressed if it is compressed with gzip.
 
-    Packed twice, or otherwise than by gzip, it is not worth the code.
+    The request accepts no compression, but some proxies compress all the same. Other codings than
+    gzip, or several, are not known from practice and are refused.
     """
     codings = [
         value.strip().lower()
@@ -143,24 +143,24 @@ def _unpacked(packed: bytearray, headers: httpx2.Headers) -> bytes:
     ]
     match [coding for coding in codings if coding not in {b"", b"identity"}]:
         case []:
-            return bytes(packed)
+            return bytes(body)
         case [b"gzip" | b"x-gzip"]:
-            return _without_gzip(packed) if packed else b""
+            return _without_gzip(body) if body else b""
         case found:
             names = b", ".join(found).decode("ascii", "replace")
-            raise OddAnswerError(f"The answer is packed as {names}, which nobody asked for.")
+            raise InvalidAnswerError(f"The answer is compressed ({names}), which was not accepted.")
 
 
-def _without_gzip(packed: bytearray) -> bytes:
-    unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
+def _without_gzip(compressed: bytearray) -> bytes:
+    decompressor = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
-        body = unpacking.decompress(packed, REPLY_BYTES_MAX + 1)
+        body = decompressor.decompress(compressed, REPLY_BYTES_MAX + 1)
     except zlib.error as error:
-        raise OddAnswerError("The answer is not packed as it says.") from error
+        raise InvalidAnswerError("The answer is not valid gzip.") from error
     if len(body) > REPLY_BYTES_MAX:
         raise TooLargeError
-    if not unpacking.eof or unpacking.unused_data:
-        raise OddAnswerError("The answer is not packed as it says.")
+    if not decompressor.eof or decompressor.unused_data:
+        raise InvalidAnswerError("The answer is not valid gzip.")
     return body
 
 
@@ -168,12 +168,12 @@ def _url(name: str, text: str) -> httpx2.URL:
     try:
         url = httpx2.URL(text)
         host = url.raw_host.decode("ascii")
-        host.encode("idna")  # as the system's resolver will take it
+        host.encode("idna")  # the system's resolver does the same
     except (httpx2.InvalidURL, UnicodeError) as error:
-        message = f"{PREFIX}PIM__{name} cannot be called: {error}"
+        message = f"{PREFIX}PIM__{name} is not a valid URL: {error}"
         raise SettingsError(message) from None
     if not _HOST.fullmatch(host):
-        raise SettingsError(f"{PREFIX}PIM__{name} cannot be called: {host!r} is not a host's name")
+        raise SettingsError(f"{PREFIX}PIM__{name} is not a valid URL: {host!r} is not a host name.")
     return url
 
 

@@ -1,14 +1,15 @@
-"""What httpx2's transport stands on: sockets, the proxy's tunnel, and connections kept open.
+"""The transport for httpx2, with sockets of its own and with tunnels through a proxy.
 
-httpx2 is used as it is, but for what its own sockets lose: an answer that comes while the request
-is still being sent, such as 413, reaches the caller, even where a reset follows it.
+The sockets of httpx2 lose an answer that arrives while the request is still being sent, such as a
+413. These sockets deliver it, even if the server resets the connection afterwards.
+docs/upgrading-httpx2.md has the private names of httpx2 that this file uses.
 """
 
 import asyncio
 import base64
 import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import aiohappyeyeballs
@@ -19,22 +20,22 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 KEEPALIVE_SECONDS = 4.0
-"""How long a connection waits for its next request: less than servers do (Apache: 5)."""
+"""How long an idle connection is kept; servers close theirs later (Apache after 5 s)."""
 
 HAPPY_EYEBALLS_SECONDS = 0.25
-"""After so long the name's next address is tried beside the first (RFC 8305)."""
+"""Delay before the next address of a host is tried beside the first (RFC 8305)."""
 
 AT_ONCE_BYTES_MAX = 64 * 1024
-"""What a fresh connection takes without waiting; while more is written, an answer may come."""
+"""Largest write that a new connection takes at once; an answer may come during a larger one."""
 
 _TLS_TOO_OLD = frozenset({"TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL"})
-"""OpenSSL's reasons where both sides share no version: the server refuses, or takes an old one."""
+"""OpenSSL's reasons for an error if the server supports only versions of TLS before 1.2."""
 
 _CLOSED = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
 class Transport(httpx2.AsyncHTTPTransport):
-    """httpx2's own, over these connections: straight, or through a proxy's tunnel."""
+    """The transport of httpx2 with the connection pool of this file."""
 
     def __init__(self, tls: ssl.SSLContext, network: httpcore2.AsyncNetworkBackend) -> None:
         super().__init__(verify=tls, trust_env=False)
@@ -42,7 +43,10 @@ class Transport(httpx2.AsyncHTTPTransport):
 
 
 class _Pool(httpcore2.AsyncConnectionPool):
-    """As many connections as there are requests at once; HTTP/1.1 only; nothing is resent."""
+    """A pool for HTTP/1.1 without a limit of its own, since the gate limits concurrent calls.
+
+    It never sends a request again by itself: only the core decides about a retry.
+    """
 
     def __init__(self, tls: ssl.SSLContext, network: httpcore2.AsyncNetworkBackend) -> None:
         super().__init__(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS)
@@ -50,7 +54,6 @@ class _Pool(httpcore2.AsyncConnectionPool):
         self._network = network
 
     def create_connection(self, origin: httpcore2.Origin) -> httpcore2.AsyncConnectionInterface:
-        """Not open yet."""
         return _Connection(
             origin=origin,
             ssl_context=self._tls,
@@ -60,34 +63,32 @@ class _Pool(httpcore2.AsyncConnectionPool):
 
 
 class _Connection(httpcore2.AsyncHTTPConnection):
-    """One that is not used again where the server sent more than was asked for."""
+    """A connection that is not used again if the server sent more bytes than its answer."""
 
     def has_expired(self) -> bool:
-        """Whether it must not be used: the next request would take what is left for its answer."""
+        """Return whether the connection must not be used again.
+
+        The next request would take bytes after the last answer for its own answer.
+        """
         if super().has_expired():
             return True
         opened = self._connection
         if not isinstance(opened, httpcore2.AsyncHTTP11Connection):
             return False
-        left, _ = opened._h11_state.trailing_data  # noqa: SLF001 - httpcore2 does not look there
-        return bool(left)
+        surplus, _ = opened._h11_state.trailing_data  # noqa: SLF001 - httpcore2 ignores it
+        return bool(surplus)
 
 
 class Network(httpcore2.AsyncNetworkBackend):
-    """Straight to a host, by whichever of its addresses answers."""
+    """Opens connections to a host, by whichever of its addresses answers first."""
 
     async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - whoever calls bounds the whole
-        local_address: str | None = None,  # noqa: ARG002 - httpcore2's
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002 - likewise
+        self, host: str, port: int, *_: object, **__: object
     ) -> httpcore2.AsyncNetworkStream:
-        """Connect.
+        """Connect to the host, without the options that this service never sets.
 
         Raises:
-            httpcore2.ConnectError: nobody answers there.
+            httpcore2.ConnectError: the host is unknown or does not answer.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -102,25 +103,20 @@ class Network(httpcore2.AsyncNetworkBackend):
 
 
 class Tunnel(httpcore2.AsyncNetworkBackend):
-    """Through a proxy, which passes on what it cannot read (CONNECT)."""
+    """Opens connections through a proxy that forwards encrypted bytes (CONNECT)."""
 
     def __init__(self, proxy: httpx2.URL, tls: ssl.SSLContext) -> None:
         self._proxy = proxy
         self._tls = tls
 
     async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - whoever calls bounds the whole
-        local_address: str | None = None,  # noqa: ARG002 - httpcore2's
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002 - likewise
+        self, host: str, port: int, *_: object, **__: object
     ) -> httpcore2.AsyncNetworkStream:
-        """Connect to the proxy, and by it to the host.
+        """Connect to the proxy, and through it to the host.
 
         Raises:
-            httpcore2.ConnectError: nobody answers at the proxy's address.
-            httpcore2.ProxyError: the proxy refuses; its status and reason.
+            httpcore2.ConnectError: the proxy is unknown or does not answer.
+            httpcore2.ProxyError: the proxy refused; the message has its status and reason.
         """
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         url = httpcore2.URL(
@@ -145,7 +141,7 @@ class Tunnel(httpcore2.AsyncNetworkBackend):
 
 
 def proxy_authorization(proxy: httpx2.URL) -> Mapping[str, str]:
-    """The header that names us to the proxy, and to nobody else."""
+    """Return the header with the credentials for the proxy, which only the proxy may see."""
     if not proxy.userinfo:
         return {}
     token = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode("ascii")
@@ -153,62 +149,53 @@ def proxy_authorization(proxy: httpx2.URL) -> Mapping[str, str]:
 
 
 class _Socket(ByteStream):
-    """A socket without a transport of asyncio's, which drops what was read before a reset."""
+    """A plain socket, because asyncio's transports drop bytes that arrived before a reset."""
 
     def __init__(self, opened: socket.socket) -> None:
         self._socket = opened
         self._loop = asyncio.get_running_loop()
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
-        """What has come, at least a byte."""
         data = await self._loop.sock_recv(self._socket, max_bytes)
         if not data:
             raise anyio.EndOfStream
         return data
 
     async def send(self, item: bytes) -> None:
-        """Write all of it."""
         await self._loop.sock_sendall(self._socket, item)
 
     async def send_eof(self) -> None:
-        """Nothing more is written."""
         self._socket.shutdown(socket.SHUT_WR)
 
     async def aclose(self) -> None:
-        """Close it now."""
         self._socket.close()
 
     @property
     def extra_attributes(self) -> Mapping[Any, Any]:
-        """The socket, for whoever looks whether there is something to read."""
         return {SocketAttribute.raw_socket: lambda: self._socket}
 
 
 class _Stream(httpcore2.AsyncNetworkStream):
-    """A socket, plain or by TLS, as httpcore2 wants it; it reads while much is written."""
+    """A connection, plain or with TLS, that reads during a large write."""
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._reading: asyncio.Task[bytes] | None = None
-        """Of what comes while a request is written; the next `read` takes its result."""
+        """The read that runs during a write; the next `read` takes its result."""
         self._writing: asyncio.Task[None] | None = None
-        """What was answered before it was written; it ends with the connection."""
+        """A write that an answer interrupted; it is cancelled when the connection is closed."""
 
-    async def read(
-        self,
-        max_bytes: int,
-        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - whoever calls bounds the whole
-    ) -> bytes:
-        """What has come; b"" where the other side ended it."""
+    async def read(self, max_bytes: int, *_: object, **__: object) -> bytes:
+        """Return the bytes that arrived; b"" if the server closed the connection."""
         reading, self._reading = self._reading, None
         return await (self._receive(max_bytes) if reading is None else reading)
 
-    async def write(
-        self,
-        buffer: bytes,
-        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - whoever calls bounds the whole
-    ) -> None:
-        """Write it, unless an answer comes before."""
+    async def write(self, buffer: bytes, *_: object, **__: object) -> None:
+        """Write the buffer.
+
+        Raises:
+            httpcore2.WriteError: an answer arrived first, or the connection is closed.
+        """
         if len(buffer) <= AT_ONCE_BYTES_MAX:
             await self._send(buffer)
             return
@@ -217,13 +204,13 @@ class _Stream(httpcore2.AsyncNetworkStream):
         self._writing = asyncio.create_task(self._send(buffer))
         await asyncio.wait({self._reading, self._writing}, return_when="FIRST_COMPLETED")
         if not self._writing.done():
-            # It goes on beside the reading: what came may only announce an answer (1xx).
-            raise httpcore2.WriteError("It was answered before it was sent.")
+            # The write goes on, because these bytes may be a 1xx that comes before the answer.
+            raise httpcore2.WriteError("The answer arrived before the request was sent.")
         writing, self._writing = self._writing, None
         await writing
 
     async def aclose(self) -> None:
-        """Close it; what was not written is lost."""
+        """Close the connection; bytes that were not written yet are lost."""
         tasks = [task for task in (self._reading, self._writing) if task is not None]
         for task in tasks:
             task.cancel()
@@ -236,9 +223,14 @@ class _Stream(httpcore2.AsyncNetworkStream):
         self,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - whoever calls bounds the whole
+        *_: object,
+        **__: object,
     ) -> httpcore2.AsyncNetworkStream:
-        """The same by TLS, with whoever has a certificate of this name."""
+        """Return the connection with TLS.
+
+        Raises:
+            httpcore2.ConnectError: TLS failed, or the certificate is not one of this host name.
+        """
         try:
             secured = await TLSStream.wrap(
                 self._stream,
@@ -248,7 +240,9 @@ class _Stream(httpcore2.AsyncNetworkStream):
             )
         except anyio.EndOfStream as error:
             await self.aclose()
-            raise httpcore2.ConnectError("The other side ended it before TLS began.") from error
+            raise httpcore2.ConnectError(
+                "The server closed the connection before TLS began."
+            ) from error
         except _CLOSED as error:
             await self.aclose()
             raise httpcore2.ConnectError(_in_words(error)) from error
@@ -257,8 +251,7 @@ class _Stream(httpcore2.AsyncNetworkStream):
             raise
         return _Stream(secured)
 
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore2's
-        """What httpcore2 asks for."""
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as in httpcore2
         known = self._stream.extra
         match info:
             case "is_readable":
@@ -284,16 +277,16 @@ class _Stream(httpcore2.AsyncNetworkStream):
 
 
 def _in_words(error: BaseException) -> str:
-    """The innermost cause is the one that says what happened."""
+    """Return the message of the innermost cause, which is the one that explains the error."""
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, ssl.SSLError) and error.reason in _TLS_TOO_OLD:
-        return f"The server does not speak TLS 1.2 or later ({error})."
+        return f"The server does not support TLS 1.2 or later ({error})."
     return str(error) or type(error).__name__
 
 
 def _is_readable(opened: socket.socket) -> bool:
-    """Whether something came, or the other side ended it."""
+    """Return whether bytes arrived, or the server closed the connection."""
     try:
         opened.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:

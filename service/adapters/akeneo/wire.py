@@ -1,7 +1,8 @@
-"""The JSON of the Asset REST API, both directions (akeneo.md §2, §3, §8).
+"""Writes requests to the Asset API and reads its answers (akeneo.md §2, §3, §8).
 
-What is written is exact; what is read is taken leniently: branch on status and shape only.
-Whatever is read is bounded as it is read: 16 MiB of JSON can be a hundred times as many objects.
+Rule 1: requests are exact, answers are read leniently: only their status and shape matter.
+Rule 2: what is read is bounded while it is read, because decoding 16 MiB of JSON can take a
+hundred times as much memory.
 """
 
 from collections.abc import Mapping
@@ -28,41 +29,41 @@ from service.core.requests import (
 from service.core.send.verdict import ITEMS_MAX
 from service.core.text import finite_number
 from service.core.values import Attribute
-from service.ports import RequestKind
+from service.ports import ENDPOINTS, RequestKind
 
-API = "/api/rest/v1"
-TOKEN_PATH = "/api/oauth/v1/token"  # noqa: S105 - a path
-FAMILIES_PATH = f"{API}/asset-families"
 MESSAGE_CHARACTERS_MAX = 2000
 
 ERRORS_MAX = 1000
-"""Errors read of one answer or item; an outcome shows 50."""
+"""Most errors that are read from one answer or item; an outcome shows 50."""
 
 ERRORS_BYTES_MAX = 64 * 1024
-"""Of these errors; an outcome shows 32 KiB."""
+"""Most bytes of errors that are read from one answer or item; an outcome shows 32 KiB."""
 
 STRUCTURE_BYTES_MAX = 4 * 1024 * 1024
 ATTRIBUTES_MAX = 1000
 OPTIONS_MAX = 10_000
-"""Far more than the PIM allows a family (100 each); what is larger is not read as a structure."""
+"""Limits on a family's structure, far above the PIM's own (100 attributes, 100 options each).
+
+A larger answer is not read as a structure.
+"""
 
 NUMBER_CHARACTERS_MAX = 100
-"""Of a limit that the PIM shows as text."""
+"""Longest number that is read where the PIM shows one as text."""
 
-_STEPS = frozenset({".", ".."})
-"""What every proxy on the way would take for a step in a path."""
+_DOT_SEGMENTS = frozenset({".", ".."})
+"""Codes that cannot be sent: a proxy would resolve them, and another resource would be written."""
 
 _ABSENT = Raw(b"")
 
 
 def _first(count: int, of: type) -> msgspec.json.Decoder[msgspec.Struct]:
-    """A decoder of lists that keeps the first elements and passes over the others."""
+    """Return a decoder of lists that keeps the first `count` elements and skips the others."""
     fields = [(f"element_{number}", of, _ABSENT) for number in range(count)]
     return msgspec.json.Decoder(msgspec.defstruct("First", fields, array_like=True))
 
 
 class _Members(msgspec.Struct):
-    """What is looked at in an answer or in one of its items; the rest is passed over."""
+    """The members of an answer, or of one of its items, that are read; others are skipped."""
 
     code: Raw = _ABSENT
     status_code: Raw = _ABSENT
@@ -78,7 +79,7 @@ _errors_list = _first(ERRORS_MAX, Raw)
 
 
 class _PimAttribute(msgspec.Struct):
-    """An attribute as the PIM shows it, read leniently: limits may be numbers or text."""
+    """An attribute as the PIM shows it; its limits may be numbers or text."""
 
     code: str
     type: str
@@ -95,7 +96,7 @@ class _PimOption(msgspec.Struct):
 
 
 class _PimFamilies(msgspec.Struct, rename={"embedded": "_embedded", "links": "_links"}):
-    """A page of the list of families; `_links.next` tells that there are more."""
+    """A page of the list of families; `_links.next` means that more pages follow."""
 
     class Items(msgspec.Struct):
         items: list[_PimOption]
@@ -114,7 +115,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _UsualItem(msgspec.Struct, gc=False):
-    """What the PIM says of one asset, as documented (§2.2)."""
+    """The PIM's answer for one asset, in the documented shape (akeneo.md §2.2)."""
 
     code: str
     status_code: int
@@ -126,7 +127,7 @@ _usual_items = _first(ITEMS_MAX + 1, _UsualItem)
 
 
 class HttpRequest(NamedTuple):
-    """A request as it goes out."""
+    """A request as it is sent, with its path below the PIM's URL."""
 
     method: str
     path: str
@@ -135,38 +136,46 @@ class HttpRequest(NamedTuple):
 
 
 def write_request(request: Request) -> HttpRequest | None:
-    """The HTTP request; None where a code cannot stand in a URL (`.` and `..`)."""
+    """Return the HTTP request; None if a code cannot be part of a URL's path (`.` and `..`)."""
+    kind, method, template = ENDPOINTS[type(request)]
+    codes = _codes(request)
+    if not _DOT_SEGMENTS.isdisjoint(codes.values()):
+        return None
+    path = template.format_map({name: quote(code, safe="") for name, code in codes.items()})
+    return HttpRequest(method, path, _body(request), kind)
+
+
+def _codes(request: Request) -> dict[str, str]:
+    """Return the codes that fill in the path's template."""
     match request:
         case GetFamilies():
-            return HttpRequest("GET", FAMILIES_PATH, route="families")
-        case UpsertAssets(family, assets):
-            body = msgspec.json.encode(
+            return {}
+        case UpsertAssets(family) | GetFamily(family) | GetAttributes(family):
+            return {"asset_family_code": family}
+        case DeleteOne(family, code):
+            return {"asset_family_code": family, "code": code}
+        case GetOptions(family, attribute):
+            return {"asset_family_code": family, "attribute_code": attribute}
+        case CreateOption(family, attribute, code):
+            return {"asset_family_code": family, "attribute_code": attribute, "code": code}
+
+
+def _body(request: Request) -> bytes | None:
+    match request:
+        case UpsertAssets(assets=assets):
+            return msgspec.json.encode(
                 [{"code": asset.asset.code, "values": asset.values} for asset in assets]
             )
-            path = _path("{}/assets", family)
-            return HttpRequest("PATCH", path, body, route="upsert") if path else None
-        case DeleteOne(family, code):
-            path = _path("{}/assets/{}", family, code)
-            return HttpRequest("DELETE", path, route="delete") if path else None
-        case GetFamily(family):
-            path = _path("{}", family)
-            return HttpRequest("GET", path, route="family") if path else None
-        case GetAttributes(family):
-            path = _path("{}/attributes", family)
-            return HttpRequest("GET", path, route="attributes") if path else None
-        case GetOptions(family, attribute):
-            path = _path("{}/attributes/{}/options", family, attribute)
-            return HttpRequest("GET", path, route="options") if path else None
-        case CreateOption(family, attribute, code):
-            path = _path("{}/attributes/{}/options/{}", family, attribute, code)
-            body = msgspec.json.encode({"code": code})
-            return HttpRequest("PATCH", path, body, route="option") if path else None
+        case CreateOption(code=code):
+            return msgspec.json.encode({"code": code})
+        case _:
+            return None
 
 
 def read_answer(
     request: Request, status: int, headers: Mapping[str, str], body: bytes
 ) -> CallReply:
-    """What the PIM answered to this request: a family's structure where that was asked for (§5)."""
+    """Return the answer to this request, with a structure if one was asked for (akeneo.md §5)."""
     structure = None
     if status == HTTPStatus.OK and len(body) <= STRUCTURE_BYTES_MAX:
         structure = _read_structure(request, body)
@@ -194,7 +203,7 @@ def _read_structure(request: Request, body: bytes) -> CallReply | None:
 
 
 def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> CallReply:
-    """What the PIM, or something before it, answered."""
+    """Return the answer of the PIM, or of a proxy in front of it."""
     retry_after = read_retry_after(headers.get("retry-after"))
     try:
         text = body.strip()
@@ -208,7 +217,7 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> CallRepl
         return CallReply(status, message=message, retry_after_seconds=retry_after)
     return CallReply(
         status,
-        is_from_pim=_is_own(status, members),
+        is_from_pim=_is_from_pim(status, members),
         message=_text(members.message) or _phrase(status),
         errors=_errors(members.errors),
         retry_after_seconds=retry_after,
@@ -216,30 +225,24 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> CallRepl
 
 
 def read_retry_after(text: str | None) -> float | None:
-    """Seconds to wait: a number or an HTTP date (akeneo.md §7); None where there is neither."""
+    """Return the seconds to wait, from a number or an HTTP date (akeneo.md §7), if there is one."""
     text = (text or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:12])
     try:
         until = parsedate_to_datetime(text)
-    except Exception:  # noqa: BLE001 - whatever the parser of e-mails makes of it
+    except Exception:  # noqa: BLE001 - the parser is meant for e-mail and raises various errors
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
     return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
-def _path(below_families: str, *codes: str) -> str | None:
-    if not _STEPS.isdisjoint(codes):
-        return None
-    quoted = [quote(code, safe="") for code in codes]
-    return f"{FAMILIES_PATH}/{below_families.format(*quoted)}"
+def _is_from_pim(status: int, members: _Members) -> bool:
+    """Return whether the PIM itself answered, and not a proxy with JSON of its own.
 
-
-def _is_own(status: int, members: _Members) -> bool:
-    """The PIM repeats the status as `code` in every error (§8); a proxy's JSON does not.
-
-    What it shows with 200 (a family, a list) has a `code` of its own or `_links`.
+    The PIM repeats the status as `code` in every error (akeneo.md §8). Its answers with 200, such
+    as a family or a list, have a `code` or `_links`.
     """
     if status == HTTPStatus.OK:
         return any(
@@ -249,7 +252,7 @@ def _is_own(status: int, members: _Members) -> bool:
 
 
 def _all_families(body: bytes) -> frozenset[str] | None:
-    """The codes of all families; None where there are more pages (akeneo.md §3)."""
+    """Return the codes of all families; None if more pages follow (akeneo.md §3)."""
     page = _families.decode(body)
     if page.links.next is not _ABSENT:
         return None
@@ -271,7 +274,7 @@ def _attribute(shown: _PimAttribute) -> Attribute:
 
 
 def _number(shown: float | str | None) -> str | None:
-    """A limit as text; what is not a number, or has no end, limits nothing."""
+    """Return a limit as text; None, which means no limit, if it is not a finite number."""
     text = str(shown)
     is_read = len(text) <= NUMBER_CHARACTERS_MAX and finite_number(text) is not None
     return text if is_read else None
@@ -282,7 +285,10 @@ def _elements(first: msgspec.Struct) -> list[Any]:
 
 
 def _read_items(text: bytes) -> tuple[ItemReply, ...]:
-    """One reply an asset: all at once where the answer is as documented, else one by one."""
+    """Return a reply for each asset.
+
+    An answer in the documented shape is decoded at once, which is fast; any other one by one.
+    """
     try:
         usual: list[_UsualItem] = _elements(_usual_items.decode(text))
     except msgspec.ValidationError:
@@ -325,7 +331,7 @@ def _text(raw: Raw) -> str | None:
 
 
 def _errors(raw: Raw) -> tuple[Raw, ...]:
-    """The PIM's first errors, verbatim; what is not a list has none."""
+    """Return the PIM's first errors verbatim; none if `raw` is not a list."""
     if raw is _ABSENT:
         return ()
     kept: list[Raw] = []

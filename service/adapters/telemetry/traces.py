@@ -30,37 +30,14 @@ from service.core.facts import Fact, TransactionCommitted
 from service.core.inputs import Answer, Arrived, CallReply, CommitRefusal, DrainKind, Input
 from service.core.model import Headers, Origin, Partition, SourceRecord
 from service.core.records import LogRecord, Transaction
-from service.core.requests import (
-    CreateOption,
-    DeleteOne,
-    GetAttributes,
-    GetFamilies,
-    GetFamily,
-    GetOptions,
-    Request,
-    UpsertAssets,
-)
+from service.core.requests import Request
 from service.core.settle.report import CONTEXT_HEADERS
-from service.ports import AssetApi, Inbox, Observers, OutcomeLog
+from service.ports import ENDPOINTS, AssetApi, Inbox, Observers, OutcomeLog
 from service.settings import Settings
 
 SPANS_OPEN_MAX = 20_000
 """Most records in progress whose spans are kept; beyond it, the oldest spans are dropped."""
 LINKS_MAX = 128
-
-_FAMILIES = "/api/rest/v1/asset-families"
-_FAMILY = _FAMILIES + "/{asset_family_code}"
-_ATTRIBUTES = _FAMILY + "/attributes"
-_OPTIONS = _ATTRIBUTES + "/{attribute_code}/options"
-_ROUTES: dict[type[Request], tuple[str, str]] = {
-    UpsertAssets: ("PATCH", _FAMILY + "/assets"),
-    DeleteOne: ("DELETE", _FAMILY + "/assets/{code}"),
-    GetFamily: ("GET", _FAMILY),
-    GetFamilies: ("GET", _FAMILIES),
-    GetAttributes: ("GET", _ATTRIBUTES),
-    GetOptions: ("GET", _OPTIONS),
-    CreateOption: ("PATCH", _OPTIONS + "/{code}"),
-}
 
 _propagator = TraceContextTextMapPropagator()
 
@@ -166,7 +143,7 @@ class Traces:
     @contextmanager
     def call(self, request: Request, origins: Iterable[Origin]) -> Iterator[Span | None]:
         """Open the span of a call; None if no change that the call carries is traced."""
-        method, template = _ROUTES[type(request)]
+        _, method, template = ENDPOINTS[type(request)]
         attributes: dict[str, str | int] = {
             "http.request.method": method,
             "url.template": template,

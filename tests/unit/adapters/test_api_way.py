@@ -193,7 +193,7 @@ async def test_a_proxy_that_refuses_us(ca: trustme.CA, ca_file: Path) -> None:
         stranger = proxy_url.replace(USER, "nobody")
         message = fault(await ask(pim, url, ca_file=ca_file, proxy_url=stranger))
 
-    assert message == "The proxy refuses: 407 Proxy Authentication Required."
+    assert message == "The proxy refused the request: 407 Proxy Authentication Required."
 
 
 async def test_a_proxy_that_is_not_there(ca: trustme.CA, ca_file: Path) -> None:
@@ -235,7 +235,7 @@ async def test_a_pim_below_a_path() -> None:
 @pytest.mark.parametrize("url", ["https://pim\\example", f"https://{'a' * 70}.example"])
 async def test_a_url_that_cannot_be_called(url: str) -> None:
     """Said at the start, not with each call."""
-    with pytest.raises(SettingsError, match="ASSET_SYNC_PIM__BASE_URL cannot be called: "):
+    with pytest.raises(SettingsError, match="ASSET_SYNC_PIM__BASE_URL is not a valid URL: "):
         await ask(simulator(), url)
 
 
@@ -291,4 +291,5 @@ async def test_the_check_takes_any_answer(date: str) -> None:
     findings = await check_pim(api, pim)
     await api.close()
     await runner.cleanup()
-    assert "The PIM tells its version unreadably." in {found.message for found in findings}
+    messages = {found.message for found in findings}
+    assert "The PIM reports its version in an unknown format." in messages

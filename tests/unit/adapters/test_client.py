@@ -17,7 +17,7 @@ import httpx2
 import pytest
 import trustme
 
-from service.adapters.akeneo.client import OddAnswerError, PimClient, RawReply, TooLargeError
+from service.adapters.akeneo.client import InvalidAnswerError, PimClient, RawReply, TooLargeError
 from service.adapters.akeneo.wire import HttpRequest
 from service.settings import PimSettings
 
@@ -165,7 +165,7 @@ async def test_a_head_without_end() -> None:
 async def test_what_is_no_http(odd: bytes) -> None:
     """In words, and never twice on the same connection."""
     async with client_of(odd, OK) as (server, _, ask):
-        with pytest.raises((httpx2.RemoteProtocolError, OddAnswerError)):
+        with pytest.raises((httpx2.RemoteProtocolError, InvalidAnswerError)):
             await ask()
         assert (await ask()).status == 200
     assert server.connections == 2
@@ -303,7 +303,7 @@ async def test_a_server_that_answers_in_tls_1_0() -> None:
     listening = await asyncio.start_server(answer, "127.0.0.1", 0)
     client = client_to(f"https://localhost:{listening.sockets[0].getsockname()[1]}")
     async with asyncio.timeout(5):
-        with pytest.raises(httpx2.ConnectError, match=r"not speak TLS 1\.2 or later"):
+        with pytest.raises(httpx2.ConnectError, match=r"not support TLS 1\.2 or later"):
             await client.exchange(GET, "Bearer t")
         await is_over.wait()
     await client.close()
@@ -410,7 +410,7 @@ async def test_a_body_packed_once_is_read(coding: bytes) -> None:
 async def test_a_body_packed_otherwise_is_a_fault(coding: bytes, body: bytes) -> None:
     """Packed twice, by something else, or half of it."""
     async with client_of(packed_as(coding, body), OK) as (_, _, ask):
-        with pytest.raises(OddAnswerError, match="packed as"):
+        with pytest.raises(InvalidAnswerError, match=r"compressed|not valid gzip"):
             await ask()
         assert (await ask()).status == 200
 
