@@ -1,9 +1,13 @@
-# The image: built from the lock, run as a numeric non-root user on a read-only root.
+# The image is built from the lock file. It runs as a numeric non-root user and needs no writable root.
 #
 #   docker build -t asset-sync .
 #   docker build -t asset-sync --build-arg BASE=registry.example/python:3.13-slim .
-#   docker build -t asset-sync --secret id=ca,src=company-ca.pem .      a private CA for the index
-#   pip wheel -r requirements-run.lock -w wheels && docker build -t asset-sync .     no index at all
+#
+# With a package index behind a private CA:
+#   docker build -t asset-sync --secret id=ca,src=company-ca.pem .
+#
+# Without a package index, from a folder `wheels`:
+#   pip wheel -r requirements-run.lock -w wheels && docker build -t asset-sync .
 #
 # BASE is any slim glibc image with Python 3.11 to 3.14 on PATH; both stages use the same one.
 ARG BASE=python:3.13-slim-bookworm
@@ -12,14 +16,14 @@ FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 RUN python3 -m venv /opt/asset-sync
-# A folder `wheels` in the context stands in for an index.
+# If the context has a folder `wheels`, packages come from it instead of from an index.
 RUN --mount=type=secret,id=ca,target=/run/ca.pem --mount=type=bind,target=/context \
     if [ -s /run/ca.pem ]; then export PIP_CERT=/run/ca.pem; fi; \
     if [ -d /context/wheels ]; then export PIP_NO_INDEX=1 PIP_FIND_LINKS=/context/wheels; fi; \
     /opt/asset-sync/bin/pip install --require-hashes -r /context/requirements-run.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY service ./service
-# The build backend is in the lock too, so nothing unpinned is fetched here.
+# The build backend is in the lock file too, so nothing unpinned is downloaded here.
 RUN /opt/asset-sync/bin/pip install --no-deps --no-build-isolation . \
     && /opt/asset-sync/bin/pip uninstall --yes hatchling pathspec pluggy trove-classifiers tomlkit pip \
     && python3 -m compileall -q /opt/asset-sync

@@ -1,4 +1,4 @@
-# Everything a developer does, a line each. `make` lists it; only Python 3.11-3.14 is needed.
+# All tasks of a developer. `make` lists them; only Python 3.11-3.14 is needed.
 
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null \
@@ -11,54 +11,54 @@ FROM ?= 0
 
 .PHONY: help setup demo test test-fast test-containers test-chart test-servers test-browser chaos soak bench bench-peers lint format sim mutants lock ci schemas clean
 
-help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
 
-setup: ## make .venv from the lock (every target does it first)
+setup: ## create .venv from the lock file (every target runs this first)
 	@test -n "$(PYTHON)" || { echo "asset-sync needs Python 3.11 to 3.14 on PATH, or: make PYTHON=/path/to/python"; exit 1; }
 	@$(PYTHON) tools/bootstrap.py
 
-demo: setup ## the whole system on this machine, killed once in the middle (first time: 45 MB)
+demo: setup ## run the whole system on this machine and kill the service once (first run: 160 MB)
 	$(BIN)/asset-sync demo
 
-# Measured, the simulation takes five times as long, and covers what other tests cover.
-test: setup ## all tests (COVERAGE=1: measured, with a gate)
+# With coverage the simulation takes five times as long and covers no other lines, so it runs without.
+test: setup ## run all tests (COVERAGE=1: with coverage and its minimum)
 	$(PYTEST) -n auto --dist loadgroup -m "not containers and not browser and not chart and not servers" \
 		$(if $(COVERAGE),--ignore tests/simulation)
 	$(if $(COVERAGE),$(BIN)/python -m pytest -n auto tests/simulation)
 	$(if $(COVERAGE),@$(BIN)/coverage combine -q && $(BIN)/coverage report)
 
-test-fast: setup ## the tests that need no broker and compute no longer than seconds
+test-fast: setup ## run the tests that need no broker and little computing, in under a minute
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not kafka and not processes and not containers and not browser and not chart and not servers and not slow"
 
-test-containers: setup ## the image, and a broker from testcontainers (needs a Docker engine)
+test-containers: setup ## test the image with a broker from testcontainers (needs a Docker engine)
 	tests/containers/build
 	$(BIN)/python -m pytest tests/containers --kafka=testcontainers $(if $(KAFKA),--kafka-image=local/cp-kafka:7.9.9)
 
-test-chart: setup ## the chart, rendered (needs Go and npm, no cluster)
+test-chart: setup ## test the rendered chart (needs Go and npm, no cluster)
 	tests/chart/tools
 	$(BIN)/python -m pytest -n auto tests/chart
 
-test-servers: setup ## the client of the PIM behind nginx, Apache, HAProxy, tinyproxy and Squid
+test-servers: setup ## test the PIM client behind nginx, Apache, HAProxy, tinyproxy and Squid
 	$(BIN)/python -m pytest -n auto tests/servers
 
-test-browser: setup ## the status page in Chromium (TEST_CHROMIUM names it)
+test-browser: setup ## test the status page in Chromium (TEST_CHROMIUM: its path)
 	$(BIN)/python -m pytest tests/browser
 
-chaos: setup ## faults of all kinds for SECONDS (120) from SEED, then the verdict
+chaos: setup ## inject faults of all kinds for SECONDS (120) from SEED, then check every promise
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED))
 
-soak: setup ## load without faults for SECONDS (3600), traced and scraped: memory must stay flat
+soak: setup ## run load without faults for SECONDS (3600), traced and scraped; memory must stay flat
 	$(BIN)/python -m tests.chaos --calm --seconds $(or $(SECONDS),3600)
 
-bench: setup ## what it costs, into docs/performance.md (BENCH=name: only that, not written)
+bench: setup ## measure performance and write docs/performance.md (BENCH=name: only this one, not written)
 	$(BIN)/python -m benchmarks $(or $(BENCH),--write)
 
-bench-peers: setup ## beside what a user would pick instead (Java 17, Maven), into docs/peers.md
+bench-peers: setup ## compare with other bridges and write docs/peers.md (needs Java 17 and Maven)
 	benchmarks/peers/setup
 	$(BIN)/python -m benchmarks.peers $(if $(PEER),"$(PEER)",--write)
 
-lint: setup ## ruff, strict types, layers
+lint: setup ## check style, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -68,22 +68,22 @@ format: setup ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-sim: setup ## SEEDS worlds (10000) from seed FROM (0)
+sim: setup ## simulate SEEDS worlds (10000) from seed FROM (0)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM)
 
-mutants: setup ## small bugs put in one at a time: which test finds each (ONLY=name, NO_BROKER=1)
+mutants: setup ## put in small bugs one at a time and see which test finds each (ONLY=name, NO_BROKER=1)
 	$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY)) $(if $(NO_BROKER),--no-broker)
 
-lock: setup ## resolve both locks anew: all, and what the image needs (needs uv)
+lock: setup ## resolve both lock files again: for development and for the image (needs uv)
 	uv pip compile pyproject.toml --extra demo --extra otel --group test --group lint --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		-o requirements.lock tools/build.in
 	uv pip compile pyproject.toml --extra otel --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header -c requirements.lock -o requirements-run.lock tools/build-wheel.in
 
-ci: lint test ## what CI runs
+ci: lint test ## run what CI runs
 
-schemas: setup ## write schemas and generated pages anew; their diff is a change of the contract
+schemas: setup ## write schemas and generated pages; a diff of a schema is a change of the contract
 	$(BIN)/asset-sync schema events > tests/contract/schemas/events.json
 	$(BIN)/asset-sync schema outcomes > tests/contract/schemas/outcomes.json
 	$(BIN)/asset-sync schema asyncapi > tests/contract/schemas/asyncapi.json
@@ -95,5 +95,5 @@ schemas: setup ## write schemas and generated pages anew; their diff is a change
 		.cache/chart-tools/bin/helm-docs -s file -c deploy/helm/asset-sync -l warning; \
 	else echo "not written: the chart's README (make test-chart fetches helm-docs)"; fi
 
-clean: ## remove everything that was made here
+clean: ## remove everything that these tasks created
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* build dist

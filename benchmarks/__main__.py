@@ -15,14 +15,13 @@ from benchmarks.rig import broker, machine
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 HEAD = """# Performance
 
-Measured by `make bench` in one run on one machine ({machine}), with the broker, the PIM simulator
-and this load generator on the same cores: compare rates within the run, not with other machines.
-CPU is the service's own (user and system), without its start; memory is its peak. This page is
-generated.
+`make bench` measures and writes this page in one run on one machine ({machine}). The broker, the
+PIM simulator and the load generator share its cores, so compare rates within the page, not with
+other machines. CPU is that of the service (user and system), without its start; memory is its
+peak.
 
-Where families are many and small, calls are what the CPU goes to. At the 100 calls a second that
-Akeneo allows, HTTP takes about 4 % of a core, so the ratio of "many small families" is reported
-and held against nothing (ADR 7).
+With many small families, most CPU goes into HTTP calls. At the 100 calls per second that Akeneo
+allows, HTTP takes about 4 % of a core, so "many small families" has no target (ADR 7).
 
 | bench | measured | target | met |
 |---|---|---|---|
@@ -33,8 +32,10 @@ def main() -> int:
     """Run as the command line asks; 1 where a target is missed."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="BENCH", help=f"of {', '.join(BENCHES)}")
-    parser.add_argument("--scale", type=float, default=1.0, help="of the number of events (1)")
-    parser.add_argument("--write", action="store_true", help="write docs/performance.md anew")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="factor for the number of events (1)"
+    )
+    parser.add_argument("--write", action="store_true", help="write docs/performance.md")
     wanted = parser.parse_args()
     if unknown := set(wanted.names) - BENCHES.keys():
         parser.error(f"no such bench: {', '.join(unknown)}")

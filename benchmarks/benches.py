@@ -68,7 +68,7 @@ async def limit(run: Run) -> list[Result]:
     share = rate / allowed
     return [
         Result(
-            "against the limit",
+            "throughput at the PIM's limit",
             f"{share:.1%} of what the slots allow ({rate:,.0f} of {allowed:,.0f} assets/s); "
             f"{rate / 4000:.1%} of 4,000/s",
             "≥ 95 %",
@@ -112,15 +112,15 @@ async def cpu(run: Run) -> list[Result]:
     return [
         Result(
             "CPU",
-            f"{rate:,.0f} events a second of CPU ({course.outcomes_per_second:,.0f} a second "
-            f"here); {count:,} events",
+            f"{rate:,.0f} events per second of CPU ({course.outcomes_per_second:,.0f} events/s "
+            f"by the clock); {count:,} events",
             "≥ 15,000 (aim 20,000)",
             rate >= 15_000,
         ),
         Result(
             "memory",
-            f"{memory / 1e6:.0f} MB at most; {growth:+.1%} from the second and third fifth of the "
-            f"{count:,} events to the last two, at most each",
+            f"at most {memory / 1e6:.0f} MB; the peak of the last two fifths of {count:,} events "
+            f"differs by {growth:+.1%} from that of the second and third fifth",
             "≤ 200 MB, flat",
             memory <= 200e6 and growth <= FLAT,
         ),
@@ -167,9 +167,9 @@ async def many_small(run: Run) -> list[Result]:
     return [
         Result(
             "many small families",
-            f"{sum(small) / 2:,.0f} events a second of CPU, {share:.0%} of the "
-            f"{sum(twenty) / 2:,.0f} with twenty families, in turns; {families:,} families of 10, "
-            f"MAX_PENDING_CHANGES {len(events):,}",
+            f"{sum(small) / 2:,.0f} events per second of CPU, {share:.0%} of the "
+            f"{sum(twenty) / 2:,.0f} with twenty families, measured in turns; "
+            f"{families:,} families of 10, MAX_PENDING_CHANGES {len(events):,}",
             "reported",
         )
     ]
@@ -183,7 +183,7 @@ async def calls(run: Run) -> list[Result]:
         Result(
             "a call over HTTP",
             f"{ours:.0f} µs of CPU, {ours / bare:.2f} times httpx2's own client ({bare:.0f} µs); "
-            f"at the {AKENEO_CALLS_PER_SECOND} calls a second that Akeneo allows, {share:.1%} of "
+            f"at the {AKENEO_CALLS_PER_SECOND} calls per second that Akeneo allows, {share:.1%} of "
             f"a core",
             "≤ 1.3 times",
             ours / bare <= 1.3,
@@ -210,8 +210,8 @@ async def latency(run: Run) -> list[Result]:
     return [
         Result(
             "latency",
-            f"event to outcome at a committed reader: p50 {p50:.0f} ms, p99 {p99:.0f} ms, at most "
-            f"{ages[-1]:.0f} ms",
+            f"from event to outcome at a read_committed reader: p50 {p50:.0f} ms, "
+            f"p99 {p99:.0f} ms, at most {ages[-1]:.0f} ms",
             f"p99 ≤ {target} ms",
             p99 <= target,
         )
@@ -270,8 +270,9 @@ async def deletes(run: Run) -> list[Result]:
     return [
         Result(
             "delete-heavy",
-            f"{share:.1%} of what 4 calls at once allow ({course.calls_per_second:,.0f} calls/s); "
-            f"the upserts and a tenth of the deletes were settled after {early:.0%} of the time",
+            f"{share:.1%} of what 4 concurrent calls allow "
+            f"({course.calls_per_second:,.0f} calls/s); the upserts and a tenth of the deletes "
+            f"were completed after {early:.0%} of the time",
             "≥ 95 %, upserts not starved",
             share >= 0.95 and early < 0.5,
         )
@@ -291,9 +292,9 @@ async def growth(run: Run) -> list[Result]:
     return [
         Result(
             "growth, 1 to 4 replicas",
-            f"{four / alone - 1:+.0%} events a second of CPU against four groups of one at the "
-            f"same time ({four:,.0f} and {alone:,.0f}); {four / one - 1:+.0%} against one replica "
-            f"with the machine for itself ({one:,.0f})",
+            f"{four / alone - 1:+.0%} events per second of CPU compared with four groups of one "
+            f"replica at the same time ({four:,.0f} and {alone:,.0f}); {four / one - 1:+.0%} "
+            f"compared with one replica alone on the machine ({one:,.0f})",
             "≥ -10 %",
             four / alone >= 0.90,
         )

@@ -19,23 +19,25 @@ COLUMNS = (
     "lost", "duplicated", "out of order", "without outcome",
 )  # fmt: skip
 WIDTH_MIN = 140
-"""Of the table, where it goes to a file or a narrow terminal."""
+"""Columns of the table in a file or on a narrow terminal."""
 HEAD = """# Side by side
 
-The same events, broker and PIM simulator through asset-sync and through what a user would pick
-instead; `make bench-peers` writes this page ({machine}). Each is written as its documentation
-advises (`benchmarks/peers/`), with the same patience: 429, 5xx and cut connections again, six
-times, with growing waits; four calls at once, a hundred assets a call where it can batch.
+This page compares asset-sync with what a user might choose instead, on the same events, broker
+and PIM simulator. `make bench-peers` writes it ({machine}). Each bridge follows its library's
+documentation (`benchmarks/peers/`), with the same settings: 429, 5xx and broken connections are
+retried six times with growing delays, four concurrent calls, a hundred assets per call if it can
+batch.
 
-In peace: calls of 100 ms, four at once and a hundred a second at most, twenty families, a tenth of
-the events change an asset once more. Events/s and CPU are of the middle, from a tenth of the
-outcomes to nine tenths. Broker, simulator and bridge share the cores: compare within the page.
+Without faults: a call takes 100 ms; the PIM allows four concurrent calls and a hundred per
+second; there are twenty families, and a tenth of the events change an asset a second time.
+Events/s and CPU are measured between 10 % and 90 % of the outcomes. Broker, simulator and bridge
+share the cores, so compare numbers within this page only.
 
-With faults (the last four columns, a round of its own): one asset whose calls fail with 500
-whatever else they carry, `kill -9` at 20 % and at 60 % of the outcomes, an outage of 10 s at 40 %.
-*Lost*: assets other than the poisoned one that the PIM does not have as the last event says.
-*Duplicated*: events with more than one outcome. *Out of order*: events told after a later one of
-the same asset. *Without outcome*: events of which nobody hears.
+With faults (the last four columns, a separate run): every call with one particular asset fails
+with 500, the bridge is killed with `kill -9` at 20 % and at 60 % of the outcomes, and the PIM is
+down for 10 s at 40 %. *Lost*: other assets whose state in the PIM is not that of their last
+event. *Duplicated*: events with more than one outcome. *Out of order*: events whose outcome came
+after that of a later event of the same asset. *Without outcome*: events without any outcome.
 
 """
 
@@ -69,7 +71,7 @@ def main() -> int:
     names = [bridge.name for bridge in BRIDGES]
     parser = argparse.ArgumentParser(prog="make bench-peers", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="BRIDGE", help=f"of {', '.join(names)}")
-    parser.add_argument("--write", action="store_true", help="write docs/peers.md anew")
+    parser.add_argument("--write", action="store_true", help="write docs/peers.md")
     wanted = parser.parse_args()
     if unknown := set(wanted.names) - set(names):
         parser.error(f"no such bridge: {', '.join(unknown)}")

@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* A StatefulSet's name stands in labels with 11 characters behind it, and a label has at most 63. */}}
+{{/* Labels contain a StatefulSet's name and 11 further characters, and have at most 63 characters. */}}
 {{- define "asset-sync.fullname" -}}
 {{- $longest := ternary 52 63 (eq .Values.workload "StatefulSet") }}
 {{- $name := include "asset-sync.name" . }}
@@ -57,7 +57,7 @@ labels:
 {{- if $image.registry }}{{ $image.registry }}/{{ end }}{{ $image.repository }}:{{ default .Chart.AppVersion $image.tag }}{{ if $image.digest }}@{{ $image.digest }}{{ end }}
 {{- end }}
 
-{{/* A setting as the service will see it: what is set, else its default. */}}
+{{/* The value of a setting, or its default. */}}
 {{- define "asset-sync.drainSeconds" -}}
 {{- get .Values.settings "DRAIN__MAX_SECONDS" | default 75 }}
 {{- end }}
@@ -95,7 +95,7 @@ labels:
 {{- get .Values.settings "KAFKA__DEAD_LETTERS_TOPIC" | default "pim.asset-dead-letters" }}
 {{- end }}
 
-{{/* What a drain takes, and 15 s for the last transaction and to leave the group. */}}
+{{/* The budget of a drain, and 15 s for the last transaction and for leaving the group. */}}
 {{- define "asset-sync.gracePeriodSeconds" -}}
 {{- $needed := add (include "asset-sync.drainSeconds" . | float64 | ceil | int) 15 }}
 {{- $given := .Values.terminationGracePeriodSeconds }}
@@ -117,7 +117,7 @@ labels:
 {{- end }}
 {{- end }}
 
-{{/* Bytes of a size as the service and Kubernetes write it: 134217728, 128MiB, 128Mi, 1.5Gi, 512M. */}}
+{{/* A size in bytes, from the notation of the service or of Kubernetes: 134217728, 128MiB, 128Mi, 1.5Gi, 512M. */}}
 {{- define "asset-sync.bytes" -}}
 {{- $text := printf "%v" . | trim }}
 {{- $number := regexFind "^[0-9.]+([eE][+]?[0-9]+)?" $text | float64 }}
@@ -126,7 +126,7 @@ labels:
 {{- mulf $number (get $units $unit | default 1) | int64 }}
 {{- end }}
 
-{{/* The memory that a replica needs at the worst: the sum of service/settings/memory.py, in bytes. */}}
+{{/* The most memory that a replica may need, in bytes: the sum of service/settings/memory.py. */}}
 {{- define "asset-sync.memoryBytes" -}}
 {{- $settings := .Values.settings }}
 {{- $pending := include "asset-sync.bytes" (get $settings "PIPELINE__MAX_PENDING_BYTES" | default "128MiB") | int64 }}
@@ -141,7 +141,7 @@ labels:
 {{- add $fixed $perSetting (mul $calls (add (mul 16 $mib) (mul 3 $body))) }}
 {{- end }}
 
-{{/* Everything that cannot work is refused before it is installed, with what to do. */}}
+{{/* Refuses values that cannot work, and says what to do. */}}
 {{- define "asset-sync.validate" -}}
 {{- $calls := include "asset-sync.callsAtOnce" . | int }}
 {{- $keda := .Values.autoscaling.keda }}
@@ -162,7 +162,7 @@ labels:
 {{- fail "autoscaling.keda and autoscaling.hpa exclude one another: leave one out" }}
 {{- end }}
 {{- if and (not $keda.enabled) (not $hpa.enabled) (gt (int .Values.replicaCount) $calls) }}
-{{- fail (printf "replicaCount is %d: PIM__MAX_CONCURRENCY is %d, and a replica more would break the PIM's limit of calls at once" (int .Values.replicaCount) $calls) }}
+{{- fail (printf "replicaCount is %d: PIM__MAX_CONCURRENCY is %d, and more replicas would exceed the PIM's limit of concurrent calls" (int .Values.replicaCount) $calls) }}
 {{- end }}
 {{- if and $keda.enabled (gt (int $keda.maxReplicaCount) (min $calls (int $keda.partitions) | int)) }}
 {{- fail (printf "autoscaling.keda.maxReplicaCount is %d: at most PIM__MAX_CONCURRENCY (%d) and partitions (%d)" (int $keda.maxReplicaCount) $calls (int $keda.partitions)) }}
@@ -208,7 +208,7 @@ labels:
 {{- end }}
 {{- end }}
 
-{{/* A variable that extraEnv names is its alone: Kubernetes refuses doubles. */}}
+{{/* A variable in extraEnv replaces the chart's own: Kubernetes refuses duplicates. */}}
 {{- define "asset-sync.env" -}}
 {{- $own := list }}
 {{- range include "asset-sync.ownEnv" . | fromYamlArray }}
@@ -382,7 +382,7 @@ labels:
 {{- end }}
 {{- end }}
 
-{{/* A query, narrowed to the series of this release: its namespace, and the job of its monitor. */}}
+{{/* A query, limited to the series of this release: its namespace, and the job of its monitor. */}}
 {{- define "asset-sync.ofThisRelease" -}}
 {{- $root := index . 0 }}
 {{- $namespace := include "asset-sync.namespace" $root }}
