@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.adapters.kafka.aiokafka_gaps.fetching import read_in_steps
-from service.adapters.kafka.aiokafka_gaps.header_names import OddName, has_non_utf8_name
+from service.adapters.kafka.aiokafka_gaps.header_names import NonUtf8Name, has_non_utf8_name
 from service.adapters.kafka.batches import fill, send
 from service.core.records import LogRecord
 from tests.support.proof import upsert
 from tests.support.service import SystemUnderTest, aside
 
-ODD = OddName(b"dam-\xff\xfe".decode("utf-8", "surrogateescape"))
+ODD = NonUtf8Name(b"dam-\xff\xfe".decode("utf-8", "surrogateescape"))
 
 
 @given(st.binary(max_size=10))
 def test_an_odd_name_encodes_to_its_bytes(content: bytes) -> None:
     """And says that it is odd."""
-    name = OddName(content.decode("utf-8", "surrogateescape"))
+    name = NonUtf8Name(content.decode("utf-8", "surrogateescape"))
     assert name.encode() == content
     assert has_non_utf8_name((("plain", b""), (name, None)))
     assert not has_non_utf8_name((("plain", b""),))

@@ -1,1 +1,1 @@
-"""What aiokafka lacks: everything that touches its private parts."""
+"""Replacements for what aiokafka 0.14 lacks; they use its private parts."""

@@ -1,14 +1,14 @@
-"""KIP-447 for aiokafka 0.14: the only file that touches its private parts.
+"""Fence transactions by the group's generation (KIP-447), which aiokafka 0.14 does not.
 
 Stock aiokafka commits offsets in transactions without the group's generation
 (TxnOffsetCommit v0) and reads committed offsets that a transaction may still change. Both lose
-outcomes, or repeat them, when a paused replica wakes up (kafka.md §2). Here: TxnOffsetCommit
-v3 with generation, member and instance; OffsetFetch v7 with `require_stable`; Heartbeat v3 with
-the instance of a static member; and the send time of joins and heartbeats that the coordinator
-acknowledged, for the lease.
+outcomes, or repeat them, when a paused replica wakes up (kafka.md §2). This file adds
+TxnOffsetCommit v3 with generation, member and instance, OffsetFetch v7 with `require_stable`, and
+Heartbeat v3 with the instance of a static member. It reports the send time of joins and heartbeats
+that the coordinator acknowledged, for the lease.
 
-Also here: whether the request that ends a transaction may have reached the broker, and a close
-that waits for nothing.
+The producer also tells whether a request that ends a transaction may have reached the broker, and
+can be closed without waiting for the broker.
 
 Seams, each guarded by a contract test (docs/upgrading-aiokafka.md):
 `Sender._do_txn_offset_commit` and `._do_txn_commit`, `._find_coordinator`, `._coordinator_dead` and
@@ -51,25 +51,25 @@ REBALANCE_IN_PROGRESS = 27
 FENCED_INSTANCE_ID = 82
 UNSTABLE_OFFSET_COMMIT = 88
 UNFINISHED_ENDS = frozenset({14, 15, 16, 51})
-"""The coordinator is loading, is elsewhere, or still ends something: the request goes again."""
+"""Codes of a coordinator that loads, has moved or is still ending a transaction: retried."""
 REFUSED_ENDS = frozenset({47, 48, 49, 53, 90})
-"""Epoch, state, producer id, right, fenced: checked before a transaction is ended."""
+"""Codes of checks before a transaction is ended: epoch, state, producer id, permission, fencing."""
 STABLE_BACKOFF_SECONDS = 0.1
 CANCEL_SECONDS = 0.05
 CANCELS_MAX = 40
 CLOSE_SECONDS_MAX = 2.0
 
-# The transaction is to be aborted, and the producer stays usable.
 REFUSALS = {
     12: CommitRefusal.METADATA_TOO_LARGE,
     22: CommitRefusal.FENCED,  # ILLEGAL_GENERATION
     25: CommitRefusal.FENCED,  # UNKNOWN_MEMBER_ID
     27: CommitRefusal.REBALANCE_IN_PROGRESS,
 }
+"""Codes of refused offsets after which the transaction is aborted and the producer stays usable."""
 
 
 class OffsetsRefusedError(Exception):
-    """The group's coordinator refused the offsets; abort, the producer stays usable."""
+    """The coordinator refused the offsets: abort the transaction; the producer stays usable."""
 
     def __init__(self, refusal: CommitRefusal) -> None:
         super().__init__(refusal.value)
@@ -77,18 +77,18 @@ class OffsetsRefusedError(Exception):
 
 
 class GroupMovedOnError(Exception):
-    """The group rebalances, or the consumer is being closed: the assignment is void."""
+    """The group rebalances, or the consumer is being closed: the assignment is over."""
 
 
 class InstanceFencedError(KafkaError):  # type: ignore[misc]
-    """Another process uses our group.instance.id."""
+    """Another process uses the same group.instance.id."""
 
 
 class GroupMetadata(NamedTuple):
-    """Who we are in the group, as of one assignment.
+    """The membership of this replica in the group, during one assignment.
 
-    Taken when partitions are assigned and kept: a member that was thrown out resets itself to
-    (-1, ""), which the broker takes for "no group" and does not fence.
+    It is read when partitions are assigned and then kept. A member that the group has removed
+    resets itself to (-1, ""), which the broker takes for "no group" and does not fence.
     """
 
     group_id: str
@@ -98,7 +98,7 @@ class GroupMetadata(NamedTuple):
 
 
 def group_metadata(consumer: AIOKafkaConsumer) -> GroupMetadata:
-    """The consumer's place in the group now."""
+    """Return the current membership of the consumer."""
     group = consumer._coordinator
     return GroupMetadata(
         group.group_id, group.generation, group.member_id, group._group_instance_id
@@ -111,13 +111,13 @@ def request_rejoin(consumer: AIOKafkaConsumer) -> None:
 
 
 def has_moved_on(consumer: AIOKafkaConsumer) -> bool:
-    """Whether the consumer has to join anew, or is being closed: its assignment is over."""
+    """Whether the assignment is over, because the consumer has to join again or is being closed."""
     group = consumer._coordinator
     return bool(group._rejoin_needed_fut.done() or group._closing.done())
 
 
 def keep_heartbeat(consumer: AIOKafkaConsumer) -> None:
-    """Let heartbeats run while partitions are being assigned, not only afterwards."""
+    """Start heartbeats while partitions are being assigned, which aiokafka does only afterwards."""
     consumer._coordinator._start_heartbeat_task()
 
 
@@ -127,12 +127,17 @@ def watch_membership(
     fenced: Callable[[InstanceFencedError], None],
     led: Callable[[int], None] = lambda _members: None,
 ) -> None:
-    """Report the send time (monotonic) of each join and heartbeat that was acknowledged.
+    """Report what the requests of the consumer to its coordinator show.
 
-    The send time, because an answer may be read late, after a pause; then it proves nothing.
-    Also reported: that another process has taken our group.instance.id. Stock heartbeats do not
-    name it, so the one that was replaced would join anew and replace the other, on and on.
-    And, to the member that leads the group, how many members there are.
+    Stock heartbeats do not contain the group.instance.id. So two processes with the same id would
+    replace each other for ever; heartbeats with the id make the coordinator fence one of them.
+
+    Args:
+        consumer: the consumer whose requests are watched.
+        acknowledged: called with the send time (monotonic) of each join and heartbeat that was
+            acknowledged. The time of the answer proves nothing, as an answer may be read late.
+        fenced: called if another process has taken the group.instance.id.
+        led: called with the number of members, if this member leads the group.
     """
     group = consumer._coordinator
     stock = group._send_req
@@ -146,7 +151,7 @@ def watch_membership(
             request = _Heartbeat(group_metadata(consumer))
         response = await stock(request)
         if getattr(response, "error_code", NO_ERROR) == FENCED_INSTANCE_ID:
-            error = InstanceFencedError("another process uses our group.instance.id")
+            error = InstanceFencedError("another process uses the same group.instance.id")
             fenced(error)
             raise error
         if is_heartbeat:
@@ -165,11 +170,13 @@ def watch_membership(
 async def stable_committed(
     consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
 ) -> dict[TopicPartition, OffsetAndMetadata]:
-    """Committed positions with their metadata, once no transaction can change them any more.
+    """Return committed positions with metadata, once no transaction can change them any more.
+
+    A partition without a committed position has no entry.
 
     Raises:
-        GroupMovedOnError: the group rebalances meanwhile; the answer would be void.
-        KafkaError: the coordinator refuses; a group that has no position lacks the entry.
+        GroupMovedOnError: the group rebalances meanwhile, so the positions would be outdated.
+        KafkaError: the coordinator refuses to answer.
     """
     by_topic: dict[str, list[int]] = defaultdict(list)
     for partition in partitions:
@@ -184,11 +191,11 @@ async def stable_committed(
 async def has_positions(consumer: AIOKafkaConsumer) -> bool:
     """Whether the group has a committed position of any partition of any topic.
 
-    What a transaction that is still open would add does not count.
+    Positions in a transaction that is still open do not count.
 
     Raises:
-        GroupMovedOnError: the group rebalances meanwhile; the answer would be void.
-        KafkaError: the coordinator refuses.
+        GroupMovedOnError: the group rebalances meanwhile, so the answer would be outdated.
+        KafkaError: the coordinator refuses to answer.
     """
     while True:
         response = await _fetch_positions(consumer, None, is_stable=False)
@@ -207,7 +214,7 @@ async def _fetch_positions(
     *,
     is_stable: bool = True,
 ) -> Any:
-    """The coordinator's answer, as soon as it can be reached. No topics: all that there are."""
+    """Return the coordinator's answer, as soon as it can be reached; None asks for all topics."""
     group = consumer._coordinator
     while True:
         if has_moved_on(consumer):
@@ -224,7 +231,7 @@ async def _fetch_positions(
 def _read_committed(
     response: Any,
 ) -> dict[TopicPartition, OffsetAndMetadata] | None:
-    """The positions; None where one of them is still in doubt."""
+    """Return the positions, or None if a transaction may still change one of them."""
     committed: dict[TopicPartition, OffsetAndMetadata] = {}
     codes = {response.error_code}
     for topic, topic_partitions, _ in response.topics:
@@ -238,10 +245,10 @@ def _read_committed(
 
 
 def _is_answer(code: int) -> bool:
-    """Whether the coordinator answered; else it will, later.
+    """Whether the code is of an answer, rather than of an error that is retried.
 
     Raises:
-        KafkaError: it never will.
+        KafkaError: a retry is useless.
     """
     if code == NO_ERROR:
         return True
@@ -268,11 +275,11 @@ class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
 
         sender._do_txn_offset_commit = commit_offsets
         self.unanswered_ends = 0
-        """Requests to end the open transaction of which no answer tells what became of them."""
+        """Requests to end the open transaction whose result is not known yet."""
         sender._do_txn_commit = self._end_transaction
 
     async def _end_transaction(self, result: Any) -> None:
-        """As aiokafka does it, by a handler that counts what is sent and what is answered."""
+        """End the transaction as aiokafka does, but count the requests and their answers."""
         sender, transaction = self._sender, self._txn_manager
         await sender._message_accumulator.flush_for_commit()
         if transaction.is_empty_transaction():
@@ -282,33 +289,33 @@ class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
             CoordinationType.TRANSACTION, transaction.transactional_id
         )
         if not await self.client.ready(node, group=EndTxnHandler.group):
-            # Not by the handler: it would connect once more, and then send what nobody counts.
+            # The stock handler would connect again, and then send a request that is not counted.
             sender._coordinator_dead(CoordinationType.TRANSACTION)
             await asyncio.sleep(sender._retry_backoff)
-            return  # the sender asks for it again
+            return  # the sender calls this method again
         self.unanswered_ends += 1
         await _EndTxnHandler(self, result).do(node)
 
     async def begin_transaction(self) -> None:
-        """Begin, and forget the ends of earlier transactions."""
+        """Begin a transaction, and reset the count of unanswered requests."""
         self.unanswered_ends = 0
         await super().begin_transaction()
 
     async def abandon(self) -> None:
-        """Close without waiting for anything that is still to be sent or answered.
+        """Close without waiting until everything is sent and answered.
 
-        aiokafka's own `stop` waits for both, which takes for ever while the broker is away.
+        aiokafka's own `stop` waits for that, for as long as the broker is unreachable.
         """
         self._closed = True
         sending = self._sender.sender_task
-        for _ in range(CANCELS_MAX):  # each ends one of the tasks that the sender waits for
+        for _ in range(CANCELS_MAX):  # each cancels one of the tasks that the sender waits for
             if sending is None or sending.done():
                 break
             sending.cancel()
             await asyncio.wait({sending}, timeout=CANCEL_SECONDS)
         ending = self._txn_manager._transaction_waiter
         if ending is not None and ending.done():
-            ending.exception()  # else asyncio reports that nobody looked at it
+            ending.exception()  # otherwise asyncio logs that it was never retrieved
         closing = asyncio.ensure_future(self.client.close())
         await asyncio.wait({closing}, timeout=CLOSE_SECONDS_MAX)
         closing.cancel()
@@ -319,18 +326,18 @@ class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
         """Add positions to the open transaction.
 
         Raises:
-            OffsetsRefusedError: abort the transaction; the producer stays usable.
-            InstanceFencedError: another process took our place; end.
+            OffsetsRefusedError: the coordinator refused them; abort the transaction.
+            InstanceFencedError: another process uses the same group.instance.id; end.
         """
         self._group = group
         await self.send_offsets_to_transaction(dict(offsets), group.group_id)
 
     @property
     def is_usable(self) -> bool:
-        """False once aiokafka put itself into an error state: then its abort cannot be trusted.
+        """Whether aiokafka is not in an error state, after which its abort cannot be trusted.
 
-        After an abortable error aiokafka 0.14 sends no EndTxn, and the next commit publishes
-        what was "aborted" (kafka.md §2).
+        After an abortable error, the abort of aiokafka 0.14 sends no EndTxn. So the next commit
+        publishes the records that were "aborted" (kafka.md §2).
         """
         return self._txn_manager.state not in {
             TransactionState.ABORTABLE_ERROR,
@@ -341,8 +348,8 @@ class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
 class _EndTxnHandler(EndTxnHandler):  # type: ignore[misc]
     """Tells the producer that its request to end the transaction was answered.
 
-    Other errors than those that are named here may come after the end was logged: a broker that
-    failed unexpectedly, or an append that timed out.
+    An answer with another code than these leaves the result unknown: the broker may have logged the
+    end before it failed unexpectedly, or before an append timed out.
     """
 
     def __init__(self, producer: FencingProducer, result: Any) -> None:
@@ -391,7 +398,7 @@ class _TxnOffsetCommitHandler(TxnOffsetCommitHandler):  # type: ignore[misc]
             if code in codes and error is None:
                 error = OffsetsRefusedError(refusal)
         if error is not None:
-            # Not by error_transaction(): in aiokafka 0.14 it forgets the partitions already
+            # error_transaction() is not called: in aiokafka 0.14 it forgets which partitions were
             # added, and abort_transaction() then sends no EndTxn.
             _, _, future = self._sender._txn_manager._pending_txn_offsets.popleft()
             if not future.done():
@@ -400,7 +407,7 @@ class _TxnOffsetCommitHandler(TxnOffsetCommitHandler):  # type: ignore[misc]
         return super().handle_response(SimpleNamespace(errors=plain))
 
 
-# --- the three requests that aiokafka 0.14 lacks -----------------------------------------------
+# --- three requests that aiokafka 0.14 lacks ---------------------------------------------------
 
 
 _COMMITTED = (
@@ -409,7 +416,7 @@ _COMMITTED = (
     ("leader_epoch", Int32),
     ("metadata", TEXT),
 )
-"""A committed position as both protocols write it."""
+"""The fields of a committed position in both protocols."""
 
 
 class _TxnOffsetCommitResponse3(Response):  # type: ignore[misc]

@@ -1,17 +1,18 @@
-"""Reading what was fetched in bounded steps. aiokafka unpacks a whole batch, whatever it holds.
+"""Read fetched batches in bounded steps; aiokafka decompresses a whole batch of any size at once.
 
 Private parts of aiokafka 0.14 that this file touches (docs/upgrading-aiokafka.md lists them too):
 `fetcher.MemoryRecords` and `fetcher.FetchResult` by name, `FetchResult._partition_records`,
 `FetchResult._update_position`, `PartitionRecords._records`, `PartitionRecords._records_iterator`,
 `Fetcher._records`, `Fetcher._get_actions_per_node`, `_MemoryRecordsPy._next_slice`.
 
-Rule 1: a batch is read in portions. Each is a small batch without compression, which the library's
-own reader reads. An ordinary batch is one portion: nothing is done for each of its records but to
-look at its offset and at the number of its headers.
-Rule 2: a record that is too large to hold comes without its value. A batch that cannot be unpacked
-yields a record without content for each of its offsets. Nothing is lost and nothing blocks.
-Rule 3: at most one batch of the process is unpacked at a time. A batch that was begun earlier is
-unpacked from its start again when its turn comes.
+Rule 1: a batch is read in portions. Each portion is a small batch without compression, which the
+library's own reader reads. An ordinary batch is one portion; then only the offset and the number of
+headers of each record are checked here.
+Rule 2: a record that is too large to keep in memory is delivered without its value. A batch that
+cannot be decompressed delivers a record without content for each of its offsets. So no offset is
+lost, and no partition is blocked.
+Rule 3: the process decompresses at most one batch at a time. A batch that was interrupted is
+decompressed from its start again when it is read on.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,32 +32,32 @@ from service.adapters.kafka.aiokafka_gaps.unpacking import UnpackError, unpacked
 from service.core.model import Omission
 
 POLL_BYTES_MAX = 512 * 1024
-"""Key, value and headers of the records of one poll; the last record may exceed it."""
+"""Bytes of keys, values and headers of one poll; its last record may exceed the limit."""
 FETCH_BYTES_MAX = 256 * 1024
-"""Fetched and held of each partition, packed. A batch that is larger comes alone."""
+"""Compressed bytes that are fetched and kept of each partition. A larger batch comes alone."""
 RESPONSE_BYTES_MAX = 4 * 1024 * 1024
-"""Of one fetch response, over all partitions; a first batch that is larger comes alone."""
+"""Bytes of one fetch response, over all partitions; a larger first batch comes alone."""
 LARGE_BATCHES_BYTES_MAX = 4 * 1024 * 1024
-"""Held beyond each partition's `FETCH_BYTES_MAX`; above this nothing more is fetched."""
+"""Bytes kept beyond each partition's `FETCH_BYTES_MAX`; above this limit nothing is fetched."""
 FETCH_LIMITS: dict[str, Any] = {
     "max_partition_fetch_bytes": FETCH_BYTES_MAX,
     "fetch_max_bytes": RESPONSE_BYTES_MAX,
 }
-"""How a consumer is told the first two."""
+"""The options of a consumer for the first two of these limits."""
 PORTION_BYTES = 1024 * 1024
-"""What a batch is unpacked to before its records are read."""
+"""Bytes to which a batch is decompressed before its records are read."""
 LARGE_RECORD_BYTES = 64 * 1024
-"""A record above this size is read alone, and its headers are counted before."""
+"""A larger record is read alone, after its headers were counted."""
 RECORD_KEPT_BYTES_MIN = 8 * 1024 * 1024
 """A record of up to this size, or `MAX_RECORD_BYTES`, becomes a dead letter with its value."""
 HEADERS_MAX = 10_000
-"""Headers of a record. One without content takes 2 bytes of it, and 100 in memory.
+"""Headers of a record. A header without content takes 2 bytes in the record and 100 in memory.
 
-The headers of a record in an ordinary portion are counted once they are read: they take 50 MB for a
-moment, which is less than what memory.py counts for the JSON of one poll.
+The headers of a record in an ordinary portion are counted after they are read. They take at most
+50 MB for a moment, which is less than service/settings/memory.py counts for the JSON of one poll.
 """
 HEADER_BYTES = 100
-"""What a header costs beside its name and content."""
+"""Memory that a header takes besides its name and content."""
 
 _HEADER = _DefaultRecordBatchPy.HEADER_STRUCT
 _ATTRIBUTES_AT, _COUNT_AT = 21, 57
@@ -66,61 +67,62 @@ _NULL = b"\x01"
 """The length -1, as a varint."""
 
 Batch = bytes | memoryview
-"""The bytes of one, with its header."""
+"""The bytes of a batch, with its header."""
 
 
 class OmittedValue(bytes):
-    """Stands for a value that was too large to hold, or could not be read."""
+    """Replaces a value that was too large to keep, or could not be read."""
 
     omission: Omission
 
 
 @dataclass
 class Budget:
-    """What the polls of one consumer may still take, in bytes."""
+    """The bytes that the current poll may still return, over all partitions."""
 
     left: int = POLL_BYTES_MAX
 
 
 budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
-"""Of the poll that runs now, over all partitions; without one, each partition has its own."""
+"""The budget of the current poll. Without one, each partition gets a budget of its own."""
 
 
 class _Limits:
-    """Of this process."""
+    """Limits that the settings of this process have set."""
 
     record_kept_bytes = RECORD_KEPT_BYTES_MIN
 
 
 def read_in_steps(record_bytes_max: int = RECORD_KEPT_BYTES_MIN) -> None:
-    """From now on every consumer of this process reads in bounded steps."""
+    """Make every consumer of this process read in bounded steps."""
     _Limits.record_kept_bytes = max(record_bytes_max, RECORD_KEPT_BYTES_MIN)
     fetcher.MemoryRecords = _Records
     fetcher.FetchResult = _FetchResult
 
 
 def pending_bytes(result: object) -> int:
-    """The packed bytes that a partition's fetched records occupy."""
+    """Return the compressed size of the fetched records of a partition, in bytes."""
     records = getattr(result, "_partition_records", None)
     return 0 if records is None else int(records._records.size_in_bytes())  # noqa: SLF001
 
 
 def bound_fetches(consumer: AIOKafkaConsumer) -> None:
-    """Fetch nothing more while large batches are held: each may be as large as its topic allows.
+    """Make the consumer fetch nothing while it keeps large batches, and drop paused records.
 
-    What was fetched of a paused partition is given up, or it would stand in the way of others.
+    Each batch may be as large as its topic allows. Fetched records of a paused partition would
+    delay the fetches of other partitions.
     """
     inner = consumer._fetcher  # noqa: SLF001
     stock = inner._get_actions_per_node  # noqa: SLF001
 
     def actions(assignment: Any) -> tuple[Any, ...]:  # noqa: ANN401 - the library's
-        held = inner._records  # noqa: SLF001
+        kept = inner._records  # noqa: SLF001
         for topic_partition in [
-            topic_partition for topic_partition in held if _is_paused(assignment, topic_partition)
+            topic_partition for topic_partition in kept if _is_paused(assignment, topic_partition)
         ]:
-            _give_up(held.pop(topic_partition))
+            _drop(kept.pop(topic_partition))
         requests, *others = stock(assignment)
-        large = sum(max(0, pending_bytes(result) - FETCH_BYTES_MAX) for result in held.values())
+        large = sum(max(0, pending_bytes(result) - FETCH_BYTES_MAX) for result in kept.values())
         return ([] if large >= LARGE_BATCHES_BYTES_MAX else requests, *others)
 
     inner._get_actions_per_node = actions  # noqa: SLF001
@@ -131,33 +133,33 @@ def _is_paused(assignment: Any, topic_partition: TopicPartition) -> bool:  # noq
     return state is not None and bool(state.paused)
 
 
-def _give_up(result: Any) -> None:  # noqa: ANN401 - the library's
-    """The iterator and its owner refer to one another: they would wait for the collector."""
+def _drop(result: Any) -> None:  # noqa: ANN401 - the library's
+    """Break the reference cycle of the records and their iterator, to free their memory at once."""
     records = getattr(result, "_partition_records", None)
     if records is not None:
         records._records_iterator = None  # noqa: SLF001
 
 
 class _FetchResult(fetcher.FetchResult):  # type: ignore[misc]
-    """The fetched records of a partition; a poll takes a bounded number of bytes of them."""
+    """The fetched records of a partition, of which a poll takes a bounded number of bytes."""
 
     _partition_records: Any
-    """None once they are read to their end."""
+    """None after all of them were read."""
 
     def getall(self, max_records: int | None = None) -> list[ConsumerRecord]:
-        """The next records. Those that do not fit into the poll stay here."""
-        now = budget.get() or Budget()
-        if now.left <= 0 or not self.has_more():
+        """Return the next records that fit into the poll, and keep the others."""
+        poll = budget.get() or Budget()
+        if poll.left <= 0 or not self.has_more():
             return []
         if not self.check_assignment(self._topic_partition):
             return []
         taken: list[ConsumerRecord] = []
         for record in islice(self._partition_records, max_records):
             taken.append(record)
-            now.left -= record.serialized_key_size + record.serialized_value_size
+            poll.left -= record.serialized_key_size + record.serialized_value_size
             for name, text in record.headers:
-                now.left -= HEADER_BYTES + len(name) + len(text or b"")
-            if now.left <= 0:
+                poll.left -= HEADER_BYTES + len(name) + len(text or b"")
+            if poll.left <= 0:
                 break
         else:
             if max_records is None or len(taken) < max_records:
@@ -169,7 +171,7 @@ class _FetchResult(fetcher.FetchResult):  # type: ignore[misc]
 
 
 class _Records:
-    """Stands in for the library's `MemoryRecords`: one partition's part of a fetch response."""
+    """Replaces the library's `MemoryRecords`, a partition's part of a fetch response."""
 
     def __init__(self, data: bytes) -> None:
         self._slices = _MemoryRecordsPy(data)
@@ -189,22 +191,22 @@ class _Records:
 
 
 class _Batch:
-    """A batch as the library knows it, whose records are read portion by portion."""
+    """A batch with the library's interface, whose records are read portion by portion."""
 
     _unpacking: "_Batch | None" = None
-    """The one batch of the process that is being unpacked (rule 3)."""
+    """The one batch of the process that is being decompressed (rule 3)."""
 
     def __init__(self, stock: Any, packed: memoryview) -> None:  # noqa: ANN401 - the library's
         self._stock = stock
         self._packed = packed
         self._stream: _Stream | None = None
         self._read = 0
-        """How many of its records were read into portions."""
+        """How many records of the batch were read into portions."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the library's
         return getattr(self._stock, name)
 
-    def __next__(self) -> Any:  # noqa: ANN401 - how a control batch's one record is looked at
+    def __next__(self) -> Any:  # noqa: ANN401 - the library reads control batches by it
         return next(self._stock)
 
     def __iter__(self) -> Iterator[Any]:
@@ -214,11 +216,11 @@ class _Batch:
                 try:
                     for record in portion.records():
                         last = record.offset
-                        yield record if len(record.headers) <= HEADERS_MAX else _bare(record)
+                        yield record if len(record.headers) <= HEADERS_MAX else _stripped(record)
                 except (UnicodeDecodeError, CorruptRecordException):
                     for record in portion.records_after(last):
                         last = record.offset
-                        yield record if len(record.headers) <= HEADERS_MAX else _bare(record)
+                        yield record if len(record.headers) <= HEADERS_MAX else _stripped(record)
         except (UnpackError, CorruptRecordException) as error:
             yield from self._without_content(last, error)
         finally:
@@ -238,7 +240,7 @@ class _Batch:
             yield portion
 
     def _open(self) -> "_Stream":
-        """What is left to unpack; from the start again where another batch came in between."""
+        """Return the stream at the next record; restart it if another batch was read in between."""
         if self._stream is None:
             if _Batch._unpacking is not None:
                 _Batch._unpacking._pause()  # noqa: SLF001 - its own class
@@ -250,23 +252,23 @@ class _Batch:
         return self._stream
 
     def _pause(self) -> None:
-        """Give up what is unpacked, not what was fetched."""
+        """Drop the decompressed bytes, but keep the fetched ones."""
         self._stream = None
         if _Batch._unpacking is self:
             _Batch._unpacking = None
 
     def _next_portion(self, stream: "_Stream", count_max: int) -> "_Portion":
-        held = stream.fill(PORTION_BYTES)
-        if held < PORTION_BYTES:
-            return self._portion(count_max, stream.take(held))
+        buffered = stream.fill(PORTION_BYTES)
+        if buffered < PORTION_BYTES:
+            return self._portion(count_max, stream.take(buffered))
         count, size = stream.whole_records(count_max)
         if count:
             return self._portion(count, stream.take(size))
         length = stream.take_number()
         if length < 0:
             raise UnpackError("A record in it has a negative length.")
-        is_held = length <= _Limits.record_kept_bytes and stream.fill(length) >= length
-        if is_held and stream.header_count() <= HEADERS_MAX:
+        is_kept = length <= _Limits.record_kept_bytes and stream.fill(length) >= length
+        if is_kept and stream.header_count() <= HEADERS_MAX:
             return self._portion(1, _varint(length) + stream.take(length))
         return self._too_large(length, stream)
 
@@ -277,7 +279,7 @@ class _Batch:
         return _Portion(b"".join((header, records)), count, omission)
 
     def _too_large(self, length: int, stream: "_Stream") -> "_Portion":
-        """The record without its value; without key or headers too, where those are large."""
+        """Return the record without its value, and without key and headers if those are large."""
         end = stream.position + length
         stamps = stream.take_stamps()
         key = stream.take_field(LARGE_RECORD_BYTES)
@@ -292,8 +294,8 @@ class _Batch:
         content = b"".join((stamps, key or _NULL, _NULL, headers or b"\x00"))
         omission = Omission(
             "too_large",
-            f"The record has {length} bytes, {max(0, value_bytes)} of them its value. The service "
-            f"holds at most {_Limits.record_kept_bytes} bytes and {HEADERS_MAX} headers of one.",
+            f"The record has {length} bytes, {max(0, value_bytes)} of them in its value. The "
+            f"service keeps at most {_Limits.record_kept_bytes} bytes and {HEADERS_MAX} headers.",
             tuple(part for part, is_omitted in omitted.items() if is_omitted),
         )
         return self._portion(1, _varint(len(content)) + content, omission)
@@ -309,7 +311,7 @@ class _Batch:
 
 
 class _Record:
-    """A record without its value, with the attributes that the library asks for."""
+    """A record without its value, with the attributes that the library reads."""
 
     __slots__ = ("checksum", "headers", "key", "offset", "timestamp", "timestamp_type", "value")
 
@@ -332,19 +334,18 @@ class _Record:
         self.checksum = None
 
 
-def _bare(record: Any) -> _Record:  # noqa: ANN401 - the library's
-    """The record without its value and its headers, of which there are too many."""
+def _stripped(record: Any) -> _Record:  # noqa: ANN401 - the library's
+    """Return the record without its value and without its headers, which are too many."""
     omission = Omission(
         "too_large",
-        f"The record has {len(record.headers)} headers. The service holds at most {HEADERS_MAX} "
-        "headers of one.",
+        f"The record has {len(record.headers)} headers. The service keeps at most {HEADERS_MAX}.",
         ("headers",) if record.value is None else ("value", "headers"),
     )
     return _Record(record.offset, record.timestamp, record.timestamp_type, record.key, omission, [])
 
 
 class _Portion:
-    """Some whole records of a batch, as a batch that is not compressed."""
+    """Some records of a batch, as an uncompressed batch."""
 
     def __init__(self, batch: Batch, count: int, omission: Omission | None) -> None:
         self._batch = batch
@@ -352,7 +353,7 @@ class _Portion:
         self._omission = omission
 
     def records(self) -> Iterable[Any]:
-        """Its records, by the library's quick reader."""
+        """Return the records of the portion, by the library's reader in C."""
         if self._omission is None:
             return DefaultRecordBatch(self._batch)  # type: ignore[no-any-return]
         return [
@@ -363,87 +364,87 @@ class _Portion:
         ]  # fmt: skip
 
     def records_after(self, last: int) -> Iterator[Any]:
-        """Those above an offset, where the quick reader failed: once more, with care."""
+        """Return the records above an offset by the reader in Python, if the one in C failed."""
         return (one for one in read_carefully(self._batch) if one.offset > last)
 
 
 class _Stream:
-    """Unpacked bytes, read in order; only some pieces of them are held."""
+    """Decompressed bytes, read in order, of which only some pieces are in memory."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
-        self._held = b""
+        self._buffer = b""
         self._at = 0
         self._behind = 0
-        """Bytes that were read and are held no more."""
+        """Bytes that were read and are no longer in memory."""
 
     @property
     def position(self) -> int:
-        """How many bytes were read."""
+        """The number of bytes that were read."""
         return self._behind + self._at
 
     def fill(self, count: int) -> int:
-        """Hold the next bytes, so many or more, or what is left; how many they are."""
-        have = len(self._held) - self._at
+        """Buffer `count` bytes or more, or the rest; return how many bytes are buffered."""
+        have = len(self._buffer) - self._at
         if have < count:
-            parts = [self._held[self._at :]] if have else []
+            parts = [self._buffer[self._at :]] if have else []
             for piece in self._pieces:
                 parts.append(piece)
                 have += len(piece)
                 if have >= count:
                     break
             self._behind += self._at
-            self._held, self._at = b"".join(parts), 0
+            self._buffer, self._at = b"".join(parts), 0
         return have
 
     def take(self, count: int) -> bytes:
-        """The next bytes.
+        """Return the next bytes.
 
         Raises:
-            UnpackError: there are not so many.
+            UnpackError: fewer bytes are left.
         """
         if count < 0 or self.fill(count) < count:
             raise UnpackError("A record in it ends too early.")
         begin = self._at
         self._at += count
-        return self._held[begin : self._at]
+        return self._buffer[begin : self._at]
 
     def skip(self, count: int) -> None:
-        """Pass over the next bytes, without holding them.
+        """Skip the next bytes without buffering them.
 
         Raises:
-            UnpackError: there are not so many.
+            UnpackError: fewer bytes are left.
         """
         left = count - self.fill(1)
         while left > 0:
-            self._behind += len(self._held)
-            self._held, self._at = b"", 0
+            self._behind += len(self._buffer)
+            self._buffer, self._at = b"", 0
             left -= (more := self.fill(1))
             if not more:
                 raise UnpackError("A record in it ends too early.")
-        self._at = len(self._held) + min(left, 0)
+        self._at = len(self._buffer) + min(left, 0)
 
     def take_number(self) -> int:
-        """The next varint."""
+        """Read the next varint."""
         self.fill(_VARINT_BYTES_MAX)
-        number, self._at = _number(self._held, self._at)
+        number, self._at = _number(self._buffer, self._at)
         return number
 
     def whole_records(self, count_max: int) -> tuple[int, int]:
-        """How many of the next records are held whole, and their bytes; up to a large one."""
-        held, end = self._held, len(self._held)
+        """Return number and size of the next records that are buffered, up to a large one."""
+        buffer, end = self._buffer, len(self._buffer)
         at = self._at
         count = 0
         while count < count_max and at < end:
-            byte = held[at]
+            byte = buffer[at]
             if byte < 0x80:
                 length, content = byte >> 1, at + 1
-            elif at + 1 < end and held[at + 1] < 0x80:
-                length, content = (byte & 0x7F | held[at + 1] << 7) >> 1, at + 2
+            elif at + 1 < end and buffer[at + 1] < 0x80:
+                length, content = (byte & 0x7F | buffer[at + 1] << 7) >> 1, at + 2
             elif end - at < _VARINT_BYTES_MAX:
                 break
             else:
-                length, content = _number(held, at)
+                length, content = _number(buffer, at)
             if not 0 <= length <= LARGE_RECORD_BYTES or content + length > end:
                 break
             at = content + length
@@ -451,25 +452,25 @@ class _Stream:
         return count, at - self._at
 
     def take_stamps(self) -> bytes:
-        """The bytes of a record before its key: attributes, time and offset."""
+        """Return the bytes of a record before its key: attributes, timestamp and offset."""
         self.fill(3 * _VARINT_BYTES_MAX)
         end = self._at + 1
         for _ in range(2):
-            _, end = _number(self._held, end)
+            _, end = _number(self._buffer, end)
         return self.take(end - self._at)
 
     def header_count(self) -> int:
-        """How many headers the next record has, which is held whole."""
+        """Return how many headers the next record has; it has to be buffered."""
         at = self._at + 1
         for _ in range(2):
-            _, at = _number(self._held, at)
+            _, at = _number(self._buffer, at)
         for _ in range(2):
-            length, at = _number(self._held, at)
+            length, at = _number(self._buffer, at)
             at += max(0, length)
-        return _number(self._held, at)[0]
+        return _number(self._buffer, at)[0]
 
     def take_field(self, bytes_max: int) -> bytes | None:
-        """A key with its length before it; None for a larger one, which is passed over."""
+        """Return a key with its length before it, or skip a larger key and return None."""
         length = self.take_number()
         if length > bytes_max:
             self.skip(length)
@@ -477,21 +478,21 @@ class _Stream:
         return _varint(length) + self.take(max(0, length))
 
     def skip_field(self) -> int:
-        """Pass over a value; its length, -1 for none."""
+        """Skip a value, and return its length, or -1 for no value."""
         length = self.take_number()
         self.skip(max(0, length))
         return length
 
 
-def _number(held: bytes, at: int) -> tuple[int, int]:
-    """The varint at a place, and where it ends."""
+def _number(buffer: bytes, at: int) -> tuple[int, int]:
+    """Return the varint at an index, and the index behind it."""
     try:
-        byte = held[at]
+        byte = buffer[at]
         at += 1
         value = byte & 0x7F
         shift = 7
         while byte & 0x80:
-            byte = held[at]
+            byte = buffer[at]
             at += 1
             value |= (byte & 0x7F) << shift
             shift += 7

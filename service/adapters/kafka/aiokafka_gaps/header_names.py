@@ -1,9 +1,10 @@
-"""Header names that are no UTF-8: read, and written again byte for byte.
+"""Read header names that are not UTF-8, and write them again byte for byte.
 
-Kafka's protocol wants them in UTF-8 and no broker checks it. aiokafka 0.14 raises on such a
-record each time that it is fetched: one would block its partition for ever. `fetching` reads its
-part of the batch once more by `read_carefully`, and the name is text with surrogate escapes. A
-second trap of the same kind, writing, is passed by the library's builder in Python.
+Kafka's protocol specifies UTF-8 for header names, but no broker checks it. aiokafka 0.14 raises
+each time it fetches a record with another name, so one such record would block its partition for
+ever. `fetching` then reads its part of the batch again by `read_carefully`, which decodes the name
+with surrogate escapes. aiokafka's batch builder in C refuses such names too, so their records are
+written by its builder in Python.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,31 +18,30 @@ from aiokafka.record.util import decode_varint_py
 ESCAPES = "surrogateescape"
 
 
-class OddName(str):
-    """A header name that is no UTF-8; it encodes to the bytes that it came from."""
+class NonUtf8Name(str):
+    """A header name that is not UTF-8; it encodes to the bytes from which it was decoded."""
 
     __slots__ = ()
 
     def encode(self, encoding: str = "utf-8", errors: str = ESCAPES) -> bytes:  # noqa: ARG002
-        """The bytes."""
         return str.encode(self, "utf-8", ESCAPES)
 
 
 def read_carefully(batch: bytes | memoryview) -> Iterator[Any]:
-    """The records of a batch that is not compressed, whatever their headers are called."""
+    """Return the records of an uncompressed batch, with header names of any bytes."""
     return iter(_CarefulBatch(batch))
 
 
 def has_non_utf8_name(headers: Iterable[tuple[str, bytes | None]]) -> bool:
-    """Whether any name is one."""
-    return OddName in {type(name) for name, _ in headers}
+    """Whether any header name is not UTF-8."""
+    return NonUtf8Name in {type(name) for name, _ in headers}
 
 
 def batch_with_non_utf8_names(producer: AIOKafkaProducer) -> BatchBuilder:
-    """An empty batch that takes such names: the library's quick builder takes none."""
+    """Return an empty batch that accepts names that are not UTF-8, built in Python."""
     builder = producer.create_batch()
-    builder.__class__ = _OddBatchBuilder
-    manager = producer._txn_manager  # noqa: SLF001 - the library's parts are this file's business
+    builder.__class__ = _PythonBatchBuilder
+    manager = producer._txn_manager  # noqa: SLF001 - no public way
     builder._builder = _DefaultRecordBatchBuilderPy(  # noqa: SLF001
         magic=2,
         compression_type=0,
@@ -54,27 +54,27 @@ def batch_with_non_utf8_names(producer: AIOKafkaProducer) -> BatchBuilder:
     return builder
 
 
-class _OddBatchBuilder(BatchBuilder):  # type: ignore[misc]
-    """The library's own asserts that its builder is the quick one."""
+class _PythonBatchBuilder(BatchBuilder):  # type: ignore[misc]
+    """Omits the assertion of the library that its builder is the one in C."""
 
     def _set_producer_state(self, *state: int) -> None:
         self._builder.set_producer_state(*state)
 
 
 class _CarefulBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
-    """The library's reader in Python, on bytes that decode whatever they are."""
+    """The library's reader in Python, on bytes that always decode."""
 
     def _maybe_uncompress(self) -> None:
         super()._maybe_uncompress()
         self._buffer: Any = _Lenient(self._buffer)
 
     def _read_msg(self) -> Any:  # noqa: ANN401 - aiokafka's
-        # The quick number reader does not look where the buffer ends: a damaged length crashes it.
+        # The reader of varints in C ignores the end of the buffer: a damaged length crashes it.
         return super()._read_msg(decode_varint_py)
 
 
 class _Lenient(bytearray):
-    """Bytes whose slices end within them: the library's reader would take a part for the whole."""
+    """Bytes that raise IndexError for a slice behind their end, rather than to shorten it."""
 
     def __getitem__(self, at: Any) -> Any:  # noqa: ANN401 - an index or a slice
         if isinstance(at, slice) and at.stop > len(self):
@@ -84,9 +84,11 @@ class _Lenient(bytearray):
 
 
 class _Piece(bytes):
+    """Bytes that decode to text, or to a `NonUtf8Name`."""
+
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
         text = bytes.decode(self, "utf-8", ESCAPES)
-        return text if text.isascii() or _is_encodable(text) else OddName(text)
+        return text if text.isascii() or _is_encodable(text) else NonUtf8Name(text)
 
 
 def _is_encodable(text: str) -> bool:

@@ -24,35 +24,35 @@ RETRY_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a cluster and its topics are, and how many partitions those have."""
+    """The ids of a cluster and its topics, and the partitions of the topics."""
 
     cluster_id: str
     topic_ids: dict[str, str]
-    """Empty where the broker is older than topic ids."""
+    """Empty if the broker has no topic ids (before Kafka 2.8)."""
     partitions: dict[str, tuple[TopicPartition, ...]]
-    """None of a topic that is not there, or hidden from us."""
+    """Empty for a topic that does not exist or is hidden from the user."""
 
     def binding(self, group_id: str, topic_partition: TopicPartition) -> Binding:
-        """What the group's offset maps of a partition are bound to."""
+        """Return what an offset map of the group is bound to in a partition."""
         owner = f"{self.cluster_id}/{group_id}/{topic_partition.topic}/{topic_partition.partition}"
         return Binding(owner, self.topic_ids.get(topic_partition.topic, ""))
 
 
 async def identify(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Identity:
-    """Ask a broker for the identity of its cluster and of these topics.
+    """Ask brokers for the identity of their cluster and of these topics.
 
     Raises:
         GroupMovedOnError: the group rebalances meanwhile.
-        KafkaError: the broker refuses.
+        KafkaError: the broker refuses to answer.
     """
     return _identity(await _ask(consumer, MetadataWithIds(topics)))
 
 
 async def identify_for(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> Identity:
-    """Ask the same for a command.
+    """Do the same for a command, through an admin client.
 
     Raises:
-        KafkaError: the broker refuses, or does not answer.
+        KafkaError: the broker refuses to answer, or does not answer.
     """
     client = admin._client  # noqa: SLF001 - no method of the admin client asks for it
     return _identity(await client.send(client.get_random_node(), MetadataWithIds(topics)))
@@ -72,7 +72,7 @@ def _identity(response: Any) -> Identity:  # noqa: ANN401 - aiokafka's
 
 
 async def _ask(consumer: AIOKafkaConsumer, request: MetadataWithIds) -> Any:  # noqa: ANN401
-    """Ask brokers in turn until one answers."""
+    """Ask brokers at random until one answers."""
     client = consumer._client  # noqa: SLF001 - no method of the consumer asks for it
     while not has_moved_on(consumer):
         try:
@@ -85,7 +85,7 @@ async def _ask(consumer: AIOKafkaConsumer, request: MetadataWithIds) -> Any:  # 
 
 
 def _described(topic: tuple[Any, ...], *, has_ids: bool) -> tuple[str, str, list[int]]:
-    """A topic's name, id and partitions."""
+    """Return the name, the id and the partitions of a topic."""
     if has_ids:
         _, name, high, low, _, partitions, *_ = topic
         topic_id = _text(high, low)
@@ -96,7 +96,7 @@ def _described(topic: tuple[Any, ...], *, has_ids: bool) -> tuple[str, str, list
 
 
 def _text(high: int, low: int) -> str:
-    """A topic id as Kafka's tools print it; the zero id of a topic without one is empty."""
+    """Return a topic id as Kafka's tools print it, or "" for the zero id (no topic id)."""
     if not high and not low:
         return ""
     raw = b"".join(part.to_bytes(ID_BYTES, "big", signed=True) for part in (high, low))

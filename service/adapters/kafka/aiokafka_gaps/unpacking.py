@@ -1,6 +1,6 @@
-"""Decompression in bounded steps: what a batch unpacks to is not known beforehand.
+"""Decompress batches in bounded steps, because their decompressed size is not known beforehand.
 
-Rule 1: every piece is small, and only one window of the codec is held beside it.
+Rule 1: every piece is small, and only one window of the codec is in memory besides it.
 Rule 2: whatever the bytes are, the only exception is `UnpackError`.
 
 Sources: the codecs of Kafka's record batches; RFC 8878 (zstd), RFC 1952 (gzip), the LZ4 frame
@@ -24,24 +24,24 @@ GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 """The codecs of a batch, as its attributes number them; 0 is none."""
 PIECE_BYTES = 256 * 1024
 FED_BYTES = 64 * 1024
-"""Packed bytes that a decompressor is given at once: it keeps a copy of what it did not use."""
+"""Bytes that a decompressor gets at a time; it keeps a copy of what it did not use yet."""
 ZSTD_WINDOW_LOG = 23
-"""8 MiB: what RFC 8878 asks of every decoder, and what levels up to 19 need."""
+"""8 MiB, which RFC 8878 recommends to every decoder, and which levels up to 19 need."""
 ZSTD_WINDOW_LOG_MAX = 27
-"""128 MiB: what Kafka's own clients read, and level 22 announces."""
+"""128 MiB, which Kafka's own clients accept, and which level 22 announces."""
 LARGE_WINDOW_CONTENT_BYTES_MAX = 32 * 1024 * 1024
 _WINDOW_COMPLAINT = "too much memory"
 _XERIAL_MARK = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
 _SNAPPY_WINDOW_BYTES = 64 * 1024
-"""How far back snappy's encoders refer: they work in blocks of this size."""
+"""How far back references of snappy's encoders reach, as they work in blocks of this size."""
 _LITERAL, _COPY_1, _COPY_2 = 0, 1, 2
 _LITERAL_LENGTH_BYTES = 60
-"""Above this, the tag of a literal is followed by one to four bytes of length."""
+"""From this value on, the tag of a literal is followed by one to four bytes of length."""
 
 
 class UnpackError(Exception):
-    """A batch cannot be unpacked; `is_too_large` where it could be with more memory."""
+    """A batch cannot be decompressed; `is_too_large` if it could be with more memory."""
 
     def __init__(self, message: str, *, is_too_large: bool = False) -> None:
         super().__init__(message)
@@ -64,10 +64,10 @@ class _Decompressor(Protocol):
 
 
 def unpacked(codec: int, packed: memoryview) -> Iterator[bytes]:
-    """The content in pieces of at most `PIECE_BYTES`.
+    """Yield the content in pieces of at most `PIECE_BYTES`.
 
     Raises:
-        UnpackError: the bytes are damaged, or want a larger window than is given.
+        UnpackError: the bytes are damaged, or need too large a window.
     """
     match codec:
         case 0:
@@ -81,7 +81,7 @@ def unpacked(codec: int, packed: memoryview) -> Iterator[bytes]:
         case 4:
             return _zstd(packed)
         case _:
-            raise UnpackError(f"The codec {codec} is unknown.")
+            raise UnpackError(f"The compression codec {codec} is unknown.")
 
 
 def _slices(packed: memoryview) -> Iterator[bytes]:
@@ -90,7 +90,7 @@ def _slices(packed: memoryview) -> Iterator[bytes]:
 
 
 def _frames(packed: memoryview, new: Callable[[], _Decompressor]) -> Iterator[bytes]:
-    """One frame after the other, each by a new decompressor."""
+    """Yield the content of one frame after the other, each by a new decompressor."""
     at = 0
     while at < len(packed):
         decompressor = new()
@@ -111,7 +111,7 @@ def _frames(packed: memoryview, new: Callable[[], _Decompressor]) -> Iterator[by
 
 
 class _Gzip:
-    """zlib's decompressor with the interface of the others."""
+    """Adapts zlib's decompressor to the interface of the others."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(wbits=31)
@@ -133,22 +133,22 @@ class _Gzip:
 
 
 def _zstd(packed: memoryview) -> Iterator[bytes]:
-    """Content of any size with the usual window; of a bounded size where the window is larger.
+    """Yield content of any size with a window of 8 MiB, and of a bounded size with a larger one.
 
-    A producer that compresses at level 20 or above announces the largest window for every batch,
-    however small. A window takes the memory of what was written into it.
+    A producer that compresses at level 20 or above announces a larger window for every batch, even
+    a small one. A window takes only the memory of the content that was written into it.
     """
-    made = 0
+    produced = 0
     try:
         for piece in _frames(packed, _zstd_of(ZSTD_WINDOW_LOG)):
-            made += len(piece)
+            produced += len(piece)
             yield piece
     except _WindowError:
-        if made:
+        if produced:
             raise
         for piece in _frames(packed, _zstd_of(ZSTD_WINDOW_LOG_MAX)):
-            made += len(piece)
-            if made > LARGE_WINDOW_CONTENT_BYTES_MAX:
+            produced += len(piece)
+            if produced > LARGE_WINDOW_CONTENT_BYTES_MAX:
                 raise
             yield piece
 
@@ -157,7 +157,7 @@ class _WindowError(UnpackError):
     def __init__(self) -> None:
         super().__init__(
             "It is compressed by zstd with a window of more than "
-            f"{1 << ZSTD_WINDOW_LOG >> 20} MiB, and its content has more than "
+            f"{1 << ZSTD_WINDOW_LOG >> 20} MiB, and its content is larger than "
             f"{LARGE_WINDOW_CONTENT_BYTES_MAX >> 20} MiB.",
             is_too_large=True,
         )
@@ -182,9 +182,10 @@ def _snappy(packed: memoryview) -> Iterator[bytes]:
 
 
 def _raw_snappy(packed: memoryview) -> Iterator[bytes]:
-    """A block of snappy: at once where it is small, else some tags at a time.
+    """Yield the content of a snappy block: at once if it is small, else some tags at a time.
 
-    Some tags are a block of their own once the bytes that they may refer to are put before them.
+    Some tags become a block of their own when the bytes to which they may refer are put before them
+    as a literal.
     """
     length, at = _snappy_length(packed)
     if length <= PIECE_BYTES:
@@ -221,7 +222,7 @@ def _whole_snappy(block: bytes | memoryview) -> bytes:
 
 
 def _next_tag(packed: memoryview, at: int) -> tuple[int, int]:
-    """Where the tag ends (with its literal), and how many bytes it makes."""
+    """Return where the tag ends (with its literal), and how many bytes it produces."""
     try:
         tag = packed[at]
         kind = tag & 3
@@ -242,7 +243,7 @@ def _next_tag(packed: memoryview, at: int) -> tuple[int, int]:
 
 
 def _literal(content: bytes) -> bytes:
-    """The tag that makes this content (at most 64 KiB)."""
+    """Return the tag that produces this content (at most 64 KiB)."""
     if not content:
         return b""
     return b"\xf4" + (len(content) - 1).to_bytes(2, "little") + content
@@ -257,7 +258,7 @@ def _snappy_varint(number: int) -> bytes:
 
 
 def _snappy_length(packed: memoryview) -> tuple[int, int]:
-    """The length that a block claims to unpack to, and where its tags begin."""
+    """Return the length of the content as a block announces it, and where its tags begin."""
     length = 0
     for at in range(min(5, len(packed))):
         length |= (packed[at] & 0x7F) << (7 * at)
