@@ -159,10 +159,7 @@ class Observers:
     """
 
     def __init__(self, *observers: Observer) -> None:
-        self._observers = list(observers)
-
-    def add(self, observer: Observer) -> None:
-        self._observers.append(observer)
+        self._observers = observers
 
     def note(self, fact: Fact) -> None:
         for observer in self._observers:

@@ -1,20 +1,15 @@
-"""The composition root: the only file that knows every part.
+"""`asset-sync run`: makes every part of the service and wires it to the others.
 
-Start: settings → broker and topics → HTTP port → transactional producer → runner → door.
-End: drain → door (leaves the group) → producer → HTTP port.
+Start: settings, topics, HTTP port, producer, runner, consumer.
+End: drain, consumer (which leaves the group), producer, runner, HTTP port.
 """
 
 import asyncio
 import contextlib
-import gc
 import os
 import random
-import signal
 import socket
-import sys
-import threading
 import time
-from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
 import structlog
@@ -31,14 +26,19 @@ from service.adapters.kafka.preflight import require_topics
 from service.adapters.kafka.reach import ContactWatch
 from service.adapters.kafka.transaction import TransactionLog
 from service.adapters.telemetry.logs import LogObserver, configure
-from service.adapters.telemetry.metrics import Meters, process_registry
+from service.adapters.telemetry.metrics import GaugeCollector, Meters, process_registry
 from service.adapters.telemetry.progress import Progress
+from service.adapters.telemetry.recent_outcomes import RecentOutcomes
 from service.adapters.telemetry.status_report import ReplicaInfo, StatusReport
+from service.apps.watch import Watch
 from service.contracts.asyncapi import Topics, asyncapi
 from service.core.inputs import DrainKind
 from service.core.pipeline import Pipeline
-from service.core.status import FamilyStatus, families
+from service.core.status import families
 from service.ports import FatalError, Observers
+from service.process import program
+from service.process.exit_codes import ExitCode
+from service.process.shutdown import Shutdown, close_within, leave_in_time, report_end
 from service.runtime.inbox import RunnerInbox
 from service.runtime.runner import Runner
 from service.settings import Loaded, Settings, SettingsError
@@ -46,163 +46,120 @@ from service.settings import Loaded, Settings, SettingsError
 if TYPE_CHECKING:
     from service.adapters.telemetry.traces import Traces
 
-POLL_SILENCE_SECONDS_MAX = 60.0
 GROUP_SILENCE_SECONDS_MAX = 60.0
-"""Beyond the rebalance timeout, how long the group may leave us without an acknowledgement."""
-LOOP_SILENCE_SECONDS_MAX = 30.0
+"""How long the group may acknowledge no heartbeat, beyond its rebalance timeout."""
 QUIET_MARGIN_SECONDS = 90.0
-"""Beyond its window and its calls, how long held work may see nothing happen: three delays."""
-LOOK_SECONDS = 1.0
+"""How long pending changes may see nothing happen, beyond their window and calls: three retries."""
 CLOSE_SECONDS_MAX = 4.0
-"""For the consumer, and for the producer."""
-LEAVE_SECONDS_MAX = 12.0
-"""For all of it, after the drain: less than the chart's grace period has beyond it."""
-GARBAGE_THRESHOLDS = (20_000, 20, 20)
-"""Objects that live before they are looked through: the changes under way are many thousands."""
+"""How long the consumer may take to close, and then the producer."""
+
+
+async def run(loaded: Loaded) -> ExitCode:
+    """Run one replica until SIGTERM or SIGINT, and return the exit code (contract.md §2)."""
+    configure(loaded.settings.log.format, loaded.settings.log.level)
+    quieten_aiokafka()
+    shutdown = Shutdown()
+    service = Service(loaded, shutdown)
+    return await program.run(service.run, shutdown)
 
 
 class Service:
-    """One replica."""
+    """One replica: its parts, wired when it is made, and how they start and close."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, shutdown: Shutdown) -> None:
         self._loaded = loaded
         self._settings = settings = loaded.settings
+        self._shutdown = shutdown
         self._log = structlog.get_logger()
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._is_draining = False
-        self._observers = Observers()
-        self._api = HttpAssetApi(settings.pim, loaded.credentials, self._observers)
-        self._outcomes = TransactionLog(settings.kafka, self._observers.note)
-        self._traces = _traces(settings)
-        if self._traces is not None:
-            self._observers.add(self._traces)
-        drain_seconds = settings.drain.max_seconds
-        self._contact = ContactWatch(
-            settings.kafka,
-            drain_seconds + DRAIN_MARGIN_SECONDS + GROUP_SILENCE_SECONDS_MAX,
-            self._observers.note,
+        self._traces = traces = _traces(settings)
+        progress, recent_outcomes = Progress(time.monotonic()), RecentOutcomes()
+        registry = process_registry()
+        observers = Observers(
+            *([traces] if traces else []),
+            LogObserver(settings.log.level),
+            progress,
+            Meters(registry, __version__),
+            *([recent_outcomes] if settings.http.status_page else []),
         )
         clock = SystemClock()
-        inbox = self._inbox = RunnerInbox(clock)
-        self._consumer = Consumer(
+        self._api = api = HttpAssetApi(settings.pim, loaded.credentials, observers)
+        self._outcomes = outcomes = TransactionLog(settings.kafka, observers.note)
+        self._inbox = inbox = RunnerInbox(clock)
+        self._consumer = consumer = Consumer(
             settings,
-            self._outcomes,
-            self._traces.around_inbox(inbox, self._observers) if self._traces else inbox,
-            self._observers.note,
-            self.fail,
+            outcomes,
+            traces.around_inbox(inbox, observers) if traces else inbox,
+            observers.note,
+            shutdown.fail,
         )
-        self._assignment = self._consumer.assignment
-        self._pipeline = Pipeline(settings.limits(), random.random)
+        pipeline = Pipeline(settings.limits(), random.random)
         self._runner = Runner(
-            self._pipeline,
+            pipeline,
             inbox,
-            api=self._traces.around_api(self._api) if self._traces else self._api,
-            log=self._traces.around_log(self._outcomes) if self._traces else self._outcomes,
-            intake=self._consumer,
-            observer=self._observers,
+            api=traces.around_api(api) if traces else api,
+            log=traces.around_log(outcomes) if traces else outcomes,
+            intake=consumer,
+            observer=observers,
             clock=clock,
         )
-        self._view = StatusReport(
+        report = StatusReport(
             _replica(settings),
+            recent_outcomes,
             self._runner.status,
-            self._families,
-            lambda: self._consumer.lags,
-            lambda: self._consumer.behind_transactions,
+            lambda: families(pipeline.dispatcher),
+            lambda: consumer.lags,
+            lambda: consumer.behind_transactions,
         )
-        self._progress = Progress(time.monotonic())
-        registry = process_registry()
-        self._observe(registry)
-        self._server = AdminServer(self._handlers(registry))
+        registry.register(GaugeCollector(report.gauges))
+        contact = _contact_watch(settings, observers)
+        self._watch = Watch(pipeline, self._runner, consumer, contact, report, progress, shutdown)
+        self._server = AdminServer(self._handlers(registry, report))
 
-    def _observe(self, registry: CollectorRegistry) -> None:
-        """Tell logs, meters and the status page what happens."""
-        self._observers.add(LogObserver(self._settings.log.level))
-        self._observers.add(self._progress)
-        self._observers.add(Meters(registry, __version__, self._view.gauges))
-        if self._settings.http.status_page:
-            self._observers.add(self._view.recent_outcomes)
-
-    def _handlers(self, registry: CollectorRegistry) -> AdminHandlers:
-        kafka, http = self._settings.kafka, self._settings.http
+    def _handlers(self, registry: CollectorRegistry, report: StatusReport) -> AdminHandlers:
+        kafka = self._settings.kafka
         topics = Topics(kafka.events_topic_names, kafka.outcomes_topic, kafka.group_id)
         return AdminHandlers(
-            live=self._live,
-            ready=self._ready,
-            live_lines=lambda: [*self._contact.lines(), *self._view.live_lines()],
-            ready_lines=lambda: [*self._contact.lines(), *self._view.ready_lines()],
+            live=self._watch.live,
+            ready=self._watch.ready,
+            live_lines=self._watch.live_lines,
+            ready_lines=self._watch.ready_lines,
             registry=registry,
             asyncapi=asyncapi(__version__, topics),
             release=lambda: self._runner.release(self._consumer.lags),
-            status=self._view.page if http.status_page else None,
+            status=report.page if self._settings.http.status_page else None,
         )
 
-    def fail(self, error: BaseException) -> None:
-        """Nothing more can be promised: end."""
-        if not self._ended.done():
-            self._ended.set_exception(error)
-
-    def stop(self) -> None:
-        """SIGTERM or SIGINT: drain; a second one ends at once."""
-        if self._is_draining or self._ended.done():
-            _exit_at_once(1)
-        self._is_draining = True
-        self._ended.set_result(None)
-
-    async def run(self) -> int:
-        """Work until stopped; the exit code."""
-        settings = self._settings
-        for warning in self._loaded.warnings:
-            self._log.warning("settings.unwise", message=warning)
-        self._log.info(
-            "service.started", version=__version__, settings_from=list(self._loaded.sources)
-        )
-        self._log.info("kafka.connecting", bootstrap_servers=settings.kafka.bootstrap_servers)
-        if not await self._unless_stopped(require_topics(settings.kafka)):
-            return 0
+    async def run(self) -> ExitCode:
+        """Start, work until the shutdown begins, drain and close; return the exit code."""
+        self._log_start()
+        if await self._shutdown.interrupts(require_topics(self._settings.kafka)):
+            return ExitCode.DRAINED
         self._log.info("http.listening", port=await self._open_port())
-        if not await self._unless_stopped(self._outcomes.start()):
+        if await self._shutdown.interrupts(self._outcomes.start()):
             await self._server.close()
-            return 0
+            return ExitCode.DRAINED
         running = asyncio.create_task(self._runner.run())
-        running.add_done_callback(self._runner_ended)
-        watching = asyncio.create_task(self._watch())
-        watching.add_done_callback(self._runner_ended)
-        opening = asyncio.create_task(self._consumer.open())
-        opening.add_done_callback(self._opened)
-        code = 1
+        watching = asyncio.create_task(self._watch.run())
+        joining = asyncio.create_task(self._join_group())
+        for task in (running, watching, joining):
+            self._shutdown.fail_with(task)
+        code = ExitCode.FAILED
         try:
-            code = await self._until_drained(running)
+            code = await self._work(running)
         finally:
-            _leave_in_time(code)
+            leave_in_time(code)
             watching.cancel()
-            opening.cancel()
+            joining.cancel()
             await self._close(running)
         return code
 
-    async def _until_drained(self, running: asyncio.Future[None]) -> int:
-        """Work, and finish what is open; the exit code. What ended it is said at once."""
-        try:
-            await self._ended
-        except FatalError as error:
-            _say_why(error)
-            return 1
-        self._assignment.leave()
-        drain_seconds = self._settings.drain.max_seconds
-        draining = asyncio.create_task(self._inbox.drain(DrainKind.SHUTDOWN, drain_seconds))
-        await asyncio.wait((draining, running), return_when=asyncio.FIRST_COMPLETED)
-        if draining.done():
-            self._log.info("service.drained", left_to_the_next_owner=draining.result())
-        else:
-            draining.cancel()
-            try:
-                running.result()
-            except FatalError as error:
-                _say_why(error)
-        # What is not committed waits for the next owner; 1 only where nobody knows (P7).
-        if self._outcomes.is_commit_in_doubt:
-            self._log.error("commit.in_doubt", message="Kafka did not answer the last commit.")
-            return 1
-        return 0
+    def _log_start(self) -> None:
+        for warning in self._loaded.warnings:
+            self._log.warning("settings.unwise", message=warning)
+        sources = list(self._loaded.sources)
+        self._log.info("service.started", version=__version__, settings_from=sources)
+        servers = self._settings.kafka.bootstrap_servers
+        self._log.info("kafka.connecting", bootstrap_servers=servers)
 
     async def _open_port(self) -> int:
         http = self._settings.http
@@ -210,29 +167,50 @@ class Service:
             return await self._server.open(http.host, http.port)
         except OSError as error:
             raise FatalError(
-                f"Cannot listen on {http.host}:{http.port}: {_plainly(error)}. "
+                f"Cannot listen on {http.host}:{http.port}: {_cause(error)}. "
                 "Set ASSET_SYNC_HTTP__PORT or ASSET_SYNC_HTTP__HOST."
             ) from None
 
-    async def _unless_stopped(self, starting: Coroutine[None, None, None]) -> bool:
-        """Whether the start went through before a signal ended it."""
-        task = asyncio.create_task(starting)
-        await asyncio.wait((task, self._ended), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
-            return True
-        _leave_in_time(0)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        return False
+    async def _join_group(self) -> None:
+        try:
+            await self._consumer.open()
+        except Exception as error:
+            why = describe(error, self._settings.kafka)
+            raise FatalError(f"The group could not be joined: {why}") from error
 
-    async def _close(self, running: asyncio.Future[None]) -> None:
-        for closing in (self._consumer.close, self._outcomes.stop):
-            # Not by wait_for: it waits for what it cancels, and aiokafka may not heed that.
-            task = asyncio.create_task(closing())
-            await asyncio.wait({task}, timeout=CLOSE_SECONDS_MAX)
-            task.cancel()
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    async def _work(self, running: asyncio.Task[None]) -> ExitCode:
+        """Work until the shutdown begins, then drain; return the exit code."""
+        try:
+            await self._shutdown.begun()
+        except FatalError as error:
+            report_end(error)
+            return ExitCode.FAILED
+        await self._drain(running)
+        # What is not committed waits for the next owner. Only a commit whose fate is unknown is a
+        # failure (contract.md §1, P7).
+        if self._outcomes.is_commit_in_doubt:
+            self._log.error("commit.in_doubt", message="Kafka did not answer the last commit.")
+            return ExitCode.FAILED
+        return ExitCode.DRAINED
+
+    async def _drain(self, running: asyncio.Task[None]) -> None:
+        """Finish what is open, for `DRAIN__MAX_SECONDS` at most or until the runner fails."""
+        self._consumer.assignment.leave()
+        drain_seconds = self._settings.drain.max_seconds
+        draining = asyncio.create_task(self._inbox.drain(DrainKind.SHUTDOWN, drain_seconds))
+        await asyncio.wait((draining, running), return_when=asyncio.FIRST_COMPLETED)
+        if draining.done():
+            self._log.info("service.drained", left_to_the_next_owner=draining.result())
+            return
+        draining.cancel()
+        try:
+            running.result()
+        except FatalError as error:
+            report_end(error)
+
+    async def _close(self, running: asyncio.Task[None]) -> None:
+        await close_within(CLOSE_SECONDS_MAX, self._consumer.close())
+        await close_within(CLOSE_SECONDS_MAX, self._outcomes.stop())
         running.cancel()
         with contextlib.suppress(Exception, asyncio.CancelledError):
             await running
@@ -241,68 +219,16 @@ class Service:
             await asyncio.to_thread(self._traces.close)
         await self._server.close()
 
-    def _runner_ended(self, running: asyncio.Future[None]) -> None:
-        """The runner, or what watches over it and the consumer: the process ends with either."""
-        if not running.cancelled() and (error := running.exception()) is not None:
-            self.fail(error)
 
-    def _opened(self, opening: asyncio.Future[None]) -> None:
-        if not opening.cancelled() and (error := opening.exception()) is not None:
-            words = describe(error, self._settings.kafka)
-            self.fail(FatalError(f"The group could not be joined: {words}"))
-
-    async def _watch(self) -> None:
-        """End where the consumer is stuck; rejoin where the group fenced us."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            await self._consumer.measure_lags()
-            self._say_progress()
-            now = time.monotonic()
-            if self._assignment.epoch is not None:
-                if now - self._consumer.polled_at > POLL_SILENCE_SECONDS_MAX:
-                    self.fail(
-                        FatalError(
-                            "The Kafka consumer is stuck: no poll for "
-                            f"{POLL_SILENCE_SECONDS_MAX:g} s."
-                        )
-                    )
-                if self._runner.is_fenced.is_set():
-                    self._runner.is_fenced.clear()
-                    self._assignment.rejoin()
-            try:
-                await self._contact.check(self._assignment.lease_renewed_at)
-            except FatalError as error:
-                self.fail(error)
-
-    def _say_progress(self) -> None:
-        self._progress.assigned(self._assignment.epoch, self._assignment.partitions)
-        pending = self._pipeline.pending_changes
-        self._progress.pass_time(time.monotonic(), pending, sum(self._consumer.lags.values()))
-
-    def _families(self) -> list[FamilyStatus]:
-        return families(self._pipeline.dispatcher)
-
-    def _live(self) -> dict[str, bool]:
-        """Loops that turn; neither Kafka nor the PIM is asked."""
-        now = time.monotonic()
-        is_assigned = self._assignment.epoch is not None
-        return {
-            "runner": now - self._runner.stepped_at < LOOP_SILENCE_SECONDS_MAX,
-            "poll": not is_assigned or now - self._consumer.polled_at < POLL_SILENCE_SECONDS_MAX,
-            **self._view.live(),
-        }
-
-    def _ready(self) -> dict[str, bool]:
-        return {
-            "kafka": not self._contact.is_away,
-            "group": self._assignment.epoch is not None,
-            "producer": not self._ended.done(),
-            "not_draining": not self._is_draining,
-        }
+def _contact_watch(settings: Settings, observers: Observers) -> ContactWatch:
+    """Return the watch over Kafka. A rebalance may wait for the drain of each replica."""
+    rebalance_seconds = settings.drain.max_seconds + DRAIN_MARGIN_SECONDS
+    silence_seconds_max = rebalance_seconds + GROUP_SILENCE_SECONDS_MAX
+    return ContactWatch(settings.kafka, silence_seconds_max, observers.note)
 
 
 def _traces(settings: Settings) -> "Traces | None":
-    """The tracer where somebody wants it; its libraries are loaded only then.
+    """Return the tracer if an endpoint is set; only then its libraries are imported.
 
     Raises:
         SettingsError: they are not installed.
@@ -320,7 +246,6 @@ def _traces(settings: Settings) -> "Traces | None":
 
 
 def _replica(settings: Settings) -> ReplicaInfo:
-    """What the view shows of the settings."""
     pipeline = settings.pipeline
     return ReplicaInfo(
         version=__version__,
@@ -329,53 +254,15 @@ def _replica(settings: Settings) -> ReplicaInfo:
             "pending_changes_limit": pipeline.max_pending_changes,
             "pending_bytes_limit": pipeline.max_pending_bytes,
         },
-        # A call may take its timeout, and a token's before it; a window may wait for its time.
+        # A window waits for its time; then a token and the call may each take their timeout.
         quiet_seconds_max=QUIET_MARGIN_SECONDS
         + settings.window.max_seconds
         + 2 * settings.pim.timeout_seconds,
     )
 
 
-async def run(loaded: Loaded) -> int:
-    """Run one replica until SIGTERM or SIGINT; the exit code (contract.md §2)."""
-    settings = loaded.settings
-    # What is made at the start stays; of what is made for each event nothing is part of a cycle.
-    gc.freeze()
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
-    configure(settings.log.format, settings.log.level)
-    quieten_aiokafka()
-    service = Service(loaded)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, service.stop)
-    try:
-        return await service.run()
-    except FatalError as error:
-        _say_why(error)
-        return 1
-
-
-def _plainly(error: OSError) -> str:
-    """What the system says, without what asyncio wraps it in."""
+def _cause(error: OSError) -> str:
+    """Return the operating system's words, without those that asyncio puts around them."""
     if error.errno is None or isinstance(error, socket.gaierror):
         return error.strerror or str(error)
     return os.strerror(error.errno).lower()
-
-
-def _say_why(error: FatalError) -> None:
-    """The last word, for the log and for a person."""
-    structlog.get_logger().error("service.ended", message=str(error))
-    print(error, file=sys.stderr)  # noqa: T201 - an operator's plain word
-
-
-def _leave_in_time(code: int) -> None:
-    """End the process, whatever still hangs: what had to be committed is, or never will be."""
-    timer = threading.Timer(LEAVE_SECONDS_MAX, _exit_at_once, (code,))
-    timer.daemon = True
-    timer.start()
-
-
-def _exit_at_once(code: int) -> None:
-    """Nothing may run any more; what was logged is written."""
-    sys.stdout.flush()
-    os._exit(code)

@@ -5,9 +5,10 @@ import sys
 
 import click
 
-from service.apps import sync as app
+from service.apps import sync
 from service.cli.options import stop
 from service.cli.output import log_on_regardless
+from service.process.exit_codes import ExitCode
 from service.settings import SettingsError, load
 
 
@@ -22,7 +23,7 @@ def run() -> None:
     """
     log_on_regardless()
     try:
-        code = asyncio.run(app.run(load()))
+        code = asyncio.run(sync.run(load()))
     except SettingsError as error:
-        stop(f"asset-sync cannot start:\n{error}", 2)
+        stop(f"asset-sync cannot start:\n{error}", ExitCode.WRONG_SETTINGS)
     sys.exit(code)

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from service.apps import sync as app
+from service.apps import sync, watch
 from service.apps.sync import Service
+from service.process.shutdown import Shutdown
 from service.settings import load
 
 SETTINGS = {
@@ -28,10 +29,10 @@ async def test_nothing_goes_on_unwatched(monkeypatch: pytest.MonkeyPatch) -> Non
     async def broken() -> None:
         raise AssertionError("our bug")
 
-    monkeypatch.setattr(app, "require_topics", at_once)
-    monkeypatch.setattr(app, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(app, "_leave_in_time", lambda _: None)
-    service = Service(load(SETTINGS, dotenv=None))
+    monkeypatch.setattr(sync, "require_topics", at_once)
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(sync, "leave_in_time", lambda _: None)
+    service = Service(load(SETTINGS, dotenv=None), Shutdown())
     monkeypatch.setattr(service._outcomes, "start", at_once)
     monkeypatch.setattr(service._consumer, "open", never)
     monkeypatch.setattr(service._consumer, "measure_lags", broken)

@@ -119,7 +119,7 @@ def process_registry() -> CollectorRegistry:
 class Meters:
     """An `Observer` that counts the facts in a registry of Prometheus."""
 
-    def __init__(self, registry: CollectorRegistry, version: str, gauges: Gauges) -> None:
+    def __init__(self, registry: CollectorRegistry, version: str) -> None:
         self._registry = registry
         self._outcomes = self._counter("outcomes")
         self._event_age = _Ages(BY_NAME["event_age_seconds"])
@@ -148,7 +148,6 @@ class Meters:
         }
         build = Info(PREFIX + "build", BY_NAME["build"].meaning, registry=registry)
         build.info({"version": version, "python": platform.python_version()})
-        registry.register(_Gauges(gauges))
 
     def note(self, fact: Fact) -> None:
         match fact:
@@ -250,7 +249,7 @@ class _Ages(Collector):
         yield HistogramMetricFamily(self._name, self._meaning, buckets, self._sum_ms / 1000)
 
 
-class _Gauges(Collector):
+class GaugeCollector(Collector):
     """Gives the gauges to Prometheus on each scrape."""
 
     def __init__(self, gauges: Gauges) -> None:

@@ -39,17 +39,18 @@ class StatusReport:
     def __init__(
         self,
         replica: ReplicaInfo,
+        recent_outcomes: RecentOutcomes,
         status: Callable[[], Status],
         families: Callable[[], list[FamilyStatus]],
         lags: Callable[[], Mapping[Partition, int]],
         behind_transactions: Callable[[], Mapping[Partition, int]] = dict,
     ) -> None:
         self._replica = replica
+        self._recent_outcomes = recent_outcomes
         self._status = status
         self._families = families
         self._lags = lags
         self._began_at = time.monotonic()
-        self.recent_outcomes = RecentOutcomes()
         self.gauges = Gauges(status, lags, replica.limits, behind_transactions)
 
     def live(self) -> dict[str, bool]:
@@ -99,5 +100,5 @@ class StatusReport:
                 }
                 for one in status.partitions
             ],
-            **self.recent_outcomes.show(),
+            **self._recent_outcomes.show(),
         }

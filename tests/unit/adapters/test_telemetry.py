@@ -24,7 +24,7 @@ from service.adapters.telemetry.health import (
     why_waiting,
 )
 from service.adapters.telemetry.logs import LogObserver, configure
-from service.adapters.telemetry.metrics import Gauges, Meters, process_registry
+from service.adapters.telemetry.metrics import GaugeCollector, Gauges, Meters, process_registry
 from service.adapters.telemetry.recent_outcomes import OUTCOMES_KEPT, RecentOutcomes
 from service.adapters.telemetry.status_report import ReplicaInfo, StatusReport
 from service.contracts.outcome import DELETE, Reason
@@ -140,7 +140,8 @@ def scraped(now: Status, lags: Mapping[Partition, int] | None = None) -> str:
     """`/metrics` after one of each fact."""
     registry = process_registry()
     limits = {"pending_changes_limit": 10_000.0, "pending_bytes_limit": 1e8}
-    meters = Meters(registry, "1.2.3", Gauges(lambda: now, lambda: lags or {}, limits))
+    meters = Meters(registry, "1.2.3")
+    registry.register(GaugeCollector(Gauges(lambda: now, lambda: lags or {}, limits)))
     born_ms = round(time.time() * 1000) - 700
     for fact in facts(completed(born_ms, received_utc_ms=born_ms + 100)):
         meters.note(fact)
@@ -188,7 +189,8 @@ def test_the_catalogue_is_what_is_shown() -> None:
 def test_every_count_that_can_come_begins_at_zero() -> None:
     """A counter that appears with its first count shows no increase to Prometheus."""
     registry = process_registry()
-    Meters(registry, "1.2.3", Gauges(status, dict, {}))
+    Meters(registry, "1.2.3")
+    registry.register(GaugeCollector(Gauges(status, dict, {})))
     samples = {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in registry.collect()
@@ -228,7 +230,7 @@ def test_the_age_of_an_event_does_not_believe_its_producers_clock(
 ) -> None:
     """A record's time counts within a day before its reading; else the reading does."""
     registry = process_registry()
-    meters = Meters(registry, "1.2.3", Gauges(status, dict, {}))
+    meters = Meters(registry, "1.2.3")
     read_ms = round(time.time() * 1000) - 5000
     born = -1 if written_before_reading_ms is None else read_ms - written_before_reading_ms
 
@@ -261,7 +263,7 @@ def test_an_observers_bug_is_logged_and_counted_and_ends_nothing() -> None:
     with capture_logs() as response:
         observers = Observers(
             Broken(),
-            Meters(registry, "1.2.3", Gauges(status, dict, {})),
+            Meters(registry, "1.2.3"),
             LogObserver("info"),
             recent_outcomes,
         )
@@ -290,7 +292,8 @@ def test_a_failing_family_shows_with_its_reason() -> None:
     why = FailureStatus(DELETE, "forbidden", 403, "Access\ndenied\x1b[31m " + "x" * 500)
     sick = FamilyStatus("pack\nshots", 0, 0, 0, True, (why,))  # noqa: FBT003
     well = FamilyStatus("logos", 1, 0, 0, False)  # noqa: FBT003
-    view = StatusReport(ReplicaInfo("1", "g", {}, 60.0), status, lambda: [sick, well], dict)
+    replica = ReplicaInfo("1", "g", {}, 60.0)
+    view = StatusReport(replica, RecentOutcomes(), status, lambda: [sick, well], dict)
 
     (line,) = view.ready_lines()
     assert line.startswith(
@@ -385,13 +388,15 @@ def test_the_view_shows_one_state_everywhere() -> None:
     now = status(pending_changes=3, waits_for="release", is_limit_reached=True, withheld_changes=2)
     limits = {"pending_changes_limit": 10.0, "pending_bytes_limit": 10.0}
     replica = ReplicaInfo("1.2.3", "group", limits, 60.0)
+    recent_outcomes = RecentOutcomes()
     view = StatusReport(
         replica,
+        recent_outcomes,
         lambda: now,
         lambda: [FamilyStatus("f", 1, 2, 3, is_failing=True)],
         lambda: {PLACE: 4},
     )
-    view.recent_outcomes.note(TransactionCommitted(1, 0.2, (completed(),)))
+    recent_outcomes.note(TransactionCommitted(1, 0.2, (completed(),)))
 
     assert view.live() == {"progress": True, "partitions": True}
     assert "asset-sync release" in view.ready_lines()[0]

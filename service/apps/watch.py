@@ -1,0 +1,104 @@
+"""The watch over a running replica: whether its loops run, and what to do where they do not.
+
+Rule 1: neither Kafka nor the PIM is asked for `/livez`: a restart does not repair what is outside.
+Rule 2: a consumer that no longer polls ends the process, since only a restart can help.
+"""
+
+import asyncio
+import time
+
+from service.adapters.kafka.consumer import Consumer
+from service.adapters.kafka.reach import ContactWatch
+from service.adapters.telemetry.progress import Progress
+from service.adapters.telemetry.status_report import StatusReport
+from service.core.pipeline import Pipeline
+from service.ports import FatalError
+from service.process.shutdown import Shutdown
+from service.runtime.runner import Runner
+
+POLL_SILENCE_SECONDS_MAX = 60.0
+LOOP_SILENCE_SECONDS_MAX = 30.0
+LOOK_SECONDS = 1.0
+
+
+class Watch:
+    """Looks at the runner and the consumer every second, and answers the probes."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        runner: Runner,
+        consumer: Consumer,
+        contact: ContactWatch,
+        report: StatusReport,
+        progress: Progress,
+        shutdown: Shutdown,
+    ) -> None:
+        self._pipeline = pipeline
+        self._runner = runner
+        self._consumer = consumer
+        self._assignment = consumer.assignment
+        self._contact = contact
+        self._report = report
+        self._progress = progress
+        self._shutdown = shutdown
+
+    async def run(self) -> None:
+        """Look every `LOOK_SECONDS` until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self._consumer.measure_lags()
+            self._log_progress()
+            if self._assignment.epoch is not None:
+                self._look_at_assignment()
+            try:
+                await self._contact.check(self._assignment.lease_renewed_at)
+            except FatalError as error:
+                self._shutdown.fail(error)
+
+    def live(self) -> dict[str, bool]:
+        """Return the checks of `/livez`."""
+        is_assigned = self._assignment.epoch is not None
+        loop_silence = time.monotonic() - self._runner.stepped_at
+        return {
+            "runner": loop_silence < LOOP_SILENCE_SECONDS_MAX,
+            "poll": not is_assigned or self._poll_silence() < POLL_SILENCE_SECONDS_MAX,
+            **self._report.live(),
+        }
+
+    def ready(self) -> dict[str, bool]:
+        """Return the checks of `/readyz`."""
+        return {
+            "kafka": not self._contact.is_away,
+            "group": self._assignment.epoch is not None,
+            "producer": not self._shutdown.has_begun,
+            "not_draining": not self._shutdown.is_requested,
+        }
+
+    def live_lines(self) -> list[str]:
+        """Return the additional lines of `/livez?verbose`."""
+        return [*self._contact.lines(), *self._report.live_lines()]
+
+    def ready_lines(self) -> list[str]:
+        """Return the additional lines of `/readyz?verbose`."""
+        return [*self._contact.lines(), *self._report.ready_lines()]
+
+    def _look_at_assignment(self) -> None:
+        """End the process if the consumer is stuck; join again if the group fenced this replica."""
+        if self._poll_silence() > POLL_SILENCE_SECONDS_MAX:
+            self._shutdown.fail(
+                FatalError(
+                    f"The Kafka consumer is stuck: no poll for {POLL_SILENCE_SECONDS_MAX:g} s."
+                )
+            )
+        if self._runner.is_fenced.is_set():
+            self._runner.is_fenced.clear()
+            self._assignment.rejoin()
+
+    def _poll_silence(self) -> float:
+        return time.monotonic() - self._consumer.polled_at
+
+    def _log_progress(self) -> None:
+        self._progress.assigned(self._assignment.epoch, self._assignment.partitions)
+        lag = sum(self._consumer.lags.values())
+        self._progress.pass_time(time.monotonic(), self._pipeline.pending_changes, lag)
