@@ -62,7 +62,10 @@ def status_class(status: int) -> RequestEnd:
 
 
 class FatalError(Exception):
-    """The process must end with exit code 1: only a restart can read what Kafka has committed."""
+    """The process must end with exit code 1, because it cannot go on.
+
+    One reason is a commit whose result is unknown: only a restart can read what is committed.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Clock(Protocol):
 
 
 class AssetApi(Protocol):
-    """The PIM's Asset API."""
+    """The Asset API of the PIM, for one request at a time."""
 
     async def send(
         self,
@@ -128,18 +131,18 @@ class Intake(Protocol):
 
 
 class Inbox(Protocol):
-    """Where the neighbours of the pipeline report what happened."""
+    """The inbox of the pipeline, to which the adapters report what happened."""
 
     def submit(self, happened: Input) -> None:
-        """Report something, and return at once."""
+        """Report an input without waiting for the pipeline."""
         ...
 
     async def take_in(self, arrived: Arrived) -> None:
-        """Report records, and return when the pipeline has taken them: it may have paused."""
+        """Report records, and return when the pipeline has taken them and paused intake if full."""
         ...
 
     async def drain(self, kind: DrainKind, seconds: float) -> int:
-        """Finish what is open within so many seconds; return how many changes stay pending."""
+        """Finish open work within this many seconds, and return how many changes stay pending."""
         ...
 
 
@@ -165,7 +168,7 @@ class Observers:
         for observer in self._observers:
             try:
                 observer.note(fact)
-            except Exception as error:  # noqa: BLE001 - the service must not end because of an observer
+            except Exception as error:  # noqa: BLE001 - no observer may end the service
                 self.report(observer, fact.name, error)
 
     def report(self, observer: object, while_noting: str, error: Exception) -> None:

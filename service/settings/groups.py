@@ -112,7 +112,7 @@ class _Group(BaseModel):
 
 
 class KafkaSettings(_Group):
-    """The brokers, the consumer group and the topics."""
+    """Settings of the brokers, the consumer group and the topics."""
 
     bootstrap_servers: _Servers = Field(
         "localhost:9092",
@@ -198,7 +198,7 @@ class KafkaSettings(_Group):
 
     @property
     def events_topic_names(self) -> tuple[str, ...]:
-        """The events topics, each once."""
+        """The names of the events topics without duplicates, in the given order."""
         names = _parse_names(self.events_topics)
         assert isinstance(names, tuple)
         return tuple(dict.fromkeys(names))
@@ -220,7 +220,7 @@ class KafkaSettings(_Group):
 
 
 class OutcomesSettings(_Group):
-    """How outcomes name this deployment."""
+    """Settings of the outcomes that this deployment writes."""
 
     source: Annotated[str, AfterValidator(_check_source)] | None = Field(
         None,
@@ -230,7 +230,7 @@ class OutcomesSettings(_Group):
 
 
 class EventsSettings(_Group):
-    """Which events are handled."""
+    """Settings that select the events to handle."""
 
     type_prefix: str = Field(
         "",
@@ -240,7 +240,7 @@ class EventsSettings(_Group):
 
 
 class PimSettings(_Group):
-    """The PIM, the credentials for it and the limits on calling it."""
+    """Settings of the PIM: its address, the credentials and the limits on calling it."""
 
     base_url: _Text = Field(
         description="URL of the PIM without the path of its API, such as "
@@ -326,7 +326,7 @@ class PimSettings(_Group):
 
 
 class StructureSettings(_Group):
-    """How the families, attributes and options of the PIM are used."""
+    """Settings that say how the PIM's families, attributes and options are used."""
 
     validate_values: bool = Field(
         default=True,
@@ -354,7 +354,7 @@ class StructureSettings(_Group):
 
 
 class WindowSettings(_Group):
-    """When the changes that wait in a family's window are sent."""
+    """Settings that say when the changes in a family's window are sent."""
 
     max_seconds: float = Field(
         2,
@@ -379,7 +379,7 @@ class WindowSettings(_Group):
 
 
 class RetrySettings(_Group):
-    """How long a failing asset is retried before its change ends as failed."""
+    """Settings that limit the retries of a failing asset."""
 
     max_attempts: int = Field(
         8,
@@ -398,7 +398,7 @@ class RetrySettings(_Group):
 
 
 class PipelineSettings(_Group):
-    """How many changes may be pending, and how often outcomes are committed."""
+    """Settings that limit pending changes and the frequency of commits."""
 
     max_pending_changes: int = Field(
         10_000,
@@ -424,7 +424,7 @@ class PipelineSettings(_Group):
 
 
 class DeadLettersSettings(_Group):
-    """When the service stops dead-lettering until an operator has looked."""
+    """Settings of the limit at which the service stops dead-lettering until an operator looks."""
 
     max_share: float = Field(
         0.5,
@@ -437,7 +437,7 @@ class DeadLettersSettings(_Group):
 
 
 class TracesSettings(_Group):
-    """OpenTelemetry traces, which need the extra `otel`."""
+    """Settings of OpenTelemetry traces, which need the extra `otel`."""
 
     endpoint: Annotated[str, AfterValidator(_check_endpoint)] | None = Field(
         None,
@@ -454,7 +454,7 @@ class TracesSettings(_Group):
 
 
 class DrainSettings(_Group):
-    """How long a replica takes to stop."""
+    """Settings that limit how long a replica takes to stop."""
 
     max_seconds: float = Field(
         75,
@@ -467,7 +467,7 @@ class DrainSettings(_Group):
 
 
 class HttpSettings(_Group):
-    """The port for health checks, metrics and pages."""
+    """Settings of the HTTP port for health checks, metrics and pages."""
 
     host: str = Field(
         "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus reach a pod from other hosts
@@ -487,7 +487,7 @@ class HttpSettings(_Group):
 
 
 class LogSettings(_Group):
-    """The format and the level of the log."""
+    """Settings of the format and the level of the log."""
 
     format: Literal["json", "console"] | None = Field(
         None,
@@ -501,7 +501,7 @@ class LogSettings(_Group):
 
     @model_validator(mode="before")
     @classmethod
-    def _fold_case(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the source had
+    def _fold_case(cls, given: Any) -> Any:  # noqa: ANN401 - pydantic passes any input
         if isinstance(given, dict):
             return {k: v.lower() if isinstance(v, str) else v for k, v in given.items()}
         return given

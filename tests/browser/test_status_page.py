@@ -58,9 +58,9 @@ async def test_the_page_shows_the_service_at_work(system: SystemUnderTest) -> No
     assert len(cells(document, "partitions")) == system.partitions
     assert {row[1] for row in cells(document, "partitions")} == {"idle"}
     assert ["&lt;b&gt;/&lt;script&gt;", "rejected"] in [
-        row[1:3] for row in cells(document, "bad")
+        row[1:3] for row in cells(document, "recent_dead_letters")
     ], "foreign text stays text"
-    assert len(cells(document, "last")) == 50
+    assert len(cells(document, "recent_outcomes")) == 50
     assert cells(document, "families") == [["none"]]
 
     system.pim.faults.add(Fault(route="any", status=503, times=None))

@@ -63,7 +63,7 @@ def test_the_status_page_shows_outcomes_with_a_context(context: object) -> None:
     """It answered 500."""
     recent_outcomes = RecentOutcomes()
     recent_outcomes.note(TransactionCommitted(1, 0.1, (settled(context),)))
-    assert [row["asset"] for row in recent_outcomes.show()["last"]] == ["packshots/a"]
+    assert [row["asset"] for row in recent_outcomes.show()["recent_outcomes"]] == ["packshots/a"]
 
 
 GROWN: list[dict[str, object]] = [

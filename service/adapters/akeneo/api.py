@@ -71,7 +71,7 @@ class HttpAssetApi:
         self._timeout_seconds = pim.timeout_seconds
         self._credentials = credentials
         self._renewing = asyncio.Lock()
-        self._held: _CurrentToken | None = None
+        self._current: _CurrentToken | None = None
         self._refresh_token: str | None = None
 
     async def send(
@@ -109,7 +109,7 @@ class HttpAssetApi:
         except NoTokenError as error:
             message = f"The PIM gave no token: {error.reply.message}"
             return CallFault(FaultKind.CONNECTION, message)
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - a command shows the error in its report
             return self._fault_of(error)
 
     def _fault_of(self, error: Exception) -> CallFault:
@@ -157,18 +157,18 @@ class HttpAssetApi:
 
     async def _token(self, permit: Permit) -> tuple[Token, bool]:
         """Return the token, and whether it was fetched now; concurrent calls wait for one fetch."""
-        if (held := self._usable()) is not None:
-            return held, False
+        if (token := self._usable()) is not None:
+            return token, False
         async with self._renewing:
-            if (held := self._usable()) is not None:
-                return held, False
+            if (token := self._usable()) is not None:
+                return token, False
             credentials = self._credentials()
             if credentials.app_token is not None:
-                self._hold(Token(credentials.app_token))
-                assert self._held is not None
-                return self._held.token, False
+                token = Token(credentials.app_token)
+                self._keep(token)
+                return token, False
             token = await self._renew(credentials, permit)
-            self._hold(token)
+            self._keep(token)
             return token, True
 
     async def _renew(self, credentials: Credentials, permit: Permit) -> Token:
@@ -187,22 +187,22 @@ class HttpAssetApi:
                 return token
 
     def _usable(self) -> Token | None:
-        held = self._held
-        if held is None:
+        current = self._current
+        if current is None:
             return None
-        if held.renew_at is not None and time.monotonic() >= held.renew_at:
+        if current.renew_at is not None and time.monotonic() >= current.renew_at:
             return None
-        return held.token
+        return current.token
 
-    def _hold(self, token: Token) -> None:
+    def _keep(self, token: Token) -> None:
         renew_at = None if token.renew_in is None else time.monotonic() + token.renew_in
-        self._held = _CurrentToken(token, renew_at)
+        self._current = _CurrentToken(token, renew_at)
         self._refresh_token = token.refresh
 
     def _drop(self, token: Token) -> None:
         """Forget a token that the PIM refused, unless another call has already renewed it."""
-        if self._held is not None and self._held.token == token:
-            self._held = None
+        if self._current is not None and self._current.token == token:
+            self._current = None
 
     async def _request(self, written: HttpRequest, authorization: str) -> RawReply:
         began = time.monotonic()

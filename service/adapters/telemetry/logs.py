@@ -13,7 +13,10 @@ from service.core import facts
 from service.core.facts import ChangeCompleted, Fact, ObserverFailed, TransactionCommitted
 
 REPEAT_SECONDS = 60.0
-SENTENCES_MAX = 1000
+"""Time for which a message of the same kind is not logged again."""
+
+KINDS_MAX = 1000
+"""Most kinds of messages whose last time is remembered."""
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _LEVEL_OF: dict[type[Fact], Literal["debug", "info", "warning", "error"]] = {
@@ -66,16 +69,16 @@ class _ToStructlog(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._said_at: dict[tuple[str, str], float] = {}
+        self._logged_at: dict[tuple[str, str], float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log the message, unless it was logged in the last minute, as by a client that retries."""
-        sentence = (record.name, str(record.msg))
-        if record.created < self._said_at.get(sentence, 0.0) + REPEAT_SECONDS:
+        kind = (record.name, str(record.msg))
+        if record.created < self._logged_at.get(kind, 0.0) + REPEAT_SECONDS:
             return
-        if len(self._said_at) >= SENTENCES_MAX:
-            self._said_at.clear()
-        self._said_at[sentence] = record.created
+        if len(self._logged_at) >= KINDS_MAX:
+            self._logged_at.clear()
+        self._logged_at[kind] = record.created
         log = structlog.get_logger()
         log.log(record.levelno, _event(record), library=record.name, message=record.getMessage())
 
@@ -86,7 +89,7 @@ class LogObserver:
     def __init__(self, level: str = "info") -> None:
         self._log = structlog.get_logger()
         self._is_debugging = level == "debug"
-        self._failures_said_at: dict[object, float] = {}
+        self._failures_logged_at: dict[object, float] = {}
 
     def note(self, fact: Fact) -> None:
         """Log the fact at its level.
@@ -109,9 +112,9 @@ class LogObserver:
         """Return whether to log an observer's error: each kind once a minute; metrics count all."""
         kind = (failure.observer, failure.while_noting)
         now = time.monotonic()
-        if now < self._failures_said_at.get(kind, float("-inf")) + REPEAT_SECONDS:
+        if now < self._failures_logged_at.get(kind, float("-inf")) + REPEAT_SECONDS:
             return False
-        self._failures_said_at[kind] = now
+        self._failures_logged_at[kind] = now
         return True
 
 

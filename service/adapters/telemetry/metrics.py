@@ -214,12 +214,12 @@ class Meters:
 
 def _flaw_of_time(completed: CompletedChange) -> str | None:
     """Return what is wrong with the timestamp of a record; None if its age can be measured."""
-    born, received = completed.record_timestamp_ms, completed.received_utc_ms
-    if born < 0:
+    written, received = completed.record_timestamp_ms, completed.received_utc_ms
+    if written < 0:
         return "missing"
-    if born > received:
+    if written > received:
         return "future"
-    return "older_than_a_day" if received - born > DAY_MS else None
+    return "older_than_a_day" if received - written > DAY_MS else None
 
 
 def _begins_utc_ms(completed: CompletedChange) -> int:

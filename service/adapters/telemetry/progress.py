@@ -22,7 +22,7 @@ class Progress:
         self._calls = 0
         self._is_pim_reached = False
         self._epoch: int | None = None
-        self._said_at = now
+        self._logged_at = now
 
     def note(self, fact: Fact) -> None:
         """Count outcomes and requests, and log the first request that succeeded."""
@@ -44,16 +44,16 @@ class Progress:
     def pass_time(self, now: float, pending_changes: int, lag: int) -> None:
         """Log the work of the last minute; only once an hour while there is nothing to do."""
         is_idle = not self._outcomes and not self._calls and not pending_changes and not lag
-        if now - self._said_at < (IDLE_SECONDS if is_idle else PROGRESS_SECONDS):
+        if now - self._logged_at < (IDLE_SECONDS if is_idle else PROGRESS_SECONDS):
             return
         self._log.info(
             "service.progress",
-            seconds=round(now - self._said_at),
+            seconds=round(now - self._logged_at),
             outcomes=dict(sorted(self._outcomes.items())),
             pim_requests=self._calls,
             pending_changes=pending_changes,
             lag=lag,
         )
-        self._said_at = now
+        self._logged_at = now
         self._outcomes.clear()
         self._calls = 0

@@ -13,8 +13,8 @@ class RecentOutcomes:
     """An `Observer` that counts, and keeps the last outcomes and the last dead letters."""
 
     def __init__(self) -> None:
-        self._last: deque[bytes] = deque(maxlen=OUTCOMES_KEPT)
-        self._bad: deque[bytes] = deque(maxlen=OUTCOMES_KEPT)
+        self._recent: deque[bytes] = deque(maxlen=OUTCOMES_KEPT)
+        self._dead: deque[bytes] = deque(maxlen=OUTCOMES_KEPT)
         self._outcomes: Counter[str] = Counter()
         self._requests: Counter[str] = Counter()
 
@@ -22,10 +22,10 @@ class RecentOutcomes:
         if isinstance(fact, TransactionCommitted):
             self._outcomes.update(one.status for one in fact.completed)
             for one in fact.completed[-OUTCOMES_KEPT:]:
-                self._last.append(one.outcome.value or b"")
+                self._recent.append(one.outcome.value or b"")
             for one in fact.completed:
                 if one.dead_letter is not None:
-                    self._bad.append(one.outcome.value or b"")
+                    self._dead.append(one.outcome.value or b"")
         elif isinstance(fact, RequestEnded):
             self._requests[fact.ended] += 1
 
@@ -34,8 +34,8 @@ class RecentOutcomes:
         return {
             "outcomes": dict(self._outcomes),
             "requests": dict(self._requests),
-            "last": _rows(self._last),
-            "bad": _rows(self._bad),
+            "recent_outcomes": _rows(self._recent),
+            "recent_dead_letters": _rows(self._dead),
         }
 
 

@@ -219,8 +219,8 @@ class Traces:
         carrier: dict[str, str] = {}
         _propagator.inject(carrier, within(span, Context()))
         kept = tuple(header for header in record.headers if header[0] not in CONTEXT_HEADERS)
-        ours = tuple((name, text.encode()) for name, text in carrier.items())
-        return LogRecord(record.key, record.value, (*kept, *ours))
+        context = tuple((name, text.encode()) for name, text in carrier.items())
+        return LogRecord(record.key, record.value, (*kept, *context))
 
     def _messaging(self, name: str, kind: str, topic: str) -> dict[str, str | int | bool]:
         found: dict[str, str | int | bool] = {
@@ -315,9 +315,9 @@ def _context(headers: Headers) -> Context:
     """Return the trace context of a record, from its headers or its CloudEvents extension."""
     carrier: dict[str, str] = {}
     for name, content in headers:
-        plain = name.removeprefix("ce_")
-        if plain in CONTEXT_HEADERS and content and (name == plain or plain not in carrier):
-            carrier[plain] = content.decode("utf-8", "replace")
+        key = name.removeprefix("ce_")
+        if key in CONTEXT_HEADERS and content and (name == key or key not in carrier):
+            carrier[key] = content.decode("utf-8", "replace")
     return _propagator.extract(carrier, Context())
 
 

@@ -407,7 +407,7 @@ def test_the_view_shows_one_state_everywhere() -> None:
     assert page["families"][0]["is_failing"] is True
     assert page["partitions"][0]["lag"] == 4
     assert page["outcomes"] == {"rejected": 1}
-    assert page["bad"][0]["asset"] == "packshots/a"
+    assert page["recent_dead_letters"][0]["asset"] == "packshots/a"
     shown = set(re.findall(r"\bnow\.([a-z_]+)", STATUS_PAGE))
     assert len(shown) > 15
     assert shown <= page.keys(), "the page shows what it is given"
@@ -422,7 +422,7 @@ def test_the_board_keeps_the_last_outcomes() -> None:
         many = (completed(),) * OUTCOMES_KEPT
         recent_outcomes.note(TransactionCommitted(OUTCOMES_KEPT, 0.1, many))
     shown = recent_outcomes.show()
-    assert len(shown["last"]) == len(shown["bad"]) == OUTCOMES_KEPT
+    assert len(shown["recent_outcomes"]) == len(shown["recent_dead_letters"]) == OUTCOMES_KEPT
     assert shown["outcomes"]["rejected"] == 3 * OUTCOMES_KEPT
 
 
