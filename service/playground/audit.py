@@ -1,6 +1,6 @@
-"""Do the numbers add up? Outcomes against the events and the PIM's state (P1, P2).
+"""Checks outcomes against the events and the PIM's state (P1, P2).
 
-It reads the events by the contract alone and shares no rule with the service.
+The audit reads events by the contract alone and shares no rule with the service.
 """
 
 import json
@@ -20,7 +20,7 @@ FLAWS_SHOWN_MAX = 5
 
 @dataclass
 class Audit:
-    """What was found; `flaws` is empty where everything adds up."""
+    """The numbers of a run; `flaws` is empty where they add up."""
 
     events: int
     statuses: Counter[str]
@@ -36,7 +36,13 @@ def audit(
     outcomes: Sequence[Mapping[str, Any]],
     pim: Mapping[AssetKey, Asset],
 ) -> Audit:
-    """Judge; `events` are values by (partition, offset), `outcomes` as read committed."""
+    """Return the audit of a run.
+
+    Args:
+        events: values by (partition, offset).
+        outcomes: every committed outcome.
+        pim: the assets in the PIM.
+    """
     ids = Counter(outcome["id"] for outcome in outcomes)
     expected = replay(events, outcomes)
     found = {key: shown(asset) for key, asset in pim.items()}
@@ -49,23 +55,23 @@ def audit(
         assets_expected=len(expected),
     )
     if result.duplicates:
-        result.flaws.append(f"{result.duplicates} outcomes stand twice.")
+        result.flaws.append(f"{result.duplicates} outcomes are duplicates.")
     if result.missing:
         result.flaws.append(f"{result.missing} events have no outcome.")
-    # The PIM may have applied what it did not answer: of a failed change nobody knows.
+    # The PIM may have applied a call that it did not answer: a failed change may be in its state.
     failed = {
         (outcome["data"]["asset_family"], outcome["data"]["code"])
         for outcome in outcomes
         if outcome["data"]["status"] == "failed"
     }
-    odd = [
+    different = [
         key
         for key in (found.keys() | expected.keys()) - failed
         if found.get(key) != expected.get(key)
     ]
     result.flaws += [
         f"{'/'.join(key)}: the PIM has {found.get(key)}, the outcomes say {expected.get(key)}."
-        for key in sorted(odd)[:FLAWS_SHOWN_MAX]
+        for key in sorted(different)[:FLAWS_SHOWN_MAX]
     ]
     return result
 
@@ -73,7 +79,7 @@ def audit(
 def replay(
     events: Mapping[tuple[int, int], bytes | None], outcomes: Sequence[Mapping[str, Any]]
 ) -> dict[AssetKey, Values]:
-    """The assets that the applied changes make, one by one in partition order."""
+    """Return the assets that result from the applied changes, in the order of each partition."""
     assets: dict[AssetKey, Values] = {}
     by_offset = sorted(outcomes, key=lambda outcome: int(outcome["data"]["origin"]["offset"]))
     for data in (outcome["data"] for outcome in by_offset):
@@ -94,7 +100,7 @@ def replay(
 
 
 def shown(asset: Asset) -> Values:
-    """What the PIM has of an asset."""
+    """Return the values of an asset in the PIM, without erased ones."""
     return {
         (attribute, locale, channel): data
         for attribute, entries in asset.values.items()

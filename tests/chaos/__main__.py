@@ -143,7 +143,7 @@ class Told:
     def __init__(self, system: SystemUnderTest) -> None:
         self.events = Reading(system, system.events)
         self.outcomes = Reading(system, system.outcomes)
-        self.dead = Reading(system, system.dead)
+        self.dead = Reading(system, system.dead_letters)
 
 
 async def _verdict(at: Stage, told: Told, exits: list[int]) -> Verdict:

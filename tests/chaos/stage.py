@@ -252,7 +252,9 @@ async def stage(replicas: int) -> AsyncIterator[Stage]:
         runner, url = await serve(pim)
         (*pim_ports,) = free_ports(replicas)
         pim_lines = [Proxy(port, int(url.rpartition(":")[2]), is_late=False) for port in pim_ports]
-        system = SystemUnderTest(broker.bootstrap_servers, url, pim, folder, partitions=6)
+        system = SystemUnderTest(
+            broker.bootstrap_servers, url, pim.tokens, folder, partitions=6, pim=pim
+        )
         made = Stage(
             system,
             broker,

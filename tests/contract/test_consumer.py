@@ -165,10 +165,10 @@ async def test_a_broker_that_goes_before_the_first_join_is_waited_for(
     async with cut_at_first(system.bootstrap, 2) as bootstrap:
         kafka = {
             "bootstrap_servers": bootstrap,
-            "group_id": f"group.{system.suffix}",
+            "group_id": system.group,
             "events_topics": system.events,
             "outcomes_topic": system.outcomes,
-            "dead_letters_topic": system.dead,
+            "dead_letters_topic": system.dead_letters,
         }
         pim = {"base_url": system.pim_url, "app_token": "-"}
         settings = Settings.model_validate({"kafka": kafka, "pim": pim})

@@ -52,7 +52,7 @@ async def test_it_blocks_nothing_and_is_kept(system: SystemUnderTest) -> None:
     assert len(outcomes) == 5, system.logs()
     statuses = {one["data"]["origin"]["offset"]: one["data"]["status"] for one in outcomes}
     assert statuses == {0: "applied", 1: "applied", 2: "applied", 3: "rejected", 4: "applied"}
-    ((key, value, headers),) = await system.read(system.dead, 1)
+    ((key, value, headers),) = await system.read(system.dead_letters, 1)
     assert (key, value) == (b"k", b"{")
     assert headers[ODD] == b"\x01"
     assert ODD in headers

@@ -66,7 +66,7 @@ async def test_what_a_dead_replica_left_open(system: SystemUnderTest) -> None:
     await system.publish(events(30, 30, system.partitions))
     dead = AIOKafkaProducer(
         bootstrap_servers=system.bootstrap,
-        transactional_id=f"group.{system.suffix}.beginning",
+        transactional_id=f"{system.group}.beginning",
         transaction_timeout_ms=600_000,
     )
     await dead.start()
@@ -74,7 +74,7 @@ async def test_what_a_dead_replica_left_open(system: SystemUnderTest) -> None:
     wrong = {
         topic_partition: OffsetAndMetadata(3, "") for topic_partition in system.topic_partitions()
     }
-    await dead.send_offsets_to_transaction(wrong, f"group.{system.suffix}")
+    await dead.send_offsets_to_transaction(wrong, system.group)
 
     system.start()
 

@@ -25,7 +25,7 @@ async def test_another_application_is_in_the_group(system: SystemUnderTest) -> N
     other = AIOKafkaConsumer(
         system.events,
         bootstrap_servers=system.bootstrap,
-        group_id=f"group.{system.suffix}",
+        group_id=system.group,
         client_id="somebody",
         enable_auto_commit=False,
     )
@@ -55,7 +55,7 @@ async def test_check_beside_a_running_replica(system: SystemUnderTest) -> None:
 
     assert code == 0, said
     assert "has 3 committed offsets." in said
-    assert f"Members of group group.{system.suffix}: 1 (asset-sync at 127.0.0.1)." in said
+    assert f"Members of group {system.group}: 1 (asset-sync at 127.0.0.1)." in said
 
 
 async def test_check_tells_of_positions_that_were_moved(system: SystemUnderTest) -> None:

@@ -319,7 +319,7 @@ async def test_check_finds_all_well(system: SystemUnderTest) -> None:
         "offset.metadata.max.bytes is 4096.",
         "no committed offset yet",
         "has no member now",
-        f"Transactional IDs group.{system.suffix}.* are allowed.",
+        f"Transactional IDs {system.group}.* are allowed.",
         "accepts the credentials",
         "the permission to delete assets",
         "the permission to create and update assets",

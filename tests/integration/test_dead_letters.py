@@ -42,7 +42,7 @@ async def bury(system: SystemUnderTest, count: int) -> None:
         }
         headers = [(name, text.encode()) for name, text in ours.items()]
         key, value = f"f/{number}".encode(), upsert("f", str(number), {})
-        sent.append(await producer.send(system.dead, value, key=key, headers=headers))
+        sent.append(await producer.send(system.dead_letters, value, key=key, headers=headers))
     await asyncio.gather(*sent)
     await producer.stop()
 
@@ -108,7 +108,9 @@ async def write_letters(system: SystemUnderTest, letters: list[Written]) -> None
             }
             of_record = {n: v for n, v in more.items() if not n.startswith("dlq.")}
             headers = list((of_record | ours | more).items())
-            await producer.send_and_wait(system.dead, value, key=key, headers=headers, partition=0)
+            await producer.send_and_wait(
+                system.dead_letters, value, key=key, headers=headers, partition=0
+            )
 
 
 HOSTILE = "\\[/x] [red]no[/red] :x: \x1b[2J\n\u202e" + " words for more than 80 columns" * 3
@@ -158,7 +160,8 @@ async def test_one_dead_letter_is_shown_whole(system: SystemUnderTest) -> None:
     text = first.stdout.decode()
     assert all(c.isprintable() or c == "\n" for c in text)
     for words in (
-        f"0/0 of {system.dead}", f"{system.events}/1/0", "packshots/a", "invalid_event", SHOWN,
+        f"0/0 of {system.dead_letters}", f"{system.events}/1/0", "packshots/a", "invalid_event",
+        SHOWN,
         "x-odd: 0xff00fe", r"\x1b[2J: \x07", "dlq.original.offset: 0", r'"n": "\u202e"',
     ):  # fmt: skip
         assert words in text
@@ -179,7 +182,9 @@ async def test_a_dead_letter_that_is_not_there(system: SystemUnderTest, letter_i
     missing = run(system, "dead-letters", "show", letter_id)
 
     assert missing.returncode == 1
-    assert f"There is no dead letter {letter_id} on {system.dead}.".encode() in missing.stderr
+    assert (
+        f"There is no dead letter {letter_id} on {system.dead_letters}.".encode() in missing.stderr
+    )
 
 
 async def test_what_was_left_out_is_listed_and_never_replayed(system: SystemUnderTest) -> None:

@@ -10,6 +10,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from service.playground.local_system import variables
 from service.settings import load
 from service.settings.memory import memory_bytes
 from tests.support.proof import upsert
@@ -34,7 +35,7 @@ async def create_topics(system: SystemUnderTest) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
     large = {"max.message.bytes": str(70 * MIB)}
-    names = (system.events, system.dead)
+    names = (system.events, system.dead_letters)
     topics = [NewTopic(name, PARTITIONS, 1, topic_configs=large) for name in names]
     await admin.create_topics([*topics, NewTopic(system.outcomes, PARTITIONS, 1)])
     await admin.close()
@@ -99,8 +100,7 @@ async def test_hostile_batches(system: SystemUnderTest) -> None:
     The kernel refuses the replica more memory than the limit, which is less than what
     docs/operations.md says for these settings.
     """
-    variables = {f"ASSET_SYNC_{name}": text for name, text in SETTINGS.items()}
-    settings = load(system.settings() | variables, None).settings
+    settings = load(variables(system.settings() | SETTINGS), None).settings
     assert memory_bytes(settings, 60 * MIB) > LIMIT_BYTES
     system.suffix, system.partitions = f"{system.suffix}.memory", PARTITIONS
     await create_topics(system)

@@ -36,14 +36,14 @@ pytestmark = [
 
 def rights(system: SystemUnderTest) -> dict[str, Right]:
     """Exactly those of contract.md §5."""
-    group = f"group.{system.suffix}"
+    group = system.group
     return {
         "read events": Right(TOPIC, system.events, READ),
         "describe events": Right(TOPIC, system.events, DESCRIBE),
         "write outcomes": Right(TOPIC, system.outcomes, WRITE),
         "describe outcomes": Right(TOPIC, system.outcomes, DESCRIBE),
-        "write dead letters": Right(TOPIC, system.dead, WRITE),
-        "describe dead letters": Right(TOPIC, system.dead, DESCRIBE),
+        "write dead letters": Right(TOPIC, system.dead_letters, WRITE),
+        "describe dead letters": Right(TOPIC, system.dead_letters, DESCRIBE),
         "read group": Right(GROUP, group, READ),
         "write transactional id": Right(TRANSACTIONAL_ID, f"{group}.", WRITE, PREFIXED),
         "describe transactional id": Right(TRANSACTIONAL_ID, f"{group}.", DESCRIBE, PREFIXED),
@@ -241,5 +241,5 @@ async def test_who_may_nothing(system: SystemUnderTest, secured: SecuredKafka) -
     """Every topic is named at once."""
     shown = await aside(system, "run", **as_user(secured, "nothing"))
     assert shown.returncode == 1
-    for topic in (system.events, system.outcomes, system.dead):
+    for topic in (system.events, system.outcomes, system.dead_letters):
         assert f"Topic {topic} is hidden from the Kafka user".encode() in shown.stderr

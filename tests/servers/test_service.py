@@ -38,7 +38,7 @@ async def publish_large(system: SystemUnderTest, records: list[Input]) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
     large = {"max.message.bytes": str(4 * MIB)}
-    names = (system.events, system.outcomes, system.dead)
+    names = (system.events, system.outcomes, system.dead_letters)
     await admin.create_topics(
         [NewTopic(name, system.partitions, 1, topic_configs=large) for name in names]
     )

@@ -41,7 +41,7 @@ async def positions(system: SystemUnderTest, group: str | None = None) -> Positi
     async with admin_of(system) as admin:
         for _ in range(ROUNDS_MAX):
             with suppress(GroupCoordinatorNotAvailableError):  # a broker that just started
-                found = await admin.list_consumer_group_offsets(group or f"group.{system.suffix}")
+                found = await admin.list_consumer_group_offsets(group or system.group)
                 return {
                     topic_partition: at for topic_partition, at in found.items() if at.offset >= 0
                 }
@@ -70,7 +70,7 @@ async def until_said(system: SystemUnderTest, text: str, times: int = 1) -> None
 
 async def delete_group(system: SystemUnderTest) -> None:
     """What `offsets.retention.minutes` does to a group without members."""
-    group = f"group.{system.suffix}"
+    group = system.group
     await until_empty(system)
     async with admin_of(system) as admin:
         coordinator = await admin.find_coordinator(group)
@@ -80,7 +80,7 @@ async def delete_group(system: SystemUnderTest) -> None:
 
 async def until_empty(system: SystemUnderTest) -> None:
     """Once the group has no member: only then another tool may commit positions."""
-    group = f"group.{system.suffix}"
+    group = system.group
     async with admin_of(system) as admin:
         for _ in range(ROUNDS_MAX):
             [response] = await admin.describe_consumer_groups([group])

@@ -73,7 +73,7 @@ async def assert_dead_letters_whole(
     """Each rejected or failed record lies in the dead-letter topic, byte for byte, once."""
     bad = [data["origin"] for data in outcomes if data["status"] in {"rejected", "failed"}]
     wanted = Counter(system.published[origin["partition"], origin["offset"]] for origin in bad)
-    found = await system.read(system.dead, len(bad))
+    found = await system.read(system.dead_letters, len(bad))
     assert Counter((key, value) for key, value, _ in found) == wanted
     record_ids = {
         (int(headers["dlq.original.partition"]), int(headers["dlq.original.offset"]))
