@@ -16,8 +16,9 @@ from service.core.facts import (
 )
 from service.core.group.asset_work import AssetWork
 from service.core.model import Now
+from service.core.recover.attribution import Attribution, Decided
 from service.core.recover.call import Call, Lane
-from service.core.recover.lanes import Decided, Lanes
+from service.core.recover.lanes import Lanes
 from service.core.send.busy_assets import BusyAssets, News
 from service.core.send.families import Families
 from service.core.send.structure_cache import StructureCache
@@ -43,12 +44,14 @@ class Conclusion:
         self,
         busy: BusyAssets,
         lanes: Lanes,
+        attribution: Attribution,
         families: Families,
         structure_cache: StructureCache | None,
         news: News,
     ) -> None:
         self._busy = busy
         self._lanes = lanes
+        self._attribution = attribution
         self._families = families
         self._structure_cache = structure_cache
         self._news = news
@@ -121,22 +124,22 @@ class Conclusion:
         if not self._busy.keeps(call.batch):
             return
         if not self._lanes.breaker.is_open or self._lanes.breaker.probing != call.id:
-            self._follow(call.lane, self._lanes.suspected(call, failure, now), failure, now)
+            self._follow(call.lane, self._attribution.suspected(call, failure, now), failure, now)
             return
         call.failure = failure
         if verdict.is_pim_well and is_only_asset:
             # A GET that succeeds has to do as proof: no other asset could show that the PIM works.
-            self._lanes.close_breaker(now.seconds)
+            self._attribution.close_breaker(now.seconds)
             self._news.append(BreakerClosed(call.family))
-            self._follow(call.lane, self._lanes.own_failure(call, now), failure, now)
+            self._follow(call.lane, self._attribution.own_failure(call, now), failure, now)
         else:
             is_well = bool(verdict.is_pim_well)
-            self._lanes.probe_failed(call, now.seconds, family_well=is_well)
+            self._attribution.probe_failed(call, now.seconds, family_well=is_well)
 
     def _succeed(self, call: Call, now: Now) -> None:
         self._families.mark_seen(call.family, now.seconds)
         was_failing = self._lanes.is_failing(call.lane)
-        self._follow(call.lane, self._lanes.succeeded(call, now), None, now)
+        self._follow(call.lane, self._attribution.succeeded(call, now), None, now)
         if was_failing:
             self._news.append(FamilyRecovered(call.family, call.action))
 

@@ -24,6 +24,7 @@ from service.core.group.window import Windows
 from service.core.inputs import CANCELLED, Answer, CallFault, CallReply, FaultKind
 from service.core.limits import CREDENTIALS_NOTE_SECONDS, Limits
 from service.core.model import Change, Now
+from service.core.recover.attribution import Attribution
 from service.core.recover.backoff import Jitter
 from service.core.recover.call import Call
 from service.core.recover.lanes import Lanes
@@ -52,8 +53,10 @@ class Dispatcher:
     def __init__(self, limits: Limits, jitter: Jitter) -> None:
         self._news: News = []
         self.gate = Gate(limits.calls_at_once_max, limits.calls_per_second_max, jitter)
-        attempts_max, seconds_max = limits.retry_attempts_max, limits.retry_seconds_max
-        self.lanes = Lanes(attempts_max, seconds_max, jitter)
+        self.lanes = Lanes(jitter)
+        self._attribution = Attribution(
+            limits.retry_attempts_max, limits.retry_seconds_max, self.lanes, jitter
+        )
         self.windows = Windows(
             limits.window_seconds_max,
             limits.window_assets_max,
@@ -67,7 +70,12 @@ class Dispatcher:
         self.slots = Slots(self.gate, self._news)
         self.busy = BusyAssets(self.windows, self.lanes, self._news)
         self.conclusion = Conclusion(
-            self.busy, self.lanes, self.families, self.structure_cache, self._news
+            self.busy,
+            self.lanes,
+            self._attribution,
+            self.families,
+            self.structure_cache,
+            self._news,
         )
         self._scheduler = Scheduler(self.windows, self.lanes, self.structure_cache, self.gate)
         self._wants_login = True
@@ -107,6 +115,7 @@ class Dispatcher:
         """Leave what was not sent to the next owner of its partition."""
         self.windows.clear()
         self.lanes.forget()
+        self._attribution.forget()
         if self.structure_cache is not None:
             self.structure_cache.forget()
         self.slots.stop_side_requests()
@@ -282,7 +291,7 @@ class Dispatcher:
         elif isinstance(found, Unreadable):
             self._news.append(StructureUnreadable(side.family))
             if self.lanes.breaker.is_open:
-                self.lanes.delay_probe(now.seconds)
+                self.lanes.breaker.delay_probe(now.seconds)
         return self.structure_cache.fetched(side.family, found, now.seconds)
 
     def _option_created(self, side: OptionCreate, answer: Answer, now: Now) -> list[AssetWork]:

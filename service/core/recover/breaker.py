@@ -1,0 +1,58 @@
+"""The circuit breaker: while it is open, only probes are sent (architecture.md D7).
+
+Nothing that fails meanwhile counts against any asset: an outage uses up no retry budget.
+"""
+
+from collections.abc import Iterable
+
+from service.core.recover.backoff import Jitter, delay, delay_max
+from service.core.recover.call import Lane
+
+
+class Breaker:
+    """Open or closed, and when the next probe goes."""
+
+    def __init__(self, jitter: Jitter) -> None:
+        self._jitter = jitter
+        self._reset()
+
+    def _reset(self) -> None:
+        self.is_open = False
+        self.suspects: set[Lane] = set()
+        """Lanes whose suspicions opened the breaker, and whose probes failed since."""
+        self.probing: int | None = None
+        """The id of the call that is the probe in flight."""
+        self.probe_at = 0.0
+        self.family_well = False
+        """Whether the PIM itself answered the last GET after a probe."""
+        self.turns: dict[Lane, int] = {}
+        """A count of when each lane was probed last: the lane of the longest ago is next."""
+        self._probe_failures = 0
+
+    @property
+    def probe_seconds_max(self) -> float:
+        """The longest time from the end of a probe to the next one in seconds; 0 while closed."""
+        return delay_max(max(1, self._probe_failures)) if self.is_open else 0.0
+
+    def open(self, suspects: Iterable[Lane], now: float) -> None:
+        """Open it, because the calls of these lanes failed in a row."""
+        self._reset()
+        self.is_open = True
+        self.suspects = set(suspects)
+        self.probe_at = now + delay(1, self._jitter)
+
+    def close(self) -> None:
+        """Close it after a success."""
+        self._reset()
+
+    def probe_failed(self, lane: Lane, now: float, *, family_well: bool) -> None:
+        """Let the next probe be of another lane or asset, later."""
+        self.family_well = family_well
+        self.suspects.add(lane)
+        self.probing = None
+        self.delay_probe(now)
+
+    def delay_probe(self, now: float) -> None:
+        """Put off the next probe, longer with each failure."""
+        self._probe_failures += 1
+        self.probe_at = now + delay(self._probe_failures, self._jitter)
