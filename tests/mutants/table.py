@@ -11,8 +11,8 @@ HEAD = """\
 # Mutants
 
 `make mutants` puts small bugs into `service/core`, the runner and the Kafka adapter, one at a time,
-and runs the tests against each: first those that need no broker, then, if the bug survives, those on
-a real broker. The command writes this page. The bugs that a person wrote are in
+and runs the tests against each: first those that need no broker, then, if the bug survives, those
+on a real broker. The command writes this page. The bugs that a person wrote are in
 `tests/mutants/written.py`, each with the promise of the [contract](contract.md) (P1 to P8) or the
 decision of the [architecture](architecture.md) (D3 to D8) that it breaks. The generated ones are
 chosen with a fixed seed from all comparisons, constants, boundaries and calls.
