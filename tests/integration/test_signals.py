@@ -1,4 +1,4 @@
-"""A signal that comes before the service runs, which takes its imports about a second."""
+"""A signal that comes before the service runs: its imports take about a second."""
 
 import contextlib
 import os
@@ -16,11 +16,11 @@ pytestmark = pytest.mark.processes
 
 SECONDS_MAX = 60.0
 NAMESPACE = ["unshare", "--pid", "--fork", "--kill-child"]
-"""Runs a program as PID 1, as a container does."""
+"""A command that runs a program as PID 1, as a container does."""
 
 
 def _can_unshare() -> bool:
-    """Whether this machine lets us make a PID namespace."""
+    """Return whether this machine allows to make a PID namespace."""
     if shutil.which("unshare") is None:
         return False
     tried = subprocess.run([*NAMESPACE, "true"], check=False, capture_output=True)  # noqa: S603
@@ -45,16 +45,16 @@ def interrupted(
 @pytest.mark.parametrize(
     "module", ["service.cli", "aiokafka", "service.apps.sync", "service.cli.schema"]
 )
-def test_run_ends_in_order(module: str, number: signal.Signals) -> None:
-    """Nothing has begun: exit code 0 at once, and no traceback."""
+def test_run_exits_drained(module: str, number: signal.Signals) -> None:
+    """No work has started, so the exit code is 0 at once, without a traceback."""
     ended = interrupted(module, number, "run")
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
 
 
 @pytest.mark.parametrize("module", ["service.cli", "service.apps.sync"])
-def test_pid_1_hears_it_too(module: str) -> None:
-    """The kernel drops for PID 1 what has no handler: a pod would live on for its grace period."""
+def test_pid_1_is_ended_too(module: str) -> None:
+    """Without a handler the kernel drops the signal, and a pod lives on for its grace period."""
     if not _can_unshare():
         pytest.skip("no PID namespace can be made here (unshare needs a privilege)")
     run = interrupted(module, signal.SIGTERM, "run", as_pid_1=True)
@@ -65,15 +65,15 @@ def test_pid_1_hears_it_too(module: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_other_commands_die_of_it(number: signal.Signals) -> None:
-    """As every program does, without a traceback."""
+def test_other_commands_are_ended_by_the_signal(number: signal.Signals) -> None:
+    """The signal ends them as it ends any program by default, without a traceback."""
     ended = interrupted("service.apps.sync", number, "schema", "events")
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (-number, b"", b"")
 
 
-def test_it_is_heard_between_the_imports_and_the_event_loop(tmp_path: Path) -> None:
-    """While the settings are read: from a pipe that nobody writes to."""
+def test_run_exits_between_the_imports_and_the_event_loop(tmp_path: Path) -> None:
+    """Reading the settings hangs here: a secret comes from a pipe that nobody writes to."""
     secret = tmp_path / "password"
     os.mkfifo(secret)
     settings = {

@@ -1,7 +1,7 @@
-"""The service, killed by itself inside a transaction: `python -m … MOMENT NUMBER`.
+"""Runs a service that kills itself inside a transaction: `python -m … MOMENT NUMBER`.
 
-MOMENT: `begun`, `sent` (all records, not the offsets), `offsets` or `committed`; the process
-dies with kill -9 at that moment of its transaction NUMBER.
+The process sends itself SIGKILL in its transaction NUMBER, at the MOMENT `begun`, `sent` (all
+records are sent, but not the offsets), `offsets` or `committed`.
 """
 
 import os
@@ -21,7 +21,7 @@ BEFORE = {"sent": "send_offsets"}
 
 
 def doom(moment: str, number: int) -> None:
-    """Die at the moment of the transaction of this number."""
+    """Let the process kill itself at this moment of its transaction with this number."""
     begun = 0
 
     def wrap(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The command, which sends itself a signal when a module is imported: `MODULE SIGNAL WORDS…`."""
+"""Runs a command that signals itself when it imports a module: `MODULE SIGNAL WORDS…`."""
 
 import os
 import runpy
@@ -10,7 +10,7 @@ from types import ModuleType
 
 
 class Interruption(MetaPathFinder):
-    """Finds no module; sends the signal when the one it waits for is looked for."""
+    """A finder that finds no module, and sends the signal when its module is looked for."""
 
     def __init__(self, module: str, number: int) -> None:
         self._module = module
@@ -19,7 +19,7 @@ class Interruption(MetaPathFinder):
     def find_spec(
         self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
     ) -> None:
-        """Send the signal to this process, once."""
+        """Send the signal to this process, the first time that the module is looked for."""
         if fullname == self._module:
             sys.meta_path.remove(self)
             os.kill(os.getpid(), self._number)

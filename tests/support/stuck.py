@@ -1,6 +1,6 @@
-"""The service with a consumer that will not be closed and heeds no cancellation.
+"""Runs the service with a consumer that never closes and ignores its cancellation.
 
-aiokafka's has done so while its broker was away.
+The consumer of aiokafka has done so while its broker was away.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ from service.cli import main
 
 
 async def never(_: Consumer) -> None:
-    """Close it."""
+    """Replace `Consumer.close`, and never return."""
     while True:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(3600)
 
 
 if __name__ == "__main__":
-    setattr(Consumer, "close", never)  # noqa: B010 - another one on purpose
+    setattr(Consumer, "close", never)  # noqa: B010 - mypy forbids the assignment
     sys.argv = ["asset-sync", "run"]
     main()

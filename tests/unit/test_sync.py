@@ -17,11 +17,11 @@ SETTINGS = {
 }
 
 
-async def test_nothing_goes_on_unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A watch that ended would leave a fenced replica, or a stuck consumer, as it is for ever."""
+async def test_the_service_ends_with_its_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the watch, a fenced replica or a stuck consumer would stay so for ever."""
 
     async def at_once(*_: object) -> None:
-        """What Kafka would be asked."""
+        """Stand in for a start that needs Kafka."""
 
     async def never() -> None:
         await asyncio.get_running_loop().create_future()
