@@ -11,11 +11,21 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from service.adapters.telemetry import traces as module
 from service.adapters.telemetry.traces import Traces
-from service.core.facts import TransactionCommitted
-from service.core.inputs import Answer, Arrived, CallFault, CallReply, CommitRefusal, FaultKind
+from service.core.facts import Fact, TransactionCommitted
+from service.core.inputs import (
+    Answer,
+    Arrived,
+    CallFault,
+    CallReply,
+    CommitRefusal,
+    DrainKind,
+    FaultKind,
+    Input,
+)
 from service.core.model import Headers, Origin, Partition, SourceRecord
 from service.core.records import CompletedChange, LogRecord, Transaction
 from service.core.requests import DeleteOne, GetFamilies, Request
+from service.ports import Observers
 from service.settings import load
 
 PLACE = Partition("events", 1)
@@ -238,3 +248,37 @@ async def test_closing_sends_what_is_left() -> None:
     await bench.settle(origin)
     await asyncio.to_thread(bench.traces.close)
     assert len(bench.exporter.get_finished_spans()) == 3
+
+
+class Taken:
+    """An `Inbox`, and an observer of what fails."""
+
+    def __init__(self) -> None:
+        self.arrived: list[Arrived] = []
+        self.facts: list[Fact] = []
+
+    def submit(self, happened: Input) -> None:
+        raise AssertionError(happened)
+
+    async def take_in(self, arrived: Arrived) -> None:
+        self.arrived.append(arrived)
+
+    async def drain(self, kind: DrainKind, seconds: float) -> int:
+        raise AssertionError(kind, seconds)
+
+    def note(self, fact: Fact) -> None:
+        self.facts.append(fact)
+
+
+async def test_records_are_taken_in_even_if_no_span_can_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bug in tracing is reported; it must not stop the intake."""
+    tracer, taken = Bench(), Taken()
+    inbox = tracer.traces.around_inbox(taken, Observers(taken))
+    monkeypatch.setattr(tracer.traces, "_begin", None)
+    record = SourceRecord(Origin(PLACE, 0, 1), b"f/a", None, traced())
+    await inbox.take_in(Arrived((record,)))
+
+    assert [one.records for one in taken.arrived] == [(record,)]
+    assert [fact.name for fact in taken.facts] == ["observer.failed"]

@@ -249,6 +249,13 @@ async def test_a_fenced_commit_is_shown(tested: RunnerUnderTest) -> None:
         await tested.runner.is_fenced.wait()
 
 
+async def test_a_new_assignment_ends_the_fence(tested: RunnerUnderTest) -> None:
+    """The replica has joined the group again: the watch must not let it join once more."""
+    tested.runner.is_fenced.set()
+    await tested.assign()
+    await tested.until(lambda: not tested.runner.is_fenced.is_set())
+
+
 async def test_a_bug_in_a_call_ends_the_run(tested: RunnerUnderTest) -> None:
     """A bug is not an answer of the PIM: it must not be retried for ever."""
     tested.api.bug = ValueError("a bug")
