@@ -1,4 +1,4 @@
-"""The sum of what a replica needs: its numbers are those of the code, and stand in the docs."""
+"""The memory that a replica needs, compared with the limits in the code and with the docs."""
 
 from pathlib import Path
 
@@ -17,12 +17,12 @@ MINIMUM = {"ASSET_SYNC_PIM__BASE_URL": "https://pim.example", "ASSET_SYNC_PIM__A
 
 
 def settings(**given: str) -> Settings:
-    """Settings with these."""
+    """Return the settings with these values."""
     return load(MINIMUM | {f"ASSET_SYNC_{k}": v for k, v in given.items()}, None).settings
 
 
 def test_the_sum_is_made_of_the_limits_of_the_code() -> None:
-    """A limit that is raised raises the sum."""
+    """A limit that is raised in the code must raise the sum."""
     assert memory.POLL_BYTES == fetching.POLL_BYTES_MAX
     assert memory.KEPT_RECORD_BYTES_MIN == fetching.RECORD_KEPT_BYTES_MIN
     assert memory.RESPONSE_BYTES_MIN == fetching.RESPONSE_BYTES_MAX
@@ -46,19 +46,19 @@ def test_the_sum_is_made_of_the_limits_of_the_code() -> None:
     ],
 )
 def test_what_each_setting_adds(name: str, value: str, more_mib: int) -> None:
-    """The same numbers stand in docs/operations.md."""
+    """docs/operations.md has the same numbers."""
     assert memory_bytes(settings(**{name: value})) - memory_bytes(settings()) == more_mib * MIB
 
 
 def test_the_chart_has_room_for_the_defaults() -> None:
-    """With a largest batch of 60 MB, too."""
+    """There is room for batches of up to 60 MB."""
     values = yaml.safe_load((ROOT / "deploy/helm/asset-sync/values.yaml").read_text())
     limit = int(values["resources"]["limits"]["memory"].removesuffix("Mi")) * MIB
     assert memory_bytes(settings(), 60 * MIB) <= limit < memory_bytes(settings()) * 1.25
 
 
 def test_the_docs_have_every_term() -> None:
-    """With its size at the defaults."""
+    """docs/operations.md has each term with its size at the defaults."""
     text = (ROOT / "docs/operations.md").read_text()
     for term in memory_terms(settings()):
         assert f"| {term.what} |" in text

@@ -1,4 +1,4 @@
-"""Settings: readable errors, secrets from files that never show."""
+"""Settings: readable errors, and secrets from files that are never shown."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ MINIMUM = {
 
 
 def problem(**more: str) -> str:
-    """What is said of these settings."""
+    """Return the error message for these settings."""
     given = MINIMUM | {f"ASSET_SYNC_{name}": value for name, value in more.items()}
     with pytest.raises(SettingsError) as caught:
         load(given, None)
@@ -22,7 +22,7 @@ def problem(**more: str) -> str:
 
 
 def test_the_minimum_is_enough() -> None:
-    """Defaults as in contract.md §3."""
+    """The defaults are those of contract.md §3."""
     settings = load(MINIMUM, None).settings
 
     assert settings.kafka.events_topic_names == ("dam.asset-changes",)
@@ -38,7 +38,7 @@ def test_the_core_has_the_same_defaults() -> None:
 
 
 def test_an_unknown_variable_names_the_nearest() -> None:
-    """A typo is an error, or a warning where that is wanted."""
+    """A typo is an error, or a warning if the user prefers that."""
     assert "Did you mean ASSET_SYNC_WINDOW__MAX_SECONDS?" in problem(WINDOW__MAX_SECOND="1")
     given = MINIMUM | {"ASSET_SYNC_X": "1", "ASSET_SYNC_UNKNOWN_VARIABLES": "warn"}
     assert "ASSET_SYNC_X" in load(given, None).warnings[0]
@@ -92,7 +92,7 @@ def test_service_links_are_ignored() -> None:
     ],
 )
 def test_a_wrong_value_is_one_plain_line(name: str, value: str) -> None:
-    """It names the variable, and never shows a secret."""
+    """The line names the variable and never shows a secret."""
     said = problem(**{name: value})
 
     assert len(said.splitlines()) == 1
@@ -101,7 +101,7 @@ def test_a_wrong_value_is_one_plain_line(name: str, value: str) -> None:
 
 
 def test_a_group_id_that_is_too_long_says_how_long_it_may_be() -> None:
-    """The source of the outcomes derives from it."""
+    """The source of the outcomes contains the group id."""
     assert "KAFKA__GROUP_ID: must have at most 255 characters (has 256)" in problem(
         KAFKA__GROUP_ID="g" * 256
     )
@@ -118,7 +118,7 @@ def test_a_group_id_that_is_too_long_says_how_long_it_may_be() -> None:
     ],
 )
 def test_the_source_of_outcomes_is_a_uri_whatever_the_group(group: str, source: str) -> None:
-    """CloudEvents wants one; Kafka takes any text for a group."""
+    """CloudEvents needs a URI, while Kafka takes any text for a group."""
     loaded = load(MINIMUM | {"ASSET_SYNC_KAFKA__GROUP_ID": group}, None)
     assert loaded.settings.limits().outcome_source == source
 
@@ -149,14 +149,14 @@ def test_a_base_url_with_more_than_the_pim_says_what_to_write(given: str, instea
     "servers", ["kafka", "kafka:9092, b-2.example:9093", "[::1]:9092", "10.0.0.1"]
 )
 def test_servers_as_kafka_takes_them(servers: str) -> None:
-    """With and without ports, of both kinds of address."""
+    """Names and addresses of both kinds are accepted, with and without a port."""
     settings = load(MINIMUM | {"ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS": servers}, None).settings
 
     assert settings.kafka.bootstrap_servers == servers
 
 
 def test_secrets_come_from_files(tmp_path: Path) -> None:
-    """Read anew for each login; both a variable and a file is an error."""
+    """A file is read again at each login; a variable and a file together are an error."""
     file = tmp_path / "token"
     file.write_text("first-secret\n")
     given = {
@@ -176,7 +176,7 @@ def test_secrets_come_from_files(tmp_path: Path) -> None:
 
 
 def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
-    """Its other lines are ignored; the environment is stronger."""
+    """Its other lines are ignored, and the environment takes precedence."""
     dotenv = tmp_path / ".env"
     dotenv.write_text("OTHER=1\nASSET_SYNC_DELETES=skip\nASSET_SYNC_PIM__APP_TOKEN=weak\n")
     loaded = load(MINIMUM, dotenv)
@@ -186,7 +186,7 @@ def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
 
 
 def test_a_directory_of_secrets(tmp_path: Path) -> None:
-    """As Kubernetes mounts it: a file a secret, read anew; an empty place is said."""
+    """Kubernetes mounts a file for each secret; a missing directory is an error."""
     (tmp_path / "pim__app_token").write_text("mounted\n")
     (tmp_path / "kafka__sasl_password").write_text("m0unted-too")
     given = {
@@ -209,7 +209,7 @@ def test_a_directory_of_secrets(tmp_path: Path) -> None:
 
 
 def test_commands_that_need_no_pim_look_at_nothing_of_it(tmp_path: Path) -> None:
-    """They find Kafka where the service does: `.env` and mounted secrets too."""
+    """They find Kafka where the service does, also through `.env` and mounted secrets."""
     dotenv = tmp_path / ".env"
     dotenv.write_text(
         "ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS=kafka.example:9092\n"
@@ -235,8 +235,8 @@ def test_commands_that_need_no_pim_look_at_nothing_of_it(tmp_path: Path) -> None
         ({"PIPELINE__MAX_PENDING_BYTES": "1KiB"}, "pauses the intake"),
     ],
 )
-def test_what_is_allowed_and_unwise_is_said(unwise: dict[str, str], said: str) -> None:
-    """One sentence, and it runs."""
+def test_what_is_allowed_and_unwise_is_a_warning(unwise: dict[str, str], said: str) -> None:
+    """The service starts with one warning."""
     given = MINIMUM | {f"ASSET_SYNC_{name}": value for name, value in unwise.items()}
     (warning,) = load(given, None).warnings
     assert said in warning

@@ -1,4 +1,4 @@
-"""The client against the simulator over HTTP: tokens, permits, and everything that goes wrong."""
+"""`HttpAssetApi` against the simulator: tokens, permits and faults."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,7 +25,7 @@ WRITE = UpsertAssets("packshots", (UpsertAsset(Asset("packshots", "a"), {}, 0),)
 
 @dataclass
 class Bench:
-    """A simulator, our client, and the permits it asked for."""
+    """A simulator, a client of it, and the permits that the client asked for."""
 
     pim: PimSimulator
     api: HttpAssetApi
@@ -34,7 +34,7 @@ class Bench:
     answers: list[Answer] = field(default_factory=list)
 
     async def permit(self) -> None:
-        """Granted at once, counted."""
+        """Grant a permit at once, and count it."""
         self.permits += 1
 
     async def write(self) -> Answer:
@@ -44,7 +44,7 @@ class Bench:
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
-    """The simulator behind our client."""
+    """Yield a client of a simulator."""
     pim = simulator()
     runner, url = await serve(pim)
     made = Bench(pim, api_of(pim, url, timeout_seconds=0.5))
@@ -54,13 +54,13 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 def fault(answer: Answer) -> FaultKind:
-    """Its kind; there must be one."""
+    """Return the kind of the fault that the answer must be."""
     assert isinstance(answer, CallFault), answer
     return answer.kind
 
 
 async def test_a_login_takes_one_more_permit(bench: Bench) -> None:
-    """The token went out in the call's own place; the write needs another; then none."""
+    """The token's request uses the call's permit, so the write needs another one."""
     assert isinstance(await bench.write(), CallReply)
     assert bench.permits == 1
     await bench.write()
@@ -68,7 +68,7 @@ async def test_a_login_takes_one_more_permit(bench: Bench) -> None:
 
 
 async def test_logging_in_is_single_flight(bench: Bench) -> None:
-    """Ten calls at once fetch one token."""
+    """Ten concurrent calls fetch one token."""
     answers = await asyncio.gather(*(bench.write() for _ in range(10)))
 
     assert {answer.status for answer in answers if isinstance(answer, CallReply)} == {200}
@@ -76,7 +76,7 @@ async def test_logging_in_is_single_flight(bench: Bench) -> None:
 
 
 async def test_an_expired_token_is_renewed_and_the_call_replayed(bench: Bench) -> None:
-    """401 → refresh → replay; where the refresh token is gone too, the password."""
+    """After a 401, the refresh token is used and then, if it is gone too, the password."""
     await bench.write()
     bench.pim.tokens.forget()
 
@@ -88,7 +88,7 @@ async def test_an_expired_token_is_renewed_and_the_call_replayed(bench: Bench) -
 
 
 async def test_a_401_that_stays_is_passed_on_after_one_replay(bench: Bench) -> None:
-    """No endless renewal."""
+    """The client does not renew the token without end."""
     await bench.write()
     bench.pim.faults.add(Fault(status=401, times=2))
 
@@ -100,7 +100,7 @@ async def test_a_401_that_stays_is_passed_on_after_one_replay(bench: Bench) -> N
 
 
 async def test_refused_credentials_and_their_mending(bench: Bench) -> None:
-    """The PIM's words; read anew at each login, so a rotated password is taken up."""
+    """The message is the PIM's, and a rotated password is read at the next login."""
     stale = Credentials(client_id="client", client_secret="secret", username="u", password="0pen")
     bench.api._credentials = lambda: stale
     answer = await bench.write()
@@ -114,13 +114,13 @@ async def test_refused_credentials_and_their_mending(bench: Bench) -> None:
 
 
 async def test_no_answer_in_time(bench: Bench) -> None:
-    """A hanging PIM holds a slot for the timeout, not for ever."""
+    """A PIM that hangs occupies a call for the timeout, not for ever."""
     bench.pim.faults.add(Fault(hang=True))
     assert fault(await bench.write()) is FaultKind.TIMEOUT
 
 
 async def test_a_cut_connection(bench: Bench) -> None:
-    """In words."""
+    """The fault has a message."""
     bench.pim.faults.add(Fault(cut="before"))
     answer = await bench.write()
     assert fault(answer) is FaultKind.CONNECTION
@@ -129,7 +129,7 @@ async def test_a_cut_connection(bench: Bench) -> None:
 
 
 async def test_the_lease_may_end_while_the_token_is_fetched(bench: Bench) -> None:
-    """Then the write does not leave."""
+    """The write is then not sent."""
     bench.may_write = False
     assert fault(await bench.write()) is FaultKind.CANCELLED
     assert bench.pim.writes == 0
@@ -151,7 +151,7 @@ Handler = Callable[[web.Request], web.StreamResponse]
 async def client_of(
     handler: Handler, grant: Callable[[], web.StreamResponse] | None = None
 ) -> AsyncIterator[Callable[[Request], Awaitable[Answer]]]:
-    """Our client before whatever answers so; tokens are the simulator's, or what is granted."""
+    """Yield a client of a server with this handler; tokens come from the simulator or `grant`."""
     pim = simulator()
     application = web.Application()
 
@@ -185,13 +185,13 @@ async def client_of(
 
 
 async def answer_of(response: web.StreamResponse) -> Answer:
-    """What our client makes of an answer that no PIM gives."""
+    """Return what the client makes of an answer that no PIM gives."""
     async with client_of(lambda _: response) as send:
         return await send(GetFamilies())
 
 
 async def test_what_a_request_says() -> None:
-    """Who asks and what it takes; a body's length and type, and never a cookie."""
+    """A request has the headers of its body and of the client, and never a cookie."""
     seen: list[web.Request] = []
 
     def watch(request: web.Request) -> web.StreamResponse:
@@ -218,7 +218,7 @@ async def test_what_a_request_says() -> None:
 
 
 async def test_calls_one_after_another_share_a_connection() -> None:
-    """Whatever the answer: without a body, in chunks, refused."""
+    """The connection is reused after any answer: without a body, in chunks, or an error."""
     ways = set()
 
     def watch(request: web.Request) -> web.StreamResponse:
@@ -238,7 +238,7 @@ async def test_calls_one_after_another_share_a_connection() -> None:
 
 @pytest.mark.parametrize("request_", [GetFamilies(), WRITE, DeleteOne("packshots", "a")])
 async def test_a_request_leaves_once(request_: Request) -> None:
-    """Whatever cuts its connection, fresh or used before: another would take from the rate."""
+    """A request sent again by a library would exceed the rate limit."""
     asked: list[str] = []
 
     def cut(request: web.Request) -> web.StreamResponse:
@@ -257,7 +257,7 @@ async def test_a_request_leaves_once(request_: Request) -> None:
 
 
 async def test_a_code_arrives_as_it_is() -> None:
-    """Whatever three libraries do with a URL on its way."""
+    """Three libraries handle the URL, and none may change the code."""
     seen: list[str] = []
 
     def watch(request: web.Request) -> web.StreamResponse:
@@ -274,7 +274,7 @@ async def test_a_code_arrives_as_it_is() -> None:
 
 
 async def test_a_packed_answer_is_unpacked() -> None:
-    """Many a web server packs what is long."""
+    """Many web servers compress long answers."""
     packed = web.json_response([{"code": "a", "status_code": 204}] * 100)
     packed.enable_compression(web.ContentCoding.gzip)
     answer = await answer_of(packed)
@@ -284,7 +284,7 @@ async def test_a_packed_answer_is_unpacked() -> None:
 
 
 async def test_a_packed_answer_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By what it unpacks to."""
+    """The decompressed size counts."""
     monkeypatch.setattr("service.adapters.akeneo.client.REPLY_BYTES_MAX", 1000)
     packed = web.Response(body=b"x" * 5000)
     packed.enable_compression(web.ContentCoding.gzip)
@@ -292,27 +292,27 @@ async def test_a_packed_answer_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_an_answer_that_is_not_packed_as_it_says() -> None:
-    """A connection's fault: it may be well the next time."""
+    """This is a fault of the connection, so a retry may succeed."""
     answer = await answer_of(web.Response(body=b"[]", headers={"content-encoding": "gzip"}))
     assert fault(answer) is FaultKind.CONNECTION
 
 
 async def test_a_redirect_is_not_followed() -> None:
-    """A login page behind it is no PIM."""
+    """A login page behind the redirect is not the PIM."""
     answer = await answer_of(web.Response(status=302, headers={"location": "/login"}))
     assert isinstance(answer, CallReply)
     assert answer.status == 302
 
 
 async def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded by us, not by whoever answers."""
+    """The client bounds its memory itself."""
     monkeypatch.setattr("service.adapters.akeneo.client.REPLY_BYTES_MAX", 1000)
     answer = await answer_of(web.Response(body=b"x" * 5000))
     assert fault(answer) is FaultKind.CONNECTION
 
 
 async def test_an_unreachable_pim() -> None:
-    """In words, without an address's details going missing."""
+    """The message has the details of the address."""
     api = api_of(simulator(), "http://127.0.0.1:9")
 
     async def permit() -> None: ...
@@ -326,7 +326,7 @@ async def test_an_unreachable_pim() -> None:
 
 @pytest.mark.parametrize("token", ["a\nb", "\x00", "t\u00f6ken", "two words", "", "t" * 100_000])
 async def test_a_token_that_no_header_takes(token: str) -> None:
-    """No token came, then: nothing breaks here."""
+    """Such a token counts as no token."""
     grant = web.json_response({"access_token": token, "expires_in": 3600})
     async with client_of(lambda _: web.json_response([]), lambda: grant) as send:
         assert fault(await send(GetFamilies())) is FaultKind.CONNECTION
@@ -347,7 +347,7 @@ async def test_a_token_that_no_header_takes(token: str) -> None:
 )
 @pytest.mark.parametrize("status", [200, 302, 429, 503])
 async def test_whatever_stands_in_a_header(status: int, name: str, value: str) -> None:
-    """Written in any alphabet: an answer, or at worst a fault; never an end."""
+    """Headers in any encoding give an answer or a fault, and never an exception."""
     head = f"HTTP/1.1 {status} X\r\n{name}: {value}\r\nContent-Length: 2\r\n\r\n[]"
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -380,7 +380,7 @@ async def test_whatever_stands_in_a_header(status: int, name: str, value: str) -
 async def test_whatever_is_raised_on_the_way_is_a_fault(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """Also what nobody foresaw, of a library or of reading the answer."""
+    """An unforeseen error of a library or of reading the answer is a fault too."""
 
     def fail(*_: object) -> None:
         raise error
@@ -393,7 +393,7 @@ async def test_whatever_is_raised_on_the_way_is_a_fault(
 
 @pytest.mark.parametrize("status", [404, 405, 409, 413, 415])
 async def test_a_token_that_is_refused_oddly_refuses_no_asset(status: int) -> None:
-    """It says nothing of the call that needed the token, even as the PIM's own JSON."""
+    """An error of the token's request is not a verdict on the call's assets."""
     refusal = {"code": status, "message": "no token here"}
     async with client_of(
         lambda _: web.json_response([]), lambda: web.json_response(refusal, status=status)
@@ -403,7 +403,7 @@ async def test_a_token_that_is_refused_oddly_refuses_no_asset(status: int) -> No
 
 @pytest.mark.parametrize("status", [200, 201, 204])
 async def test_a_success_of_the_token_is_none_of_the_delete(status: int) -> None:
-    """Whoever answers so to everything has deleted nothing."""
+    """A server that answers 2xx to everything has deleted nothing."""
     async with client_of(
         lambda _: web.Response(status=204), lambda: web.Response(status=status)
     ) as send:

@@ -1,4 +1,4 @@
-"""The way to the PIM: TLS with a private CA, and a proxy, plain and as a tunnel."""
+"""The connection to the PIM: TLS with a private CA, and proxies."""
 
 import asyncio
 import base64
@@ -29,13 +29,13 @@ NO_CONNECTION = {"client_id": "x", "client_secret": "x", "username": "x", "passw
 
 @pytest.fixture(scope="module")
 def ca() -> trustme.CA:
-    """A private one."""
+    """Return a private CA."""
     return trustme.CA()
 
 
 @pytest.fixture
 def ca_file(ca: trustme.CA, tmp_path: Path) -> Path:
-    """The private CA, for who is to trust it."""
+    """Return the file of the private CA."""
     path = tmp_path / "ca.pem"
     ca.cert_pem.write_to_path(str(path))
     return path
@@ -45,7 +45,7 @@ def ca_file(ca: trustme.CA, tmp_path: Path) -> Path:
 async def pim_with_tls(
     ca: trustme.CA, name: str = "localhost"
 ) -> AsyncIterator[tuple[PimSimulator, str]]:
-    """The simulator with a certificate of this name; its address is localhost's."""
+    """Yield a simulator on localhost with a certificate for this name."""
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ca.issue_cert(name).configure_cert(tls)
     pim = simulator()
@@ -58,13 +58,13 @@ async def pim_with_tls(
 
 @dataclass
 class ForwardProxy:
-    """An HTTP proxy that wants a password, and remembers what it was asked for."""
+    """An HTTP proxy that asks for a password, and remembers its requests."""
 
     asked: list[str] = field(default_factory=list)
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection of a client."""
+        """Handle one connection of a client."""
         self.writers.append(writer)
         head = await reader.readuntil(b"\r\n\r\n")
         method, target, _ = head.decode().split("\r\n")[0].split(" ")
@@ -96,7 +96,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def forward_proxy(ca: trustme.CA | None = None) -> AsyncIterator[tuple[ForwardProxy, str]]:
-    """On loopback, with a CA by TLS; its URL with user and password."""
+    """Yield a proxy on loopback, with TLS if a CA is given, and its URL with user and password."""
     proxy = ForwardProxy()
     tls = None
     if ca is not None:
@@ -113,14 +113,14 @@ async def forward_proxy(ca: trustme.CA | None = None) -> AsyncIterator[tuple[For
 
 
 def fault(answer: Answer) -> str:
-    """The message of a connection's fault; there must be one."""
+    """Return the message of the connection's fault that the answer must be."""
     assert isinstance(answer, CallFault), answer
     assert answer.kind is FaultKind.CONNECTION
     return answer.message
 
 
 async def ask(pim: PimSimulator, url: str, **settings: object) -> Answer:
-    """Log in and ask for the families."""
+    """Log in and read the list of families."""
     made = PimSettings.model_validate({"base_url": url, **NO_CONNECTION, **settings})
     api = HttpAssetApi(made, lambda: credentials_of(pim))
 
@@ -133,7 +133,7 @@ async def ask(pim: PimSimulator, url: str, **settings: object) -> Answer:
 
 
 async def test_a_private_ca(ca: trustme.CA, ca_file: Path) -> None:
-    """Trusted where it is named, and only there."""
+    """The CA is trusted only if the setting names it."""
     async with pim_with_tls(ca) as (pim, url):
         assert isinstance(await ask(pim, url, ca_file=ca_file), CallReply)
 
@@ -141,13 +141,13 @@ async def test_a_private_ca(ca: trustme.CA, ca_file: Path) -> None:
 
 
 async def test_a_certificate_of_another_name(ca: trustme.CA, ca_file: Path) -> None:
-    """Whoever answers there is not the PIM."""
+    """A server with such a certificate is not the PIM."""
     async with pim_with_tls(ca, "pim.example") as (pim, url):
         assert "not valid for 'localhost'" in fault(await ask(pim, url, ca_file=ca_file))
 
 
 async def test_through_a_proxy_as_a_tunnel(ca: trustme.CA, ca_file: Path) -> None:
-    """HTTPS passes it unread; the proxy's password is for the proxy."""
+    """The proxy cannot read HTTPS, and only the proxy gets its password."""
     async with pim_with_tls(ca) as (pim, url), forward_proxy() as (proxy, proxy_url):
         answer = await ask(pim, url, ca_file=ca_file, proxy_url=proxy_url)
 
@@ -157,13 +157,13 @@ async def test_through_a_proxy_as_a_tunnel(ca: trustme.CA, ca_file: Path) -> Non
 
 
 async def test_a_tunnel_to_somebody_else(ca: trustme.CA) -> None:
-    """The proxy lets us through; whoever is behind it is not the PIM."""
+    """The proxy connects to a server that is not the PIM, and TLS notices."""
     async with pim_with_tls(ca) as (pim, url), forward_proxy() as (_, proxy_url):
         assert "certificate verify failed" in fault(await ask(pim, url, proxy_url=proxy_url))
 
 
 async def test_through_a_proxy_that_speaks_tls_itself(ca: trustme.CA, ca_file: Path) -> None:
-    """TLS within TLS; the private CA may be the proxy's too."""
+    """TLS runs within TLS, and the private CA may be the proxy's too."""
     async with pim_with_tls(ca) as (pim, url), forward_proxy(ca) as (proxy, proxy_url):
         answer = await ask(pim, url, ca_file=ca_file, proxy_url=proxy_url)
         assert "certificate verify failed" in fault(await ask(pim, url, proxy_url=proxy_url))
@@ -174,7 +174,7 @@ async def test_through_a_proxy_that_speaks_tls_itself(ca: trustme.CA, ca_file: P
 
 
 async def test_plain_http_through_a_proxy() -> None:
-    """By the whole URL."""
+    """The request names the whole URL."""
     pim = simulator()
     runner, url = await serve(pim)
     async with forward_proxy() as (proxy, proxy_url):
@@ -188,7 +188,7 @@ async def test_plain_http_through_a_proxy() -> None:
 
 
 async def test_a_proxy_that_refuses_us(ca: trustme.CA, ca_file: Path) -> None:
-    """Said in words, and never with the password."""
+    """The message has the proxy's reason, and never the password."""
     async with pim_with_tls(ca) as (pim, url), forward_proxy() as (_, proxy_url):
         stranger = proxy_url.replace(USER, "nobody")
         message = fault(await ask(pim, url, ca_file=ca_file, proxy_url=stranger))
@@ -197,7 +197,7 @@ async def test_a_proxy_that_refuses_us(ca: trustme.CA, ca_file: Path) -> None:
 
 
 async def test_a_proxy_that_is_not_there(ca: trustme.CA, ca_file: Path) -> None:
-    """Likewise."""
+    """The message has the reason, and never the password."""
     async with pim_with_tls(ca) as (pim, url):
         gone = f"http://{USER}:{PASSWORD}@127.0.0.1:9"
         message = fault(await ask(pim, url, ca_file=ca_file, proxy_url=gone))
@@ -207,7 +207,7 @@ async def test_a_proxy_that_is_not_there(ca: trustme.CA, ca_file: Path) -> None:
 
 
 async def test_a_pim_below_a_path() -> None:
-    """Of a web server that serves other things too; quoted as it was given."""
+    """The PIM may share a web server, and its path is quoted as given."""
     pim = simulator()
     seen: list[str] = []
 
@@ -234,20 +234,20 @@ async def test_a_pim_below_a_path() -> None:
 
 @pytest.mark.parametrize("url", ["https://pim\\example", f"https://{'a' * 70}.example"])
 async def test_a_url_that_cannot_be_called(url: str) -> None:
-    """Said at the start, not with each call."""
+    """The error is reported at the start, not with each call."""
     with pytest.raises(SettingsError, match="ASSET_SYNC_PIM__BASE_URL is not a valid URL: "):
         await ask(simulator(), url)
 
 
 async def test_an_address_of_version_6_through_a_tunnel() -> None:
-    """In brackets, as every proxy reads it."""
+    """The proxy gets an IPv6 address in brackets."""
     async with forward_proxy() as (proxy, proxy_url):
         fault(await ask(simulator(), "https://[::1]:9", proxy_url=proxy_url))
     assert proxy.asked == ["CONNECT [::1]:9"]
 
 
 async def test_a_name_in_another_alphabet() -> None:
-    """As the name system spells it: in the request, to the proxy, and for TLS."""
+    """The request, the proxy and TLS get the name as DNS spells it."""
     async with forward_proxy() as (proxy, proxy_url):
         await ask(simulator(), "https://p\u00efm.invalid", proxy_url=proxy_url, timeout_seconds=5)
     assert proxy.asked == ["CONNECT xn--pm-tja.invalid:443"]
@@ -256,7 +256,7 @@ async def test_a_name_in_another_alphabet() -> None:
 async def test_what_the_environment_says_is_not_asked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """No proxy and no password of whoever started the service."""
+    """Proxies and passwords in the environment of the user are ignored."""
     netrc = tmp_path / "netrc"
     netrc.write_text("default login somebody password s3cret\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -271,7 +271,7 @@ async def test_what_the_environment_says_is_not_asked(
 
 @pytest.mark.parametrize("date", ["Mon, 01 Jan 2024 00:00:00 -0000", "\u00e9", "1 Jan 99999 0:0:0"])
 async def test_the_check_takes_any_answer(date: str) -> None:
-    """Odd dates and a version that is not text are findings, never a traceback."""
+    """Invalid dates and a version that is not text become findings, and never a traceback."""
 
     async def odd(request: web.Request) -> web.StreamResponse:
         if request.path.endswith("/asset-families"):

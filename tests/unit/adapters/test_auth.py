@@ -1,4 +1,4 @@
-"""The token flow, driven by hand (akeneo.md §1)."""
+"""The token flow without I/O (akeneo.md §1)."""
 
 import base64
 import json
@@ -21,18 +21,18 @@ GRANT = {"access_token": "A", "expires_in": 3600, "token_type": "bearer", "refre
 
 
 def answer(status: int, content: object) -> TokenReply:
-    """What the token endpoint says."""
+    """Return an answer of the token endpoint."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     return TokenReply(body, read_reply(status, {}, body))
 
 
 def refusal(status: int) -> TokenReply:
-    """In the PIM's own shape."""
+    """Return a refusal in the PIM's own shape."""
     return answer(status, {"code": status, "message": "no"})
 
 
 def end(flow: Flow, reply: TokenReply) -> Token:
-    """The token that the flow ends with."""
+    """Return the token that the flow ends with."""
     with pytest.raises(StopIteration) as stopped:
         flow.send(reply)
     token: Token = stopped.value.value
@@ -40,14 +40,14 @@ def end(flow: Flow, reply: TokenReply) -> Token:
 
 
 def body(request: HttpRequest) -> dict[str, str]:
-    """The grant that was sent."""
+    """Return the grant that was sent."""
     assert request.body is not None
     found: dict[str, str] = json.loads(request.body)
     return found
 
 
 def test_the_password_grant() -> None:
-    """Basic authorization, a minimal body: a larger one is refused (§1.2)."""
+    """The body is minimal, because the PIM refuses a larger one (akeneo.md §1.2)."""
     flow = renewal(CREDENTIALS, None)
     request, authorization = next(flow)
 
@@ -59,7 +59,7 @@ def test_the_password_grant() -> None:
 
 
 def test_a_refresh_token_goes_first() -> None:
-    """Both tokens are new afterwards."""
+    """The PIM then gives two new tokens."""
     flow = renewal(CREDENTIALS, "old")
     request, _ = next(flow)
 
@@ -69,7 +69,7 @@ def test_a_refresh_token_goes_first() -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 422])
 def test_a_refresh_token_that_is_gone_falls_back_to_the_password(status: int) -> None:
-    """422 by the documents; the official client stops here, ours goes on."""
+    """The PIM documents a 422; Akeneo's own client stops there, and this one goes on."""
     flow = renewal(CREDENTIALS, "old")
     next(flow)
     request, _ = flow.send(refusal(status))
@@ -80,7 +80,7 @@ def test_a_refresh_token_that_is_gone_falls_back_to_the_password(status: int) ->
 
 @pytest.mark.parametrize("status", [400, 401, 403, 422])
 def test_refused_credentials(status: int) -> None:
-    """With the PIM's words, without ours."""
+    """The message is the PIM's and does not contain the credentials."""
     flow = renewal(CREDENTIALS, None)
     next(flow)
     with pytest.raises(RefusedError, match="no"):
@@ -92,7 +92,7 @@ def test_refused_credentials(status: int) -> None:
     [refusal(429), refusal(500), answer(503, b"<html>"), answer(200, b"<html>"), answer(200, {})],
 )
 def test_anything_else_is_no_token(reply: TokenReply) -> None:
-    """An outage or a proxy: the answer is passed on, nobody's credentials are blamed."""
+    """The answer of an outage or a proxy is passed on, and the credentials are not blamed."""
     flow = renewal(CREDENTIALS, None)
     next(flow)
     with pytest.raises(NoTokenError):
@@ -100,7 +100,7 @@ def test_anything_else_is_no_token(reply: TokenReply) -> None:
 
 
 def test_a_token_is_renewed_before_it_runs_out_and_never_shown() -> None:
-    """At nine tenths of its life."""
+    """It is renewed after nine tenths of its lifetime."""
     token = Token("A", "R", 3600)
     assert token.renew_in == 3240
     assert Token("app").renew_in is None

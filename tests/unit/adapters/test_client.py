@@ -1,4 +1,4 @@
-"""The client against a server that writes what it likes; and connections kept or not."""
+"""The client against a server that sends arbitrary bytes, and the reuse of connections."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
 
 @dataclass
 class Server:
-    """Answers each request with the next of these; b"" ends the connection."""
+    """A server that answers each request with the next of these; b"" closes the connection."""
 
     answers: list[bytes]
     asked: list[bytes] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Server:
     """Of each connection, once neither side has it any more."""
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection of the client."""
+        """Handle one connection of the client."""
         self.connections += 1
         self.writers.append(writer)
         self.closed.append(asyncio.Event())
@@ -57,7 +57,7 @@ class Server:
 
 
 def client_to(url: str) -> PimClient:
-    """Ours, to whoever listens there."""
+    """Return a client for this URL."""
     return PimClient(PimSettings.model_validate({"base_url": url, "app_token": "t"}))
 
 
@@ -68,7 +68,7 @@ Ask = Callable[[], Coroutine[None, None, RawReply]]
 async def client_of(
     *answers: bytes, host: str = "127.0.0.1"
 ) -> AsyncIterator[tuple[Server, PimClient, Ask]]:
-    """A server with these answers, and our client of it."""
+    """Yield a server with these answers, and a client of it."""
     server = Server(list(answers))
     listening = await asyncio.start_server(server.take, host, 0)
     port = listening.sockets[0].getsockname()[1]
@@ -89,7 +89,7 @@ async def client_of(
 
 
 async def test_an_answer_that_is_only_announced() -> None:
-    """1xx says that one will come; it is none."""
+    """A 1xx announces an answer, and is not the answer."""
     early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Of: hints\r\n\r\n"
     async with client_of(b"HTTP/1.1 100 Continue\r\n\r\n" + early + OK, OK) as (server, _, ask):
         reply = await ask()
@@ -101,7 +101,7 @@ async def test_an_answer_that_is_only_announced() -> None:
 
 @pytest.mark.parametrize("head", [b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK\r\nConnection: close"])
 async def test_an_answer_to_the_connections_end(head: bytes) -> None:
-    """It says no length: its end is the connection's."""
+    """An answer without a length ends with its connection."""
     async with client_of(head + b"\r\n\r\n[1, 2]", OK) as (server, _, ask):
         assert (await ask()).body == b"[1, 2]"
         assert (await ask()).body == b"[]"
@@ -118,7 +118,7 @@ async def test_an_answer_to_the_connections_end(head: bytes) -> None:
     ],
 )
 async def test_an_answer_that_is_cut_short(cut: bytes) -> None:
-    """Half of a list would be taken for all of it."""
+    """Half of a list must not be read as the whole list."""
     async with client_of(cut, OK) as (_, _, ask):
         with pytest.raises(Exception, match=CUT_SHORT):
             await ask()
@@ -127,7 +127,7 @@ async def test_an_answer_that_is_cut_short(cut: bytes) -> None:
 
 @pytest.mark.parametrize("surplus", [b"!", OK, b"HTTP/1.1 408 Request Timeout\r\n\r\n"])
 async def test_what_nobody_asked_for_costs_the_connection(surplus: bytes) -> None:
-    """The next request would take it for its own answer."""
+    """The next request would read surplus bytes as its own answer."""
     async with client_of(OK + surplus, OK.replace(b"[]", b"{}")) as (server, _, ask):
         assert (await ask()).body == b"[]"
         await asyncio.sleep(0.02)
@@ -136,7 +136,7 @@ async def test_what_nobody_asked_for_costs_the_connection(surplus: bytes) -> Non
 
 
 async def test_a_farewell_between_two_calls() -> None:
-    """Many a server says 408 to a connection that rests, and closes it."""
+    """Many servers send a 408 on an idle connection and close it."""
     async with client_of(OK, OK) as (server, _, ask):
         await ask()
         server.writers[0].write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
@@ -146,7 +146,7 @@ async def test_a_farewell_between_two_calls() -> None:
 
 
 async def test_a_head_without_end() -> None:
-    """Memory is bounded by us."""
+    """The client bounds its memory itself."""
     endless = b"HTTP/1.1 200 OK\r\n" + b"X-Much: yes\r\n" * 50_000
     async with client_of(endless) as (_, _, ask):
         with pytest.raises(httpx2.RemoteProtocolError, match="too long"):
@@ -163,7 +163,7 @@ async def test_a_head_without_end() -> None:
     ],
 )
 async def test_what_is_no_http(odd: bytes) -> None:
-    """In words, and never twice on the same connection."""
+    """The error has a message, and the connection is not used again."""
     async with client_of(odd, OK) as (server, _, ask):
         with pytest.raises((httpx2.RemoteProtocolError, InvalidAnswerError)):
             await ask()
@@ -172,7 +172,7 @@ async def test_what_is_no_http(odd: bytes) -> None:
 
 
 async def test_a_call_that_is_given_up_takes_its_connection_along() -> None:
-    """Its answer may still come, and would be the next call's."""
+    """Its answer may still arrive, and the next call would read it as its own."""
     async with client_of(b"HTTP/1.1 200 OK\r\n", OK) as (server, _, ask):
         task = asyncio.create_task(ask())
         await server.was_asked.wait()
@@ -183,7 +183,7 @@ async def test_a_call_that_is_given_up_takes_its_connection_along() -> None:
 
 
 async def test_a_connection_that_rested_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not trusted any more; nor kept."""
+    """An idle connection is closed after its time, and not used again."""
     monkeypatch.setattr("service.adapters.akeneo.network.KEEPALIVE_SECONDS", 0.0)
     async with client_of(OK, OK) as (server, _, ask):
         await ask()
@@ -193,7 +193,7 @@ async def test_a_connection_that_rested_too_long(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_connection_that_was_closed_while_it_rested() -> None:
-    """Nothing is sent on it: the next call takes another, and leaves once."""
+    """The next call opens another connection, and its request is sent once."""
     async with client_of(OK, OK) as (server, _, ask):
         await ask()
         server.writers[0].close()
@@ -203,14 +203,14 @@ async def test_a_connection_that_was_closed_while_it_rested() -> None:
 
 
 async def test_an_address_of_version_6() -> None:
-    """In brackets where it is named."""
+    """An IPv6 address stands in brackets in a URL."""
     async with client_of(OK, host="::1") as (server, _, ask):
         assert (await ask()).status == 200
     assert b"\r\nHost: [::1]:" in server.asked[0]
 
 
 async def test_a_server_that_hangs_up_at_once() -> None:
-    """Before anything was asked: said at once, not after the timeout."""
+    """The fault is reported at once, not after the timeout."""
 
     async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
@@ -234,13 +234,13 @@ Take = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, No
 
 @pytest.fixture(scope="module")
 def ca() -> trustme.CA:
-    """A private one."""
+    """Return a private CA."""
     return trustme.CA()
 
 
 @asynccontextmanager
 async def client_before(take: Take, ca: trustme.CA | None = None) -> AsyncIterator[PimClient]:
-    """A server that does with each connection what it likes, by TLS where a CA is given."""
+    """Yield a client of a server that runs `take` for each connection, with TLS if it has a CA."""
     tls, settings = None, {}
     if ca is not None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -258,7 +258,7 @@ async def client_before(take: Take, ca: trustme.CA | None = None) -> AsyncIterat
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """End the connection so that the other side loses what it has not read."""
+    """Close the connection so that the client loses bytes that it has not read."""
     at_once = struct.pack("ii", 1, 0)
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
     writer.transport.abort()
@@ -270,7 +270,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
 async def test_an_answer_before_the_body_was_sent(
     ca: trustme.CA, read: int, end: Callable[[asyncio.StreamWriter], None], *, is_secure: bool
 ) -> None:
-    """It arrives, even where a reset follows it at once; each time."""
+    """The answer arrives every time, even if a reset follows it at once."""
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -286,7 +286,7 @@ async def test_an_answer_before_the_body_was_sent(
 
 
 async def test_a_server_that_answers_in_tls_1_0() -> None:
-    """Said in words, where a server takes an old version instead of refusing ours."""
+    """The message names TLS if a server takes an old version instead of refusing."""
     hello = b"\x03\x01" + bytes(32) + b"\0" + b"\xc0\x13" + b"\0"
     handshake = b"\x02" + len(hello).to_bytes(3, "big") + hello
 
@@ -311,7 +311,7 @@ async def test_a_server_that_answers_in_tls_1_0() -> None:
 
 
 async def test_a_connection_after_a_413_is_not_used_again() -> None:
-    """Whoever does not read a body may reset the connection under the next request."""
+    """A server that did not read the body may reset the connection later."""
     async with client_of(TOO_LARGE, OK) as (server, _, ask):
         assert (await ask()).status == 413
         assert (await ask()).status == 200
@@ -319,7 +319,7 @@ async def test_a_connection_after_a_413_is_not_used_again() -> None:
 
 
 async def test_an_answer_of_a_server_that_reads_no_further() -> None:
-    """Nobody waits until the rest of the body is taken."""
+    """The call ends although the server never takes the rest of the body."""
     is_over = asyncio.Event()
 
     async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -338,7 +338,7 @@ async def test_an_answer_of_a_server_that_reads_no_further() -> None:
 
 
 async def test_an_announcement_does_not_stop_the_body() -> None:
-    """1xx may come early too: it is not the answer."""
+    """A 1xx may arrive early too, and is not the answer."""
     taken: list[int] = []
 
     async def announce(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -358,7 +358,7 @@ async def test_an_announcement_does_not_stop_the_body() -> None:
 
 
 async def test_trailers_are_not_headers() -> None:
-    """What stands behind the body does not count."""
+    """Trailers after the body are ignored."""
     chunked = (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"2\r\n[]\r\n0\r\nRetry-After: 99\r\nContent-Encoding: gzip\r\n\r\n"
@@ -372,7 +372,7 @@ async def test_trailers_are_not_headers() -> None:
 
 @pytest.mark.parametrize("end", [b"", b"0\r\n"])
 async def test_a_line_or_trailers_without_end(end: bytes) -> None:
-    """Memory is bounded while they come."""
+    """Memory is bounded while they arrive."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     endless = head + end + b"X: y\r\n" * 500_000 if end else head + b"1" * 3_000_000
     async with client_of(endless) as (_, _, ask):
@@ -381,14 +381,14 @@ async def test_a_line_or_trailers_without_end(end: bytes) -> None:
 
 
 def packed_as(coding: bytes, body: bytes) -> bytes:
-    """An answer that says so."""
+    """Return an answer with this content encoding."""
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n"
     return head % (coding, len(body)) + body
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"GZIP", b"x-gzip", b"identity, gzip"])
 async def test_a_body_packed_once_is_read(coding: bytes) -> None:
-    """Although nobody asked for it: some proxies pack whatever they are asked."""
+    """Some proxies compress although the request accepts no compression."""
     async with client_of(packed_as(coding, gzip.compress(b"[1]"))) as (server, _, ask):
         assert (await ask()).body == b"[1]"
     assert b"accept-encoding: identity" in server.asked[0]
@@ -408,7 +408,7 @@ async def test_a_body_packed_once_is_read(coding: bytes) -> None:
     ids=["twice", "two headers", "brotli", "no ASCII", "cut", "two members", "not packed"],
 )
 async def test_a_body_packed_otherwise_is_a_fault(coding: bytes, body: bytes) -> None:
-    """Packed twice, by something else, or half of it."""
+    """Twice compressed, unknown and truncated bodies are refused."""
     async with client_of(packed_as(coding, body), OK) as (_, _, ask):
         with pytest.raises(InvalidAnswerError, match=r"compressed|not valid gzip"):
             await ask()
@@ -416,7 +416,7 @@ async def test_a_body_packed_otherwise_is_a_fault(coding: bytes, body: bytes) ->
 
 
 async def test_what_a_body_unpacks_to_is_bounded() -> None:
-    """A thousand times what came: neither unpacked nor held."""
+    """A body that expands a thousand times is neither decompressed nor kept."""
     bomb = packed_as(b"gzip", gzip.compress(b"0" * 256 * 1024 * 1024, 9))
     async with client_of(bomb) as (_, _, ask):
         tracemalloc.start()
@@ -436,7 +436,7 @@ async def test_what_a_body_unpacks_to_is_bounded() -> None:
 async def test_a_call_that_is_given_up_leaves_nothing_behind(
     scheme: str, proxy: str | None
 ) -> None:
-    """No socket and no connection, wherever it was: connecting, CONNECT, TLS, writing, reading."""
+    """No socket stays open, whether the call was connecting, tunnelling, writing or reading."""
     ended: list[asyncio.Event] = []
 
     async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -477,7 +477,7 @@ async def test_a_call_that_is_given_up_leaves_nothing_behind(
 
 
 async def test_a_dead_first_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name's next address is tried, whether the first refuses or says nothing."""
+    """The next address of the host is tried, whether the first refuses or does not answer."""
     async with client_of(OK) as (server, _, ask):
         loop = asyncio.get_running_loop()
         real = loop.getaddrinfo

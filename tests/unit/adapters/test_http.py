@@ -1,4 +1,4 @@
-"""The service's own port."""
+"""The HTTP port of the service: health checks, pages and `POST /release`."""
 
 import asyncio
 import re
@@ -21,17 +21,17 @@ from service.contracts.asyncapi import Topics, asyncapi
 
 @dataclass
 class Bench:
-    """A port and what it is told."""
+    """A port, and the state that its handlers report."""
 
     url: str = ""
     live: dict[str, bool] = field(default_factory=lambda: {"runner": True, "poll": True})
     ready: dict[str, bool] = field(default_factory=lambda: {"group": True, "producer": True})
     lines: list[str] = field(default_factory=list)
-    held: int | None = None
+    withheld: int | None = None
     page: dict[str, Any] = field(default_factory=dict)
 
     def handlers(self, *, with_page: bool) -> AdminHandlers:
-        """What the port answers with."""
+        """Return handlers that report this state."""
         return AdminHandlers(
             live=lambda: self.live,
             ready=lambda: self.ready,
@@ -39,14 +39,14 @@ class Bench:
             ready_lines=lambda: self.lines,
             registry=CollectorRegistry(),
             asyncapi=asyncapi("1.2.3", Topics(outcomes="<outcomes>")),
-            release=lambda: self.held,
+            release=lambda: self.withheld,
             status=(lambda: self.page) if with_page else None,
         )
 
     async def get(
         self, path: str, method: str = "GET", **headers: str
     ) -> tuple[int, str, dict[str, str]]:
-        """Status, text and headers."""
+        """Return status, text and headers."""
         async with (
             aiohttp.ClientSession() as session,
             session.request(method, self.url + path, headers=headers) as answer,
@@ -56,7 +56,7 @@ class Bench:
 
 @pytest.fixture(params=[True, False], ids=["page", "no page"])
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
-    """A port on loopback, with and without the status page."""
+    """Yield a port on loopback, with and without the status page."""
     made = Bench()
     port = AdminServer(made.handlers(with_page=request.param))
     taken = await port.open("127.0.0.1", 0)
@@ -67,7 +67,7 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
 async def test_probes(bench: Bench, path: str) -> None:
-    """200 where all is well; else 503, and `?verbose` says what."""
+    """The status is 200 if all checks pass, otherwise 503; `?verbose` lists the checks."""
     assert (await bench.get(path))[:2] == (200, "ok\n")
     (bench.live if path == "/livez" else bench.ready)["producer"] = False
     bench.lines.append("[ ]waiting: the PIM throttles")
@@ -81,7 +81,7 @@ async def test_probes(bench: Bench, path: str) -> None:
 
 
 async def test_the_asyncapi_page_and_its_document(bench: Bench) -> None:
-    """For a person, with names escaped; for a tool, as JSON."""
+    """Names are escaped on the page, and the document is also served as JSON."""
     _, page, _ = await bench.get("/asyncapi")
     _, document, _ = await bench.get("/asyncapi?format=json")
 
@@ -91,7 +91,7 @@ async def test_the_asyncapi_page_and_its_document(bench: Bench) -> None:
 
 
 async def test_the_status_page_where_it_is_wanted(bench: Bench) -> None:
-    """A page that may load and run nothing but itself, and what it shows."""
+    """The page may load and run nothing but itself."""
     bench.page["version"] = "1.2.3"
     status, page, headers = await bench.get("/")
     if status == 404:
@@ -106,8 +106,8 @@ async def test_the_status_page_where_it_is_wanted(bench: Bench) -> None:
 
 
 async def test_release_with_the_token_alone(bench: Bench) -> None:
-    """No sidecar, forwarded port or web page may do it, and no other method."""
-    bench.held = 7
+    """A sidecar, a forwarded port, a web page or another method must not release."""
+    bench.withheld = 7
     file = TokenFile(int(bench.url.rpartition(":")[2]))
     token = file.read() or ""
     assert len(token) > 40
@@ -121,13 +121,13 @@ async def test_release_with_the_token_alone(bench: Bench) -> None:
     for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"):
         assert (await bench.get("/release", method, **{HEADER: token}))[0] == 405, method
     assert (await bench.get("/release", "POST", **{HEADER: token}))[:2] == (200, '{"released": 7}')
-    bench.held = None
+    bench.withheld = None
     assert (await bench.get("/release", "POST", **{HEADER: token}))[0] == 409
 
 
 async def test_the_command_reads_the_token(bench: Bench) -> None:
-    """As the service's user, on its machine; without the file it is told so."""
-    bench.held = 7
+    """The command works as the service's user, and explains a missing token file."""
+    bench.withheld = 7
     port = bench.url.rpartition(":")[2]
 
     async def run_release() -> Result:
@@ -143,8 +143,8 @@ async def test_the_command_reads_the_token(bench: Bench) -> None:
 async def test_release_where_no_token_can_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A read-only container without a temporary directory: the service runs, and says why not."""
-    bench = Bench(held=7)
+    """In a read-only container without a temporary directory, the service still runs."""
+    bench = Bench(withheld=7)
     port = AdminServer(bench.handlers(with_page=False))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     bench.url = f"http://127.0.0.1:{await port.open('127.0.0.1', 0)}"
@@ -157,7 +157,7 @@ async def test_release_where_no_token_can_be_written(
 async def test_a_token_file_of_somebody_else_is_no_way_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What stands at its path is replaced, a link is not followed; the file goes with the port."""
+    """An existing file is replaced, a link is not followed, and the file goes with the port."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "target").write_text("theirs")
     file = TokenFile(8080)
@@ -171,7 +171,7 @@ async def test_a_token_file_of_somebody_else_is_no_way_in(
 
 
 def test_a_machine_without_a_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read-only container has none: the token's file has a name, and cannot be written."""
+    """A read-only container has none, so the path of the token file is only shown."""
 
     def nowhere() -> str:
         raise FileNotFoundError(2, "No usable temporary directory found")

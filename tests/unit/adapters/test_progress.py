@@ -1,4 +1,4 @@
-"""What is logged while all is well: joined, PIM reached, and what was done in a minute."""
+"""The log lines of normal operation: group joined, PIM reached, and the work of a minute."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,13 +20,13 @@ BEGAN = 1000.0
 
 @pytest.fixture
 def logged() -> Iterator[list[EventDict]]:
-    """What is logged during the test."""
+    """Yield the log lines of the test."""
     with capture_logs() as lines:
         yield lines
 
 
 def committed(*statuses: Status) -> TransactionCommitted:
-    """A transaction with an outcome of each status."""
+    """Return a transaction with an outcome of each status."""
     completed = tuple(
         CompletedChange(PLACE, 7, outcome(), None, 100, status=status, reason=None)
         for status in statuses
@@ -35,12 +35,12 @@ def committed(*statuses: Status) -> TransactionCommitted:
 
 
 def requested(ended: str) -> RequestEnded:
-    """A request to the PIM that ended so."""
+    """Return a request to the PIM that ended in this way."""
     return RequestEnded("upsert", "PATCH", "/x", ended, 0.1)
 
 
 def named(lines: list[EventDict], event: str) -> list[dict[str, Any]]:
-    """The lines of this event, without their level."""
+    """Return the lines of this event without their level."""
     return [
         {name: value for name, value in line.items() if name not in {"event", "log_level"}}
         for line in lines
@@ -48,8 +48,8 @@ def named(lines: list[EventDict], event: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_each_assignment_is_said_once(logged: list[EventDict]) -> None:
-    """With its partitions in order; being without one is not a new one."""
+def test_each_assignment_is_logged_once(logged: list[EventDict]) -> None:
+    """The line names the partitions in order; a time without an assignment is not a new one."""
     progress = Progress(BEGAN)
     progress.assigned(None, ())
     for _ in range(3):
@@ -65,7 +65,7 @@ def test_each_assignment_is_said_once(logged: list[EventDict]) -> None:
 
 
 def test_the_pim_is_reached_by_the_first_success(logged: list[EventDict]) -> None:
-    """An error is no success, and a second success is no news."""
+    """An error is not a success, and a second success is not logged."""
     progress = Progress(BEGAN)
     progress.note(requested("5xx"))
     assert named(logged, "pim.reached") == []
@@ -75,8 +75,8 @@ def test_the_pim_is_reached_by_the_first_success(logged: list[EventDict]) -> Non
     assert named(logged, "pim.reached") == [{}]
 
 
-def test_once_a_minute_it_says_what_was_done(logged: list[EventDict]) -> None:
-    """Outcomes by status, requests, what is pending, the lag; each minute counts from zero."""
+def test_the_work_of_each_minute_is_logged(logged: list[EventDict]) -> None:
+    """Outcomes by status, requests, pending changes and lag are counted for each minute."""
     progress = Progress(BEGAN)
     progress.note(committed("applied", "rejected", "applied"))
     progress.note(requested("2xx"))
@@ -108,16 +108,16 @@ def test_once_a_minute_it_says_what_was_done(logged: list[EventDict]) -> None:
 @pytest.mark.parametrize(
     "kept", [{"pending_changes": 1, "lag": 0}, {"pending_changes": 0, "lag": 1}]
 )
-def test_work_that_waits_is_said_each_minute(kept: dict[str, int], logged: list[EventDict]) -> None:
-    """Nothing was done, and that is news while something is to be done."""
+def test_pending_work_is_logged_each_minute(kept: dict[str, int], logged: list[EventDict]) -> None:
+    """A minute without progress is logged while changes are pending."""
     progress = Progress(BEGAN)
     progress.pass_time(BEGAN + PROGRESS_SECONDS, **kept)
 
     assert [line["lag"] for line in named(logged, "service.progress")] == [kept["lag"]]
 
 
-def test_an_idle_service_says_so_once_an_hour(logged: list[EventDict]) -> None:
-    """And the first minute with work is said at once."""
+def test_an_idle_service_logs_once_an_hour(logged: list[EventDict]) -> None:
+    """The first minute with work after that is logged at once."""
     progress = Progress(BEGAN)
     progress.pass_time(BEGAN + IDLE_SECONDS - 1, 0, 0)
     assert named(logged, "service.progress") == []

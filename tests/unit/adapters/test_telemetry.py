@@ -1,4 +1,4 @@
-"""What people and meters see: metrics, health, the board, logs."""
+"""Metrics, health, the status report and logs."""
 
 import dataclasses
 import json
@@ -66,13 +66,13 @@ PLACE = Partition("events", 0)
 
 
 def partition(**members: Any) -> PartitionStatus:  # noqa: ANN401 - any member
-    """A partition that is idle."""
+    """Return the status of an idle partition."""
     now_ms = round(time.time() * 1000)
     return dataclasses.replace(PartitionStatus(PLACE, 10, 10, 0, 0, False, now_ms), **members)  # noqa: FBT003
 
 
 def status(**members: Any) -> Status:  # noqa: ANN401 - any member
-    """A replica that is well and idle."""
+    """Return the status of an idle replica without failures."""
     idle = Status(
         waits_for=None,
         pending_changes=0,
@@ -98,7 +98,7 @@ def status(**members: Any) -> Status:  # noqa: ANN401 - any member
 
 
 def completed(record_timestamp_ms: int = -1, received_utc_ms: int = -1) -> CompletedChange:
-    """A change that was rejected."""
+    """Return a change that was rejected."""
     return CompletedChange(
         PLACE,
         7,
@@ -114,7 +114,7 @@ def completed(record_timestamp_ms: int = -1, received_utc_ms: int = -1) -> Compl
 
 
 def facts(committed: CompletedChange) -> list[Fact]:
-    """One of each."""
+    """Return one fact of each kind."""
     return [
         TransactionCommitted(1, 0.2, (committed,)),
         TransactionRefused("fenced"),
@@ -137,7 +137,7 @@ def facts(committed: CompletedChange) -> list[Fact]:
 
 
 def scraped(now: Status, lags: Mapping[Partition, int] | None = None) -> str:
-    """`/metrics` after one of each fact."""
+    """Return `/metrics` after one fact of each kind."""
     registry = process_registry()
     limits = {"pending_changes_limit": 10_000.0, "pending_bytes_limit": 1e8}
     meters = Meters(registry, "1.2.3")
@@ -149,7 +149,6 @@ def scraped(now: Status, lags: Mapping[Partition, int] | None = None) -> str:
 
 
 def test_metrics_count_facts_and_read_the_state() -> None:
-    """In Prometheus's text."""
     text = scraped(status(pending_changes=42, waits_for="pim"), {PLACE: 5})
 
     assert 'asset_sync_outcomes_total{reason="too_large",status="rejected"} 1.0' in text
@@ -166,7 +165,7 @@ def test_metrics_count_facts_and_read_the_state() -> None:
 
 
 def test_the_catalogue_is_what_is_shown() -> None:
-    """Every metric, with its labels and no other value of them; and nothing else of ours."""
+    """Prometheus gets every metric of the catalogue with exactly its labels, and no other."""
     families = {
         family.name: family
         for family in text_string_to_metric_families(scraped(status(), {PLACE: 0}))
@@ -187,7 +186,7 @@ def test_the_catalogue_is_what_is_shown() -> None:
 
 
 def test_every_count_that_can_come_begins_at_zero() -> None:
-    """A counter that appears with its first count shows no increase to Prometheus."""
+    """Prometheus sees no increase in a counter that appears with its first count."""
     registry = process_registry()
     Meters(registry, "1.2.3")
     registry.register(GaugeCollector(Gauges(status, dict, {})))
@@ -228,7 +227,7 @@ HOUR_MS = 3_600_000
 def test_the_age_of_an_event_does_not_believe_its_producers_clock(
     written_before_reading_ms: int | None, expected_seconds: int, flaw: str | None
 ) -> None:
-    """A record's time counts within a day before its reading; else the reading does."""
+    """A timestamp counts only if it is at most a day before the record was read."""
     registry = process_registry()
     meters = Meters(registry, "1.2.3")
     read_ms = round(time.time() * 1000) - 5000
@@ -251,12 +250,12 @@ class Broken:
     """An observer with a bug."""
 
     def note(self, fact: Fact) -> None:
-        """Take a field for granted."""
+        """Read a field that the fact does not have."""
         raise KeyError(fact.name)
 
 
 def test_an_observers_bug_is_logged_and_counted_and_ends_nothing() -> None:
-    """The others are still told; the log repeats itself once a minute at most."""
+    """The other observers get the fact, and the log repeats the error once a minute at most."""
     registry = process_registry()
     recent_outcomes = RecentOutcomes()
     configure("json", "info")
@@ -288,33 +287,33 @@ def test_an_observers_bug_is_logged_and_counted_and_ends_nothing() -> None:
 
 
 def test_a_failing_family_shows_with_its_reason() -> None:
-    """In `/readyz?verbose` and on the page, in one line whatever the PIM said."""
+    """`/readyz?verbose` and the status page show it in one line, whatever the PIM's message is."""
     why = FailureStatus(DELETE, "forbidden", 403, "Access\ndenied\x1b[31m " + "x" * 500)
-    sick = FamilyStatus("pack\nshots", 0, 0, 0, True, (why,))  # noqa: FBT003
+    failing = FamilyStatus("pack\nshots", 0, 0, 0, True, (why,))  # noqa: FBT003
     well = FamilyStatus("logos", 1, 0, 0, False)  # noqa: FBT003
     replica = ReplicaInfo("1", "g", {}, 60.0)
-    view = StatusReport(replica, RecentOutcomes(), status, lambda: [sick, well], dict)
+    report = StatusReport(replica, RecentOutcomes(), status, lambda: [failing, well], dict)
 
-    (line,) = view.ready_lines()
+    (line,) = report.ready_lines()
     assert line.startswith(
         "[ ]failing family pack shots: deletes fail, forbidden (403): Access denied [31m xxx"
     )
     assert line.isprintable()
     assert len(line) < 450
-    assert line in view.live_lines()
-    families = view.page()["families"]
+    assert line in report.live_lines()
+    families = report.page()["families"]
     assert families[0]["failing"].startswith("deletes fail, forbidden (403): Access denied")
     assert families[1]["failing"] == ""
 
 
 def test_the_page_of_metrics_is_the_catalogue() -> None:
-    """`make schemas` writes it anew."""
+    """`make schemas` writes the page."""
     assert (ROOT / "docs" / "metrics.md").read_text() == as_markdown()
 
 
 @pytest.mark.parametrize("reason", get_args(WaitsFor))
 def test_waiting_on_purpose_is_progress(reason: WaitsFor) -> None:
-    """However long it takes, and it says why."""
+    """The replica may wait for any time, and reports the reason."""
     waiting = status(pending_changes=9, silent_seconds=1e6, waits_for=reason)
     assert is_working(waiting, 60)
     assert list(waiting_lines(waiting)) == [f"[ ]waiting: {why_waiting(waiting)}"]
@@ -345,22 +344,20 @@ def test_waiting_on_purpose_is_progress(reason: WaitsFor) -> None:
         ({"waits_for": None}, None),
     ],
 )
-def test_what_is_waited_for_is_said_with_its_numbers(
-    members: dict[str, Any], sentence: str | None
-) -> None:
-    """The same sentence in `/readyz?verbose` and on the status page."""
+def test_the_reason_to_wait_has_its_numbers(members: dict[str, Any], sentence: str | None) -> None:
+    """`/readyz?verbose` and the status page show the same sentence."""
     assert why_waiting(status(**members)) == sentence
 
 
-def test_held_work_on_which_nothing_happens_is_stuck() -> None:
-    """While nothing is in its way."""
+def test_pending_changes_on_which_nothing_happens_are_stuck() -> None:
+    """Pending changes on which nothing happens are a fault unless there is a reason to wait."""
     assert is_working(status(pending_changes=9, silent_seconds=59), 60)
     assert not is_working(status(pending_changes=9, silent_seconds=61), 60)
     assert is_working(status(pending_changes=0, silent_seconds=1e6), 60), "idle"
 
 
 def test_a_partition_that_has_records_and_yields_none_is_stuck() -> None:
-    """Idle, paused on purpose, working and stuck are told apart."""
+    """A partition is idle, paused on purpose, working or stuck."""
     long_ago = round(time.time() * 1000) - 301_000
     cases: list[tuple[dict[str, Any], int, str]] = [
         ({}, 0, "idle"),
@@ -378,18 +375,18 @@ def test_a_partition_that_has_records_and_yields_none_is_stuck() -> None:
 
 
 def test_a_partition_is_not_stuck_while_kafka_is_away() -> None:
-    """`/livez` does not look at Kafka."""
+    """`/livez` must not restart the service because Kafka is unavailable."""
     long_ago = partition(progressed_utc_ms=0)
     assert is_reading(status(partitions=(long_ago,), waits_for="lease"), {PLACE: 5})
 
 
-def test_the_view_shows_one_state_everywhere() -> None:
-    """Probes, lines and page."""
+def test_the_status_report_shows_one_state_everywhere() -> None:
+    """Health checks, their lines and the status page agree."""
     now = status(pending_changes=3, waits_for="release", is_limit_reached=True, withheld_changes=2)
     limits = {"pending_changes_limit": 10.0, "pending_bytes_limit": 10.0}
     replica = ReplicaInfo("1.2.3", "group", limits, 60.0)
     recent_outcomes = RecentOutcomes()
-    view = StatusReport(
+    report = StatusReport(
         replica,
         recent_outcomes,
         lambda: now,
@@ -398,11 +395,11 @@ def test_the_view_shows_one_state_everywhere() -> None:
     )
     recent_outcomes.note(TransactionCommitted(1, 0.2, (completed(),)))
 
-    assert view.live() == {"progress": True, "partitions": True}
-    assert "asset-sync release" in view.ready_lines()[0]
-    assert view.ready_lines()[1] == "[ ]dead letters held back: 2"
-    assert view.live_lines()[-1].startswith("[ ]events/0")
-    page = json.loads(json.dumps(view.page()))
+    assert report.live() == {"progress": True, "partitions": True}
+    assert "asset-sync release" in report.ready_lines()[0]
+    assert report.ready_lines()[1] == "[ ]dead letters held back: 2"
+    assert report.live_lines()[-1].startswith("[ ]events/0")
+    page = json.loads(json.dumps(report.page()))
     assert page["waiting"] == why_waiting(now)
     assert page["families"][0]["is_failing"] is True
     assert page["partitions"][0]["lag"] == 4
@@ -415,8 +412,8 @@ def test_the_view_shows_one_state_everywhere() -> None:
     assert per_family <= page["families"][0].keys() | page["partitions"][0].keys()
 
 
-def test_the_board_keeps_the_last_outcomes() -> None:
-    """However many there are."""
+def test_the_last_outcomes_are_kept() -> None:
+    """Memory stays bounded, however many outcomes there are."""
     recent_outcomes = RecentOutcomes()
     for _ in range(3):
         many = (completed(),) * OUTCOMES_KEPT
@@ -426,8 +423,8 @@ def test_the_board_keeps_the_last_outcomes() -> None:
     assert shown["outcomes"]["rejected"] == 3 * OUTCOMES_KEPT
 
 
-def test_logs_say_facts_at_their_levels() -> None:
-    """Windows and calls at debug; a refusal's message, which may quote a value, too."""
+def test_facts_are_logged_at_their_levels() -> None:
+    """Windows and calls are logged at debug, and so is a message that may quote a value."""
     configure("json", "debug")
     refusal = ChangeCompleted("t/0/1", None, "rejected", "refused_by_pim", "x")
     for level in ("info", "debug"):
@@ -439,8 +436,8 @@ def test_logs_say_facts_at_their_levels() -> None:
         names = [line["event"] for line in response]
         assert ("window.closed" in names) is (level == "debug")
         assert ("request.ended" in names) is (level == "debug")
-        sick = next(line for line in response if line["event"] == "family.failing")
-        assert (sick["reason"], sick["status"], sick["message"]) == ("forbidden", 403, "m")
+        failing = next(line for line in response if line["event"] == "family.failing")
+        assert (failing["reason"], failing["status"], failing["message"]) == ("forbidden", 403, "m")
         assert ("message" in response[-1]) is (level == "debug")
         assert response[-1]["log_level"] == "warning"
         assert "position.lost" in names

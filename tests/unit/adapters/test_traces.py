@@ -1,4 +1,4 @@
-"""Spans of a replica: which there are, whose children they are, and what they link to."""
+"""The spans of a replica, their parents and their links."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -36,7 +36,7 @@ UNSAMPLED = f"00-{TRACE}-b7ad6b7169203331-00".encode()
 
 @dataclass
 class Bench:
-    """A tracer, what it exported, and neighbours that answer as told."""
+    """A tracer, its exported spans, and a PIM and a log that answer as the test sets them."""
 
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
     answer: Answer = field(default_factory=lambda: CallReply(204))
@@ -44,7 +44,7 @@ class Bench:
     written: list[Transaction] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Trace everything whose producer did not decide."""
+        """Trace every event whose producer did not decide."""
         pim = {"ASSET_SYNC_PIM__BASE_URL": "https://pim.example", "ASSET_SYNC_PIM__APP_TOKEN": "t"}
         self.traces = Traces(load(pim, None).settings, "1.2.3", self.exporter)
 
@@ -56,16 +56,16 @@ class Bench:
         permit: Callable[[], Awaitable[None]],  # noqa: ARG002
         may_write: Callable[[], bool],  # noqa: ARG002
     ) -> Answer:
-        """An `AssetApi`."""
+        """Answer as an `AssetApi`."""
         return self.answer
 
     async def write(self, transaction: Transaction) -> CommitRefusal | None:
-        """An `OutcomeLog`."""
+        """Answer as an `OutcomeLog`."""
         self.written.append(transaction)
         return self.refusal
 
     def arrive(self, *headers: Headers, epoch: int = 1) -> list[Origin]:
-        """A record for each; their origins."""
+        """Let a record arrive for each, and return their origins."""
         origins = [Origin(PLACE, offset, epoch) for offset in range(len(headers))]
         records = (
             SourceRecord(origin, b"f/a", None, found)
@@ -75,15 +75,15 @@ class Bench:
         return origins
 
     async def call(self, *origins: Origin, request: Request = DeleteOne("f", "a")) -> None:  # noqa: B008 - frozen
-        """A call that carries these."""
+        """Make a call that carries these changes."""
 
         async def permit() -> None: ...
 
         api = self.traces.around_api(self)
         await api.send(request, origins, permit=permit, may_write=lambda: True)
 
-    async def settle(self, *origins: Origin, reason: bool = False) -> list[Headers]:
-        """Their outcomes are written and committed; the headers that they were written with."""
+    async def commit(self, *origins: Origin, reason: bool = False) -> list[Headers]:
+        """Commit the outcomes of these changes, and return the headers of the outcomes."""
         outcomes = [_outcome(origin) for origin in origins]
         log = self.traces.around_log(self)
         refusal = await log.write(Transaction(tuple(outcomes), (), {}))
@@ -104,7 +104,7 @@ class Bench:
         return [record.headers for record in self.written[-1].outcomes]
 
     def spans(self, name: str) -> list[ReadableSpan]:
-        """What ended, by the first word of its name."""
+        """Return the ended spans, by the first word of their names."""
         self.traces._processor.force_flush()
         return [span for span in self.exporter.get_finished_spans() if span.name.startswith(name)]
 
@@ -114,27 +114,27 @@ def _outcome(origin: Origin) -> LogRecord:
 
 
 def traced(content: bytes = PARENT, name: str = "traceparent") -> Headers:
-    """Headers of a record that is traced."""
+    """Return the headers of a record that is traced."""
     return ((name, content),)
 
 
 def linked(span: ReadableSpan) -> set[int]:
-    """The spans that it links to."""
+    """Return the ids of the spans that the span links to."""
     return {link.context.span_id for link in span.links}
 
 
 def id_of(span: ReadableSpan) -> int:
-    """Its id."""
+    """Return the id of the span."""
     assert span.context is not None
     return int(span.context.span_id)
 
 
 async def test_from_the_event_to_the_outcome_is_one_trace() -> None:
-    """The record's span is the producer's child; the outcome carries it on."""
+    """The record's span is a child of the producer's, and the outcome carries its context."""
     bench = Bench()
     (origin,) = bench.arrive(traced())
     await bench.call(origin)
-    (headers,) = await bench.settle(origin)
+    (headers,) = await bench.commit(origin)
 
     (process,) = bench.spans("process events")
     assert process.kind is SpanKind.CONSUMER
@@ -162,7 +162,7 @@ async def test_what_carries_several_changes_links_to_each() -> None:
     bench = Bench()
     origins = bench.arrive(traced(), traced(), ())
     await bench.call(*origins)
-    await bench.settle(*origins)
+    await bench.commit(*origins)
 
     wanted = {id_of(span) for span in bench.spans("process")}
     assert len(wanted) == 3
@@ -177,36 +177,36 @@ async def test_what_carries_several_changes_links_to_each() -> None:
 
 @pytest.mark.parametrize("name", ["traceparent", "ce_traceparent"])
 async def test_what_the_producer_left_out_is_left_out(name: str) -> None:
-    """Its decision holds for everything that follows; and nothing is kept for it."""
+    """The producer's decision holds for all later spans, and nothing is kept."""
     bench = Bench()
     (origin,) = bench.arrive(traced(UNSAMPLED, name))
     await bench.call(origin)
-    (headers,) = await bench.settle(origin)
+    (headers,) = await bench.commit(origin)
     assert bench.spans("") == []
     assert dict(headers)["traceparent"] == b"x", "as the record brought it"
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"00-zz-1-01", b"x" * 10_000])
 async def test_a_context_that_cannot_be_read_begins_a_trace(content: bytes) -> None:
-    """Bad headers are ordinary."""
+    """Unreadable headers are a normal case."""
     bench = Bench()
     (origin,) = bench.arrive(traced(content))
-    await bench.settle(origin)
+    await bench.commit(origin)
     (process,) = bench.spans("process")
     assert process.parent is None
 
 
-async def test_failures_are_told() -> None:
-    """Of a call, of a transaction, and of a change."""
+async def test_failures_are_marked() -> None:
+    """A failed call, transaction or change is an error in its span."""
     bench = Bench(answer=CallFault(FaultKind.TIMEOUT, "No answer."))
     (origin,) = bench.arrive(traced())
     await bench.call(origin)
     bench.answer = CallReply(503)
     await bench.call(origin)
     bench.refusal = CommitRefusal.REBALANCE_IN_PROGRESS
-    await bench.settle(origin)
+    await bench.commit(origin)
     bench.refusal = None
-    await bench.settle(origin, reason=True)
+    await bench.commit(origin, reason=True)
 
     told = [
         (span.status.status_code, (span.attributes or {}).get("error.type"))
@@ -222,8 +222,8 @@ async def test_failures_are_told() -> None:
     ]
 
 
-async def test_errands_and_other_assignments_are_not_traced() -> None:
-    """A login carries no change; a record of an assignment that is over ends nowhere."""
+async def test_logins_and_other_assignments_are_not_traced() -> None:
+    """A login carries no change, and a record of an earlier assignment never ends."""
     bench = Bench()
     await bench.call(request=GetFamilies())
     (old,) = bench.arrive(traced())
@@ -234,7 +234,7 @@ async def test_errands_and_other_assignments_are_not_traced() -> None:
 
 
 async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records that were settled before a restart arrive again and end nowhere."""
+    """Records whose outcome was committed before a restart arrive again and never end."""
     monkeypatch.setattr(module, "SPANS_OPEN_MAX", 10)
     bench = Bench()
     bench.arrive(*[traced()] * 50)
@@ -242,10 +242,10 @@ async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_closing_sends_what_is_left() -> None:
-    """A replica that ends takes nothing along."""
+    """A replica that stops exports its last spans."""
     bench = Bench()
     (origin,) = bench.arrive(traced())
-    await bench.settle(origin)
+    await bench.commit(origin)
     await asyncio.to_thread(bench.traces.close)
     assert len(bench.exporter.get_finished_spans()) == 3
 

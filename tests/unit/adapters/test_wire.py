@@ -30,7 +30,7 @@ from tests.support.builders import nested
 
 
 def test_an_upsert_is_one_array() -> None:
-    """`code` and `values` in the PIM's shape; nothing else."""
+    """An item has `code` and `values` in the PIM's shape, and nothing else."""
     values = nested(
         {
             ("label", "en_US", None): "Side",
@@ -56,7 +56,7 @@ def test_an_upsert_is_one_array() -> None:
     [("a b", "a%20b"), ("ä", "%C3%A4"), ("a?b#c", "a%3Fb%23c"), ("50%", "50%25"), ("..a", "..a")],
 )
 def test_codes_are_encoded(code: str, segment: str) -> None:
-    """Sent exactly as given, whatever is in them."""
+    """Any code arrives exactly as given."""
     written = write_request(DeleteOne("f", code))
     assert written is not None
     assert written.path == f"/api/rest/v1/asset-families/f/assets/{segment}"
@@ -64,14 +64,14 @@ def test_codes_are_encoded(code: str, segment: str) -> None:
 
 @pytest.mark.parametrize("code", [".", ".."])
 def test_steps_of_a_path_are_no_codes(code: str) -> None:
-    """Every proxy on the way would resolve them: another resource would be deleted."""
+    """A proxy would resolve them, and another resource would be deleted."""
     assert write_request(DeleteOne("f", code)) is None
     assert write_request(DeleteOne(code, "a")) is None
     assert write_request(GetFamily(code)) is None
 
 
 def test_reading_the_family_list() -> None:
-    """A GET without a body."""
+    """The request is a GET without a body."""
     written = write_request(GetFamilies())
     assert written is not None
     assert (written.method, written.path, written.body) == (
@@ -82,7 +82,7 @@ def test_reading_the_family_list() -> None:
 
 
 def test_items_are_read_with_their_errors_verbatim() -> None:
-    """What is missing or odd is unknown, not an error of ours."""
+    """Missing and unexpected members are unknown, and not an error."""
     body = (
         b'[{"code":"a","status_code":201},{"code":"b","status_code":"422","message":"No",'
         b'"errors":[{"property":"values.x","message":"m","more":1}]},{"status_code":[]},7]'
@@ -99,7 +99,7 @@ def test_items_are_read_with_their_errors_verbatim() -> None:
 
 
 def test_the_pims_own_errors_repeat_their_status() -> None:
-    """A proxy's JSON does not, nor does HTML."""
+    """A proxy's JSON or HTML does not repeat it."""
     assert read_reply(422, {}, b'{"code":422,"message":"x"}').is_from_pim
     assert not read_reply(422, {}, b'{"error":"bad gateway"}').is_from_pim
     assert not read_reply(404, {}, b'{"code":"NOT_FOUND","message":"route"}').is_from_pim
@@ -108,7 +108,7 @@ def test_the_pims_own_errors_repeat_their_status() -> None:
 
 
 def test_retry_after() -> None:
-    """Seconds, a date, or nothing that anybody understands."""
+    """The header has seconds, a date, or nothing usable."""
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     assert read_retry_after("7") == 7.0
     assert read_retry_after("\u00a0" * 12 + "5") == 5.0
@@ -120,7 +120,7 @@ def test_retry_after() -> None:
 
 @given(st.text(max_size=60))
 def test_any_retry_after_is_seconds_or_nothing(text: str) -> None:
-    """Whatever a proxy writes there."""
+    """A proxy may write anything there."""
     found = read_retry_after(text)
     assert found is None or found >= 0
 
@@ -137,7 +137,7 @@ def test_any_retry_after_is_seconds_or_nothing(text: str) -> None:
     ],
 )
 def test_a_limit_that_is_not_one_limits_nothing(limits: dict[str, object]) -> None:
-    """The structure is read, and no value is refused for it."""
+    """The structure is read, and no value is refused for such a limit."""
     body = json.dumps([{"code": "pages", "type": "number", **limits}]).encode()
     reply = read_answer(GetAttributes("packshots"), 200, {}, body)
 
@@ -181,7 +181,7 @@ MANY = 8 * 1024 * 1024
 def test_what_is_parsed_is_bounded_as_it_is_parsed(
     request_: Request, status: int, body: bytes
 ) -> None:
-    """16 MiB of an answer are not a gigabyte of objects, and little of it is kept."""
+    """An answer of 16 MiB must not become a gigabyte of objects."""
     tracemalloc.start()
     try:
         reply = read_answer(request_, status, {}, body)
@@ -196,7 +196,7 @@ def test_what_is_parsed_is_bounded_as_it_is_parsed(
 
 @given(st.integers(100, 599), st.binary(max_size=200))
 def test_any_body_is_an_answer(status: int, body: bytes) -> None:
-    """Nothing that a server sends raises."""
+    """No body that a server sends raises an exception."""
     assert read_reply(status, {}, body).status == status
 
 
@@ -214,6 +214,6 @@ json_bodies = st.recursive(
 
 @given(st.integers(100, 599), json_bodies)
 def test_any_json_is_an_answer(status: int, content: object) -> None:
-    """Whatever stands where."""
+    """No JSON that a server sends raises an exception."""
     reply = read_reply(status, {}, json.dumps(content).encode())
     assert reply.items is None or isinstance(content, list)
