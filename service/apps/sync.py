@@ -49,7 +49,10 @@ if TYPE_CHECKING:
 GROUP_SILENCE_SECONDS_MAX = 60.0
 """How long the group may acknowledge no heartbeat, beyond its rebalance timeout."""
 QUIET_MARGIN_SECONDS = 90.0
-"""How long pending changes may see nothing happen, beyond their window and calls: three retries."""
+"""How long pending changes may see nothing happen, beyond their window and a call.
+
+That is three times the longest delay before a retry (`DELAY_SECONDS_MAX`).
+"""
 CLOSE_SECONDS_MAX = 4.0
 """How long the consumer may take to close, and then the producer."""
 

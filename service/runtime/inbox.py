@@ -62,7 +62,7 @@ class RunnerInbox:
         self._wake()
 
     def has_lease(self) -> bool:
-        """Whether the lease is held now: it may end, or be renewed, between two steps."""
+        """Return whether calls may be sent now: the lease may end between two steps."""
         return self._clock.now().seconds < self._lease_until
 
     def take(self) -> Iterator[Input]:

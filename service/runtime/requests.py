@@ -18,7 +18,6 @@ class RequestTasks:
         self._permits: dict[int, asyncio.Future[None]] = {}
 
     def start(self, start: StartCall) -> None:
-        """Send the request of this call."""
         self._tasks[start.call_id] = asyncio.create_task(self._run(start))
 
     def cancel(self, call_id: int) -> None:
@@ -61,7 +60,7 @@ class RequestTasks:
             self._end(start.call_id, task, answer)
 
     def _end(self, call_id: int, task: asyncio.Task[None], answer: Answer) -> None:
-        """Submit the end of the call, once."""
+        """Submit the end of the call, unless that was done already."""
         if self._tasks.get(call_id) is task:
             del self._tasks[call_id]
             self._permits.pop(call_id, None)
