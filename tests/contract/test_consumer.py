@@ -1,4 +1,4 @@
-"""What the door makes of aiokafka's polls: a pause costs nothing of what was fetched."""
+"""The consumer's polls on a real broker: a pause of all partitions keeps fetched records."""
 
 import asyncio
 import contextlib
@@ -29,27 +29,27 @@ class Tap:
     def __init__(self, consumer: AIOKafkaConsumer, topic_partition: TopicPartition) -> None:
         self.consumer = consumer
         self.is_paused = False
-        self._place = topic_partition
+        self._topic_partition = topic_partition
 
-    def open_places(self) -> list[TopicPartition]:
-        """What to poll."""
-        return [] if self.is_paused else [self._place]
+    def open_partitions(self) -> list[TopicPartition]:
+        """The partitions to poll."""
+        return [] if self.is_paused else [self._topic_partition]
 
     async def poll(self) -> list[int]:
         """The offsets of the next records."""
         timeout_ms = 300 if self.is_paused else 20_000
         found = await self.consumer.getmany(timeout_ms=timeout_ms, max_records=TAKEN)
-        return [record.offset for record in found.get(self._place, [])]
+        return [record.offset for record in found.get(self._topic_partition, [])]
 
 
 def no_error(error: BaseException) -> None:
-    """Nothing is to fail here."""
+    """Fail the test."""
     raise error
 
 
 @pytest.fixture
 async def tap(system: SystemUnderTest) -> AsyncIterator[Tap]:
-    """A partition with records, and who reads them."""
+    """A partition with records, and its consumer."""
     topic_partition = TopicPartition(system.events, 0)
     producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap)
     await producer.start()
@@ -64,13 +64,13 @@ async def tap(system: SystemUnderTest) -> AsyncIterator[Tap]:
     await consumer.start()
     consumer.assign([topic_partition])
     tap = Tap(consumer, topic_partition)
-    guard(consumer, tap.open_places, lambda: None, no_error, lambda _: True, lambda _: None)
+    guard(consumer, tap.open_partitions, lambda: None, no_error, lambda _: True, lambda _: None)
     yield tap
     await consumer.stop()
 
 
-async def test_what_was_fetched_stays_at_hand(system: SystemUnderTest, tap: Tap) -> None:
-    """It is read on from memory: the broker has it no more."""
+async def test_a_pause_keeps_fetched_records(system: SystemUnderTest, tap: Tap) -> None:
+    """They are read from memory, as the broker has deleted them."""
     assert await tap.poll() == list(range(TAKEN))
     tap.is_paused = True
     assert await tap.poll() == []
@@ -83,8 +83,8 @@ async def test_what_was_fetched_stays_at_hand(system: SystemUnderTest, tap: Tap)
     assert await tap.poll() == list(range(TAKEN, 2 * TAKEN))
 
 
-async def test_a_record_larger_than_a_fetch_comes_too(system: SystemUnderTest, tap: Tap) -> None:
-    """Alone, and what follows it."""
+async def test_a_record_larger_than_a_fetch_is_read(system: SystemUnderTest, tap: Tap) -> None:
+    """It is fetched alone, and then the records after it."""
     producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap, max_request_size=1 << 20)
     await producer.start()
     for content in (b"x" * 3 * FETCH_BYTES_MAX, b"small"):
@@ -97,7 +97,7 @@ async def test_a_record_larger_than_a_fetch_comes_too(system: SystemUnderTest, t
 
 
 async def test_pauses_leave_no_garbage(tap: Tap) -> None:
-    """A pause of aiokafka's own leaves what was fetched in a cycle, each time."""
+    """Each pause of aiokafka itself would leave fetched records in a reference cycle."""
     gc.collect()
     gc.disable()
     try:
@@ -113,7 +113,7 @@ async def test_pauses_leave_no_garbage(tap: Tap) -> None:
 
 
 class Member:
-    """An `Inbox` that only remembers that the group assigned something."""
+    """An `Inbox` that keeps the assignment."""
 
     def __init__(self) -> None:
         self.assigned: asyncio.Future[Assigned] = asyncio.get_running_loop().create_future()
@@ -132,10 +132,10 @@ class Member:
 
 
 @contextlib.asynccontextmanager
-async def cut_at_first(bootstrap: str, cuts: int) -> AsyncIterator[str]:
-    """The address of a broker whose first connections are cut as soon as they stand."""
+async def refusing_at_first(bootstrap: str, times: int) -> AsyncIterator[str]:
+    """The address of a broker that closes its first connections as soon as they are open."""
     host, _, port = bootstrap.rpartition(":")
-    left = cuts
+    left = times
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -143,7 +143,7 @@ async def cut_at_first(bootstrap: str, cuts: int) -> AsyncIterator[str]:
                 writer.write(data)
         writer.close()
 
-    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal left
         left -= 1
         if left >= 0:
@@ -152,17 +152,17 @@ async def cut_at_first(bootstrap: str, cuts: int) -> AsyncIterator[str]:
         behind, before = await asyncio.open_connection(host, int(port))
         await asyncio.gather(pump(reader, before), pump(behind, writer))
 
-    server = await asyncio.start_server(meet, "127.0.0.1", 0)
+    server = await asyncio.start_server(connect, "127.0.0.1", 0)
     yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     server.close()
-    assert left < 0, "it was asked again"
+    assert left < 0, "the consumer tried again"
 
 
-async def test_a_broker_that_goes_before_the_first_join_is_waited_for(
+async def test_a_broker_that_restarts_before_the_first_join_is_waited_for(
     system: SystemUnderTest,
 ) -> None:
-    """It restarts just then: the topics were there, and will be."""
-    async with cut_at_first(system.bootstrap, 2) as bootstrap:
+    """The check of its topics has succeeded before."""
+    async with refusing_at_first(system.bootstrap, 2) as bootstrap:
         kafka = {
             "bootstrap_servers": bootstrap,
             "group_id": system.group,

@@ -1,4 +1,4 @@
-"""Where partitions end, by the brokers: what can be read, and what an open transaction holds."""
+"""The ends of partitions, with and without records in open transactions, on a real broker."""
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.kafka
 
 
 async def test_both_ends_of_partitions(system: SystemUnderTest) -> None:
-    """A record behind somebody's open transaction is above the stable end."""
+    """A record after the begin of an open transaction is above the stable end."""
     topic_partitions = [TopicPartition(system.events, number) for number in range(2)]
     consumer = AIOKafkaConsumer(bootstrap_servers=system.bootstrap)
     await consumer.start()

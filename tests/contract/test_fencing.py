@@ -1,6 +1,6 @@
-"""The private seams of aiokafka under fencing.py, one by one, on a real broker (kafka.md §2).
+"""The private parts of aiokafka that fencing.py uses, on a real broker (kafka.md §2).
 
-Each fails loudly when a new aiokafka moves what the layer stands on.
+A test fails if a new aiokafka changes the part that it covers.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ pytestmark = pytest.mark.kafka
 
 @pytest.fixture
 async def group(bootstrap: str) -> AsyncIterator[Group]:
-    """A group of one."""
+    """A group with one member."""
     async with group_of_one(bootstrap) as made:
         yield made
 
 
 @pytest.fixture
 async def producer(group: Group) -> AsyncIterator[FencingProducer]:
-    """A producer of the group's."""
+    """A producer of the group."""
     made = FencingProducer(bootstrap_servers=group.bootstrap, transactional_id=f"{group.name}.t")
     await made.start()
     yield made
@@ -43,7 +43,7 @@ async def producer(group: Group) -> AsyncIterator[FencingProducer]:
 
 
 async def committed(group: Group) -> tuple[int, str] | None:
-    """The group's position and metadata."""
+    """The committed position of the group, with its metadata."""
     found = (await stable_committed(group.consumer, [group.topic_partition])).get(
         group.topic_partition
     )
@@ -51,7 +51,7 @@ async def committed(group: Group) -> tuple[int, str] | None:
 
 
 async def commit(producer: FencingProducer, group: Group, offset: int, metadata: str) -> None:
-    """One transaction: an outcome and a position."""
+    """Write an outcome and a position in one transaction."""
     await producer.begin_transaction()
     await producer.send(group.outcomes, b"%d" % offset)
     await producer.send_offsets(
@@ -60,13 +60,13 @@ async def commit(producer: FencingProducer, group: Group, offset: int, metadata:
     await producer.commit_transaction()
 
 
-def test_aiokafka_is_the_version_that_was_read() -> None:
-    """Another one has other private parts: docs/upgrading-aiokafka.md."""
+def test_aiokafka_has_the_expected_version() -> None:
+    """Another version has other private parts; see docs/upgrading-aiokafka.md."""
     assert aiokafka.__version__.startswith("0.14.")
 
 
-async def test_metadata_goes_there_and_back(group: Group, producer: FencingProducer) -> None:
-    """TxnOffsetCommit v3 and OffsetFetch v7, up to the broker's limit."""
+async def test_metadata_is_stored_and_read(group: Group, producer: FencingProducer) -> None:
+    """TxnOffsetCommit v3 and OffsetFetch v7 work up to the broker's limit."""
     assert await committed(group) is None
     metadata = "as1:" + "x" * 4092
 
@@ -76,7 +76,7 @@ async def test_metadata_goes_there_and_back(group: Group, producer: FencingProdu
 
 
 async def test_metadata_above_the_limit_is_refused(group: Group, producer: FencingProducer) -> None:
-    """4,097 characters: refused, aborted, nothing visible, and the producer goes on."""
+    """With 4,097 characters nothing becomes visible, and the producer stays usable."""
     with pytest.raises(OffsetsRefusedError) as refused:
         await commit(producer, group, 5, "x" * 4097)
     await producer.abort_transaction()
@@ -88,10 +88,10 @@ async def test_metadata_above_the_limit_is_refused(group: Group, producer: Fenci
 
 
 @pytest.mark.parametrize("change", ["generation", "member"])
-async def test_who_is_not_in_the_group_is_fenced(
+async def test_a_process_outside_the_group_is_fenced(
     group: Group, producer: FencingProducer, change: str
 ) -> None:
-    """An older generation, another member: refused, and nothing of it is visible."""
+    """An older generation or another member is refused, and nothing becomes visible."""
     member = group.member
     stranger = {
         "generation": member._replace(generation=member.generation - 1),
@@ -111,7 +111,7 @@ async def test_who_is_not_in_the_group_is_fenced(
 async def test_a_stable_fetch_waits_for_the_transaction(
     group: Group, producer: FencingProducer
 ) -> None:
-    """A position that a transaction may still change is not read."""
+    """A position is not read while a transaction may still change it."""
     await producer.begin_transaction()
     await producer.send_offsets({group.topic_partition: OffsetAndMetadata(7, "")}, group.member)
     fetching = asyncio.ensure_future(committed(group))
@@ -127,7 +127,7 @@ async def test_a_stable_fetch_waits_for_the_transaction(
 async def test_acknowledgements_carry_the_time_of_sending(
     bootstrap: str, instance_id: str | None
 ) -> None:
-    """Heartbeats report when they were sent, monotonically."""
+    """Heartbeats report their send time in ascending order."""
     acknowledged: asyncio.Queue[float] = asyncio.Queue()
     async with group_of_one(bootstrap, instance_id) as group:
         watch_membership(group.consumer, acknowledged.put_nowait, pytest.fail)
@@ -138,8 +138,8 @@ async def test_acknowledgements_carry_the_time_of_sending(
         assert began < first < second <= time.monotonic()
 
 
-async def test_who_was_replaced_by_name_is_told(bootstrap: str) -> None:
-    """Another process with our instance id has our place: stock heartbeats would not tell."""
+async def test_a_member_whose_instance_id_was_taken_is_fenced(bootstrap: str) -> None:
+    """Stock heartbeats would not show that another process uses the same id."""
     fenced: asyncio.Queue[InstanceFencedError] = asyncio.Queue()
     async with group_of_one(bootstrap, "one") as group:
         watch_membership(group.consumer, lambda _: None, fenced.put_nowait)
@@ -152,9 +152,10 @@ async def test_who_was_replaced_by_name_is_told(bootstrap: str) -> None:
 
 
 async def test_stock_aiokafka_publishes_what_it_aborted(group: Group) -> None:
-    """Why fencing.py never goes through error_transaction(): the bug is still there.
+    """This bug is the reason why fencing.py never calls error_transaction().
 
-    When this fails, aiokafka mended it: simplify `_TxnOffsetCommitHandler.handle_response`.
+    When this test fails, aiokafka has fixed the bug. Then simplify
+    `_TxnOffsetCommitHandler.handle_response`.
     """
     stock = AIOKafkaProducer(bootstrap_servers=group.bootstrap, transactional_id="stock.abort")
     await stock.start()
@@ -172,8 +173,8 @@ async def test_stock_aiokafka_publishes_what_it_aborted(group: Group) -> None:
     assert visible == [b"aborted", b"committed"]
 
 
-async def test_an_abort_of_ours_hides_everything(group: Group, producer: FencingProducer) -> None:
-    """After a refusal of our own layer the abort is a real one."""
+async def test_an_abort_hides_everything(group: Group, producer: FencingProducer) -> None:
+    """After a refusal that fencing.py raises, the abort works."""
     await producer.begin_transaction()
     await producer.send(group.outcomes, b"aborted")
     await producer.abort_transaction()
@@ -183,8 +184,8 @@ async def test_an_abort_of_ours_hides_everything(group: Group, producer: Fencing
     assert [record.value for record in await group.visible(group.outcomes)] == [b"1"]
 
 
-async def test_an_error_state_is_seen(group: Group, producer: FencingProducer) -> None:
-    """Aiokafka's own abortable error makes the producer unusable for us."""
+async def test_an_error_state_is_noticed(group: Group, producer: FencingProducer) -> None:
+    """After an abortable error of aiokafka the producer is not used again."""
     await producer.begin_transaction()
     await producer.send_and_wait(group.outcomes, b"x")
     producer._txn_manager.error_transaction(GroupAuthorizationFailedError("g"))

@@ -42,7 +42,7 @@ Content = tuple[bytes | None, bytes | None, Headers]
 
 @pytest.fixture(autouse=True)
 def in_steps() -> Iterator[None]:
-    """With the service's reader, whose seams are put back."""
+    """Install the service's reader, and restore aiokafka's afterwards."""
     stock = fetcher.MemoryRecords, fetcher.FetchResult
     read_in_steps()
     yield
@@ -50,7 +50,7 @@ def in_steps() -> Iterator[None]:
 
 
 def batch(records: Sequence[Content], codec: int, base_offset: int = 100) -> bytes:
-    """A batch as the library's producer builds it."""
+    """A batch, built by the library's producer."""
     builder = DefaultRecordBatchBuilder(
         magic=2, compression_type=codec, is_transactional=0, producer_id=-1, producer_epoch=-1,
         base_sequence=0, batch_size=1 << 30,
@@ -63,7 +63,7 @@ def batch(records: Sequence[Content], codec: int, base_offset: int = 100) -> byt
 
 
 def repacked(plain: bytes, codec: int, packed: bytes) -> bytes:
-    """A batch with other packed content, and the checksum of that."""
+    """A batch with other compressed content, and its checksum."""
     header = _DefaultRecordBatchPy.HEADER_STRUCT
     built = bytearray(plain[: header.size] + packed)
     built[8:12] = (len(built) - 12).to_bytes(4, "big")
@@ -84,7 +84,7 @@ def read(records: Any, data: bytes) -> list[Any]:  # noqa: ANN401 - the library'
 
 
 def plain(records: Sequence[Any]) -> list[tuple[object, ...]]:
-    """What a test compares."""
+    """The parts of records that tests compare."""
     return [(r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records]
 
 
@@ -101,19 +101,19 @@ CONTENTS: dict[str, list[Content]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("name", CONTENTS)
-def test_what_is_read_is_what_the_library_reads(name: str, codec: int) -> None:
-    """Of two batches, whatever they are packed by."""
+def test_the_reader_agrees_with_the_library(name: str, codec: int) -> None:
+    """Two batches are read alike with every codec."""
     data = batch(CONTENTS[name], codec) + batch(CONTENTS[name], codec, 10**6)
     assert plain(read(fetcher.MemoryRecords, data)) == plain(read(MemoryRecords, data))
 
 
 BOMB: list[Content] = [(b"packshots/a", b"x" * MIB, [("h", b"y")])] * 60
-"""60 MB that pack to nearly nothing."""
+"""60 MB that are compressed to nearly nothing."""
 
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
-def test_a_bomb_is_never_held_whole(codec: int) -> None:
-    """60 MB are read with a few of them in memory."""
+def test_a_decompression_bomb_is_never_in_memory_whole(codec: int) -> None:
+    """60 MB are read with a few MB in memory at a time."""
     data = batch(BOMB, codec)
     tracemalloc.start()
     try:
@@ -149,7 +149,7 @@ FRAMES: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FRAMES)
 def test_other_frames_of_the_codecs(name: str) -> None:
-    """What other producers write: 24 MB of it."""
+    """24 MB are read as other producers write them."""
     codec, pack = FRAMES[name]
     records: list[Content] = [*BOMB[:23], (None, bytes(range(256)) * 4 * KIB, [])]
     data = repacked(batch(records, NONE), codec, pack(raw(records)))
@@ -158,7 +158,7 @@ def test_other_frames_of_the_codecs(name: str) -> None:
 
 @pytest.mark.slow
 def test_a_window_that_is_too_large() -> None:
-    """Each record has its outcome: those that fit whole, the others without their content."""
+    """Every record is delivered: whole if it fits, otherwise without content."""
     data = repacked(batch(BOMB, NONE), ZSTD, bytes(cramjam.zstd.compress(raw(BOMB), level=22)))
     records = read(fetcher.MemoryRecords, data)
     assert [record.offset for record in records] == list(range(100, 160))
@@ -170,8 +170,8 @@ def test_a_window_that_is_too_large() -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_records_that_are_too_large_to_hold(codec: int) -> None:
-    """They come without value; key and headers come where they are not large themselves."""
+def test_records_that_are_too_large_to_keep(codec: int) -> None:
+    """They are delivered without value; key and headers are kept if they are not large."""
     many: Headers = [("", None)] * 50_000
     records: list[Content] = [
         (b"before", b"x", []),
@@ -201,7 +201,7 @@ def test_records_that_are_too_large_to_hold(codec: int) -> None:
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("count", [20_000, 400_000])
 def test_too_many_headers_in_an_ordinary_batch(count: int, codec: int) -> None:
-    """The record comes without its value and its headers; its neighbours come whole."""
+    """The record is delivered without value and headers; its neighbours are whole."""
     many: Headers = [("", None)] * count
     records: list[Content] = [(b"a", b"x", []), (b"k", b"x", many), (b"t", None, many)]
     found = read(fetcher.MemoryRecords, batch([*records, (b"z", b"y", [])], codec))
@@ -217,10 +217,10 @@ def test_too_many_headers_in_an_ordinary_batch(count: int, codec: int) -> None:
 
 
 @given(st.sampled_from([NONE, ZSTD]), st.sampled_from([b"h", b"\xff"]), st.integers(0, 900))
-def test_a_record_that_ends_too_early_is_not_taken_for_whole(
+def test_a_record_that_ends_too_early_is_not_read_as_whole(
     codec: int, name: bytes, size: int
 ) -> None:
-    """Wherever a batch ends, each offset comes once: whole, or without its content."""
+    """Wherever a batch ends, each offset is delivered once, whole or without content."""
     records: list[Content] = [(b"k%d" % n, b"v" * n, [("h", b"y" * 9)]) for n in range(20)]
     cut = raw(records).replace(b"h", name)[:size]
     packed = cut if codec == NONE else bytes(cramjam.zstd.compress(cut))
@@ -233,7 +233,7 @@ def test_a_record_that_ends_too_early_is_not_taken_for_whole(
 
 
 def test_a_damaged_batch_yields_each_offset() -> None:
-    """The broker takes what its checksum fits; the records cannot be read, and are not lost."""
+    """The broker accepts it as its checksum is right; its offsets are not lost."""
     for codec in CODECS:
         good = batch(CONTENTS["usual"], codec)
         size = _DefaultRecordBatchPy.HEADER_STRUCT.size
@@ -245,7 +245,7 @@ def test_a_damaged_batch_yields_each_offset() -> None:
 
 
 def test_one_batch_at_a_time() -> None:
-    """A second one makes the first give up what it unpacked, and neither loses a record."""
+    """A second batch makes the first drop its decompressed bytes; neither loses a record."""
     first, second = (fetcher.MemoryRecords(batch(BOMB, ZSTD, base)) for base in (0, 100))
     one, other = first.next_batch(), second.next_batch()
     these, those = iter(one), iter(other)
@@ -258,29 +258,29 @@ def test_one_batch_at_a_time() -> None:
 
 @given(st.integers(1, 4), st.binary(max_size=400))
 def test_unpacking_is_total(codec: int, packed: bytes) -> None:
-    """Whatever the bytes are: pieces, or the one exception."""
+    """Any bytes yield pieces or raise `UnpackError`."""
     with contextlib.suppress(UnpackError):
         assert all(len(piece) <= PIECE_BYTES for piece in unpacked(codec, memoryview(packed)))
 
 
 class Assignment:
-    """As much of aiokafka's as a fetched part asks for: one partition, read from its start."""
+    """The parts of aiokafka's assignment that a fetch result uses, for one partition."""
 
     active = True
     paused = False
     position = 100
 
-    def state_value(self, _place: TopicPartition) -> "Assignment":
-        """Of the one partition."""
+    def state_value(self, _topic_partition: TopicPartition) -> "Assignment":
+        """The state of the partition."""
         return self
 
     def consumed_to(self, position: int) -> None:
-        """The records up to there were taken."""
+        """Move the position."""
         self.position = position
 
 
 def fetched(data: bytes) -> Any:  # noqa: ANN401 - the library's
-    """A part of a fetch response, as the library's fetcher keeps it."""
+    """A fetch result, as the library's fetcher keeps it."""
     records = fetcher.PartitionRecords(
         PLACE,
         fetcher.MemoryRecords(data),
@@ -295,7 +295,7 @@ def fetched(data: bytes) -> Any:  # noqa: ANN401 - the library's
 
 
 def test_a_poll_is_bounded_in_bytes() -> None:
-    """Over all partitions together; what does not fit comes with the next poll."""
+    """The bound is for all partitions together; the next poll returns the rest."""
     results = [fetched(batch([(b"k", b"x" * 200 * KIB, [])] * 10, ZSTD)) for _ in range(3)]
     polls: list[list[int]] = []
     while any(result.has_more() for result in results):
@@ -306,14 +306,14 @@ def test_a_poll_is_bounded_in_bytes() -> None:
 
 
 def test_headers_count_in_a_poll() -> None:
-    """A header without name and content takes 100 bytes, and counts for none in the record."""
+    """A header without name and content counts as 100 bytes, though the record has 2 for it."""
     budget.set(Budget())
     result = fetched(batch([(None, b"", [("", None)] * 5_000)] * 10, NONE))
     assert len(result.getall(200)) == 2
 
 
 def test_polls_by_records() -> None:
-    """The number of records still counts, and the last poll ends the part."""
+    """The number of records is still bounded, and the last poll ends the fetch result."""
     budget.set(Budget())
     result = fetched(batch([(None, b"x", [])] * 5, NONE))
     assert [len(result.getall(2)) for _ in range(2)] == [2, 2]
@@ -323,18 +323,18 @@ def test_polls_by_records() -> None:
 
 
 class Pauses:
-    """Which partitions of an assignment are paused."""
+    """An assignment that knows which partitions are paused."""
 
     def __init__(self) -> None:
         self.paused: set[TopicPartition] = set()
 
     def state_value(self, topic_partition: TopicPartition) -> SimpleNamespace:
-        """Of one partition."""
+        """The state of a partition."""
         return SimpleNamespace(paused=topic_partition in self.paused)
 
 
 class Fetcher:
-    """The two parts of aiokafka's that a bound reads."""
+    """The two parts of aiokafka's fetcher that `bound_fetches` uses."""
 
     def __init__(self) -> None:
         self._records: dict[TopicPartition, Any] = {}
@@ -343,8 +343,8 @@ class Fetcher:
         return (["request"], {}, 0.2, False, [])
 
 
-def test_nothing_is_fetched_while_large_batches_are_held() -> None:
-    """One of 5 MiB is enough, unless its partition is paused; a usual share never counts."""
+def test_nothing_is_fetched_while_large_batches_are_kept() -> None:
+    """One batch of 5 MiB is enough, unless its partition is paused; a usual one does not count."""
     assignment = Pauses()
     consumer: Any = type("Consumer", (), {})()
     consumer._fetcher = Fetcher()
@@ -360,8 +360,8 @@ def test_nothing_is_fetched_while_large_batches_are_held() -> None:
     assert PLACE not in records
 
 
-async def test_the_fetcher_has_what_is_replaced() -> None:
-    """Names that a new version of the library may move."""
+async def test_the_fetcher_has_the_names_that_are_replaced() -> None:
+    """A new version of the library may rename them."""
     consumer = AIOKafkaConsumer()
     assert fetcher.MemoryRecords is fetching._Records
     assert issubclass(fetcher.FetchResult, fetching._FetchResult)

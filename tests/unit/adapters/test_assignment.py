@@ -1,4 +1,4 @@
-"""What an assignment does between two answers of the broker, without a broker."""
+"""An assignment between two answers of the broker, without a broker."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -19,11 +19,11 @@ from service.adapters.kafka.transaction import TransactionLog
 from service.core.inputs import CommitRefusal
 from service.settings import Settings
 
-PLACE = TopicPartition("dam.asset-changes", 0)
+TOPIC_PARTITION = TopicPartition("dam.asset-changes", 0)
 
 
 class Beginner:
-    """An assignment that begins its group, which ends by an error; what it did."""
+    """An assignment that fails while it begins its group; it records what it did."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
         self.begun_as: list[GroupMetadata] = []
@@ -42,7 +42,7 @@ class Beginner:
         """A partition is assigned."""
         settings = Settings.model_validate({"pim": {"base_url": "https://pim", "app_token": "-"}})
         consumer: Any = SimpleNamespace(_coordinator=self._group)
-        nobody: Any = object()  # nothing is handed over
+        nobody: Any = object()  # nothing is submitted
         made = Assignment(
             settings,
             TransactionLog(settings.kafka),
@@ -51,13 +51,13 @@ class Beginner:
             fail=self.failures.append,
             consumer=lambda: consumer,
         )
-        await made.on_partitions_assigned([PLACE])
+        await made.on_partitions_assigned([TOPIC_PARTITION])
 
     def _rejoin(self) -> None:
         self.rejoins += 1
 
     async def _identify(self, *_: object) -> Identity:
-        """Meanwhile a heartbeat tells that the member was thrown out."""
+        """A heartbeat shows meanwhile that the group removed the member."""
         self._group.generation, self._group.member_id = -1, ""
         return Identity("cluster", {}, {})
 
@@ -71,7 +71,7 @@ class Beginner:
 async def test_a_group_is_begun_as_the_member_that_was_assigned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A member that is thrown out meanwhile becomes nobody, whom the broker does not fence."""
+    """A member that is removed meanwhile resets its id, and the broker does not fence that."""
     beginner = Beginner(monkeypatch, GroupMovedOnError())
 
     await beginner.assign()
@@ -80,10 +80,10 @@ async def test_a_group_is_begun_as_the_member_that_was_assigned(
 
 
 @pytest.mark.parametrize("refusal", CommitRefusal)
-async def test_a_broker_that_takes_no_offset_map_is_named(
+async def test_a_broker_that_cannot_store_an_offset_map_ends_it(
     monkeypatch: pytest.MonkeyPatch, refusal: CommitRefusal
 ) -> None:
-    """Joining anew would be refused for ever; the other refusals pass with the rebalance."""
+    """Every later join would fail too; the other refusals end with the rebalance."""
     beginner = Beginner(monkeypatch, OffsetsRefusedError(refusal))
 
     await beginner.assign()

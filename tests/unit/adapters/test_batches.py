@@ -1,4 +1,4 @@
-"""Where a record goes: Kafka's default, as the library has it."""
+"""The partition of a record is the one of Kafka's default partitioner."""
 
 from aiokafka import TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
@@ -9,7 +9,7 @@ from service.adapters.kafka.batches import _partition_for
 
 
 @given(st.binary(max_size=80), st.integers(1, 50))
-def test_a_key_goes_where_kafkas_default_has_it(key: bytes, partitions: int) -> None:
+def test_a_key_gets_the_partition_of_kafkas_default(key: bytes, partitions: int) -> None:
     """Readers of one asset's outcomes rely on it, and so does every other producer."""
     numbers = list(range(partitions))
     topic_partitions = [TopicPartition("outcomes", number) for number in numbers]
@@ -18,7 +18,6 @@ def test_a_key_goes_where_kafkas_default_has_it(key: bytes, partitions: int) -> 
     )
 
 
-def test_no_key_goes_anywhere() -> None:
-    """Spread by chance."""
+def test_records_without_key_are_spread_over_all_partitions() -> None:
     topic_partitions = [TopicPartition("outcomes", number) for number in range(3)]
     assert {_partition_for(None, topic_partitions) for _ in range(100)} == set(topic_partitions)

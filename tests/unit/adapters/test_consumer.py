@@ -1,4 +1,4 @@
-"""What the guard makes of polls that fail, without a broker."""
+"""The consumer's handling of failed polls and of pauses, without a broker."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -13,17 +13,17 @@ from service.adapters.kafka.transaction import TransactionLog
 from service.core.model import Partition
 from service.settings import Settings
 
-PLACE = TopicPartition("events", 0)
+TOPIC_PARTITION = TopicPartition("events", 0)
 Poll = dict[TopicPartition, list[str]]
 
 
 def no_error(error: BaseException) -> None:
-    """Nothing is to fail here."""
+    """Fail the test."""
     raise error
 
 
 class Guarded:
-    """A guarded consumer whose polls go by a script."""
+    """A guarded consumer whose polls follow a script."""
 
     def __init__(self, *polls: Poll | Exception) -> None:
         self.failures: list[BaseException] = []
@@ -39,7 +39,7 @@ class Guarded:
         self.consumer: Any = SimpleNamespace(getmany=getmany, _fetcher=fetcher)
         guard(
             self.consumer,
-            lambda: [PLACE],
+            lambda: [TOPIC_PARTITION],
             lambda: None,
             self.failures.append,
             lambda _: True,
@@ -47,41 +47,41 @@ class Guarded:
         )
 
     async def poll(self, times: int) -> Sequence[Poll]:
-        """What so many polls bring."""
+        """The results of this number of polls."""
         return [await self.consumer.getmany() for _ in range(times)]
 
 
 @pytest.mark.parametrize("error", [CorruptRecordException(), IndexError("our bug")])
-async def test_after_a_poll_that_failed_nothing_is_handed_over(error: Exception) -> None:
-    """It may have passed over records: a position behind them would lose them."""
-    guarded = Guarded(error, {PLACE: ["behind"]})
+async def test_nothing_is_returned_after_a_failed_poll(error: Exception) -> None:
+    """It may have taken records, which a later position would skip."""
+    guarded = Guarded(error, {TOPIC_PARTITION: ["behind"]})
     assert await guarded.poll(2) == [{}, {}]
     assert guarded.failures == [error]
 
 
-async def test_a_broker_that_is_away_is_waited_for() -> None:
-    """The next poll brings what comes next."""
-    guarded = Guarded(KafkaConnectionError(), {PLACE: ["next"]})
-    assert await guarded.poll(2) == [{}, {PLACE: ["next"]}]
+async def test_an_unreachable_broker_is_waited_for() -> None:
+    """The next poll returns the next records."""
+    guarded = Guarded(KafkaConnectionError(), {TOPIC_PARTITION: ["next"]})
+    assert await guarded.poll(2) == [{}, {TOPIC_PARTITION: ["next"]}]
     assert guarded.failures == []
 
 
-async def test_a_partition_whose_position_is_in_doubt_stays_paused() -> None:
-    """Resumed, it would be fetched above its end again and again until the second look."""
-    ours, doubtful = PLACE, TopicPartition("events", 1)
-    paused = {ours, doubtful}
+async def test_a_partition_without_a_start_position_stays_paused() -> None:
+    """Otherwise it would be fetched above its end until its position is read again."""
+    owned, undecided = TOPIC_PARTITION, TopicPartition("events", 1)
+    paused = {owned, undecided}
     settings = Settings.model_validate({"pim": {"base_url": "https://pim", "app_token": "-"}})
     nothing_arrives: Any = object()
     log = TransactionLog(settings.kafka)
-    door = Consumer(settings, log, nothing_arrives, lambda _: None, no_error)
-    door.assignment.partitions = frozenset({Partition("events", 0)})
+    adapter = Consumer(settings, log, nothing_arrives, lambda _: None, no_error)
+    adapter.assignment.partitions = frozenset({Partition("events", 0)})
     consumer: Any = SimpleNamespace(
-        assignment=lambda: {ours, doubtful},
+        assignment=lambda: {owned, undecided},
         paused=lambda: set(paused),
         pause=lambda *topic_partitions: paused.update(topic_partitions),
         resume=lambda *topic_partitions: paused.difference_update(topic_partitions),
     )
-    door._subscriber.consumer = consumer
-    door.set_paused(frozenset())
+    adapter._subscriber.consumer = consumer
+    adapter.set_paused(frozenset())
 
-    assert paused == {doubtful}
+    assert paused == {undecided}

@@ -1,4 +1,4 @@
-"""What is said to the group's coordinator, and how its answers are read, without a broker."""
+"""Requests to the group's coordinator, and how its answers are read, without a broker."""
 
 import asyncio
 from collections import deque
@@ -32,13 +32,13 @@ from service.adapters.kafka.aiokafka_gaps.fencing import (
 )
 from service.core.inputs import CommitRefusal
 
-PLACE = TopicPartition("events", 3)
+TOPIC_PARTITION = TopicPartition("events", 3)
 GROUP = GroupMetadata("group", 7, "member", "instance")
 UNSTABLE, REBALANCE, FENCED_INSTANCE = 88, 27, 82
 
 
 def handler() -> tuple[Any, asyncio.Future[None]]:
-    """What commits one position in a transaction, and what waits for it."""
+    """A handler that commits one position in a transaction, and the future that waits for it."""
     waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     manager = SimpleNamespace(
         transactional_id="id",
@@ -47,11 +47,13 @@ def handler() -> tuple[Any, asyncio.Future[None]]:
         _pending_txn_offsets=deque([({}, "group", waiting)]),
     )
     sender = SimpleNamespace(_txn_manager=manager, _retry_backoff=0.1)
-    return _TxnOffsetCommitHandler(sender, {PLACE: OffsetAndMetadata(5, "as1:")}, GROUP), waiting
+    return _TxnOffsetCommitHandler(
+        sender, {TOPIC_PARTITION: OffsetAndMetadata(5, "as1:")}, GROUP
+    ), waiting
 
 
 async def test_positions_are_committed_for_a_generation() -> None:
-    """A member that was thrown out must not commit over its successor."""
+    """A member that the group removed must not overwrite the positions of its successor."""
     commit, _ = handler()
     fields = commit.create_request()._fields
     assert fields == (
@@ -78,8 +80,8 @@ async def test_a_refusal_is_a_value(code: int, refusal: CommitRefusal) -> None:
     assert refused.value.refusal is refusal
 
 
-async def test_a_fenced_instance_is_no_refusal() -> None:
-    """Another process has our name: there is nothing to try again."""
+async def test_a_fenced_instance_is_not_a_refusal() -> None:
+    """Another process uses the same group.instance.id, so a retry is useless."""
     commit, waiting = handler()
     codes: list[Any] = [(3, FENCED_INSTANCE, {}), (4, 22, {})]
     commit.handle_response(SimpleNamespace(errors=[("events", codes, {})]))
@@ -88,7 +90,7 @@ async def test_a_fenced_instance_is_no_refusal() -> None:
 
 
 def answer(code: int, *topic_partitions: tuple[int, int, str | None, int]) -> Any:  # noqa: ANN401 - aiokafka's
-    """What the coordinator says: number, offset, metadata and error of each partition."""
+    """An answer with number, offset, metadata and error of each partition."""
     shown: list[Any] = [
         (number, offset, -1, metadata, of, {}) for number, offset, metadata, of in topic_partitions
     ]
@@ -96,23 +98,23 @@ def answer(code: int, *topic_partitions: tuple[int, int, str | None, int]) -> An
 
 
 def test_committed_positions() -> None:
-    """A partition that has none is left out; no metadata is the empty one."""
+    """A partition without a position is left out; missing metadata becomes empty."""
     found = _read_committed(answer(0, (3, 5, "as1:", 0), (4, -1, "", 0), (5, 0, None, 0)))
     assert found == {
-        PLACE: OffsetAndMetadata(5, "as1:"),
+        TOPIC_PARTITION: OffsetAndMetadata(5, "as1:"),
         TopicPartition("events", 5): OffsetAndMetadata(0, ""),
     }
 
 
 @pytest.mark.parametrize("reply", [answer(0, (3, 5, "", 0), (4, 1, "", UNSTABLE)), answer(14)])
-def test_positions_in_doubt_are_asked_for_again(reply: Any) -> None:  # noqa: ANN401 - aiokafka's
+def test_unstable_positions_are_read_again(reply: Any) -> None:  # noqa: ANN401 - aiokafka's
     """One of them is in an open transaction, or the coordinator is still loading."""
     assert _read_committed(reply) is None
 
 
 @pytest.mark.parametrize("reply", [answer(30), answer(0, (3, 5, "", 30))])
 def test_refused_positions_are_an_error(reply: Any) -> None:  # noqa: ANN401 - aiokafka's
-    """No right to read them: asking again would not help."""
+    """Without permission to read them, a retry would not help."""
     with pytest.raises(GroupAuthorizationFailedError):
         _read_committed(reply)
 
@@ -141,7 +143,7 @@ class Coordinator:
         return SimpleNamespace(error_code=self.code, members=[], topics=[])
 
     async def ensure_coordinator_known(self) -> None:
-        """It is."""
+        """The coordinator is known."""
 
 
 HEARTBEAT = HeartbeatRequest("group", 7, "member")
@@ -172,7 +174,7 @@ async def test_acknowledgements_carry_the_time_of_sending(
 
 
 async def test_heartbeats_of_a_static_member_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So the one that was replaced is told."""
+    """So a member that was replaced learns that it is fenced."""
     group = Coordinator(monkeypatch, "instance")
     await group._send_req(HEARTBEAT)
     assert group.asked[0].build(lambda *fields: fields) == ("group", 7, "member", "instance")
@@ -184,12 +186,12 @@ async def test_heartbeats_of_a_static_member_name_it(monkeypatch: pytest.MonkeyP
     assert group.acknowledged == [100.0]
 
 
-async def test_positions_are_asked_for_when_they_are_stable(
+async def test_positions_are_requested_as_stable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An open transaction may still change them."""
     group = Coordinator(monkeypatch, None)
-    await stable_committed(group.consumer, [PLACE])
+    await stable_committed(group.consumer, [TOPIC_PARTITION])
     (request,) = group.asked
     assert request.build(lambda *fields: fields) == ("group", [("events", [3], {})], True, {})
 
@@ -232,7 +234,7 @@ def ends(*answers: int, ready: Sequence[bool] = (True, True, True)) -> Ends:
 
 
 @pytest.mark.parametrize("code", [14, 15, 16, 51])
-async def test_an_end_that_goes_again_is_answered(code: int) -> None:
+async def test_an_end_that_is_retried_is_answered(code: int) -> None:
     """The coordinator moved, loads, or is still busy."""
     producer, _ = ends(code)
     await producer._end_transaction(TransactionResult.COMMIT)
@@ -241,7 +243,7 @@ async def test_an_end_that_goes_again_is_answered(code: int) -> None:
 
 @pytest.mark.parametrize("code", [47, 48, 49])
 async def test_a_refused_end_is_answered(code: int) -> None:
-    """It was not carried out: the transaction can be done again."""
+    """The transaction was not ended, so it can be retried."""
     producer, _ = ends(code)
     with pytest.raises(KafkaError):
         await producer._end_transaction(TransactionResult.COMMIT)
@@ -249,8 +251,8 @@ async def test_a_refused_end_is_answered(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [-1, 7, 13, 20, 56])
-async def test_an_unexpected_error_is_no_answer(code: int) -> None:
-    """The broker may have logged the commit before it failed: done again, it would stand twice."""
+async def test_an_unexpected_error_is_not_an_answer(code: int) -> None:
+    """The broker may have logged the commit before it failed; a retry would write it twice."""
     producer, _ = ends(code)
     with pytest.raises(KafkaError):
         await producer._end_transaction(TransactionResult.COMMIT)
@@ -258,7 +260,7 @@ async def test_an_unexpected_error_is_no_answer(code: int) -> None:
 
 
 async def test_an_end_whose_answer_is_lost_counts() -> None:
-    """Also where the broker came back between two tries to connect."""
+    """It counts also if the broker came back between two tries to connect."""
     producer, sent = ends(ready=[False, True, True])
     await producer._end_transaction(TransactionResult.COMMIT)
     assert producer.unanswered_ends == len(sent) == 0

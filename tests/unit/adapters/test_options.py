@@ -1,4 +1,4 @@
-"""How a client of Kafka is made: a compression whose codec is not installed."""
+"""Options of Kafka clients for compressions whose codec is not installed."""
 
 import pytest
 from aiokafka import codec
@@ -11,10 +11,10 @@ CODECS = ["gzip", "snappy", "lz4", "zstd"]
 
 
 @pytest.mark.parametrize("name", ["snappy", "lz4", "zstd"])
-def test_a_codec_that_is_not_installed_is_refused_in_plain_words(
+def test_a_codec_that_is_not_installed_is_refused(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before anything is connected; it names the setting, what is missing, and the way out."""
+    """The error names the setting, the missing package and the remedy, before any connection."""
     monkeypatch.setattr(codec, "cramjam", None)
 
     with pytest.raises(SettingsError) as caught:
@@ -37,5 +37,5 @@ def test_what_python_itself_has_needs_no_codec(name: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", CODECS)
 def test_what_is_installed_is_used(name: str) -> None:
-    """All that the setting names are in this project's lock."""
+    """The lock of this project has all codecs of the setting."""
     assert options.compression(KafkaSettings.model_validate({"compression": name})) == name

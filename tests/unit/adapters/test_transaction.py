@@ -1,4 +1,4 @@
-"""A transaction's steps, whatever goes wrong: on a producer that follows a script."""
+"""The steps of a transaction when something fails, on a producer that follows a script."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -18,7 +18,7 @@ from tests.support.scripted_producer import Script, ScriptedProducer
 
 GROUP = GroupMetadata("asset-sync", 7, "member", None)
 OUTCOMES, DEAD = "pim.asset-outcomes", "pim.asset-dead-letters"
-SETTLEMENT = Transaction(
+TRANSACTION = Transaction(
     outcomes=(LogRecord(b"packshots/a", b"{}", ()),),
     dead_letters=(LogRecord(b"packshots/b", b"raw", (("dlq.reason", b"invalid_event"),)),),
     positions={Partition("events", 0): PositionCommit(2, "")},
@@ -43,82 +43,82 @@ async def scripted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scripted]:
 
 
 async def test_outcomes_dead_letters_and_positions_are_one_transaction(scripted: Scripted) -> None:
-    """Nothing of it is visible before all of it is there."""
+    """Nothing is visible before everything is written."""
     log, script = scripted
 
-    assert await log.write(SETTLEMENT) is None
+    assert await log.write(TRANSACTION) is None
 
     assert script.steps == ["open", "begin", *WRITTEN]
 
 
-async def test_a_record_that_was_not_taken_is_never_committed(scripted: Scripted) -> None:
-    """The commit itself would not notice that it is missing: all of it goes again."""
+async def test_a_refused_record_is_not_committed_without_retry(scripted: Scripted) -> None:
+    """The commit itself would not notice a missing record, so the transaction is retried."""
     log, script = scripted
     script.send_errors = [NotEnoughReplicasError("for the outcomes")]
 
-    assert await log.write(SETTLEMENT) is None
+    assert await log.write(TRANSACTION) is None
 
     assert script.steps == ["open", "begin", OUTCOMES, DEAD, "open", "begin", *WRITTEN]
 
 
 async def test_a_record_that_may_not_be_written_ends_it(scripted: Scripted) -> None:
-    """Trying again would not help."""
+    """A retry would not help."""
     log, script = scripted
     script.send_errors = [TopicAuthorizationFailedError(OUTCOMES)]
 
     with pytest.raises(FatalError):
-        await log.write(SETTLEMENT)
+        await log.write(TRANSACTION)
 
     assert "commit" not in script.steps
 
 
 @pytest.mark.parametrize("refusal", CommitRefusal)
 async def test_refused_positions_abort(scripted: Scripted, refusal: CommitRefusal) -> None:
-    """The same outcomes can go again, in a transaction that begins anew."""
+    """The same outcomes can be written in a new transaction."""
     log, script = scripted
     script.offsets_errors = [OffsetsRefusedError(refusal)]
-    assert await log.write(SETTLEMENT) is refusal
+    assert await log.write(TRANSACTION) is refusal
     assert script.steps == ["open", "begin", OUTCOMES, DEAD, "abort"]
 
     script.steps.clear()
-    assert await log.write(SETTLEMENT) is None
+    assert await log.write(TRANSACTION) is None
     assert script.steps == ["begin", *WRITTEN]
 
 
 async def test_a_commit_without_an_answer_is_not_repeated(
     scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may have been carried out: its outcomes would stand there twice."""
+    """It may have succeeded; a retry would write its outcomes twice."""
 
-    async def is_there(_: KafkaSettings) -> None:
-        """Kafka answers others."""
+    async def reachable(_: KafkaSettings) -> None:
+        """Kafka answers other requests."""
 
-    monkeypatch.setattr(transaction, "connection_error", is_there)
+    monkeypatch.setattr(transaction, "connection_error", reachable)
     monkeypatch.setattr(transaction, "ANSWER_SECONDS_MAX", 0.2)
     log, script = scripted
     script.commit_hangs = True
 
     with pytest.raises(FatalError, match="After a restart"):
-        await log.write(SETTLEMENT)
+        await log.write(TRANSACTION)
 
     assert script.steps == ["open", "begin", *WRITTEN]
 
 
 async def test_nothing_is_committed_in_an_error_state(scripted: Scripted) -> None:
-    """The library's abort cannot be trusted then, nor can its commit."""
+    """Then neither the library's abort nor its commit can be trusted."""
     log, script = scripted
     script.breaks = 1
 
-    assert await log.write(SETTLEMENT) is None
+    assert await log.write(TRANSACTION) is None
 
     assert script.steps == ["open", "begin", OUTCOMES, DEAD, "offsets", "open", "begin", *WRITTEN]
 
 
 async def test_between_two_assignments_nothing_is_written(scripted: Scripted) -> None:
-    """Whoever is no member would commit over its successor."""
+    """A process that is not a member would overwrite the positions of its successor."""
     log, script = scripted
     log.group = None
 
-    assert await log.write(SETTLEMENT) is CommitRefusal.FENCED
+    assert await log.write(TRANSACTION) is CommitRefusal.FENCED
 
     assert script.steps == ["open"]
