@@ -38,7 +38,7 @@ TRIES_MAX = 20
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """The size of what one replica decided for its group."""
+    """The partitions for which a replica committed a beginning, and their records."""
 
     partitions: int
     records: int

@@ -2,7 +2,8 @@
 
 Rule 1: a position is used only if the broker has its offset, and an offset map only with the
 position for which it was written.
-Rule 2: what is not used is reported, and the records above it are read, some of them again.
+Rule 2: a position or an offset map that is not used is reported, and the records above it are read,
+some of them again.
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Log(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StartDecision:
-    """Where a partition begins, and what has to be reported about that."""
+    """The start of a partition, and the fact to report about it."""
 
     start: Start
     fact: PositionLost | OffsetMapUnused | None = None

@@ -127,7 +127,7 @@ def watch_membership(
     fenced: Callable[[InstanceFencedError], None],
     led: Callable[[int], None] = lambda _members: None,
 ) -> None:
-    """Report what the requests of the consumer to its coordinator show.
+    """Report acknowledgements, fencing and leadership, as the coordinator's answers show them.
 
     Stock heartbeats do not contain the group.instance.id. So two processes with the same id would
     replace each other for ever; heartbeats with the id make the coordinator fence one of them.

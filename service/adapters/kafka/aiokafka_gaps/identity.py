@@ -33,7 +33,7 @@ class Identity:
     """Empty for a topic that does not exist or is hidden from the user."""
 
     def binding(self, group_id: str, topic_partition: TopicPartition) -> Binding:
-        """Return what an offset map of the group is bound to in a partition."""
+        """Return the identity to which the group's offset maps of a partition are bound."""
         owner = f"{self.cluster_id}/{group_id}/{topic_partition.topic}/{topic_partition.partition}"
         return Binding(owner, self.topic_ids.get(topic_partition.topic, ""))
 

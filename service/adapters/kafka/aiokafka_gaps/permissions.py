@@ -1,6 +1,6 @@
-"""Which topics the service needs, whether they exist, and what its user may do with them.
+"""Read which of the needed topics exist, and what the service's user may do with them.
 
-A broker answers that to Metadata v8, which aiokafka 0.14 does not have (`requests.py`).
+A broker reports that in its answer to Metadata v8, which aiokafka 0.14 lacks (`requests.py`).
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Topic:
 
 
 async def topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[Topic]:
-    """Return every topic of the settings, with what the service's user may not do with it.
+    """Return every topic of the settings, with the permission that is missing on it.
 
     Raises:
         KafkaError: the broker refuses to answer.

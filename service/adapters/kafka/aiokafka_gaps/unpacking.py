@@ -24,7 +24,7 @@ GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 """The codecs of a batch, as its attributes number them; 0 is none."""
 PIECE_BYTES = 256 * 1024
 FED_BYTES = 64 * 1024
-"""Bytes that a decompressor gets at a time; it keeps a copy of what it did not use yet."""
+"""Bytes that a decompressor gets at a time; it keeps a copy of those it has not used."""
 ZSTD_WINDOW_LOG = 23
 """8 MiB, which RFC 8878 recommends to every decoder, and which levels up to 19 need."""
 ZSTD_WINDOW_LOG_MAX = 27
@@ -206,7 +206,7 @@ def _raw_snappy(packed: memoryview) -> Iterator[bytes]:
             piece = _whole_snappy(block)[len(window) :]
             window = (window + piece)[-_SNAPPY_WINDOW_BYTES:]
             yield piece
-        else:  # a literal of any length stands in the packed data as it is
+        else:  # a literal of any length, which the packed data contains as it is
             at, more = _next_tag(packed, at)
             if at > len(packed):
                 raise UnpackError("The compressed data ends too early.")
