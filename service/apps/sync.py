@@ -191,7 +191,7 @@ class Service:
         await self._drain(running)
         # What is not committed waits for the next owner. Only a commit whose fate is unknown is a
         # failure (contract.md §1, P7).
-        if self._outcomes.is_commit_in_doubt:
+        if self._outcomes.is_commit_unresolved:
             self._log.error("commit.in_doubt", message="Kafka did not answer the last commit.")
             return ExitCode.FAILED
         return ExitCode.DRAINED

@@ -69,7 +69,7 @@ class Watch:
     def ready(self) -> dict[str, bool]:
         """Return the checks of `/readyz`."""
         return {
-            "kafka": not self._contact.is_away,
+            "kafka": not self._contact.is_unreachable,
             "group": self._assignment.epoch is not None,
             "producer": not self._shutdown.has_begun,
             "not_draining": not self._shutdown.is_requested,

@@ -161,7 +161,7 @@ async def test_a_commit_whose_answer_is_lost_ends_it(
     with pytest.raises(FatalError, match="After a restart, asset-sync reads whether it succeeded"):
         await log.write(transaction(group, 1))
 
-    assert log.is_commit_in_doubt
+    assert log.is_commit_unresolved
     assert await outcomes(group) == []
 
 
@@ -187,7 +187,7 @@ async def test_a_commit_that_is_refused_is_done_again(
     assert await log.write(transaction(group, 1)) is None
 
     assert await outcomes(group) == [1]
-    assert not log.is_commit_in_doubt
+    assert not log.is_commit_unresolved
     assert [note.name for note in notes] == ["transaction.retried"]
 
 

@@ -62,7 +62,7 @@ class ContactWatch:
         """Why Kafka was unreachable at the last check."""
 
     @property
-    def is_away(self) -> bool:
+    def is_unreachable(self) -> bool:
         """Whether Kafka did not answer at the last check."""
         return self._problem is not None
 

@@ -130,7 +130,7 @@ class TransactionLog:
         """Whether a transaction failed or was abandoned: then the producer is not used again."""
         self._writing = asyncio.Lock()
         self.group: GroupMetadata | None = None
-        self.is_commit_in_doubt = False
+        self.is_commit_unresolved = False
         """Whether a commit is in progress, or ended without an answer that tells its result."""
 
     async def start(self) -> None:
@@ -261,7 +261,7 @@ class TransactionLog:
             _NotCommittedError: the answer says that nothing is committed.
             FatalError: no answer tells whether the transaction is committed.
         """
-        self.is_commit_in_doubt = True
+        self.is_commit_unresolved = True
         committing = asyncio.create_task(producer.commit_transaction())
         try:
             await self._wait_for_answer(producer, committing)
@@ -273,11 +273,11 @@ class TransactionLog:
                     f"({describe(_cause(error), self._kafka)}). "
                     "After a restart, asset-sync reads whether it succeeded."
                 ) from error
-            self.is_commit_in_doubt = False
+            self.is_commit_unresolved = False
             raise self._failure(error) from error
         finally:
             committing.cancel()
-        self.is_commit_in_doubt = False
+        self.is_commit_unresolved = False
 
     async def _wait_for_answer(
         self, producer: FencingProducer, committing: asyncio.Task[None]
