@@ -4,11 +4,12 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
 from service.adapters.telemetry.catalogue import CATALOGUE, Metric
+from service.contracts.outcome import Reason
 from tools.chart_schema import settings_schema
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -64,6 +65,19 @@ def test_every_alert_has_its_page() -> None:
         assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
         text = sections[rule["alert"]]
         assert all(f"**{word}**" in text for word in ("Means", "Look", "Do")), rule["alert"]
+
+
+def test_the_runbook_names_metrics_and_log_events_that_exist() -> None:
+    """A name that was changed in the code is changed in docs/operations.md too."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    sources = "".join(path.read_text() for path in (ROOT / "service").rglob("*.py"))
+    metrics = {metric.full_name for metric in CATALOGUE}
+    metrics |= {f"asset_sync_{word}" for word in (*get_args(Reason), "left_to_the_next_owner")}
+    names = set(re.findall(r"`([a-z]+(?:_[a-z]+)+|[a-z_]+\.[a-z_]+)`", page)) - {"compression.type"}
+    assert len(names) > 40
+    for name in names:
+        known = f'"{name}"' in sources if "." in name else f"asset_sync_{name}" in metrics
+        assert known, name
 
 
 def test_every_alert_is_tried() -> None:
