@@ -1,4 +1,4 @@
-"""`make chaos`: load and faults for a time, then healing, then the verdict; exit 1 on any flaw."""
+"""`make chaos`: load and faults for a time, then recovery and the verdict; exit 1 on any flaw."""
 
 import argparse
 import asyncio
@@ -20,25 +20,30 @@ from service.adapters.kafka.options import quieten_aiokafka
 from service.playground.dam import believable_events
 from tests.chaos.auditor import Verdict, judge
 from tests.chaos.plan import Incident, plan
-from tests.chaos.reading import Reading
-from tests.chaos.stage import SETTINGS, Stage, stage
+from tests.chaos.system import SETTINGS, ChaosSystem, chaos_system
+from tests.chaos.topic_reader import TopicReader
 from tests.support.collector import collector
-from tests.support.service import SystemUnderTest
 
-HEAL_SECONDS_MAX = 240.0
+RECOVERY_SECONDS_MAX = 240.0
 STEP_SECONDS = 0.1
 SCRAPE_SECONDS = 5.0
 
 
 def main() -> int:
-    """Run as the command line asks."""
+    """Run what the command line asks for; return the exit code."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=120.0, help="how long faults go on (120)")
-    parser.add_argument("--seed", type=int, default=None, help="which faults (by the clock)")
-    parser.add_argument("--replicas", type=int, default=3, choices=range(1, 5), help="(3)")
+    parser.add_argument(
+        "--seconds", type=float, default=120.0, help="seconds of load and faults (120)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=None, help="seed of the faults (from the clock)"
+    )
+    parser.add_argument(
+        "--replicas", type=int, default=3, choices=range(1, 5), help="number of replicas (3)"
+    )
     parser.add_argument("--rate", type=float, default=300.0, help="events a second (300)")
-    parser.add_argument("--calm", action="store_true", help="a soak: no faults, with traces")
-    parser.add_argument("--log", type=Path, help="a file for what the replicas said")
+    parser.add_argument("--calm", action="store_true", help="a soak test: no faults, with traces")
+    parser.add_argument("--log", type=Path, help="a file for the logs of the replicas")
     wanted = parser.parse_args()
     quieten_aiokafka(entirely=True)
     seed = wanted.seed if wanted.seed is not None else int(time.time())
@@ -48,46 +53,47 @@ def main() -> int:
 async def _run(wanted: argparse.Namespace, seed: int) -> int:
     _say(f"seed {seed}: {wanted.seconds:g} s, {wanted.replicas} replicas, {wanted.rate:g} events/s")
     incidents = [] if wanted.calm else plan(seed, wanted.seconds, wanted.replicas)
-    async with stage(wanted.replicas) as at, collector() as traces:
+    async with chaos_system(wanted.replicas) as system, collector() as traces:
         more = {"TRACES__ENDPOINT": traces.url} if wanted.calm else {}
-        keeping = asyncio.ensure_future(at.keep_running(**more))
-        watching = asyncio.ensure_future(at.watch_calls())
-        scraping = asyncio.ensure_future(_scrape(at))
-        loading = asyncio.ensure_future(_load(at.system, wanted.rate, wanted.seconds))
+        keeping = asyncio.ensure_future(system.keep_hosts_running(**more))
+        watching = asyncio.ensure_future(system.watch_calls())
+        scraping = asyncio.ensure_future(_scrape(system))
+        loading = asyncio.ensure_future(_load(system, wanted.rate, wanted.seconds))
         began = time.monotonic()
-        await asyncio.gather(*(_suffer(at, incident, began) for incident in incidents))
+        await asyncio.gather(*(_suffer(system, incident, began) for incident in incidents))
         written = await loading
-        at.system.pim.faults.clear()
-        _say(f"{written} events written; everything is well again")
-        told = Told(at.system)
-        seconds = await _mark_recovered(told)
-        _say(f"all settled {seconds:.0f} s later" if seconds else "not all is settled in time")
+        system.pim.faults.clear()
+        _say(f"{written} events written; all faults are over")
+        topics = Topics(system)
+        seconds = await _until_complete(topics)
+        ending = f"{seconds:.0f} s later" if seconds else "not in time"
+        _say(f"every event has an outcome: {ending}")
         keeping.cancel()
         scraping.cancel()
         watching.cancel()
-        exits = await at.stop()
-        verdict = await _verdict(at, told, exits)
+        exits = await system.stop()
+        verdict = await _verdict(system, topics, exits)
         if wanted.log:
-            wanted.log.write_text(at.system.logs())
+            wanted.log.write_text(system.logs())
         elif verdict.flaws:
-            _say(at.system.logs()[-20_000:])
-    _print(verdict, incidents, at)
+            _say(system.logs()[-20_000:])
+    _print(verdict, incidents, system)
     if wanted.calm:
-        _say(f"  {'spans that came':<32} {traces.spans}")
+        _say(f"  {'spans received':<32} {traces.spans}")
     return 1 if verdict.flaws else 0
 
 
-async def _suffer(at: Stage, incident: Incident, began: float) -> None:
+async def _suffer(system: ChaosSystem, incident: Incident, began: float) -> None:
     await asyncio.sleep(max(0.0, began + incident.at - time.monotonic()))
     _say(
         f"{incident.at:6.1f} s  {incident.kind:<15} replica {incident.replica}, "
         f"{incident.seconds:.1f} s"
     )
-    await at.suffer(incident)
+    await system.suffer(incident)
 
 
-async def _load(system: SystemUnderTest, rate: float, seconds: float) -> int:
-    """Events at this rate; a broker that is away is waited for."""
+async def _load(system: ChaosSystem, rate: float, seconds: float) -> int:
+    """Write events at this rate, wait while the broker is down; return how many were written."""
     events = _events()
     began = time.monotonic()
     number = 0
@@ -111,64 +117,65 @@ async def _load(system: SystemUnderTest, rate: float, seconds: float) -> int:
 
 
 def _events() -> Iterator[Any]:
-    """A DAM's events without end: some thousand assets, again and again."""
+    """Yield a DAM's events without end, for the same thousand assets."""
     for _ in count():
         yield from believable_events(4000)
 
 
-async def _scrape(at: Stage) -> None:
-    """Look at every replica's metrics again and again, as Prometheus does."""
+async def _scrape(system: ChaosSystem) -> None:
+    """Read every replica's metrics periodically, as Prometheus does."""
     while True:
-        for number, replica in enumerate(at.system.replicas):
+        for number, replica in enumerate(system.replicas):
             if replica.poll() is None:
                 with contextlib.suppress(OSError, aiohttp.ClientError, TimeoutError):
-                    await asyncio.wait_for(at.system.get("/metrics", number), SCRAPE_SECONDS)
+                    await asyncio.wait_for(system.get("/metrics", number), SCRAPE_SECONDS)
         await asyncio.sleep(SCRAPE_SECONDS)
 
 
-async def _mark_recovered(told: "Told") -> float | None:
-    """Wait until every event has an outcome; how long that took."""
+async def _until_complete(topics: "Topics") -> float | None:
+    """Wait until every event has an outcome; return how long that took, or None."""
     began = time.monotonic()
-    while time.monotonic() - began < HEAL_SECONDS_MAX:
+    while time.monotonic() - began < RECOVERY_SECONDS_MAX:
         with contextlib.suppress(KafkaError, OSError):
-            if await told.events.catch_up() == await told.outcomes.catch_up():
+            if await topics.events.catch_up() == await topics.outcomes.catch_up():
                 return max(time.monotonic() - began, 0.1)
         await asyncio.sleep(1.0)
     return None
 
 
-class Told:
-    """What stands in the three topics."""
+class Topics:
+    """The readers of the three topics."""
 
-    def __init__(self, system: SystemUnderTest) -> None:
-        self.events = Reading(system, system.events)
-        self.outcomes = Reading(system, system.outcomes)
-        self.dead = Reading(system, system.dead_letters)
+    def __init__(self, system: ChaosSystem) -> None:
+        self.events = TopicReader(system, system.events)
+        self.outcomes = TopicReader(system, system.outcomes)
+        self.dead_letters = TopicReader(system, system.dead_letters)
 
 
-async def _verdict(at: Stage, told: Told, exits: list[int]) -> Verdict:
-    for reading in (told.events, told.outcomes, told.dead):
-        await reading.catch_up()
-    found = sorted(told.outcomes.found.items())
+async def _verdict(system: ChaosSystem, topics: Topics, exits: list[int]) -> Verdict:
+    for reader in (topics.events, topics.outcomes, topics.dead_letters):
+        await reader.catch_up()
+    found = sorted(topics.outcomes.found.items())
     outcomes = [json.loads(value or b"") for _, (_, value, _) in found]
-    values = {record_id: (key, value) for record_id, (key, value, _) in told.events.found.items()}
-    return judge(at, values, outcomes, list(told.dead.found.values()), exits)
+    values = {record_id: (key, value) for record_id, (key, value, _) in topics.events.found.items()}
+    dead_letters = list(topics.dead_letters.found.values())
+    return judge(system, values, outcomes, dead_letters, exits)
 
 
-def _print(verdict: Verdict, incidents: list[Incident], at: Stage) -> None:
+def _print(verdict: Verdict, incidents: list[Incident], system: ChaosSystem) -> None:
     kinds = Counter(incident.kind for incident in incidents)
     rows = {
         "events": verdict.events,
         **{f"outcomes {status}": number for status, number in sorted(verdict.statuses.items())},
         "faults": f"{len(incidents)} of {len(kinds)} kinds",
-        "processes started": sum(replica.starts for replica in at.replicas),
-        "that ended by themselves": len(at.exits),
-        "calls to the PIM": at.system.pim.writes,
-        "calls at once, at most": at.calls_at_once,
-        "with sleepers' and given up ones": at.system.pim.at_once_seen,
+        "processes started": sum(host.starts for host in system.hosts),
+        "that ended by themselves": len(system.exits),
+        "calls to the PIM": system.pim.writes,
+        "calls at once, at most": system.calls_at_once,
+        "also frozen and cancelled ones": system.pim.at_once_seen,
         "memory of a replica, at most": f"{verdict.memory_max_bytes / 2**20:.0f} MiB",
         "its slope": ", ".join(f"{slope / 2**10:+.0f} KiB/min" for slope in verdict.memory_slopes),
-        "changes that may be held": SETTINGS["PIPELINE__MAX_PENDING_CHANGES"],
+        "changes that may be pending": SETTINGS["PIPELINE__MAX_PENDING_CHANGES"],
     }
     for name, content in rows.items():
         _say(f"  {name:<32} {content}")
@@ -178,7 +185,7 @@ def _print(verdict: Verdict, incidents: list[Incident], at: Stage) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - it talks to a person
+    print(line, flush=True)  # noqa: T201 - the output of the command
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What must be true at the end: P1, P2, P3, P6 and P8, from topics and the PIM's state alone.
+"""Judges a chaos run: P1, P2, P3, P6 and P8, from topics and the PIM's state alone.
 
-It knows the contract and the playground's replay; it shares no rule with the service.
+The auditor knows the contract and the playground's replay; shares no rule with the service.
 """
 
 from collections import Counter
@@ -9,68 +9,68 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.playground.audit import audit
-from tests.chaos.stage import CALLS_AT_ONCE, Stage
+from service.playground.local_system import Stored
+from tests.chaos.system import CALLS_AT_ONCE, ChaosSystem
 
 MEMORY_BYTES_MAX = 250 * 1024 * 1024
 
 RecordId = tuple[int, int]
-Stored = tuple[bytes | None, bytes | None, dict[str, bytes]]
 
 
 @dataclass
 class Verdict:
-    """What was found; no flaws: every promise held."""
+    """The numbers of a run; without flaws every promise held."""
 
     events: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     memory_max_bytes: int = 0
     memory_slopes: list[float] = field(default_factory=list)
-    """Bytes a minute of the processes that lived longest, by least squares."""
+    """The growth of each replica's memory in bytes a minute, by least squares."""
     flaws: list[str] = field(default_factory=list)
 
 
 def judge(
-    stage: Stage,
+    system: ChaosSystem,
     events: Mapping[RecordId, tuple[bytes | None, bytes | None]],
     outcomes: Sequence[dict[str, Any]],
     dead_letters: Sequence[Stored],
     exits: Sequence[int],
 ) -> Verdict:
-    """Hold everything against everything."""
-    found = audit(
-        {at: value for at, (_, value) in events.items()}, outcomes, stage.system.pim.state
-    )
+    """Return the verdict on a run."""
+    found = audit({at: value for at, (_, value) in events.items()}, outcomes, system.pim.state)
     verdict = Verdict(len(events), found.statuses, flaws=list(found.flaws))
     verdict.flaws += _in_order(outcomes)
-    verdict.flaws += _dead_letters(stage.system.events, events, outcomes, dead_letters)
-    verdict.flaws += _limits(stage)
-    for replica in stage.replicas:
-        sizes = [size for _, size in replica.memory_bytes]
+    verdict.flaws += _dead_letters(system.events, events, outcomes, dead_letters)
+    verdict.flaws += _limits(system)
+    for host in system.hosts:
+        sizes = [size for _, size in host.memory_bytes]
         verdict.memory_max_bytes = max(verdict.memory_max_bytes, *sizes, 0)
-        verdict.memory_slopes.append(_slope(replica.memory_bytes))
+        verdict.memory_slopes.append(_slope(host.memory_bytes))
     if verdict.memory_max_bytes > MEMORY_BYTES_MAX:
         verdict.flaws.append(f"P6: a replica had {verdict.memory_max_bytes} bytes resident.")
     if any(exits):
-        verdict.flaws.append(f"P7: at the end, with nothing open, they exited {list(exits)}.")
-    odd = [code for code in stage.exits if code not in {0, 1}]
-    if odd:
-        verdict.flaws.append(f"Processes ended by themselves with {odd}.")
+        verdict.flaws.append(
+            f"P7: at the end, with nothing pending, the replicas exited with {list(exits)}."
+        )
+    unexpected = [code for code in system.exits if code not in {0, 1}]
+    if unexpected:
+        verdict.flaws.append(f"Processes ended by themselves with {unexpected}.")
     return verdict
 
 
 def _in_order(outcomes: Sequence[dict[str, Any]]) -> list[str]:
-    """Outcomes of one asset's valid changes stand in their order on the topic."""
+    """Check that the outcomes of each asset's valid changes are in the order of the changes."""
     last: dict[tuple[str, str, int], int] = {}
     flaws = []
     for outcome in outcomes:
         data = outcome["data"]
         if data["status"] in {"rejected", "skipped"}:
             continue
-        record_id = (data["asset_family"], data["code"], data["origin"]["partition"])
+        asset = (data["asset_family"], data["code"], data["origin"]["partition"])
         offset = data["origin"]["offset"]
-        if offset < last.get(record_id, -1):
-            flaws.append(f"P2: {outcome['id']} stands behind {last[record_id]}.")
-        last[record_id] = max(offset, last.get(record_id, -1))
+        if offset < last.get(asset, -1):
+            flaws.append(f"P2: {outcome['id']} comes after offset {last[asset]}.")
+        last[asset] = max(offset, last.get(asset, -1))
     return flaws[:5]
 
 
@@ -80,16 +80,15 @@ def _dead_letters(
     outcomes: Sequence[dict[str, Any]],
     dead_letters: Sequence[Stored],
 ) -> list[str]:
-    """Each rejected or failed record lies there once, byte for byte."""
+    """Check that each rejected or failed record is a dead letter once, byte for byte."""
     bad = Counter(
         outcome["id"] for outcome in outcomes if outcome["data"]["status"] in {"rejected", "failed"}
     )
-    buried = Counter(headers["dlq.outcome.id"].decode() for _, _, headers in dead_letters)
+    dead_lettered = Counter(headers["dlq.outcome.id"].decode() for _, _, headers in dead_letters)
     flaws = []
-    if bad != buried:
-        flaws.append(
-            f"P3: dead letters differ from bad outcomes: {(bad - buried) + (buried - bad)}."
-        )
+    difference = (bad - dead_lettered) + (dead_lettered - bad)
+    if difference:
+        flaws.append(f"P3: dead letters differ from bad outcomes: {difference}.")
     for key, value, headers in dead_letters:
         _, partition, offset = headers["dlq.outcome.id"].decode().rsplit("/", 2)
         if events.get((int(partition), int(offset))) != (key, value):
@@ -97,16 +96,16 @@ def _dead_letters(
     return flaws[:5]
 
 
-def _limits(stage: Stage) -> list[str]:
-    """How many calls there were at once was watched; more than 100 assets the PIM refuses."""
-    seen = stage.calls_at_once
+def _limits(system: ChaosSystem) -> list[str]:
+    """Check the calls at once; the PIM itself refuses more than 100 assets a call."""
+    seen = system.calls_at_once
     return (
         [f"P8: {seen} calls at once; {CALLS_AT_ONCE} are allowed."] if seen > CALLS_AT_ONCE else []
     )
 
 
 def _slope(samples: Sequence[tuple[float, int]]) -> float:
-    """Bytes a minute; of the second half, when caches are full."""
+    """Return the growth in bytes a minute of the second half, when caches are full."""
     half = samples[len(samples) // 2 :]
     if len(half) < 2:
         return 0.0

@@ -1,4 +1,4 @@
-"""What goes wrong and when: the same for the same seed."""
+"""Plans which faults happen, and when: the same for the same seed."""
 
 import random
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Kind = Literal[
     "pim_cut", "pim_delay", "pim_throttle", "pim_down", "pim_errors", "pim_429",
     "pim_half", "tokens_lost", "poison",
 ]  # fmt: skip
-"""Kinds of faults."""
+"""The kinds of faults."""
 
 GAP_SECONDS = (1.0, 6.0)
 LONGEST_SECONDS = 8.0
@@ -18,7 +18,7 @@ LONGEST_SECONDS = 8.0
 
 @dataclass(frozen=True)
 class Incident:
-    """A fault, from `at` on for `seconds`; `replica` is whose, where it is one's."""
+    """A fault that begins at `at` and lasts for `seconds`; some hit only the `replica`."""
 
     at: float
     kind: Kind
@@ -27,7 +27,7 @@ class Incident:
 
 
 def plan(seed: int, seconds: float, replicas: int) -> list[Incident]:
-    """Incidents in `seconds`, each kind about as often; several may overlap."""
+    """Return incidents for this many seconds, each kind about as often; several may overlap."""
     chance = random.Random(seed)
     incidents: list[Incident] = []
     kinds: list[Kind] = []

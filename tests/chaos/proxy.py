@@ -1,4 +1,4 @@
-"""A TCP proxy that misbehaves on demand, on loopback: cut, delay, throttle, silence."""
+"""A TCP proxy on loopback that can break, delay, throttle and silence its connections."""
 
 import asyncio
 import contextlib
@@ -7,26 +7,27 @@ from dataclasses import dataclass
 CHUNK_BYTES = 16 * 1024
 END = b""
 CHUNKS_MAX = 16
-"""In the line, each way; beyond it the sender has to wait."""
+"""Chunks under way in each direction; beyond that the sender has to wait."""
 
 
 @dataclass
 class Trouble:
-    """What is wrong with the line at present."""
+    """What is wrong with the proxy's connections now."""
 
     delay_seconds: float = 0.0
-    """Before each chunk, both ways."""
+    """The delay before each chunk, in both directions."""
     bytes_per_second: float = 0.0
-    """0: as fast as it goes."""
+    """The highest rate; 0 is unlimited."""
     is_silent: bool = False
-    """Nothing gets through, and nobody is told."""
+    """Whether bytes are withheld while the connections stay open."""
 
 
 class Proxy:
-    """Listens on `port`, and carries to `target`. Bytes for a peer that is gone are dropped.
+    """Forwards connections from `port` to `target`. Bytes for a peer that is gone are dropped.
 
-    With `is_late` those of a peer that is gone still arrive, as a network may have it: a produce
-    request of a process that was killed. Without, the line breaks at once, as a gateway has it.
+    With `is_late` the bytes of a peer that is gone still arrive, as in a network: for example the
+    produce request of a process that was killed. Without it the connection breaks at once, as
+    behind a gateway.
     """
 
     def __init__(self, port: int, target: int, *, is_late: bool) -> None:
@@ -34,34 +35,33 @@ class Proxy:
         self._target = target
         self._is_late = is_late
         self.trouble = Trouble()
-        self._heard = asyncio.Event()
-        self._heard.set()
+        self._audible = asyncio.Event()
+        self._audible.set()
         self._lines: set[asyncio.Task[None]] = set()
         self.ports: set[int] = set()
-        """From where it is connected to the target."""
+        """Local ports of the connections to the target."""
         self._server: asyncio.Server | None = None
 
     async def suffer(self, trouble: Trouble, seconds: float) -> None:
-        """Be in trouble for so long."""
+        """Be in trouble for this many seconds."""
         self.trouble = trouble
         if trouble.is_silent:
-            self._heard.clear()
+            self._audible.clear()
         await asyncio.sleep(seconds)
         self.trouble = Trouble()
-        self._heard.set()
+        self._audible.set()
 
     async def open(self) -> None:
-        """Listen."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
 
     async def close(self) -> None:
-        """Cut everything and listen no more."""
+        """Stop listening and break every connection."""
         if self._server is not None:
             self._server.close()
-        self.cut()
+        self.break_connections()
 
-    def cut(self) -> None:
-        """Every connection breaks."""
+    def break_connections(self) -> None:
+        """Break every connection."""
         for line in self._lines:
             line.cancel()
 
@@ -93,7 +93,7 @@ class Proxy:
                 back.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One way, until the sender is gone."""
+        """Forward one direction until the sender is gone."""
         line: asyncio.Queue[bytes] = asyncio.Queue(CHUNKS_MAX)
         delivering = asyncio.ensure_future(self._deliver(line, writer))
         try:
@@ -114,6 +114,6 @@ class Proxy:
                     await asyncio.sleep(trouble.delay_seconds)
                 if trouble.bytes_per_second:
                     await asyncio.sleep(len(chunk) / trouble.bytes_per_second)
-                await self._heard.wait()
+                await self._audible.wait()
                 writer.write(chunk)
                 await writer.drain()

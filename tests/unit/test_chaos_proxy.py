@@ -95,7 +95,7 @@ async def test_silence_and_cut(open_proxy: Open) -> None:
         await asyncio.wait_for(reader.readexactly(5), 0.1)
     await silence
     assert await reader.readexactly(5) == b"hello"
-    proxy.cut()
+    proxy.break_connections()
     assert await reader.read() == b""
     writer.close()
     await asyncio.wait_for(target.ended.wait(), 5)

@@ -1,4 +1,4 @@
-"""Where it happens: a broker and a PIM behind bad lines, replicas that are started anew."""
+"""The system under chaos: a broker and a PIM behind proxies, replicas that are restarted."""
 
 import asyncio
 import contextlib
@@ -9,11 +9,12 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from service.playground.embedded_kafka import EmbeddedKafka, free_ports, parts
+from service.playground.embedded_kafka import EmbeddedKafka, free_ports, started
 from service.playground.pim.faults import Fault
-from service.playground.pim.server import serve
+from service.playground.pim.server import served
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import sample
 from tests.chaos.plan import Incident
@@ -24,7 +25,7 @@ CALL_SECONDS = 0.05
 CALLS_AT_ONCE = 4
 WATCH_SECONDS = 0.005
 WAKING_SECONDS = 1.0
-"""For what a process sent before it slept, and the line delivered after."""
+"""A call this soon after a freeze may have been sent before it and delivered by the proxy later."""
 SETTINGS = {
     "KAFKA__SESSION_TIMEOUT_SECONDS": "3",
     "PIM__TIMEOUT_SECONDS": "5",
@@ -36,11 +37,11 @@ SETTINGS = {
     "DEAD_LETTERS__MAX_SHARE": "1",
 }
 TEMPTED_FAMILY = "packshots"
-"""Whose assets are poisoned, now and then."""
+"""The family of the asset that is poisoned now and then."""
 
 
 class ProxiedKafka(EmbeddedKafka):
-    """A broker with a listener for each replica, which clients reach by its proxy alone."""
+    """A broker with one listener for each replica; clients reach it only through its proxy."""
 
     def __init__(self, folder: Path, classpath: str, java: Path, replicas: int) -> None:
         super().__init__(folder, classpath, java)
@@ -67,122 +68,121 @@ class ProxiedKafka(EmbeddedKafka):
             )
 
     def pause(self) -> None:
-        """It does nothing, as if its disk did not answer."""
+        """Stop the broker's process, as if its disk did not answer."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
-    def go_on(self) -> None:
-        """It works again."""
+    def resume(self) -> None:
+        """Let the broker's process continue."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
 
 @dataclass
-class Replica:
-    """A place for a process: its own lines, and who is there now."""
+class ReplicaHost:
+    """A host of one replica: its proxies, and the process that runs there now."""
 
     number: int
     kafka: Proxy
     pim: Proxy
     process: subprocess.Popen[bytes] | None = None
     memory_bytes: list[tuple[float, int]] = field(default_factory=list)
-    """When (monotonic) and how much was resident."""
+    """Samples of the resident memory: when (monotonic) and how much."""
     starts: int = 0
     woken_at: float = float("-inf")
-    """When its process was let go on (monotonic); it sleeps until then."""
+    """When its frozen process continued (monotonic); infinity while it is frozen."""
 
 
 @dataclass
-class Stage:
-    """All of it."""
+class ChaosSystem(SystemUnderTest):
+    """A system of replicas on hosts of their own, which incidents happen to."""
 
-    system: SystemUnderTest
-    broker: ProxiedKafka
-    replicas: list[Replica]
+    broker: ProxiedKafka = field(kw_only=True)
+    hosts: list[ReplicaHost] = field(kw_only=True)
     is_closing: bool = False
     exits: list[int] = field(default_factory=list)
-    """Exit codes that nobody asked for."""
+    """Exit codes of processes that ended by themselves."""
     calls_at_once: int = 0
-    """Calls of processes that were awake, at most."""
-    _asked: set[int] = field(default_factory=set)
+    """The highest number of calls at once of processes that were not frozen."""
+    _signalled: set[int] = field(default_factory=set)
     _killing_broker: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     # --- replicas ----------------------------------------------------------------------------
 
-    def start(self, replica: Replica, **more: str) -> None:
-        """Start a process there."""
-        replica.starts += 1
-        replica.woken_at = float("-inf")
-        replica.process = self.system.start(
+    def start_on(self, host: ReplicaHost, **more: str) -> None:
+        """Start a process on this host."""
+        host.starts += 1
+        host.woken_at = float("-inf")
+        host.process = self.start(
             **SETTINGS,
-            KAFKA__BOOTSTRAP_SERVERS=f"127.0.0.1:{replica.kafka.port}",
-            PIM__BASE_URL=f"http://127.0.0.1:{replica.pim.port}",
+            KAFKA__BOOTSTRAP_SERVERS=f"127.0.0.1:{host.kafka.port}",
+            PIM__BASE_URL=f"http://127.0.0.1:{host.pim.port}",
             **more,
         )
 
-    async def keep_running(self, **more: str) -> None:
-        """Start what ended anew, as Kubernetes does; sample memory."""
+    async def keep_hosts_running(self, **more: str) -> None:
+        """Start a replica again whenever it ends, as Kubernetes does; sample its memory."""
         while not self.is_closing:
-            for replica in self.replicas:
-                process = replica.process
+            for host in self.hosts:
+                process = host.process
                 if process is None or process.poll() is not None:
-                    if process is not None and process.pid not in self._asked:
+                    if process is not None and process.pid not in self._signalled:
                         self.exits.append(process.returncode)
-                    self.start(replica, **more)
+                    self.start_on(host, **more)
                 else:
-                    replica.memory_bytes.append((time.monotonic(), _resident(process.pid)))
+                    host.memory_bytes.append((time.monotonic(), _resident(process.pid)))
             await asyncio.sleep(0.5)
 
     async def watch_calls(self) -> None:
-        """See how many calls there are at once (P8).
+        """Record the highest number of calls at once (P8).
 
-        A process that sleeps cannot take back what is on the wire, and another has its share.
+        Calls of a frozen process do not count: it cannot cancel them, and its share of the limit
+        belongs to other replicas.
         """
         while not self.is_closing:
-            calls = self.system.pim.in_flight.items()
-            count = sum(self._is_meant(connection, began) for connection, began in calls)
+            calls = self.pim.in_flight.items()
+            count = sum(self._counts(connection, began) for connection, began in calls)
             self.calls_at_once = max(self.calls_at_once, count)
             await asyncio.sleep(WATCH_SECONDS)
 
-    def _is_meant(self, connection: asyncio.Transport, began: float) -> bool:
-        """Whether its sender is there, and was awake when the call began."""
+    def _counts(self, connection: asyncio.Transport, began: float) -> bool:
+        """Whether the sender still exists, and was not frozen when the call began."""
         port = connection.get_extra_info("peername")[1]
         return not connection.is_closing() and any(
-            port in replica.pim.ports and began > replica.woken_at + WAKING_SECONDS
-            for replica in self.replicas
+            port in host.pim.ports and began > host.woken_at + WAKING_SECONDS for host in self.hosts
         )
 
     async def stop(self) -> list[int]:
-        """SIGTERM to all; their exit codes."""
+        """Send SIGTERM to all replicas and return their exit codes."""
         self.is_closing = True
         codes = []
-        for replica in self.replicas:
-            assert replica.process is not None
-            replica.process.terminate()
-        for replica in self.replicas:
-            assert replica.process is not None
-            codes.append(await asyncio.to_thread(replica.process.wait, 60))
+        for host in self.hosts:
+            assert host.process is not None
+            host.process.terminate()
+        for host in self.hosts:
+            assert host.process is not None
+            codes.append(await asyncio.to_thread(host.process.wait, 60))
         return codes
 
     # --- faults ------------------------------------------------------------------------------
 
     async def suffer(self, incident: Incident) -> None:
-        """Let it happen, and heal."""
-        replica = self.replicas[incident.replica]
-        line = replica.kafka if incident.kind.startswith("kafka") else replica.pim
+        """Let an incident happen, and end after its time."""
+        host = self.hosts[incident.replica]
+        line = host.kafka if incident.kind.startswith("kafka") else host.pim
         match incident.kind:
             case "kill":
-                self._signal(replica, signal.SIGKILL)
+                self._signal(host, signal.SIGKILL)
             case "terminate":
-                self._signal(replica, signal.SIGTERM)
+                self._signal(host, signal.SIGTERM)
             case "freeze":
-                await self._freeze(replica, incident.seconds)
+                await self._freeze(host, incident.seconds)
             case "kill_broker":
                 await self._kill_broker(incident.seconds / 2)
             case "slow_broker":
                 await self._slow_broker(incident.seconds)
             case "kafka_cut" | "pim_cut":
-                line.cut()
+                line.break_connections()
             case "kafka_delay" | "pim_delay":
                 await line.suffer(Trouble(delay_seconds=0.2), incident.seconds)
             case "kafka_throttle" | "pim_throttle":
@@ -190,11 +190,11 @@ class Stage:
             case "kafka_silence":
                 await line.suffer(Trouble(is_silent=True), incident.seconds)
             case "tokens_lost":
-                self.system.pim.tokens.forget()
+                self.pim.tokens.forget()
             case _:
-                self._upset_pim(incident)
+                self._add_fault(incident)
 
-    def _upset_pim(self, incident: Incident) -> None:
+    def _add_fault(self, incident: Incident) -> None:
         faults = {
             "pim_down": Fault(route="any", status=503, times=None),
             "pim_errors": Fault(status=500, times=5, body="html"),
@@ -202,26 +202,26 @@ class Stage:
             "pim_half": Fault(route="upsert", cut="after", stored=30, times=3),
             "poison": Fault(status=500, times=None, family=TEMPTED_FAMILY, asset="dam_00000"),
         }
-        self.system.pim.faults.add(faults[incident.kind], seconds=incident.seconds)
+        self.pim.faults.add(faults[incident.kind], seconds=incident.seconds)
 
-    def _signal(self, replica: Replica, number: signal.Signals) -> None:
-        if replica.process is not None and replica.process.poll() is None:
-            self._asked.add(replica.process.pid)
-            replica.process.send_signal(number)
+    def _signal(self, host: ReplicaHost, number: signal.Signals) -> None:
+        if host.process is not None and host.process.poll() is None:
+            self._signalled.add(host.process.pid)
+            host.process.send_signal(number)
 
-    async def _freeze(self, replica: Replica, seconds: float) -> None:
-        process = replica.process
+    async def _freeze(self, host: ReplicaHost, seconds: float) -> None:
+        process = host.process
         if process is None or process.poll() is not None:
             return
         process.send_signal(signal.SIGSTOP)
-        replica.woken_at = float("inf")
+        host.woken_at = float("inf")
         await asyncio.sleep(seconds)
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGCONT)
-        replica.woken_at = time.monotonic()
+        host.woken_at = time.monotonic()
 
     async def _kill_broker(self, seconds: float) -> None:
-        async with self._killing_broker:  # on a busy machine the last start takes its time
+        async with self._killing_broker:  # the last start may still be under way
             self.broker.kill()
             await asyncio.sleep(seconds)
             await asyncio.to_thread(self.broker.start)
@@ -230,57 +230,51 @@ class Stage:
         for _ in range(round(seconds / 0.5)):
             self.broker.pause()
             await asyncio.sleep(0.3)
-            self.broker.go_on()
+            self.broker.resume()
             await asyncio.sleep(0.2)
 
 
 @contextlib.asynccontextmanager
-async def stage(replicas: int) -> AsyncIterator[Stage]:
-    """Broker, PIM, lines and topics; everything ends with it."""
-    java, classpath = parts()
-    with tempfile.TemporaryDirectory(prefix="asset-sync-chaos-") as name:
-        folder = Path(name)
-        broker = ProxiedKafka(folder, classpath, java, replicas)
-        broker.format()
-        await asyncio.to_thread(broker.start)
-        pim = PimSimulator(
-            sample(),
-            call_seconds=CALL_SECONDS,
-            calls_at_once_max=10 * CALLS_AT_ONCE,  # it counts; the auditor judges
-            calls_per_second_max=100_000,
-        )
-        runner, url = await serve(pim)
-        (*pim_ports,) = free_ports(replicas)
-        pim_lines = [Proxy(port, int(url.rpartition(":")[2]), is_late=False) for port in pim_ports]
-        system = SystemUnderTest(
-            broker.bootstrap_servers, url, pim.tokens, folder, partitions=6, pim=pim
-        )
-        made = Stage(
-            system,
-            broker,
-            [
-                Replica(number, kafka, line)
-                for number, (kafka, line) in enumerate(zip(broker.lines, pim_lines, strict=True))
-            ],
-        )
-        for line in (*broker.lines, *pim_lines):
-            await line.open()
-        await system.create_topics()
-        try:
-            yield made
-        finally:
-            made.is_closing = True
-            system.end()
+async def chaos_system(replicas: int) -> AsyncIterator[ChaosSystem]:
+    """Run a broker, a PIM, proxies and topics; they end with the context."""
+    pim = PimSimulator(
+        sample(),
+        call_seconds=CALL_SECONDS,
+        calls_at_once_max=10 * CALLS_AT_ONCE,  # it counts; the auditor judges
+        calls_per_second_max=100_000,
+    )
+    make = partial(ProxiedKafka, replicas=replicas)
+    with tempfile.TemporaryDirectory(prefix="asset-sync-chaos-") as folder, started(make) as broker:
+        async with served(pim) as url:
+            target = int(url.rpartition(":")[2])
+            pim_lines = [Proxy(port, target, is_late=False) for port in free_ports(replicas)]
+            lines = zip(broker.lines, pim_lines, strict=True)
+            system = ChaosSystem(
+                broker.bootstrap_servers,
+                url,
+                pim.tokens,
+                Path(folder),
+                partitions=6,
+                pim=pim,
+                broker=broker,
+                hosts=[ReplicaHost(number, *both) for number, both in enumerate(lines)],
+            )
             for line in (*broker.lines, *pim_lines):
-                await line.close()
-            await runner.cleanup()
-            with contextlib.suppress(ProcessLookupError):
-                broker.go_on()
-            broker.stop()
+                await line.open()
+            await system.create_topics()
+            try:
+                yield system
+            finally:
+                system.is_closing = True
+                system.end()
+                for line in (*broker.lines, *pim_lines):
+                    await line.close()
+                with contextlib.suppress(ProcessLookupError):
+                    broker.resume()
 
 
 def _resident(pid: int) -> int:
-    """Resident memory of a process (Linux; else 0)."""
+    """Return the resident memory of a process, in bytes (Linux; elsewhere 0)."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError):
