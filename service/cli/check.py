@@ -1,4 +1,4 @@
-"""The command `asset-sync check`."""
+"""The command `asset-sync check`: print findings about settings, Kafka and the PIM."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""The command `asset-sync convert`."""
+"""The command `asset-sync convert`: show what the service would do with events."""
 
 import sys
 from typing import BinaryIO

@@ -1,4 +1,4 @@
-"""The command `asset-sync demo`."""
+"""The command `asset-sync demo`: run the whole system on this machine and check its numbers."""
 
 import sys
 

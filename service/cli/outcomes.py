@@ -1,4 +1,4 @@
-"""The command `asset-sync outcomes`."""
+"""The command `asset-sync outcomes`: print outcomes from the outcomes topic."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The command `asset-sync pim-simulator`."""
+"""The command `asset-sync pim-simulator`: serve a simulated PIM over HTTP."""
 
 import asyncio
 import os

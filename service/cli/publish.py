@@ -1,4 +1,4 @@
-"""The command `asset-sync publish`."""
+"""The command `asset-sync publish`: check events and write them to the events topic."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The command `asset-sync release`."""
+"""The command `asset-sync release`: ask a running service to resume after the dead-letter limit."""
 
 import json
 import urllib.error

@@ -1,4 +1,4 @@
-"""The command `asset-sync run`."""
+"""The command `asset-sync run`: run the service until it is stopped."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""The command `asset-sync schema`."""
+"""The command `asset-sync schema`: print schemas and reference pages."""
 
 import click
 import msgspec

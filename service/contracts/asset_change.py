@@ -82,7 +82,7 @@ class CloudEvent(msgspec.Struct, frozen=True):
 
 
 class PlainUpsert(msgspec.Struct, frozen=True, tag_field="action", tag="upsert"):
-    """Form 3: plain JSON with `"action": "upsert"`."""
+    """Form 3: plain JSON with `"action": "upsert"`, an asset and its new values."""
 
     values: Values
     asset_family: Name | UnsetType = UNSET
@@ -94,7 +94,7 @@ class PlainUpsert(msgspec.Struct, frozen=True, tag_field="action", tag="upsert")
 
 
 class PlainDelete(msgspec.Struct, frozen=True, tag_field="action", tag="delete"):
-    """Form 3: plain JSON with `"action": "delete"`."""
+    """Form 3: plain JSON with `"action": "delete"` and the asset to delete."""
 
     asset_family: Name | UnsetType = UNSET
     code: Name | UnsetType = UNSET
