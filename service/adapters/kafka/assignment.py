@@ -27,6 +27,7 @@ from service.adapters.kafka.aiokafka_gaps.fencing import (
 from service.adapters.kafka.aiokafka_gaps.identity import Identity, identify
 from service.adapters.kafka.beginning import Beginning, begin_group, logs_of
 from service.adapters.kafka.errors import describe
+from service.adapters.kafka.options import RETRY_SECONDS
 from service.adapters.kafka.positions import Committed, Log, decide_start, is_above_end
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.facts import Fact, GroupBegun, GroupBegunAgain, GroupTooLarge, PositionLost
@@ -49,8 +50,6 @@ REREAD_SECONDS = 10.0
 
 A broker that is starting may not have loaded all records yet.
 """
-RETRY_SECONDS = 1.0
-"""Waiting time before the group is joined again, after a broker that did not answer."""
 LEASE_MARGIN_SECONDS = 1.0
 """By which the lease ends before the session, so that no call outlives the assignment."""
 

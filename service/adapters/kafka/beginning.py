@@ -24,12 +24,15 @@ from service.adapters.kafka.aiokafka_gaps.fencing import (
 )
 from service.adapters.kafka.aiokafka_gaps.identity import Identity
 from service.adapters.kafka.errors import is_final
-from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
+from service.adapters.kafka.options import (
+    REQUEST_TIMEOUT_MS,
+    TRANSACTION_TIMEOUT_MS,
+    connection,
+)
 from service.adapters.kafka.positions import Log
 from service.core.settle import offset_map
 from service.settings import KafkaSettings
 
-TRANSACTION_TIMEOUT_MS = 10_000
 SECONDS_MAX = 15.0
 """For one try; longer than the transaction of a killed replica holds the lock."""
 RETRY_SECONDS_MAX = 0.5

@@ -40,8 +40,7 @@ from service.adapters.kafka.aiokafka_gaps.fetching import (
 from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.ends import Ends, ask_ends
 from service.adapters.kafka.errors import describe, is_final
-from service.adapters.kafka.options import security
-from service.adapters.kafka.preflight import RETRY_SECONDS, START_SECONDS_MAX
+from service.adapters.kafka.options import RETRY_SECONDS, START_SECONDS_MAX, security
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.facts import Fact, PositionLost
 from service.core.inputs import Arrived

@@ -12,6 +12,14 @@ from service.adapters.tls import context, show_certificate
 from service.settings import PREFIX, KafkaSettings, SettingsError
 
 REQUEST_TIMEOUT_MS = 20_000
+REQUEST_BYTES_MAX = 64 * 1024 * 1024
+"""The limit of a producer, high enough that the limit of the topic decides."""
+TRANSACTION_TIMEOUT_MS = 10_000
+"""How long the open transaction of a killed replica blocks its successor and committed readers."""
+START_SECONDS_MAX = 60.0
+"""How long the start waits for a broker that cannot be reached."""
+RETRY_SECONDS = 1.0
+"""Waiting time before a request is sent again, while Kafka cannot be reached."""
 PRODUCER_METADATA_SECONDS_MAX = 10
 """A partition that is added to a topic is written to after this time (aiokafka's own: 300 s)."""
 
@@ -53,6 +61,7 @@ def producing(kafka: KafkaSettings) -> dict[str, Any]:
         **connection(kafka),
         "compression_type": compression(kafka),
         "metadata_max_age_ms": PRODUCER_METADATA_SECONDS_MAX * 1000,
+        "max_request_size": REQUEST_BYTES_MAX,
     }
 
 

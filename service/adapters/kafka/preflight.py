@@ -8,12 +8,14 @@ from aiokafka.errors import KafkaError
 
 from service.adapters.kafka.aiokafka_gaps.permissions import Topic, topics
 from service.adapters.kafka.errors import describe, is_final, topic_problem
-from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
+from service.adapters.kafka.options import (
+    REQUEST_TIMEOUT_MS,
+    RETRY_SECONDS,
+    START_SECONDS_MAX,
+    connection,
+)
 from service.ports import FatalError
 from service.settings import KafkaSettings
-
-START_SECONDS_MAX = 60.0
-RETRY_SECONDS = 1.0
 
 
 async def require_topics(kafka: KafkaSettings, seconds_max: float = START_SECONDS_MAX) -> None:

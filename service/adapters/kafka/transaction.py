@@ -31,7 +31,13 @@ from service.adapters.kafka.aiokafka_gaps.fencing import (
 )
 from service.adapters.kafka.batches import Batch, fill, partition_by_key, send
 from service.adapters.kafka.errors import describe, is_final
-from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, producing
+from service.adapters.kafka.options import (
+    REQUEST_TIMEOUT_MS,
+    RETRY_SECONDS,
+    START_SECONDS_MAX,
+    TRANSACTION_TIMEOUT_MS,
+    producing,
+)
 from service.adapters.kafka.reach import connection_error
 from service.contracts.outcome import OUTCOME_BYTES_MAX
 from service.core.facts import DeadLettersTruncated, Fact, TransactionRetried
@@ -45,17 +51,11 @@ from service.settings import KafkaSettings, SettingsError
 
 ANSWER_SECONDS_MAX = 15.0
 """How long a transaction may take until its commit is sent, and how long the commit may take."""
-START_SECONDS_MAX = 60.0
-RETRY_SECONDS = 1.0
 ATTEMPTS_MAX = 5
 """How often a transaction is tried that Kafka answers with an error; then a restart might help."""
-TRANSACTION_TIMEOUT_MS = 10_000
-"""How long the open transaction of a killed replica blocks its successor and committed readers."""
 BATCH_BYTES = 256 * 1024
 OUTCOME_TOPIC_BYTES_MIN = OUTCOME_BYTES_MAX + 16 * 1024
 """The least max.message.bytes of the outcomes topic: an outcome with key, headers and batch."""
-REQUEST_BYTES_MAX = 64 * 1024 * 1024
-"""The limit of the client, high enough that the limit of the topic decides."""
 
 
 class _TooLargeError(Exception):
@@ -352,7 +352,6 @@ class TransactionLog:
                 request_timeout_ms=REQUEST_TIMEOUT_MS,
                 retry_backoff_ms=20,
                 max_batch_size=BATCH_BYTES,
-                max_request_size=REQUEST_BYTES_MAX,
             )
         except SettingsError as error:  # a certificate that is being replaced
             raise _NotCommittedError(str(error), is_answer=False) from error

@@ -35,7 +35,6 @@ from service.settings import KafkaSettings
 TRANSACTION_RECORDS = 500
 TRANSACTION_BYTES = 4 * 1024 * 1024
 TRANSACTION_TIMEOUT_MS = 30_000
-REQUEST_BYTES_MAX = 64 * 1024 * 1024
 OUTCOMES_MARGIN_MS = 60_000
 """Outcomes are read from a minute before the oldest dead letter, as clocks of replicas differ."""
 
@@ -165,7 +164,6 @@ class Replayer:
             transactional_id=f"{self._kafka.group_id}.replay",
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
-            max_request_size=REQUEST_BYTES_MAX,
         )
         await self._producer.start()
 

@@ -20,8 +20,6 @@ POLL_MS = 500
 RECORD_BYTES_MAX = 64 * 1024 * 1024
 """A larger record is read without its value."""
 BATCH_RECORDS = 1000
-REQUEST_BYTES_MAX = 64 * 1024 * 1024
-"""The limit of the client, high enough that the limit of the topic decides."""
 
 
 class WriteError(Exception):
@@ -93,7 +91,6 @@ async def write(
         **producing(kafka),
         enable_idempotence=True,
         linger_ms=5,
-        max_request_size=REQUEST_BYTES_MAX,
     )
     sender = _Sender(producer, topic)
     try:
