@@ -51,7 +51,7 @@ REREAD_SECONDS = 10.0
 A broker that is starting may not have loaded all records yet.
 """
 LEASE_MARGIN_SECONDS = 1.0
-"""By which the lease ends before the session, so that no call outlives the assignment."""
+"""The lease ends this long before the session, so that no call outlives the assignment."""
 
 
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]

@@ -34,7 +34,7 @@ from service.core.settle import offset_map
 from service.settings import KafkaSettings
 
 SECONDS_MAX = 15.0
-"""For one try; longer than the transaction of a killed replica holds the lock."""
+"""The limit of one try, longer than the transaction of a killed replica keeps the lock."""
 RETRY_SECONDS_MAX = 0.5
 TRIES_MAX = 20
 

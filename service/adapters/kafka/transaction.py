@@ -52,7 +52,7 @@ from service.settings import KafkaSettings, SettingsError
 ANSWER_SECONDS_MAX = 15.0
 """How long a transaction may take until its commit is sent, and how long the commit may take."""
 ATTEMPTS_MAX = 5
-"""How often a transaction is tried that Kafka answers with an error; then a restart might help."""
+"""How often a transaction is tried that Kafka answers with an error, before the process ends."""
 BATCH_BYTES = 256 * 1024
 OUTCOME_TOPIC_BYTES_MIN = OUTCOME_BYTES_MAX + 16 * 1024
 """The least max.message.bytes of the outcomes topic: an outcome with key, headers and batch."""
