@@ -15,8 +15,8 @@ from tests.support.positions import (
     positions,
     recreate,
     stop,
+    until_logged,
     until_positions,
-    until_said,
 )
 from tests.support.proof import assert_exactly_once, events, upsert
 from tests.support.service import SystemUnderTest
@@ -159,7 +159,7 @@ async def test_positions_that_expired(system: SystemUnderTest) -> None:
 
     system.start()
 
-    await until_said(system, '"group.begun_again"')
+    await until_logged(system, '"group.begun_again"')
     assert len(await system.outcome_data(120)) == 120
     assert "60 records are read" in system.logs()
     assert "offsets.retention.minutes" in system.logs()
@@ -172,7 +172,7 @@ async def test_more_replicas_than_calls_at_once(system: SystemUnderTest) -> None
     await system.until_ready(0)
     assert "group.too_large" not in system.logs()
     system.start(**setting)
-    await until_said(system, '"group.too_large"')
+    await until_logged(system, '"group.too_large"')
     first.send_signal(signal.SIGTERM)
 
     assert "2 replicas own partitions" in system.logs()

@@ -10,7 +10,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from service.core.settle import offset_map
 from service.playground.pim.faults import Fault
-from tests.support.positions import Positions, positions, recreate, stop, until_empty, until_said
+from tests.support.positions import Positions, positions, recreate, stop, until_empty, until_logged
 from tests.support.proof import assert_exactly_once, events, upsert
 from tests.support.service import Input, SystemUnderTest
 
@@ -76,7 +76,7 @@ async def test_a_position_that_was_moved_with_its_map(system: SystemUnderTest) -
     await system.commit(only(system, OffsetAndMetadata(moved, left.metadata)))
 
     system.start()
-    await until_said(system, "its offset map was written for position 0")
+    await until_logged(system, "its offset map was written for position 0")
 
     published = range(moved, SETTLED + 11)
     found = await outcomes_by_offset(system, SETTLED + len(published))
@@ -91,7 +91,7 @@ async def test_a_map_that_was_copied_to_another_partition(system: SystemUnderTes
     await system.commit(only(system, left, partition=1))
 
     system.start()
-    await until_said(system, "was written for another topic, partition, group or cluster")
+    await until_logged(system, "was written for another topic, partition, group or cluster")
 
     found = await outcomes_by_offset(system, SETTLED + 11)
     assert found[1] == Counter(range(10))
@@ -107,7 +107,7 @@ async def test_a_map_that_was_copied_from_another_group(system: SystemUnderTest)
     await system.commit({TopicPartition(events_topic, 0): left})
 
     system.start(KAFKA__EVENTS_TOPICS=events_topic)
-    await until_said(system, "was written for another topic, partition, group or cluster")
+    await until_logged(system, "was written for another topic, partition, group or cluster")
 
     assert (await outcomes_by_offset(system, SETTLED + 1))[0] == Counter(range(SETTLED + 1))
 
@@ -139,7 +139,7 @@ async def test_a_map_that_reaches_above_the_end(system: SystemUnderTest) -> None
     await system.commit(only(system, OffsetAndMetadata(2, unbound)))
 
     system.start()
-    await until_said(system, "above the end 5")
+    await until_logged(system, "above the end 5")
     await system.publish(upserts(5, 7))
 
     assert (await outcomes_by_offset(system, 10))[0] == Counter(range(2, 12))

@@ -1,4 +1,4 @@
-"""A consumer group of one member on a real broker, with topics of its own."""
+"""A consumer group with one member on a real broker, with topics of its own."""
 
 import contextlib
 import uuid
@@ -13,12 +13,12 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from service.adapters.kafka.aiokafka_gaps.fencing import GroupMetadata, group_metadata
 
 QUIET_MS = 700
-"""How long a reader waits for more before it says that this is all."""
+"""How long a reader waits for more records before it stops."""
 
 
 @dataclass
 class Group:
-    """Its topics have one partition each; `consumer` is its only member."""
+    """A group whose topics have one partition each; `consumer` is its only member."""
 
     bootstrap: str
     name: str
@@ -34,7 +34,7 @@ class Group:
 
     @property
     def member(self) -> GroupMetadata:
-        """The member, as of its assignment."""
+        """The membership of the consumer in its current assignment."""
         return group_metadata(self.consumer)
 
     async def set_config(self, topic: str, name: str, value: str) -> None:
@@ -45,7 +45,7 @@ class Group:
         await admin.close()
 
     async def visible(self, topic: str) -> list[Any]:
-        """What a `read_committed` reader sees of the topic."""
+        """The records of the topic that a `read_committed` reader sees."""
         reader = AIOKafkaConsumer(
             topic,
             bootstrap_servers=self.bootstrap,
@@ -65,7 +65,7 @@ class Group:
 def member_of(
     bootstrap: str, group: str, events: str, instance_id: str | None = None
 ) -> AIOKafkaConsumer:
-    """A member that is yet to join."""
+    """A consumer that has not joined the group yet."""
     return AIOKafkaConsumer(
         events,
         bootstrap_servers=bootstrap,
@@ -80,7 +80,7 @@ def member_of(
 async def group_of_one(
     bootstrap: str, instance_id: str | None = None, **log_configs: str
 ) -> AsyncIterator[Group]:
-    """Topics, and a member that has joined; with an instance id it is a static one.
+    """Create topics, and a member that has joined; with an instance id it is a static member.
 
     `log_configs` are of the topics for outcomes and dead letters.
     """

@@ -1,4 +1,4 @@
-"""The positions of a system's group as another tool sees, moves, copies and deletes them."""
+"""Read, move, copy and delete the positions of a group, as another tool would."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ ROUND_SECONDS = 0.1
 
 
 async def stop(replica: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and wait."""
+    """Send SIGTERM, and wait for the end."""
     replica.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(replica.wait, 30) == 0
 
@@ -37,7 +37,7 @@ async def admin_of(system: SystemUnderTest) -> AsyncIterator[AIOKafkaAdminClient
 
 
 async def positions(system: SystemUnderTest, group: str | None = None) -> Positions:
-    """Every position of the group."""
+    """Return every position of the group."""
     async with admin_of(system) as admin:
         for _ in range(ROUNDS_MAX):
             with suppress(GroupCoordinatorNotAvailableError):  # a broker that just started
@@ -50,7 +50,7 @@ async def positions(system: SystemUnderTest, group: str | None = None) -> Positi
 
 
 async def until_positions(system: SystemUnderTest, count: int) -> Positions:
-    """Once the group has so many."""
+    """Wait until the group has this many positions."""
     for _ in range(ROUNDS_MAX):
         found = await positions(system)
         if len(found) >= count:
@@ -59,8 +59,8 @@ async def until_positions(system: SystemUnderTest, count: int) -> Positions:
     raise AssertionError(system.logs()[-3000:])
 
 
-async def until_said(system: SystemUnderTest, text: str, times: int = 1) -> None:
-    """Once the replicas have logged it so often."""
+async def until_logged(system: SystemUnderTest, text: str, times: int = 1) -> None:
+    """Wait until the replicas have logged a text this many times."""
     for _ in range(ROUNDS_MAX):
         if system.logs().count(text) >= times:
             return
@@ -69,7 +69,7 @@ async def until_said(system: SystemUnderTest, text: str, times: int = 1) -> None
 
 
 async def delete_group(system: SystemUnderTest) -> None:
-    """What `offsets.retention.minutes` does to a group without members."""
+    """Delete the group, as `offsets.retention.minutes` does to one without members."""
     group = system.group
     await until_empty(system)
     async with admin_of(system) as admin:
@@ -79,7 +79,7 @@ async def delete_group(system: SystemUnderTest) -> None:
 
 
 async def until_empty(system: SystemUnderTest) -> None:
-    """Once the group has no member: only then another tool may commit positions."""
+    """Wait until the group has no member; only then another tool may commit positions."""
     group = system.group
     async with admin_of(system) as admin:
         for _ in range(ROUNDS_MAX):
@@ -91,13 +91,13 @@ async def until_empty(system: SystemUnderTest) -> None:
 
 
 async def add_partitions(system: SystemUnderTest, total: int) -> None:
-    """The events topic grows."""
+    """Add partitions to the events topic."""
     async with admin_of(system) as admin:
         await admin.create_partitions({system.events: NewPartitions(total_count=total)})
 
 
 async def create(system: SystemUnderTest, topic: str, partitions: int = 1) -> None:
-    """One more topic; where it was just deleted, as soon as it is gone."""
+    """Create a topic; if it was just deleted, wait until it is gone."""
     async with admin_of(system) as admin:
         for _ in range(ROUNDS_MAX):
             try:
@@ -110,7 +110,7 @@ async def create(system: SystemUnderTest, topic: str, partitions: int = 1) -> No
 
 
 async def recreate(system: SystemUnderTest) -> None:
-    """The events topic goes and comes back empty."""
+    """Delete the events topic and create it again."""
     async with admin_of(system) as admin:
         await admin.delete_topics([system.events])
     await create(system, system.events, system.partitions)

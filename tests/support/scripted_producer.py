@@ -1,4 +1,4 @@
-"""A transactional producer that reaches no broker: it does as its script says, and remembers."""
+"""A transactional producer without broker: it follows a script, and records its steps."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ PARTITIONS = 3
 
 @dataclass
 class Script:
-    """What goes wrong, and what was done, over all producers that followed each other."""
+    """The errors to come and the steps done, for all producers that replace one another."""
 
     steps: list[str] = field(default_factory=list)
-    """Open, begin, the topic of each batch, offsets, commit or abort."""
+    """The steps: open, begin, the topic of each batch, offsets, commit or abort."""
     send_errors: list[Exception] = field(default_factory=list)
-    """What the next batches end with."""
+    """The errors of the next batches."""
     offsets_errors: list[Exception] = field(default_factory=list)
-    """What the next positions end with."""
+    """The errors of the next positions."""
     breaks: int = 0
     """How many transactions leave the library in an error state."""
     commit_hangs: bool = False
@@ -30,7 +30,7 @@ class Script:
 
 
 class ScriptedProducer(FencingProducer):
-    """Batches are aiokafka's own; what would be asked of a broker goes by the script."""
+    """A producer with aiokafka's own batches, whose requests are answered by the script."""
 
     def __init__(self, script: Script, **options: Any) -> None:  # noqa: ANN401 - aiokafka's
         super().__init__(**options)
