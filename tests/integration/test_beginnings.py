@@ -1,4 +1,4 @@
-"""Where a group begins: decided once, committed before the first record, and said (contract §3)."""
+"""The beginning of a group is decided once, committed first, and reported (contract.md §3)."""
 
 import asyncio
 import signal
@@ -27,7 +27,7 @@ LATEST = {"KAFKA__START_FROM": "latest"}
 
 
 async def publish_to(system: SystemUnderTest, topic: str, count: int) -> None:
-    """Changes of as many assets, to a topic of one partition."""
+    """Changes of this many assets, for a topic with one partition."""
     producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap)
     await producer.start()
     for number in range(count):
@@ -37,7 +37,7 @@ async def publish_to(system: SystemUnderTest, topic: str, count: int) -> None:
 
 
 async def begin_from_latest(system: SystemUnderTest) -> None:
-    """A group that began at the end of what was published, and stands still."""
+    """A group that began at the end of the published records, without members now."""
     await system.publish(events(30, 30, system.partitions))
     replica = system.start(**LATEST)
     await until_positions(system, system.partitions)
@@ -46,7 +46,7 @@ async def begin_from_latest(system: SystemUnderTest) -> None:
 
 
 async def test_replicas_that_start_at_once(system: SystemUnderTest) -> None:
-    """One of them begins the group, for all partitions; what comes after is read once."""
+    """One of them begins the group in all partitions; later records are read once."""
     await system.publish(events(30, 30, system.partitions))
     for _ in range(3):
         system.start(**LATEST)
@@ -62,7 +62,7 @@ async def test_replicas_that_start_at_once(system: SystemUnderTest) -> None:
 
 
 async def test_what_a_dead_replica_left_open(system: SystemUnderTest) -> None:
-    """It died inside the transaction that begins the group: the next one does it anew."""
+    """It was killed inside the transaction that begins the group; the next replica repeats it."""
     await system.publish(events(30, 30, system.partitions))
     dead = AIOKafkaProducer(
         bootstrap_servers=system.bootstrap,
@@ -88,7 +88,7 @@ async def test_what_a_dead_replica_left_open(system: SystemUnderTest) -> None:
 async def test_partitions_that_are_added_are_read_whole(
     system: SystemUnderTest, replicas: int
 ) -> None:
-    """Whoever runs meanwhile: nothing, one or two replicas; also beside a new one."""
+    """No replica, one or two run meanwhile, and a new one may start."""
     await begin_from_latest(system)
     for _ in range(replicas):
         system.start(**LATEST)
@@ -102,7 +102,7 @@ async def test_partitions_that_are_added_are_read_whole(
 
 
 async def test_a_topic_that_is_added_later_is_read_whole(system: SystemUnderTest) -> None:
-    """The group has positions; the new topic has none."""
+    """The group has positions, but none in the new topic."""
     await begin_from_latest(system)
     more = f"more.{system.suffix}"
     await create(system, more)
@@ -116,7 +116,7 @@ async def test_a_topic_that_is_added_later_is_read_whole(system: SystemUnderTest
 
 
 async def test_one_of_two_topics_that_was_created_again(system: SystemUnderTest) -> None:
-    """Kafka drops its positions with it; the group has others, so all of the new one is read."""
+    """Kafka deletes its positions; the group has others, so the new topic is read whole."""
     other = f"other.{system.suffix}"
     await create(system, other)
     topics = {"KAFKA__EVENTS_TOPICS": f"{system.events},{other}"}
@@ -134,7 +134,7 @@ async def test_one_of_two_topics_that_was_created_again(system: SystemUnderTest)
 async def test_a_topic_that_is_created_again_beside_a_running_replica(
     system: SystemUnderTest,
 ) -> None:
-    """It had positions that are gone: that is said, and nothing of the new topic is skipped."""
+    """Its positions are gone: that is reported, and no record of the new topic is skipped."""
     await system.publish(events(60, 30, system.partitions))
     system.start(**LATEST)
     await until_positions(system, system.partitions)
@@ -148,7 +148,7 @@ async def test_a_topic_that_is_created_again_beside_a_running_replica(
 
 
 async def test_positions_that_expired(system: SystemUnderTest) -> None:
-    """Outcomes are there, positions are not: said as a warning, with what is read again."""
+    """There are outcomes but no positions: a warning says how many records are read again."""
     await system.publish(events(60, 30, system.partitions))
     replica = system.start()
     await assert_exactly_once(system, 60)
@@ -166,7 +166,7 @@ async def test_positions_that_expired(system: SystemUnderTest) -> None:
 
 
 async def test_more_replicas_than_calls_at_once(system: SystemUnderTest) -> None:
-    """Each makes at least one call: beyond the limit the service warns (P8)."""
+    """Each makes at least one call, so the service warns above the limit (P8)."""
     setting = {"PIM__MAX_CONCURRENCY": "1"}
     first = system.start(**setting)
     await system.until_ready(0)

@@ -1,4 +1,4 @@
-"""`check` and `run` beside others in the group: members and positions that are not asset-sync's."""
+"""`check` and `run` in a group with members or positions of other applications."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 
 async def check(system: SystemUnderTest) -> tuple[int, str]:
-    """Exit code and what is printed, on one line."""
+    """Return the exit code and the output on one line."""
     command = start_command(system, "check", DRAIN__MAX_SECONDS="75")
     shown, _ = await asyncio.to_thread(command.communicate)
     return command.returncode, " ".join(shown.decode().split())
@@ -46,7 +46,7 @@ async def test_another_application_is_in_the_group(system: SystemUnderTest) -> N
 
 
 async def test_check_beside_a_running_replica(system: SystemUnderTest) -> None:
-    """Its positions and its maps are its own: all is well."""
+    """The positions and offset maps of the replica are accepted."""
     await system.publish(events(60, 30, system.partitions))
     system.start()
     await assert_exactly_once(system, 60)
@@ -59,7 +59,7 @@ async def test_check_beside_a_running_replica(system: SystemUnderTest) -> None:
 
 
 async def test_check_tells_of_positions_that_were_moved(system: SystemUnderTest) -> None:
-    """With what the service will do."""
+    """The remedy says what the service will do."""
     await system.publish(events(60, 30, system.partitions))
     replica = system.start()
     await assert_exactly_once(system, 60)

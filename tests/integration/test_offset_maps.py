@@ -1,4 +1,4 @@
-"""An offset map is used on no other position than its own (architecture.md D3)."""
+"""An offset map is used only with the position for which it was written (architecture.md D3)."""
 
 import asyncio
 import signal
@@ -17,17 +17,17 @@ from tests.support.service import Input, SystemUnderTest
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 SETTLED = 20
-"""Changes above the one that is not settled, in partition 0."""
+"""Completed changes above the pending one, in partition 0."""
 
 
 def upserts(first: int, count: int, partition: int = 0) -> list[Input]:
-    """Changes of as many assets."""
+    """Changes of this many assets."""
     codes = (f"a{number}" for number in range(first, first + count))
     return [(partition, None, upsert("packshots", code, {"n": code})) for code in codes]
 
 
 async def position_with_map(system: SystemUnderTest) -> OffsetAndMetadata:
-    """What a killed replica left in partition 0: offset 0 is open, all above are settled."""
+    """The state that a killed replica left in partition 0: only offset 0 is pending."""
     system.pim.faults.add(Fault(asset="stuck", hang=True, times=None))
     stuck = (0, None, upsert("packshots", "stuck", {"n": "1"}))
     await system.publish([stuck, *upserts(0, SETTLED)])
@@ -41,7 +41,7 @@ async def position_with_map(system: SystemUnderTest) -> OffsetAndMetadata:
 
 
 async def outcomes_by_offset(system: SystemUnderTest, count: int) -> dict[int, Counter[int]]:
-    """By partition: how many outcomes each offset has."""
+    """Return for each partition how many outcomes each offset has."""
     found: dict[int, Counter[int]] = {n: Counter() for n in range(system.partitions)}
     for outcome in await system.outcome_data(count):
         origin = outcome["data"]["origin"]
@@ -50,12 +50,12 @@ async def outcomes_by_offset(system: SystemUnderTest, count: int) -> dict[int, C
 
 
 def only(system: SystemUnderTest, found: OffsetAndMetadata, partition: int = 0) -> Positions:
-    """A position of one partition."""
+    """A position in one partition."""
     return {TopicPartition(system.events, partition): found}
 
 
 async def test_the_map_of_an_earlier_release_is_read(system: SystemUnderTest) -> None:
-    """A replica of that release left it in a rolling upgrade: no outcome is repeated."""
+    """A replica of an earlier release wrote it in a rolling upgrade; no outcome is repeated."""
     left = await position_with_map(system)
     above = frozenset(range(1, SETTLED + 1))
     bound = offset_map.encode(0, offset_map.bitmap(0, above))
@@ -69,7 +69,7 @@ async def test_the_map_of_an_earlier_release_is_read(system: SystemUnderTest) ->
 
 
 async def test_a_position_that_was_moved_with_its_map(system: SystemUnderTest) -> None:
-    """As MirrorMaker does: nothing above the position is taken for settled, and it is said."""
+    """MirrorMaker does that: nothing above the position counts as completed, and a log says so."""
     left = await position_with_map(system)
     moved = left.offset + 5
     await system.publish(upserts(100, 10))
@@ -85,7 +85,7 @@ async def test_a_position_that_was_moved_with_its_map(system: SystemUnderTest) -
 
 
 async def test_a_map_that_was_copied_to_another_partition(system: SystemUnderTest) -> None:
-    """Though the position is the same."""
+    """The map is not used, though the position is the same."""
     left = await position_with_map(system)
     await system.publish(upserts(100, 10, partition=1))
     await system.commit(only(system, left, partition=1))
@@ -99,7 +99,7 @@ async def test_a_map_that_was_copied_to_another_partition(system: SystemUnderTes
 
 
 async def test_a_map_that_was_copied_from_another_group(system: SystemUnderTest) -> None:
-    """That group's outcomes are not this group's."""
+    """The map is not used: the outcomes of that group are not the outcomes of this group."""
     left = await position_with_map(system)
     system.suffix += ".copy"
     await system.create_topics()
@@ -113,7 +113,7 @@ async def test_a_map_that_was_copied_from_another_group(system: SystemUnderTest)
 
 
 async def test_a_position_of_an_earlier_topic_of_this_name(system: SystemUnderTest) -> None:
-    """A topic that was created again, and is longer than the position already."""
+    """The new topic has more records than the position already."""
     await system.publish(events(60, 30, system.partitions))
     replica = system.start()
     await assert_exactly_once(system, 60)
@@ -132,7 +132,7 @@ async def test_a_position_of_an_earlier_topic_of_this_name(system: SystemUnderTe
 
 
 async def test_a_map_that_reaches_above_the_end(system: SystemUnderTest) -> None:
-    """The broker lost records that were settled: what is written in their place is read."""
+    """The broker lost records of completed changes; the records in their place are read."""
     await system.publish(upserts(0, 5))
     above = offset_map.bitmap(2, range(4, 12))
     unbound = offset_map.UNBOUND_TAG + offset_map.encode(2, above).rpartition(":")[2]

@@ -1,4 +1,4 @@
-"""The outcome log and its broker: what is done again, what is waited for, and what ends it."""
+"""The outcome log on a failing broker: when it retries, waits or ends."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -33,7 +33,7 @@ EXPIRY_SECONDS = 8.0
 
 
 class ForgetfulKafka(EmbeddedKafka):
-    """Forgets a producer that wrote nothing for two seconds, where others take a week."""
+    """A broker that forgets an idle producer after two seconds instead of a week."""
 
     def __init__(self, folder: Path, classpath: str, java: Path) -> None:
         super().__init__(folder, classpath, java)
@@ -43,27 +43,27 @@ class ForgetfulKafka(EmbeddedKafka):
 
 @pytest.fixture
 def forgetful() -> Iterator[EmbeddedKafka]:
-    """A broker of the test's own, which may be killed."""
+    """A broker for one test, which may be killed."""
     with started(ForgetfulKafka) as broker:
         yield broker
 
 
 @pytest.fixture
 async def group(forgetful: EmbeddedKafka) -> AsyncIterator[Group]:
-    """A group of one on it."""
+    """A group with one member on this broker."""
     async with group_of_one(forgetful.bootstrap_servers) as made:
         yield made
 
 
 @pytest.fixture
 def notes() -> list[Fact]:
-    """What the log says."""
+    """The facts that the log reported."""
     return []
 
 
 @pytest.fixture
 async def log(group: Group, notes: list[Fact]) -> AsyncIterator[TransactionLog]:
-    """The log of the group's member."""
+    """A log for the member of the group."""
     made = log_of(group, notes)
     await made.start()
     made.group = group.member
@@ -90,14 +90,14 @@ def transaction(group: Group, position: int) -> Transaction:
 
 
 async def outcomes(group: Group) -> list[int]:
-    """What a committed reader sees."""
+    """The outcomes that a committed reader sees."""
     return [int(record.value) for record in await group.visible(group.outcomes)]
 
 
 async def test_a_producer_that_the_broker_forgot_is_renewed(
     group: Group, log: TransactionLog, notes: list[Fact]
 ) -> None:
-    """After a quiet week: nothing was in flight, so the transaction is done again, once."""
+    """As after a quiet week: nothing was in flight, so the transaction is retried once."""
     assert await log.write(transaction(group, 1)) is None
     await asyncio.sleep(EXPIRY_SECONDS)
 
@@ -111,7 +111,7 @@ async def test_a_producer_that_the_broker_forgot_is_renewed(
 async def test_an_outage_is_waited_for(
     forgetful: EmbeddedKafka, group: Group, log: TransactionLog
 ) -> None:
-    """Longer than a transaction may take: the work is done again when the broker is back."""
+    """It lasts longer than a transaction may take; the transaction is retried afterwards."""
     assert await log.write(transaction(group, 1)) is None
     forgetful.kill()
     writing = asyncio.create_task(log.write(transaction(group, 2)))
@@ -130,7 +130,7 @@ async def test_an_outage_is_waited_for(
 async def test_an_old_assignment_s_work_is_not_done_for_the_next_one(
     forgetful: EmbeddedKafka, group: Group, log: TransactionLog
 ) -> None:
-    """The position that it carries is of the assignment in which it was settled."""
+    """Its positions belong to the assignment in which its outcomes were completed."""
     forgetful.kill()
     writing = asyncio.create_task(log.write(transaction(group, 1)))
     await asyncio.sleep(1)
@@ -145,7 +145,7 @@ async def test_an_old_assignment_s_work_is_not_done_for_the_next_one(
 async def test_a_commit_whose_answer_is_lost_ends_it(
     group: Group, log: TransactionLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may have been committed: done again, it would be twice on the log."""
+    """It may have been committed, so a retry could write its outcomes twice."""
     stock = FencingProducer.commit_transaction
 
     async def commit(producer: FencingProducer) -> None:
@@ -168,7 +168,7 @@ async def test_a_commit_whose_answer_is_lost_ends_it(
 async def test_a_commit_that_is_refused_is_done_again(
     group: Group, log: TransactionLog, notes: list[Fact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The broker aborted the transaction before the commit came, and its answer says so."""
+    """The broker aborted the transaction before the commit arrived, and its answer says so."""
     stock = FencingProducer.commit_transaction
     commits = 0
 
@@ -197,7 +197,7 @@ async def test_a_broker_killed_between_offsets_and_commit(
     log: TransactionLog,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No commit was on its way: whatever the broker says when it is back, there is one outcome."""
+    """No commit was sent: whatever the broker answers afterwards, there is one outcome."""
     stock = FencingProducer.commit_transaction
     commits = 0
 
@@ -218,7 +218,7 @@ async def test_a_broker_killed_between_offsets_and_commit(
 
 
 async def test_partitions_that_are_added_are_written_to(group: Group, log: TransactionLog) -> None:
-    """By key, as every other producer and reader has it from then on."""
+    """Outcomes use them by key, as every other producer and reader does from then on."""
     assert await log.write(transaction(group, 1)) is None
     admin = AIOKafkaAdminClient(bootstrap_servers=group.bootstrap)
     await admin.start()

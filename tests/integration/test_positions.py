@@ -1,4 +1,4 @@
-"""Positions that the broker no longer has: never silent, never stuck (contract.md §4)."""
+"""A position that the broker no longer has is reported and stops nothing (contract.md §4)."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 
 async def delete_before(system: SystemUnderTest, offset: int) -> None:
-    """What retention does, in every partition."""
+    """Delete records in every partition, as retention does."""
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
     topic_partitions = (
@@ -31,7 +31,7 @@ async def delete_before(system: SystemUnderTest, offset: int) -> None:
 
 
 async def test_retention_went_past_a_stopped_service(system: SystemUnderTest) -> None:
-    """It says so, begins at the earliest, and repeats nothing."""
+    """The service reports it, begins at the earliest record, and repeats nothing."""
     await system.publish(events(300, 30, system.partitions))
     first = system.start()
     await assert_exactly_once(system, 300)
@@ -52,7 +52,7 @@ async def test_retention_went_past_a_stopped_service(system: SystemUnderTest) ->
 
 
 async def test_retention_overtakes_a_running_service(system: SystemUnderTest) -> None:
-    """What it holds goes on; what was deleted before it was read is said."""
+    """Pending changes continue; records that were deleted before they were read are reported."""
     system.pim.go_down()
     # more than the consumer fetches ahead: 1 MiB a partition
     await system.publish(events(3000, 90, system.partitions, pad=4000))
@@ -75,7 +75,7 @@ async def test_retention_overtakes_a_running_service(system: SystemUnderTest) ->
 async def test_a_topic_that_was_re_created_while_the_service_stood_still(
     system: SystemUnderTest,
 ) -> None:
-    """Kafka drops an idle group's positions with the topic: all of the new one is taken."""
+    """Kafka deletes positions of an idle group with the topic, so the new topic is read whole."""
     await system.publish(events(300, 30, system.partitions))
     first = system.start()
     await assert_exactly_once(system, 300)
@@ -90,7 +90,7 @@ async def test_a_topic_that_was_re_created_while_the_service_stood_still(
 
 
 async def test_a_position_above_the_end(system: SystemUnderTest) -> None:
-    """Looked at twice, 10 s apart; then it was a re-created topic, and all of it is taken."""
+    """It is read again after 10 s; then the topic counts as re-created, and is read whole."""
     await system.publish(events(60, 30, system.partitions))
     positions = {
         TopicPartition(system.events, number): OffsetAndMetadata(10_000, "as1:Ag==")
@@ -105,7 +105,7 @@ async def test_a_position_above_the_end(system: SystemUnderTest) -> None:
 
 
 async def test_foreign_metadata_ends_the_service(system: SystemUnderTest) -> None:
-    """Another service uses the group: taken for empty, its positions would repeat outcomes."""
+    """The service ends: without their metadata, positions of others would repeat outcomes."""
     await system.publish(events(30, 30, system.partitions))
     await system.commit({TopicPartition(system.events, 0): OffsetAndMetadata(3, "somebody else's")})
 

@@ -1,4 +1,4 @@
-"""A broker with users, rights and TLS: the service needs exactly the rights of contract.md §5."""
+"""A broker with users, permissions and TLS: the service needs those of contract.md §5."""
 
 import asyncio
 import re
@@ -35,7 +35,7 @@ pytestmark = [
 
 
 def rights(system: SystemUnderTest) -> dict[str, Right]:
-    """Exactly those of contract.md §5."""
+    """Return the permissions of contract.md §5."""
     group = system.group
     return {
         "read events": Right(TOPIC, system.events, READ),
@@ -57,28 +57,28 @@ LACKING = {
     "read group": r"The Kafka user may not join the group group\.\S+: grant Read on this group\.",
     "write transactional id": r"may not use a transactional id: grant Write and Describe",
 }
-"""What each missing right makes it say. (Describe alone is implied by Read and Write.)"""
+"""The message for each missing permission; Read and Write imply Describe."""
 
 USERS = ("everything", "nothing", *(name.replace(" ", "-") for name in LACKING))
 
 
 @pytest.fixture(scope="module")
 def secured() -> Iterator[SecuredKafka]:
-    """A broker; a user for each case."""
+    """A broker with a user for each case."""
     with secured_kafka(USERS) as running:
         yield running
 
 
 @pytest.fixture
 async def system(secured: SecuredKafka, tmp_path: Path) -> AsyncIterator[SystemUnderTest]:
-    """The system around it; the tests themselves come as the administrator."""
+    """The system around the broker, to which the tests themselves connect as administrator."""
     pim = PimSimulator(free("packshots", "manuals"))
     async with system_around(secured.bootstrap_servers, tmp_path, pim) as made:
         yield made
 
 
 def as_user(secured: SecuredKafka, user: str, mechanism: str = "SCRAM-SHA-256") -> dict[str, str]:
-    """Settings of a replica that comes as this user."""
+    """Settings of a replica with this user."""
     return {
         "KAFKA__BOOTSTRAP_SERVERS": secured.scram,
         "KAFKA__SECURITY_PROTOCOL": "SASL_PLAINTEXT",
@@ -89,7 +89,7 @@ def as_user(secured: SecuredKafka, user: str, mechanism: str = "SCRAM-SHA-256") 
 
 
 def over_tls(secured: SecuredKafka, user: str = "everything") -> dict[str, str]:
-    """The same over TLS, with the private CA."""
+    """Settings of a replica with this user over TLS, with the private CA."""
     return as_user(secured, user, "SCRAM-SHA-512") | {
         "KAFKA__BOOTSTRAP_SERVERS": secured.tls,
         "KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
@@ -98,7 +98,7 @@ def over_tls(secured: SecuredKafka, user: str = "everything") -> dict[str, str]:
 
 
 def by_certificate(secured: SecuredKafka, folder: Path) -> dict[str, str]:
-    """Settings of a replica that shows a certificate, and no password but that of its key."""
+    """Settings of a replica with a client certificate and the password of its key."""
     path = str(secured.certificate_of("everything", folder))
     return {
         "KAFKA__BOOTSTRAP_SERVERS": secured.mutual,
@@ -114,7 +114,7 @@ def by_certificate(secured: SecuredKafka, folder: Path) -> dict[str, str]:
 async def test_the_main_job_needs_these_rights_and_no_more(
     system: SystemUnderTest, secured: SecuredKafka, way: str
 ) -> None:
-    """Upserts, deletes, dead letters, two replicas, SIGTERM."""
+    """They suffice for upserts, deletes, dead letters, two replicas and SIGTERM."""
     await secured.grant("everything", rights(system).values())
     match way:
         case "TLS":
@@ -137,7 +137,7 @@ async def test_the_main_job_needs_these_rights_and_no_more(
 async def test_a_missing_right_is_named(
     system: SystemUnderTest, secured: SecuredKafka, right: str
 ) -> None:
-    """It ends with a sentence that says what to grant; `check` says the same."""
+    """The service ends with a sentence that says what to grant; `check` prints the same."""
     user = right.replace(" ", "-")
     await secured.grant(user, (one for name, one in rights(system).items() if name != right))
     replica = system.start(**as_user(secured, user))
@@ -155,7 +155,7 @@ async def test_a_missing_right_is_named(
 async def test_a_right_that_is_taken_away_at_work(
     system: SystemUnderTest, secured: SecuredKafka, right: str
 ) -> None:
-    """No outcome twice, none lost: it ends, says why, and goes on when the right is back."""
+    """The service ends and says why, and continues after a new grant: one outcome for each event."""
     given = rights(system)
     await secured.grant("everything", given.values())
     settings = as_user(secured, "everything")
@@ -175,7 +175,7 @@ async def test_a_right_that_is_taken_away_at_work(
 
 
 async def test_a_wrong_password(system: SystemUnderTest, secured: SecuredKafka) -> None:
-    """Said at once, without the password."""
+    """The error comes at once, without the password."""
     wrong = as_user(secured, "everything") | {"KAFKA__SASL_PASSWORD": "wrong"}
     shown = await aside(system, "run", **wrong)
     assert shown.returncode == 1
@@ -187,7 +187,7 @@ async def test_a_wrong_password(system: SystemUnderTest, secured: SecuredKafka) 
 async def test_a_certificate_that_is_not_trusted(
     system: SystemUnderTest, secured: SecuredKafka
 ) -> None:
-    """Said at once, with the setting that mends it."""
+    """The error comes at once, and names the setting to fix."""
     untrusted = over_tls(secured)
     del untrusted["KAFKA__SSL_CA_FILE"]
     for command in ("run", "check"):
@@ -201,7 +201,7 @@ async def test_a_certificate_that_is_not_trusted(
 async def test_a_certificate_that_is_missing_or_a_stranger_s(
     system: SystemUnderTest, secured: SecuredKafka
 ) -> None:
-    """Said at once, with the setting that mends it."""
+    """The error comes at once, and names the setting to fix."""
     full = by_certificate(secured, system.folder)
     bare = {name: full[name] for name in full if not re.search("CERT|KEY", name)}
     path = str(secured.certificate_of("stranger", system.folder, trustme.CA()))
@@ -218,7 +218,7 @@ async def test_a_certificate_that_is_missing_or_a_stranger_s(
 
 
 async def test_a_key_with_another_password(system: SystemUnderTest, secured: SecuredKafka) -> None:
-    """A setting: exit 2, and nobody is asked for a password."""
+    """The exit code is 2, and OpenSSL does not ask for a password."""
     wrong = by_certificate(secured, system.folder) | {"KAFKA__SSL_KEY_PASSWORD": "wrong"}
     shown = await aside(system, "run", **wrong)
     assert shown.returncode == 2, shown
@@ -227,7 +227,7 @@ async def test_a_key_with_another_password(system: SystemUnderTest, secured: Sec
 
 
 async def test_files_that_cannot_be_used(system: SystemUnderTest, secured: SecuredKafka) -> None:
-    """They are settings: exit 2, named."""
+    """The exit code is 2, and the error names the setting."""
     (system.folder / "garbage.pem").write_text("no certificate")
     for path, said in (("/nowhere/ca.pem", "cannot be read"), ("garbage.pem", "cannot be used")):
         for command in (["run"], ["check"], ["outcomes"]):
@@ -238,7 +238,7 @@ async def test_files_that_cannot_be_used(system: SystemUnderTest, secured: Secur
 
 
 async def test_who_may_nothing(system: SystemUnderTest, secured: SecuredKafka) -> None:
-    """Every topic is named at once."""
+    """The error names every topic."""
     shown = await aside(system, "run", **as_user(secured, "nothing"))
     assert shown.returncode == 1
     for topic in (system.events, system.outcomes, system.dead_letters):

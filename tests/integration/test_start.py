@@ -1,4 +1,4 @@
-"""What an operator sees when it cannot start."""
+"""The errors that an operator sees when the service cannot start."""
 
 import asyncio
 import signal
@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 
 async def test_a_missing_topic_is_named(system: SystemUnderTest) -> None:
-    """Exit 1 with a plain sentence, no traceback."""
+    """The exit code is 1, and the log has a plain sentence without traceback."""
     replica = system.start(KAFKA__OUTCOMES_TOPIC="nowhere")
 
     assert await asyncio.to_thread(replica.wait, 30) == 1
@@ -20,7 +20,7 @@ async def test_a_missing_topic_is_named(system: SystemUnderTest) -> None:
 
 
 async def test_wrong_settings_end_with_two(system: SystemUnderTest) -> None:
-    """And the variable's name."""
+    """The exit code is 2, and the error names the variable."""
     replica = system.start(WINDOW__MAX_ASSETS="1000")
 
     assert await asyncio.to_thread(replica.wait, 30) == 2
@@ -29,7 +29,7 @@ async def test_wrong_settings_end_with_two(system: SystemUnderTest) -> None:
 
 @pytest.mark.parametrize("settings", [{"HTTP__PORT": "taken"}, {"HTTP__HOST": "nowhere.invalid"}])
 async def test_a_port_that_cannot_be_had(system: SystemUnderTest, settings: dict[str, str]) -> None:
-    """Exit 1, and which settings to change."""
+    """The exit code is 1, and the error names the settings to change."""
     taken = system.pim_url.rpartition(":")[2]
     replica = system.start(
         **{name: text.replace("taken", taken) for name, text in settings.items()}
@@ -42,7 +42,7 @@ async def test_a_port_that_cannot_be_had(system: SystemUnderTest, settings: dict
 
 
 async def test_a_stop_while_waiting_for_the_broker_is_heard(system: SystemUnderTest) -> None:
-    """SIGTERM during the start ends it at once."""
+    """SIGTERM during the start ends the service at once."""
     replica = system.start(KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
     await system.until_logged("kafka.connecting")
     replica.send_signal(signal.SIGTERM)
