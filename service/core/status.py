@@ -1,14 +1,15 @@
-"""What is open now, for people and meters. Nothing decides by it."""
+"""What is open now, for people and metrics. Nothing is decided by it."""
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Literal
 
 from service.contracts.outcome import Action
 from service.core.model import Partition
 from service.core.send.dispatcher import Dispatcher
+from service.core.settle.outbox import Outbox
 
 FAMILIES_SHOWN_MAX = 50
 
@@ -57,8 +58,8 @@ class FamilyStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """One replica."""
+class PipelineStatus:
+    """What is open in one replica."""
 
     waits_for: WaitsFor | None
     pending_changes: int
@@ -86,6 +87,70 @@ class Status:
     silent_seconds: float
     """Since anything arrived, ended or was committed."""
     partitions: tuple[PartitionStatus, ...]
+
+
+@dataclass(slots=True)
+class LastProgress:
+    """When anything happened last: in the replica, and in each assigned partition."""
+
+    seconds: float = float("-inf")
+    """When records arrived, a call ended or a transaction was committed (monotonic seconds)."""
+    utc_ms: dict[Partition, int] = field(default_factory=dict)
+
+    def begin(self, partitions: Iterable[Partition], utc_ms: int) -> None:
+        """Count from now for these partitions, and for no others."""
+        self.utc_ms = dict.fromkeys(partitions, utc_ms)
+
+    def note(self, partitions: Iterable[Partition], utc_ms: int) -> None:
+        """Take note that a record of these partitions was admitted or committed."""
+        for partition in partitions:
+            if partition in self.utc_ms:
+                self.utc_ms[partition] = utc_ms
+
+
+def status_of(
+    dispatcher: Dispatcher,
+    outbox: Outbox,
+    progress: LastProgress,
+    *,
+    now: float,
+    waits_for: WaitsFor | None,
+    paused: Collection[Partition],
+) -> PipelineStatus:
+    """Return what is open at this moment (monotonic seconds)."""
+    gate, lanes, ledger = dispatcher.gate, dispatcher.lanes, outbox.ledger
+    return PipelineStatus(
+        waits_for=waits_for,
+        pending_changes=ledger.pending_changes,
+        pending_bytes=ledger.pending_bytes,
+        withheld_changes=outbox.withheld_changes,
+        is_limit_reached=outbox.limit.is_reached,
+        dead_of_last=outbox.limit.dead,
+        last_changes=outbox.limit.changes,
+        calls_in_flight=len(gate.in_flight),
+        calls_limit=gate.cap,
+        rate_limit=gate.rate,
+        gate_seconds=max(0.0, (gate.closed_until or now) - now),
+        is_gate_closed=gate.is_closed,
+        is_breaker_open=lanes.breaker.is_open,
+        probe_seconds_max=lanes.breaker.probe_seconds_max,
+        failing_lanes=sum(1 for _ in lanes.failing_lanes()),
+        calls_in_repair=sum(1 for _ in lanes.waiting_calls()),
+        window_wait_seconds=dispatcher.windows.longest_wait(now),
+        silent_seconds=now - progress.seconds,
+        partitions=tuple(
+            PartitionStatus(
+                partition,
+                watermark=ledger.watermark(partition),
+                position=ledger.position(partition),
+                pending=ledger.pending_in(partition),
+                span=ledger.span(partition),
+                is_paused=partition in paused,
+                progressed_utc_ms=progress.utc_ms[partition],
+            )
+            for partition in sorted(ledger.partitions)
+        ),
+    )
 
 
 def families(dispatcher: Dispatcher) -> list[FamilyStatus]:

@@ -21,7 +21,7 @@ from service.core.facts import Fact
 from service.core.inputs import Assigned, CommitRefused, Committed, Input, Released, TimePassed
 from service.core.model import Partition
 from service.core.pipeline import Pipeline
-from service.core.status import Status
+from service.core.status import PipelineStatus
 from service.ports import AssetApi, Clock, Intake, Observer, OutcomeLog
 from service.runtime.inbox import RunnerInbox
 from service.runtime.requests import RequestTasks
@@ -76,7 +76,7 @@ class Runner:
             for task in self._commits:
                 task.cancel()
 
-    def status(self) -> Status:
+    def status(self) -> PipelineStatus:
         """Return what is pending, in flight and limited now."""
         return self._pipeline.status(self._clock.now().seconds)
 

@@ -4,10 +4,9 @@ import contextlib
 
 import pytest
 
-from service.core import pipeline
 from service.core.effects import Drained
 from service.core.group.asset_work import AssetWork, Ending
-from service.core.inputs import DrainKind
+from service.core.membership import Membership
 from service.core.model import Now
 from service.core.send.busy_assets import BusyAssets
 from service.core.send.dispatcher import Dispatcher
@@ -73,21 +72,21 @@ def test_it_finds_forgetting_the_restored_map(monkeypatch: pytest.MonkeyPatch) -
 
 def test_it_finds_walking_away_from_calls_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that nobody waits for, or cuts, lands after the new owner's."""
-    drain, forget = pipeline.Pipeline._maybe_finish_drain, Dispatcher.forget
+    finish, forget = Membership.maybe_finish, Dispatcher.forget
 
-    def hasty(self: pipeline.Pipeline, now: float) -> None:
-        if self._drain is not None and self._drain.kind is DrainKind.REVOCATION:
+    def hasty(self: Membership, now: float) -> None:
+        if self.is_revoked:
             if not self._is_drained:
                 self._is_drained = True
-                self._effects.append(Drained(self.ledger.pending_changes))
+                self._effects.append(Drained(self._outbox.ledger.pending_changes))
             return
-        drain(self, now)
+        finish(self, now)
 
     def leave_them(self: Dispatcher) -> None:
         self.gate.in_flight.clear()  # so that none is cut
         forget(self)
 
-    monkeypatch.setattr(pipeline.Pipeline, "_maybe_finish_drain", hasty)
+    monkeypatch.setattr(Membership, "maybe_finish", hasty)
     monkeypatch.setattr(Dispatcher, "forget", leave_them)
 
     assert finds_a_flaw()

@@ -9,7 +9,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from service.core.model import Partition
-from service.core.status import FailureStatus, FamilyStatus, PartitionStatus, Status, WaitsFor
+from service.core.status import (
+    FailureStatus,
+    FamilyStatus,
+    PartitionStatus,
+    PipelineStatus,
+    WaitsFor,
+)
 
 PARTITION_QUIET_SECONDS_MAX = 300.0
 """How long a partition may have records to read and deliver none before it is stuck."""
@@ -32,13 +38,13 @@ _REASONS: dict[WaitsFor, str] = {
 _CALLS = {"upsert": "upserts", "delete": "deletes"}
 
 
-def is_working(status: Status, quiet_seconds_max: float) -> bool:
+def is_working(status: PipelineStatus, quiet_seconds_max: float) -> bool:
     """Return whether no change is pending, or pending changes progress or wait on purpose."""
     is_busy = status.pending_changes > 0 and status.waits_for is None
     return not is_busy or status.silent_seconds <= quiet_seconds_max
 
 
-def is_reading(status: Status, lags: Mapping[Partition, int]) -> bool:
+def is_reading(status: PipelineStatus, lags: Mapping[Partition, int]) -> bool:
     """Return whether no assigned partition is stuck."""
     return not any(
         _is_stuck(status, partition, lags.get(partition.partition, 0))
@@ -46,7 +52,7 @@ def is_reading(status: Status, lags: Mapping[Partition, int]) -> bool:
     )
 
 
-def partition_lines(status: Status, lags: Mapping[Partition, int]) -> Iterator[str]:
+def partition_lines(status: PipelineStatus, lags: Mapping[Partition, int]) -> Iterator[str]:
     """Yield a line with the state of each assigned partition."""
     for one in status.partitions:
         topic, number = one.partition
@@ -57,7 +63,7 @@ def partition_lines(status: Status, lags: Mapping[Partition, int]) -> Iterator[s
         )
 
 
-def waiting_lines(status: Status) -> Iterator[str]:
+def waiting_lines(status: PipelineStatus) -> Iterator[str]:
     """Yield a line with the reason why nothing is sent, and one for changes held back."""
     if (reason := why_waiting(status)) is not None:
         yield f"[ ]waiting: {reason}"
@@ -65,7 +71,7 @@ def waiting_lines(status: Status) -> Iterator[str]:
         yield f"[ ]dead letters held back: {status.withheld_changes:,}"
 
 
-def why_waiting(status: Status) -> str | None:
+def why_waiting(status: PipelineStatus) -> str | None:
     """Return the reason why nothing is sent, with its numbers; None if there is none."""
     if status.waits_for is None:
         return None
@@ -106,7 +112,7 @@ def plain(text: str) -> str:
     return line[:MESSAGE_CHARACTERS_MAX] + "…" if is_long else line
 
 
-def partition_state(status: Status, partition: PartitionStatus, lag: int) -> str:
+def partition_state(status: PipelineStatus, partition: PartitionStatus, lag: int) -> str:
     """Return whether a partition is idle, working, paused on purpose or stuck."""
     if _is_stuck(status, partition, lag):
         return "stuck"
@@ -115,7 +121,7 @@ def partition_state(status: Status, partition: PartitionStatus, lag: int) -> str
     return "working" if lag or partition.pending else "idle"
 
 
-def _is_stuck(status: Status, partition: PartitionStatus, lag: int) -> bool:
+def _is_stuck(status: PipelineStatus, partition: PartitionStatus, lag: int) -> bool:
     """Return whether records should have come: Kafka answers (the lease is held), but none came."""
     if partition.is_paused or not lag or status.waits_for in {"assignment", "lease", "drain"}:
         return False

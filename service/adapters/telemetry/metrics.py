@@ -44,7 +44,7 @@ from service.core.facts import (
 )
 from service.core.model import Partition
 from service.core.records import CompletedChange
-from service.core.status import Status
+from service.core.status import PipelineStatus
 
 DAY_MS = 86_400_000
 
@@ -54,7 +54,7 @@ class Gauges:
 
     def __init__(
         self,
-        status: Callable[[], Status],
+        status: Callable[[], PipelineStatus],
         lags: Callable[[], Mapping[Partition, int]],
         limits: Mapping[str, float],
         behind_transactions: Callable[[], Mapping[Partition, int]] = dict,
@@ -64,7 +64,7 @@ class Gauges:
         self._limits = limits
         self._behind_transactions = behind_transactions
 
-    def single(self, status: Status) -> dict[str, float]:
+    def single(self, status: PipelineStatus) -> dict[str, float]:
         """Return the gauges of the replica."""
         return {
             **self._limits,
@@ -86,7 +86,7 @@ class Gauges:
             "paused_partitions": sum(one.is_paused for one in status.partitions),
         }
 
-    def by_partition(self, status: Status) -> dict[str, dict[Partition, float]]:
+    def by_partition(self, status: PipelineStatus) -> dict[str, dict[Partition, float]]:
         """Return the gauges of each assigned partition."""
         partitions = status.partitions
         lags, behind = self._lags(), self._behind_transactions()
@@ -100,7 +100,7 @@ class Gauges:
             },
         }
 
-    def waiting(self, status: Status) -> dict[str, float]:
+    def waiting(self, status: PipelineStatus) -> dict[str, float]:
         """Return 1 for the reason why nothing is sent, and 0 for the other reasons."""
         return {
             reason: reason == status.waits_for for reason in BY_NAME["waiting"].labels["reason"]

@@ -18,7 +18,7 @@ from service.adapters.telemetry.health import (
 from service.adapters.telemetry.metrics import Gauges
 from service.adapters.telemetry.recent_outcomes import RecentOutcomes
 from service.core.model import Partition
-from service.core.status import FamilyStatus, Status
+from service.core.status import FamilyStatus, PipelineStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class StatusReport:
         self,
         replica: ReplicaInfo,
         recent_outcomes: RecentOutcomes,
-        status: Callable[[], Status],
+        status: Callable[[], PipelineStatus],
         families: Callable[[], list[FamilyStatus]],
         lags: Callable[[], Mapping[Partition, int]],
         behind_transactions: Callable[[], Mapping[Partition, int]] = dict,

@@ -55,7 +55,7 @@ from service.core.status import (
     FailureStatus,
     FamilyStatus,
     PartitionStatus,
-    Status,
+    PipelineStatus,
     WaitsFor,
 )
 from service.ports import Observers
@@ -71,9 +71,9 @@ def partition(**members: Any) -> PartitionStatus:  # noqa: ANN401 - any member
     return dataclasses.replace(PartitionStatus(PLACE, 10, 10, 0, 0, False, now_ms), **members)  # noqa: FBT003
 
 
-def status(**members: Any) -> Status:  # noqa: ANN401 - any member
+def status(**members: Any) -> PipelineStatus:  # noqa: ANN401 - any member
     """Return the status of an idle replica without failures."""
-    idle = Status(
+    idle = PipelineStatus(
         waits_for=None,
         pending_changes=0,
         pending_bytes=0,
@@ -136,7 +136,7 @@ def facts(committed: CompletedChange) -> list[Fact]:
     ]
 
 
-def scraped(now: Status, lags: Mapping[Partition, int] | None = None) -> str:
+def scraped(now: PipelineStatus, lags: Mapping[Partition, int] | None = None) -> str:
     """Return `/metrics` after one fact of each kind."""
     registry = process_registry()
     limits = {"pending_changes_limit": 10_000.0, "pending_bytes_limit": 1e8}

@@ -1,0 +1,68 @@
+"""Which partitions are paused, so that memory stays bounded (contract.md P4).
+
+Rule 1: intake resumes at half of a limit: at its edge it would be paused and resumed by every call.
+"""
+
+from service.core.effects import Effect, SetIntake
+from service.core.facts import IntakePaused, IntakeResumed
+from service.core.limits import OCCUPIED_PER_PENDING_BYTE, Limits
+from service.core.model import Partition
+from service.core.recover.breaker import Breaker
+from service.core.settle.ledger import Ledger
+
+
+class Intake:
+    """Pauses partitions by what is pending, and resumes them."""
+
+    def __init__(self, limits: Limits, effects: list[Effect]) -> None:
+        self._limits = limits
+        self._effects = effects
+        self.paused: frozenset[Partition] = frozenset()
+        self._is_full = False
+
+    def begin(self) -> None:
+        """Begin anew: the limits that paused intake counted for another assignment."""
+        self._is_full = False
+
+    def set(
+        self, ledger: Ledger, breaker: Breaker, *, is_stopped: bool, anew: bool = False
+    ) -> None:
+        """Ask for the pauses that hold now, if they changed or an assignment begins `anew`.
+
+        Args:
+            ledger: what is pending.
+            breaker: while it is open, less may be pending.
+            is_stopped: whether nothing may be taken in, whatever is pending.
+            anew: whether to ask even without a change: a new assignment knows of no pauses.
+        """
+        everything = ledger.partitions
+        paused = everything if is_stopped else self._to_pause(ledger, breaker)
+        if paused == self.paused and not anew:
+            return
+        if bool(paused) != bool(self.paused):
+            fact = IntakePaused if paused else IntakeResumed
+            self._effects.append(fact(len(paused), ledger.pending_changes))
+        self.paused = paused
+        self._effects.append(SetIntake(paused))
+
+    def _to_pause(self, ledger: Ledger, breaker: Breaker) -> frozenset[Partition]:
+        everything = ledger.partitions
+        share = 0.5 if self._is_full else 1.0
+        changes_max = self._limits.pending_changes_max
+        if breaker.is_open and not breaker.family_well:
+            changes_max = min(changes_max, self._limits.breaker_pending_changes)
+        bytes_max = self._limits.pending_bytes_max
+        self._is_full = (
+            ledger.pending_changes >= changes_max * share
+            or ledger.pending_bytes >= bytes_max * share
+            or ledger.occupied_bytes >= bytes_max * OCCUPIED_PER_PENDING_BYTE * share
+        )
+        if self._is_full:
+            return everything
+        return frozenset(one for one in everything if self._is_spanned(one, ledger))
+
+    def _is_spanned(self, partition: Partition, ledger: Ledger) -> bool:
+        limit = self._limits.span_pause_offsets
+        if partition in self.paused:
+            limit //= 2
+        return ledger.span(partition) >= limit

@@ -1,0 +1,182 @@
+"""What leaves: outcomes that are known, one transaction at a time.
+
+Rule 1: while the limit on dead letters is reached, dead letters are withheld until a person looks,
+and so are later outcomes of the same assets, which must not overtake them.
+Rule 2: no more than one transaction is under way. If Kafka takes none for `COMMIT_SILENCE_SECONDS`,
+the outbox is halted: calls whose outcomes could not be committed must not start.
+"""
+
+from collections.abc import Mapping
+
+from service.contracts.outcome import Reason, Status
+from service.core.effects import Commit, Effect
+from service.core.facts import (
+    ChangeCompleted,
+    DeadLetterLimitReached,
+    DeadLettersReleased,
+    TransactionCommitted,
+    TransactionRefused,
+)
+from service.core.group.asset_work import Ended
+from service.core.inputs import CommitRefusal, Start
+from service.core.limits import COMMIT_SILENCE_SECONDS, Limits
+from service.core.model import Asset, Moment, Origin, Partition, Rejection, SourceRecord
+from service.core.settle.dead_letter_limit import DeadLetterLimit
+from service.core.settle.ledger import Group, Ledger
+from service.core.settle.report import Reporter, why
+
+
+class Outbox:
+    """Turns ends of changes into outcomes, and asks for the transactions that write them."""
+
+    def __init__(self, limits: Limits, effects: list[Effect]) -> None:
+        self._limits = limits
+        self._effects = effects
+        self._reporter = Reporter(limits.outcome_source)
+        self.limit = DeadLetterLimit(limits.dead_letter_share_max, limits.dead_letter_share_changes)
+        self.ledger = Ledger({}, limits)
+        self._withheld: list[Group] = []
+        """Dead letters that wait for a person, and what may not overtake them, in order."""
+        self._withheld_assets: set[Asset] = set()
+        self._uncounted: dict[Partition, int] = {}
+        """Changes below these offsets were released before: the limit does not count them."""
+        self._last_transaction_at = float("-inf")
+        self._transactions_made = 0
+        self._silent_since: float | None = None
+        """Since when a transaction has been outstanding or refused."""
+
+    def begin(self, starts: Mapping[Partition, Start]) -> None:
+        """Keep a new ledger: an assignment begins."""
+        self.ledger = Ledger(starts, self._limits)
+
+    def forget(self) -> None:
+        """Drop everything: the assignment is over, and the next owner reads it again."""
+        self.ledger = Ledger({}, self._limits)
+        self._withheld.clear()
+        self._withheld_assets.clear()
+        self._silent_since = None
+
+    @property
+    def withheld_changes(self) -> int:
+        """Changes that the limit on dead letters holds back."""
+        return sum(map(len, self._withheld))
+
+    # --- outcomes ----------------------------------------------------------------------------
+
+    def reject(self, record: SourceRecord, rejection: Rejection, utc_ms: int) -> None:
+        """Complete a record that becomes no command."""
+        self._leave((self._reporter.of_rejection(record, rejection, utc_ms),))
+        self._note_completed(
+            record.origin, rejection.asset, rejection.status, rejection.reason, rejection.message
+        )
+
+    def complete(self, ended: Ended, utc_ms: int, *, is_counted: bool) -> None:
+        """Complete changes that ended together; `is_counted` by the limit on dead letters."""
+        asset = ended[0][0].command.asset
+        group = [self._reporter.of_change(change, ending, utc_ms) for change, ending in ended]
+        self._leave(tuple(group), asset, is_counted=is_counted)
+        for change, ending in ended:
+            if ending.reason is not None:
+                origin = change.record.origin
+                self._note_completed(origin, asset, ending.status, ending.reason, why(ending))
+
+    def release(self, ends: Mapping[Partition, int]) -> None:
+        """Let withheld outcomes leave: a person looked at them.
+
+        What the partitions held by then, up to `ends`, is not counted any more: it is the rest of
+        the same events.
+        """
+        if not self.limit.is_reached:
+            return
+        self.limit.release()
+        self._uncounted = {
+            partition: max(self.ledger.position(partition), ends.get(partition, 0))
+            for partition in self.ledger.partitions
+        }
+        self._effects.append(DeadLettersReleased(self.withheld_changes))
+        for group in self._withheld:
+            self.ledger.complete(group)
+        self._withheld.clear()
+        self._withheld_assets.clear()
+
+    def _leave(self, group: Group, asset: Asset | None = None, *, is_counted: bool = True) -> None:
+        was_reached = self.limit.is_reached
+        is_dead = False
+        for completed in group:
+            dies = completed.dead_letter is not None
+            is_dead = is_dead or dies
+            is_released = completed.offset < self._uncounted.get(completed.partition, 0)
+            if is_counted and not was_reached and not is_released:
+                self.limit.count(completed.family, is_dead=dies)
+        if self.limit.is_reached and not was_reached:
+            reached = DeadLetterLimitReached(self.limit.dead, self.limit.changes)
+            self._effects.append(reached)
+        if self.limit.is_reached and (is_dead or asset in self._withheld_assets):
+            self._withheld.append(group)
+            if asset is not None:
+                self._withheld_assets.add(asset)
+        else:
+            self.ledger.complete(group)
+
+    def _note_completed(
+        self, origin: Origin, asset: Asset | None, status: Status, reason: Reason, message: str
+    ) -> None:
+        path = asset.path if asset else None
+        completed = ChangeCompleted(origin.outcome_id, path, status, reason, message)
+        self._effects.append(completed)
+
+    # --- transactions ------------------------------------------------------------------------
+
+    def maybe_commit(self, now: float) -> None:
+        """Ask for the next transaction, once the commit interval is over."""
+        is_early = now < self._last_transaction_at + self._limits.commit_interval_seconds
+        if is_early or not self.ledger.can_commit:
+            return
+        transaction = self.ledger.take_transaction()
+        if transaction is None:  # the watermark must move first: only a call can do that
+            self._silent_since = None
+            return
+        if self._silent_since is None:
+            self._silent_since = now
+        self._last_transaction_at = now
+        self._transactions_made += 1
+        self._effects.append(Commit(self._transactions_made, transaction))
+
+    def committed(self, number: int, moment: Moment) -> Group:
+        """Take note that the transaction is on the log; return the changes that it completed."""
+        if not self.is_under_way(number):
+            return ()
+        completed = self.ledger.committed()
+        self._silent_since = None
+        seconds = moment.seconds - self._last_transaction_at
+        committed = TransactionCommitted(len(completed), round(seconds, 4), completed)
+        self._effects.append(committed)
+        return completed
+
+    def refused(self, why_refused: CommitRefusal) -> None:
+        """Take note that the transaction under way was aborted; its outcomes go again."""
+        self._effects.append(TransactionRefused(why_refused.value))
+        if why_refused is not CommitRefusal.FENCED:
+            is_map_too_large = why_refused is CommitRefusal.METADATA_TOO_LARGE
+            self.ledger.refused(map_too_large=is_map_too_large)
+
+    def is_under_way(self, number: int) -> bool:
+        """Return whether this is the transaction under way.
+
+        The answer to a transaction may come when its assignment is over; it is ignored then.
+        """
+        return self.ledger.is_committing and number == self._transactions_made
+
+    def is_halted(self, now: float) -> bool:
+        """Return whether outcomes wait and nothing could be committed for too long."""
+        since = self._silent_since
+        return since is not None and now - since >= COMMIT_SILENCE_SECONDS
+
+    def next_times(self) -> list[float]:
+        """Return when time alone changes something (monotonic seconds)."""
+        times = []
+        if self._silent_since is not None:
+            times.append(self._silent_since + COMMIT_SILENCE_SECONDS)
+        if self.ledger.can_commit:
+            times.append(self._last_transaction_at + self._limits.commit_interval_seconds)
+        return times
