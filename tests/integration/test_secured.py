@@ -155,7 +155,7 @@ async def test_a_missing_right_is_named(
 async def test_a_right_that_is_taken_away_at_work(
     system: SystemUnderTest, secured: SecuredKafka, right: str
 ) -> None:
-    """The service ends and says why, and continues after a new grant: one outcome for each event."""
+    """The service ends and says why, and continues after a new grant: one outcome per event."""
     given = rights(system)
     await secured.grant("everything", given.values())
     settings = as_user(secured, "everything")
