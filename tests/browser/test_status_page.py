@@ -1,4 +1,4 @@
-"""The status page as a person sees it: the service at work, in headless Chromium."""
+"""The status page of a running service in headless Chromium."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ QUIET = (
 
 
 async def look(url: str, folder: Path, *options: str) -> tuple[str, str]:
-    """Open a page, let its script run for some seconds; the document, and what it complained of."""
+    """Open a page for some seconds, and return the document and the messages of its console."""
     command = [CHROMIUM, *QUIET, f"--user-data-dir={folder / 'chromium'}", "--timeout=9000"]
     command += ["--virtual-time-budget=6000", *options, "--dump-dom", url]
     done = await asyncio.to_thread(
@@ -35,7 +35,7 @@ async def look(url: str, folder: Path, *options: str) -> tuple[str, str]:
 
 
 def cells(document: str, table: str) -> list[list[str]]:
-    """The rows of a table's body."""
+    """Return the rows of a table's body."""
     body = re.search(rf'id="{table}".*?<tbody>(.*?)</tbody>', document, re.DOTALL)
     assert body is not None, document[:2000]
     return [
@@ -45,7 +45,7 @@ def cells(document: str, table: str) -> list[list[str]]:
 
 
 async def test_the_page_shows_the_service_at_work(system: SystemUnderTest) -> None:
-    """Outcomes, partitions, families; a PIM that is down; a service that is gone."""
+    """The page shows outcomes, partitions and families, a PIM that is down, and a lost service."""
     markup = b'{"action": "upsert", "asset_family": "<b>", "code": "<script>", "values": {}}'
     await system.publish([*events(300, 60, system.partitions), (0, None, markup), (1, None, b"{")])
     replica = system.start(HTTP__STATUS_PAGE="true")

@@ -1,4 +1,4 @@
-"""Real servers before the PIM simulator, and real proxies on the way to them; on loopback."""
+"""Real web servers in front of the PIM simulator, and real proxies, on loopback."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ USER, PASSWORD = "proxy-user", "proxy-s3cret"
 
 @dataclass(frozen=True)
 class Site:
-    """What a server is to serve: the PIM's port, its own two, and its certificate."""
+    """What a server needs: the PIM's port, its own two ports, and its certificate."""
 
     folder: Path
     upstream: int
@@ -43,12 +43,12 @@ class Site:
 
     @property
     def certificate(self) -> Path:
-        """Key and chain in one file."""
+        """Return the path of a file with the key and the chain."""
         return self.folder / "server.pem"
 
 
 def nginx(site: Site) -> list[str]:
-    """nginx, its body limit at the default."""
+    """Return the command for nginx with its default limit on bodies."""
     verify = ""
     if site.client_ca is not None:
         verify = f"ssl_client_certificate {site.client_ca}; ssl_verify_client on;"
@@ -86,12 +86,12 @@ def nginx(site: Site) -> list[str]:
 
 
 def proxied(upstream: int) -> str:
-    """Pass requests on to this port."""
+    """Return the directives that pass requests on to this port."""
     return f"proxy_pass http://127.0.0.1:{upstream};"
 
 
 def apache(site: Site) -> list[str]:
-    """Apache with a short keep-alive, that packs whatever it is asked."""
+    """Return the command for Apache, with a short keep-alive and compression for every client."""
     modules = (
         "mpm_event",
         "authz_core",
@@ -141,7 +141,7 @@ ProxyPass / http://127.0.0.1:{site.upstream}/
 
 
 def haproxy(site: Site) -> list[str]:
-    """HAProxy, which answers a large body before it has come."""
+    """Return the command for HAProxy, which answers a large body before it has arrived."""
     verify = f"ca-file {site.client_ca} verify required" if site.client_ca is not None else ""
     oldest, newest = (
         "TLSv1.0" if version == "TLSv1" else version
@@ -170,7 +170,7 @@ backend pim
 
 
 def tinyproxy(folder: Path, port: int) -> list[str]:
-    """tinyproxy, which wants a password."""
+    """Return the command for tinyproxy, which asks for a password."""
     config = f"""
 Port {port}
 Listen 127.0.0.1
@@ -183,7 +183,7 @@ BasicAuth {USER} {PASSWORD}
 
 
 def squid(folder: Path, port: int) -> list[str]:
-    """Squid, likewise; its users stand in a file."""
+    """Return the command for Squid, which asks for a password and has its users in a file."""
     folder.chmod(0o777)
     for parent in folder.parents:
         if parent == Path(tempfile.gettempdir()):
@@ -212,13 +212,13 @@ Proxy = Callable[[Path, int], list[str]]
 
 
 def written(path: Path, text: str) -> str:
-    """Write the file; its name."""
+    """Write the file and return its name."""
     path.write_text(text)
     return str(path)
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Return a port on which nothing listens now."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
@@ -227,7 +227,7 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def running(command: list[str], *ports: int) -> AsyncIterator[None]:
-    """The program in the foreground until it listens on all ports, and for the block."""
+    """Run the program until the block ends, and enter the block when it listens on all ports."""
     if shutil.which(command[0], path="/usr/sbin:/usr/bin:/sbin:/bin") is None:
         pytest.skip(f"{command[0]} is not installed: .ci/tools does it")
     process = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""The same demands on the client behind each server and proxy."""
+"""The same requirements for the client behind each server and proxy."""
 
 import asyncio
 import contextlib
@@ -53,7 +53,7 @@ NO_CONNECTION = {"client_id": "x", "client_secret": "x", "username": "x", "passw
 
 @dataclass(frozen=True)
 class Front:
-    """A server before the simulator, and whose certificate it has."""
+    """A server in front of the simulator, and its certificate."""
 
     pim: PimSimulator
     site: Site
@@ -62,12 +62,12 @@ class Front:
     """Whatever a test made; closed with the server, also where the test fails."""
 
     def url(self, scheme: str) -> str:
-        """Its address."""
+        """The server's URL."""
         port = self.site.secure if scheme == "https" else self.site.plain
         return f"{scheme}://localhost:{port}"
 
     def api(self, scheme: str, **settings: object) -> HttpAssetApi:
-        """Our client of it."""
+        """Return a client of the server."""
         given = {"base_url": self.url(scheme), "ca_file": self.ca_file, "timeout_seconds": 20}
         pim = PimSettings.model_validate({**given, **NO_CONNECTION, **settings})
         client = HttpAssetApi(pim, lambda: credentials_of(self.pim))
@@ -77,14 +77,14 @@ class Front:
 
 @pytest.fixture(scope="module")
 def ca() -> trustme.CA:
-    """A private one."""
+    """Return a private CA."""
     return trustme.CA()
 
 
 def issued(
     ca: trustme.CA, name: str, not_before: datetime | None = None, not_after: datetime | None = None
 ) -> bytes:
-    """Key and chain of a server of this name."""
+    """Return the key and the chain of a server with this name."""
     made = ca.issue_cert(name, not_before=not_before, not_after=not_after)
     return made.private_key_and_cert_chain_pem.bytes()
 
@@ -99,7 +99,7 @@ async def front(
     certificate: bytes | None = None,
     tls_versions: tuple[str, ...] = Site.tls_versions,
 ) -> AsyncIterator[Front]:
-    """The server before a simulator of its own, with a valid certificate or this one."""
+    """Yield a server in front of a simulator, with a valid certificate or this one."""
     pim = simulator()
     runner, url = await serve(pim)
     ca_file = folder / "ca.pem"
@@ -119,13 +119,13 @@ async def front(
 
 
 def write(data_bytes: int = 10) -> UpsertAssets:
-    """An upsert of one asset of this size."""
+    """Return an upsert of one asset of this size."""
     values = nested({("n", None, None): "x" * data_bytes})
     return UpsertAssets("packshots", (UpsertAsset(Asset("packshots", "a"), values, 0),))
 
 
 async def send(api: HttpAssetApi, request: UpsertAssets | GetFamilies) -> Answer:
-    """Send it, however many requests that takes."""
+    """Send a request, with the requests that its token takes."""
 
     async def permit() -> None: ...
 
@@ -133,13 +133,13 @@ async def send(api: HttpAssetApi, request: UpsertAssets | GetFamilies) -> Answer
 
 
 def reply(answer: Answer) -> CallReply:
-    """The answer; there must be one."""
+    """Return the reply that the answer must be."""
     assert isinstance(answer, CallReply), answer
     return answer
 
 
 def fault(answer: Answer) -> str:
-    """The message of a connection's fault; there must be one."""
+    """Return the message of the connection's fault that the answer must be."""
     assert isinstance(answer, CallFault), answer
     assert answer.kind is FaultKind.CONNECTION
     return answer.message
@@ -150,7 +150,7 @@ def fault(answer: Answer) -> str:
 async def test_calls_at_once_and_one_after_another(
     server: Server, scheme: str, ca: trustme.CA, tmp_path: Path
 ) -> None:
-    """Each arrives once and is answered; what a server packs unasked is read."""
+    """Each call arrives once and is answered, even if the server compresses the answer."""
     async with front(server, ca, tmp_path) as behind:
         api = behind.api(scheme)
         for _ in range(5):
@@ -165,7 +165,7 @@ async def test_calls_at_once_and_one_after_another(
 @each_server
 @each_scheme
 async def test_a_body_of_4_mib(server: Server, scheme: str, ca: trustme.CA, tmp_path: Path) -> None:
-    """413 each time, never a cut connection; what fits goes through meanwhile."""
+    """Each large body gets a 413 and never a broken connection, while small ones arrive."""
     async with front(server, ca, tmp_path) as behind:
         api = behind.api(scheme)
         for _ in range(10):
@@ -181,7 +181,7 @@ async def test_a_body_of_4_mib(server: Server, scheme: str, ca: trustme.CA, tmp_
 async def test_a_connection_that_the_server_closed_while_it_rested(
     server: Server, scheme: str, ca: trustme.CA, tmp_path: Path
 ) -> None:
-    """The next call takes another one."""
+    """The next call opens another connection."""
     async with front(server, ca, tmp_path) as behind:
         api = behind.api(scheme)
         for _ in range(3):
@@ -195,7 +195,7 @@ async def test_a_connection_that_the_server_closed_while_it_rested(
 async def test_a_call_in_the_moment_of_closing(
     server: Server, ca: trustme.CA, tmp_path: Path
 ) -> None:
-    """Answered or a fault, and never delivered twice."""
+    """The call is answered or a fault, and never delivered twice."""
     async with front(server, ca, tmp_path) as behind:
         apis = [behind.api("http") for _ in range(40)]
         for api in apis:
@@ -216,7 +216,7 @@ async def test_a_call_in_the_moment_of_closing(
 
 @each_server
 async def test_a_client_certificate(server: Server, ca: trustme.CA, tmp_path: Path) -> None:
-    """Shown where the server wants one; without it nothing reaches the PIM."""
+    """The client shows it to a server that asks; without it, no request reaches the PIM."""
     mine = ca.issue_cert("asset-sync.example")
     cert, key = tmp_path / "client.pem", tmp_path / "client.key"
     mine.private_key_pem.write_to_path(str(key))
@@ -237,7 +237,7 @@ async def test_a_client_certificate(server: Server, ca: trustme.CA, tmp_path: Pa
 async def test_a_certificate_of_somebody_else(
     server: Server, ca: trustme.CA, tmp_path: Path
 ) -> None:
-    """Nothing is sent."""
+    """No request is sent."""
     async with front(server, ca, tmp_path) as behind:
         api = behind.api("https", ca_file=None)
         assert "certificate verify failed" in fault(await send(api, write()))
@@ -246,7 +246,7 @@ async def test_a_certificate_of_somebody_else(
 
 
 def self_signed(_: trustme.CA) -> bytes:
-    """Key and certificate of a server that nobody vouches for."""
+    """Return the key and the certificate of a server that no CA signed."""
     alone = trustme.CA()
     return alone.private_key_pem.bytes() + alone.cert_pem.bytes()
 
@@ -269,7 +269,7 @@ async def test_a_certificate_that_is_not_good(
     ca: trustme.CA,
     tmp_path: Path,
 ) -> None:
-    """The fault says what is wrong with it; nothing is sent."""
+    """The fault says what is wrong with the certificate, and no request is sent."""
     async with front(server, ca, tmp_path, certificate=certificate(ca)) as behind:
         api = behind.api("https")
         for _ in range(2):
@@ -285,7 +285,7 @@ async def test_a_certificate_that_is_not_good(
 async def test_a_server_of_one_tls_version(
     server: Server, version: str, ca: trustme.CA, tmp_path: Path
 ) -> None:
-    """1.2 alone is enough, and 1.3 alone."""
+    """TLS 1.2 alone is enough, and so is 1.3."""
     async with front(server, ca, tmp_path, tls_versions=(version,)) as behind:
         assert await version_of(behind) == version
         api = behind.api("https")
@@ -295,7 +295,7 @@ async def test_a_server_of_one_tls_version(
 
 @each_server
 async def test_a_server_of_old_tls_versions(server: Server, ca: trustme.CA, tmp_path: Path) -> None:
-    """The fault says which versions are needed; nothing is sent."""
+    """The fault names the versions that are needed, and no request is sent."""
     async with front(server, ca, tmp_path, tls_versions=("TLSv1", "TLSv1.1")) as behind:
         assert await version_of(behind) == "TLSv1.1"
         api = behind.api("https")
@@ -307,7 +307,7 @@ async def test_a_server_of_old_tls_versions(server: Server, ca: trustme.CA, tmp_
 
 
 async def version_of(behind: Front) -> str:
-    """What the server's secure port speaks with a client that takes any version."""
+    """Return the version that the server chooses for a client that takes any."""
     tls = ssl.create_default_context(cafile=behind.ca_file)
     with warnings.catch_warnings(action="ignore"):  # that such versions are old
         tls.minimum_version = ssl.TLSVersion.TLSv1
@@ -328,7 +328,7 @@ async def scripted(
     packs: bool = False,
     trailers: tuple[str, ...] = (),
 ) -> AsyncIterator[int]:
-    """The server before an upstream that answers everything alike; the server's port."""
+    """Yield the port of a server in front of an upstream with one fixed answer."""
     handlers: set[asyncio.Task[None] | None] = set()
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -350,7 +350,7 @@ async def scripted(
 
 
 async def on_the_wire(port: int) -> bytes:
-    """What the server writes to a client that does not ask for gzip."""
+    """Return the bytes that the server sends to a client that does not accept gzip."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(
         b"GET /a HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: identity\r\n"
@@ -362,7 +362,7 @@ async def on_the_wire(port: int) -> bytes:
 
 
 async def asked(port: int, times: int) -> list[RawReply]:
-    """The replies that our client reads, one after another."""
+    """Return the replies that the client reads, one after another."""
     settings = {"base_url": f"http://127.0.0.1:{port}", "app_token": "t"}
     client = PimClient(PimSettings.model_validate(settings))
     replies = [await client.exchange(HttpRequest("GET", "/a"), "Bearer t") for _ in range(times)]
@@ -372,7 +372,7 @@ async def asked(port: int, times: int) -> list[RawReply]:
 
 @pytest.mark.parametrize("server", [nginx, haproxy])
 async def test_trailers_are_not_headers(server: Server, tmp_path: Path) -> None:
-    """Neither is one of them read as a header, nor does the next answer begin with them.
+    """A trailer is not read as a header or as the beginning of the next answer.
 
     Apache drops the trailers of its upstream, and adds none.
     """
@@ -391,7 +391,7 @@ async def test_trailers_are_not_headers(server: Server, tmp_path: Path) -> None:
 
 @each_server
 async def test_an_answer_that_is_packed_unasked(server: Server, tmp_path: Path) -> None:
-    """It is unpacked, chunked or not."""
+    """The client decompresses it, chunked or not."""
     body = b"[" + b", ".join([b'{"code": "a", "status_code": 204}'] * 100) + b"]"
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
     for answer in (
@@ -408,7 +408,7 @@ async def test_an_answer_that_is_packed_unasked(server: Server, tmp_path: Path) 
 @each_proxy
 @each_scheme
 async def test_through_a_proxy(proxy: Proxy, scheme: str, ca: trustme.CA, tmp_path: Path) -> None:
-    """Every call arrives, on connections that are kept or not; its password goes no further."""
+    """Every call arrives, and only the proxy gets its password."""
     port = free_port()
     folder = tmp_path / "proxy"
     folder.mkdir()
@@ -427,7 +427,7 @@ async def test_through_a_proxy(proxy: Proxy, scheme: str, ca: trustme.CA, tmp_pa
 
 @each_proxy
 async def test_a_proxy_that_does_not_know_us(proxy: Proxy, ca: trustme.CA, tmp_path: Path) -> None:
-    """Its refusal is a fault, in its words, without the password; nothing is kept open."""
+    """The fault has the proxy's reason without the password, and nothing stays open."""
     port = free_port()
     folder = tmp_path / "proxy"
     folder.mkdir()
