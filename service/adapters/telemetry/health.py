@@ -28,7 +28,7 @@ _REASONS: dict[WaitsFor, str] = {
     "drain": "Draining: this replica is stopping.",
     "release": "Stopped: {dead:,} of the last {changes:,} changes would be dead-lettered. See "
     "`asset-sync dead-letters list --since 1h`, then run `asset-sync release`.",
-    "lease": "The Kafka group coordinator does not acknowledge this replica.",
+    "lease": "Kafka acknowledges no heartbeat of this replica.",
     "commit": "Outcomes cannot be committed to Kafka.",
     "pim": "PIM unavailable: waiting, probing every {probe:g} s or sooner.",
     "throttling": "The PIM throttles (429): waiting, the next call is sent in {gate:.1f} s.",
