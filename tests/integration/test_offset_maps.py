@@ -139,7 +139,7 @@ async def test_a_map_that_reaches_above_the_end(system: SystemUnderTest) -> None
     await system.commit(only(system, OffsetAndMetadata(2, unbound)))
 
     system.start()
-    await until_logged(system, "above the end 5")
+    await until_logged(system, "but the partition ends at 5")
     await system.publish(upserts(5, 7))
 
     assert (await outcomes_by_offset(system, 10))[0] == Counter(range(2, 12))
