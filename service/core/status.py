@@ -28,7 +28,7 @@ class PartitionStatus:
     pending: int
     """Changes admitted whose outcome is not yet committed."""
     span: int
-    """Offsets from the oldest change that is held to the position."""
+    """Offsets from the oldest pending change to the position."""
     is_paused: bool
     progressed_utc_ms: int
     """When a record of it was admitted or committed last, or it was assigned."""

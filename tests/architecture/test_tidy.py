@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tools.code_numbers import numbers_of
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 FUNCTION_LINES_MAX = 50
 FILE_LINES_MAX = 650
+CLASS_LINES_MAX = 300
+SHORT_DOCSTRINGS_MAX = 0.15
 LOCKED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==(\S+)", re.MULTILINE)
 
 
@@ -26,6 +30,16 @@ def functions() -> Iterator[tuple[str, int]]:
 def test_functions_are_short() -> None:
     """One level, one thing."""
     assert [found for found in functions() if found[1] > FUNCTION_LINES_MAX] == []
+
+
+def test_no_class_holds_most_of_the_thinking() -> None:
+    classes = numbers_of(ROOT / "service").classes
+    assert [found for found in classes if found[0] > CLASS_LINES_MAX] == []
+
+
+def test_docstrings_say_more_than_the_name() -> None:
+    """One of a few words is a fragment, or says what the name says; leave it out then."""
+    assert numbers_of(ROOT / "service").short_docstrings < SHORT_DOCSTRINGS_MAX
 
 
 def test_files_are_not_endless() -> None:

@@ -74,26 +74,26 @@ class Lanes:
     # --- calls -------------------------------------------------------------------------------
 
     def new_call(self, lane: Lane, batch: list[AssetWork], *, is_half: bool = False) -> Call:
-        """A call of these assets, with a number of its own."""
+        """Return a new call of these assets."""
         assert batch
         return Call(self.new_call_id(), lane, batch, is_half=is_half)
 
     def new_call_id(self) -> int:
-        """A number that no call of this process has had."""
+        """Return a number that no call of this process has had."""
         self._calls_made += 1
         return self._calls_made
 
     def drop(self, call: Call) -> None:
-        """The call lost all its assets before it was sent."""
+        """Forget a call that lost all its assets before it was sent."""
         self.suspected.pop(call.id, None)
 
     def sending(self, call: Call) -> None:
-        """The call's write goes out: sends are numbered, so that later is later."""
+        """Number the send of a call: later sends have higher numbers."""
         self._sends_made += 1
         call.sent = self._sends_made
 
     def wait(self, call: Call, retry_at: float) -> None:
-        """The call waits to be sent again."""
+        """Let the call wait to be sent again, until then at least (monotonic seconds)."""
         call.retry_at = retry_at
         waiting = self.lane(call.lane).waiting
         self._waiting += call.id not in waiting
@@ -102,13 +102,13 @@ class Lanes:
         heapq.heappush(self._retries, (retry_at, self._waits_made, call))
 
     def isolate(self, work: AssetWork, now: float, *, failures: int = 0) -> None:
-        """The asset goes on alone, after the delay of so many failures."""
+        """Let the asset wait in a call of its own, as long as after so many failures in a row."""
         call = self.new_call((work.asset.family, work.action), [work])
         call.failures_in_row = failures
         self.wait(call, now + (delay(failures, self._jitter) if failures else 0.0))
 
     def halve(self, call: Call, now: float) -> None:
-        """The call goes on as two, split between its assets."""
+        """Let the call wait as two, each with half of its assets."""
         assert len(call.batch) > 1
         self.suspected.pop(call.id, None)
         middle = len(call.batch) // 2
@@ -127,7 +127,7 @@ class Lanes:
     # --- states ------------------------------------------------------------------------------
 
     def lane(self, lane: Lane) -> LaneState:
-        """The lane's state, made where there is none."""
+        """Return the state of the lane, made where there is none."""
         state = self._lanes.get(lane)
         if state is None:
             state = self._lanes[lane] = LaneState()
@@ -147,12 +147,12 @@ class Lanes:
         return bool(self._failing) or self._waiting > 0
 
     def waiting_calls(self) -> Iterator[Call]:
-        """Every call that waits to be sent again."""
+        """Yield every call that waits to be sent again."""
         for state in list(self._lanes.values()):
             yield from list(state.waiting.values())
 
     def waiting_lanes(self) -> Iterator[Lane]:
-        """Lanes with calls that wait."""
+        """Return the lanes with calls that wait to be sent again."""
         return (lane for lane, state in self._lanes.items() if state.waiting)
 
     def is_waiting(self, call: Call) -> bool:
@@ -186,7 +186,7 @@ class Lanes:
     # --- choosing ----------------------------------------------------------------------------
 
     def take_retry(self, now: float) -> Call | None:
-        """The next call whose delay is over, outside failing lanes."""
+        """Take the next call whose delay is over, in lanes that are not failing."""
         while self._retries and self._retries[0][0] <= now:
             retry_at, _, call = heapq.heappop(self._retries)
             state = self.peek(call.lane)
@@ -196,11 +196,11 @@ class Lanes:
         return None
 
     def next_retry_at(self) -> float | None:
-        """When the next call's delay is over."""
+        """Return when the delay of the next call is over (monotonic seconds)."""
         return self._retries[0][0] if self._retries else None
 
     def is_windows_turn(self, lane: Lane) -> bool:
-        """Whether the lane's next probe is from its window; else it is from its waiting calls."""
+        """Return whether the next probe of the lane comes from its window, not from its calls."""
         state = self._lanes.get(lane)
         if state is None or not state.waiting:
             return True
@@ -208,7 +208,7 @@ class Lanes:
         return state.window_turn
 
     def take_waiting_asset(self, lane: Lane) -> Call | None:
-        """One asset of the lane's longest-waiting call, as a call of its own: a probe."""
+        """Take one asset of the call that waits longest in the lane, as a call of its own: a probe."""
         call = next(iter(self.peek(lane).waiting.values()), None)
         if call is None:
             return None
@@ -218,14 +218,14 @@ class Lanes:
         return self.new_call(lane, [call.batch.pop(0)])
 
     def take_out(self, call: Call, work: AssetWork) -> None:
-        """The asset leaves a waiting call: its step has ended without it."""
+        """Take the asset out of a waiting call, because its step ended without the call."""
         call.batch.remove(work)
         if not call.batch:
             self.take(call)
             self.suspected.pop(call.id, None)
 
     def forget_probe(self, call: Call) -> None:
-        """A probe that was cut or throttled says nothing; the next one may go."""
+        """Let the next probe go: this one was cancelled or throttled, and showed nothing."""
         if self.breaker.probing == call.id:
             self.breaker.probing = None
         state = self._lanes.get(call.lane)
@@ -234,7 +234,7 @@ class Lanes:
             self._free(call.lane)
 
     def _free(self, lane: Lane) -> None:
-        """Forget a lane of which nothing is left to know."""
+        """Forget the lane if nothing is known about it any longer."""
         state = self._lanes.get(lane)
         if state is not None and state.is_blank:
             del self._lanes[lane]

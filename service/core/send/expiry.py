@@ -1,9 +1,9 @@
-"""How long a failing asset or a sick lane may keep others waiting (architecture.md D7).
+"""When retry budgets end: how long a failing asset or lane may wait (architecture.md D7).
 
-Rule 1: the clock of patience stands still while nothing could succeed: breaker open, gate
-closed, lease lost. An outage cuts nobody's budget.
-Rule 2: patience ends early only where it would stop others: a partition at its span limit, or
-repair that holds more than its share of what may be pending.
+Rule 1: the budget clock stands still while no call could succeed: the breaker is open, the gate
+is closed or the lease is lost. An outage uses up no retry budget.
+Rule 2: a budget ends early only where waiting would stop other assets: a partition is at its span
+limit, or the changes in repair take more than their share of what may be pending.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,18 +20,18 @@ from service.core.send.busy_assets import BusyAssets
 from service.core.verdicts import Failure, PimResponse
 
 CHECK_SECONDS = 0.5
-"""Between two looks at who has waited too long."""
+"""Seconds between two looks for changes that have waited too long."""
 
 
 @dataclass(slots=True)
 class BudgetClock:
-    """Seconds in which something could have succeeded."""
+    """Counts the seconds in which a call could have succeeded."""
 
     seconds: float = 0.0
     _looked_at: float | None = None
 
     def advance(self, now: float, *, running: bool) -> None:
-        """Count the time since the last look, if the clock ran."""
+        """Count the time since the last step if a call could have succeeded in it."""
         if running and self._looked_at is not None:
             self.seconds += max(0.0, now - self._looked_at)
         self._looked_at = now
@@ -46,25 +46,25 @@ class _WaitingWork:
 
     @property
     def changes(self) -> list[Change]:
-        """What waits with it."""
+        """The changes that wait with this asset, in order."""
         return [*self.work.open_changes, *self.work.behind]
 
 
 @dataclass(frozen=True, slots=True)
 class _WaitingEntry:
-    """An asset in the window of a sick lane."""
+    """An asset in the window of a failing lane."""
 
     lane: Lane
     entry: Entry
 
     @property
     def changes(self) -> list[Change]:
-        """What waits with it."""
+        """The changes that wait with this asset, in order."""
         return self.entry.changes
 
 
 class Expiry:
-    """Ends what waited too long. Looks only while the clock runs."""
+    """Fails changes whose retry budget is used up. Looks only while the budget clock runs."""
 
     def __init__(self, limits: Limits, windows: Windows, lanes: Lanes, busy: BusyAssets) -> None:
         self._limits = limits
@@ -75,23 +75,23 @@ class Expiry:
 
     @property
     def next_time(self) -> float | None:
-        """When to look again, None where nothing needs patience."""
+        """When to look again (monotonic seconds), None while no call waits to be retried."""
         return self._next_look_at if self._lanes.may_expire else None
 
     def is_due(self, now: float) -> bool:
-        """Whether it is time to look."""
+        """Return whether it is time to look again."""
         return now >= self._next_look_at
 
-    def look(self, now: Now, stuck: Iterable[Change]) -> None:
-        """End what waited too long; `stuck` are the changes at watermarks of full partitions."""
+    def look(self, now: Now, blocking: Iterable[Change]) -> None:
+        """Fail what waited too long, and `blocking` changes, which hold up partitions at their limit."""
         self._next_look_at = now.seconds + CHECK_SECONDS
         for lane, state in self._lanes.failing_lanes():
             self._expire(lane, state, now)
-        for change in stuck:
-            self._unstick(change, now)
+        for change in blocking:
+            self._unblock(change, now)
         self._keep_share(now)
 
-    # --- a sick lane's changes ---------------------------------------------------------------
+    # --- a failing lane's changes ------------------------------------------------------------
 
     def _expire(self, lane: Lane, state: LaneState, now: Now) -> None:
         assert state.failing_since is not None
@@ -128,12 +128,12 @@ class Expiry:
 
     # --- ending early ------------------------------------------------------------------------
 
-    def _unstick(self, change: Change, now: Now) -> None:
-        """A partition is full behind this change: whatever it waits for in repair ends now."""
+    def _unblock(self, change: Change, now: Now) -> None:
+        """Give up the work of this change if it is in repair, so that its partition can go on."""
         work = self._busy.get(change.asset)
         message = "Given up early: its partition could not go on without it."
         if work is None:
-            self._unstick_window(change, message, now)
+            self._unblock_window(change, message, now)
             return
         for call in self._lanes.waiting_calls():
             if work in call.batch:
@@ -141,7 +141,7 @@ class Expiry:
                     self._give_up(_WaitingWork(call, work), message, now)
                 return
 
-    def _unstick_window(self, change: Change, message: str, now: Now) -> None:
+    def _unblock_window(self, change: Change, message: str, now: Now) -> None:
         for action in ACTIONS:
             lane = (change.asset.family, action)
             if not self._lanes.is_failing(lane):
@@ -152,7 +152,7 @@ class Expiry:
                     return
 
     def _keep_share(self, now: Now) -> None:
-        """Repair and what waits behind it hold at most a quarter of what may be pending."""
+        """Give up the oldest work in repair until the rest takes no more than its share."""
         waiting = [(one, one.changes) for one in self._waiting()]
         waiting.sort(key=lambda pair: min(change.admitted_at for change in pair[1]))
         count = sum(len(changes) for _, changes in waiting)
@@ -177,7 +177,10 @@ class Expiry:
                 yield _WaitingEntry(lane, entry)
 
     def _is_in_repair(self, call: Call, work: AssetWork) -> bool:
-        """It uses its budget, or its lane is sick. A lone failure may be an outage's last echo."""
+        """Return whether the asset uses up its budget, or its lane fails.
+
+        A single failure does not count: it may be left over from an outage.
+        """
         return work.own_failures > 1 or self._lanes.is_failing(call.lane)
 
     def _give_up(self, one: _WaitingWork | _WaitingEntry, message: str, now: Now) -> None:
@@ -185,7 +188,7 @@ class Expiry:
             case _WaitingWork(call, work):
                 failure = work.last_failure or self._failure_of(call.lane)
                 self._lanes.take_out(call, work)
-                self._busy.fail_work(work, _said_to(work, failure), message, now)
+                self._busy.fail_work(work, _failure_for(work, failure), message, now)
             case _WaitingEntry((_, "delete") as lane, entry):
                 self._end_delete(entry, self._failure_of(lane), message, now)
             case _WaitingEntry((_, action) as lane, entry):
@@ -196,7 +199,7 @@ class Expiry:
     # --- ending ------------------------------------------------------------------------------
 
     def _end_waiting(self, call: Call, work: AssetWork, message: str, now: Now) -> None:
-        failure = _said_to(work, self._failure_of(call.lane))
+        failure = _failure_for(work, self._failure_of(call.lane))
         self._lanes.take_out(call, work)
         self._busy.fail_step(work, failure, message, now)
 
@@ -205,19 +208,19 @@ class Expiry:
         self._busy.fail_step(work, _uncalled(failure), message, now)
 
     def _end_delete(self, entry: Entry, failure: Failure, message: str, now: Now) -> None:
-        """The delete ends uncalled; the upserts around it go on."""
+        """Fail the delete without a call; the upserts around it go on."""
         work = self._windows.take_entry(entry, DELETE)
         self._busy.hold(work)
         self._busy.fail_step(work, _uncalled(failure), message, now)
 
     def _failure_of(self, lane: Lane) -> Failure:
         failure = self._lanes.lane(lane).failure
-        assert failure is not None, "a sick lane has failed"
+        assert failure is not None, "a failing lane has failed"
         return failure
 
 
-def _said_to(work: AssetWork, failure: Failure) -> Failure:
-    """What was said to this asset; of another asset's answer only the reason is taken."""
+def _failure_for(work: AssetWork, failure: Failure) -> Failure:
+    """Return the failure of this asset; of another asset's failure only the reason is taken."""
     return work.last_failure or _uncalled(failure)
 
 

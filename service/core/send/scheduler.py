@@ -1,7 +1,8 @@
-"""Whose turn it is: which call goes next (architecture.md D5, D6).
+"""Which call is sent next (architecture.md D5, D6).
 
-Rule 1: fresh work and repair take turns, upserts and deletes take turns, families take turns.
-Rule 2: while the breaker is open nothing goes but one probe at a time.
+Rule 1: fresh work and repair take turns, upserts and deletes take turns, families take turns. So
+none of them can keep another waiting for longer than a call.
+Rule 2: while the breaker is open, only one probe at a time is sent.
 """
 
 from dataclasses import dataclass
@@ -17,13 +18,13 @@ from service.core.send.structure_cache import SideRequest, StructureCache
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What goes next."""
+    """The call that is sent next."""
 
     call: Call | SideRequest
     is_repair: bool = False
     """Whether it is a retry, an isolated asset or a probe."""
     closed: WindowClosed | None = None
-    """The window that it was taken from."""
+    """What is told about the window that the call was taken from."""
 
 
 class Scheduler:
@@ -41,7 +42,7 @@ class Scheduler:
         self._probe_turn = False
 
     def next(self, now: float, *, is_side_request_out: bool) -> Chosen | None:
-        """The next call; None where nothing may go."""
+        """Return the next call, or None if none may be sent now."""
         if self._lanes.breaker.is_open:
             probe = None if is_side_request_out else self._breaker_probe(now)
             return Chosen(probe, is_repair=True) if probe else None
@@ -72,7 +73,7 @@ class Scheduler:
         return None
 
     def _take_batch(self, lane: Lane, now: float) -> Chosen:
-        """A call from a due window."""
+        """Make a call of what waits in a due window."""
         family, action = lane
         by = self._windows.closed_by(family)
         waited_seconds = round(self._windows.due_for(family, now), 3)
@@ -123,7 +124,7 @@ class Scheduler:
         return call
 
     def _probe_of(self, lane: Lane) -> Call | None:
-        """A single asset of the lane, waiting calls and window in turn."""
+        """Return a call of one asset of the lane, from waiting calls and the window in turn."""
         if self._windows.waits(*lane) and self._lanes.is_windows_turn(lane):
             return self._lanes.new_call(lane, [self._windows.take_asset(*lane)])
         return self._lanes.take_waiting_asset(lane)

@@ -1,0 +1,12 @@
+"""Every bug of `make mutants` still applies to the code as it stands."""
+
+from tests.mutants.patch import located, sources
+from tests.mutants.trial import ROOT
+from tests.mutants.written import WRITTEN
+
+
+def test_every_written_bug_applies_at_exactly_one_place() -> None:
+    files = sources(ROOT)
+    for written in WRITTEN:
+        located(written, files)  # raises where its text is not found exactly once
+    assert len({written.name for written in WRITTEN}) == len(WRITTEN)
