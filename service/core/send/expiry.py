@@ -83,7 +83,7 @@ class Expiry:
         return now >= self._next_look_at
 
     def look(self, now: Now, blocking: Iterable[Change]) -> None:
-        """Fail what waited too long, and `blocking` changes, which hold up partitions at their limit."""
+        """Fail what waited too long, and the changes that block partitions at their span limit."""
         self._next_look_at = now.seconds + CHECK_SECONDS
         for lane, state in self._lanes.failing_lanes():
             self._expire(lane, state, now)
