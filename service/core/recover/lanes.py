@@ -208,7 +208,7 @@ class Lanes:
         return state.window_turn
 
     def take_waiting_asset(self, lane: Lane) -> Call | None:
-        """Take one asset of the call that waits longest in the lane, as a call of its own: a probe."""
+        """Take one asset of the call that waits longest, as a call of its own: a probe."""
         call = next(iter(self.peek(lane).waiting.values()), None)
         if call is None:
             return None
