@@ -21,7 +21,7 @@ from tests.support.secured import (
     TOPIC,
     TRANSACTIONAL_ID,
     WRITE,
-    Right,
+    Permission,
     SecuredKafka,
     secured_kafka,
 )
@@ -34,19 +34,19 @@ pytestmark = [
 ]
 
 
-def rights(system: SystemUnderTest) -> dict[str, Right]:
+def permissions(system: SystemUnderTest) -> dict[str, Permission]:
     """Return the permissions of contract.md §5."""
     group = system.group
     return {
-        "read events": Right(TOPIC, system.events, READ),
-        "describe events": Right(TOPIC, system.events, DESCRIBE),
-        "write outcomes": Right(TOPIC, system.outcomes, WRITE),
-        "describe outcomes": Right(TOPIC, system.outcomes, DESCRIBE),
-        "write dead letters": Right(TOPIC, system.dead_letters, WRITE),
-        "describe dead letters": Right(TOPIC, system.dead_letters, DESCRIBE),
-        "read group": Right(GROUP, group, READ),
-        "write transactional id": Right(TRANSACTIONAL_ID, f"{group}.", WRITE, PREFIXED),
-        "describe transactional id": Right(TRANSACTIONAL_ID, f"{group}.", DESCRIBE, PREFIXED),
+        "read events": Permission(TOPIC, system.events, READ),
+        "describe events": Permission(TOPIC, system.events, DESCRIBE),
+        "write outcomes": Permission(TOPIC, system.outcomes, WRITE),
+        "describe outcomes": Permission(TOPIC, system.outcomes, DESCRIBE),
+        "write dead letters": Permission(TOPIC, system.dead_letters, WRITE),
+        "describe dead letters": Permission(TOPIC, system.dead_letters, DESCRIBE),
+        "read group": Permission(GROUP, group, READ),
+        "write transactional id": Permission(TRANSACTIONAL_ID, f"{group}.", WRITE, PREFIXED),
+        "describe transactional id": Permission(TRANSACTIONAL_ID, f"{group}.", DESCRIBE, PREFIXED),
     }
 
 
@@ -111,11 +111,11 @@ def by_certificate(secured: SecuredKafka, folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("way", ["SCRAM-SHA-256", "SCRAM-SHA-512", "TLS", "certificate"])
-async def test_the_main_job_needs_these_rights_and_no_more(
+async def test_the_main_job_needs_these_permissions_and_no_more(
     system: SystemUnderTest, secured: SecuredKafka, way: str
 ) -> None:
     """They suffice for upserts, deletes, dead letters, two replicas and SIGTERM."""
-    await secured.grant("everything", rights(system).values())
+    await secured.grant("everything", permissions(system).values())
     match way:
         case "TLS":
             settings = over_tls(secured)
@@ -133,43 +133,45 @@ async def test_the_main_job_needs_these_rights_and_no_more(
     assert PASSWORD not in system.logs()
 
 
-@pytest.mark.parametrize("right", LACKING)
-async def test_a_missing_right_is_named(
-    system: SystemUnderTest, secured: SecuredKafka, right: str
+@pytest.mark.parametrize("permission", LACKING)
+async def test_a_missing_permission_is_named(
+    system: SystemUnderTest, secured: SecuredKafka, permission: str
 ) -> None:
     """The service ends with a sentence that says what to grant; `check` prints the same."""
-    user = right.replace(" ", "-")
-    await secured.grant(user, (one for name, one in rights(system).items() if name != right))
+    user = permission.replace(" ", "-")
+    await secured.grant(
+        user, (one for name, one in permissions(system).items() if name != permission)
+    )
     replica = system.start(**as_user(secured, user))
     assert await asyncio.to_thread(replica.wait, 40) == 1, system.logs()
-    assert re.search(LACKING[right], system.logs()), system.logs()
+    assert re.search(LACKING[permission], system.logs()), system.logs()
     assert "Traceback" not in system.logs()
 
     checked = await aside(system, "check", **as_user(secured, user))
     assert checked.returncode == 1
     said = " ".join(checked.stdout.decode().split())
-    assert re.search(LACKING[right], said), said
+    assert re.search(LACKING[permission], said), said
 
 
-@pytest.mark.parametrize("right", ["write outcomes", "write dead letters", "read group"])
-async def test_a_right_that_is_taken_away_at_work(
-    system: SystemUnderTest, secured: SecuredKafka, right: str
+@pytest.mark.parametrize("permission", ["write outcomes", "write dead letters", "read group"])
+async def test_a_permission_that_is_taken_away_at_work(
+    system: SystemUnderTest, secured: SecuredKafka, permission: str
 ) -> None:
     """The service ends and says why, and continues after a new grant: one outcome per event."""
-    given = rights(system)
+    given = permissions(system)
     await secured.grant("everything", given.values())
     settings = as_user(secured, "everything")
     records = events(300, 60, system.partitions)
     await system.publish(records)
     replica = system.start(**settings)
     await system.outcome_data(300)
-    await secured.revoke("everything", given[right])
+    await secured.revoke("everything", given[permission])
     await system.publish(records)
     assert await asyncio.to_thread(replica.wait, 60) == 1, system.logs()
     assert "The Kafka user may not" in system.logs(), system.logs()
     assert "Traceback" not in system.logs()
 
-    await secured.grant("everything", [given[right]])
+    await secured.grant("everything", [given[permission]])
     system.start(**settings)
     await assert_exactly_once(system, 2 * len(records))
 

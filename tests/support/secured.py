@@ -1,4 +1,4 @@
-"""A broker that knows its users: SCRAM, TLS and rights. Administered over a listener of its own."""
+"""A broker with users, by SCRAM or TLS, and permissions; a listener is for administration."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -52,8 +52,8 @@ ALLOW = 3
 
 
 @dataclass(frozen=True)
-class Right:
-    """What a user may do with a resource (the numbers are Kafka's)."""
+class Permission:
+    """A permission of a user on a resource, with Kafka's numbers."""
 
     resource: int
     name: str
@@ -62,7 +62,7 @@ class Right:
 
 
 class SecuredKafka(EmbeddedKafka):
-    """`bootstrap_servers` is for the administrator; users come by `scram`, `tls` or `mutual`."""
+    """A broker; `bootstrap_servers` is for administration, users connect by the other listeners."""
 
     def __init__(self, folder: Path, classpath: str, java: Path, users: Iterable[str]) -> None:
         super().__init__(folder, classpath, java)
@@ -82,7 +82,7 @@ class SecuredKafka(EmbeddedKafka):
             properties.write(LISTENERS.format(**ports, folder=folder, login=LOGIN))
 
     def format(self, *options: str) -> None:
-        """Prepare the data folder, with the users."""
+        """Prepare the data folder with the users."""
         users = [
             f"{mechanism}=[name={user},password={PASSWORD}]"
             for user in self._users
@@ -91,22 +91,22 @@ class SecuredKafka(EmbeddedKafka):
         super().format(*options, *(word for user in users for word in ("--add-scram", user)))
 
     def certificate_of(self, user: str, folder: Path, ca: trustme.CA | None = None) -> Path:
-        """A file with the user's certificate, of our CA, and its key, locked by `PASSWORD`."""
+        """Write the user's certificate and its key, encrypted by `PASSWORD`; return the file."""
         certificate = (ca or self.ca).issue_cert(f"{user}.example", common_name=user)
         path = folder / f"{user}.pem"
         path.write_bytes(_key_and_chain(certificate, BestAvailableEncryption(PASSWORD.encode())))
         return path
 
-    async def grant(self, user: str, rights: Iterable[Right]) -> None:
-        """Let the user do this."""
-        for right in rights:
-            fields = (right.resource, right.name, right.pattern, f"User:{user}", "*")
-            await self._administer(CreateAclsRequest(*fields, right.operation, ALLOW))
+    async def grant(self, user: str, permissions: Iterable[Permission]) -> None:
+        """Grant these permissions to the user."""
+        for permission in permissions:
+            fields = (permission.resource, permission.name, permission.pattern, f"User:{user}", "*")
+            await self._administer(CreateAclsRequest(*fields, permission.operation, ALLOW))
 
-    async def revoke(self, user: str, right: Right) -> None:
-        """Let the user do this no more."""
-        fields = (right.resource, right.name, right.pattern, f"User:{user}", "*")
-        await self._administer(DeleteAclsRequest(*fields, right.operation, ALLOW))
+    async def revoke(self, user: str, permission: Permission) -> None:
+        """Revoke this permission of the user."""
+        fields = (permission.resource, permission.name, permission.pattern, f"User:{user}", "*")
+        await self._administer(DeleteAclsRequest(*fields, permission.operation, ALLOW))
 
     async def _administer(self, request: CreateAclsRequest | DeleteAclsRequest) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
@@ -121,7 +121,7 @@ class SecuredKafka(EmbeddedKafka):
 def _key_and_chain(
     certificate: trustme.LeafCert, lock: KeySerializationEncryption | None = None
 ) -> bytes:
-    """Java wants the key in PKCS #8."""
+    """Return the key, in PKCS #8 as Java expects it, and the certificates."""
     key = load_pem_private_key(certificate.private_key_pem.bytes(), password=None)
     pkcs8 = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock or NoEncryption())
     return pkcs8 + b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
@@ -129,6 +129,6 @@ def _key_and_chain(
 
 @contextlib.contextmanager
 def secured_kafka(users: Iterable[str]) -> Iterator[SecuredKafka]:
-    """A running broker with these users, none of whom may do anything yet."""
+    """A running broker with these users, who have no permissions yet."""
     with started(partial(SecuredKafka, users=users)) as broker:
         yield broker

@@ -135,15 +135,15 @@ class _AiokafkaFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        is_away = "Unable connect to" in message
-        if is_away and isinstance(record.args, tuple):
+        has_no_connection = "Unable connect to" in message
+        if has_no_connection and isinstance(record.args, tuple):
             self.last_refusal = next(
                 (part for part in record.args if isinstance(part, BaseException)), None
             )
         # NotEnoughReplicas is harmless between back-to-back transactions: the broker still writes
         # the markers of the last one. The rest is logged once, by asset-sync itself.
         is_known = any(text in message for text in _LOGGED_BY_ASSET_SYNC)
-        return not self.is_mute and not is_away and not is_known
+        return not self.is_mute and not has_no_connection and not is_known
 
 
 _filter = _AiokafkaFilter()
