@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.benches import BENCHES, Result, Run
-from benchmarks.rig import broker, machine
+from benchmarks.system import broker
+from benchmarks.usage import machine
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 HEAD = """# Performance

@@ -1,10 +1,11 @@
-"""Each bench: what is done, what was measured, what it is held against."""
+"""The benches: each loads a system, measures it and compares that with a target."""
 
 import asyncio
+import contextlib
 import json
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,29 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from benchmarks.http_calls import AKENEO_CALLS_PER_SECOND, cost
-from benchmarks.rig import Course, Event, Rig, delete, terminate, upsert
+from benchmarks.system import (
+    KeyValue,
+    MeasuredSystem,
+    delete,
+    measured_system,
+    pim_process,
+    upsert,
+    wait_until_it_owns,
+)
+from benchmarks.usage import Course, peak_memory_bytes, watch
 from service.playground.embedded_kafka import EmbeddedKafka
 
 UNLIMITED = 1_000_000
-"""Calls a second: not the limit."""
+"""Calls a second that are never reached."""
 ASSETS_PER_CALL = 100
 SEED = 11
 FLAT = 0.03
-"""What an allocator's own waves may make of flat."""
+"""Growth of memory that still counts as flat: an allocator's own variation."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A line of the table. `is_met` None: reported, held against nothing."""
+    """A line of the table; `is_met` is None where there is no target."""
 
     bench: str
     measured: str
@@ -35,7 +45,7 @@ class Result:
 
 @dataclass
 class Run:
-    """What the benches share: the broker, the size, and what earlier ones found."""
+    """What the benches share: the broker, a folder, the scale, and earlier results."""
 
     broker: EmbeddedKafka
     folder: Path
@@ -43,26 +53,34 @@ class Run:
     results: list[Result] = field(default_factory=list)
 
     def count(self, events: int) -> int:
-        """So many events, by the scale of this run."""
+        """Return the number of events by the scale of this run."""
         return max(1000, round(events * self.scale))
 
 
-async def rig(run: Run, events: Iterable[Event], partitions: int = 6) -> Rig:
-    """Topics with these events."""
-    made = Rig(run.broker, run.folder, partitions)
-    await made.create_topics()
-    await made.publish(events)
-    return made
+@contextlib.asynccontextmanager
+async def loaded_system(
+    run: Run,
+    events: Iterable[KeyValue],
+    families: int,
+    *,
+    with_options: bool = True,
+    **pim: object,
+) -> AsyncIterator[MeasuredSystem]:
+    """Give a system with these events; `pim` are options of its simulator."""
+    options = {"calls_per_second": UNLIMITED} | pim
+    with pim_process(run.folder, families, with_options=with_options, **options) as url:
+        async with measured_system(run.broker, run.folder, url) as system:
+            await system.load(events)
+            yield system
 
 
 async def limit(run: Run) -> list[Result]:
-    """What the PIM's slots allow: 100 ms a call, 4 at once, 20 families, no call rate."""
+    """Compare with what the PIM's slots allow: 100 ms a call, 4 at once, 20 families, no rate."""
     count = run.count(40_000)
-    at = await rig(run, [upsert(n % 20, n) for n in range(count)])
-    pim = at.start_pim(20, call_seconds=0.1, calls_per_second=UNLIMITED, app_token="bench")
-    replica = at.start_service(pim, PIM__MAX_CALLS_PER_SECOND=UNLIMITED)
-    course = at.wait_for([replica], count, 300)
-    at.end()
+    events = [upsert(n % 20, n) for n in range(count)]
+    async with loaded_system(run, events, 20, call_seconds=0.1) as system:
+        replica = system.start_replica(PIM__MAX_CALLS_PER_SECOND=UNLIMITED)
+        course = watch([replica], count, 300)
     allowed = 4 * ASSETS_PER_CALL / course.mean_call_seconds
     rate = course.outcomes_per_second
     share = rate / allowed
@@ -79,32 +97,26 @@ async def limit(run: Run) -> list[Result]:
 
 async def _cpu(
     run: Run,
-    events: Iterable[Event],
+    events: Iterable[KeyValue],
     families: int,
     *,
     with_options: bool = True,
     **more: object,
 ) -> tuple[Course, int]:
-    """No delay, 8 calls at once, no call rate: the course, and the memory at most."""
-    at = await rig(run, events)
-    pim = at.start_pim(
-        families,
-        with_options=with_options,
-        calls_at_once=8,
-        calls_per_second=UNLIMITED,
-        app_token="bench",
-    )
-    replica = at.start_service(
-        pim, PIM__MAX_CALLS_PER_SECOND=UNLIMITED, PIM__MAX_CONCURRENCY=8, **more
-    )
-    course = at.wait_for([replica], at.published, 900)
-    memory = replica.memory_bytes
-    at.end()
+    """Run without delay, 8 calls at once, no call rate; return course and highest memory."""
+    async with loaded_system(
+        run, events, families, with_options=with_options, calls_at_once=8
+    ) as system:
+        replica = system.start_replica(
+            PIM__MAX_CALLS_PER_SECOND=UNLIMITED, PIM__MAX_CONCURRENCY=8, **more
+        )
+        course = watch([replica], system.loaded, 900)
+        memory = peak_memory_bytes(replica.pid)
     return course, memory
 
 
 async def cpu(run: Run) -> list[Result]:
-    """CPU, with structure shaping: 1 KB events, twenty families, one process."""
+    """Measure CPU with structure shaping: 1 KB events, twenty families, one process."""
     count = run.count(1_000_000)
     course, memory = await _cpu(run, (upsert(n % 20, n) for n in range(count)), 20)
     rate = course.outcomes_per_cpu_second
@@ -128,14 +140,14 @@ async def cpu(run: Run) -> list[Result]:
 
 
 async def _of_families(run: Run, families: int) -> Course:
-    """As `cpu`, smaller: to be held against another run that is near in time."""
+    """Do the same as `cpu` with fewer events, to compare runs that are near in time."""
     count = run.count(100_000)
     course, _ = await _cpu(run, [upsert(n % families, n) for n in range(count)], families)
     return course
 
 
 async def one_family(run: Run) -> list[Result]:
-    """All events of one family, against twenty; in turns, for the machine changes its pace."""
+    """Compare one family with twenty; in turns, because the machine's speed changes."""
     rates = [(await _of_families(run, families)).outcomes_per_second for families in (20, 1, 1, 20)]
     one, twenty = (rates[1] + rates[2]) / 2, (rates[0] + rates[3]) / 2
     return [
@@ -149,10 +161,10 @@ async def one_family(run: Run) -> list[Result]:
 
 
 async def many_small(run: Run) -> list[Result]:
-    """5,000 families with 10 events each, shuffled; as many may be pending as there are.
+    """Measure 5,000 families with 10 events each, shuffled; all may be pending.
 
     Their values are texts: a family's structure is read by one call, before the one that writes.
-    All of them are read before the first window is due, so the whole run is looked at.
+    All of them are read before the first window is due, so the whole run counts.
     """
     families = run.count(5_000)
     events = [upsert(n // 10, n, with_options=False) for n in range(10 * families)]
@@ -176,7 +188,7 @@ async def many_small(run: Run) -> list[Result]:
 
 
 async def calls(run: Run) -> list[Result]:
-    """What HTTP costs: a call of a hundred assets, eight at once."""
+    """Measure what HTTP costs: calls of a hundred assets, eight at once."""
     ours, bare = await cost(run.count(10_000))
     share = ours * AKENEO_CALLS_PER_SECOND / 1e6
     return [
@@ -192,19 +204,17 @@ async def calls(run: Run) -> list[Result]:
 
 
 async def latency(run: Run) -> list[Result]:
-    """500 events/s over five families; window 0.2 s, calls of 50 ms."""
-    at = await rig(run, [])
-    pim = at.start_pim(5, call_seconds=0.05, calls_per_second=UNLIMITED, app_token="bench")
-    replica = at.start_service(pim, WINDOW__MAX_SECONDS=0.2, PIM__MAX_CALLS_PER_SECOND=UNLIMITED)
-    await asyncio.sleep(5)
-    seen: dict[str, float] = {}
-    watching = asyncio.ensure_future(_watch(at, seen))
-    born = await _trickle(at, 500, max(5.0, 30 * run.scale))
-    await asyncio.to_thread(at.wait_for, [replica], len(born), 60)  # the reader reads on
-    await asyncio.sleep(1)
-    watching.cancel()
-    at.end()
-    ages = sorted(seen[key] - born[key] for key in born)
+    """Measure 500 events/s over five families; window 0.2 s, calls of 50 ms."""
+    async with loaded_system(run, [], 5, call_seconds=0.05) as system:
+        replica = system.start_replica(WINDOW__MAX_SECONDS=0.2, PIM__MAX_CALLS_PER_SECOND=UNLIMITED)
+        await asyncio.sleep(5)
+        seen: dict[str, float] = {}
+        watching = asyncio.ensure_future(_watch(system, seen))
+        written = await _trickle(system, 500, max(5.0, 30 * run.scale))
+        await asyncio.to_thread(watch, [replica], len(written), 60)  # the reader reads meanwhile
+        await asyncio.sleep(1)
+        watching.cancel()
+    ages = sorted(seen[key] - written[key] for key in written)
     p50, p99 = ages[len(ages) // 2], ages[len(ages) * 99 // 100]
     target = 200 + 50 + 250
     return [
@@ -218,32 +228,32 @@ async def latency(run: Run) -> list[Result]:
     ]
 
 
-async def _trickle(at: Rig, rate: int, seconds: float) -> dict[str, float]:
-    """Events at a rate, by wall time; when each was written (ms), by its outcome's id."""
-    producer = AIOKafkaProducer(bootstrap_servers=at.broker.bootstrap_servers)
+async def _trickle(system: MeasuredSystem, rate: int, seconds: float) -> dict[str, float]:
+    """Write events at a rate; return when each was written (ms) by its outcome's id."""
+    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap)
     await producer.start()
     sent: list[asyncio.Future[Any]] = []
     began = time.monotonic()
     while (elapsed := time.monotonic() - began) < seconds:
         while len(sent) < elapsed * rate:
             key, value = upsert(len(sent) % 5, len(sent))
-            sent.append(await producer.send(at.events_topic, value, key=key))
+            sent.append(await producer.send(system.events, value, key=key))
         await asyncio.sleep(0.005)
     found = await asyncio.gather(*sent)
     await producer.stop()
     return {f"{one.topic}/{one.partition}/{one.offset}": one.timestamp for one in found}
 
 
-async def _watch(at: Rig, seen: dict[str, float]) -> None:
-    """A committed reader: when it got each outcome (ms), by its id."""
+async def _watch(system: MeasuredSystem, seen: dict[str, float]) -> None:
+    """Record when a committed reader got each outcome (ms) by its id."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=at.broker.bootstrap_servers,
+        bootstrap_servers=system.bootstrap,
         isolation_level="read_committed",
         fetch_max_wait_ms=50,
     )
     await consumer.start()
     try:
-        consumer.assign([TopicPartition(at.outcomes_topic, n) for n in range(at.partitions)])
+        consumer.assign([TopicPartition(system.outcomes, n) for n in range(system.partitions)])
         await consumer.seek_to_beginning()
         while True:
             for records in (await consumer.getmany(timeout_ms=50)).values():
@@ -255,18 +265,16 @@ async def _watch(at: Rig, seen: dict[str, float]) -> None:
 
 
 async def deletes(run: Run) -> list[Result]:
-    """Half of the assets are deleted: one a call, four at once, 20 ms each; upserts beside them."""
+    """Delete half of the assets: one a call, four at once, 20 ms each; upserts beside them."""
     count = run.count(10_000)
     events = [upsert(n % 20, n) if n % 2 else delete(n % 20, n) for n in range(count)]
-    at = await rig(run, events)
-    pim = at.start_pim(20, call_seconds=0.02, calls_per_second=UNLIMITED, app_token="bench")
-    replica = at.start_service(pim, PIM__MAX_CALLS_PER_SECOND=UNLIMITED)
-    course = at.wait_for([replica], count, 600, look_seconds=0.2)
-    at.end()
+    async with loaded_system(run, events, 20, call_seconds=0.02) as system:
+        replica = system.start_replica(PIM__MAX_CALLS_PER_SECOND=UNLIMITED)
+        course = watch([replica], count, 600, look_seconds=0.2)
     share = course.calls_per_second * course.mean_call_seconds / 4
     upserts = count // 2
-    settled = next(look for look in course.looks if look.outcomes >= upserts + 0.05 * count)
-    early = (settled.at - course.looks[0].at) / (course.looks[-1].at - course.looks[0].at)
+    complete = next(look for look in course.looks if look.outcomes >= upserts + 0.05 * count)
+    early = (complete.at - course.looks[0].at) / (course.looks[-1].at - course.looks[0].at)
     return [
         Result(
             "delete-heavy",
@@ -280,10 +288,10 @@ async def deletes(run: Run) -> list[Result]:
 
 
 async def growth(run: Run) -> list[Result]:
-    """One replica, then four; twelve partitions, the PIM not the limit.
+    """Compare one replica with four; twelve partitions, and the PIM is not the limit.
 
-    Four processes keep a small machine busier than one, and each slower for that: so four groups
-    of one replica each, on a quarter of the events each, show what the machine's part is.
+    Four processes keep a small machine busier than one, so each is slower. Four groups of one
+    replica, each with a quarter of the events, show the machine's part in that.
     """
     count = run.count(120_000)
     one = await _grown(run, count, [1])
@@ -302,42 +310,53 @@ async def growth(run: Run) -> list[Result]:
 
 
 async def _grown(run: Run, count: int, groups: Sequence[int]) -> float:
-    """Events a second of CPU with so many replicas in each group, all at the same time.
+    """Return events a second of CPU with this many replicas in each group, all at the same time.
 
-    The events come when each has its partitions: a rebalance is not what is measured.
+    The events are written when each replica has its partitions: no rebalance is measured.
     """
     share = count // len(groups)
     partitions = 12 // len(groups)
-    stands = [await rig(run, [], partitions) for _ in groups]
-    settings = {"PIM__MAX_CALLS_PER_SECOND": UNLIMITED, "PIM__MAX_CONCURRENCY": 16 // len(groups)}
-    pim = stands[0].start_pim(20, calls_at_once=16, calls_per_second=UNLIMITED, app_token="bench")
-    replicas = [
-        at.begin_service(pim, **settings)
-        for at, number in zip(stands, groups, strict=True)
-        for _ in range(number)
-    ]
-    for replica in replicas:
-        replica.wait_until_it_owns(12 // len(replicas))
+    settings = {
+        "PIM__MAX_CALLS_PER_SECOND": str(UNLIMITED),
+        "PIM__MAX_CONCURRENCY": str(16 // len(groups)),
+    }
     events = [upsert(n % 20, n) for n in range(share)]
-    await asyncio.gather(*(at.publish(events) for at in stands))
-    course = stands[0].wait_for(replicas, share * len(groups), 900)
-    for at in stands:
-        at.end()
+    async with contextlib.AsyncExitStack() as stack:
+        pim = stack.enter_context(
+            pim_process(run.folder, 20, calls_at_once=16, calls_per_second=UNLIMITED)
+        )
+        systems = [
+            await stack.enter_async_context(
+                measured_system(run.broker, run.folder, pim, partitions)
+            )
+            for _ in groups
+        ]
+        replicas = [
+            system.start(**settings)
+            for system, number in zip(systems, groups, strict=True)
+            for _ in range(number)
+        ]
+        for replica in replicas:
+            wait_until_it_owns(replica, 12 // len(replicas))
+        await asyncio.gather(*(system.load(events) for system in systems))
+        course = watch(replicas, share * len(groups), 900)
     return course.outcomes_per_cpu_second
 
 
 async def start_and_drain(run: Run) -> list[Result]:
-    """From the process's start to its first outcome; SIGTERM at full load."""
+    """Measure the time from start to first outcome, and of a drain at full load."""
     count = run.count(40_000)
-    at = await rig(run, [upsert(n % 20, n) for n in range(count)])
-    pim = at.start_pim(20, call_seconds=0.1, calls_per_second=UNLIMITED, app_token="bench")
-    began = time.monotonic()
-    replica = at.start_service(pim, PIM__MAX_CALLS_PER_SECOND=UNLIMITED)
-    at.wait_for([replica], 1, 30, look_seconds=0.02)
-    first = time.monotonic() - began
-    await asyncio.sleep(1)
-    drained = terminate(replica)
-    at.end()
+    events = [upsert(n % 20, n) for n in range(count)]
+    async with loaded_system(run, events, 20, call_seconds=0.1) as system:
+        began = time.monotonic()
+        replica = system.start_replica(PIM__MAX_CALLS_PER_SECOND=UNLIMITED)
+        watch([replica], 1, 30, look_seconds=0.02)
+        first = time.monotonic() - began
+        await asyncio.sleep(1)
+        began = time.monotonic()
+        code = replica.stop(120)
+        drained = time.monotonic() - began
+        assert code == 0, replica.log.read_text()[-2000:]
     return [
         Result("start to first outcome", f"{first:.1f} s", "reported"),
         Result("drain at full load", f"{drained:.1f} s, exit 0", "reported"),
@@ -356,4 +375,4 @@ BENCHES: dict[str, Bench] = {
     "growth": growth,
     "start": start_and_drain,
 }
-"""By name, in the order of the table."""
+"""The benches by name, in the order of the table."""

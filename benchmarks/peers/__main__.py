@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.peers.bridges import BRIDGES, Bridge, is_set_up
-from benchmarks.peers.rounds import Harm, Speed, in_peace, under_fire
-from benchmarks.rig import Rig, broker, machine
+from benchmarks.peers.rounds import Harm, Speed, with_faults, without_faults
+from benchmarks.system import broker
+from benchmarks.usage import machine
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "peers.md"
 COLUMNS = (
@@ -62,7 +63,10 @@ class Row:
             f"{speed.memory_bytes / 2**20:.0f} MiB",
             f"{speed.calls:,}",
             f"{speed.throttled:,}",
-            *(f"{n:,}" for n in (harm.lost, harm.duplicated, harm.disordered, harm.untold)),
+            *(
+                f"{n:,}"
+                for n in (harm.lost, harm.duplicated, harm.disordered, harm.without_outcome)
+            ),
         )
 
 
@@ -93,9 +97,9 @@ async def _run(chosen: list[Bridge]) -> list[Row]:
     with broker() as (running, folder):
         for bridge in chosen:
             console.print(f"{bridge.name} …", style="dim")
-            speed = await in_peace(bridge, Rig(running, folder))
+            speed = await without_faults(bridge, running, folder)
             console.print(f"  {speed}")
-            harm = await under_fire(bridge, Rig(running, folder))
+            harm = await with_faults(bridge, running, folder)
             console.print(f"  {harm}")
             rows.append(Row(bridge, speed, harm))
     return rows

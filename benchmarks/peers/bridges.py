@@ -1,19 +1,18 @@
-"""The bridges that are compared: how each is started, and how many events it can be given."""
+"""The bridges that are compared: how each is started, and with how many events."""
 
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.rig import Rig
-from service.playground.embedded_kafka import die_with_parent
+from benchmarks.system import MeasuredSystem
+from service.playground.local_system import LoggedProcess
 
 HERE = Path(__file__).resolve().parent
 PYTHON = HERE.parent.parent / ".cache" / "peers" / "bin" / "python"
 JAVA_LIBRARIES = HERE / "java" / "target"
-SAME_PATIENCE = {"KAFKA__SESSION_TIMEOUT_SECONDS": 6, "RETRY__MAX_SECONDS": 24}
-"""As the others have: asset-sync's own is ten times as long."""
+SAME_TIMES = {"KAFKA__SESSION_TIMEOUT_SECONDS": "6", "RETRY__MAX_SECONDS": "24"}
+"""The times that the other bridges have; the defaults of asset-sync are ten times as long."""
 TOKEN = "bench"
 
 
@@ -24,24 +23,22 @@ def is_set_up() -> bool:
 
 @dataclass(frozen=True)
 class Bridge:
-    """One of them. `program` is a Python file or a Java class; None: asset-sync itself."""
+    """A bridge; `program` is a Python file or a Java class, or None for asset-sync itself."""
 
     name: str
     program: str | None
     events: int = 40_000
-    """A slow one is given fewer."""
+    """How many events it gets; a slow one gets fewer."""
 
-    def start(self, at: Rig, pim: str, log: Path) -> subprocess.Popen[bytes]:
-        """Start its process; what it says goes to the log."""
-        with log.open("ab") as out:
-            return subprocess.Popen(  # noqa: S603 - our own
-                self._command(),
-                stdout=out,
-                stderr=out,
-                cwd=at.folder,
-                env=os.environ | self._environ(at, pim),
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - one call to the kernel, no threads
-            )
+    def start(self, system: MeasuredSystem) -> LoggedProcess:
+        """Start the process of this bridge as one more replica of the system."""
+        environ = system.environ(**SAME_TIMES)
+        if self.program is not None:
+            environ = os.environ | self._environ(system)
+        log = system.folder / f"bridge-{len(system.replicas)}.log"
+        process = LoggedProcess(self._command(), environ, log)
+        system.replicas.append(process)
+        return process
 
     def _command(self) -> list[str]:
         if self.program is None:
@@ -52,19 +49,14 @@ class Bridge:
         quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
         return ["java", quiet, "-cp", classpath, self.program]
 
-    def _environ(self, at: Rig, pim: str) -> dict[str, str]:
-        if self.program is None:
-            ours = at.settings(pim) | SAME_PATIENCE
-            root = str(HERE.parent.parent)
-            return {f"ASSET_SYNC_{name}": str(value) for name, value in ours.items()} | {
-                "PYTHONPATH": root
-            }
+    @staticmethod
+    def _environ(system: MeasuredSystem) -> dict[str, str]:
         return {
-            "PEER_BOOTSTRAP": at.broker.bootstrap_servers,
-            "PEER_EVENTS": at.events_topic,
-            "PEER_OUTCOMES": at.outcomes_topic,
-            "PEER_GROUP": f"group.{at.name}",
-            "PEER_PIM_URL": pim,
+            "PEER_BOOTSTRAP": system.bootstrap,
+            "PEER_EVENTS": system.events,
+            "PEER_OUTCOMES": system.outcomes,
+            "PEER_GROUP": system.group,
+            "PEER_PIM_URL": system.pim_url,
             "PEER_PIM_TOKEN": TOKEN,
         }
 

@@ -1,54 +1,57 @@
-"""Two rounds for each bridge: one in peace, one with faults; and what the topics and the PIM say.
+"""Two rounds for each bridge: one without faults, one with them.
 
-A bridge is held by what everybody can see: outcomes that a committed reader gets, and assets in
-the PIM. What it says of itself is not asked.
+A bridge is judged by what everybody can see: outcomes that a committed reader gets, and assets in
+the PIM. Its own metrics and logs do not count.
 """
 
 import asyncio
 import contextlib
 import json
-import signal
-import subprocess
 import time
 import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.peers.bridges import TOKEN, Bridge
-from benchmarks.rig import UNPROXIED, Event, Rig, cpu_seconds, peak_memory_bytes, upsert
+from benchmarks.system import KeyValue, MeasuredSystem, measured_system, pim_process, upsert
+from benchmarks.usage import UNPROXIED, cpu_seconds, peak_memory_bytes
+from service.playground.embedded_kafka import EmbeddedKafka
+from service.playground.local_system import LoggedProcess
 
+FAULTS = "/_control/faults"
 PARTITIONS = 6
 FAMILIES = 20
 BLOCK = 60
 AGAIN = 6
-"""Of a block's events, so many change an asset of the same block once more."""
+"""How many events of a block change an asset of the same block once more."""
 CALL_SECONDS = 0.1
 LOOK_SECONDS = 0.2
 ROUND_SECONDS_MAX = 240.0
 SILENCE_SECONDS_MAX = 45.0
-"""Without a new outcome for so long, nothing more is expected of a bridge."""
+"""A round ends when there was no new outcome for this long."""
 OUTAGE_SECONDS = 10.0
 KILL_SECONDS = 0.5
-"""After the outcomes that call for it: in the midst of what follows."""
+"""A kill comes this long after the outcomes that trigger it, in the middle of the next work."""
 POISONED = 7
 """The number of the asset whose calls fail with 500, whatever else they carry."""
 
 
 @dataclass
-class Told:
-    """What a committed reader of the outcomes saw."""
+class SeenOutcomes:
+    """The outcomes that a committed reader saw."""
 
     statuses: dict[str, list[str]] = field(default_factory=dict)
-    """Of each event, by its id, in turn."""
+    """The statuses of each event in their order, by the event's id."""
     order: list[str] = field(default_factory=list)
     seen_at: float = 0.0
-    """When the last new one came (monotonic)."""
+    """When the last new outcome came (monotonic)."""
 
     def take(self, value: bytes) -> None:
-        """One outcome."""
+        """Record one outcome."""
         outcome = json.loads(value)
         record_id = outcome["id"]
         if record_id not in self.statuses:
@@ -59,7 +62,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Speed:
-    """The round in peace."""
+    """The result of the round without faults."""
 
     events_per_second: float
     cpu_seconds_per_thousand: float
@@ -70,16 +73,16 @@ class Speed:
 
 @dataclass(frozen=True)
 class Harm:
-    """The round with faults: events by what went wrong with them."""
+    """The result of the round with faults: how many events went wrong, and how."""
 
     lost: int
-    """Valid, and the PIM does not have them in the end."""
+    """Valid events that the PIM does not have in the end."""
     duplicated: int
-    """With more than one outcome."""
+    """Events with more than one outcome."""
     disordered: int
-    """Told before an earlier change of the same asset."""
-    untold: int
-    """Without any outcome."""
+    """Events whose outcome came before that of an earlier change of the same asset."""
+    without_outcome: int
+    """Events without an outcome."""
 
 
 @dataclass
@@ -87,29 +90,31 @@ class Round:
     """A bridge at work on its own topics."""
 
     bridge: Bridge
-    at: Rig
-    events: list[Event]
-    pim: str
-    told: Told = field(default_factory=Told)
-    process: subprocess.Popen[bytes] | None = None
+    system: MeasuredSystem
+    events: list[KeyValue]
+    seen: SeenOutcomes = field(default_factory=SeenOutcomes)
+    process: LoggedProcess | None = None
 
     def start(self) -> None:
-        """Start the bridge, or start it anew."""
-        log = self.at.folder / f"bridge-{self.at.name}.log"
-        self.process = self.bridge.start(self.at, self.pim, log)
+        """Start the bridge, or start it again."""
+        self.process = self.bridge.start(self.system)
 
     def kill(self) -> None:
-        """`kill -9`."""
+        """Kill the bridge with SIGKILL."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
+    def add_fault(self, fault: dict[str, Any]) -> None:
+        """Make calls to the PIM fail."""
+        _ask(self.system.pim_url, FAULTS, [fault])
+
     async def until(self, share: float) -> None:
-        """Wait until that share of the events is told, or none is any more."""
-        began = self.told.seen_at = time.monotonic()
-        while len(self.told.statuses) < share * len(self.events):
+        """Wait until this share of the events has outcomes, or no more outcomes come."""
+        began = self.seen.seen_at = time.monotonic()
+        while len(self.seen.statuses) < share * len(self.events):
             now = time.monotonic()
-            if now - self.told.seen_at > SILENCE_SECONDS_MAX or now - began > ROUND_SECONDS_MAX:
+            if now - self.seen.seen_at > SILENCE_SECONDS_MAX or now - began > ROUND_SECONDS_MAX:
                 return
             assert self.process is not None
             if self.process.poll() is not None:  # as Kubernetes would
@@ -117,51 +122,45 @@ class Round:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def in_peace(bridge: Bridge, at: Rig) -> Speed:
-    """How fast, and at what cost: from a tenth of the outcomes to nine tenths."""
-    async with _round(bridge, at) as going:
+async def without_faults(bridge: Bridge, broker: EmbeddedKafka, folder: Path) -> Speed:
+    """Measure speed and cost from a tenth of the outcomes to nine tenths."""
+    async with _round(bridge, broker, folder) as going:
         going.start()
         await going.until(0.1)
         assert going.process is not None
-        first = (time.monotonic(), len(going.told.statuses), cpu_seconds(going.process.pid))
+        first = (time.monotonic(), len(going.seen.statuses), cpu_seconds(going.process.pid))
         await going.until(0.9)
-        last = (time.monotonic(), len(going.told.statuses), cpu_seconds(going.process.pid))
+        last = (time.monotonic(), len(going.seen.statuses), cpu_seconds(going.process.pid))
         await going.until(1.0)
         memory = peak_memory_bytes(going.process.pid)
-        counts = _ask(going.pim, "/_control/counts")
-        told = max(1, last[1] - first[1])
+        counts = _ask(going.system.pim_url, "/_control/counts")
+        done = max(1, last[1] - first[1])
         return Speed(
-            told / max(last[0] - first[0], LOOK_SECONDS),
-            1000 * (last[2] - first[2]) / told,
+            done / max(last[0] - first[0], LOOK_SECONDS),
+            1000 * (last[2] - first[2]) / done,
             memory,
             counts.get("upsert", 0),
             counts.get("throttled", 0),
         )
 
 
-async def under_fire(bridge: Bridge, at: Rig) -> Harm:
-    """A poisoned asset from the start, two kills, and an outage of ten seconds between them."""
-    async with _round(bridge, at) as going:
+async def with_faults(bridge: Bridge, broker: EmbeddedKafka, folder: Path) -> Harm:
+    """Poison an asset from the start, kill twice, with an outage of ten seconds in between."""
+    async with _round(bridge, broker, folder) as going:
         code = f"asset_{POISONED:07}"
-        _ask(
-            going.pim,
-            "/_control/faults",
-            [{"route": "upsert", "asset": code, "status": 500, "times": None}],
-        )
+        poison = {"route": "upsert", "asset": code, "status": 500, "times": None}
+        outage = {"route": "any", "status": 503, "times": None}
+        going.add_fault(poison)
         going.start()
         await going.until(0.2)
         await asyncio.sleep(KILL_SECONDS)
         going.kill()
         going.start()
         await going.until(0.4)
-        _ask(going.pim, "/_control/faults", [{"route": "any", "status": 503, "times": None}])
+        going.add_fault(outage)
         await asyncio.sleep(OUTAGE_SECONDS)
-        _ask(going.pim, "/_control/faults", None, method="DELETE")
-        _ask(
-            going.pim,
-            "/_control/faults",
-            [{"route": "upsert", "asset": code, "status": 500, "times": None}],
-        )
+        _ask(going.system.pim_url, FAULTS, None, method="DELETE")
+        going.add_fault(poison)
         await going.until(0.6)
         await asyncio.sleep(KILL_SECONDS)
         going.kill()
@@ -171,17 +170,17 @@ async def under_fire(bridge: Bridge, at: Rig) -> Harm:
 
 
 def _harm(going: Round, poisoned: str) -> Harm:
-    statuses = going.told.statuses
+    statuses = going.seen.statuses
     last = {}
     numbers = {}
     for number, (key, _) in enumerate(going.events):
         assert key is not None
         last[key.decode()] = number
-        record_id = f"{going.at.events_topic}/{number % PARTITIONS}/{number // PARTITIONS}"
+        record_id = f"{going.system.events}/{number % PARTITIONS}/{number // PARTITIONS}"
         numbers[record_id] = number
     stored = {
         f"{asset['asset_family_code']}/{asset['code']}": asset["values"]["caption"][0]["data"]
-        for asset in _ask(going.pim, "/_control/assets")
+        for asset in _ask(going.system.pim_url, "/_control/assets")
     }
     lost = sum(
         stored.get(path) != _caption(number)
@@ -197,11 +196,11 @@ def _harm(going: Round, poisoned: str) -> Harm:
 
 
 def _disordered(going: Round, numbers: dict[str, int]) -> int:
-    """Events whose first outcome came before that of an earlier change of the same asset."""
+    """Count events whose first outcome came before that of an earlier change of their asset."""
     highest: dict[bytes | None, int] = {}
     seen: set[str] = set()
     count = 0
-    for record_id in going.told.order:
+    for record_id in going.seen.order:
         if record_id in seen:
             continue
         seen.add(record_id)
@@ -213,26 +212,22 @@ def _disordered(going: Round, numbers: dict[str, int]) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _round(bridge: Bridge, at: Rig) -> AsyncIterator[Round]:
+async def _round(bridge: Bridge, broker: EmbeddedKafka, folder: Path) -> AsyncIterator[Round]:
     events = _events(bridge.events)
-    await at.create_topics()
-    await at.publish(events)
-    pim = at.start_pim(FAMILIES, call_seconds=CALL_SECONDS, app_token=TOKEN)
-    going = Round(bridge, at, events, pim)
-    reading = asyncio.ensure_future(_read(at, going.told))
-    try:
-        yield going
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-        if going.process is not None and going.process.poll() is None:
-            going.process.send_signal(signal.SIGKILL)
-            going.process.wait()
-        at.end()
+    with pim_process(folder, FAMILIES, call_seconds=CALL_SECONDS, app_token=TOKEN) as pim:
+        async with measured_system(broker, folder, pim, PARTITIONS) as system:
+            await system.load(events)
+            going = Round(bridge, system, events)
+            reading = asyncio.ensure_future(_read(system, going.seen))
+            try:
+                yield going
+            finally:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
 
 
-def _events(count: int) -> list[Event]:
-    """Upserts; in each block the last few change assets of the block once more."""
+def _events(count: int) -> list[KeyValue]:
+    """Return upserts; in each block the last few change assets of the block once more."""
     events = []
     for number in range(count):
         record_id = number % BLOCK
@@ -249,18 +244,18 @@ def _caption(number: int) -> str:
     return f"Change {number}"
 
 
-async def _read(at: Rig, told: Told) -> None:
+async def _read(system: MeasuredSystem, seen: SeenOutcomes) -> None:
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=at.broker.bootstrap_servers, isolation_level="read_committed"
+        bootstrap_servers=system.bootstrap, isolation_level="read_committed"
     )
     await consumer.start()
     try:
-        consumer.assign([TopicPartition(at.outcomes_topic, n) for n in range(at.partitions)])
+        consumer.assign([TopicPartition(system.outcomes, n) for n in range(system.partitions)])
         await consumer.seek_to_beginning()
         while True:
             for records in (await consumer.getmany(timeout_ms=200)).values():
                 for record in records:
-                    told.take(record.value)
+                    seen.take(record.value)
     finally:
         await consumer.stop()
 

@@ -55,8 +55,8 @@ def add(events: list[Event], value: BaseValue[KafkaPayload]) -> list[Event]:
 
 def upsert(message: Message[list[Event]]) -> list[Value[KafkaPayload]]:
     """A batch, call by call; `Unfold` lets the last outcome carry the offsets to commit."""
-    told = [one for call in calls(message.payload) for one in pim.upsert(call)]
-    return [Value(KafkaPayload(one.key, one.value, []), {}) for one in told]
+    results = [one for call in calls(message.payload) for one in pim.upsert(call)]
+    return [Value(KafkaPayload(one.key, one.value, []), {}) for one in results]
 
 
 class Factory(ProcessingStrategyFactory[KafkaPayload]):

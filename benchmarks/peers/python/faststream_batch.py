@@ -41,11 +41,11 @@ async def handle(events: list[dict[str, Any]], message: KafkaMessage) -> None:
         read(record.topic, record.partition, record.offset, event)
         for record, event in zip(message.raw_message, events, strict=True)
     ]
-    told = await asyncio.gather(*(pim[0].upsert(call) for call in calls(changes)))
+    results = await asyncio.gather(*(pim[0].upsert(call) for call in calls(changes)))
     await asyncio.gather(
         *(
             broker.publish(one.value, OUTCOMES, key=one.key, no_confirm=True)
-            for several in told
+            for several in results
             for one in several
         )
     )

@@ -27,8 +27,8 @@ async def handle(event: dict[str, Any], message: KafkaMessage) -> None:
     change = read(record.topic, record.partition, record.offset, event)
     if not pim:
         pim.append(AsyncPim())
-    (told,) = await pim[0].upsert([change])
-    await outcomes.publish(told.value, key=told.key)
+    (result,) = await pim[0].upsert([change])
+    await outcomes.publish(result.value, key=result.key)
 
 
 asyncio.run(app.run())

@@ -68,8 +68,8 @@ def calls(events: Iterable[Event]) -> Iterator[list[Event]]:
 
 def outcome(event: Event, status: str) -> Outcome:
     """The record that tells it."""
-    told = {"id": event.id, "data": {"status": status}}
-    return Outcome(f"{event.family}/{event.code}".encode(), json.dumps(told).encode())
+    content = {"id": event.id, "data": {"status": status}}
+    return Outcome(f"{event.family}/{event.code}".encode(), json.dumps(content).encode())
 
 
 class Pim:
@@ -140,8 +140,8 @@ def _is_passing(reply: httpx.Response) -> bool:
 
 
 def _wait(reply: httpx.Response | None, otherwise: float) -> float:
-    told = reply.headers.get("retry-after", "") if reply is not None else ""
-    return float(told) if told.isdigit() else otherwise
+    seconds = reply.headers.get("retry-after", "") if reply is not None else ""
+    return float(seconds) if seconds.isdigit() else otherwise
 
 
 def _outcomes(call: list[Event], reply: httpx.Response) -> list[Outcome]:
