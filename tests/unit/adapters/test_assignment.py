@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from service.adapters.kafka import assignment
+from service.adapters.kafka import assignment, start_positions
 from service.adapters.kafka.aiokafka_gaps.fencing import (
     GroupMetadata,
     GroupMovedOnError,
@@ -34,8 +34,8 @@ class Beginner:
             group_id="asset-sync", generation=7, member_id="member", _group_instance_id=None
         )
         self._group._send_req, self._group.request_rejoin = None, self._rejoin
-        monkeypatch.setattr(assignment, "identify", self._identify)
-        monkeypatch.setattr(assignment, "begin_group", self._begin_group)
+        monkeypatch.setattr(start_positions, "identify", self._identify)
+        monkeypatch.setattr(start_positions, "begin_group", self._begin_group)
         monkeypatch.setattr(assignment, "keep_heartbeat", lambda _: None)
 
     async def assign(self) -> None:
