@@ -95,8 +95,11 @@ class Consumer:
             max_records=POLL_RECORDS_MAX,
             **FETCH_LIMITS,
             batch_timeout_ms=round(POLL_SECONDS * 1000),
+            # Positions are committed only together with outcomes, in a transaction (kafka.md §1).
             ack_policy=AckPolicy.MANUAL,
+            # A change that its producer aborted must not be applied.
             isolation_level="read_committed",
+            # start_positions.py decides where a partition begins, and aiokafka must not.
             auto_offset_reset="none",
             listener=self.assignment,
             **_timeouts(kafka, settings.drain.max_seconds),
@@ -281,6 +284,7 @@ def _timeouts(kafka: KafkaSettings, drain_seconds: float) -> dict[str, Any]:
     """Return how long the group waits for this member, in milliseconds."""
     return {
         "session_timeout_ms": round(kafka.session_timeout_seconds * 1000),
+        # A tenth of the session timeout, so that the lease survives several lost heartbeats.
         "heartbeat_interval_ms": round(kafka.session_timeout_seconds * 100),
         "rebalance_timeout_ms": round((drain_seconds + DRAIN_MARGIN_SECONDS) * 1000),
         "max_poll_interval_ms": POLL_INTERVAL_SECONDS_MAX * 1000,
