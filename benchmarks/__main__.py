@@ -30,7 +30,7 @@ allows, HTTP takes about 4 % of a core, so "many small families" has no target (
 
 
 def main() -> int:
-    """Run as the command line asks; 1 where a target is missed."""
+    """Run what the command line asks for; return 1 where a target is missed."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="BENCH", help=f"of {', '.join(BENCHES)}")
     parser.add_argument(

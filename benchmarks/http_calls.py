@@ -1,6 +1,6 @@
-"""What a call over HTTP costs, beside httpx2's own client in the same run.
+"""Measures what a call over HTTP costs, compared with httpx2's own client in the same run.
 
-`python -m benchmarks.http_calls` is the server: it answers everything alike, as cheaply as it can.
+`python -m benchmarks.http_calls` is the server: it gives every request the same cheap answer.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ TURNS = 3
 AKENEO_CALLS_PER_SECOND = 100
 
 BODY = b"x" * 30_000
-"""About the JSON of a hundred small assets."""
+"""As many bytes as the JSON of a hundred small assets."""
 
 ANSWER = b"[" + b",".join([b'{"code":"sku_54628_picture1","status_code":204}'] * ASSETS) + b"]"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 
 
 async def cost(calls: int) -> tuple[float, float]:
-    """Microseconds of CPU a call: by the service's client, and by httpx2's; the best of turns."""
+    """Return microseconds of CPU a call, of the service's client and of httpx2's; best of turns."""
     server = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.http_calls"], stdout=subprocess.PIPE, text=True
     )
@@ -39,13 +39,13 @@ async def cost(calls: int) -> tuple[float, float]:
     headers = {"authorization": "Bearer bench", "content-type": "application/json"}
     async with httpx2.AsyncClient(trust_env=False) as bare:
 
-        async def by_us() -> None:
+        async def by_ours() -> None:
             await ours.exchange(request, "Bearer bench")
 
         async def by_httpx2() -> None:
             await bare.patch(f"{url}/a", content=BODY, headers=headers)
 
-        turns = [(await _cpu(by_us, calls), await _cpu(by_httpx2, calls)) for _ in range(TURNS)]
+        turns = [(await _cpu(by_ours, calls), await _cpu(by_httpx2, calls)) for _ in range(TURNS)]
     await ours.close()
     server.terminate()
     server.communicate()
@@ -64,7 +64,7 @@ async def _cpu(call: Callable[[], Awaitable[None]], calls: int) -> float:
 
 
 class _Server(asyncio.Protocol):
-    """Reads as many bytes as a request says it has; answers."""
+    """Answers each request when its body has arrived."""
 
     def __init__(self) -> None:
         self._transport: asyncio.WriteTransport | None = None

@@ -131,12 +131,10 @@ async def measured_system(
 ) -> AsyncIterator[MeasuredSystem]:
     """Give a system with topics of its own on the broker; its replicas end with the context."""
     own = Path(tempfile.mkdtemp(dir=folder))
-    system = MeasuredSystem(broker.bootstrap_servers, pim_url, Tokens(), own, partitions)
-    await system.create_topics()
-    try:
+    async with MeasuredSystem(
+        broker.bootstrap_servers, pim_url, Tokens(), own, partitions
+    ) as system:
         yield system
-    finally:
-        system.end()
 
 
 def _structure(families: int, *, with_options: bool) -> pim_structure.Structure:

@@ -1,4 +1,4 @@
-"""`make bench-peers`: asset-sync and what a user would pick instead, side by side."""
+"""`make bench-peers`: compares asset-sync with what a user would choose instead."""
 
 import argparse
 import asyncio
@@ -20,7 +20,7 @@ COLUMNS = (
     "lost", "duplicated", "out of order", "without outcome",
 )  # fmt: skip
 WIDTH_MIN = 140
-"""Columns of the table in a file or on a narrow terminal."""
+"""The table is at least this many columns wide, also in a file or a narrow terminal."""
 HEAD = """# Side by side
 
 This page compares asset-sync with what a user might choose instead, on the same events, broker
@@ -45,7 +45,7 @@ after that of a later event of the same asset. *Without outcome*: events without
 
 @dataclass(frozen=True)
 class Row:
-    """What was found of one bridge."""
+    """The results of one bridge."""
 
     bridge: Bridge
     speed: Speed
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """In the order of `COLUMNS`."""
+        """The cells of the row, in the order of `COLUMNS`."""
         speed, harm = self.speed, self.harm
         return (
             self.bridge.name,
@@ -71,7 +71,7 @@ class Row:
 
 
 def main() -> int:
-    """Run as the command line asks."""
+    """Run what the command line asks for; return the exit code."""
     names = [bridge.name for bridge in BRIDGES]
     parser = argparse.ArgumentParser(prog="make bench-peers", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="BRIDGE", help=f"of {', '.join(names)}")
@@ -80,7 +80,7 @@ def main() -> int:
     if unknown := set(wanted.names) - set(names):
         parser.error(f"no such bridge: {', '.join(unknown)}")
     if not is_set_up():
-        parser.error("the other bridges are not there yet; `make bench-peers` sets them up first")
+        parser.error("the other bridges are not installed: run `make bench-peers`")
     chosen = [bridge for bridge in BRIDGES if bridge.name in (wanted.names or names)]
     rows = asyncio.run(_run(chosen))
     console = Console()

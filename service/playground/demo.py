@@ -87,17 +87,13 @@ async def _run(
     pim = PimSimulator(sample(), call_seconds=CALL_SECONDS)
     async with served(pim) as url:
         progress.say(f"PIM simulator listens on {url}")
-        system = LocalSystem(bootstrap, url, pim.tokens, folder, PARTITIONS, suffix="")
-        try:
-            await system.create_topics()
+        async with LocalSystem(bootstrap, url, pim.tokens, folder, PARTITIONS, suffix="") as system:
             outcomes = await _kill_once(system, count, progress)
             found = audit(system.values(), outcomes, pim.state)
             result = DemoResult(found, pim.writes, time.monotonic() - began)
             if keep is not None:
                 await _stay(system, result, keep)
             await asyncio.to_thread(system.replicas[-1].stop, STOP_SECONDS_MAX)
-        finally:
-            system.end()
         return result
 
 

@@ -1,4 +1,4 @@
-"""The system around a replica on this machine: topics, replicas as processes, their logs.
+"""A whole system on this machine: topics, replicas as processes, their environment and logs.
 
 The demo, the tests, the benches and the chaos run share it. Kafka and the PIM are given by their
 addresses: they may run in this process, in another one, or elsewhere.
@@ -15,7 +15,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -28,9 +28,9 @@ from service.settings import KafkaSettings
 START_SECONDS_MAX = 90.0
 LOOK_SECONDS = 0.1
 QUIET_SECONDS = 1.0
-"""How long a reader goes on after the last record, so that a repeated outcome would show."""
+"""How long a reader continues after the last record, so that a repeated outcome would show."""
 NOT_INHERITED = ("ASSET_SYNC_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-"""Variables of the caller that no replica inherits begin so: settings and proxies."""
+"""Prefixes of the caller's variables that no replica inherits: settings and proxies."""
 DEFAULTS = KafkaSettings.model_validate({"bootstrap_servers": "127.0.0.1:9092"})
 
 Stored = tuple[bytes | None, bytes | None, dict[str, bytes]]
@@ -81,7 +81,10 @@ class LoggedProcess(subprocess.Popen[bytes]):
 
 @dataclass
 class LocalSystem:
-    """A group of replicas with topics of its own on a broker, and a PIM."""
+    """A group of replicas with topics of its own on a broker, and a PIM.
+
+    As a context it creates the topics first, and kills the replicas that still run at its end.
+    """
 
     bootstrap: str
     """HOST:PORT of the broker."""
@@ -98,6 +101,13 @@ class LocalSystem:
         default_factory=dict
     )
     """(partition, offset) → key and value of each published event."""
+
+    async def __aenter__(self) -> Self:
+        await self.create_topics()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.end()
 
     # --- names -------------------------------------------------------------------------------
 

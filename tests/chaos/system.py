@@ -152,6 +152,11 @@ class ChaosSystem(SystemUnderTest):
             port in host.pim.ports and began > host.woken_at + WAKING_SECONDS for host in self.hosts
         )
 
+    def end(self) -> None:
+        """Kill the replicas that still run, and start none again."""
+        self.is_closing = True
+        super().end()
+
     async def stop(self) -> list[int]:
         """Send SIGTERM to all replicas and return their exit codes."""
         self.is_closing = True
@@ -261,12 +266,10 @@ async def chaos_system(replicas: int) -> AsyncIterator[ChaosSystem]:
             )
             for line in (*broker.lines, *pim_lines):
                 await line.open()
-            await system.create_topics()
             try:
-                yield system
+                async with system:
+                    yield system
             finally:
-                system.is_closing = True
-                system.end()
                 for line in (*broker.lines, *pim_lines):
                     await line.close()
                 with contextlib.suppress(ProcessLookupError):

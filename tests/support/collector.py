@@ -1,4 +1,4 @@
-"""An OTLP collector on loopback: what replicas trace to."""
+"""An OTLP collector on loopback, which receives the traces of replicas."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +12,7 @@ PATH = "/v1/traces"
 
 @dataclass
 class Collector:
-    """Where it listens, and how many spans came."""
+    """A collector: its address, and how many spans it received."""
 
     url: str = ""
     spans: int = 0
@@ -22,7 +22,7 @@ class Collector:
 async def collector(
     receive: Callable[[ExportTraceServiceRequest], None] | None = None,
 ) -> AsyncIterator[Collector]:
-    """A collector that counts spans and hands each export to `receive`."""
+    """Run a collector that counts spans and calls `receive` with each export."""
     made = Collector()
 
     async def collect(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""A broker for the tests: embedded, in a container, or one that runs already."""
+"""Runs a broker for the tests: embedded or in a container; or uses one that runs already."""
 
 import contextlib
 import fcntl
@@ -13,7 +13,7 @@ from testcontainers.community.kafka import KafkaContainer
 from service.playground.embedded_kafka import embedded_kafka
 
 HOST_NETWORK = "TEST_KAFKA_HOST_NETWORK"
-"""Set it where the Docker engine has no bridge network: the container shares the host's."""
+"""Set this variable where Docker has no bridge network: the container uses the host's network."""
 CONTROLLER_PORT = 9094
 PROPERTIES = {
     "auto.create.topics.enable": "false",
@@ -22,11 +22,11 @@ PROPERTIES = {
     "transaction.state.log.replication.factor": "1",
     "transaction.state.log.min.isr": "1",
 }
-"""What one broker alone needs, as in the embedded one."""
+"""Properties of a single broker, the same as in the embedded one."""
 
 
 class Broker(Protocol):
-    """What a test needs to know."""
+    """A running broker, as far as a test needs it."""
 
     @property
     def bootstrap_servers(self) -> str:
@@ -36,16 +36,16 @@ class Broker(Protocol):
 
 @dataclass(frozen=True)
 class Address:
-    """A broker that somebody else runs."""
+    """A broker that another process runs."""
 
     bootstrap_servers: str
 
 
 @contextlib.contextmanager
 def broker_of(backend: str, image: str, shared: Path | None) -> Iterator[Broker]:
-    """The broker of a backend: `embedded`, `testcontainers` or an address.
+    """Give the broker of a backend: `embedded`, `testcontainers` or an address.
 
-    Test processes that have the folder `shared` in common use one embedded broker.
+    Test processes with the same folder `shared` use one embedded broker.
     """
     if backend == "embedded":
         with embedded_kafka() if shared is None else shared_kafka(shared) as broker:
@@ -62,15 +62,18 @@ def broker_of(backend: str, image: str, shared: Path | None) -> Iterator[Broker]
 
 @contextlib.contextmanager
 def shared_kafka(folder: Path) -> Iterator[Broker]:
-    """The broker of every process that names this folder.
+    """Give one broker to all processes that name this folder.
 
-    The first process that asks runs the broker. At its end it waits for the others to finish.
+    The first process runs the broker. At its end it waits until the other processes finish.
     """
-    with (folder / "kafka.address").open("a+") as address, (folder / "kafka.users").open("a") as us:
+    with (
+        (folder / "kafka.address").open("a+") as address,
+        (folder / "kafka.users").open("a") as users,
+    ):
         fcntl.flock(address, fcntl.LOCK_EX)
         address.seek(0)
         if running := address.read():
-            fcntl.flock(us, fcntl.LOCK_SH)
+            fcntl.flock(users, fcntl.LOCK_SH)
             fcntl.flock(address, fcntl.LOCK_UN)
             yield Address(running)
             return
@@ -79,18 +82,18 @@ def shared_kafka(folder: Path) -> Iterator[Broker]:
             address.flush()
             fcntl.flock(address, fcntl.LOCK_UN)
             yield broker
-            address.truncate(0)  # whoever asks from now on runs another one
-            fcntl.flock(us, fcntl.LOCK_EX)
+            address.truncate(0)  # the next process runs a new broker
+            fcntl.flock(users, fcntl.LOCK_EX)
 
 
 class _HostKafka(KafkaContainer):
-    """On the host's network, loopback only: no bridge, no port mapping."""
+    """A container on the host's network that listens on loopback only, without port mapping."""
 
     def __init__(self, image: str) -> None:
         super().__init__(image, port=29093)
         self.ports.clear()
         self.with_kwargs(network_mode="host", hostname="kafka", extra_hosts={"kafka": "127.0.0.1"})
-        self.listeners = self.listeners.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - away with it
+        self.listeners = self.listeners.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - it is removed
 
     def _configure_kraft(self) -> None:
         super()._configure_kraft()

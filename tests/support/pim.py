@@ -1,4 +1,4 @@
-"""The PIM simulator and our client of it, for tests in this process."""
+"""A PIM simulator and the service's client, for tests in this process."""
 
 from service.adapters.akeneo.api import HttpAssetApi
 from service.playground.pim.simulator import PimSimulator
@@ -9,12 +9,12 @@ FAMILIES = ("packshots", "manuals", "videos", "banners")
 
 
 def simulator() -> PimSimulator:
-    """A PIM of four families that know every attribute but `bad`."""
+    """Return a PIM of four families, each with the attribute `n`."""
     return PimSimulator(Structure({code: family(code, Attribute("n")) for code in FAMILIES}))
 
 
 def credentials_of(pim: PimSimulator) -> Credentials:
-    """What opens the simulator."""
+    """Return the credentials of the simulator."""
     return Credentials(
         client_id=pim.tokens.client_id,
         client_secret=pim.tokens.client_secret,
@@ -24,7 +24,7 @@ def credentials_of(pim: PimSimulator) -> Credentials:
 
 
 def api_of(pim: PimSimulator, url: str, timeout_seconds: float = 5.0) -> HttpAssetApi:
-    """Our client, with the simulator's credentials as they are at each login."""
+    """Return the client, with the simulator's credentials as they are at each login."""
     settings = PimSettings.model_validate(
         {
             "base_url": url,

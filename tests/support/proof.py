@@ -1,6 +1,6 @@
-"""What every run must end with: one outcome a record, dead letters whole, the PIM as replayed.
+"""Checks the end of a run: one outcome per record, whole dead letters, the PIM as replayed.
 
-Written from the contract alone, with the playground's replay; it shares no rule with the service.
+The checks know the contract and the playground's replay, and share no rule with the service.
 """
 
 import json
@@ -13,13 +13,13 @@ from tests.support.service import Input, SystemUnderTest
 
 
 def upsert(family: str, code: str, values: dict[str, object]) -> bytes:
-    """A plain event."""
+    """Return the bytes of a plain event."""
     event = {"action": "upsert", "asset_family": family, "code": code, "values": values}
     return json.dumps(event).encode()
 
 
 def events(count: int, assets: int, partitions: int, pad: int = 0) -> list[Input]:
-    """Upserts of a few assets with values that come, change and go; tombstones; broken bytes.
+    """Return upserts of a few assets, with changing values; tombstones; broken bytes.
 
     Each upsert is larger by `pad` characters.
     """
@@ -52,7 +52,7 @@ def _values(number: int) -> dict[str, object]:
 async def assert_exactly_once(
     system: SystemUnderTest, count: int, seconds: float = 120.0
 ) -> list[dict[str, Any]]:
-    """P1, P2 and P3 for everything that was published; the outcomes."""
+    """Check P1, P2 and P3 for everything that was published; return the outcomes."""
     outcomes = await system.outcome_data(count, seconds)
     ids = Counter(outcome["id"] for outcome in outcomes)
     repeated = [id_ for id_, times in ids.items() if times > 1]
@@ -70,7 +70,7 @@ async def assert_exactly_once(
 async def assert_dead_letters_whole(
     system: SystemUnderTest, outcomes: Iterable[dict[str, Any]]
 ) -> None:
-    """Each rejected or failed record lies in the dead-letter topic, byte for byte, once."""
+    """Check that each rejected or failed record is a dead letter once, byte for byte."""
     bad = [data["origin"] for data in outcomes if data["status"] in {"rejected", "failed"}]
     wanted = Counter(system.published[origin["partition"], origin["offset"]] for origin in bad)
     found = await system.read(system.dead_letters, len(bad))

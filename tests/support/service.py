@@ -124,7 +124,7 @@ class SystemUnderTest(LocalSystem):
         """Publish, start a replica and wait until a tenth of the records has an outcome."""
         await self.publish(records)
         replica = self.start()
-        await self.outcome_data(len(records) // 10)
+        await self.read(self.outcomes, len(records) // 10, quiet_seconds=0)
         return replica
 
     async def commit(self, positions: dict[TopicPartition, OffsetAndMetadata]) -> None:
@@ -143,13 +143,11 @@ async def system_around(
     bootstrap: str, folder: Path, pim: PimSimulator
 ) -> AsyncIterator[SystemUnderTest]:
     """Give the system around one test: the PIM serves, the topics exist; all ends with it."""
-    async with served(pim) as url:
-        system = SystemUnderTest(bootstrap, url, pim.tokens, folder, pim=pim)
-        await system.create_topics()
-        try:
-            yield system
-        finally:
-            system.end()
+    async with (
+        served(pim) as url,
+        SystemUnderTest(bootstrap, url, pim.tokens, folder, pim=pim) as system,
+    ):
+        yield system
 
 
 def start_command(

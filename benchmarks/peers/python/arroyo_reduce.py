@@ -45,7 +45,7 @@ producer = KafkaProducer(build_kafka_configuration({}, bootstrap_servers=[BOOTST
 
 
 def add(events: list[Event], value: BaseValue[KafkaPayload]) -> list[Event]:
-    """One more event into the batch."""
+    """Add one event to the batch."""
     assert isinstance(value, BrokerValue)
     place = value.partition
     content = json.loads(value.payload.value)
@@ -54,18 +54,18 @@ def add(events: list[Event], value: BaseValue[KafkaPayload]) -> list[Event]:
 
 
 def upsert(message: Message[list[Event]]) -> list[Value[KafkaPayload]]:
-    """A batch, call by call; `Unfold` lets the last outcome carry the offsets to commit."""
+    """Send a batch call by call; `Unfold` commits its offsets with the last outcome."""
     results = [one for call in calls(message.payload) for one in pim.upsert(call)]
     return [Value(KafkaPayload(one.key, one.value, []), {}) for one in results]
 
 
 class Factory(ProcessingStrategyFactory[KafkaPayload]):
-    """The steps."""
+    """The processing steps of a consumer."""
 
     def create_with_partitions(
         self, commit: Commit, partitions: Mapping[Partition, int]
     ) -> ProcessingStrategy[KafkaPayload]:
-        """For each assignment anew."""
+        """Create the steps for a new assignment."""
         produce = Produce(producer, Topic(OUTCOMES), CommitOffsets(commit), max_buffer_size=20_000)
         unfold: Unfold[Any, Any] = Unfold(lambda several: several, produce)
         threads = RunTaskInThreads(upsert, CALLS_AT_ONCE, CALLS_AT_ONCE, unfold)

@@ -1,4 +1,4 @@
-"""A FastStream batch consumer, tuned: by family, a hundred a call, four at once."""
+"""A tuned FastStream batch consumer: calls by family, a hundred assets each, four at once."""
 
 import asyncio
 from typing import Any
@@ -34,7 +34,7 @@ pim: list[AsyncPim] = []
     session_timeout_ms=SESSION_TIMEOUT_MS,
 )
 async def handle(events: list[dict[str, Any]], message: KafkaMessage) -> None:
-    """A batch."""
+    """Handle one batch."""
     if not pim:
         pim.append(AsyncPim())
     changes = [

@@ -1,4 +1,4 @@
-"""A plain FastStream consumer: one PATCH an event, acknowledged when it is done."""
+"""A plain FastStream consumer: one PATCH per event, acknowledged afterwards."""
 
 import asyncio
 from typing import Any
@@ -22,7 +22,7 @@ pim: list[AsyncPim] = []
     session_timeout_ms=SESSION_TIMEOUT_MS,
 )
 async def handle(event: dict[str, Any], message: KafkaMessage) -> None:
-    """One event."""
+    """Handle one event."""
     record = message.raw_message
     change = read(record.topic, record.partition, record.offset, event)
     if not pim:

@@ -1,6 +1,6 @@
-"""What each Python bridge shares: where things are, events to a PATCH, an answer to results.
+"""What the Python bridges share: addresses, events to a PATCH, its response to outcomes.
 
-Retries as careful users write them: 429 and 5xx and cut connections again, with growing waits.
+Calls are retried as careful users do it: after 429, 5xx and broken connections, with growing waits.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ HEADERS = {"authorization": f"Bearer {os.environ['PEER_PIM_TOKEN']}"}
 ASSETS_PER_CALL = 100
 CALLS_AT_ONCE = 4
 BATCH_EVENTS = 2_000
-"""Of twenty families: so that a call carries a hundred assets."""
+"""Events of twenty families in a batch, so that a call has a hundred assets."""
 BATCH_SECONDS = 2.0
 SESSION_TIMEOUT_MS = 6_000
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
@@ -34,7 +34,7 @@ TIMEOUT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Event:
-    """A change, and where its record stands."""
+    """A change and the id of its record."""
 
     id: str
     family: str
@@ -44,20 +44,20 @@ class Event:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a change, as a record."""
+    """The outcome of a change, as a record."""
 
     key: bytes
     value: bytes
 
 
 def read(topic: str, partition: int, offset: int, value: dict[str, Any]) -> Event:
-    """The event of a record."""
-    place = f"{topic}/{partition}/{offset}"
-    return Event(place, value["asset_family"], value["code"], value["values"])
+    """Return the event of a record."""
+    record_id = f"{topic}/{partition}/{offset}"
+    return Event(record_id, value["asset_family"], value["code"], value["values"])
 
 
 def calls(events: Iterable[Event]) -> Iterator[list[Event]]:
-    """By family, a hundred each."""
+    """Yield calls of one family and up to a hundred events each."""
     families: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         families[event.family].append(event)
@@ -67,19 +67,19 @@ def calls(events: Iterable[Event]) -> Iterator[list[Event]]:
 
 
 def outcome(event: Event, status: str) -> Outcome:
-    """The record that tells it."""
+    """Return the outcome record of an event."""
     content = {"id": event.id, "data": {"status": status}}
     return Outcome(f"{event.family}/{event.code}".encode(), json.dumps(content).encode())
 
 
 class Pim:
-    """For bridges with threads."""
+    """A client for bridges with threads."""
 
     def __init__(self) -> None:
         self._client = httpx.Client(headers=HEADERS, timeout=TIMEOUT_SECONDS)
 
     def upsert(self, call: list[Event]) -> list[Outcome]:
-        """Send one call, as often as it takes."""
+        """Send one call, and retry it while that may help."""
         for wait in (*WAITS, None):
             reply = None
             with contextlib.suppress(httpx.HTTPError):
@@ -92,14 +92,14 @@ class Pim:
 
 
 class AsyncPim:
-    """For bridges with a loop."""
+    """A client for bridges with an event loop."""
 
     def __init__(self) -> None:
         self._client = httpx.AsyncClient(headers=HEADERS, timeout=TIMEOUT_SECONDS)
         self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
 
     async def upsert(self, call: list[Event]) -> list[Outcome]:
-        """Send one call, as often as it takes."""
+        """Send one call, and retry it while that may help."""
         async with self._slots:
             for wait in (*WAITS, None):
                 reply = None
@@ -129,7 +129,7 @@ def _body(call: list[Event]) -> bytes:
 
 
 def _shaped(value: object) -> list[dict[str, Any]]:
-    """A bare value as the PIM wants it."""
+    """Return a bare value in the shape of the PIM."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return value
     return [{"locale": None, "channel": None, "data": value}]
@@ -145,7 +145,7 @@ def _wait(reply: httpx.Response | None, otherwise: float) -> float:
 
 
 def _outcomes(call: list[Event], reply: httpx.Response) -> list[Outcome]:
-    """One result an asset."""
+    """Return one outcome per asset of a call."""
     if reply.status_code != 200:
         return [outcome(event, "rejected") for event in call]
     return [

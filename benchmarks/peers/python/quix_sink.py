@@ -1,4 +1,4 @@
-"""Quix Streams: a batching sink; a checkpoint commits what was written."""
+"""Quix Streams: a batching sink; a checkpoint commits the offsets of written batches."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,17 +30,17 @@ app = Application(
 
 
 class PimSink(BatchingSink):
-    """Writes a partition's batch by family, four calls at once, and tells what became of it."""
+    """Sends a partition's batch by family, four calls at once, and writes the outcomes."""
 
     def setup(self) -> None:
-        """Before the first batch."""
+        """Prepare for the first batch."""
         self._pim = Pim()
         self._threads = ThreadPoolExecutor(CALLS_AT_ONCE)
         self._producer = app.get_producer()
         self._producer.__enter__()
 
     def write(self, batch: SinkBatch) -> None:
-        """One partition's."""
+        """Send the batch of one partition."""
         events = [read(batch.topic, batch.partition, one.offset, one.value) for one in batch]
         for several in self._threads.map(self._pim.upsert, list(calls(events))):
             for one in several:
