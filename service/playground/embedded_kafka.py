@@ -105,7 +105,6 @@ class EmbeddedKafka:
             time.sleep(0.1)
 
     def kill(self) -> None:
-        """Kill the broker with SIGKILL."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()

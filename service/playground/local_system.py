@@ -113,22 +113,18 @@ class LocalSystem:
 
     @property
     def group(self) -> str:
-        """The consumer group."""
         return self._named("group", DEFAULTS.group_id)
 
     @property
     def events(self) -> str:
-        """The events topic."""
         return self._named("events", DEFAULTS.events_topic_names[0])
 
     @property
     def outcomes(self) -> str:
-        """The outcomes topic."""
         return self._named("outcomes", DEFAULTS.outcomes_topic)
 
     @property
     def dead_letters(self) -> str:
-        """The dead-letter topic."""
         return self._named("dead", DEFAULTS.dead_letters_topic)
 
     def _named(self, kind: str, default: str) -> str:
@@ -137,7 +133,6 @@ class LocalSystem:
     # --- Kafka -------------------------------------------------------------------------------
 
     async def create_topics(self) -> None:
-        """Create the three topics."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
         await admin.start()
         names = (self.events, self.outcomes, self.dead_letters)
@@ -254,7 +249,7 @@ class LocalSystem:
         return self.start_process([sys.executable, "-m", "service", "run"], **settings)
 
     def start_process(self, command: list[str], **settings: str) -> LoggedProcess:
-        """Start a command as one more replica."""
+        """Start a command as one more replica, with the environment of one."""
         log = self.folder / f"replica-{len(self.replicas)}.log"
         replica = LoggedProcess(command, self.environ(**settings), log)
         self.replicas.append(replica)
@@ -275,7 +270,6 @@ class LocalSystem:
         raise TimeoutError(replica.log.read_text())
 
     def logs(self) -> str:
-        """Return the logs of all replicas."""
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
 
     def end(self) -> None:
@@ -287,7 +281,7 @@ class LocalSystem:
 
 
 def variables(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return settings as environment variables."""
+    """Return settings as the environment variables that the service reads."""
     return {f"ASSET_SYNC_{name}": value for name, value in settings.items()}
 
 

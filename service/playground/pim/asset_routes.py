@@ -31,7 +31,6 @@ class AssetRoutes:
         self._pim = pim
 
     def routes(self, frame: Frame) -> list[PimRoute]:
-        """Return the routes, each behind the frame."""
         around = frame.around
         return [
             PimRoute("GET", ASSETS, around("read", self._list), "assets, by search_after"),

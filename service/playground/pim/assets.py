@@ -28,7 +28,7 @@ class ItemRefusedError(Exception):
 
 @dataclass
 class Asset:
-    """One asset."""
+    """The values of one asset, and when it was created and last updated."""
 
     values: dict[str, dict[ValueKey, Any]] = field(default_factory=dict)
     """Attribute → (locale, channel) → data; the data of an erased value is None."""
@@ -91,7 +91,7 @@ class Assets:
         return codes[:size], len(codes) > size
 
     def shown(self, key: tuple[str, str]) -> dict[str, Any]:
-        """Return the asset as GET shows it."""
+        """Return the asset as the body of a GET shows it."""
         asset = self.by_key[key]
         values = {code: entries for code, entries in self._entries(asset) if entries}
         empty: Any = {} if self._switches.empty_map == "object" else []

@@ -18,7 +18,6 @@ class ControlRoutes:
         self._pim = pim
 
     def routes(self) -> list[PimRoute]:
-        """Return the routes."""
         faults, tokens = CONTROL + "/faults", CONTROL + "/tokens"
         return [
             PimRoute("POST", faults, self._add_faults, "make calls fail: a list of faults"),

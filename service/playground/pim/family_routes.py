@@ -37,7 +37,6 @@ class FamilyRoutes:
         self._pim = pim
 
     def routes(self, frame: Frame) -> list[PimRoute]:
-        """Return the routes, each behind the frame."""
         around = frame.around
         return [
             PimRoute("GET", FAMILIES, around("read", self._families), "families, by search_after"),

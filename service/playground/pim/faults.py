@@ -63,7 +63,6 @@ class Faults:
         self._active += [(fault, fault.times, until) for fault in faults]
 
     def clear(self) -> None:
-        """Remove every fault, active or planned."""
         self._active.clear()
         self._planned.clear()
 

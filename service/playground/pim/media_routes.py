@@ -20,7 +20,6 @@ class MediaRoutes:
         self._media = pim.media
 
     def routes(self, frame: Frame) -> list[PimRoute]:
-        """Return the routes, each behind the frame."""
         upload = frame.around("write", self._upload)
         download = frame.around("read", self._download)
         return [

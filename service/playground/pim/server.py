@@ -1,4 +1,4 @@
-"""Serves a simulated PIM over HTTP."""
+"""Puts the routes of a simulated PIM together and serves them over HTTP."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ async def served(pim: PimSimulator) -> AsyncIterator[str]:
 
 
 def application(pim: PimSimulator) -> web.Application:
-    """Return the simulator as a web application."""
+    """Return the web application of a simulator, with all its routes."""
     made = web.Application(client_max_size=MEDIA_BYTES_MAX)
     routes = [*_api_routes(pim), *ControlRoutes(pim).routes()]
     for route in [*routes, page_of(routes)]:

@@ -68,7 +68,6 @@ class PimSimulator:
         self.faults.add(Fault(route="any", status=503, times=None))
 
     def come_back(self) -> None:
-        """Remove every fault."""
         self.faults.clear()
 
     def family(self, code: str) -> Family:
