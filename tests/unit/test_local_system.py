@@ -37,7 +37,7 @@ def test_without_a_suffix_the_names_are_the_defaults(tmp_path: Path) -> None:
         "asset-sync",
         "dam.asset-changes",
         "pim.asset-outcomes",
-        "dam.asset-changes.dead-letters",
+        "pim.asset-dead-letters",
     )
 
 
