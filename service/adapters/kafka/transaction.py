@@ -44,6 +44,7 @@ from service.core.facts import DeadLettersTruncated, Fact, TransactionRetried
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
 from service.core.records import LogRecord, PositionCommit, Transaction
+from service.core.settle import offset_map
 from service.core.settle.dead_letters import truncate_further
 from service.core.settle.shorten import shortened
 from service.ports import FatalError
@@ -53,6 +54,8 @@ ANSWER_SECONDS_MAX = 15.0
 """How long a transaction may take until its commit is sent, and how long the commit may take."""
 ATTEMPTS_MAX = 5
 """How often a transaction is tried that Kafka answers with an error, before the process ends."""
+PAUSE_SECONDS = 0.2
+"""The pause before a transaction is tried again: an error may come back at once."""
 BATCH_BYTES = 256 * 1024
 OUTCOME_TOPIC_BYTES_MIN = OUTCOME_BYTES_MAX + 16 * 1024
 """The least max.message.bytes of the outcomes topic: an outcome with key, headers and batch."""
@@ -166,7 +169,10 @@ class TransactionLog:
                 written any more.
         """
         outgoing = _Outgoing(transaction.outcomes, transaction.dead_letters)
-        return await self._write(outgoing, transaction.positions, self.group)
+        refusal = await self._write(outgoing, transaction.positions, self.group)
+        if refusal is CommitRefusal.METADATA_TOO_LARGE:
+            _require_maps(transaction.positions)
+        return refusal
 
     async def commit_positions(
         self, positions: Mapping[Partition, PositionCommit]
@@ -199,6 +205,7 @@ class TransactionLog:
                             f"Outcomes cannot be written to Kafka: {failure}"
                         ) from failure
                     self._note_retry(failure)
+                    await asyncio.sleep(PAUSE_SECONDS)
                 else:
                     self._is_spent = False
                     return refused
@@ -384,6 +391,20 @@ class TransactionLog:
 
     def _note_retry(self, failure: _NotCommittedError) -> None:
         self._note(TransactionRetried(str(failure)))
+
+
+def _require_maps(positions: Mapping[Partition, PositionCommit]) -> None:
+    """Raise a FatalError unless a shorter offset map could make the metadata of positions fit.
+
+    Raises:
+        FatalError: no position has a map, so the broker would refuse every later commit too.
+    """
+    if all(offset_map.is_empty(commit.metadata) for commit in positions.values()):
+        longest = max(len(commit.metadata) for commit in positions.values())
+        raise FatalError(
+            f"Kafka refuses {longest} characters of commit metadata, the least that asset-sync "
+            "needs. Set offset.metadata.max.bytes of the brokers to 4096, the default of Kafka."
+        )
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -61,6 +61,11 @@ def encode(watermark: int, above: int, binding: Binding = UNBOUND) -> str:
     return f"{TAG}{watermark}:{binding.topic_id}:{check}:{text}"
 
 
+def is_empty(metadata: str) -> bool:
+    """Return whether metadata written by `encode` names no offset above its position."""
+    return not metadata or metadata.endswith(":")
+
+
 def decode(watermark: int, metadata: str, binding: Binding = UNBOUND) -> frozenset[int]:
     """Return the offsets committed above a position, from its metadata.
 

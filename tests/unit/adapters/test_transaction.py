@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 from aiokafka.errors import NotEnoughReplicasError, TopicAuthorizationFailedError
+from msgspec.structs import replace
 
 from service.adapters.kafka import transaction
 from service.adapters.kafka.aiokafka_gaps.fencing import GroupMetadata, OffsetsRefusedError
@@ -12,6 +13,7 @@ from service.adapters.kafka.transaction import TransactionLog
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition
 from service.core.records import LogRecord, PositionCommit, Transaction
+from service.core.settle import offset_map
 from service.ports import FatalError
 from service.settings import KafkaSettings
 from tests.support.scripted_producer import Script, ScriptedProducer
@@ -35,6 +37,7 @@ async def scripted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scripted]:
     script = Script()
     monkeypatch.setattr(transaction, "FencingProducer", partial(ScriptedProducer, script))
     monkeypatch.setattr(transaction, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(transaction, "PAUSE_SECONDS", 0.0)
     log = TransactionLog(KafkaSettings.model_validate({}))
     await log.start()
     log.group = GROUP
@@ -77,12 +80,24 @@ async def test_refused_positions_abort(scripted: Scripted, refusal: CommitRefusa
     """The same outcomes can be written in a new transaction."""
     log, script = scripted
     script.offsets_errors = [OffsetsRefusedError(refusal)]
-    assert await log.write(TRANSACTION) is refusal
+    positions = {Partition("events", 0): PositionCommit(2, offset_map.encode(2, 0b100))}
+    with_map = replace(TRANSACTION, positions=positions)
+
+    assert await log.write(with_map) is refusal
     assert script.steps == ["open", "begin", OUTCOMES, DEAD, "abort"]
 
     script.steps.clear()
     assert await log.write(TRANSACTION) is None
     assert script.steps == ["begin", *WRITTEN]
+
+
+async def test_metadata_that_no_shorter_map_makes_fit_ends_the_service(scripted: Scripted) -> None:
+    """Else every commit would be refused for ever, and nobody would know why."""
+    log, script = scripted
+    script.offsets_errors = [OffsetsRefusedError(CommitRefusal.METADATA_TOO_LARGE)]
+
+    with pytest.raises(FatalError, match=r"Set offset\.metadata\.max\.bytes"):
+        await log.write(TRANSACTION)
 
 
 async def test_a_commit_without_an_answer_is_not_repeated(
