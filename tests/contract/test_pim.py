@@ -1,4 +1,4 @@
-"""Facts of akeneo.md, asked over HTTP: of the simulator, and of a real PIM where one is given.
+"""Facts of akeneo.md, tested over HTTP on the simulator, or on a real PIM where one is given.
 
     TEST_PIM_URL, TEST_PIM_CLIENT_ID, TEST_PIM_CLIENT_SECRET, TEST_PIM_USERNAME,
     TEST_PIM_PASSWORD, TEST_PIM_FAMILY (with the attribute `label`, localizable, en_US active)
@@ -25,7 +25,7 @@ API = "/api/rest/v1"
 
 @dataclass
 class Client:
-    """A caller of a PIM."""
+    """A client of a PIM."""
 
     session: aiohttp.ClientSession
     url: str
@@ -49,13 +49,13 @@ class Client:
             return answer.status, await answer.json()
 
     async def log_in(self) -> None:
-        """Use a token from now on."""
+        """Get a token, and use it for the next calls."""
         status, grant = await self.token()
         assert status == 200, grant
         self.headers = {"authorization": f"Bearer {grant['access_token']}"}
 
     async def call(self, method: str, path: str, **more: Any) -> tuple[int, Any]:  # noqa: ANN401
-        """Status and JSON (None where there is no body)."""
+        """Return status and JSON of a call (None where there is no body)."""
         async with self.session.request(
             method, self.url + API + path, headers=self.headers | more.pop("headers", {}), **more
         ) as answer:
@@ -67,13 +67,13 @@ class Client:
         return f"/asset-families/{self.family}/assets"
 
     async def bulk(self, *items: object) -> tuple[int, Any]:
-        """Upsert several."""
+        """Upsert several assets in one call."""
         return await self.call("PATCH", self.assets, json=list(items))
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    """Logged in; at the simulator unless `TEST_PIM_URL` names another."""
+    """Give a client with a token, of the simulator unless `TEST_PIM_URL` names another PIM."""
     async with aiohttp.ClientSession() as session:
         if "TEST_PIM_URL" in os.environ:
             names = ("client_id", "client_secret", "username", "password")
@@ -100,14 +100,14 @@ async def client() -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def code(client: Client) -> AsyncIterator[str]:
-    """An asset code of our own; deleted at the end."""
+    """Give a new asset code; the asset is deleted at the end."""
     made = f"asset_sync_test_{uuid.uuid4().hex[:8]}"
     yield made
     await client.call("DELETE", f"{client.assets}/{made}")
 
 
 def label(text: str | None, locale: str = "en_US") -> dict[str, Any]:
-    """Values with one label."""
+    """Return values with one label."""
     return {"label": [{"locale": locale, "channel": None, "data": text}]}
 
 

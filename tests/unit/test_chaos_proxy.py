@@ -1,4 +1,4 @@
-"""The bad line of the chaos run: what it carries, and what becomes of a sender that is gone."""
+"""The proxy of the chaos run: what it forwards, also from a sender that is gone."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,13 +15,13 @@ MESSAGE = b"x" * 40_000
 
 @dataclass
 class Target:
-    """Answers what it got; keeps it."""
+    """A target that echoes and keeps what it receives."""
 
     got: bytearray = field(default_factory=bytearray)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serve one connection."""
         try:
             while chunk := await reader.read(1024):
                 self.got += chunk
@@ -39,7 +39,7 @@ Open = Callable[[Line], Awaitable[tuple[Proxy, Target]]]
 
 @pytest.fixture
 async def open_proxy() -> AsyncIterator[Open]:
-    """A proxy before a target that echoes."""
+    """Run a proxy before a target that echoes."""
     opened: list[tuple[Proxy, asyncio.Server]] = []
 
     async def make(line: Line) -> tuple[Proxy, Target]:
@@ -62,7 +62,7 @@ async def open_proxy() -> AsyncIterator[Open]:
     "trouble", [Trouble(), Trouble(delay_seconds=0.01), Trouble(bytes_per_second=400_000)]
 )
 async def test_carries_all_both_ways(open_proxy: Open, trouble: Trouble, line: Line) -> None:
-    """Whatever is wrong with the line."""
+    """All bytes arrive in order, whatever the trouble."""
     proxy, _ = await open_proxy(line)
     proxy.trouble = trouble
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
@@ -73,7 +73,7 @@ async def test_carries_all_both_ways(open_proxy: Open, trouble: Trouble, line: L
 
 @pytest.mark.parametrize("line", get_args(Line))
 async def test_of_a_sender_that_is_gone(open_proxy: Open, line: Line) -> None:
-    """A late line delivers what it has; the other one drops it and breaks."""
+    """With `is_late` the proxy delivers what it has; without it, it drops that and breaks."""
     proxy, target = await open_proxy(line)
     proxy.trouble = Trouble(delay_seconds=0.1)
     _, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
@@ -85,7 +85,7 @@ async def test_of_a_sender_that_is_gone(open_proxy: Open, line: Line) -> None:
 
 
 async def test_silence_and_cut(open_proxy: Open) -> None:
-    """Nothing comes through while it is silent; a cut ends the connection at both ends."""
+    """Nothing arrives while the proxy is silent; a broken connection ends on both sides."""
     proxy, target = await open_proxy("late")
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     silence = asyncio.ensure_future(proxy.suffer(Trouble(is_silent=True), 0.3))

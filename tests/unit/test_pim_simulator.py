@@ -1,4 +1,4 @@
-"""The simulator's own rules, switches and faults: what no real PIM could be asked for."""
+"""The simulator's rules, switches and faults, which cannot be tested on a real PIM."""
 
 import asyncio
 import html
@@ -46,12 +46,12 @@ STRUCTURE = Structure({"f": family("f", *ATTRIBUTES.values())})
 
 
 def entry(data: object, locale: str | None = None, channel: str | None = None) -> dict[str, Any]:
-    """One entry."""
+    """Return one entry of a value."""
     return {"locale": locale, "channel": channel, "data": data}
 
 
 def flaws(values: Values, **switches: Any) -> list[str]:  # noqa: ANN401 - of any switch
-    """What shape or rules refuse."""
+    """Return the flaws of shape, or else those of the rules."""
     shape = [text for _, text in flaws_of_shape(values, ATTRIBUTES)]
     rules = BusinessRules(STRUCTURE, Switches(**switches), lambda code: code == "a/b_x.png")
     return shape or [text for _, text in rules.flaws(values, ATTRIBUTES)]
@@ -67,7 +67,7 @@ def flaws(values: Values, **switches: Any) -> list[str]:  # noqa: ANN401 - of an
     ],
 )  # fmt: skip
 def test_what_an_attribute_takes(attribute: str, data: object) -> None:
-    """§4.2."""
+    """Types and rules are those of akeneo.md §4.2."""
     assert flaws({attribute: [entry(data)]}) == []
 
 
@@ -81,7 +81,7 @@ def test_what_an_attribute_takes(attribute: str, data: object) -> None:
     ],
 )  # fmt: skip
 def test_what_an_attribute_refuses(attribute: str, data: object) -> None:
-    """Type first, then rules; each with a sentence."""
+    """The type is checked first, then the rules; each flaw has a message."""
     (flaw,) = flaws({attribute: [entry(data)]})
     assert flaw
 
@@ -102,7 +102,7 @@ def test_what_an_attribute_refuses(attribute: str, data: object) -> None:
 def test_where_a_value_may_stand(
     attribute: str, scope: tuple[str | None, str | None], *, is_well: bool
 ) -> None:
-    """The table of §4.1, with locales activated by channel."""
+    """Scopes follow the table of akeneo.md §4.1, with locales activated by channel."""
     assert (flaws({attribute: [entry("x", *scope)]}) == []) is is_well
 
 
@@ -115,22 +115,22 @@ def test_where_a_value_may_stand(
     ],
 )
 def test_switches_of_values(attribute: str, data: object, switch: dict[str, str]) -> None:
-    """§13: 7, 8, 9."""
+    """These are switches 7, 8 and 9 of akeneo.md §13."""
     assert flaws({attribute: [entry(data)]}) != []
     assert flaws({attribute: [entry(data)]}, **switch) == []
 
 
 @pytest.mark.parametrize("values", [[], "x", None, {"text": "x"}, {"text": [7]}, {"text": [{}]}])
 def test_shapes_that_are_no_values(values: object) -> None:
-    """They are named, and nothing crashes."""
+    """Each shape has a flaw, and nothing crashes."""
     assert list(flaws_of_shape(values, ATTRIBUTES))
 
 
 Call = Callable[..., Any]
 
 
-class Bench:
-    """A simulator and a caller with a token."""
+class Client:
+    """A client of a simulator, with a token."""
 
     def __init__(self, pim: PimSimulator, url: str, session: aiohttp.ClientSession) -> None:
         self.pim = pim
@@ -139,7 +139,7 @@ class Bench:
         self._token = ""
 
     async def log_in(self) -> None:
-        """Take a token."""
+        """Get a token."""
         tokens = self.pim.tokens
         auth = aiohttp.encode_basic_auth(tokens.client_id, tokens.client_secret)
         body = {
@@ -158,7 +158,7 @@ class Bench:
         path: str,
         **more: Any,  # noqa: ANN401 - aiohttp's
     ) -> tuple[int, Any, dict[str, str]]:
-        """Status, body and headers."""
+        """Return status, body and headers of a call."""
         headers = {"authorization": f"Bearer {self._token}"} | more.pop("headers", {})
         async with self._session.request(
             method, self._url + path, headers=headers, **more
@@ -183,17 +183,17 @@ class Bench:
 
 @pytest.fixture
 async def start() -> AsyncIterator[Callable[..., Any]]:
-    """Start simulators with switches and limits."""
+    """Return a function that starts a simulator with switches and limits."""
     runners = []
     async with aiohttp.ClientSession() as session:
 
-        async def make(limits: dict[str, Any] | None = None, **switches: Any) -> Bench:  # noqa: ANN401
+        async def make(limits: dict[str, Any] | None = None, **switches: Any) -> Client:  # noqa: ANN401
             pim = PimSimulator(sample(), switches=Switches(**switches), **(limits or {}))
             runner, url = await serve(pim)
             runners.append(runner)
-            bench = Bench(pim, url, session)
-            await bench.log_in()
-            return bench
+            client = Client(pim, url, session)
+            await client.log_in()
+            return client
 
         yield make
     for runner in runners:
@@ -217,19 +217,19 @@ def hold_calls(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
 
 async def until(is_so: Callable[[], object]) -> None:
-    """Return once it is so."""
+    """Wait until the condition is true."""
     async with asyncio.timeout(60):
         while not is_so():  # noqa: ASYNC110 - any condition
             await asyncio.sleep(0.01)
 
 
 async def test_switches_of_bulk_calls(start: Start) -> None:
-    """§13: 1, 2, 5, 6."""
-    bench = await start()
-    assert [item["status_code"] for item in (await bench.bulk("a", "a"))[1]] == [201, 204]
-    assert (await bench.bulk("a-b"))[1][0]["status_code"] == 422
-    assert (await bench.bulk("a", name="typo"))[0] == 404
-    assert await bench.bulk() == (200, [])
+    """These are switches 1, 2, 5 and 6 of akeneo.md §13."""
+    client = await start()
+    assert [item["status_code"] for item in (await client.bulk("a", "a"))[1]] == [201, 204]
+    assert (await client.bulk("a-b"))[1][0]["status_code"] == 422
+    assert (await client.bulk("a", name="typo"))[0] == 404
+    assert await client.bulk() == (200, [])
 
     other = await start(
         duplicate_in_batch="refuse",
@@ -244,18 +244,18 @@ async def test_switches_of_bulk_calls(start: Start) -> None:
 
 
 async def test_switches_of_reading(start: Start) -> None:
-    """§13: 3, 4, 11, 15."""
-    bench = await start(case_of_codes="folded", page_size=2, empty_map="list")
-    await bench.bulk("A", "b", "c")
+    """These are switches 3, 4, 11 and 15 of akeneo.md §13."""
+    client = await start(case_of_codes="folded", page_size=2, empty_map="list")
+    await client.bulk("A", "b", "c")
     path = f"{API}/asset-families/packshots/assets"
-    _, page, _ = await bench.call("GET", path)
+    _, page, _ = await client.call("GET", path)
     assert [item["code"] for item in page["_embedded"]["items"]] == ["a", "b"]
     assert page["_embedded"]["items"][0]["values"] == []
-    following = page["_links"]["next"]["href"].removeprefix(bench._url)
-    _, page, _ = await bench.call("GET", following)
+    following = page["_links"]["next"]["href"].removeprefix(client._url)
+    _, page, _ = await client.call("GET", following)
     assert [item["code"] for item in page["_embedded"]["items"]] == ["c"]
     assert "next" not in page["_links"]
-    assert (await bench.call("GET", f"{path}/A"))[0] == 200
+    assert (await client.call("GET", f"{path}/A"))[0] == 200
 
     erased = {"code": "d", "values": {"photographer": [entry(None)]}}
     for switch, shown in (("omitted", {}), ("null", {"photographer": [entry(None)]})):
@@ -265,24 +265,24 @@ async def test_switches_of_reading(start: Start) -> None:
 
 
 async def test_a_linked_asset(start: Start) -> None:
-    """§13: 10."""
+    """This is switch 10 of akeneo.md §13."""
     path = f"{API}/asset-families/packshots/assets"
     linked = {"code": "a", "values": {"product_ref": [entry("boot")]}}
     for switch, status in (("accept", 204), ("refuse", 422)):
-        bench = await start(delete_of_linked=switch)
-        await bench.call("PATCH", path, json=[linked])
-        assert await bench.delete("a") == status
+        client = await start(delete_of_linked=switch)
+        await client.call("PATCH", path, json=[linked])
+        assert await client.delete("a") == status
 
 
 async def test_too_large_a_body(start: Start) -> None:
-    """§13: 13."""
+    """This is switch 13 of akeneo.md §13."""
     big = {"code": "a", "values": {"photographer": [entry("x" * 9_000_000)]}}
     for switch in ("403", "413"):
-        bench = await start(oversize=switch)
+        client = await start(oversize=switch)
         path = f"{API}/asset-families/packshots/assets"
         with io.BytesIO(json.dumps([big]).encode()) as body:
             headers = {"content-type": "application/json"}
-            assert (await bench.call("PATCH", path, data=body, headers=headers))[0] == int(switch)
+            assert (await client.call("PATCH", path, data=body, headers=headers))[0] == int(switch)
 
 
 @pytest.mark.parametrize(
@@ -292,61 +292,61 @@ async def test_too_large_a_body(start: Start) -> None:
 async def test_above_its_limit_it_throttles(
     start: Start, monkeypatch: pytest.MonkeyPatch, mode: str, expected: list[bool]
 ) -> None:
-    """§7, §13: 12; with or without Retry-After."""
-    bench = await start({"calls_at_once_max": 1}, retry_after=mode)
+    """A 429 has Retry-After or not, by switch 12 (akeneo.md §7, §13)."""
+    client = await start({"calls_at_once_max": 1}, retry_after=mode)
     go_on = hold_calls(monkeypatch)
     paths = [f"{API}/asset-families"] * 3
-    calls = asyncio.gather(*(bench.call("GET", path) for path in paths))
-    await until(lambda: bench.pim.counts["throttled"] == 2)
+    calls = asyncio.gather(*(client.call("GET", path) for path in paths))
+    await until(lambda: client.pim.counts["throttled"] == 2)
     go_on.set()
     throttled = [headers for status, _, headers in await calls if status == 429]
     assert ["retry-after" in headers for headers in throttled] == expected
 
 
 async def test_calls_given_up_go_on(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They count for the limit, and the caller is seen to be gone."""
-    bench = await start()
+    """A call whose caller is gone still counts for the limit."""
+    client = await start()
     go_on = hold_calls(monkeypatch)
     path = f"{API}/asset-families"
-    given_up = asyncio.create_task(bench.call("GET", path))
-    await until(lambda: bench.pim.in_flight)
+    given_up = asyncio.create_task(client.call("GET", path))
+    await until(lambda: client.pim.in_flight)
     given_up.cancel()
-    await until(lambda: all(connection.is_closing() for connection in bench.pim.in_flight))
-    assert len(bench.pim.in_flight) == 1
-    second = asyncio.create_task(bench.call("GET", path))
-    await until(lambda: bench.pim.at_once_seen == 2)
+    await until(lambda: all(connection.is_closing() for connection in client.pim.in_flight))
+    assert len(client.pim.in_flight) == 1
+    second = asyncio.create_task(client.call("GET", path))
+    await until(lambda: client.pim.at_once_seen == 2)
     go_on.set()
     assert (await second)[0] == 200
-    await until(lambda: not bench.pim.in_flight)
+    await until(lambda: not client.pim.in_flight)
 
 
 async def test_calls_a_second(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """§7."""
+    """Calls above the limit per second are answered 429 (akeneo.md §7)."""
     monkeypatch.setattr("service.playground.pim.frame.RATE_SECONDS", 3600.0)
-    bench = await start({"calls_per_second_max": 3})
-    statuses = [(await bench.call("GET", f"{API}/asset-families"))[0] for _ in range(5)]
+    client = await start({"calls_per_second_max": 3})
+    statuses = [(await client.call("GET", f"{API}/asset-families"))[0] for _ in range(5)]
     assert statuses == [200, 200, 200, 429, 429]
 
 
 async def test_faults_on_demand(start: Start) -> None:
-    """By route, family, asset, times; posted over HTTP and taken back."""
-    bench = await start()
+    """Faults hit by route, family, asset and times; they are posted and removed over HTTP."""
+    client = await start()
     faults = [
         {"route": "upsert", "asset": "bad", "status": 500, "body": "json", "times": None},
         {"route": "delete", "status": 503, "retry_after": "7", "times": 1},
     ]
-    assert (await bench.call("POST", "/_control/faults", json=faults))[0] == 204
-    assert (await bench.bulk("good"))[0] == 200
-    assert (await bench.bulk("good", "bad"))[0] == 500
-    assert (await bench.bulk("bad"))[0] == 500
+    assert (await client.call("POST", "/_control/faults", json=faults))[0] == 204
+    assert (await client.bulk("good"))[0] == 200
+    assert (await client.bulk("good", "bad"))[0] == 500
+    assert (await client.bulk("bad"))[0] == 500
     path = f"{API}/asset-families/packshots/assets/good"
-    status, body, headers = await bench.call("DELETE", path)
+    status, body, headers = await client.call("DELETE", path)
     assert (status, headers["retry-after"]) == (503, "7")
     assert b"<html>" in body
-    assert await bench.delete("good") == 204
-    assert (await bench.call("DELETE", "/_control/faults"))[0] == 204
-    assert (await bench.bulk("bad"))[0] == 200
-    status, body, _ = await bench.call("POST", "/_control/faults", json=[{"kind": "odd"}])
+    assert await client.delete("good") == 204
+    assert (await client.call("DELETE", "/_control/faults"))[0] == 204
+    assert (await client.bulk("bad"))[0] == 200
+    status, body, _ = await client.call("POST", "/_control/faults", json=[{"kind": "odd"}])
     assert status == 400
     assert "kind" in body["message"]
 
@@ -362,88 +362,88 @@ async def test_faults_on_demand(start: Start) -> None:
 async def test_a_cut_connection_before_after_and_in_the_middle(
     start: Start, fault: Fault, stored: set[str]
 ) -> None:
-    """§13: 14."""
-    bench = await start()
-    bench.pim.faults.add(fault)
+    """A fault says how many items are stored before the cut."""
+    client = await start()
+    client.pim.faults.add(fault)
     with pytest.raises(aiohttp.ClientError):
-        await bench.bulk("a", "b", "c")
-    assert {code for _, code in bench.pim.state} == stored
+        await client.bulk("a", "b", "c")
+    assert {code for _, code in client.pim.state} == stored
 
 
 async def test_what_a_cut_has_stored_is_a_switch_too(start: Start) -> None:
-    """§13: 14, where the fault does not say."""
-    bench = await start(stored_before_cut=1)
-    bench.pim.faults.add(Fault(cut="after"))
+    """Switch 14 of akeneo.md §13 counts where the fault does not say."""
+    client = await start(stored_before_cut=1)
+    client.pim.faults.add(Fault(cut="after"))
     with pytest.raises(aiohttp.ClientError):
-        await bench.bulk("a", "b", "c")
-    assert {code for _, code in bench.pim.state} == {"a"}
+        await client.bulk("a", "b", "c")
+    assert {code for _, code in client.pim.state} == {"a"}
 
 
 async def test_tokens_expire_and_are_forgotten(start: Start) -> None:
-    """On demand too."""
-    bench = await start()
-    await bench.call("POST", "/_control/tokens/expire")
-    status, body, _ = await bench.call("GET", f"{API}/asset-families")
+    """The control routes let tokens expire and forget them."""
+    client = await start()
+    await client.call("POST", "/_control/tokens/expire")
+    status, body, _ = await client.call("GET", f"{API}/asset-families")
     assert (status, body["message"]) == (401, "The access token provided has expired.")
-    await bench.call("POST", "/_control/tokens/forget")
-    assert "invalid" in (await bench.call("GET", f"{API}/asset-families"))[1]["message"]
+    await client.call("POST", "/_control/tokens/forget")
+    assert "invalid" in (await client.call("GET", f"{API}/asset-families"))[1]["message"]
 
 
 async def test_a_missing_right(start: Start) -> None:
-    """403 on that route alone."""
-    bench = await start()
-    bench.pim.rights.discard("delete")
-    await bench.bulk("a")
-    assert await bench.delete("a") == 403
+    """Only calls that need the right are answered 403."""
+    client = await start()
+    client.pim.rights.discard("delete")
+    await client.bulk("a")
+    assert await client.delete("a") == 403
 
 
 async def test_structure_can_be_written(start: Start) -> None:
-    """§5: families, attributes, options; limits and what cannot change."""
-    bench = await start()
+    """Families, attributes and options have limits and fixed properties (akeneo.md §5)."""
+    client = await start()
     family_path = f"{API}/asset-families/fresh"
-    assert (await bench.call("PATCH", family_path, json={"code": "fresh"}))[0] == 201
+    assert (await client.call("PATCH", family_path, json={"code": "fresh"}))[0] == 201
     path = f"{family_path}/attributes/color"
     made = {"code": "color", "type": "single_option"}
-    assert (await bench.call("PATCH", path, json=made))[0] == 201
-    assert (await bench.call("PATCH", path, json=made))[0] == 422, "nothing to change"
-    assert (await bench.call("PATCH", path, json=made | {"type": "text"}))[0] == 422
+    assert (await client.call("PATCH", path, json=made))[0] == 201
+    assert (await client.call("PATCH", path, json=made))[0] == 422, "nothing to change"
+    assert (await client.call("PATCH", path, json=made | {"type": "text"}))[0] == 422
     for number in range(100):
         option = {"code": f"o{number}"}
-        await bench.call("PATCH", f"{path}/options/o{number}", json=option)
-        bench.pim.recent_calls.clear()
-    assert (await bench.call("PATCH", f"{path}/options/o100", json={"code": "o100"}))[0] == 422
-    _, options, _ = await bench.call("GET", f"{path}/options")
+        await client.call("PATCH", f"{path}/options/o{number}", json=option)
+        client.pim.recent_calls.clear()
+    assert (await client.call("PATCH", f"{path}/options/o100", json={"code": "o100"}))[0] == 422
+    _, options, _ = await client.call("GET", f"{path}/options")
     assert len(options) == 100
-    assert (await bench.call("GET", f"{path}/options/o7"))[1]["code"] == "o7"
+    assert (await client.call("GET", f"{path}/options/o7"))[1]["code"] == "o7"
     label = f"{family_path}/attributes/label/options"
-    assert (await bench.call("GET", label))[0] == 404
+    assert (await client.call("GET", label))[0] == 404
 
 
 async def test_media_files(start: Start) -> None:
-    """§6: upload, code in a header, bytes back, and into a value."""
-    bench = await start()
+    """An upload gives a code, by which the file is downloaded and used (akeneo.md §6)."""
+    client = await start()
     form = aiohttp.FormData()
     form.add_field("file", b"\x89PNG", filename="side view.png", content_type="image/png")
     path = f"{API}/asset-media-files"
-    status, _, headers = await bench.call("POST", path, data=form)
+    status, _, headers = await client.call("POST", path, data=form)
     code = headers["asset-media-file-code"]
     assert status == 201
     assert code.endswith("_side_view.png")
-    status, body, _ = await bench.call("GET", f"{path}/{code}")
+    status, body, _ = await client.call("GET", f"{path}/{code}")
     assert (status, body) == (200, b"\x89PNG")
     asset = {"code": "a", "values": {"media": [entry(code)]}}
     assets = f"{API}/asset-families/packshots/assets"
-    assert (await bench.call("PATCH", assets, json=[asset]))[1][0]["status_code"] == 201
-    assert (await bench.call("POST", path, json={}))[0] == 415
+    assert (await client.call("PATCH", assets, json=[asset]))[1][0]["status_code"] == 201
+    assert (await client.call("POST", path, json={}))[0] == 415
 
 
 async def test_it_describes_itself(start: Start) -> None:
     """A page for people lists every route of the API, and its own."""
-    bench = await start()
-    status, body, _ = await bench.call("GET", "/")
+    client = await start()
+    status, body, _ = await client.call("GET", "/")
     assert status == 200
     page = html.unescape(body.decode())
-    _, root, _ = await bench.call("GET", API)
+    _, root, _ = await client.call("GET", API)
     for name in root["routes"]:
         method, _, path = name.partition(" ")
         assert f"<code>{method}</code><td><code>{path}</code>" in page
@@ -455,21 +455,21 @@ async def test_it_describes_itself(start: Start) -> None:
 async def test_a_scenario_by_the_clock(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Faults come and go."""
+    """The faults of a scenario begin and end at their times."""
     moments = iter([0.0, 0.1, 0.4, 0.7])  # the plan's, then one a call
     clock = SimpleNamespace(monotonic=lambda: next(moments))
     fault = {"route": "any", "status": 503, "times": None}
     phases = [{"at_seconds": 0.3, "for_seconds": 0.3, "fault": fault}]
     path = tmp_path / "scenario.json"
     path.write_text(json.dumps({"phases": phases}))
-    bench = await start()
+    client = await start()
     monkeypatch.setattr("service.playground.pim.faults.time", clock)
-    bench.pim.faults.plan(read_scenario(path))
-    assert [(await bench.bulk("a"))[0] for _ in range(3)] == [200, 503, 200]
+    client.pim.faults.plan(read_scenario(path))
+    assert [(await client.bulk("a"))[0] for _ in range(3)] == [200, 503, 200]
 
 
 def test_a_scenario_that_cannot_be_read(tmp_path: Path) -> None:
-    """The message says where."""
+    """The message names the file."""
     path = tmp_path / "odd.json"
     path.write_text('{"phases": [{"fault": {"status": "many"}}]}')
     with pytest.raises(ValueError, match=r"odd\.json.*status"):
