@@ -24,7 +24,7 @@ from service.core.pipeline import Pipeline
 from service.core.status import PipelineStatus
 from service.ports import AssetApi, Clock, Intake, Observer, OutcomeLog
 from service.runtime.inbox import RunnerInbox
-from service.runtime.requests import RequestTasks
+from service.runtime.request_tasks import RequestTasks
 
 ROUND_SECONDS_MAX = 1.0
 """How long the runner rests at most: its rounds are how others see that it works."""

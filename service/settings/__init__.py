@@ -1,15 +1,15 @@
 """The settings of asset-sync and the code that reads them (contract.md §3)."""
 
-from service.settings.groups import (
+from service.settings.load import Credentials, Loaded, SettingsError, load, load_without_pim
+from service.settings.model import PREFIX, Settings
+from service.settings.reference import reference, variables
+from service.settings.sections import (
     HttpSettings,
     KafkaSettings,
     PimSettings,
     is_loopback,
     is_visible_ascii,
 )
-from service.settings.load import Credentials, Loaded, SettingsError, load, load_without_pim
-from service.settings.model import PREFIX, Settings
-from service.settings.reference import reference, variables
 
 __all__ = [
     "PREFIX",

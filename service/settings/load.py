@@ -15,9 +15,9 @@ from typing import Any
 from dotenv import dotenv_values
 from pydantic import SecretStr, ValidationError
 
-from service.settings.groups import is_visible_ascii
 from service.settings.model import PREFIX, Settings
 from service.settings.reference import is_secret, variables
+from service.settings.sections import is_visible_ascii
 
 SECRETS_DIR = PREFIX + "SECRETS_DIR"
 UNKNOWN_VARIABLES = PREFIX + "UNKNOWN_VARIABLES"

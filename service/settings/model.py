@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.core.limits import DecodeLimits, Limits, StructureOptions
-from service.settings.groups import (
+from service.settings.sections import (
     DeadLettersSettings,
     DrainSettings,
     EventsSettings,

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from service.settings.groups import PimSettings
 from service.settings.model import PREFIX, Settings
+from service.settings.sections import PimSettings
 
 _PIM_NAMES = frozenset({"client_id", "username"})
 

@@ -14,7 +14,7 @@ from service.core.model import Asset, UpsertAsset
 from service.core.requests import DeleteOne, GetFamilies, GetFamily, Request, UpsertAssets
 from service.core.send.verdict import is_unknown, is_well, judge
 from service.core.values import Value
-from service.core.verdicts import ItemKind, Judged, Missing
+from service.core.verdict_types import ItemKind, Judged, Missing
 from service.playground.pim.server import serve
 from tests.simulation.pim import SimPim
 from tests.support.pim import api_of, simulator

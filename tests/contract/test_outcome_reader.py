@@ -16,7 +16,7 @@ from service.core.model import Change, Rejection
 from service.core.read.convert import convert
 from service.core.records import CompletedChange
 from service.core.settle.report import Reporter
-from service.core.verdicts import PimResponse
+from service.core.verdict_types import PimResponse
 from tests.support.builders import cloud, decoded
 
 CONTEXTS = [

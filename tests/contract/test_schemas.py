@@ -17,7 +17,7 @@ from service.core.group.asset_work import AssetWork
 from service.core.model import Change, SourceRecord
 from service.core.records import LogRecord
 from service.core.settle.report import Reporter
-from service.core.verdicts import PimResponse
+from service.core.verdict_types import PimResponse
 from service.settings import reference, variables
 from tests.support.builders import cloud, command, decoded, plain, rejected
 

@@ -8,7 +8,7 @@ from service.core.group.asset_work import AssetWork, Ending
 from service.core.group.coalesce import Step, body_of, coalesce
 from service.core.model import Change, UpsertAsset
 from service.core.values import ValueData
-from service.core.verdicts import Failure, PimResponse
+from service.core.verdict_types import Failure, PimResponse
 from tests.support.builders import Flat, changes, flat
 
 State = Flat | None

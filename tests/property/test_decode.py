@@ -18,7 +18,7 @@ from service.core.read import decode as module
 from service.core.read.decode import EXTENSIONS, decode
 from service.core.requests import DeleteOne, UpsertAssets
 from service.core.settle.report import Reporter
-from service.core.verdicts import PimResponse
+from service.core.verdict_types import PimResponse
 from tests.support.builders import BINARY, LIMITS, STRUCTURED, command, decoded, plain, record
 
 Members = dict[str, tuple[Sequence[object], Sequence[object]]]

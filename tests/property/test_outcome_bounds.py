@@ -34,7 +34,7 @@ from service.core.read.convert import convert
 from service.core.read.decode import EXTENSIONS, decode
 from service.core.records import CompletedChange
 from service.core.settle.report import Reporter
-from service.core.verdicts import PimResponse
+from service.core.verdict_types import PimResponse
 from tests.support.builders import LIMITS, record
 
 REPORTER = Reporter("/asset-sync/" + "g" * 200)

@@ -26,7 +26,7 @@ from service.core.group.coalesce import (
 from service.core.group.shape import MissingOption, Shaped, Structure, shape
 from service.core.model import Asset, Change, UpsertAsset
 from service.core.values import merge as merge_values
-from service.core.verdicts import Failure, PimResponse
+from service.core.verdict_types import Failure, PimResponse
 
 
 class Ending(msgspec.Struct, frozen=True, gc=False):

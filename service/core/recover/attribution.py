@@ -16,7 +16,7 @@ from service.core.model import Now
 from service.core.recover.backoff import Jitter, delay
 from service.core.recover.call import Call, Lane
 from service.core.recover.lanes import Lanes
-from service.core.verdicts import Failure
+from service.core.verdict_types import Failure
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from service.contracts.outcome import DELETE, Action
 from service.core.group.asset_work import AssetWork
 from service.core.model import Asset, Origin
 from service.core.requests import DeleteOne, Exchange, Request, UpsertAssets
-from service.core.verdicts import Failure, Verdict
+from service.core.verdict_types import Failure, Verdict
 
 Lane = tuple[str, Action]
 """Family and action: the unit that fails and recovers."""

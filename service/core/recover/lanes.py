@@ -13,7 +13,7 @@ from service.core.model import Asset, Now
 from service.core.recover.backoff import Jitter, delay
 from service.core.recover.breaker import Breaker
 from service.core.recover.call import Call, Lane
-from service.core.verdicts import Failure
+from service.core.verdict_types import Failure
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from service.core.group.asset_work import AssetWork, Ended, failed
 from service.core.group.window import Windows
 from service.core.model import Asset, Change, Now
 from service.core.recover.lanes import Lanes
-from service.core.verdicts import Failure
+from service.core.verdict_types import Failure
 
 News = list[Effect | Ended]
 """What is to be done, and which changes ended, in order: the parts of the dispatcher share one."""

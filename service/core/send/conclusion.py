@@ -22,7 +22,7 @@ from service.core.recover.lanes import Lanes
 from service.core.send.busy_assets import BusyAssets, News
 from service.core.send.families import Families
 from service.core.send.structure_cache import StructureCache
-from service.core.verdicts import (
+from service.core.verdict_types import (
     Absent,
     Failure,
     Forbidden,

@@ -44,7 +44,7 @@ from service.core.send.structure_cache import (
     StructureFetch,
 )
 from service.core.send.verdict import is_written
-from service.core.verdicts import UnknownFamily
+from service.core.verdict_types import UnknownFamily
 
 
 class Dispatcher:

@@ -23,7 +23,7 @@ from service.core.requests import (
 from service.core.send.families import Families
 from service.core.send.verdict import is_unknown, is_well, judge
 from service.core.values import Attribute
-from service.core.verdicts import (
+from service.core.verdict_types import (
     Absent,
     Failure,
     Forbidden,

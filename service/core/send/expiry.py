@@ -17,7 +17,7 @@ from service.core.model import Change, Now
 from service.core.recover.call import Call, Lane
 from service.core.recover.lanes import Lanes, LaneState
 from service.core.send.busy_assets import BusyAssets
-from service.core.verdicts import Failure, PimResponse
+from service.core.verdict_types import Failure, PimResponse
 
 CHECK_SECONDS = 0.5
 """Seconds between two looks for changes that have waited too long."""

@@ -14,7 +14,7 @@ from service.core.limits import (
     FAMILY_SEEN_SECONDS,
     FAMILY_UNKNOWN_SECONDS,
 )
-from service.core.verdicts import PimResponse
+from service.core.verdict_types import PimResponse
 
 Fact = TypeVar("Fact")
 

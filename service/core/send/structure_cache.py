@@ -26,7 +26,7 @@ from service.core.requests import CreateOption, Exchange
 from service.core.send.exchange import Unreadable, create_option, fetch_structure
 from service.core.send.families import Families
 from service.core.send.verdict import is_well, is_written
-from service.core.verdicts import UnknownFamily
+from service.core.verdict_types import UnknownFamily
 
 CREATION_ATTEMPTS_MAX = 5
 FAMILIES_KEPT_MAX = 1_000

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from service.contracts.outcome import DELETE, UPSERT, Action
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind, ItemReply
-from service.core.verdicts import (
+from service.core.verdict_types import (
     Cancelled,
     Failure,
     Forbidden,

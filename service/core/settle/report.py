@@ -31,7 +31,7 @@ from service.core.group.asset_work import Ending
 from service.core.model import Change, Extensions, Headers, Rejection, SourceRecord
 from service.core.records import CompletedChange, LogRecord
 from service.core.text import clip, is_too_deep
-from service.core.verdicts import PimResponse
+from service.core.verdict_types import PimResponse
 
 CONTEXT_BYTES_MAX = 512
 """Longest trace header that is copied; W3C Trace Context asks for at least 512 characters."""

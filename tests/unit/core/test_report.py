@@ -15,7 +15,7 @@ from service.core.read.convert import convert
 from service.core.read.decode import decode
 from service.core.records import CompletedChange, LogRecord
 from service.core.settle.report import Reporter, timestamp
-from service.core.verdicts import PimResponse
+from service.core.verdict_types import PimResponse
 from tests.support.builders import LIMITS, change, cloud, plain, record
 
 REPORTER = Reporter("/asset-sync/test")

@@ -11,7 +11,7 @@ from service.core.model import Asset, Change, Origin, Partition, SourceRecord, U
 from service.core.records import LogRecord
 from service.core.settle.report import Reporter
 from service.core.settle.shorten import shortened
-from service.core.verdicts import PimResponse
+from service.core.verdict_types import PimResponse
 
 FOREIGN = [b'{"n":%s}' % (b"9" * 4000), b'{"n":1e999}', b'{"n":%s}' % (b"[" * 400 + b"]" * 400)]
 

@@ -5,7 +5,7 @@ import pytest
 from service.contracts.outcome import DELETE, UPSERT
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind, ItemReply
 from service.core.send.verdict import judge
-from service.core.verdicts import (
+from service.core.verdict_types import (
     Cancelled,
     Forbidden,
     ItemKind,
