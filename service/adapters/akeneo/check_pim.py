@@ -86,7 +86,7 @@ def _skew(headers: Mapping[str, str]) -> Finding:
     if skew > SKEW_SECONDS_MAX:
         remedy = "Synchronize the clocks: times in outcomes and Retry-After depend on them."
         return Finding("warning", f"The clocks here and in the PIM differ by {skew:.0f} s.", remedy)
-    return Finding("ok", f"The clocks here and in the PIM differ by {skew:.0f} s.")
+    return Finding("ok", f"The clocks here and in the PIM agree to within {SKEW_SECONDS_MAX:g} s.")
 
 
 async def _version(api: HttpAssetApi) -> Finding:
