@@ -21,23 +21,24 @@ class Intake:
         self._is_full = False
 
     def begin(self) -> None:
-        """Begin anew: the limits that paused intake counted for another assignment."""
+        """Forget that a limit was reached: it was reached in another assignment."""
         self._is_full = False
 
     def set(
-        self, ledger: Ledger, breaker: Breaker, *, is_stopped: bool, anew: bool = False
+        self, ledger: Ledger, breaker: Breaker, *, is_stopped: bool, is_new_assignment: bool = False
     ) -> None:
-        """Ask for the pauses that hold now, if they changed or an assignment begins `anew`.
+        """Ask for the pauses that hold now, if they changed or the assignment is new.
 
         Args:
             ledger: what is pending.
             breaker: while it is open, less may be pending.
             is_stopped: whether nothing may be taken in, whatever is pending.
-            anew: whether to ask even without a change: a new assignment knows of no pauses.
+            is_new_assignment: whether to ask even without a change: the consumer of a new
+                assignment has paused nothing yet.
         """
         everything = ledger.partitions
         paused = everything if is_stopped else self._to_pause(ledger, breaker)
-        if paused == self.paused and not anew:
+        if paused == self.paused and not is_new_assignment:
             return
         if bool(paused) != bool(self.paused):
             fact = IntakePaused if paused else IntakeResumed

@@ -286,7 +286,7 @@ class Pipeline:
         self._outbox.begin(assigned.partitions)
         self._progress.begin(assigned.partitions, self._moment.utc_ms)
         self.dispatcher.gate.share(len(assigned.partitions), assigned.partitions_total)
-        self._set_intake(anew=True)
+        self._set_intake(is_new_assignment=True)
 
     def _forget(self) -> None:
         self._outbox.forget()
@@ -311,7 +311,9 @@ class Pipeline:
         self._take_news()
         self._membership.maybe_finish(now)
 
-    def _set_intake(self, *, anew: bool = False) -> None:
+    def _set_intake(self, *, is_new_assignment: bool = False) -> None:
         is_stopped = self._membership.drain is not None or self._outbox.limit.is_reached
         breaker = self.dispatcher.lanes.breaker
-        self._intake.set(self.ledger, breaker, is_stopped=is_stopped, anew=anew)
+        self._intake.set(
+            self.ledger, breaker, is_stopped=is_stopped, is_new_assignment=is_new_assignment
+        )

@@ -567,7 +567,7 @@ WRITTEN = (
     Written(
         "pause-forgotten-by-assignment",
         "D8",
-        "        self._set_intake(anew=True)",
+        "        self._set_intake(is_new_assignment=True)",
         "        self._set_intake()",
         "After a rebalance paused partitions are read.",
     ),

@@ -1,1 +1,1 @@
-"""Kafka: the door in, the assignment, the transactional log out, and the fencing layer."""
+"""Kafka: the consumer and its assignment, transactions, and what aiokafka lacks for them."""

@@ -249,7 +249,7 @@ class Dispatcher:
         self.conclusion.conclude(call, verdict, now, is_only_asset=is_only_asset)
 
     def _retry_later(self, call: Call, answer: Answer, now: Now) -> None:
-        """Send the same request again later; a write is made anew of what its assets need then."""
+        """Send the request again later; a write then carries what its assets need by that time."""
         if call.exchange is not None and not call.exchange.has_begun:
             call.exchange = None
         self.slots.release(call.id, answer)
