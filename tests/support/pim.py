@@ -23,7 +23,7 @@ def credentials_of(pim: PimSimulator) -> Credentials:
     )
 
 
-def api_of(pim: PimSimulator, url: str, timeout_seconds: float = 5.0) -> HttpAssetApi:
+def api_of(pim: PimSimulator, url: str, timeout_seconds: float = 30.0) -> HttpAssetApi:
     """Return the client, with the simulator's credentials as they are at each login."""
     settings = PimSettings.model_validate(
         {

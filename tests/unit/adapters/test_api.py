@@ -47,7 +47,7 @@ async def bench() -> AsyncIterator[Bench]:
     """Yield a client of a simulator."""
     pim = simulator()
     runner, url = await serve(pim)
-    made = Bench(pim, api_of(pim, url, timeout_seconds=0.5))
+    made = Bench(pim, api_of(pim, url))
     yield made
     await made.api.close()
     await runner.cleanup()
@@ -116,6 +116,7 @@ async def test_refused_credentials_and_their_mending(bench: Bench) -> None:
 async def test_no_answer_in_time(bench: Bench) -> None:
     """A PIM that hangs occupies a call for the timeout, not for ever."""
     bench.pim.faults.add(Fault(hang=True))
+    bench.api._timeout_seconds = 0.1
     assert fault(await bench.write()) is FaultKind.TIMEOUT
 
 
