@@ -1,6 +1,6 @@
-"""The watch over a running replica: whether its loops run, and what to do where they do not.
+"""Watch over a running replica: check that its loops run, and act if they do not.
 
-Rule 1: neither Kafka nor the PIM is asked for `/livez`: a restart does not repair what is outside.
+Rule 1: neither Kafka nor the PIM is asked for `/livez`, because a restart repairs neither.
 Rule 2: a consumer that no longer polls ends the process, since only a restart can help.
 """
 

@@ -1,4 +1,4 @@
-"""Settings without the PIM's, argument types and error messages that several commands share."""
+"""Settings without those of the PIM, and argument types and errors that commands share."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What the core orders, named in the imperative. The runtime carries it out and decides nothing."""
+"""The orders of the core, named in the imperative. The runtime only carries them out."""
 
 import msgspec
 

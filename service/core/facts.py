@@ -1,4 +1,4 @@
-"""Facts: what logs, metrics, traces and the status page are told. Nothing is decided by a fact.
+"""Facts: the events that logs, metrics, traces and the status page show. Facts decide nothing.
 
 Rule 1: each fact is a struct of its own, so that a misspelt field is found before it runs.
 Rule 2: `name` is the log event, and every field but `completed` is a field of the log line.
@@ -15,7 +15,7 @@ RetryCause = Literal["throttled", "cancelled", "item", "refused", "forbidden"]
 """Why a call, or a part of it, is sent again, apart from a failing PIM."""
 
 ClosedBy = Literal["time", "assets", "bytes", "drain"]
-"""What made a window due."""
+"""The reason why a window became due."""
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 class BreakerOpened(Fact, frozen=True):
-    """The PIM is taken as unavailable; `message` is what the last call got instead of an answer."""
+    """The PIM is taken to be unavailable; `message` describes the failure of the last call."""
 
     name: ClassVar[str] = "breaker.opened"
     message: str | None
@@ -80,7 +80,7 @@ class CredentialsRefused(Fact, frozen=True):
 
 
 class DeadLetterLimitReached(Fact, frozen=True):
-    """Intake stops: too many of the last changes would be dead-lettered."""
+    """Intake and calls stop: too many of the last changes would be dead-lettered."""
 
     name: ClassVar[str] = "dead_letters.limit_reached"
     dead_letters: int

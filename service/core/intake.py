@@ -1,6 +1,7 @@
-"""Which partitions are paused, so that memory stays bounded (contract.md P4).
+"""Pause partitions, so that memory stays bounded and nothing is lost (contract.md P4, P6).
 
-Rule 1: intake resumes at half of a limit: at its edge it would be paused and resumed by every call.
+Rule 1: intake resumes at half of a limit, because at the limit itself every call would pause and
+resume it.
 """
 
 from service.core.effects import Effect, SetIntake

@@ -7,7 +7,7 @@ CHANGES_PER_ASSET_MAX = 1_000
 """Most changes of one asset in one batch. It bounds the group that a transaction may not split."""
 
 SPAN_PAUSE_OFFSETS = 20_000
-"""A partition pauses at this many offsets from its oldest pending change to its newest record."""
+"""A partition pauses when its span is this long, because the offset map covers only so much."""
 
 MAP_OFFSETS_MAX = 24_000
 """Offsets above the watermark that the offset map covers. They take 3,001 bytes; in base64 with the
@@ -45,7 +45,7 @@ OCCUPIED_PER_PENDING_BYTE = 2
 `pending_bytes_max`."""
 
 REPAIR_SHARE_MAX = 0.25
-"""Most of the pending limits that changes waiting for repair may take."""
+"""The largest share of the pending limits that the changes of failing assets and lanes may hold."""
 
 LAST_TRANSACTION_SECONDS = 10.0
 """The last transaction may take this much longer than a drain's deadline."""

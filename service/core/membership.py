@@ -1,6 +1,6 @@
 """This replica's place in the consumer group: assignment, lease and drain (architecture.md D8).
 
-Rule 1: no call outlives the lease. Whoever is assigned the partitions next may send at once.
+Rule 1: no call outlives the lease, because the next owner of the partitions may send at once.
 Rule 2: a revocation finishes only the calls in flight and leaves the rest to the next owner. A
 shutdown finishes all that it can before its deadline, and is never forgotten.
 """

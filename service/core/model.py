@@ -2,9 +2,9 @@
 
 Rule 1: what crosses a boundary is frozen; only `Change`, the core's own bookkeeping, is modified.
 Rule 2: `offset` means the record itself, `position` the next record to read.
-Rule 3: a type with one instance for each event is a msgspec.Struct with `gc=False`: it is created
-ten times faster than a dataclass, and the garbage collector need not track it, since it is never
-part of a reference cycle.
+Rule 3: a type with one instance for each event, except the key `Asset`, is a msgspec.Struct with
+`gc=False`: it is created ten times faster than a dataclass, and the garbage collector need not
+track it, since it is never part of a reference cycle.
 """
 
 from dataclasses import dataclass, field

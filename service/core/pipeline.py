@@ -242,7 +242,7 @@ class Pipeline:
             self._take_news()
 
     def _blocking_changes(self) -> list[Change]:
-        """Return the open changes at the watermarks of partitions that are at their span limit."""
+        """Return the oldest pending change of each partition at its span limit, if it is open."""
         full = {
             (partition, self.ledger.oldest(partition))
             for partition in self.ledger.partitions

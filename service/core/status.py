@@ -1,4 +1,4 @@
-"""What is open now, for people and metrics. Nothing is decided by it."""
+"""A report of the open work, for people and metrics. It decides nothing."""
 
 import heapq
 from collections import Counter
@@ -59,7 +59,7 @@ class FamilyStatus:
 
 @dataclass(frozen=True, slots=True)
 class PipelineStatus:
-    """What is open in one replica."""
+    """The open work of one replica."""
 
     waits_for: WaitsFor | None
     pending_changes: int
@@ -91,7 +91,7 @@ class PipelineStatus:
 
 @dataclass(slots=True)
 class LastProgress:
-    """When anything happened last: in the replica, and in each assigned partition."""
+    """The time of the last progress: in the replica, and in each assigned partition."""
 
     seconds: float = float("-inf")
     """When records arrived, a call ended or a transaction was committed (monotonic seconds)."""

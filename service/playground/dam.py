@@ -1,4 +1,4 @@
-"""Events as a DAM of product media sends them, the same each time."""
+"""Events as a DAM of product media sends them, the same in every run."""
 
 import json
 import random

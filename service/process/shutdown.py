@@ -1,8 +1,9 @@
-"""How a program ends: when its shutdown begins, and that the process ends in time after it.
+"""Begin the shutdown of a program, and end the process in time after it.
 
 Rule 1: the first signal asks the program to drain; a second one ends the process at once.
-Rule 2: why a program ends is reported before anything is closed, because closing may hang.
-Rule 3: no task and no thread that hangs keeps the process alive longer than `LEAVE_SECONDS_MAX`.
+Rule 2: a running service reports a `FatalError` before it closes anything, because closing may
+hang.
+Rule 3: closing takes at most `LEAVE_SECONDS_MAX`, even if a task or a thread hangs.
 """
 
 import asyncio
@@ -17,7 +18,10 @@ from service.ports import FatalError
 from service.process.exit_codes import ExitCode
 
 LEAVE_SECONDS_MAX = 12.0
-"""How long closing may take after the drain: less than the 15 s that the Helm chart gives it."""
+"""How long closing may take after the drain.
+
+The Helm chart gives 15 s to the last transaction of the drain and to closing together.
+"""
 
 
 class Shutdown:

@@ -1,7 +1,9 @@
 """The one task that owns the pipeline: it steps through its inbox and performs the effects.
 
-Rule 1: everything enters through the inbox; no other task touches the pipeline.
-Rule 2: an exception here is a bug, or an outcome log that can promise nothing: it ends the process.
+Rule 1: no other task changes the pipeline; what others report enters through the inbox. They may
+read its status, because a step is never interrupted.
+Rule 2: an exception here ends the process, because it is a bug, or the outcome log can promise
+nothing any more.
 """
 
 import asyncio

@@ -15,7 +15,7 @@ KIB, MIB = 1024, 1024 * 1024
 PROCESS_BYTES = 96 * MIB
 """Memory of Python, the libraries, the connections, the metrics and the logs."""
 OBJECTS_PER_PENDING_BYTE = 2
-"""Intake pauses when the pending changes occupy this much memory for each byte of their limit."""
+"""Memory at which intake pauses, for each byte of the limit on pending bytes."""
 CHANGE_BYTES = 8 * KIB
 """Memory of one pending change that its size does not count: its entries and its outcome."""
 POLL_BYTES = 512 * KIB

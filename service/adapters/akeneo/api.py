@@ -5,7 +5,7 @@ request becomes one of these values:
 
 * an answer, whatever its status                      → CallReply
 * no answer within the timeout                        → CallFault TIMEOUT
-* the PIM refuses the credentials                     → CallFault CREDENTIALS
+* the credentials are refused or cannot be read       → CallFault CREDENTIALS
 * the lease ended before the request was sent         → CallFault CANCELLED
 * any other error                                     → CallFault CONNECTION
 """

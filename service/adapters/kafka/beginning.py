@@ -5,7 +5,8 @@ one transaction, before the first record is read. So the decision cannot differ 
 another replica, nor after a restart, nor after partitions were added.
 
 The transactional id `GROUP_ID.beginning` is the lock. A replica that takes it fences the previous
-holder and aborts what that holder left open. Only then it reads whether the group has a position.
+holder and aborts what that holder left open. Only then does it read whether the group has a
+position.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Read records from the events topics, by FastStream's batch subscriber (architecture.md D1).
 
 Rule 1: the handler never raises, and waits only until the pipeline has taken the records. It has to
-wait, because a poll that finds fetched records does not yield to other tasks. Back-pressure means
-to pause partitions and return.
+wait, because a poll that finds fetched records does not yield to other tasks. For back-pressure,
+partitions are paused.
 Rule 2: errors of aiokafka are handled before FastStream's loop sees them, which would log them for
 ever.
 Rule 3: while all partitions are paused, fetched records are kept. aiokafka's own pause drops them,

@@ -1,4 +1,4 @@
-"""Check before the first join that the broker and the topics are there and may be used."""
+"""Check before the first join that the broker can be reached and the topics may be used."""
 
 import asyncio
 import time

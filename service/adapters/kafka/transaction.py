@@ -6,7 +6,7 @@ Rule 1: after a refusal of the offsets (`OffsetsRefusedError`), and only then, t
 aborted and the same producer is used again.
 Rule 2: a transaction that fails in another way before its commit was sent cannot have been
 committed. A new producer takes its transactional id, which makes the broker abort what the old
-producer left open, and the transaction is retried.
+producer left open, and the transaction is retried, unless the error is final or comes back.
 Rule 3: once the commit was sent, its answer is awaited for as long as Kafka is unreachable. If no
 answer tells whether it was committed, the process ends: only a restart can read the positions.
 Rule 4: a transaction belongs to the assignment in which its outcomes were completed. It is not

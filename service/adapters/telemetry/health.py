@@ -1,4 +1,4 @@
-"""Whether the replica is stuck, for `/livez`, and its state in words (contract.md §6).
+"""Judge whether the replica is stuck, for `/livez`, and put its state in words (contract.md §6).
 
 Rule 1: a pause on purpose counts as progress, and so does waiting for Kafka or the PIM, because a
 restart would not help.

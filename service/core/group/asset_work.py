@@ -6,7 +6,8 @@ step is for one spelling.
 Rule 1: the asset is busy until all of these changes have ended; its later changes wait.
 Rule 2: endings are released in the order of the changes that spell the code alike. A delete is
 released together with the changes that it superseded, and the last of merged changes with those
-before it; otherwise a crash in between could leave an outcome that names one never written.
+before it; otherwise a crash in between could leave an outcome that names one which was
+never written.
 """
 
 from collections.abc import Sequence

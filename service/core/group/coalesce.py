@@ -4,8 +4,9 @@ Source: architecture.md D5.
 
 Rule 1: the last delete supersedes the changes before it; the upserts after it are merged.
 Rule 2: the steps leave the PIM in the same state as the changes one by one.
-Rule 3: only changes that spell the asset's code alike are merged or superseded. For a PIM that
-ignores case `X_1` and `x_1` are one asset, for another PIM two; steps in turn suit both.
+Rule 3: only changes that spell the asset's code alike are merged or superseded. For a PIM
+that ignores case, `X_1` and `x_1` are one asset; for another PIM they are two. A step for each
+spelling, in order, suits both.
 """
 
 from collections.abc import Iterable, Sequence

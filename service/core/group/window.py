@@ -1,4 +1,4 @@
-"""Where changes wait to be sent together: a window for each family (architecture.md D5).
+"""Collect the changes of each family in a window, to send them together (architecture.md D5).
 
 Rule 1: a window becomes due by time, count or bytes, and keeps filling until a batch is taken.
 Rule 2: an asset has one entry in its family's window, with all its changes in order. The entry

@@ -19,7 +19,7 @@ COMMA_BYTES = 240
 COPIES = 2
 """The data is in memory twice: in the record, and in decoded strings."""
 WIDE_COPIES = 5
-"""The same with wide strings: one character above U+FFFF makes each character take four bytes."""
+"""`COPIES` for wide strings: one character above U+FFFF makes each of a string take four bytes."""
 HEADER_BYTES = 100
 """A header's tuple, and its two objects without their content."""
 ATTRIBUTE_BYTES = 130

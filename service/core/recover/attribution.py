@@ -1,8 +1,9 @@
-"""Whose failure is it: the PIM's, or the call's own (architecture.md D7)?
+"""Attribute each failure to the PIM or to the call itself (architecture.md D7).
 
-Rule 1: a failure is a call's own only when a write that was sent after it succeeded. Until then it
-is a suspicion; three suspicions in a row without a success open the breaker, and count against no
-asset, because the PIM may be down.
+Rule 1: a failure is a call's own only when a write that was sent after it succeeded; for a probe
+of the only open asset, a GET that succeeds is enough. Until then it is a suspicion. Three
+suspicions in a row without a success open the breaker, and count against no asset, because the
+PIM may be down.
 Rule 2: an own failure isolates: several assets are halved, one asset uses its retry budget, three
 assets in a row make their lane failing.
 """
@@ -21,7 +22,7 @@ from service.core.verdict_types import Failure
 
 @dataclass(slots=True)
 class Decided:
-    """What followed from the end of a call."""
+    """The consequences of the end of a call."""
 
     has_opened: bool = False
     """Whether the breaker opened."""
@@ -196,7 +197,7 @@ class Attribution:
         return since is not None and now.budget - since >= self._seconds_max
 
     def _after_probe(self, call: Call, now: float) -> None:
-        """Put off the next probe of a failing lane whose probe failed."""
+        """Delay the next probe of a failing lane whose probe failed."""
         state = self._lanes.peek(call.lane)
         if state.probing == call.id:
             state.probing = None

@@ -10,7 +10,7 @@ from service.core.recover.call import Lane
 
 
 class Breaker:
-    """Open or closed, and when the next probe goes."""
+    """Knows whether the breaker is open, and when the next probe may be sent."""
 
     def __init__(self, jitter: Jitter) -> None:
         self._jitter = jitter
@@ -53,6 +53,6 @@ class Breaker:
         self.delay_probe(now)
 
     def delay_probe(self, now: float) -> None:
-        """Put off the next probe, longer with each failure."""
+        """Delay the next probe, longer with each failure."""
         self._probe_failures += 1
         self.probe_at = now + delay(self._probe_failures, self._jitter)

@@ -1,7 +1,7 @@
-"""Lanes with trouble: the calls that wait to be sent again, and which of them is next.
+"""Keep the calls that wait to be sent again, by lane, and choose the next of them.
 
-A lane is a family and an action: what fails together. Whose failure a failure was is decided in
-attribution.py.
+A lane is a family and an action: the unit that fails and recovers. attribution.py decides whose
+failure a failure was.
 """
 
 import heapq
@@ -18,7 +18,7 @@ from service.core.verdict_types import Failure
 
 @dataclass(slots=True)
 class LaneState:
-    """What is known about a lane with calls that wait or failed."""
+    """The state of a lane with calls that wait to be sent again or failed."""
 
     waiting: dict[int, Call] = field(default_factory=dict)
     """Calls to be sent again, in turn."""

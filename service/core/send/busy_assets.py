@@ -1,4 +1,4 @@
-"""The assets in work: one piece of work an asset, from its first call to its last outcome.
+"""The busy assets, each with one piece of work, from its first call to its last outcome.
 
 Rule 1: an asset has one piece of work at a time. Its later changes wait behind it, because a
 change that was sent beside an earlier one could overtake it.
@@ -17,7 +17,7 @@ from service.core.recover.lanes import Lanes
 from service.core.verdict_types import Failure
 
 News = list[Effect | Ended]
-"""What is to be done, and which changes ended, in order: the parts of the dispatcher share one."""
+"""Effects and changes that ended, in order; all parts of the dispatcher append to the same list."""
 
 
 class BusyAssets:

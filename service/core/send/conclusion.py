@@ -1,7 +1,7 @@
-"""What follows from the verdict on a write (architecture.md D7).
+"""Carry out the verdict on a write (architecture.md D7).
 
-Rule 1: the assets of a call that succeeded are worked through only when the next call is on its
-way: that keeps the slot busy while the outcomes of a hundred assets are made.
+Rule 1: the assets of a call that succeeded are worked through after the next call has started, or
+when none can start. So the slot is in use while the outcomes of a hundred assets are made.
 """
 
 from service.contracts.outcome import DELETE, Action, Result

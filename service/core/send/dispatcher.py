@@ -1,4 +1,4 @@
-"""Calls from their start to their end (architecture.md D6, D7).
+"""Follow calls from their start to their end (architecture.md D6, D7).
 
 Rule 1: a call starts only when a slot is free, the rate limit allows it, the lease is held and
 commits are working.

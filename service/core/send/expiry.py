@@ -1,9 +1,9 @@
-"""When retry budgets end: how long a failing asset or lane may wait (architecture.md D7).
+"""End retry budgets: a failing asset or lane may wait only for a limited time (architecture.md D7).
 
 Rule 1: the budget clock stands still while no call could succeed: the breaker is open, the gate
-is closed or the lease is lost. An outage uses up no retry budget.
+is closed, the lease is lost or the limit on dead letters is reached. An outage uses up no budget.
 Rule 2: a budget ends early only where waiting would stop other assets: a partition is at its span
-limit, or the changes in repair take more than their share of what may be pending.
+limit, or failing assets and lanes hold more than their share of what may be pending.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,7 @@
 """The families that the PIM has or does not have, by its recent answers (architecture.md D7).
 
-Rule 1: a family counts as unknown only if the PIM itself answered 404 for it, and a list of its
-families works after that, or left the family out shortly before.
+Rule 1: a family counts as unknown only if the PIM itself answered 404 for it, and a list of
+families either left it out shortly before, or is read after that, which shows that the PIM works.
 Rule 2: every answer counts for a limited time, because families are created and access is granted.
 """
 

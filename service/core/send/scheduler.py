@@ -1,7 +1,7 @@
-"""Which call is sent next (architecture.md D5, D6).
+"""Choose the call that is sent next (architecture.md D5, D6).
 
-Rule 1: fresh work and repair take turns, upserts and deletes take turns, families take turns. So
-none of them can keep another waiting for longer than a call.
+Rule 1: fresh work and repair take turns, and so do upserts and deletes, and families. So each of
+them delays another by no more than one call at a time.
 Rule 2: while the breaker is open, only one probe at a time is sent.
 """
 
@@ -24,7 +24,7 @@ class Chosen:
     is_repair: bool = False
     """Whether it is a retry, an isolated asset or a probe."""
     closed: WindowClosed | None = None
-    """What is told about the window that the call was taken from."""
+    """The fact to report about the window that the call was taken from."""
 
 
 class Scheduler:

@@ -1,7 +1,7 @@
-"""The limit on dead letters before an operator must look at them.
+"""The limit on dead letters, above which an operator must look at them.
 
 Rule 1: if more than a share of the last changes would become dead letters, in several families,
-the cause is hardly the changes but a broken mapping upstream or a wrong deployment. Then no more
+the cause is probably a broken mapping upstream or a wrong deployment, not the changes. Then no more
 changes are dead-lettered until an operator releases them.
 Rule 2: changes of a failing family are not counted: `recover/lanes.py` handles those.
 """

@@ -98,7 +98,7 @@ class ReplayOptions:
 
 @dataclass(slots=True)
 class Applied:
-    """Collects the latest applied change of each of these assets."""
+    """Collects the latest applied change of each of the given assets."""
 
     assets: frozenset[Asset]
     _offsets: dict[tuple[Asset, Partition], int] = field(default_factory=dict)

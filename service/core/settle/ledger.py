@@ -2,8 +2,9 @@
 
 Rule 1: an outcome is written only in the transaction that also commits its offset, by the
 watermark or by the offset map above it. So a restart repeats none and loses none.
-Rule 2: outcomes are written in the order in which they became known. Those that belong together
-are written in one transaction.
+Rule 2: outcomes are written in the order in which they became known, except that one too far
+above the watermark for the offset map waits. Those that belong together are written in one
+transaction.
 Rule 3: the watermark moves over offsets that were read. Gaps in the log (compaction, transaction
 markers) do not stop it.
 """

@@ -1,7 +1,8 @@
-"""What leaves: outcomes that are known, one transaction at a time.
+"""Collect the outcomes that are known, and write them, one transaction at a time.
 
-Rule 1: while the limit on dead letters is reached, dead letters are withheld until a person looks,
-and so are later outcomes of the same assets, which must not overtake them.
+Rule 1: while the limit on dead letters is reached, dead letters are withheld until an operator
+releases them. The outcomes of later changes of their assets must not overtake them, so these are
+withheld too; a record that was rejected before it became a change holds back no other.
 Rule 2: no more than one transaction is under way. If Kafka takes none for `COMMIT_SILENCE_SECONDS`,
 the outbox is halted: calls whose outcomes could not be committed must not start.
 """
@@ -83,8 +84,8 @@ class Outbox:
     def release(self, ends: Mapping[Partition, int]) -> None:
         """Let withheld outcomes leave: a person looked at them.
 
-        What the partitions held by then, up to `ends`, is not counted any more: it is the rest of
-        the same events.
+        The records that the partitions have by then, up to `ends`, are not counted any more: they
+        are the rest of the same events.
         """
         if not self.limit.is_reached:
             return

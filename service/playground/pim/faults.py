@@ -53,9 +53,9 @@ class Faults:
     """The faults that are active now, and those that a scenario plans."""
 
     _active: list[tuple[Fault, int | None, float]] = field(default_factory=list)
-    """Fault, how many calls it may still hit, and until when (monotonic)."""
+    """Each fault, how many calls it may still hit (None: all), and its end (monotonic)."""
     _planned: list[tuple[float, float, Fault]] = field(default_factory=list)
-    """From when and until when (monotonic), and which fault."""
+    """The beginning and the end of each planned fault (monotonic), and the fault."""
 
     def add(self, *faults: Fault, seconds: float = float("inf")) -> None:
         """Make the faults active from now on, for this many seconds."""

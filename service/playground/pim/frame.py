@@ -1,4 +1,4 @@
-"""Limits, faults, token and rights: what a call passes before its route handles it."""
+"""The checks of a call before its route handles it: limits, faults, token and rights."""
 
 import asyncio
 import time

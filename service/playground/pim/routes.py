@@ -1,4 +1,4 @@
-"""One list of routes: they are served by it, and the page at `/` shows it."""
+"""The one list of routes, from which they are served and the page at `/` is made."""
 
 import html
 from collections.abc import Awaitable, Callable, Sequence

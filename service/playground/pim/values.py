@@ -1,4 +1,4 @@
-"""Which values an asset may have: first their shape, then business rules (akeneo.md §2.2, §4)."""
+"""Check an asset's values: first their shape, then the business rules (akeneo.md §2.2, §4)."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping

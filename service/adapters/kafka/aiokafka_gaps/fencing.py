@@ -1,4 +1,4 @@
-"""Fence transactions by the group's generation (KIP-447), which aiokafka 0.14 does not.
+"""Fence transactions by the group's generation (KIP-447), which aiokafka 0.14 does not do.
 
 Stock aiokafka commits offsets in transactions without the group's generation
 (TxnOffsetCommit v0) and reads committed offsets that a transaction may still change. Both lose

@@ -43,11 +43,15 @@ FETCH_LIMITS: dict[str, Any] = {
     "max_partition_fetch_bytes": FETCH_BYTES_MAX,
     "fetch_max_bytes": RESPONSE_BYTES_MAX,
 }
-"""The options of a consumer for the first two of these limits."""
+"""The options of a consumer for the limits on fetched bytes and on bytes of one response."""
 PORTION_BYTES = 1024 * 1024
-"""Bytes to which a batch is decompressed before its records are read."""
+"""How many bytes of a batch are decompressed before their records are read."""
 LARGE_RECORD_BYTES = 64 * 1024
-"""A larger record is read alone, after its headers were counted."""
+"""A larger record is read alone, after its headers were counted.
+
+That does not apply to a small batch, or to the end of a larger one, which is read as one portion.
+A key or headers larger than this are left out of a record that is too large to keep.
+"""
 RECORD_KEPT_BYTES_MIN = 8 * 1024 * 1024
 """A record of up to this size, or `MAX_RECORD_BYTES`, becomes a dead letter with its value."""
 HEADERS_MAX = 10_000
