@@ -32,6 +32,11 @@ TIGHT_REGRESSIONS = {
     "the refusal forbade the call that would have moved it.",
     220: "The changes of a merged call were committed before the last of them, which a crash and "
     "a delete then made superseded: `merged_into` named what was never applied.",
+    4857: "An asset failed twice in an outage in which its replica sent little: the first success "
+    "afterwards made both its own failures, and a partition at its span limit gave it up early.",
+    4121: "Likewise.",
+    6788: "A write failed in an outage, its check was throttled for minutes. Judged only then, "
+    "after later successes, the failure was its own; three of them made the family failing.",
     875: "An earlier owner had settled all that was read, so no commit moved the watermark: the "
     "partition stayed paused by its span for ever.",
 }

@@ -66,6 +66,7 @@ class AssetWork:
         "key",
         "last_failure",
         "own_failures",
+        "successes_beside",
     )
 
     def __init__(self, key: Asset, changes: Sequence[Change], bytes_max: int) -> None:
@@ -82,6 +83,9 @@ class AssetWork:
         """Later changes of the asset: they enter a window when this work is over."""
         self.own_failures = 0
         """Own failures of calls with this asset alone, which count against its retry budget."""
+        self.successes_beside = 0
+        """Successes of other writes that showed these failures to be its own: one may show several,
+        all of them left over from an outage; two in turn cannot."""
         self.failing_since: float | None = None
         """When the first of these own failures happened, by the budget clock."""
         self.last_failure: Failure | None = None
@@ -277,6 +281,7 @@ class AssetWork:
         if self._steps:
             self.asset = self._steps[0].changes[0].asset
         self.own_failures = 0
+        self.successes_beside = 0
         self.failing_since = None
         self.last_failure = None
         self._shaped = self._shaped_by = None

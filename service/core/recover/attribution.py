@@ -43,6 +43,8 @@ class Attribution:
         self._jitter = jitter
         self._latest_success = 0
         """The number of the latest send that succeeded."""
+        self._erased_up_to = 0
+        """The number of the last send before the breaker closed: failures of these are erased."""
         self._suspicions_in_row: list[Lane] = []
 
     def forget(self) -> None:
@@ -80,6 +82,10 @@ class Attribution:
         if self._lanes.breaker.is_open:
             self._lanes.wait(call, now.seconds)
             return decided
+        if call.sent <= self._erased_up_to:
+            # It may have failed in the outage, and be known only now: its check was throttled.
+            self._lanes.wait(call, now.seconds + delay(call.failures_in_row, self._jitter))
+            return decided
         if self._latest_success > call.sent:
             return self.own_failure(call, now)
         call.suspicions.append(call.sent)
@@ -97,7 +103,7 @@ class Attribution:
     def own_failure(self, call: Call, now: Now) -> Decided:
         """The failure is the call's own: count it, then isolate or give up. It is not in flight."""
         decided = Decided()
-        self._count_own_failure(call, now, decided)
+        self._count_own_failures(call, 1, now, decided)
         self._go_on(call, now, decided)
         return decided
 
@@ -115,6 +121,7 @@ class Attribution:
         else a bad asset would open the breaker again three times as fast as others succeed.
         """
         self._lanes.breaker.close()
+        self._erased_up_to = self._lanes.sends_made
         self._suspicions_in_row.clear()
         for call in list(self._lanes.suspected.values()):
             call.suspicions.clear()
@@ -136,8 +143,7 @@ class Attribution:
         suspect.suspicions = [sent for sent in suspect.suspicions if sent >= success]
         if not suspect.suspicions:
             del self._lanes.suspected[suspect.id]
-        for _ in own:
-            self._count_own_failure(suspect, now, decided)
+        self._count_own_failures(suspect, len(own), now, decided)
         if self._lanes.is_waiting(suspect):
             self._lanes.take(suspect)
             self._go_on(suspect, now, decided)
@@ -154,13 +160,15 @@ class Attribution:
         if self._lanes.mark_failing(lane, now):
             decided.failing.append(lane)
 
-    def _count_own_failure(self, call: Call, now: Now, decided: Decided) -> None:
+    def _count_own_failures(self, call: Call, count: int, now: Now, decided: Decided) -> None:
+        """Count failures that one success showed to be the call's own."""
         assert call.failure is not None
         if not call.is_alone:
-            call.own_failures += 1
+            call.own_failures += count
             return
         work = call.batch[0]
-        work.own_failures += 1
+        work.own_failures += count
+        work.successes_beside += 1
         work.last_failure = call.failure
         if work.failing_since is None:
             work.failing_since = now.budget

@@ -66,7 +66,8 @@ class Lanes:
         self._retries: list[tuple[float, int, Call]] = []
         self._waits_made = 0
         self._calls_made = 0
-        self._sends_made = 0
+        self.sends_made = 0
+        """Writes sent so far: the number of the last one."""
         self.suspected: dict[int, Call] = {}
         """Calls under suspicion, by id."""
         self.breaker = Breaker(jitter)
@@ -89,8 +90,8 @@ class Lanes:
 
     def sending(self, call: Call) -> None:
         """Number the send of a call: later sends have higher numbers."""
-        self._sends_made += 1
-        call.sent = self._sends_made
+        self.sends_made += 1
+        call.sent = self.sends_made
 
     def wait(self, call: Call, retry_at: float) -> None:
         """Let the call wait to be sent again, until then at least (monotonic seconds)."""

@@ -179,9 +179,10 @@ class Expiry:
     def _is_in_repair(self, call: Call, work: AssetWork) -> bool:
         """Return whether the asset uses up its budget, or its lane fails.
 
-        A single failure does not count: it may be left over from an outage.
+        What a single success showed to be the asset's own does not count: the failures before it
+        may be left over from an outage that ended with it.
         """
-        return work.own_failures > 1 or self._lanes.is_failing(call.lane)
+        return work.successes_beside > 1 or self._lanes.is_failing(call.lane)
 
     def _give_up(self, one: _WaitingWork | _WaitingEntry, message: str, now: Now) -> None:
         match one:
