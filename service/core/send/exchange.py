@@ -55,9 +55,14 @@ def write(
         return Absent(response)
     if is_unknown(answer):
         answer, _ = yield GetFamilies()
-        if is_well(answer):
+        if is_well(answer) and not _is_listed(family, answer):
             return UnknownFamily(response)
     return Suspicious(Failure("pim_error", response))
+
+
+def _is_listed(family: str, answer: Answer) -> bool:
+    """Return whether a complete list of families names this one."""
+    return isinstance(answer, CallReply) and family in (answer.families or ())
 
 
 def write_as_probe(steps: Steps[Verdict], family: str) -> Steps[Verdict]:
