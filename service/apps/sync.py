@@ -188,6 +188,10 @@ class Service:
         except FatalError as error:
             report_end(error)
             return ExitCode.FAILED
+        except Exception:
+            # Before closing, which may hang and then ends the process without a traceback.
+            self._log.exception("service.bug", message="A bug in asset-sync. Please report it.")
+            raise
         await self._drain(running)
         # What is not committed waits for the next owner. Only a commit whose fate is unknown is a
         # failure (contract.md §1, P7).

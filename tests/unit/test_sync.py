@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.apps import sync, watch
 from service.apps.sync import Service
@@ -37,5 +38,8 @@ async def test_the_service_ends_with_its_watch(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(service._consumer, "open", never)
     monkeypatch.setattr(service._consumer, "measure_lags", broken)
 
-    with pytest.raises(AssertionError, match="our bug"):
+    with capture_logs() as logged, pytest.raises(AssertionError, match="our bug"):
         await asyncio.wait_for(service.run(), 10)
+
+    [bug] = [line for line in logged if line["event"] == "service.bug"]
+    assert bug["exc_info"], "said before closing, which may hang"
