@@ -42,7 +42,7 @@ def main() -> int:
     print(f"{done} worlds, {failed} failed")  # noqa: T201
     print("\nlimit bound in so many worlds")  # noqa: T201
     for limit in LIMITS:
-        print(f"    {limit:28} {bound[limit]:6} ({bound[limit] / done:.0%})")  # noqa: T201
+        print(f"    {limit:40} {bound[limit]:6} ({bound[limit] / done:.0%})")  # noqa: T201
     return 1 if failed else 0
 
 

@@ -165,7 +165,7 @@ class Auditor:
             if "Given up after" in message:
                 yield "retry budget"
             elif "Given up early" in message:
-                yield "patience's share"
+                yield "share in repair"
             elif data["reason"] == "unknown_family" and not data["attempts"]:
                 yield "unknown families remembered"
 

@@ -8,7 +8,7 @@ from service.core.pipeline import Pipeline
 
 BY_CORE = (
     "assets a window",
-    "breaker's held changes",
+    "pending changes while the breaker is open",
     "bytes a transaction",
     "bytes a window",
     "calls a second",
@@ -25,7 +25,7 @@ LIMITS = (
     *BY_CORE,
     "calls a second of the PIM",
     "commit metadata",
-    "patience's share",
+    "share in repair",
     "retry budget",
     "unknown families remembered",
 )
@@ -98,4 +98,4 @@ def _of_intake(pipeline: Pipeline) -> Iterator[str]:
         is_open
         and limits.breaker_pending_changes <= ledger.pending_changes < limits.pending_changes_max
     ):
-        yield "breaker's held changes"
+        yield "pending changes while the breaker is open"

@@ -200,7 +200,7 @@ def plan(seed: int, trouble: Trouble | None = None, limits: WorldLimits | None =
         joins=tuple(moment() for _ in few(3)),
         leaves=tuple((moment(), chance.randrange(8)) for _ in few(2)),
         gap_share=chance.choice((0.0, 0.2)),
-        # A quarter of the pending limit is patience's share: an outage alone must not use it up.
+        # Repair may take a quarter of the pending limit: an outage alone must not use it up.
         reads_structure=later.random() < 0.4,
         token_share=later.choice((0.0, 0.1)),
         pending_max=chance.choice((8 if kind != "outages" else 100, 100, 10_000)),
@@ -220,7 +220,7 @@ def _limits(chance: random.Random, kind: Trouble, ends_at: float) -> WorldLimits
         transaction_outcomes_max=chance.choice((2, 5, 5_000)),
         transaction_bytes_max=chance.choice((3_000, 8 * 1024 * 1024)),
         calls_per_second_max=chance.choice((3, 10, 50)),
-        # As with pending changes: patience's share of it must hold what an outage leaves behind.
+        # As with pending changes: the share for repair must hold what an outage leaves behind.
         pending_bytes_max=chance.choice((2_000 if rough else 20_000, 128 * 1024 * 1024)),
         window_bytes_max=chance.choice((150, 4 * 1024 * 1024)),
         breaker_pending_changes=chance.choice((5, 1_000)),
