@@ -20,7 +20,14 @@ from tests.mutants.patch import Mutant, located, sources
 from tests.mutants.results import Result, Results
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.table import is_satisfied, summary, write_table
-from tests.mutants.trial import ROOT, Copy, stages_of, with_broker, without_broker
+from tests.mutants.trial import (
+    ROOT,
+    WITHOUT_A_TEST,
+    Copy,
+    stages_of,
+    with_broker,
+    without_broker,
+)
 from tests.mutants.written import WRITTEN
 
 RESULTS = ROOT / ".cache" / "mutants.json"
@@ -87,12 +94,17 @@ def _try_fast(left: list[Mutant], copies: Sequence[Copy], results: Results) -> N
         now = [mutant for mutant in left if stage < len(stages_of(mutant.path))]
         suites = {tuple(stages_of(mutant.path)[stage]): mutant.path for mutant in now}
         for path in suites.values():
-            if (failed := without_broker(copies[0], path, stage, None)) is not None:
-                sys.exit(f"The tests fail without any mutant: {failed}")
+            _require_success(copies[0], path, stage)
         found = _try_stage(now, stage, copies, results)
         left = [mutant for mutant in left if mutant.name not in found]
     for mutant in left:
         results.add(mutant, Result(None, has_broker=False))
+
+
+def _require_success(copy: Copy, path: str, stage: int) -> None:
+    """Raise unless the tests of a stage pass without any mutant, or a failure proves nothing."""
+    if (failed := without_broker(copy, path, stage, None)) is not None:
+        raise RuntimeError(f"The tests fail without any mutant: {failed}")
 
 
 def _try_stage(
@@ -108,7 +120,10 @@ def _try_stage(
         try:
             likely = results.likely(mutant, has_broker=False)
             with copy.having(mutant):
-                return mutant, without_broker(copy, mutant.path, stage, likely)
+                found_by = without_broker(copy, mutant.path, stage, likely)
+            if found_by in WITHOUT_A_TEST:
+                _require_success(copy, mutant.path, stage)
+            return mutant, found_by
         finally:
             free.put(copy)
 

@@ -44,6 +44,9 @@ OF_CORE = tuple(
 OF_KAFKA = ("tests/contract", "tests/integration")
 """The tests on a broker that see a bug in the core or the runner, and in the adapter of Kafka."""
 BROKER_WORKERS = 6
+HANG, SILENT_END = "(the tests hang)", "(the tests end without a word)"
+WITHOUT_A_TEST = (HANG, SILENT_END)
+"""Ends that no test reported: a mutant may cause them, and so may a broken environment."""
 NO_BROKER = "not kafka and not processes and not containers and not browser and not chart"
 
 
@@ -99,10 +102,10 @@ class Copy:
         sending.close()
         try:
             if not receiving.poll(SECONDS_MAX):
-                return "(the tests hang)"
+                return HANG
             code, failed = receiving.recv()
         except EOFError:
-            return "(the tests end without a word)"
+            return SILENT_END
         finally:
             child.kill()
             child.join()
