@@ -1,0 +1,1 @@
+"""The sources file and what it makes of a raw record: pure, without I/O, clock or framework."""

@@ -1,0 +1,143 @@
+"""What goes into a mapped source and what comes out of it.
+
+Rule 1: everything here is frozen.
+Rule 2: the parts of a record are numbered from 0, in the order of its items. An item gives one
+result, except with `families`: then it gives one delete for each family.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from msgspec import Raw
+
+Action = Literal["upsert", "delete"]
+EndStatus = Literal["skipped", "rejected", "failed"]
+EndReason = Literal[
+    "not_selected",
+    "no_family",
+    "not_found",
+    "unmappable",
+    "undecodable",
+    "too_large",
+    "fetch_failed",
+]
+NotFoundPolicy = Literal["skip", "delete", "reject"]
+"""What an asset that its DAM no longer has means."""
+
+Values = Mapping[str, object]
+"""The values of a change by attribute code, in the shape of contract.md §4: a bare text, boolean,
+None or list of texts, or a list of entries (`{"locale": …, "channel": …, "data": …}`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """A record of a raw topic, exactly as Kafka delivered it.
+
+    `timestamp_ms` is UTC; -1 means unknown.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    timestamp_ms: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class EventFacts:
+    """What the source's `event` paths say about the DAM's event. `time` is in RFC 3339."""
+
+    id: str | None = None
+    type: str | None = None
+    source: str | None = None
+    subject: str | None = None
+    time: str | None = None
+
+
+NO_FACTS = EventFacts()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change for the PIM.
+
+    `values` is None for a delete. `context` is a JSON object of at most 4 KiB, numbers as the event
+    had them. `further` counts the deletes of one item from 0, one for each of its `families`.
+    """
+
+    part: int
+    further: int
+    action: Action
+    family: str
+    code: str
+    values: Values | None
+    context: Raw | None
+    rule: str | None
+    event: EventFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An item that asks for no change, or a record that does so as a whole (`part` is None)."""
+
+    part: int | None
+    status: EndStatus
+    reason: EndReason
+    message: str
+    family: str | None = None
+    code: str | None = None
+    rule: str | None = None
+    event: EventFacts = NO_FACTS
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """The DAM answered that it does not have the asset (404 or 410)."""
+
+
+Fetched = Mapping[str, object] | NotFound
+"""The DAM's answer: an object decoded by `decode_fetched`, or that there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """An item that cannot be decided before the DAM has been asked.
+
+    `url` is relative to the base of `host`. `resume` takes the answer and never raises.
+    """
+
+    part: int
+    host: str
+    url: str
+    delay_seconds: float
+    not_found: NotFoundPolicy
+    resume: Callable[[Fetched], tuple[Change | Ended, ...]]
+    rule: str | None
+    event: EventFacts
+
+
+Part = Change | Ended | Read
+
+
+@dataclass(frozen=True, slots=True)
+class MappedRecord:
+    """All that a record has become, in the order of its items. It is never empty."""
+
+    parts: tuple[Part, ...]
+
+
+class MappedSource(Protocol):
+    """A source of the file, compiled."""
+
+    @property
+    def name(self) -> str: ...
+
+    def map(self, record: RawRecord, only_parts: frozenset[int] | None = None) -> MappedRecord:
+        """Return what the record becomes; never raise, whatever bytes it holds.
+
+        `only_parts` limits a replay to these items; a record that ends as a whole does so anyway.
+        """
+        ...
