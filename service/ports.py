@@ -21,6 +21,7 @@ from service.core.requests import (
     Request,
     UpsertAssets,
 )
+from service.translation.read_answers import ReadAnswer
 
 RequestKind = Literal[
     "token", "upsert", "delete", "family", "families", "attributes", "options", "option", "other"
@@ -106,6 +107,14 @@ class AssetApi(Protocol):
             may_write: asked right before the request is sent; if it returns False, nothing is sent
                 and the answer is `CANCELLED`.
         """
+        ...
+
+
+class DamHosts(Protocol):
+    """The hosts of the sources file, from which assets are read."""
+
+    async def get(self, host: str, url: str) -> ReadAnswer:
+        """Read the asset at this URL, which is relative to the host's base; never raise."""
         ...
 
 

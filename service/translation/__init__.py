@@ -1,0 +1,1 @@
+"""From mapped records to change events and outcomes: pure, without I/O, clock or framework."""
