@@ -17,23 +17,10 @@ from pydantic import (
     model_validator,
 )
 
-_SIZE = re.compile(r"\s*(\d+)\s*(B|KiB|MiB|GiB|KB|MB|GB)?\s*", re.IGNORECASE)
-_UNITS = {
-    "": 1, "b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3,
-    "kb": 1000, "mb": 1000**2, "gb": 1000**3,
-}  # fmt: skip
+from service.contracts.sizes import parse_size
 
 _SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(?::(\d{1,5}))?")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
-
-
-def _parse_size(text: object) -> object:
-    if not isinstance(text, str):
-        return text
-    found = _SIZE.fullmatch(text)
-    if found is None:
-        raise ValueError("give bytes, or a number with KiB, MiB or GiB, such as 128MiB")
-    return int(found[1]) * _UNITS[(found[2] or "").lower()]
 
 
 def _parse_names(text: object) -> object:
@@ -99,7 +86,7 @@ def _check_endpoint(url: str) -> str:
     return url
 
 
-Size = Annotated[int, BeforeValidator(_parse_size)]
+Size = Annotated[int, BeforeValidator(parse_size)]
 _Text = Annotated[str, Field(min_length=1)]
 _Servers = Annotated[_Text, AfterValidator(_check_servers)]
 _Identifier = Annotated[_Text, AfterValidator(_check_identifier)]

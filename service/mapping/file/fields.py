@@ -1,0 +1,112 @@
+"""The base class of all parts of the sources file, and the types of their fields.
+
+Rule 1: whatever may be written in several ways has one form after validation, so that an error has
+one message and the compiler has one case.
+Rule 2: a key without a value is refused, because it is more often forgotten than meant.
+"""
+
+import math
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+
+from service.contracts.sizes import parse_size
+
+Text = Annotated[str, Field(min_length=1)]
+Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str)]
+Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
+
+SecretName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$",
+        description="Name of a secret: a file of this name in ASSET_SYNC_SECRETS_DIR, or the "
+        "variable ASSET_SYNC_SECRET__NAME.",
+    ),
+]
+"""A name is both a file name and the end of a variable, hence its few characters."""
+
+
+class Part(BaseModel):
+    """A map in the sources file with known keys; it cannot be changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    may_be_null: ClassVar[frozenset[str]] = frozenset()
+    """The fields for which null is a value."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_a_key_without_value(cls, given: object, info: ValidationInfo) -> object:
+        if given is None and info.field_name not in cls.may_be_null:
+            raise ValueError("has no value: give one, or remove the key")
+        return given
+
+
+def as_list(given: object) -> object:
+    """Return a list as it is, and anything else as the only element of a list."""
+    return given if isinstance(given, list) else [given]
+
+
+def _constant(given: object) -> object:
+    """Return a constant with numbers as text, which is how the PIM gets them."""
+    match given:
+        case None | bool() | str():
+            return given
+        case int() | float() if math.isfinite(given):
+            return str(given)
+        case list() if all(isinstance(element, str) for element in given):
+            return given
+        case _:
+            raise ValueError("should be a text, a number, true, false, null or a list of texts")
+
+
+def _target(given: object) -> object:
+    if isinstance(given, str):
+        return given
+    if isinstance(given, list) and given and all(isinstance(element, str) for element in given):
+        return given
+    raise ValueError("should be a text or a list of texts; put numbers into quotes")
+
+
+TEXT_OR_TEXTS: dict[str, Any] = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+}
+
+Constant = Annotated[
+    str | bool | list[str] | None,
+    PlainValidator(_constant),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": ["string", "number", "boolean", "null"]},
+                {"type": "array", "items": {"type": "string"}},
+            ]
+        }
+    ),
+]
+"""A value that stands in the file; a number is kept as text, exactly as it was written."""
+
+Texts = Annotated[
+    list[str], Field(min_length=1), BeforeValidator(as_list), WithJsonSchema(TEXT_OR_TEXTS)
+]
+"""One text or several alternatives."""
+
+Table = Annotated[
+    dict[str, Annotated[str | list[str], PlainValidator(_target), WithJsonSchema(TEXT_OR_TEXTS)]],
+    Field(min_length=1),
+]
+"""A look-up table: what stands in an event, and the one or several texts that it becomes."""
+
+Secrets = Annotated[list[SecretName], Field(min_length=1), BeforeValidator(as_list)]
+"""The names of a secret and of those that it replaces or that replace it: each is accepted."""
