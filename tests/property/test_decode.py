@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from service.adapters.akeneo.wire import write_request
 from service.contracts.asset_change import CONTEXT_BYTES_MAX
+from service.contracts.text import flaw_of_name
 from service.core.group.asset_work import Ending
 from service.core.model import AssetChange, Change, Rejection, SourceRecord, UpsertAsset
 from service.core.read import decode as module
@@ -148,7 +149,7 @@ ODD_NAMES = [
     "a;b", 'a"b', "\u202e", "\u200b", "a b", "\ufffd", "\uffff",
 ]  # fmt: skip
 names = st.sampled_from(ODD_NAMES) | st.text(min_size=1, max_size=255).filter(
-    lambda name: module._flaw_of_name(name) is None and '"' not in name
+    lambda name: flaw_of_name(name) is None and '"' not in name
 )
 
 

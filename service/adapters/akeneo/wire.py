@@ -15,6 +15,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Raw
 
+from service.contracts.text import finite_number
 from service.core.inputs import CallReply, ItemReply
 from service.core.requests import (
     CreateOption,
@@ -27,7 +28,6 @@ from service.core.requests import (
     UpsertAssets,
 )
 from service.core.send.verdict import ITEMS_MAX
-from service.core.text import finite_number
 from service.core.values import Attribute
 from service.ports import ENDPOINTS, RequestKind
 

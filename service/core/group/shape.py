@@ -16,8 +16,8 @@ import msgspec
 
 from service.contracts.asset_change import NAME_CHARACTERS_MAX
 from service.contracts.outcome import ChangeError
+from service.contracts.text import clip, finite_number
 from service.core.flaws import Flaws
-from service.core.text import clip, finite_number
 from service.core.values import Attribute, Scope, Value, ValueData, Values
 
 OPTIONS_PER_ATTRIBUTE_MAX = 100

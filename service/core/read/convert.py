@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from service.contracts.asset_change import NAME_CHARACTERS_MAX
 from service.contracts.outcome import ChangeError
+from service.contracts.text import clip
 from service.core.flaws import Flaws, sentence
 from service.core.limits import Deletes
 from service.core.model import (
@@ -20,7 +21,6 @@ from service.core.model import (
     Rejection,
     UpsertAsset,
 )
-from service.core.text import clip
 from service.core.values import Scope, Value, ValueData, Values
 
 _members = msgspec.json.Decoder(dict[str, Raw])

@@ -16,11 +16,11 @@ import msgspec
 from msgspec import Raw
 
 from service.contracts.asset_change import CONTEXT_BYTES_MAX, NAME_CHARACTERS_MAX
+from service.contracts.json_flaw import TOO_DEEP, flaw_of_bytes, flaw_of_json
 from service.contracts.outcome import Action, Reason, SourceEvent, Status
+from service.contracts.text import DEPTH_MAX, flaw_of_name, is_too_deep, shown
 from service.core.limits import DecodeLimits
 from service.core.model import Asset, AssetChange, Extensions, Rejection, SourceRecord
-from service.core.read.json_flaw import TOO_DEEP, flaw_of_bytes, flaw_of_json
-from service.core.text import DEPTH_MAX, is_too_deep, shown
 
 MANDATORY_ATTRIBUTES = ("id", "source", "specversion", "type")
 INFORMATIONAL = ("subject", "time")
@@ -30,7 +30,6 @@ OWN_ECHO = "com.akeneo."
 
 _TYPE = re.compile(r"(?:.*\.)?asset\.(created|updated|upserted|deleted)(?:\.v[0-9]+)?", re.DOTALL)
 _USUAL_NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{NAME_CHARACTERS_MAX}}}")
-_CONTROL = re.compile(r"[\u0000-\u001f\u007f-\u009f]")
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 _text = msgspec.json.Decoder(str)
@@ -395,31 +394,17 @@ def _asset_beside_data(record: SourceRecord, known: _Known) -> Asset:
 
 def _asset_of_path(path: str | None) -> Asset | None:
     family, slash, code = (path or "").partition("/")
-    if not slash or _flaw_of_name(family) or _flaw_of_name(code):
+    if not slash or flaw_of_name(family) or flaw_of_name(code):
         return None
     return Asset(family, code)
 
 
 def _name(data: Mapping[str, Raw], member: str) -> str:
     name = _string(data, member)
-    flaw = _flaw_of_name(name)
+    flaw = flaw_of_name(name)
     if flaw:
         _reject("invalid_event", f"`{member}` {flaw}.")
     return name
-
-
-def _flaw_of_name(name: str) -> str | None:
-    if not name:
-        return "is empty"
-    if len(name) > NAME_CHARACTERS_MAX:
-        return f"has {len(name)} characters; at most {NAME_CHARACTERS_MAX} are allowed"
-    if "/" in name:
-        return "contains a slash"
-    if not (name.isascii() and name.isprintable()) and _CONTROL.search(name):
-        return "contains a control character"
-    if name.strip() != name:
-        return "begins or ends with white space"
-    return None
 
 
 def _context(raw: Raw) -> Raw:

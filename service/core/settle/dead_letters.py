@@ -11,12 +11,12 @@ the original record cannot be restored.
 from dataclasses import dataclass, field
 from typing import Literal
 
+from service.contracts.text import natural_number
 from service.core.limits import DecodeLimits
 from service.core.model import Asset, Headers, Origin, Partition, SourceRecord
 from service.core.read.decode import decode
 from service.core.records import LogRecord
 from service.core.settle.report import DEAD_LETTER_PREFIX, REPLAY_COUNT_HEADER, REPLAY_HEADER
-from service.core.text import natural_number
 
 FIRST_HEADER = "dlq.original.topic"
 REPLAYED_HEADER = "dlq.replayed"

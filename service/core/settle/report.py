@@ -26,11 +26,11 @@ from service.contracts.outcome import (
     RecordOrigin,
     Status,
 )
+from service.contracts.text import clip, is_too_deep
 from service.core.flaws import and_more
 from service.core.group.asset_work import Ending
 from service.core.model import Change, Extensions, Headers, Rejection, SourceRecord
 from service.core.records import CompletedChange, LogRecord
-from service.core.text import clip, is_too_deep
 from service.core.verdict_types import PimResponse
 
 CONTEXT_BYTES_MAX = 512

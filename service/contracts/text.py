@@ -3,6 +3,8 @@
 import re
 from decimal import Decimal, InvalidOperation
 
+from service.contracts.asset_change import NAME_CHARACTERS_MAX
+
 DIGITS_MAX = 18
 """Most digits of a count or an offset, so that it fits into 64 bits."""
 
@@ -11,6 +13,7 @@ DEPTH_MAX = 500
 
 SHOWN_CHARACTERS_MAX = 80
 
+_CONTROL = re.compile(r"[\u0000-\u001f\u007f-\u009f]")
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
@@ -24,6 +27,21 @@ def shown(text: str | bytes) -> str:
     if isinstance(text, bytes):
         text = text[: 4 * SHOWN_CHARACTERS_MAX].decode("utf-8", "replace")
     return repr(text if len(text) <= SHOWN_CHARACTERS_MAX else text[:77] + "...")
+
+
+def flaw_of_name(name: str) -> str | None:
+    """Return why this is not a family code or an asset code, as the end of a sentence, or None."""
+    if not name:
+        return "is empty"
+    if len(name) > NAME_CHARACTERS_MAX:
+        return f"has {len(name)} characters; at most {NAME_CHARACTERS_MAX} are allowed"
+    if "/" in name:
+        return "contains a slash"
+    if not (name.isascii() and name.isprintable()) and _CONTROL.search(name):
+        return "contains a control character"
+    if name.strip() != name:
+        return "begins or ends with white space"
+    return None
 
 
 def natural_number(text: str | None) -> int | None:
