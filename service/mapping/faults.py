@@ -1,0 +1,26 @@
+"""A fault in the sources file, and where in the document it is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+DocumentPath = tuple[str | int, ...]
+"""The keys and list indices that lead to a part of the document, such as ("sources", "s3", "code").
+
+An index that the document does not have is passed over: where one value may stand instead of a list
+of values, (…, "label", 0, "path") leads to the path of that one value.
+"""
+
+Locate = Callable[[DocumentPath], str]
+"""Returns where a part of the document is, for messages: `sources.yaml line 58`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong in the sources file; the message says what is wrong and what is meant.
+
+    `is_about_key` tells that the last key of the path itself is wrong, not what it holds.
+    """
+
+    path: DocumentPath
+    message: str
+    is_about_key: bool = False
