@@ -14,8 +14,9 @@ import pytest
 import trustme
 
 from service.adapters.akeneo.api import HttpAssetApi
-from service.adapters.akeneo.client import PimClient, RawReply
+from service.adapters.akeneo.client import PimClient
 from service.adapters.akeneo.wire import HttpRequest
+from service.adapters.http_client import RawReply
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.core.model import Asset, UpsertAsset
 from service.core.requests import GetFamilies, UpsertAssets

@@ -13,23 +13,12 @@ request becomes one of these values:
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
-from service.adapters.akeneo.auth import (
-    NoTokenError,
-    RefusedError,
-    Token,
-    TokenReply,
-    renewal,
-)
-from service.adapters.akeneo.client import (
-    REPLY_BYTES_MAX,
-    PimClient,
-    RawReply,
-    TooLargeError,
-    in_words,
-)
+from service.adapters.akeneo.auth import NoTokenError, RefusedError, TokenReply, renewal
+from service.adapters.akeneo.client import REPLY_BYTES_MAX, PimClient
 from service.adapters.akeneo.wire import HttpRequest, read_answer, read_reply, write_request
+from service.adapters.http_client import RawReply, TooLargeError, in_words
+from service.adapters.tokens import Token, TokenKeeper
 from service.core.facts import RequestEnded
 from service.core.inputs import CANCELLED, Answer, CallFault, CallReply, FaultKind
 from service.core.model import Origin
@@ -42,14 +31,6 @@ Permit = Callable[[], Awaitable[None]]
 
 class _LeaseEndedError(Exception):
     """The lease ended while the token was fetched, so the request must not be sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class _CurrentToken:
-    """The token in use, and when to renew it in seconds of the monotonic clock."""
-
-    token: Token
-    renew_at: float | None
 
 
 class HttpAssetApi:
@@ -70,8 +51,7 @@ class HttpAssetApi:
         self._client = PimClient(pim)
         self._timeout_seconds = pim.timeout_seconds
         self._credentials = credentials
-        self._renewing = asyncio.Lock()
-        self._current: _CurrentToken | None = None
+        self._tokens = TokenKeeper()
         self._refresh_token: str | None = None
 
     async def send(
@@ -141,7 +121,7 @@ class HttpAssetApi:
         raw = await self._exchange(written, token, may_write)
         if raw.status != 401:
             return raw
-        self._drop(token)
+        self._tokens.drop(token)
         renewed, _ = await self._token(permit)
         if renewed == token:
             return raw  # an app token that was revoked cannot be renewed
@@ -156,53 +136,34 @@ class HttpAssetApi:
         return await self._request(written, f"Bearer {token.access}")
 
     async def _token(self, permit: Permit) -> tuple[Token, bool]:
-        """Return the token, and whether it was fetched now; concurrent calls wait for one fetch."""
-        if (token := self._usable()) is not None:
-            return token, False
-        async with self._renewing:
-            if (token := self._usable()) is not None:
-                return token, False
-            credentials = self._credentials()
-            if credentials.app_token is not None:
-                token = Token(credentials.app_token)
-                self._keep(token)
-                return token, False
-            token = await self._renew(credentials, permit)
-            self._keep(token)
-            return token, True
+        """Return the token, and whether this call fetched it now."""
+        requests = 0
 
-    async def _renew(self, credentials: Credentials, permit: Permit) -> Token:
+        async def counted() -> None:
+            nonlocal requests
+            requests += 1
+            if requests > 1:
+                await permit()  # the first request uses the permit of the call itself
+
+        token = await self._tokens.get(lambda: self._fetch(counted))
+        return token, requests > 0
+
+    async def _fetch(self, permit: Permit) -> Token:
+        """Return a new token; `permit` is awaited before each request for it."""
+        credentials = self._credentials()
+        if credentials.app_token is not None:
+            return Token(credentials.app_token)
         flow = renewal(credentials, self._refresh_token)
         request, authorization = next(flow)
-        is_first = True
         while True:
-            if not is_first:
-                await permit()
-            is_first = False
+            await permit()
             raw = await self._request(request, authorization)
             try:
                 request, authorization = flow.send(TokenReply(raw.body, _read(raw)))
             except StopIteration as done:
                 token: Token = done.value
+                self._refresh_token = token.refresh
                 return token
-
-    def _usable(self) -> Token | None:
-        current = self._current
-        if current is None:
-            return None
-        if current.renew_at is not None and time.monotonic() >= current.renew_at:
-            return None
-        return current.token
-
-    def _keep(self, token: Token) -> None:
-        renew_at = None if token.renew_in is None else time.monotonic() + token.renew_in
-        self._current = _CurrentToken(token, renew_at)
-        self._refresh_token = token.refresh
-
-    def _drop(self, token: Token) -> None:
-        """Forget a token that the PIM refused, unless another call has already renewed it."""
-        if self._current is not None and self._current.token == token:
-            self._current = None
 
     async def _request(self, written: HttpRequest, authorization: str) -> RawReply:
         began = time.monotonic()

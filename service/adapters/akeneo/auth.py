@@ -14,15 +14,11 @@ from dataclasses import dataclass
 import msgspec
 
 from service.adapters.akeneo.wire import HttpRequest
+from service.adapters.tokens import TOKEN_CHARACTERS_MAX, Token
 from service.core.inputs import CallReply
 from service.settings import Credentials, is_visible_ascii
 
 TOKEN_PATH = "/api/oauth/v1/token"  # noqa: S105 - a path
-RENEW_SHARE = 0.9
-"""Share of a token's lifetime after which it is renewed, so that no call sees it expire."""
-
-TOKEN_CHARACTERS_MAX = 16 * 1024
-"""Longest token that is accepted: each request carries it in a header."""
 
 
 class RefusedError(Exception):
@@ -35,24 +31,6 @@ class NoTokenError(Exception):
     def __init__(self, reply: CallReply) -> None:
         super().__init__(reply.message)
         self.reply = reply
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """An access token; `expires_in` is in seconds, and None for a token without an end."""
-
-    access: str
-    refresh: str | None = None
-    expires_in: float | None = None
-
-    def __repr__(self) -> str:
-        # A log or a traceback may show this object.
-        return "Token(**********)"
-
-    @property
-    def renew_in(self) -> float | None:
-        """Seconds after which to renew the token."""
-        return None if self.expires_in is None else self.expires_in * RENEW_SHARE
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from service.adapters.akeneo.api import HttpAssetApi
-from service.adapters.akeneo.client import RawReply
+from service.adapters.http_client import RawReply
 from service.core.inputs import CallFault, FaultKind
 from service.ports import FAMILIES_PATH, Finding
 from service.settings import PimSettings

@@ -6,8 +6,6 @@ hundred times as much memory.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -15,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Raw
 
+from service.adapters.http_client import read_retry_after
 from service.contracts.text import finite_number
 from service.core.inputs import CallReply, ItemReply
 from service.core.requests import (
@@ -222,20 +221,6 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> CallRepl
         errors=_errors(members.errors),
         retry_after_seconds=retry_after,
     )
-
-
-def read_retry_after(text: str | None) -> float | None:
-    """Return the seconds to wait, from a number or an HTTP date (akeneo.md §7), if there is one."""
-    text = (text or "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:12])
-    try:
-        until = parsedate_to_datetime(text)
-    except Exception:  # noqa: BLE001 - the parser is meant for e-mail and raises various errors
-        return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
 def _is_from_pim(status: int, members: _Members) -> bool:

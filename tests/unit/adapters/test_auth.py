@@ -9,11 +9,11 @@ from service.adapters.akeneo.auth import (
     Flow,
     NoTokenError,
     RefusedError,
-    Token,
     TokenReply,
     renewal,
 )
 from service.adapters.akeneo.wire import HttpRequest, read_reply
+from service.adapters.tokens import Token
 from service.settings import Credentials
 
 CREDENTIALS = Credentials(client_id="id", client_secret="s3cret", username="user", password="pa55")

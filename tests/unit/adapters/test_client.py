@@ -17,8 +17,9 @@ import httpx2
 import pytest
 import trustme
 
-from service.adapters.akeneo.client import InvalidAnswerError, PimClient, RawReply, TooLargeError
+from service.adapters.akeneo.client import PimClient
 from service.adapters.akeneo.wire import HttpRequest
+from service.adapters.http_client import InvalidAnswerError, RawReply, TooLargeError
 from service.settings import PimSettings
 
 GET = HttpRequest("GET", "/a", None)
@@ -184,7 +185,7 @@ async def test_a_call_that_is_given_up_takes_its_connection_along() -> None:
 
 async def test_a_connection_that_rested_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle connection is closed after its time, and not used again."""
-    monkeypatch.setattr("service.adapters.akeneo.network.KEEPALIVE_SECONDS", 0.0)
+    monkeypatch.setattr("service.adapters.network.KEEPALIVE_SECONDS", 0.0)
     async with client_of(OK, OK) as (server, _, ask):
         await ask()
         await ask()

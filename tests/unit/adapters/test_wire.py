@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from service.adapters.akeneo.wire import (
     read_answer,
     read_reply,
-    read_retry_after,
     write_request,
 )
+from service.adapters.http_client import read_retry_after
 from service.core.group.shape import Structure, shape
 from service.core.model import Asset, UpsertAsset
 from service.core.requests import (

@@ -19,6 +19,8 @@ import httpx2
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
+from service.adapters.public_addresses import first_not_public
+
 KEEPALIVE_SECONDS = 4.0
 """How long an idle connection is kept; servers close theirs later (Apache after 5 s)."""
 
@@ -93,6 +95,7 @@ class Network(httpcore2.AsyncNetworkBackend):
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            self._check(host, [address[0] for *_, address in found])
             opened = await aiohappyeyeballs.start_connection(
                 found, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS, interleave=1, loop=loop
             )
@@ -100,6 +103,21 @@ class Network(httpcore2.AsyncNetworkBackend):
             raise httpcore2.ConnectError(_in_words(error)) from error
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return _Stream(_Socket(opened))
+
+    def _check(self, host: str, addresses: list[str]) -> None:
+        """Raise `ConnectError` if the host must not be connected to at these addresses."""
+
+
+class PublicNetwork(Network):
+    """Opens connections only to hosts that have none but public addresses.
+
+    The connection goes to the addresses that were judged: a name that is resolved a second time may
+    have others by then.
+    """
+
+    def _check(self, host: str, addresses: list[str]) -> None:
+        if (address := first_not_public(addresses)) is not None:
+            raise httpcore2.ConnectError(f"{host} has the address {address}, which is not public.")
 
 
 class Tunnel(httpcore2.AsyncNetworkBackend):
