@@ -95,7 +95,7 @@ class Network(httpcore2.AsyncNetworkBackend):
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            self._check(host, [address[0] for *_, address in found])
+            self._check(host, [str(address[0]) for *_, address in found])
             opened = await aiohappyeyeballs.start_connection(
                 found, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS, interleave=1, loop=loop
             )
