@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Literal, NamedTuple, Protocol
 
 from service.core.facts import Fact, ObserverFailed
-from service.core.inputs import Answer, Arrived, CommitRefusal, DrainKind, Input
+from service.core.inputs import Answer, Arrived, CommonInput, DrainKind, Refusal
 from service.core.model import Moment, Origin, Partition
 from service.core.records import Transaction
 from service.core.requests import (
@@ -119,9 +119,9 @@ class DamHosts(Protocol):
 
 
 class OutcomeLog(Protocol):
-    """The transactional log of outcomes, dead letters and positions, which is Kafka."""
+    """The transactional log of outcomes, dead letters, changes and positions, which is Kafka."""
 
-    async def write(self, transaction: Transaction) -> CommitRefusal | None:
+    async def write(self, transaction: Transaction) -> Refusal | None:
         """Commit the whole transaction or nothing; None if it is committed.
 
         Raises:
@@ -142,7 +142,7 @@ class Intake(Protocol):
 class Inbox(Protocol):
     """The inbox of the pipeline, to which the adapters report what happened."""
 
-    def submit(self, happened: Input) -> None:
+    def submit(self, happened: CommonInput) -> None:
         """Report an input without waiting for the pipeline."""
         ...
 

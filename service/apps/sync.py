@@ -19,11 +19,13 @@ from service import __version__
 from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.clock import SystemClock
 from service.adapters.http.admin_server import AdminHandlers, AdminServer
+from service.adapters.kafka.aiokafka_gaps.permissions import needs_of_run
 from service.adapters.kafka.consumer import DRAIN_MARGIN_SECONDS, Consumer
 from service.adapters.kafka.errors import describe
 from service.adapters.kafka.options import quieten_aiokafka
 from service.adapters.kafka.preflight import require_topics
 from service.adapters.kafka.reach import ContactWatch
+from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.adapters.telemetry.logs import LogObserver, configure
 from service.adapters.telemetry.metrics import GaugeCollector, Meters, process_registry
@@ -32,7 +34,8 @@ from service.adapters.telemetry.recent_outcomes import RecentOutcomes
 from service.adapters.telemetry.status_report import ReplicaInfo, StatusReport
 from service.apps.watch import Watch
 from service.contracts.asyncapi import Topics, asyncapi
-from service.core.inputs import DrainKind
+from service.core.effects import RequestEffect
+from service.core.inputs import DrainKind, RequestInput
 from service.core.pipeline import Pipeline
 from service.core.status import families
 from service.ports import FatalError, Observers
@@ -40,6 +43,7 @@ from service.process import program
 from service.process.exit_codes import ExitCode
 from service.process.shutdown import Shutdown, close_within, leave_in_time, report_end
 from service.runtime.inbox import RunnerInbox
+from service.runtime.request_tasks import RequestTasks
 from service.runtime.runner import Runner
 from service.settings import Loaded, Settings, SettingsError
 
@@ -87,19 +91,19 @@ class Service:
         clock = SystemClock()
         self._api = api = HttpAssetApi(settings.pim, loaded.credentials, observers)
         self._outcomes = outcomes = TransactionLog(settings.kafka, observers.note)
-        self._inbox = inbox = RunnerInbox(clock)
+        self._inbox = inbox = RunnerInbox[RequestInput](clock)
         self._consumer = consumer = Consumer(
-            settings,
+            Subscription(settings.kafka, settings.drain.max_seconds, settings.pim.max_concurrency),
             outcomes,
             traces.around_inbox(inbox, observers) if traces else inbox,
             observers.note,
             shutdown.fail,
         )
         pipeline = Pipeline(settings.limits(), random.random)
-        self._runner = Runner(
+        self._runner = Runner[RequestInput, RequestEffect](
             pipeline,
             inbox,
-            api=traces.around_api(api) if traces else api,
+            requests=RequestTasks(traces.around_api(api) if traces else api, inbox),
             log=traces.around_log(outcomes) if traces else outcomes,
             intake=consumer,
             observer=observers,
@@ -108,7 +112,7 @@ class Service:
         report = StatusReport(
             _replica(settings),
             recent_outcomes,
-            self._runner.status,
+            lambda: pipeline.status(clock.now().seconds),
             lambda: families(pipeline.dispatcher),
             lambda: consumer.lags,
             lambda: consumer.behind_transactions,
@@ -135,7 +139,8 @@ class Service:
     async def run(self) -> ExitCode:
         """Start, work until the shutdown begins, drain and close; return the exit code."""
         self._log_start()
-        if await self._shutdown.interrupts(require_topics(self._settings.kafka)):
+        kafka = self._settings.kafka
+        if await self._shutdown.interrupts(require_topics(kafka, needs_of_run(kafka))):
             return ExitCode.DRAINED
         self._log.info("http.listening", port=await self._open_port())
         if await self._shutdown.interrupts(self._outcomes.start()):

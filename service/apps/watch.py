@@ -11,6 +11,8 @@ from service.adapters.kafka.consumer import Consumer
 from service.adapters.kafka.reach import ContactWatch
 from service.adapters.telemetry.progress import Progress
 from service.adapters.telemetry.status_report import StatusReport
+from service.core.effects import RequestEffect
+from service.core.inputs import RequestInput
 from service.core.pipeline import Pipeline
 from service.ports import FatalError
 from service.process.shutdown import Shutdown
@@ -27,7 +29,7 @@ class Watch:
     def __init__(
         self,
         pipeline: Pipeline,
-        runner: Runner,
+        runner: Runner[RequestInput, RequestEffect],
         consumer: Consumer,
         contact: ContactWatch,
         report: StatusReport,

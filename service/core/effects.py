@@ -52,6 +52,10 @@ class DropAssignment(msgspec.Struct, frozen=True):
     """Give the assignment up without a last transaction: the group fenced this replica."""
 
 
-Effect = (
-    StartCall | CancelCall | AllowRequest | Commit | SetIntake | Drained | DropAssignment | Fact
-)
+CommonEffect = Commit | SetIntake | Drained | DropAssignment | Fact
+"""What every state machine asks for that a runner runs, whatever its requests are."""
+
+RequestEffect = StartCall | CancelCall | AllowRequest
+"""What the pipeline asks of its requests to the PIM."""
+
+Effect = CommonEffect | RequestEffect

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import ClassVar
 
 import msgspec
 
@@ -144,11 +145,23 @@ class CommitRefusal(Enum):
     FENCED = "fenced"
 
 
+class ChangesRefused(msgspec.Struct, frozen=True):
+    """The topic of the changes refused some of a transaction's changes as too large."""
+
+    value: ClassVar[str] = "changes_too_large"
+    numbers: frozenset[int]
+    """Which of the transaction's changes, counted from 0."""
+
+
+Refusal = CommitRefusal | ChangesRefused
+"""Why a transaction was aborted, after which work goes on."""
+
+
 class CommitRefused(msgspec.Struct, frozen=True):
     """The transaction with this number was aborted; none of its records is visible."""
 
     number: int
-    why: CommitRefusal
+    why: Refusal
 
 
 class Released(msgspec.Struct, frozen=True):
@@ -162,16 +175,20 @@ class TimePassed(msgspec.Struct, frozen=True):
     """Only time passed since the last input."""
 
 
-Input = (
+CommonInput = (
     Arrived
     | Assigned
     | DrainStarted
     | Forgotten
     | LeaseRenewed
-    | CallEnded
-    | RequestWanted
     | Committed
     | CommitRefused
     | Released
     | TimePassed
 )
+"""What every state machine is told that a runner runs, whatever its requests are."""
+
+RequestInput = CallEnded | RequestWanted
+"""What the pipeline is told of its requests to the PIM."""
+
+Input = CommonInput | RequestInput

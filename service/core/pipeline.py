@@ -125,6 +125,7 @@ class Pipeline:
                 completed = self._outbox.committed(number, self._moment)
                 self._note_progress({one.partition for one in completed})
             case CommitRefused(number, why):
+                assert isinstance(why, CommitRefusal), "the pipeline writes no changes"
                 self._commit_refused(number, why)
             case Released(ends):
                 self._outbox.release(ends)

@@ -1,4 +1,4 @@
-"""The contents of a Kafka transaction: outcomes, dead letters and positions."""
+"""The contents of a Kafka transaction: outcomes, dead letters, change events and positions."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from service.core.model import Headers, Partition
 
 
 class LogRecord(msgspec.Struct, frozen=True, gc=False):
-    """One record for the outcomes topic or the dead-letter topic."""
+    """One record for a topic that asset-sync writes."""
 
     key: bytes | None
     value: bytes | None
@@ -20,6 +20,13 @@ class LogRecord(msgspec.Struct, frozen=True, gc=False):
         """Bytes of key, value and headers."""
         total = len(self.key or b"") + len(self.value or b"")
         return total + sum(len(name) + len(content or b"") for name, content in self.headers)
+
+
+class ChangeRecord(LogRecord, frozen=True, gc=False):
+    """A change event that a translation writes, and the raw record that it was made from."""
+
+    partition: Partition
+    offset: int
 
 
 class CompletedChange(msgspec.Struct, frozen=True, gc=False):
@@ -52,8 +59,10 @@ class PositionCommit(msgspec.Struct, frozen=True):
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """Outcomes, dead letters and positions that are committed together or not at all."""
+    """What is committed together or not at all."""
 
     outcomes: tuple[LogRecord, ...]
     dead_letters: tuple[LogRecord, ...]
     positions: Mapping[Partition, PositionCommit]
+    changes: tuple[ChangeRecord, ...] = ()
+    """The change events for the topic that `run` reads. Only a translation writes them."""

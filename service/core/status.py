@@ -57,11 +57,10 @@ class FamilyStatus:
     """Of its upserts, of its deletes: why they fail."""
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineStatus:
-    """The open work of one replica."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkStatus:
+    """The open work of one replica, or of one source that it translates."""
 
-    waits_for: WaitsFor | None
     pending_changes: int
     pending_bytes: int
     withheld_changes: int
@@ -71,6 +70,16 @@ class PipelineStatus:
     """Of the last changes, those that became dead letters or would."""
     last_changes: int
     """How many those last changes are: all since the start or a release, up to 1,000."""
+    silent_seconds: float
+    """Since anything arrived, ended or was committed."""
+    partitions: tuple[PartitionStatus, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineStatus(WorkStatus):
+    """The open work of one replica of `run`."""
+
+    waits_for: WaitsFor | None
     calls_in_flight: int
     calls_limit: int
     rate_limit: int
@@ -84,9 +93,6 @@ class PipelineStatus:
     calls_in_repair: int
     window_wait_seconds: float
     """How long the window that is due longest has waited for a call."""
-    silent_seconds: float
-    """Since anything arrived, ended or was committed."""
-    partitions: tuple[PartitionStatus, ...]
 
 
 @dataclass(slots=True)

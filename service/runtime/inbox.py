@@ -1,4 +1,4 @@
-"""The inbox of the runner: the only way into the pipeline, for all that its neighbours report.
+"""The inbox of a runner: the only way into its state machine, for all that neighbours report.
 
 Rule 1: `submit` never waits. What may pile up here is limited by pausing the intake.
 Rule 2: records come last, because the end of a call frees a slot of the PIM's limit at once.
@@ -7,20 +7,24 @@ Rule 2: records come last, because the end of a call frees a slot of the PIM's l
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from typing import Generic, TypeVar
 
-from service.core.inputs import Arrived, DrainKind, DrainStarted, Input, LeaseRenewed
+from service.core.inputs import Arrived, CommonInput, DrainKind, DrainStarted, LeaseRenewed
 from service.ports import Clock
+
+Own = TypeVar("Own")
+"""What the state machine is told besides the common inputs: the ends of its requests."""
 
 RECORDS_PER_STEP = 200
 """Stepping through so many records takes some milliseconds; then other inputs get their turn."""
 
 
-class RunnerInbox:
+class RunnerInbox(Generic[Own]):
     """An `Inbox` that keeps its inputs until the runner takes them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._inputs: deque[Input] = deque()
+        self._inputs: deque[CommonInput | Own] = deque()
         self._arrivals: deque[Arrived] = deque()
         self._arrivals_taken = asyncio.Event()
         self._woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -29,7 +33,7 @@ class RunnerInbox:
         self._drains: list[asyncio.Future[int]] = []
         self._failure: Exception | None = None
 
-    def submit(self, happened: Input) -> None:
+    def submit(self, happened: CommonInput | Own) -> None:
         if isinstance(happened, LeaseRenewed):
             self._lease_until = max(self._lease_until, happened.until)
         if isinstance(happened, Arrived):
@@ -65,7 +69,7 @@ class RunnerInbox:
         """Return whether calls may be sent now: the lease may end between two steps."""
         return self._clock.now().seconds < self._lease_until
 
-    def take(self) -> Iterator[Input]:
+    def take(self) -> Iterator[CommonInput | Own]:
         """Yield the inputs in order, then one portion of records."""
         while self._inputs:
             yield self._inputs.popleft()

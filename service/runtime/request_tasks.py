@@ -2,8 +2,8 @@
 
 import asyncio
 
-from service.core.effects import StartCall
-from service.core.inputs import CANCELLED, Answer, CallEnded, RequestWanted
+from service.core.effects import AllowRequest, CancelCall, RequestEffect, StartCall
+from service.core.inputs import CANCELLED, Answer, CallEnded, RequestInput, RequestWanted
 from service.ports import AssetApi
 from service.runtime.inbox import RunnerInbox
 
@@ -11,14 +11,21 @@ from service.runtime.inbox import RunnerInbox
 class RequestTasks:
     """Runs one task for each request in flight."""
 
-    def __init__(self, api: AssetApi, inbox: RunnerInbox) -> None:
+    def __init__(self, api: AssetApi, inbox: RunnerInbox[RequestInput]) -> None:
         self._api = api
         self._inbox = inbox
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._permits: dict[int, asyncio.Future[None]] = {}
 
-    def start(self, start: StartCall) -> None:
-        self._tasks[start.call_id] = asyncio.create_task(self._run(start))
+    def perform(self, effect: RequestEffect) -> None:
+        """Start or cancel a request, or let it go on."""
+        match effect:
+            case StartCall():
+                self._tasks[effect.call_id] = asyncio.create_task(self._run(effect))
+            case CancelCall(call_id):
+                self.cancel(call_id)
+            case AllowRequest(call_id):
+                self.allow(call_id)
 
     def cancel(self, call_id: int) -> None:
         """Cancel the request of this call, if it is still in flight."""

@@ -1,6 +1,8 @@
-"""The one task that owns the pipeline: it steps through its inbox and performs the effects.
+"""The one task that owns a state machine: it steps through its inbox and performs the effects.
 
-Rule 1: no other task changes the pipeline; what others report enters through the inbox. They may
+The pipeline of `run` is such a machine, and so is the translator of each source of `translate`.
+
+Rule 1: no other task changes the machine; what others report enters through the inbox. They may
 read its status, because a step is never interrupted.
 Rule 2: an exception here ends the process, because it is a bug, or the outcome log can promise
 nothing any more.
@@ -8,54 +10,56 @@ nothing any more.
 
 import asyncio
 from collections.abc import Mapping
+from typing import Generic, TypeVar
 
-from service.core.effects import (
-    AllowRequest,
-    CancelCall,
-    Commit,
-    Drained,
-    DropAssignment,
-    Effect,
-    SetIntake,
-    StartCall,
-)
+from service.core.effects import Commit, CommonEffect, Drained, DropAssignment, SetIntake
 from service.core.facts import Fact
-from service.core.inputs import Assigned, CommitRefused, Committed, Input, Released, TimePassed
+from service.core.inputs import (
+    Assigned,
+    CommitRefused,
+    Committed,
+    CommonInput,
+    Released,
+    TimePassed,
+)
 from service.core.model import Partition
-from service.core.pipeline import Pipeline
-from service.core.status import PipelineStatus
-from service.ports import AssetApi, Clock, Intake, Observer, OutcomeLog
+from service.ports import Clock, Intake, Observer, OutcomeLog
 from service.runtime.inbox import RunnerInbox
-from service.runtime.request_tasks import RequestTasks
+from service.runtime.machine import Machine, Requests
 
 ROUND_SECONDS_MAX = 1.0
 """How long the runner rests at most: its rounds are how others see that it works."""
 
+OwnInput = TypeVar("OwnInput")
+"""What the machine is told of its requests."""
+OwnEffect = TypeVar("OwnEffect")
+"""What the machine asks of its requests."""
 
-class Runner:
-    """Runs a pipeline between its neighbours until it is cancelled or fails."""
+
+class Runner(Generic[OwnInput, OwnEffect]):
+    """Runs a machine between its neighbours until it is cancelled or fails."""
 
     def __init__(
         self,
-        pipeline: Pipeline,
-        inbox: RunnerInbox,
+        machine: Machine[OwnInput, OwnEffect],
+        inbox: RunnerInbox[OwnInput],
         *,
-        api: AssetApi,
+        requests: Requests[OwnEffect],
         log: OutcomeLog,
         intake: Intake,
         observer: Observer,
         clock: Clock,
     ) -> None:
-        self._pipeline = pipeline
+        self._machine = machine
         self._inbox = inbox
         self._log = log
         self._intake = intake
         self._observer = observer
         self._clock = clock
-        self._requests = RequestTasks(api, inbox)
+        self._requests = requests
         self._commits: set[asyncio.Task[None]] = set()
         self._due_at = float("-inf")
-        """When the pipeline has something to do although nothing happened (monotonic seconds)."""
+        """When the machine has something to do although nothing happened (monotonic seconds)."""
         self.stepped_at = clock.now().seconds
         """When the last round began; one begins at least every `ROUND_SECONDS_MAX`."""
         self.is_fenced = asyncio.Event()
@@ -78,17 +82,13 @@ class Runner:
             for task in self._commits:
                 task.cancel()
 
-    def status(self) -> PipelineStatus:
-        """Return what is pending, in flight and limited now."""
-        return self._pipeline.status(self._clock.now().seconds)
-
     def release(self, lags: Mapping[Partition, int]) -> int | None:
         """Release the changes that the dead-letter limit withholds, and return their number.
 
         Return None when the limit is not reached. `lags` are the records behind each partition's
         position: those are released as well, so that the limit does not stop them again.
         """
-        status = self.status()
+        status = self._machine.status(self._clock.now().seconds)
         if not status.is_limit_reached:
             return None
         ends = {
@@ -105,29 +105,23 @@ class Runner:
         for happened in self._inbox.take():
             self._step(happened)
 
-    def _step(self, happened: Input) -> None:
+    def _step(self, happened: CommonInput | OwnInput) -> None:
         if isinstance(happened, Assigned):
             self.is_fenced.clear()  # by joining again, whatever caused it
-        for effect in self._pipeline.step(happened, self._clock.now()):
+        for effect in self._machine.step(happened, self._clock.now()):
             self._perform(effect)
 
     def _next_due(self) -> float:
-        next_time = self._pipeline.next_time()
+        next_time = self._machine.next_time()
         return float("inf") if next_time is None else next_time
 
     def _seconds_to_rest(self) -> float:
         return min(ROUND_SECONDS_MAX, max(0.0, self._due_at - self._clock.now().seconds))
 
-    def _perform(self, effect: Effect) -> None:
+    def _perform(self, effect: CommonEffect | OwnEffect) -> None:
         match effect:
             case Fact():
                 self._observer.note(effect)
-            case StartCall():
-                self._requests.start(effect)
-            case CancelCall(call_id):
-                self._requests.cancel(call_id)
-            case AllowRequest(call_id):
-                self._requests.allow(call_id)
             case Commit():
                 self._start_commit(effect)
             case SetIntake(paused):
@@ -136,6 +130,8 @@ class Runner:
                 self._inbox.end_drains(pending)
             case DropAssignment():
                 self.is_fenced.set()
+            case _:
+                self._requests.perform(effect)
 
     def _start_commit(self, commit: Commit) -> None:
         task = asyncio.create_task(self._commit(commit))

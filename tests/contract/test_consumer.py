@@ -12,9 +12,10 @@ from aiokafka.consumer.fetcher import PartitionRecords
 
 from service.adapters.kafka.aiokafka_gaps.fetching import FETCH_BYTES_MAX
 from service.adapters.kafka.consumer import Consumer, guard
+from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.inputs import Arrived, Assigned, DrainKind, Input
-from service.settings import Settings
+from service.settings import KafkaSettings
 from tests.support.service import SystemUnderTest
 
 RECORDS = 500
@@ -163,19 +164,16 @@ async def test_a_broker_that_restarts_before_the_first_join_is_waited_for(
 ) -> None:
     """The check of its topics has succeeded before."""
     async with refusing_at_first(system.bootstrap, 2) as bootstrap:
-        kafka = {
+        names = {
             "bootstrap_servers": bootstrap,
             "group_id": system.group,
             "events_topics": system.events,
             "outcomes_topic": system.outcomes,
             "dead_letters_topic": system.dead_letters,
         }
-        pim = {"base_url": system.pim_url, "app_token": "-"}
-        settings = Settings.model_validate({"kafka": kafka, "pim": pim})
-        inbox = Member()
-        consumer = Consumer(
-            settings, TransactionLog(settings.kafka), inbox, lambda _: None, no_error
-        )
+        kafka = KafkaSettings.model_validate(names)
+        inbox, log = Member(), TransactionLog(kafka)
+        consumer = Consumer(Subscription(kafka, 10), log, inbox, lambda _: None, no_error)
         try:
             await consumer.open()
             assigned = await inbox.assigned

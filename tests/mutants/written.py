@@ -125,8 +125,8 @@ WRITTEN = (
     Written(
         "dead-letters-not-sent",
         "P3",
-        "batches = (*outcomes, *dead)",
-        "batches = (*outcomes,)",
+        "TopicRecords(kafka.dead_letters_topic, transaction.dead_letters, truncate_further)",
+        "TopicRecords(kafka.dead_letters_topic, (), truncate_further)",
         "What was rejected is dropped.",
     ),
     Written(
@@ -603,7 +603,7 @@ WRITTEN = (
     Written(
         "cut-does-nothing",
         "P7, D8",
-        "                self._requests.cancel(call_id)",
+        "                self.cancel(call_id)",
         "                pass",
         "Calls that are given up go on.",
     ),

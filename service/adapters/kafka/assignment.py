@@ -20,6 +20,7 @@ from service.adapters.kafka.aiokafka_gaps.fencing import (
 from service.adapters.kafka.errors import describe
 from service.adapters.kafka.options import RETRY_SECONDS
 from service.adapters.kafka.start_positions import StartPositions
+from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.facts import Fact, GroupTooLarge
 from service.core.inputs import (
@@ -31,7 +32,6 @@ from service.core.inputs import (
 )
 from service.core.model import Partition
 from service.ports import FatalError, Inbox
-from service.settings import Settings
 
 LEASE_MARGIN_SECONDS = 1.0
 """The lease ends this long before the session, so that no call outlives the assignment."""
@@ -42,24 +42,23 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(
         self,
-        settings: Settings,
+        subscription: Subscription,
         log: TransactionLog,
         inbox: Inbox,
         note: Callable[[Fact], None],
         fail: Callable[[BaseException], None],
         consumer: Callable[[], AIOKafkaConsumer],
     ) -> None:
-        self._kafka = settings.kafka
-        self._drain_seconds = settings.drain.max_seconds
+        self._kafka = subscription.kafka
+        self._drain_seconds = subscription.drain_seconds
         self._log = log
         self._inbox = inbox
         self._note = note
         self._fail = fail
         self._consumer = consumer
         """Returns the consumer of the group, which exists before it first joins."""
-        self._replicas_max = settings.pim.max_concurrency
-        """More replicas exceed the limit of concurrent calls: each makes at least one."""
-        self._start_positions = StartPositions(settings.kafka, log, note)
+        self._replicas_max = subscription.replicas_max
+        self._start_positions = StartPositions(subscription.kafka, log, note)
         self._epoch = 0
         self._is_leaving = False
         self.epoch: int | None = None
@@ -135,7 +134,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         Kafka tells only the leader of a group how many members the group has.
         """
         working = min(members, self._total(self._consumer()))
-        if working > self._replicas_max:
+        if self._replicas_max is not None and working > self._replicas_max:
             message = (
                 f"{working} replicas own partitions, and each makes at least one call at a time: "
                 f"more than ASSET_SYNC_PIM__MAX_CONCURRENCY={self._replicas_max} allows. "
@@ -196,6 +195,6 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             self._reread = None
 
     def _total(self, consumer: AIOKafkaConsumer) -> int:
-        """Return the number of partitions of all events topics."""
+        """Return the number of partitions of all topics of the group."""
         topics = self._kafka.events_topic_names
         return sum(len(consumer.partitions_for_topic(topic) or ()) for topic in topics)

@@ -1,4 +1,4 @@
-"""Read records from the events topics, by FastStream's batch subscriber (architecture.md D1).
+"""Read records from the topics of a group, by FastStream's batch subscriber (architecture.md D1).
 
 Rule 1: the handler never raises, and waits only until the pipeline has taken the records. It has to
 wait, because a poll that finds fetched records does not yield to other tasks. For back-pressure,
@@ -41,12 +41,13 @@ from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.ends import Ends, ask_ends
 from service.adapters.kafka.errors import describe, is_final
 from service.adapters.kafka.options import RETRY_SECONDS, START_SECONDS_MAX, security
+from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.facts import Fact, PositionLost
 from service.core.inputs import Arrived
 from service.core.model import Origin, Partition, SourceRecord
 from service.ports import FatalError, Inbox
-from service.settings import KafkaSettings, Settings
+from service.settings import KafkaSettings
 
 POLL_RECORDS_MAX = 200
 METADATA_SECONDS_MAX = 30
@@ -63,22 +64,22 @@ DRAIN_MARGIN_SECONDS = 15.0
 
 
 class Consumer:
-    """Reads the events topics, submits every record to the pipeline, pauses and resumes."""
+    """Reads the topics of a group, submits every record, pauses and resumes partitions."""
 
     def __init__(
         self,
-        settings: Settings,
+        subscription: Subscription,
         log: TransactionLog,
         inbox: Inbox,
         note: Callable[[Fact], None],
         fail: Callable[[BaseException], None],
     ) -> None:
-        self._kafka = kafka = settings.kafka
+        self._kafka = kafka = subscription.kafka
         read_in_steps(kafka.max_record_bytes)
         self._inbox = inbox
         self._note = note
         self._fail = fail
-        self.assignment = Assignment(settings, log, inbox, note, fail, self._guarded_consumer)
+        self.assignment = Assignment(subscription, log, inbox, note, fail, self._guarded_consumer)
         self.polled_at = time.monotonic()
         self.lags: dict[Partition, int] = {}
         self.behind_transactions: dict[Partition, int] = {}
@@ -102,7 +103,7 @@ class Consumer:
             # start_positions.py decides where a partition begins, and aiokafka must not.
             auto_offset_reset="none",
             listener=self.assignment,
-            **_timeouts(kafka, settings.drain.max_seconds),
+            **_timeouts(kafka, subscription.drain_seconds),
             partition_assignment_strategy=(StickyPartitionAssignor,),
             parser=_parse_nothing,
             decoder=_decode_nothing,

@@ -6,7 +6,7 @@ import time
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from service.adapters.kafka.aiokafka_gaps.permissions import Topic, topics
+from service.adapters.kafka.aiokafka_gaps.permissions import Needs, Topic, topics
 from service.adapters.kafka.errors import describe, is_final, topic_problem
 from service.adapters.kafka.options import (
     REQUEST_TIMEOUT_MS,
@@ -18,8 +18,10 @@ from service.ports import FatalError
 from service.settings import KafkaSettings
 
 
-async def require_topics(kafka: KafkaSettings, seconds_max: float = START_SECONDS_MAX) -> None:
-    """Wait for the broker, then check the topics of the settings.
+async def require_topics(
+    kafka: KafkaSettings, needs: Needs, seconds_max: float = START_SECONDS_MAX
+) -> None:
+    """Wait for the broker, then check the topics that are needed.
 
     Raises:
         FatalError: the broker refuses the connection or cannot be reached in time, a topic does not
@@ -28,7 +30,7 @@ async def require_topics(kafka: KafkaSettings, seconds_max: float = START_SECOND
     deadline = time.monotonic() + seconds_max
     while True:
         try:
-            found = await _topics(kafka)
+            found = await _topics(kafka, needs)
             break
         except (KafkaError, OSError) as error:
             if is_final(error):
@@ -45,10 +47,10 @@ async def require_topics(kafka: KafkaSettings, seconds_max: float = START_SECOND
         raise FatalError(" ".join(problems))
 
 
-async def _topics(kafka: KafkaSettings) -> list[Topic]:
+async def _topics(kafka: KafkaSettings, needs: Needs) -> list[Topic]:
     admin = AIOKafkaAdminClient(**connection(kafka), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
-        return await topics(admin, kafka)
+        return await topics(admin, needs)
     finally:
         await admin.close()

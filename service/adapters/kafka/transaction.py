@@ -1,4 +1,4 @@
-"""`OutcomeLog` on Kafka: outcomes, dead letters and positions in one transaction.
+"""`OutcomeLog` on Kafka: outcomes, dead letters, changes and positions in one transaction.
 
 Source: architecture.md D3, D4.
 
@@ -17,7 +17,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from itertools import chain
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -38,15 +38,13 @@ from service.adapters.kafka.options import (
     TRANSACTION_TIMEOUT_MS,
     producing,
 )
+from service.adapters.kafka.outgoing import Outgoing, TopicRecords, outgoing
 from service.adapters.kafka.reach import connection_error
-from service.contracts.outcome import OUTCOME_BYTES_MAX
 from service.core.facts import DeadLettersTruncated, Fact, TransactionRetried
-from service.core.inputs import CommitRefusal
+from service.core.inputs import ChangesRefused, CommitRefusal, Refusal
 from service.core.model import Partition
 from service.core.records import LogRecord, PositionCommit, Transaction
 from service.core.settle import offset_map
-from service.core.settle.dead_letters import truncate_further
-from service.core.settle.shorten import shortened
 from service.ports import FatalError
 from service.settings import KafkaSettings, SettingsError
 
@@ -57,17 +55,14 @@ ATTEMPTS_MAX = 5
 PAUSE_SECONDS = 0.2
 """The pause before a transaction is tried again: an error may come back at once."""
 BATCH_BYTES = 256 * 1024
-OUTCOME_TOPIC_BYTES_MIN = OUTCOME_BYTES_MAX + 16 * 1024
-"""The least max.message.bytes of the outcomes topic: an outcome with key, headers and batch."""
 
 
 class _TooLargeError(Exception):
-    """The broker refused these records as too large, alone or as a batch."""
+    """The broker refused records as too large, alone or as a batch: those of each topic."""
 
-    def __init__(self, outcomes: list[LogRecord], dead: list[LogRecord]) -> None:
+    def __init__(self, refused: list[list[LogRecord]]) -> None:
         super().__init__("too large")
-        self.outcomes = outcomes
-        self.dead = dead
+        self.refused = refused
 
 
 class _NotCommittedError(Exception):
@@ -79,53 +74,19 @@ class _NotCommittedError(Exception):
         """Whether Kafka answered with an error, rather than not at all."""
 
 
-@dataclass(frozen=True)
-class _Outgoing:
-    """The records to write, and whether each record gets a batch of its own."""
-
-    outcomes: tuple[LogRecord, ...]
-    dead: tuple[LogRecord, ...]
-    outcomes_alone: bool = False
-    dead_alone: bool = False
-
-    def after(self, refusal: _TooLargeError) -> "_Outgoing":
-        """Return what to try next: each record alone, then the refused records without a part.
-
-        Raises:
-            FatalError: the outcomes topic refuses even the shortest form of an outcome.
-        """
-        outcomes, dead = self.outcomes, self.dead
-        if self.outcomes_alone and refusal.outcomes:
-            refused = set(map(id, refusal.outcomes))
-            outcomes = tuple(_shorter(one) if id(one) in refused else one for one in outcomes)
-        if self.dead_alone and refusal.dead:
-            refused = set(map(id, refusal.dead))
-            tried = [truncate_further(one) if id(one) in refused else one for one in dead]
-            dead = tuple(one for one in tried if one is not None)
-        return _Outgoing(
-            outcomes,
-            dead,
-            outcomes_alone=self.outcomes_alone or bool(refusal.outcomes),
-            dead_alone=self.dead_alone or bool(refusal.dead),
-        )
-
-
-def _shorter(outcome: LogRecord) -> LogRecord:
-    shorter = shortened(outcome)
-    if shorter is None:
-        raise FatalError(
-            f"The outcomes topic refuses an outcome of {outcome.size} bytes: set its "
-            f"max.message.bytes to {OUTCOME_TOPIC_BYTES_MIN} or more."
-        )
-    return shorter
-
-
 class TransactionLog:
     """Writes through one transactional producer. `group` is set while partitions are assigned."""
 
-    def __init__(self, kafka: KafkaSettings, note: Callable[[Fact], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        note: Callable[[Fact], None] = lambda _: None,
+        changes_topic: str = "",
+    ) -> None:
+        """Make a log that is not started yet; only a translation has a topic for changes."""
         self._kafka = kafka
         self._note = note
+        self._changes_topic = changes_topic
         suffix = kafka.group_instance_id or uuid.uuid4().hex
         self._transactional_id = f"{kafka.group_id}.{suffix}"
         self._producer: FencingProducer | None = None
@@ -158,18 +119,18 @@ class TransactionLog:
         if self._producer is not None:
             await self._producer.abandon()
 
-    async def write(self, transaction: Transaction) -> CommitRefusal | None:
+    async def write(self, transaction: Transaction) -> Refusal | None:
         """Write all of the transaction or nothing; wait while Kafka is unreachable.
 
         A batch that is refused as too large is sent again record by record, and a record that is
-        refused alone is sent again without a part of it.
+        refused alone is sent again without a part of it, unless it is a change.
 
         Raises:
             FatalError: it is unknown whether the transaction was written, or no transaction can be
                 written any more.
         """
-        outgoing = _Outgoing(transaction.outcomes, transaction.dead_letters)
-        refusal = await self._write(outgoing, transaction.positions, self.group)
+        records = outgoing(self._kafka, self._changes_topic, transaction)
+        refusal = await self._write(records, transaction.positions, self.group)
         if refusal is CommitRefusal.METADATA_TOO_LARGE:
             _require_maps(transaction.positions)
         return refusal
@@ -178,14 +139,17 @@ class TransactionLog:
         self, positions: Mapping[Partition, PositionCommit]
     ) -> CommitRefusal | None:
         """Commit the start positions of partitions, before their first record is read."""
-        return await self._write(_Outgoing((), ()), positions, self.group)
+        nothing = outgoing(self._kafka, self._changes_topic, Transaction((), (), positions))
+        refusal = await self._write(nothing, positions, self.group)
+        assert not isinstance(refusal, ChangesRefused), "there are no changes"
+        return refusal
 
     async def _write(
         self,
-        outgoing: _Outgoing,
+        records: Outgoing,
         positions: Mapping[Partition, PositionCommit],
         group: GroupMetadata | None,
-    ) -> CommitRefusal | None:
+    ) -> Refusal | None:
         attempts = 0
         async with self._writing:
             while group is not None and group is self.group:
@@ -193,11 +157,14 @@ class TransactionLog:
                     await self._renew_producer()
                 self._is_spent = True
                 try:
-                    refused = await self._attempt(outgoing, positions, group)
+                    refused = await self._attempt(records, positions, group)
                 except _TooLargeError as too_large:
-                    shorter = outgoing.after(too_large)
-                    self._note_truncations(outgoing, shorter)
-                    outgoing = shorter
+                    *_, changes = too_large.refused
+                    if changes_refused := records.refused_changes(changes):
+                        return changes_refused
+                    shorter = records.after(too_large.refused)
+                    self._note_truncations(records, shorter)
+                    records = shorter
                 except _NotCommittedError as failure:
                     attempts += failure.is_answer
                     if attempts >= ATTEMPTS_MAX:
@@ -213,7 +180,7 @@ class TransactionLog:
 
     async def _attempt(
         self,
-        outgoing: _Outgoing,
+        records: Outgoing,
         positions: Mapping[Partition, PositionCommit],
         group: GroupMetadata,
     ) -> CommitRefusal | None:
@@ -227,7 +194,7 @@ class TransactionLog:
         """
         producer = self._producer
         assert producer is not None, "started"
-        preparing = self._prepare(producer, outgoing, positions, group)
+        preparing = self._prepare(producer, records, positions, group)
         try:
             refused = await asyncio.wait_for(preparing, ANSWER_SECONDS_MAX)
         except TimeoutError:
@@ -244,7 +211,7 @@ class TransactionLog:
     async def _prepare(
         self,
         producer: FencingProducer,
-        outgoing: _Outgoing,
+        records: Outgoing,
         positions: Mapping[Partition, PositionCommit],
         group: GroupMetadata,
     ) -> CommitRefusal | None:
@@ -252,7 +219,7 @@ class TransactionLog:
         if producer.is_usable:
             await producer.begin_transaction()
             try:
-                await self._send_all(producer, outgoing)
+                await self._send_all(producer, records)
                 await producer.send_offsets(_offsets(positions), group)
             except OffsetsRefusedError as refused:
                 await producer.abort_transaction()
@@ -314,22 +281,14 @@ class TransactionLog:
             return FatalError(f"Outcomes cannot be written to Kafka: {text}")
         return _NotCommittedError(text, is_answer=not getattr(cause, "retriable", False))
 
-    async def _send_all(self, producer: FencingProducer, outgoing: _Outgoing) -> None:
+    async def _send_all(self, producer: FencingProducer, records: Outgoing) -> None:
         """Send every record and wait for it: a commit would not notice a record that is missing."""
-        outcomes_topic, dead_topic = self._kafka.outcomes_topic, self._kafka.dead_letters_topic
-        outcomes = fill(
-            producer,
-            await partition_by_key(producer, outcomes_topic, outgoing.outcomes),
-            alone=outgoing.outcomes_alone,
-            has_foreign_headers=False,
-        )
-        dead_records = await partition_by_key(producer, dead_topic, outgoing.dead)
-        dead = fill(producer, dead_records, alone=outgoing.dead_alone)
-        batches = (*outcomes, *dead)
+        by_topic = [await _batches(producer, one) for one in records.by_topic]
+        batches = list(chain.from_iterable(by_topic))
         await send(producer, batches)
-        refused = _TooLargeError(_too_large(outcomes), _too_large(dead))
-        if refused.outcomes or refused.dead:
-            raise refused
+        refused = [_too_large(of_topic) for of_topic in by_topic]
+        if any(refused):
+            raise _TooLargeError(refused)
         errors = [error for batch in batches if (error := batch.sent.exception()) is not None]
         if errors:  # an error that a person can fix explains those that follow from it
             raise next((error for error in errors if is_final(error)), errors[0])
@@ -382,12 +341,12 @@ class TransactionLog:
                 raise FatalError(text) from error
             raise _NotCommittedError(text, is_answer=False) from error
 
-    def _note_truncations(self, outgoing: _Outgoing, shorter: _Outgoing) -> None:
+    def _note_truncations(self, records: Outgoing, shorter: Outgoing) -> None:
         """Report how many dead letters the limit of their topic shortened or dropped."""
-        truncated = len(set(map(id, outgoing.dead)) - set(map(id, shorter.dead)))
+        before, after = records.dead.records, shorter.dead.records
+        truncated = len(set(map(id, before)) - set(map(id, after)))
         if truncated:
-            dropped = len(outgoing.dead) - len(shorter.dead)
-            self._note(DeadLettersTruncated(truncated, dropped))
+            self._note(DeadLettersTruncated(truncated, len(before) - len(after)))
 
     def _note_retry(self, failure: _NotCommittedError) -> None:
         self._note(TransactionRetried(str(failure)))
@@ -410,6 +369,18 @@ def _require_maps(positions: Mapping[Partition, PositionCommit]) -> None:
 def _cause(error: BaseException) -> BaseException:
     """Return the error behind an unspecific one that aiokafka's sender raised."""
     return error.__cause__ if type(error) is KafkaError and error.__cause__ else error
+
+
+async def _batches(producer: FencingProducer, of_topic: TopicRecords) -> list[Batch]:
+    """Return the records of a topic in batches of its partitions."""
+    if not of_topic.records:
+        return []
+    return fill(
+        producer,
+        await partition_by_key(producer, of_topic.topic, of_topic.records),
+        alone=of_topic.are_alone,
+        has_foreign_headers=of_topic.has_foreign_headers,
+    )
 
 
 def _too_large(batches: Iterable[Batch]) -> list[LogRecord]:

@@ -27,7 +27,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from service.contracts.outcome import DEAD_STATUSES
 from service.core.facts import Fact, TransactionCommitted
-from service.core.inputs import Answer, Arrived, CallReply, CommitRefusal, DrainKind, Input
+from service.core.inputs import Answer, Arrived, CallReply, CommonInput, DrainKind, Refusal
 from service.core.model import Headers, Origin, Partition, SourceRecord
 from service.core.records import LogRecord, Transaction
 from service.core.requests import Request
@@ -263,7 +263,7 @@ class _TracedLog:
         self._log = log
         self._traces = traces
 
-    async def write(self, transaction: Transaction) -> CommitRefusal | None:
+    async def write(self, transaction: Transaction) -> Refusal | None:
         with self._traces.send(transaction) as carried:
             refusal = await self._log.write(carried)
             if refusal is not None:
@@ -281,7 +281,7 @@ class _TracedInbox:
         self._traces = traces
         self._observers = observers
 
-    def submit(self, happened: Input) -> None:
+    def submit(self, happened: CommonInput) -> None:
         self._inbox.submit(happened)
 
     async def take_in(self, arrived: Arrived) -> None:

@@ -15,9 +15,10 @@ from service.adapters.kafka.aiokafka_gaps.fencing import (
 from service.adapters.kafka.aiokafka_gaps.identity import Identity
 from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.beginning import Beginning
+from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.inputs import CommitRefusal
-from service.settings import Settings
+from service.settings import KafkaSettings
 
 TOPIC_PARTITION = TopicPartition("dam.asset-changes", 0)
 
@@ -40,12 +41,12 @@ class Beginner:
 
     async def assign(self) -> None:
         """A partition is assigned."""
-        settings = Settings.model_validate({"pim": {"base_url": "https://pim", "app_token": "-"}})
+        kafka = KafkaSettings.model_validate({})
         consumer: Any = SimpleNamespace(_coordinator=self._group)
         nobody: Any = object()  # nothing is submitted
         made = Assignment(
-            settings,
-            TransactionLog(settings.kafka),
+            Subscription(kafka, 10),
+            TransactionLog(kafka),
             inbox=nobody,
             note=lambda _: None,
             fail=self.failures.append,

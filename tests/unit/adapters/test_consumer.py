@@ -9,9 +9,10 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaConnectionError
 
 from service.adapters.kafka.consumer import Consumer, guard
+from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.model import Partition
-from service.settings import Settings
+from service.settings import KafkaSettings
 
 TOPIC_PARTITION = TopicPartition("events", 0)
 Poll = dict[TopicPartition, list[str]]
@@ -70,10 +71,10 @@ async def test_a_partition_without_a_start_position_stays_paused() -> None:
     """Otherwise it would be fetched above its end until its position is read again."""
     owned, undecided = TOPIC_PARTITION, TopicPartition("events", 1)
     paused = {owned, undecided}
-    settings = Settings.model_validate({"pim": {"base_url": "https://pim", "app_token": "-"}})
+    kafka = KafkaSettings.model_validate({})
     nothing_arrives: Any = object()
-    log = TransactionLog(settings.kafka)
-    adapter = Consumer(settings, log, nothing_arrives, lambda _: None, no_error)
+    log = TransactionLog(kafka)
+    adapter = Consumer(Subscription(kafka, 10), log, nothing_arrives, lambda _: None, no_error)
     adapter.assignment.partitions = frozenset({Partition("events", 0)})
     consumer: Any = SimpleNamespace(
         assignment=lambda: {owned, undecided},

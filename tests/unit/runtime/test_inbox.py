@@ -10,10 +10,13 @@ from service.core.inputs import (
     DrainStarted,
     Forgotten,
     LeaseRenewed,
+    RequestInput,
     RequestWanted,
 )
 from service.core.model import Moment, Origin, Partition, SourceRecord
 from service.runtime.inbox import RECORDS_PER_STEP, RunnerInbox
+
+PipelineInbox = RunnerInbox[RequestInput]
 
 
 class HandClock:
@@ -27,9 +30,9 @@ class HandClock:
 
 
 @pytest.fixture
-async def inbox() -> RunnerInbox:
+async def inbox() -> PipelineInbox:
     """An empty inbox."""
-    return RunnerInbox(HandClock())
+    return PipelineInbox(HandClock())
 
 
 def arrived(count: int) -> Arrived:
@@ -38,7 +41,7 @@ def arrived(count: int) -> Arrived:
     return Arrived(tuple(SourceRecord(origin, None, b"{}") for origin in origins))
 
 
-async def test_records_come_last_and_in_portions(inbox: RunnerInbox) -> None:
+async def test_records_come_last_and_in_portions(inbox: PipelineInbox) -> None:
     """Between two portions everything else gets its turn."""
     inbox.submit(arrived(RECORDS_PER_STEP + 1))
     inbox.submit(Forgotten())
@@ -50,7 +53,9 @@ async def test_records_come_last_and_in_portions(inbox: RunnerInbox) -> None:
     assert [type(one) for one in second] == [RequestWanted, Arrived]
 
 
-async def test_records_are_taken_in_once_all_were_stepped_through(inbox: RunnerInbox) -> None:
+async def test_records_are_taken_in_once_all_were_stepped_through(
+    inbox: RunnerInbox[RequestInput],
+) -> None:
     """Otherwise the consumer would read on before the pipeline could pause it."""
     taking_in = asyncio.create_task(inbox.take_in(arrived(RECORDS_PER_STEP + 1)))
     await asyncio.sleep(0)
@@ -62,7 +67,7 @@ async def test_records_are_taken_in_once_all_were_stepped_through(inbox: RunnerI
     await asyncio.wait_for(taking_in, 5)
 
 
-async def test_nobody_waits_for_a_runner_that_ended(inbox: RunnerInbox) -> None:
+async def test_nobody_waits_for_a_runner_that_ended(inbox: PipelineInbox) -> None:
     """The consumer could not be closed."""
     taking_in = asyncio.create_task(inbox.take_in(arrived(1)))
     await asyncio.sleep(0)
@@ -74,7 +79,7 @@ async def test_nobody_waits_for_a_runner_that_ended(inbox: RunnerInbox) -> None:
 async def test_an_earlier_acknowledgement_does_not_shorten_the_lease() -> None:
     """Answers to heartbeats may be read in any order."""
     clock = HandClock()
-    inbox = RunnerInbox(clock)
+    inbox = PipelineInbox(clock)
     assert not inbox.has_lease()
 
     inbox.submit(LeaseRenewed(10.0))
@@ -85,7 +90,7 @@ async def test_an_earlier_acknowledgement_does_not_shorten_the_lease() -> None:
     assert not inbox.has_lease()
 
 
-async def test_every_drain_ends_with_the_drain(inbox: RunnerInbox) -> None:
+async def test_every_drain_ends_with_the_drain(inbox: PipelineInbox) -> None:
     """A shutdown during a revocation: both wait for what is left."""
     revoking = asyncio.create_task(inbox.drain(DrainKind.REVOCATION, 5.0))
     leaving = asyncio.create_task(inbox.drain(DrainKind.SHUTDOWN, 7.0))
@@ -99,7 +104,7 @@ async def test_every_drain_ends_with_the_drain(inbox: RunnerInbox) -> None:
     assert (await revoking, await leaving) == (3, 3)
 
 
-async def test_a_submission_ends_the_wait(inbox: RunnerInbox) -> None:
+async def test_a_submission_ends_the_wait(inbox: PipelineInbox) -> None:
     """Also after a wait that ended by its time."""
     await asyncio.wait_for(inbox.wait(0.01), 5)
     waiting = asyncio.create_task(inbox.wait(3600.0))
@@ -110,7 +115,7 @@ async def test_a_submission_ends_the_wait(inbox: RunnerInbox) -> None:
     inbox.close()
 
 
-async def test_the_first_failure_ends_the_wait(inbox: RunnerInbox) -> None:
+async def test_the_first_failure_ends_the_wait(inbox: PipelineInbox) -> None:
     """Later ones may follow from it."""
     waiting = asyncio.create_task(inbox.wait(3600.0))
     await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from service.core.effects import Effect
+from service.core.effects import Effect, RequestEffect
 from service.core.facts import Fact
 from service.core.inputs import (
     Answer,
@@ -21,6 +21,7 @@ from service.core.inputs import (
     Forgotten,
     Input,
     LeaseRenewed,
+    RequestInput,
     Start,
     TimePassed,
 )
@@ -31,6 +32,7 @@ from service.core.records import Transaction
 from service.core.requests import Request
 from service.ports import FatalError
 from service.runtime.inbox import RunnerInbox
+from service.runtime.request_tasks import RequestTasks
 from service.runtime.runner import Runner
 from tests.simulation.pim import SimPim
 from tests.support.memory import MemoryLog
@@ -99,8 +101,8 @@ class Neighbours:
 class RunnerUnderTest:
     """A running runner between neighbours in memory."""
 
-    runner: Runner
-    inbox: RunnerInbox
+    runner: Runner[RequestInput, RequestEffect]
+    inbox: RunnerInbox[RequestInput]
     pipeline: Pipeline
     api: GatedApi
     log: MemoryLog
@@ -136,11 +138,12 @@ async def run_on(log: MemoryLog) -> AsyncIterator[RunnerUnderTest]:
     api, neighbours = GatedApi(), Neighbours()
     api.opened.set()
     clock = LoopClock()
-    inbox, pipeline = RunnerInbox(clock), Pipeline(limits, lambda: 0.5)
-    runner = Runner(
+    inbox = RunnerInbox[RequestInput](clock)
+    pipeline = Pipeline(limits, lambda: 0.5)
+    runner = Runner[RequestInput, RequestEffect](
         pipeline,
         inbox,
-        api=api,
+        requests=RequestTasks(api, inbox),
         log=log,
         intake=neighbours,
         observer=neighbours,

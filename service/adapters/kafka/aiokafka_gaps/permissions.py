@@ -3,8 +3,9 @@
 A broker reports that in its answer to Metadata v8, which aiokafka 0.14 lacks (`requests.py`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import for_code
@@ -12,7 +13,11 @@ from aiokafka.errors import for_code
 from service.adapters.kafka.aiokafka_gaps.requests import MetadataWithPermissions
 from service.settings import KafkaSettings
 
-_READ, _WRITE = 3, 4
+Permission = Literal["Read", "Write"]
+Needs = Mapping[str, Permission]
+"""The permission that is needed on each topic."""
+
+_OPERATIONS: Mapping[Permission, int] = {"Read": 3, "Write": 4}
 """The numbers of Kafka's operations; an answer has one bit for each operation that is allowed."""
 _OPERATIONS_UNKNOWN = -(2**31)
 """Sent by a broker that does not report which operations are allowed."""
@@ -26,20 +31,27 @@ class Topic:
     name: str
     partitions: int
     """0 for a topic that does not exist, or that the user may not see."""
-    missing_permission: str | None
-    """The permission that is not granted: Read or Write."""
+    missing_permission: Permission | None
     is_hidden: bool = False
     """Whether not even Describe is granted."""
 
 
-async def topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[Topic]:
-    """Return every topic of the settings, with the permission that is missing on it.
+def needs_of_run(kafka: KafkaSettings) -> Needs:
+    """Return every topic that `run` reads or writes."""
+    return {**dict.fromkeys(kafka.events_topic_names, "Read"), **needs_of_outcomes(kafka)}
+
+
+def needs_of_outcomes(kafka: KafkaSettings) -> Needs:
+    """Return the topics for what became of each change."""
+    return dict.fromkeys((kafka.outcomes_topic, kafka.dead_letters_topic), "Write")
+
+
+async def topics(admin: AIOKafkaAdminClient, needs: Needs) -> list[Topic]:
+    """Return each topic, with the permission if it is missing.
 
     Raises:
         KafkaError: the broker refuses to answer.
     """
-    needs = dict.fromkeys(kafka.events_topic_names, ("Read", _READ))
-    needs |= dict.fromkeys((kafka.outcomes_topic, kafka.dead_letters_topic), ("Write", _WRITE))
     response = await admin._client.send(  # noqa: SLF001 - its own methods send older versions
         admin._client.get_random_node(),  # noqa: SLF001
         MetadataWithPermissions(needs),
@@ -48,11 +60,11 @@ async def topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[Topic
         topic: (code, partitions, allowed)
         for code, topic, _, partitions, allowed in response.topics
     }
-    return [_topic(name, *found[name], *need) for name, need in needs.items()]
+    return [_topic(name, *found[name], permission) for name, permission in needs.items()]
 
 
 def _topic(
-    name: str, code: int, partitions: list[Any], allowed: int, permission: str, operation: int
+    name: str, code: int, partitions: list[Any], allowed: int, permission: Permission
 ) -> Topic:
     if code == _TOPIC_AUTHORIZATION_FAILED:
         return Topic(name, 0, permission, is_hidden=True)
@@ -60,5 +72,6 @@ def _topic(
         return Topic(name, 0, None)
     if code:
         raise for_code(code)(name)
-    is_allowed = allowed == _OPERATIONS_UNKNOWN or bool(allowed & (1 << operation))
+    bit = 1 << _OPERATIONS[permission]
+    is_allowed = allowed == _OPERATIONS_UNKNOWN or bool(allowed & bit)
     return Topic(name, len(partitions), None if is_allowed else permission)

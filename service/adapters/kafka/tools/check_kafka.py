@@ -9,11 +9,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
-from service.adapters.kafka.aiokafka_gaps.permissions import Topic, topics
+from service.adapters.kafka.aiokafka_gaps.permissions import Topic, needs_of_run, topics
 from service.adapters.kafka.errors import describe, topic_problem
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
+from service.adapters.kafka.outgoing import OUTCOME_TOPIC_BYTES_MIN
 from service.adapters.kafka.tools.check_group import check_group
-from service.adapters.kafka.transaction import OUTCOME_TOPIC_BYTES_MIN
 from service.ports import Finding
 from service.settings import KafkaSettings
 
@@ -53,7 +53,7 @@ async def check_kafka(kafka: KafkaSettings) -> list[Finding]:
 
 
 async def _check_topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[Finding]:
-    found = await topics(admin, kafka)
+    found = await topics(admin, needs_of_run(kafka))
     findings = [_topic(topic) for topic in found]
     present = [topic.name for topic in found if topic.partitions]
     try:
