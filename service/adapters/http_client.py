@@ -30,16 +30,20 @@ class InvalidAnswerError(Exception):
     """The answer is not one that HTTP allows for this request; the message says why."""
 
 
-class TooLargeError(Exception):
-    """The answer has more bytes than the client reads."""
-
-
 class RawReply(NamedTuple):
     """A decompressed answer; header names are in lower case, with the first value of each."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class TooLargeError(Exception):
+    """The answer has more bytes than the client reads; `head` is the answer without its body."""
+
+    def __init__(self, head: RawReply) -> None:
+        super().__init__(f"HTTP {head.status}")
+        self.head = head
 
 
 async def exchange(
@@ -106,17 +110,20 @@ async def _read(answer: httpx2.Response, bytes_max: int) -> RawReply:
     headers: dict[str, str] = {}
     for name, value in answer.headers.raw:
         headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+    head = RawReply(answer.status_code, headers, b"")
     compressed = bytearray()
     async for part in answer.aiter_raw():
         compressed += part
         if len(compressed) > bytes_max:
-            raise TooLargeError
+            raise TooLargeError(head)
     body = _decompressed(compressed, answer.headers, bytes_max)
-    return RawReply(answer.status_code, headers, body)
+    if len(body) > bytes_max:
+        raise TooLargeError(head)
+    return head._replace(body=body)
 
 
 def _decompressed(body: bytearray, headers: httpx2.Headers, bytes_max: int) -> bytes:
-    """Return the body, decompressed if it is compressed with gzip.
+    """Return the body, decompressed if it is compressed with gzip, up to one byte too many.
 
     The request accepts no compression, but some proxies compress all the same. Other codings than
     gzip, or several, are not known from practice and are refused.
@@ -143,8 +150,7 @@ def _without_gzip(compressed: bytearray, bytes_max: int) -> bytes:
         body = decompressor.decompress(compressed, bytes_max + 1)
     except zlib.error as error:
         raise InvalidAnswerError("The answer is not valid gzip.") from error
-    if len(body) > bytes_max:
-        raise TooLargeError
-    if not decompressor.eof or decompressor.unused_data:
+    is_whole = decompressor.eof and not decompressor.unused_data
+    if len(body) <= bytes_max and not is_whole:
         raise InvalidAnswerError("The answer is not valid gzip.")
     return body

@@ -17,9 +17,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The host answered with a 4xx that speaks of this request alone; `text` begins its body."""
+    """The host answered with a 4xx that speaks of this request alone; `text` begins its body.
 
-    status: int
+    `status` is None for a request that cannot be sent; `text` then says why.
+    """
+
+    status: int | None
     text: str
 
 
@@ -34,8 +37,8 @@ class TooLarge:
 class HostTrouble:
     """There is no usable answer; whether the host or the asset is to blame is not known yet.
 
-    `message` is for a person. `status` is None where nothing answered. `retry_after_seconds` is
-    what the host asked for.
+    `message` goes on after the host's name, in a sentence for a person. `status` is None where
+    nothing answered. `retry_after_seconds` is what the host asked for.
     """
 
     message: str
