@@ -1,0 +1,88 @@
+"""The record that a verified delivery becomes: its body byte for byte, and a few headers.
+
+Rule 1: credentials, cookies and signatures never reach a topic.
+Rule 2: the same delivery twice is two records, since only a reader can tell whether it matters.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import unquote_to_bytes
+
+from service.webhooks.delivery import Delivery, HeaderFields
+from service.webhooks.schemes.scheme import SchemeName
+
+KEY_CHARACTERS_MAX = 255
+"""A longer identity is not used as key; the source's name takes its place."""
+
+NEVER_KEPT = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "set-cookie", "www-authenticate"}
+)
+"""Headers in lower case that hold credentials, whatever the sources file lists."""
+
+CONTENT_TYPE = "content-type"
+_CLOUD_EVENT = "ce-"
+
+Kept = frozenset[str]
+"""Names in lower case of the headers that the sources file lists."""
+
+RecordHeaders = tuple[tuple[str, bytes], ...]
+
+Identity = Callable[[bytes, RecordHeaders], str | None]
+"""Reads the asset's identity from value and headers of a record; None if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngressRecord:
+    """A record for a raw topic."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: RecordHeaders
+
+
+def headers_of(delivery: Delivery, source: str, verified: SchemeName, kept: Kept) -> RecordHeaders:
+    """Return the headers of the record for a delivery."""
+    return (
+        ("ingress.source", source.encode()),
+        ("ingress.received_at", _rfc3339(delivery.utc_seconds)),
+        ("ingress.verified", verified.encode()),
+        *_kept_fields(delivery.headers, kept),
+    )
+
+
+def key_of(source: str, identity: str) -> bytes:
+    """Return the key of the record: the identity, or the source where that is empty or too long."""
+    is_usable = bool(identity) and len(identity) <= KEY_CHARACTERS_MAX
+    return (identity if is_usable else source).encode("utf-8", "replace")
+
+
+def _kept_fields(fields: HeaderFields, kept: Kept) -> Iterator[tuple[str, bytes]]:
+    for raw_name in fields.names():
+        name = raw_name.decode("latin-1")
+        if name == CONTENT_TYPE or name in kept:
+            yield from ((name, value) for value in fields.all(name))
+        elif name.startswith(_CLOUD_EVENT):
+            attribute = "ce_" + name.removeprefix(_CLOUD_EVENT)
+            yield from ((attribute, _attribute_value(value)) for value in fields.all(name))
+
+
+def _attribute_value(value: bytes) -> bytes:
+    """Return the value of a CloudEvents attribute, which HTTP percent-encodes and Kafka does not.
+
+    A value whose escapes are not UTF-8 stays as it is.
+    """
+    if b"%" not in value:
+        return value
+    decoded = unquote_to_bytes(value)
+    try:
+        decoded.decode()
+    except UnicodeDecodeError:
+        return value
+    return decoded
+
+
+def _rfc3339(utc_seconds: float) -> bytes:
+    moment = datetime.fromtimestamp(utc_seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").encode()

@@ -1,0 +1,1 @@
+"""The signature schemes of the webhooks, and what a verified request becomes."""
