@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 from service.mapping.file.fields import Constant, Part, Text
 
@@ -18,11 +26,22 @@ class ExpectedUpload(Part):
     sha256: Text | None = None
 
 
-def _data(given: object) -> object:
-    return ExpectedUpload.model_validate(given) if isinstance(given, dict) else given
+def _kind(given: object) -> str:
+    return "file" if isinstance(given, dict | ExpectedUpload) else "constant"
 
 
-_UPLOAD_SCHEMA = {"type": "object", "required": ["url"]}
+def _object(required: str, **optional: object) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {required: {}, **optional},
+        "required": [required],
+        "additionalProperties": False,
+    }
+
+
+_TEXT = {"type": "string"}
+_TEXT_OR_NULL = {"type": ["string", "null"]}
+_UPLOAD_SCHEMA = _object("url", name=_TEXT, sha256=_TEXT)
 _DATA_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {"type": ["string", "number", "boolean", "null"]},
@@ -30,7 +49,11 @@ _DATA_SCHEMA: dict[str, Any] = {
         _UPLOAD_SCHEMA,
     ]
 }
-Data = Annotated[ExpectedUpload | Constant, BeforeValidator(_data), WithJsonSchema(_DATA_SCHEMA)]
+Data = Annotated[
+    Annotated[ExpectedUpload, Tag("file")] | Annotated[Constant, Tag("constant")],
+    Discriminator(_kind),
+    WithJsonSchema(_DATA_SCHEMA),
+]
 
 
 class ExpectedEntry(Part):
@@ -50,7 +73,10 @@ def _entries(given: object) -> object:
     return [{"data": given}]
 
 
-_ENTRY_SCHEMA = {"type": "array", "items": {"type": "object", "required": ["data"]}}
+_ENTRY_SCHEMA = {
+    "type": "array",
+    "items": _object("data", locale=_TEXT_OR_NULL, channel=_TEXT_OR_NULL),
+}
 Entries = Annotated[
     list[ExpectedEntry],
     BeforeValidator(_entries),

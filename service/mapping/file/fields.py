@@ -23,13 +23,34 @@ from service.contracts.sizes import parse_size
 
 Text = Annotated[str, Field(min_length=1)]
 Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str)]
-Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
+
+_TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
+_HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$"
+_SECRET = r"^[A-Za-z][A-Za-z0-9_]{0,62}$"  # noqa: S105 - a pattern
+_SOURCE = r"^[a-z][a-z0-9_-]{0,62}$"
+_CODE = r"^[^/\s]([^/\x00-\x1f\x7f-\x9f]{0,253}[^/\s])?$"
+_PATH = r"^(/[A-Za-z0-9._~-]+)+$"
+
+PATTERNS = {
+    _TOPIC: "the name of a topic: at most 249 letters, digits, '.', '_' or '-'",
+    _HEADER: "the name of an HTTP header",
+    _SECRET: "the name of a secret: a letter, then at most 62 letters, digits or '_'",
+    _SOURCE: "a letter, then at most 62 letters, digits, '_' or '-', all in lower case",
+    _CODE: "1 to 255 characters without '/' and without white space at either end",
+    _PATH: "a path such as /bynder, of letters, digits, '.', '_', '~' and '-'",
+}
+"""In words, what the patterns of the fields ask for."""
+
+Topic = Annotated[str, Field(pattern=_TOPIC)]
+HeaderName = Annotated[str, Field(pattern=_HEADER)]
+SourceName = Annotated[str, Field(pattern=_SOURCE)]
+FamilyCode = Annotated[str, Field(pattern=_CODE)]
+UrlPath = Annotated[str, Field(pattern=_PATH, max_length=255)]
 
 SecretName = Annotated[
     str,
     Field(
-        pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$",
+        pattern=_SECRET,
         description="Name of a secret: a file of this name in ASSET_SYNC_SECRETS_DIR, or the "
         "variable ASSET_SYNC_SECRET__NAME.",
     ),

@@ -6,7 +6,7 @@ from pydantic import Discriminator, Field, Tag
 
 from service.mapping.file.condition import Comparison, Condition
 from service.mapping.file.expectation import Expectation, FileTest
-from service.mapping.file.fields import Part, Table, Text, Topic
+from service.mapping.file.fields import FamilyCode, Part, SourceName, Table, Text, Topic
 from service.mapping.file.hosts import Auth, Host
 from service.mapping.file.value import AttributeValue, Constants, Missing, Value, ValueField, Values
 from service.mapping.file.webhook import Verify, Webhook
@@ -30,9 +30,6 @@ __all__ = [
     "Verify",
     "Webhook",
 ]
-
-SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
-FamilyCode = Annotated[str, Field(pattern=r"^[^/\s]([^/\x00-\x1f\x7f-\x9f]{0,253}[^/\s])?$")]
 
 
 class EventPaths(Part):

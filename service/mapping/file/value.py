@@ -171,7 +171,8 @@ class AttributeValue(Value):
     def _changes_no_file(self) -> Self:
         steps = self.model_fields_set - {"file", "when", "missing", "locale", "channel"}
         if self.file is not None and steps:
-            raise ValueError(f"`file` goes without {', '.join(sorted(steps))}")
+            names = ", ".join(f"`{name.rstrip('_')}`" for name in sorted(steps))
+            raise ValueError(f"`file` cannot be changed by {names}")
         return self
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from service.mapping.file.fields import HeaderName, Part, Secrets, Text, Topic
+from service.mapping.file.fields import HeaderName, Part, Secrets, Text, Topic, UrlPath
 
 NEVER_FORWARDED = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 """Headers that hold credentials and never reach a topic."""
@@ -90,7 +90,7 @@ class Verify(Part):
 class Webhook(Part):
     """Where a source's DAM sends its events over HTTP."""
 
-    path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$", max_length=255)] = Field(
+    path: UrlPath = Field(
         description="Path of the URL, such as /bynder. A path belongs to one source."
     )
     verify: Verify = Field(description="How a request is verified.")
