@@ -1,4 +1,4 @@
-"""The JSON Schema of the sources file, for editors and for the reference in docs/sources.md."""
+"""The JSON Schema of the sources file, for editors and for the reference."""
 
 from collections.abc import Iterator
 from functools import cache

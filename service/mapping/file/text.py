@@ -1,4 +1,4 @@
-"""Reads the text of a sources file: YAML with the place of everything (docs/sources.md).
+"""Reads the text of a sources file: YAML with the place of everything.
 
 Rule 1: as in YAML 1.2, only null, true, false and decimal numbers are not text. `no`, `on`,
 `12:30` and numbers with a leading zero are text, and so are keys.
