@@ -47,7 +47,7 @@ def _property(group: type[BaseModel], name: str) -> dict[str, Any]:
     choices = [choice for kind in kinds for choice in get_args(kind)]
     if choices:
         return found | {"enum": [*choices, None]}
-    is_size = any("_parse_size" in str(part) for part in field.metadata)
+    is_size = any("parse_size" in str(part) for part in field.metadata)
     names = {_JSON_TYPES.get(kind, "string") for kind in kinds if isinstance(kind, type)}
     if is_size:
         names.add("string")

@@ -1,8 +1,9 @@
 """The settings of asset-sync and the code that reads them (contract.md §3)."""
 
 from service.settings.load import Credentials, Loaded, SettingsError, load, load_without_pim
-from service.settings.model import PREFIX, Settings
+from service.settings.model import Settings
 from service.settings.reference import reference, variables
+from service.settings.secrets import SecretStore, Unreadable, reserved_names
 from service.settings.sections import (
     HttpSettings,
     KafkaSettings,
@@ -10,6 +11,7 @@ from service.settings.sections import (
     is_loopback,
     is_visible_ascii,
 )
+from service.settings.variables import PREFIX
 
 __all__ = [
     "PREFIX",
@@ -18,12 +20,15 @@ __all__ = [
     "KafkaSettings",
     "Loaded",
     "PimSettings",
+    "SecretStore",
     "Settings",
     "SettingsError",
+    "Unreadable",
     "is_loopback",
     "is_visible_ascii",
     "load",
     "load_without_pim",
     "reference",
+    "reserved_names",
     "variables",
 ]

@@ -15,14 +15,13 @@ from typing import Any
 from dotenv import dotenv_values
 from pydantic import SecretStr, ValidationError
 
-from service.settings.model import PREFIX, Settings
+from service.settings.model import Settings
 from service.settings.reference import is_secret, variables
+from service.settings.secrets import SECRET, SecretStore, Unreadable, read_secret
 from service.settings.sections import is_visible_ascii
+from service.settings.variables import PREFIX, SECRETS_DIR, UNKNOWN_VARIABLES
 
-SECRETS_DIR = PREFIX + "SECRETS_DIR"
-UNKNOWN_VARIABLES = PREFIX + "UNKNOWN_VARIABLES"
 DOTENV = Path(".env")
-SECRET_BYTES_MAX = 64 * 1024
 
 _SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\w+)")
 
@@ -54,6 +53,7 @@ class Loaded:
     sources: tuple[str, ...]
     warnings: tuple[str, ...]
     secret_files: Mapping[tuple[str, ...], Path]
+    secrets: SecretStore
 
     def credentials(self) -> Credentials:
         """Return the PIM's credentials; secret files are read again, so that secrets can rotate.
@@ -81,28 +81,38 @@ class Loaded:
         )
 
 
-def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = DOTENV) -> Loaded:
-    """Read all settings.
+_NO_PIM: dict[tuple[str, ...], str] = {
+    ("pim", "base_url"): "https://unused.example",
+    ("pim", "app_token"): "-",
+}
+"""What stands in for the PIM's settings where nobody uses them."""
+
+
+def load(
+    environ: Mapping[str, str] | None = None,
+    dotenv: Path | None = DOTENV,
+    *,
+    needs_pim: bool = True,
+) -> Loaded:
+    """Read all settings; `PIM__*` is ignored by programs and commands that do not call the PIM.
 
     Raises:
         SettingsError: a setting is missing, wrong or unknown; the message says what to do.
     """
-    return _load(environ, dotenv, leave_out=None, stand_in={})
+    if needs_pim:
+        return _load(environ, dotenv, leave_out=None, stand_in={})
+    return _load(environ, dotenv, leave_out="pim", stand_in=_NO_PIM)
 
 
 def load_without_pim(
     environ: Mapping[str, str] | None = None, dotenv: Path | None = DOTENV
 ) -> Settings:
-    """Read the settings for commands that do not call the PIM; `PIM__*` is ignored.
+    """Return the settings for commands that do not call the PIM.
 
     Raises:
-        SettingsError: another setting is missing, wrong or unknown.
+        SettingsError: a setting other than `PIM__*` is missing, wrong or unknown.
     """
-    unused: dict[tuple[str, ...], str] = {
-        ("pim", "base_url"): "https://unused.example",
-        ("pim", "app_token"): "-",
-    }
-    return _load(environ, dotenv, leave_out="pim", stand_in=unused).settings
+    return load(environ, dotenv, needs_pim=False).settings
 
 
 def _load(
@@ -132,7 +142,12 @@ def _load(
         (*sources, "defaults"),
         (*warnings, *settings.warnings()),
         secret_files,
+        SecretStore(variables, _path_or_none(variables.get(SECRETS_DIR))),
     )
+
+
+def _path_or_none(text: str | None) -> Path | None:
+    return Path(text) if text else None
 
 
 def _path_of(variable: str) -> tuple[str, ...]:
@@ -156,7 +171,7 @@ def _unknown(given: Mapping[str, str]) -> tuple[list[str], list[str]]:
     special = {SECRETS_DIR, UNKNOWN_VARIABLES}
     lines = []
     for name in sorted(given.keys() - known - files - special):
-        if _SERVICE_LINK.fullmatch(name):
+        if name.startswith(SECRET) or _SERVICE_LINK.fullmatch(name):
             continue
         nearest = difflib.get_close_matches(name, known | files | special, n=1, cutoff=0.4)
         hint = f" Did you mean {nearest[0]}?" if nearest else ""
@@ -211,15 +226,10 @@ def _secret_file(variable: str, given: Mapping[str, str], directory: str | None)
 
 
 def _read_secret(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(SECRET_BYTES_MAX + 1)
-        if len(content) > SECRET_BYTES_MAX:
-            raise SettingsError(f"{path} is larger than {SECRET_BYTES_MAX} bytes.")
-        return content.decode().strip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError(f"{path} cannot be read: {reason}.") from None
+    secret = read_secret(path)
+    if isinstance(secret, Unreadable):
+        raise SettingsError(secret.message)
+    return secret
 
 
 def _nested(values: Mapping[tuple[str, ...], str]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """All settings together, the core's limits made from them, and warnings about unwise values."""
 
-from typing import Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.core.limits import DecodeLimits, Limits, StructureOptions
@@ -20,10 +22,11 @@ from service.settings.sections import (
     RetrySettings,
     StructureSettings,
     TracesSettings,
+    TranslateSettings,
     WindowSettings,
 )
+from service.settings.variables import PREFIX
 
-PREFIX = "ASSET_SYNC_"
 URI_SAFE = "!$&'()*+,;=:@"
 """Characters of a group id that need no escape in the path of a URI (RFC 3986)."""
 PIM_CALLS_AT_ONCE = 4
@@ -46,6 +49,14 @@ class Settings(BaseSettings):
         "skipped as deletes_off.",
     )
     pim: PimSettings
+    sources_file: Path | None = Field(
+        None,
+        description="YAML file that says what the events of each DAM mean, for translate, ingress "
+        "and check (docs/sources.md).",
+    )
+    translate: TranslateSettings = Field(
+        default_factory=lambda: TranslateSettings.model_validate({})
+    )
     structure: StructureSettings = Field(
         default_factory=lambda: StructureSettings.model_validate({})
     )
@@ -71,6 +82,27 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Use only what `load` gathered, because it knows where each value came from."""
         return (init_settings,)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.translate_topic in {self.kafka.outcomes_topic, self.kafka.dead_letters_topic}:
+            raise ValueError(
+                "TRANSLATE__TOPIC must be neither OUTCOMES_TOPIC nor DEAD_LETTERS_TOPIC"
+            )
+        return self
+
+    @property
+    def translate_topic(self) -> str:
+        """The topic that translate writes the changes to."""
+        return self.translate.topic or self.kafka.events_topic_names[0]
+
+    def own_topics(self) -> Mapping[str, str]:
+        """Return the topics that asset-sync writes, each with the setting that names it."""
+        return {
+            self.kafka.dead_letters_topic: f"{PREFIX}KAFKA__DEAD_LETTERS_TOPIC",
+            self.kafka.outcomes_topic: f"{PREFIX}KAFKA__OUTCOMES_TOPIC",
+            self.translate_topic: f"{PREFIX}TRANSLATE__TOPIC",
+        }
 
     def limits(self) -> Limits:
         """Return the limits that the core decides by.
@@ -125,6 +157,10 @@ class Settings(BaseSettings):
             f"{PREFIX}PIPELINE__MAX_PENDING_BYTES is below {PREFIX}KAFKA__MAX_RECORD_BYTES: "
             "a single large record pauses the intake.": (
                 self.pipeline.max_pending_bytes < kafka.max_record_bytes
+            ),
+            f"{PREFIX}TRANSLATE__TOPIC ({self.translate_topic}) is not among "
+            f"{PREFIX}KAFKA__EVENTS_TOPICS: nobody reads what translate writes.": (
+                self.translate_topic not in kafka.events_topic_names
             ),
             f"{PREFIX}KAFKA__SECURITY_PROTOCOL is {kafka.security_protocol}: the password is "
             "readable on the network.": (

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from service.settings.model import PREFIX, Settings
+from service.settings.model import Settings
 from service.settings.sections import PimSettings
+from service.settings.variables import PREFIX
 
 _PIM_NAMES = frozenset({"client_id", "username"})
 
@@ -20,6 +21,11 @@ def reference() -> str:
         "variable's name into the directory `ASSET_SYNC_SECRETS_DIR`. Sizes may have a unit",
         "(`128MiB`). An unknown `ASSET_SYNC_*` variable is an error, unless",
         "`ASSET_SYNC_UNKNOWN_VARIABLES=warn`. This page is generated: `make schemas`.",
+        "",
+        "Secrets that the sources file names are read from the variable `ASSET_SYNC_SECRET__NAME`",
+        "or from the file `NAME` in `ASSET_SYNC_SECRETS_DIR`.",
+        "",
+        "`ASSET_SYNC_PIM__*` is required by `asset-sync run` and `asset-sync check` alone.",
         "",
         "| variable | default | meaning |",
         "|---|---|---|",

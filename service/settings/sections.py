@@ -440,6 +440,27 @@ class TracesSettings(_Group):
     )
 
 
+class TranslateSettings(_Group):
+    """Settings of the program that translates the events of DAMs."""
+
+    topic: _Topic | None = Field(
+        None,
+        description="Topic that translate writes changes to. Default: the first of "
+        "KAFKA__EVENTS_TOPICS.",
+    )
+    sources: str | None = Field(
+        None,
+        description="Names of the sources to translate here, separated by commas. Default: all of "
+        "the file.",
+    )
+
+    @property
+    def source_names(self) -> tuple[str, ...] | None:
+        """The names of the sources without duplicates; None means all."""
+        names = _parse_names(self.sources)
+        return tuple(dict.fromkeys(names)) if isinstance(names, tuple) else None
+
+
 class DrainSettings(_Group):
     """Settings that limit how long a replica takes to stop."""
 

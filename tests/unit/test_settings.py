@@ -233,6 +233,7 @@ def test_commands_that_need_no_pim_look_at_nothing_of_it(tmp_path: Path) -> None
         ({"PIM__MAX_CALLS_PER_SECOND": "200"}, "expect 429s"),
         ({"PIPELINE__MAX_PENDING_CHANGES": "50"}, "no batch gets full"),
         ({"PIPELINE__MAX_PENDING_BYTES": "1KiB"}, "pauses the intake"),
+        ({"TRANSLATE__TOPIC": "other"}, "nobody reads what translate writes"),
     ],
 )
 def test_what_is_allowed_and_unwise_is_a_warning(unwise: dict[str, str], said: str) -> None:
@@ -240,3 +241,24 @@ def test_what_is_allowed_and_unwise_is_a_warning(unwise: dict[str, str], said: s
     given = MINIMUM | {f"ASSET_SYNC_{name}": value for name, value in unwise.items()}
     (warning,) = load(given, None).warnings
     assert said in warning
+
+
+def test_translate_writes_to_the_first_events_topic_unless_told_otherwise() -> None:
+    """So that `run` reads it."""
+    first = load({"ASSET_SYNC_KAFKA__EVENTS_TOPICS": "b,a"}, None, needs_pim=False).settings
+    named = load(MINIMUM | {"ASSET_SYNC_TRANSLATE__TOPIC": "c"}, None).settings
+
+    assert first.translate_topic == "b"
+    assert named.translate_topic == "c"
+    assert set(named.own_topics()) == {"c", "pim.asset-outcomes", "pim.asset-dead-letters"}
+    assert "TRANSLATE__TOPIC must be neither" in problem(TRANSLATE__TOPIC="pim.asset-outcomes")
+
+
+@pytest.mark.parametrize(
+    ("given", "names"), [(None, None), ("", None), ("a", ("a",)), ("b, a,b", ("b", "a"))]
+)
+def test_sources_can_be_selected(given: str | None, names: tuple[str, ...] | None) -> None:
+    """All of the file are translated unless some are named."""
+    more = {} if given is None else {"ASSET_SYNC_TRANSLATE__SOURCES": given}
+
+    assert load(MINIMUM | more, None).settings.translate.source_names == names
