@@ -1,6 +1,7 @@
 """A fault in the sources file, and where in the document it is."""
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 DocumentPath = tuple[str | int, ...]
@@ -24,3 +25,16 @@ class Fault:
     path: DocumentPath
     message: str
     is_about_key: bool = False
+
+
+class FaultError(Exception):
+    """Says what is wrong with one text of the file; `Compiler` turns it into a `Fault`."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a hint at the nearest known name, or at all names if none is near."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f"Did you mean `{near[0]}`?"
+    return f"Known names: {', '.join(names) or 'none'}."

@@ -1,15 +1,15 @@
 """What goes into a mapped source and what comes out of it.
 
-Rule 1: everything here is frozen.
+Rule 1: everything here is frozen. What exists once for each event is a msgspec.Struct with
+`gc=False`, which is created ten times faster than a dataclass.
 Rule 2: the parts of a record are numbered from 0, in the order of its items. An item gives one
 result, except with `families`: then it gives one delete for each family.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 Action = Literal["upsert", "delete"]
 EndStatus = Literal["skipped", "rejected", "failed"]
@@ -30,8 +30,7 @@ Values = Mapping[str, object]
 None or list of texts, or a list of entries (`{"locale": …, "channel": …, "data": …}`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawRecord:
+class RawRecord(Struct, frozen=True, gc=False):
     """A record of a raw topic, exactly as Kafka delivered it.
 
     `timestamp_ms` is UTC; -1 means unknown.
@@ -46,8 +45,7 @@ class RawRecord:
     timestamp_ms: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class EventFacts:
+class EventFacts(Struct, frozen=True, gc=False):
     """What the source's `event` paths say about the DAM's event. `time` is in RFC 3339."""
 
     id: str | None = None
@@ -60,8 +58,7 @@ class EventFacts:
 NO_FACTS = EventFacts()
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True, gc=False):
     """One change for the PIM.
 
     `values` is None for a delete. `context` is a JSON object of at most 4 KiB, numbers as the event
@@ -79,8 +76,7 @@ class Change:
     event: EventFacts
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True, gc=False):
     """An item that asks for no change, or a record that does so as a whole (`part` is None)."""
 
     part: int | None
@@ -93,8 +89,7 @@ class Ended:
     event: EventFacts = NO_FACTS
 
 
-@dataclass(frozen=True, slots=True)
-class NotFound:
+class NotFound(Struct, frozen=True, gc=False):
     """The DAM answered that it does not have the asset (404 or 410)."""
 
 
@@ -102,8 +97,7 @@ Fetched = Mapping[str, object] | NotFound
 """The DAM's answer: an object decoded by `decode_fetched`, or that there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(Struct, frozen=True):
     """An item that cannot be decided before the DAM has been asked.
 
     `url` is relative to the base of `host`. `resume` takes the answer and never raises.
@@ -122,8 +116,7 @@ class Read:
 Part = Change | Ended | Read
 
 
-@dataclass(frozen=True, slots=True)
-class MappedRecord:
+class MappedRecord(Struct, frozen=True, gc=False):
     """All that a record has become, in the order of its items. It is never empty."""
 
     parts: tuple[Part, ...]
@@ -134,6 +127,10 @@ class MappedSource(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    def identity(self, record: RawRecord) -> str | None:
+        """Return the DAM's own id of the asset, or None if the event has none."""
+        ...
 
     def map(self, record: RawRecord, only_parts: frozenset[int] | None = None) -> MappedRecord:
         """Return what the record becomes; never raise, whatever bytes it holds.

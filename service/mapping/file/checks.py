@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from service.mapping.faults import DocumentPath, Fault
+from service.mapping.faults import DocumentPath, Fault, did_you_mean
 from service.mapping.file.model import Fetch, Instead, Rule, Source, SourcesFile, Value
-from service.mapping.file.validation import did_you_mean
 
 _BEFORE_READING = ("$event", "$item", "$key", "$record")
 """Where the paths begin that need no answer of the DAM."""

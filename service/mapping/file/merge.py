@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from service.mapping import profiles
-from service.mapping.faults import DocumentPath, Fault
+from service.mapping.faults import DocumentPath, Fault, did_you_mean
 from service.mapping.file.text import Document, Place, read
-from service.mapping.file.validation import did_you_mean
 
 DIGEST_CHARACTERS = 12
 """Length of the digest of a file in outcomes, in hexadecimal digits."""

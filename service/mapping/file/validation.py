@@ -1,12 +1,9 @@
 """Checks the data of a sources file against its model, and says in plain words what is wrong."""
 
-import difflib
-from collections.abc import Iterable
-
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from service.mapping.faults import DocumentPath, Fault
+from service.mapping.faults import DocumentPath, Fault, did_you_mean
 from service.mapping.file.fields import PATTERNS
 from service.mapping.file.model import SourcesFile
 from service.mapping.file.schema import keys_at
@@ -37,15 +34,6 @@ def validate(data: object) -> SourcesFile | tuple[Fault, ...]:
         return SourcesFile.model_validate(data)
     except ValidationError as error:
         return tuple(_fault(data, detail) for detail in error.errors(include_url=False))
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a hint at the nearest known name, or at all names if none is near."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    if near:
-        return f"Did you mean `{near[0]}`?"
-    return f"Known names: {', '.join(names) or 'none'}."
 
 
 def _fault(data: object, detail: ErrorDetails) -> Fault:

@@ -1,0 +1,107 @@
+"""Values as they stand in an event: decoded JSON, with numbers as they were written."""
+
+import re
+from enum import Enum
+from typing import Final, Self
+
+import msgspec
+from msgspec import Raw
+
+from service.contracts.json_flaw import TOO_DEEP, flaw_of_bytes, flaw_of_json
+from service.mapping.endings import RecordEndedError
+
+UNCOUNTED_BYTES = 128 * 1024
+"""The tokens of a text up to this long are not counted."""
+
+TOKENS_MAX = 150_000
+"""Most commas and opening brackets in one event. Each makes an object in memory of about 100
+bytes, so that an event of any size takes at most 20 MiB."""
+
+
+class Absent(Enum):
+    """The value of a path that the event does not have, which is another thing than null."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
+
+
+class Number(float):
+    """A number with a fraction or an exponent: it compares as a number and is sent as written."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+Number.__name__ = "float"  # the functions of JMESPath know a type by its name
+
+_decoder = msgspec.json.Decoder(float_hook=Number)
+_LONG_INTEGER = re.compile(rb"[0-9]{4300}")
+
+
+def decode(text: bytes, what: str) -> object:
+    """Return the decoded JSON; `what` names the text in a message.
+
+    Raise RecordEndedError when it is not JSON, or has more than `TOKENS_MAX` tokens.
+    """
+    if len(text) > UNCOUNTED_BYTES and (tokens := _tokens(text)) > TOKENS_MAX:
+        message = f"{what} has {tokens:,} lists, objects and elements; at most {TOKENS_MAX:,} are"
+        raise RecordEndedError("rejected", "too_large", f"{message} mapped")
+    try:
+        return _decoder.decode(text)
+    except RecursionError:
+        flaw = TOO_DEEP
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        flaw = _flaw(text)
+    raise RecordEndedError("rejected", "undecodable", f"{what} {flaw}")
+
+
+def _tokens(text: bytes) -> int:
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
+
+
+def _flaw(text: bytes) -> str:
+    flaw = flaw_of_bytes(text)
+    if flaw is None and _LONG_INTEGER.search(text):
+        flaw = "contains a number with more than 4,300 digits"
+    return flaw or flaw_of_json(text)
+
+
+def decode_leniently(text: str) -> object:
+    """Return the decoded JSON, or the text itself if it is not JSON."""
+    try:
+        return _decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return text
+
+
+def encode(value: object) -> bytes:
+    """Return JSON with numbers as the event had them."""
+    return msgspec.json.encode(value, enc_hook=_encode_number)
+
+
+def _encode_number(number: object) -> Raw:
+    assert isinstance(number, Number), number
+    return Raw(number.text.encode())
+
+
+def kind_of(value: object) -> str:
+    """Return the JSON type of a value with its article, for messages."""
+    if value is None:
+        return "null"
+    kinds: dict[type, str] = {bool: "a boolean", str: "a text", list: "a list", dict: "an object"}
+    return kinds.get(type(value), "a number" if isinstance(value, int | float) else "no value")
+
+
+def text_of_number(number: float) -> str | None:
+    """Return the number as it was written, or None for infinity and NaN, which a path can make."""
+    if isinstance(number, Number):
+        return number.text
+    text = str(number)
+    return text if text[-1].isdecimal() else None

@@ -1,0 +1,98 @@
+"""Templates: texts with paths in braces, such as `{bucket}/{key|url}`."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Literal
+from urllib.parse import quote
+
+from service.mapping.compiler import Compiler
+from service.mapping.data import read_datum, text_of_boolean
+from service.mapping.endings import UnmappableError
+from service.mapping.faults import DocumentPath, FaultError
+from service.mapping.json_values import ABSENT, Absent, kind_of
+from service.mapping.scope import Path, Scope
+
+_TOKENS = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
+_PERCENT_ENCODED = re.compile(r"\|\s*url\s*$")
+_DOTS = frozenset({".", ".."})
+"""Names that percent-encoding leaves alone, though they climb up in a URL."""
+
+Filled = str | Literal[Absent.ABSENT] | None
+Fill = Callable[[Scope], Filled]
+"""Return the filled template: `ABSENT` where one of its paths is, None where one is empty."""
+
+
+def split_template(text: str) -> list[tuple[str, bool]]:
+    """Return the parts of a template in order, with whether each is a placeholder.
+
+    Raise FaultError for a brace without its other half.
+    """
+    parts: list[tuple[str, bool]] = []
+    for token in _TOKENS.finditer(text):
+        if token[0] in {"{{", "}}"}:
+            parts.append((token[0][0], False))
+        elif token[0] in {"{", "}"}:
+            raise FaultError(f"A single {token[0]} stands in the template: write {token[0] * 2}.")
+        else:
+            parts.append((token[0] if token[1] is None else token[1], token[1] is not None))
+    return parts
+
+
+def compile_template(
+    text: str, at: DocumentPath, compiler: Compiler, *, is_url: bool = False
+) -> Fill:
+    """Return a function that fills the template; in a URL every placeholder is percent-encoded."""
+    parts: list[tuple[str, bool]] = []
+    with compiler.noting_faults(at):
+        parts = split_template(text)
+    pieces: list[str | Fill] = []
+    for part, is_placeholder in parts:
+        if not is_placeholder:
+            pieces.append(part)
+            continue
+        name = _PERCENT_ENCODED.sub("", part)
+        path = compiler.path(name, at)
+        read = _placeholder(path, name)
+        pieces.append(_encoded(read, name) if is_url or name != part else read)
+    return _filled(pieces)
+
+
+def _filled(pieces: Sequence[str | Fill]) -> Fill:
+    def filled(scope: Scope) -> Filled:
+        made: list[str] = []
+        is_empty = False
+        for piece in pieces:
+            text = piece if isinstance(piece, str) else piece(scope)
+            if text is ABSENT:
+                return ABSENT
+            if text is None:
+                is_empty = True
+            else:
+                made.append(text)
+        return None if is_empty else "".join(made)
+
+    return filled
+
+
+def _placeholder(path: Path, name: str) -> Fill:
+    def placeholder(scope: Scope) -> Filled:
+        found = read_datum(path(scope), name, scope.work)
+        if isinstance(found, bool):
+            return text_of_boolean(found)
+        if isinstance(found, list | dict):
+            raise UnmappableError(f"{name} is {kind_of(found)}: a template takes one text")
+        return found
+
+    return placeholder
+
+
+def _encoded(read: Fill, name: str) -> Fill:
+    def encoded(scope: Scope) -> Filled:
+        found = read(scope)
+        if not isinstance(found, str):
+            return found
+        if found in _DOTS:
+            raise UnmappableError(f"{name} is {found!r}, which would leave its at in the URL")
+        return quote(found, safe="")
+
+    return encoded
