@@ -48,6 +48,11 @@ class Merged:
             return f"{self.name} line {self.document.place(path).line}"
         return _line_in_profile(profile, path)
 
+    def shown_place(self, path: DocumentPath) -> str:
+        """Return the place of a part of the file itself as FILE:LINE:COLUMN."""
+        place = self.document.place(path)
+        return f"{self.name}:{place.line}:{place.column}"
+
     def placed(self, fault: Fault) -> PlacedFault:
         """Return the fault with its place; a fault in a profile is placed where that is named."""
         profile = self._profile_with(fault.path)

@@ -6,7 +6,7 @@ import pytest
 
 from service.mapping import profiles
 from service.mapping.file.checks import Surroundings
-from service.mapping.file.load import ParsedFile, parse
+from service.mapping.file.load import Loaded, load
 from service.mapping.file.merge import DIGEST_CHARACTERS
 
 EXAMPLE = Path(__file__).parents[3] / "support" / "sources" / "example.yaml"
@@ -27,17 +27,17 @@ sources:
 """
 
 
-def parsed(content: str) -> ParsedFile:
+def parsed(content: str) -> Loaded:
     """Return a file without fault."""
-    found = parse(content.encode(), "sources.yaml", AROUND)
-    assert isinstance(found, ParsedFile), "\n".join(map(str, found))
+    found = load(content.encode(), "sources.yaml", AROUND)
+    assert isinstance(found, Loaded), "\n".join(map(str, found))
     return found
 
 
 def faults(content: str) -> list[str]:
     """Return the faults as they are shown."""
-    found = parse(content.encode(), "sources.yaml", AROUND)
-    assert not isinstance(found, ParsedFile)
+    found = load(content.encode(), "sources.yaml", AROUND)
+    assert not isinstance(found, Loaded)
     return [str(fault) for fault in found]
 
 
@@ -161,9 +161,40 @@ def test_all_faults_are_found_at_once_in_the_order_of_the_file() -> None:
     assert [fault.split(":")[1] for fault in found] == ["9", "10", "11", "12", "13"]
 
 
-def test_what_follows_from_a_reported_fault_is_not_reported() -> None:
+def test_faults_of_form_do_not_hide_those_of_paths_and_patterns() -> None:
+    """Also in the same source, the same rule and the same value."""
+    found = faults(
+        "version: 1\ntables: {t: {a: 1}}\nsources:\n  one:\n"
+        "    topics: [t]\n    fmaily: {const: a}\n    code: 'a['\n"
+        "    rules:\n      - {do: upsrt}\n      - {do: skip, when: {'b(': c}}\n"
+        "      - {whn: a, do: upsert, values: {x: {path: 'nosuch(a)', prt: top, table: t}}}\n"
+        "  two: {topics: [u], code: {path: a, extract: '('}, rules: [{do: delete}]}\n"
+    )
+
+    assert [fault.split(":")[1] for fault in found] == [
+        "2",
+        "6",
+        "7",
+        "9",
+        "10",
+        "11",
+        "11",
+        "11",
+        "12",
+    ]
+
+
+@pytest.mark.parametrize("line", ["only: *x", "profile: s4"])
+def test_what_follows_from_a_reported_fault_is_not_reported(line: str) -> None:
     """An alias has no value here, but that is not what its author did wrong."""
-    assert len(faults(with_lines("only: *x"))) == 1
+    assert len(faults(with_lines(line))) == 1
+
+
+def test_a_faulty_table_is_not_reported_as_unknown() -> None:
+    used = with_lines("values: {x: {path: a, table: t}}")
+
+    assert "There is no table `t`" in faults(used)[0]
+    assert len(faults(f"{used}tables: {{t: {{a: 1}}}}")) == 1
 
 
 def test_deletes_that_become_values_need_a_family() -> None:
