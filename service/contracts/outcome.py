@@ -23,6 +23,11 @@ Reason = Literal[
     "forbidden",
     "unknown_type",
     "deletes_off",
+    "not_selected",
+    "no_family",
+    "not_found",
+    "unmappable",
+    "fetch_failed",
 ]
 Action = Literal["upsert", "delete"]
 UPSERT: Final = "upsert"
@@ -76,13 +81,29 @@ class SourceEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class RecordOrigin(msgspec.Struct, frozen=True, gc=False):
-    """The Kafka record of the event. Bytes of `key` that are not UTF-8 are replaced."""
+    """The Kafka record of the event. Bytes of `key` that are not UTF-8 are replaced.
+
+    `part` is the number of the item of a raw record that several changes were made from.
+    """
 
     topic: str
     partition: int
     offset: int
     key: str | None
     timestamp: str | None
+    part: int | None = None
+
+
+class MappingUse(msgspec.Struct, frozen=True, gc=False):
+    """The part of the sources file that a raw record was mapped by.
+
+    `rule` is null where none was reached or it has no name; `file` is the beginning of the SHA-256
+    of the file with its profiles, in hexadecimal digits.
+    """
+
+    source: str
+    rule: str | None
+    file: str
 
 
 class PimAnswer(msgspec.Struct, frozen=True, gc=False):
@@ -114,6 +135,7 @@ class OutcomeData(msgspec.Struct, frozen=True, gc=False):
     received_at: str
     completed_at: str
     errors_truncated: bool | UnsetType = UNSET
+    mapping: MappingUse | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):

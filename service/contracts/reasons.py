@@ -20,6 +20,7 @@ class Meaning(NamedTuple):
 NOBODY = "nobody"
 CONTENT = "content people"
 DAM = "the DAM's integrators"
+DAM_ADMINISTRATOR = "the DAM's administrator"
 PIM = "the PIM's administrator"
 OPERATOR = "the operator"
 
@@ -55,7 +56,14 @@ REASONS_OF: Mapping[Status, tuple[Reason, ...]] = {
     "failed": ("pim_error", "timeout", "forbidden"),
     "skipped": ("unknown_type", "deletes_off"),
 }
-"""The reasons that each status may have; a status that is not here has none."""
+"""The reasons that each status of a change may have; a status that is not here has none."""
+
+REASONS_OF_TRANSLATION: Mapping[Status, tuple[Reason, ...]] = {
+    "rejected": ("undecodable", "invalid_event", "too_large", "unmappable"),
+    "failed": ("fetch_failed",),
+    "skipped": ("not_selected", "no_family", "not_found"),
+}
+"""The reasons why an item of a raw record becomes no change."""
 
 RESULTS: Mapping[Result, Meaning] = {
     "created": Meaning("The asset did not exist before.", NOBODY, "None needed."),
@@ -128,6 +136,33 @@ REASONS: Mapping[Reason, Meaning] = {
         "Deletes are switched off.",
         OPERATOR,
         "To apply deletes, set ASSET_SYNC_DELETES=apply.",
+    ),
+    "not_selected": Meaning(
+        "No rule of the source takes the event or the item.",
+        NOBODY,
+        "None if this is intended. `asset-sync mapping explain` shows which conditions did not "
+        "hold.",
+    ),
+    "no_family": Meaning(
+        "The item names no asset family, so it is not a product asset.",
+        NOBODY,
+        "None if this is intended. To have such items rejected, set `no_family: reject`.",
+    ),
+    "not_found": Meaning(
+        "The DAM no longer has the asset that the event is about.",
+        NOBODY,
+        "None needed. `not_found` in the sources file can make it a delete.",
+    ),
+    "unmappable": Meaning(
+        "The event lacks or breaks what the mapping needs.",
+        DAM,
+        "`message` names the rule, the attribute, the path and the line of the sources file: "
+        "correct the event or the mapping, then replay.",
+    ),
+    "fetch_failed": Meaning(
+        "The DAM repeatedly did not return this asset, while it returned others.",
+        DAM_ADMINISTRATOR,
+        "See `message` and the DAM's log, fix the cause, then replay.",
     ),
 }
 

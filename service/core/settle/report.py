@@ -46,6 +46,10 @@ LATEST_UTC_MS = 253_402_300_799_999
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 REPLAY_HEADER = "replay.of"
 REPLAY_COUNT_HEADER = "replay.count"
+REPLAY_PARTS_HEADER = "replay.parts"
+"""The items of a raw record that a replay is for; a translation treats only these."""
+PARTS_HEADER = "dlq.parts"
+"""The items of a raw record that died, such as `2,17`; absent where the record died as a whole."""
 DEAD_LETTER_PREFIX = "dlq."
 CONTEXT_HEADERS = frozenset({"traceparent", "tracestate"})
 """Headers of the W3C trace context, which an outcome copies from its record."""
@@ -53,7 +57,7 @@ CONTEXT_HEADERS = frozenset({"traceparent", "tracestate"})
 _encode = msgspec.json.Encoder().encode
 replace = msgspec.structs.replace
 
-_TYPES: dict[Status, str] = {status: f"asset-sync.asset.{status}.v1" for status in get_args(Status)}
+TYPES: dict[Status, str] = {status: f"asset-sync.asset.{status}.v1" for status in get_args(Status)}
 _SENTENCES: dict[Reason, str] = {
     "unknown_family": "The PIM has no such asset family, or hides it from this connection.",
     "refused_by_pim": "The PIM refused the change.",
@@ -90,7 +94,7 @@ class Reporter:
             asset_family=asset.family,
             code=asset.code,
             event=change.event,
-            origin=_origin(change.record),
+            origin=origin_of(change.record),
             pim=pim,
             merged_into=ending.by if is_applied else None,
             superseded_by=ending.by if ending.status == "superseded" else None,
@@ -115,13 +119,13 @@ class Reporter:
             status=rejection.status,
             result=None,
             reason=rejection.reason,
-            message=_with_link(rejection.message, rejection.reason),
+            message=with_link(rejection.message, rejection.reason),
             errors=errors,
             action=rejection.action,
             asset_family=asset.family if asset else None,
             code=asset.code if asset else None,
             event=rejection.event,
-            origin=_origin(record),
+            origin=origin_of(record),
             pim=None,
             merged_into=None,
             superseded_by=None,
@@ -143,40 +147,47 @@ class Reporter:
         pending_bytes: int,
         utc_ms: int,
     ) -> CompletedChange:
+        outcome_id = record.origin.outcome_id
         outcome = Outcome(
             specversion="1.0",
-            type=_TYPES[data.status],
+            type=TYPES[data.status],
             source=self._source,
-            id=record.origin.outcome_id,
+            id=outcome_id,
             time=timestamp(utc_ms),
             datacontenttype="application/json",
             data=data,
             subject=subject or UNSET,
-            causationid=_attribute(data.event.id),
+            causationid=header_attribute(data.event.id),
         )
         if extensions:
-            carried = {name: _attribute(text) for name, text in extensions}
+            carried = {name: header_attribute(text) for name, text in extensions}
             outcome = replace(outcome, **carried)
-        outcome, value = _bounded(outcome)
-        headers = _ce_headers(outcome)
-        if record.headers:
-            headers += _context(record.headers)
-        outcome_record = LogRecord(_key(record, subject), value, headers)
+        outcome_record = record_of(outcome, record)
         is_dead = data.status in DEAD_STATUSES
-        dead_letter = _dead_letter(record, data) if is_dead else None
+        dead = dead_letter(record, data, outcome_id) if is_dead else None
+        size = len(outcome_record.value or b"") + HEADERS_BYTES + (dead.size if dead else 0)
         return CompletedChange(
             partition=record.origin.partition,
             offset=record.origin.offset,
             outcome=outcome_record,
-            dead_letter=dead_letter,
+            dead_letter=dead,
             pending_bytes=pending_bytes,
             status=data.status,
             reason=data.reason,
             family=data.asset_family,
             record_timestamp_ms=record.timestamp_ms,
             received_utc_ms=utc_ms,
-            size=len(value) + HEADERS_BYTES + (dead_letter.size if dead_letter else 0),
+            size=size,
         )
+
+
+def record_of(outcome: Outcome, record: SourceRecord) -> LogRecord:
+    """Return the record of an outcome, bounded, with the trace context of the event's record."""
+    outcome, value = _bounded(outcome)
+    headers = _ce_headers(outcome)
+    if record.headers:
+        headers += trace_context(record.headers)
+    return LogRecord(_key(record, outcome), value, headers)
 
 
 @lru_cache(maxsize=10_000)
@@ -207,14 +218,14 @@ def _answer(response: PimResponse) -> PimAnswer:
             break
         if not is_too_deep(text):
             kept.append(raw)
-    return PimAnswer(response.status, _short(response.message), kept)
+    return PimAnswer(response.status, short(response.message), kept)
 
 
 def _sentence(ending: Ending) -> str:
     """Return the `message` of an outcome that is not `applied`."""
     if ending.reason is None:
         return "A later delete of the same asset was applied."
-    return _with_link(why(ending), ending.reason)
+    return with_link(why(ending), ending.reason)
 
 
 def why(ending: Ending) -> str:
@@ -239,13 +250,13 @@ def _first_error(errors: Sequence[Raw]) -> str:
     return and_more(named, len(errors) - 1)
 
 
-def _with_link(message: str, reason: Reason) -> str:
+def with_link(message: str, reason: Reason) -> str:
     """Append the link to the page that says who must act on this reason, and how."""
     link = f" (docs/reasons.md#{reason})"
-    return (_short(message, MESSAGE_CHARACTERS_MAX - len(link)) or "") + link
+    return (short(message, MESSAGE_CHARACTERS_MAX - len(link)) or "") + link
 
 
-def _short(message: str | None, characters_max: int = MESSAGE_CHARACTERS_MAX) -> str | None:
+def short(message: str | None, characters_max: int = MESSAGE_CHARACTERS_MAX) -> str | None:
     if message is None:
         return None
     if not message.isascii():  # a message of the operating system may hold surrogates
@@ -253,7 +264,8 @@ def _short(message: str | None, characters_max: int = MESSAGE_CHARACTERS_MAX) ->
     return clip(message, characters_max)
 
 
-def _origin(record: SourceRecord) -> RecordOrigin:
+def origin_of(record: SourceRecord, part: int | None = None) -> RecordOrigin:
+    """Return where a change came from, as its outcome shows it."""
     origin = record.origin
     is_known = 0 <= record.timestamp_ms <= LATEST_UTC_MS
     return RecordOrigin(
@@ -262,6 +274,7 @@ def _origin(record: SourceRecord) -> RecordOrigin:
         offset=origin.offset,
         key=record.key.decode("utf-8", "replace") if record.key is not None else None,
         timestamp=timestamp(record.timestamp_ms) if is_known else None,
+        part=part,
     )
 
 
@@ -297,11 +310,11 @@ def _fitting(errors: Iterable[ChangeError], bytes_max: int) -> list[ChangeError]
 
 def _clip_error(error: ChangeError) -> ChangeError:
     return ChangeError(
-        path=_short(error.path, PATH_CHARACTERS_MAX),
-        message=_short(error.message),
-        attribute=_short(error.attribute, PATH_CHARACTERS_MAX),
-        locale=_short(error.locale, PATH_CHARACTERS_MAX),
-        channel=_short(error.channel, PATH_CHARACTERS_MAX),
+        path=short(error.path, PATH_CHARACTERS_MAX),
+        message=short(error.message),
+        attribute=short(error.attribute, PATH_CHARACTERS_MAX),
+        locale=short(error.locale, PATH_CHARACTERS_MAX),
+        channel=short(error.channel, PATH_CHARACTERS_MAX),
     )
 
 
@@ -332,16 +345,16 @@ def _text(found: object) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _key(record: SourceRecord, subject: str | None) -> bytes:
+def _key(record: SourceRecord, outcome: Outcome) -> bytes:
     """Return the outcome's key: `FAMILY/CODE`, else the key of the record if short, else the id."""
-    if subject:
-        return subject.encode()
+    if outcome.subject is not UNSET:
+        return outcome.subject.encode()
     if record.key and len(record.key) <= OUTCOME_KEY_BYTES_MAX:
         return record.key
-    return record.origin.outcome_id.encode()
+    return outcome.id.encode()
 
 
-def _attribute(text: str | None) -> str | UnsetType:
+def header_attribute(text: str | None) -> str | UnsetType:
     """Return a foreign attribute, or UNSET if it is too long for the header that repeats it.
 
     It is not truncated, because part of an id is a different id.
@@ -443,7 +456,7 @@ def _shared_headers(event_type: str, source: str, time: str) -> Headers:
     )
 
 
-def _context(headers: Headers) -> Headers:
+def trace_context(headers: Headers) -> Headers:
     """Return the headers of the trace context, bounded in number and size."""
     return tuple(
         header
@@ -452,14 +465,16 @@ def _context(headers: Headers) -> Headers:
     )[: len(CONTEXT_HEADERS)]
 
 
-def _dead_letter(record: SourceRecord, data: OutcomeData) -> LogRecord:
-    """Return the original record with the headers that give the reason.
+def dead_letter(
+    record: SourceRecord, data: OutcomeData, outcome_id: str, added: Headers = ()
+) -> LogRecord:
+    """Return the original record with the headers that give the reason, and those `added`.
 
     They follow the original headers, which may include those of an earlier dead letter.
     """
     origin = record.origin
     message = (data.message or "").encode()[:DEAD_LETTER_MESSAGE_BYTES_MAX]
-    added: Iterable[tuple[str, bytes]] = (
+    reasons: Headers = (
         ("dlq.original.topic", origin.partition.topic.encode()),
         ("dlq.original.partition", b"%d" % origin.partition.number),
         ("dlq.original.offset", b"%d" % origin.offset),
@@ -467,9 +482,9 @@ def _dead_letter(record: SourceRecord, data: OutcomeData) -> LogRecord:
         ("dlq.reason", (data.reason or "").encode()),
         ("dlq.message", message.decode("utf-8", "ignore").encode()),
         ("dlq.attempts", b"%d" % data.attempts),
-        ("dlq.outcome.id", origin.outcome_id.encode()),
+        ("dlq.outcome.id", outcome_id.encode()),
     )
+    omitted: Headers = ()
     if record.omission is not None:
-        omitted = [(f"dlq.{part}.omitted", b"true") for part in record.omission.parts]
-        added = (*added, *omitted)
-    return LogRecord(record.key, record.value, (*record.headers, *added))
+        omitted = tuple((f"dlq.{part}.omitted", b"true") for part in record.omission.parts)
+    return LogRecord(record.key, record.value, (*record.headers, *reasons, *added, *omitted))

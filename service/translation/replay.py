@@ -1,0 +1,77 @@
+"""The ids of a raw record's parts, and what a replay of the record asks for (sources.md §3).
+
+A replay brings a raw record back under a new offset. So its parts get new outcome ids, and each
+names the outcome of the part that it replays.
+"""
+
+from dataclasses import dataclass
+
+from service.contracts.text import natural_number
+from service.core.model import Headers, Origin
+from service.core.settle.report import (
+    REPLAY_COUNT_HEADER,
+    REPLAY_HEADER,
+    REPLAY_PARTS_HEADER,
+)
+
+PART_SIGN = "#"
+
+
+def part_id(origin: Origin, part: int | None, further: int = 0) -> str:
+    """Return `TOPIC/PARTITION/OFFSET#N`, with `.M` for a further delete of the same item.
+
+    A record that ended as a whole has no number.
+    """
+    if part is None:
+        return origin.outcome_id
+    number = f"{part}.{further}" if further else str(part)
+    return f"{origin.outcome_id}{PART_SIGN}{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What the headers of a replay say; those of any other record say nothing."""
+
+    of: str | None = None
+    """The outcome id of the first part that died, or of the record as a whole."""
+    count: str | None = None
+    parts: frozenset[int] | None = None
+    """The only items to treat; None means all of them."""
+
+    def of_part(self, part: int | None) -> str | None:
+        """Return the outcome id of what this part is the replay of."""
+        if self.of is None or part is None or self.parts is None:
+            return self.of
+        record_id, _, _ = self.of.partition(PART_SIGN)
+        return f"{record_id}{PART_SIGN}{part}"
+
+    def headers(self, part: int) -> Headers:
+        """Return the headers by which the change of a part shows that it is a replay."""
+        of = self.of_part(part)
+        if of is None:
+            return ()
+        count = self.count or "1"
+        return ((REPLAY_HEADER, of.encode()), (REPLAY_COUNT_HEADER, count.encode()))
+
+
+def replay_of(headers: Headers) -> Replay:
+    """Return what the headers of a raw record say of a replay."""
+    found = {
+        name: content.decode("utf-8", "replace")
+        for name, content in headers
+        if content and name in {REPLAY_HEADER, REPLAY_COUNT_HEADER, REPLAY_PARTS_HEADER}
+    }
+    return Replay(
+        of=found.get(REPLAY_HEADER),
+        count=found.get(REPLAY_COUNT_HEADER),
+        parts=_parts(found.get(REPLAY_PARTS_HEADER)),
+    )
+
+
+def _parts(text: str | None) -> frozenset[int] | None:
+    """Return the numbers of a list such as `2,17`, or None if it is not one."""
+    if text is None:
+        return None
+    numbers = [natural_number(number.strip()) for number in text.split(",")]
+    known = [number for number in numbers if number is not None]
+    return frozenset(known) if len(known) == len(numbers) else None
