@@ -19,6 +19,7 @@ EndReason = Literal[
     "not_found",
     "unmappable",
     "undecodable",
+    "invalid_event",
     "too_large",
     "fetch_failed",
 ]

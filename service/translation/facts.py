@@ -1,9 +1,13 @@
-"""What the reads of thin events report, for logs and metrics."""
+"""What a translation and its reads of thin events report, for logs and metrics."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
+import msgspec
+
+from service.contracts.outcome import Action, Reason
 from service.core.facts import Fact
-from service.mapping.results import NotFound
+from service.core.model import Partition
+from service.mapping.results import EndStatus, NotFound
 from service.translation.read_answers import Found, HostTrouble, ReadAnswer, Refused, TooLarge
 
 ReadEnd = Literal["found", "not_found", "refused", "too_large", "trouble"]
@@ -45,3 +49,33 @@ class HostRecovered(Fact, frozen=True):
 
     name: ClassVar[str] = "host.recovered"
     host: str
+
+
+class PartResult(NamedTuple):
+    """What a part of a raw record became: a change, or an end with its reason."""
+
+    result: Action | EndStatus
+    reason: Reason | None = None
+
+
+class TranslatedRecord(msgspec.Struct, frozen=True, gc=False):
+    """A raw record whose changes and outcomes are committed."""
+
+    partition: Partition
+    offset: int
+    results: tuple[PartResult, ...]
+    record_timestamp_ms: int
+    """When the raw record was written (UTC); -1 means unknown."""
+    received_utc_ms: int
+    """When the raw record was read (UTC)."""
+
+
+class RecordsTranslated(Fact, frozen=True):
+    """Changes, outcomes and positions of a source are committed to Kafka."""
+
+    name: ClassVar[str] = "translation.committed"
+    records: int
+    changes: int
+    seconds: float
+    """From the choice of the records to the commit."""
+    completed: tuple[TranslatedRecord, ...]

@@ -257,6 +257,7 @@ def with_link(message: str, reason: Reason) -> str:
 
 
 def short(message: str | None, characters_max: int = MESSAGE_CHARACTERS_MAX) -> str | None:
+    """Return a text, truncated if it is too long, that every encoder takes."""
     if message is None:
         return None
     if not message.isascii():  # a message of the operating system may hold surrogates

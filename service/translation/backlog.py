@@ -1,0 +1,128 @@
+"""The raw records that are pending in one assignment, in the order of their partitions.
+
+Rule 1: of each partition only the first records are written, as far as all before them are ready.
+Rule 2: across partitions, what arrived first is written first.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import merge
+from itertools import takewhile
+
+from service.core.inputs import Start
+from service.core.model import Binding, Partition, SourceRecord
+from service.core.records import PositionCommit
+from service.core.settle import offset_map
+from service.translation.work import Work
+
+
+@dataclass(slots=True)
+class _PartitionBacklog:
+    watermark: int
+    """The committed position."""
+    position: int
+    """The lowest offset that may be admitted next."""
+    binding: Binding
+    works: deque[Work] = field(default_factory=deque)
+
+
+class Backlog:
+    """Knows the pending records, how much memory they take, and which may be written next."""
+
+    def __init__(self, starts: Mapping[Partition, Start]) -> None:
+        self._partitions = {
+            partition: _PartitionBacklog(start.position, start.position, start.binding)
+            for partition, start in starts.items()
+        }
+        self.partitions = frozenset(starts)
+        self._arrivals = 0
+        self._unmapped: deque[Work] = deque()
+        self._sizes: dict[Work, tuple[int, int]] = {}
+        """Bytes and parts of each pending record, as they are counted at present."""
+        self.pending_bytes = 0
+        self.pending_parts = 0
+
+    @property
+    def pending_records(self) -> int:
+        return len(self._sizes)
+
+    @property
+    def mapped_records(self) -> int:
+        """Pending records that are mapped, whether or not they wait for reads."""
+        return len(self._sizes) - len(self._unmapped)
+
+    def admit(self, record: SourceRecord, received_utc_ms: int) -> bool:
+        """Take a record in; return False if it was read before, or its partition is not ours."""
+        origin = record.origin
+        partition = self._partitions.get(origin.partition)
+        if partition is None or origin.offset < partition.position:
+            return False
+        partition.position = origin.offset + 1
+        self._arrivals += 1
+        work = Work(record, received_utc_ms, self._arrivals)
+        partition.works.append(work)
+        self._unmapped.append(work)
+        self.measure(work)
+        return True
+
+    def take_unmapped(self) -> Work | None:
+        """Return the next record to map, or None."""
+        return self._unmapped.popleft() if self._unmapped else None
+
+    def measure(self, work: Work) -> None:
+        """Count a pending record by its present size."""
+        bytes_before, parts_before = self._sizes.get(work, (0, 0))
+        self._sizes[work] = work.size, work.items
+        self.pending_bytes += work.size - bytes_before
+        self.pending_parts += work.items - parts_before
+
+    def is_pending(self, work: Work) -> bool:
+        return work in self._sizes
+
+    def ready(self) -> Iterator[Work]:
+        """Yield the records that may be written, in order."""
+        prefixes = [
+            takewhile(lambda work: work.is_ready, partition.works)
+            for partition in self._partitions.values()
+        ]
+        return merge(*prefixes, key=lambda work: work.arrival)
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether any record may be written."""
+        return any(one.works and one.works[0].is_ready for one in self._partitions.values())
+
+    def positions_after(self, works: Sequence[Work]) -> dict[Partition, PositionCommit]:
+        """Return the positions to commit with these records, the first of their partitions."""
+        last = {work.record.origin.partition: work.record.origin.offset for work in works}
+        return {
+            partition: PositionCommit(
+                offset + 1,
+                offset_map.encode(offset + 1, 0, self._partitions[partition].binding),
+            )
+            for partition, offset in last.items()
+        }
+
+    def committed(self, works: Sequence[Work]) -> None:
+        """Forget these records, which were written."""
+        for work in works:
+            partition = self._partitions[work.record.origin.partition]
+            first = partition.works.popleft()
+            assert first is work, "records are written in order"
+            partition.watermark = work.record.origin.offset + 1
+            size, parts = self._sizes.pop(work)
+            self.pending_bytes -= size
+            self.pending_parts -= parts
+
+    def watermark(self, partition: Partition) -> int:
+        """Return the offset below which everything is committed."""
+        return self._partitions[partition].watermark
+
+    def position(self, partition: Partition) -> int:
+        """Return the lowest offset that may be admitted next."""
+        return self._partitions[partition].position
+
+    def pending_in(self, partition: Partition) -> int:
+        """Return the number of pending records of the partition."""
+        return len(self._partitions[partition].works)

@@ -1,0 +1,235 @@
+"""Choose the records that are ready, and write them, one transaction at a time.
+
+Rule 1: a transaction takes whole raw records, in the order of their partitions. It holds their
+changes, outcomes and dead letters, and the positions behind them.
+Rule 2: when too many of the last items would be dead-lettered, nothing more of the source is
+written until an operator releases it: the mapping is probably wrong, or the DAM changed its events.
+Rule 3: no more than one transaction is under way.
+"""
+
+from collections.abc import Mapping
+
+from service.contracts.outcome import DEAD_STATUSES
+from service.core.effects import Commit
+from service.core.facts import (
+    ChangeCompleted,
+    DeadLetterLimitReached,
+    DeadLettersReleased,
+    TransactionRefused,
+)
+from service.core.inputs import ChangesRefused, CommitRefusal, Refusal
+from service.core.limits import COMMIT_SILENCE_SECONDS
+from service.core.model import Moment, Partition
+from service.core.records import ChangeRecord, Transaction
+from service.core.settle.dead_letter_limit import DeadLetterLimit
+from service.mapping.results import Ended
+from service.translation.backlog import Backlog
+from service.translation.facts import PartResult, RecordsTranslated, TranslatedRecord
+from service.translation.limits import (
+    TRANSACTION_BYTES_MAX,
+    TRANSACTION_RECORDS_MAX,
+    TranslationLimits,
+)
+from service.translation.messages import SourceEffect
+from service.translation.replay import part_id
+from service.translation.report import SourceReporter
+from service.translation.work import Built, BuiltChange, Work
+
+
+class SourceOutbox:
+    """Asks for the transactions of one source, and knows which is under way."""
+
+    def __init__(
+        self, limits: TranslationLimits, reporter: SourceReporter, effects: list[SourceEffect]
+    ) -> None:
+        self._interval_seconds = limits.commit_interval_seconds
+        self._reporter = reporter
+        self._effects = effects
+        self.limit = DeadLetterLimit(limits.dead_letter_share_max, limits.dead_letter_share_items)
+        self.backlog = Backlog({})
+        self._chosen: list[Work] = []
+        self._changes: tuple[tuple[Work, ChangeRecord], ...] = ()
+        """The changes of the transaction under way, in order."""
+        self._uncounted: dict[Partition, int] = {}
+        """Records below these offsets were released before: the limit does not count them."""
+        self._last_transaction_at = float("-inf")
+        self._transactions_made = 0
+        self._silent_since: float | None = None
+        """Since when a transaction has been outstanding or refused."""
+
+    def begin(self, backlog: Backlog) -> None:
+        """Write the records of this backlog from now on, and nothing of an earlier one."""
+        self.backlog = backlog
+        self._chosen = []
+        self._changes = ()
+        self._silent_since = None
+
+    @property
+    def is_committing(self) -> bool:
+        return bool(self._chosen)
+
+    @property
+    def can_commit(self) -> bool:
+        """Whether a transaction could take records now."""
+        return not self.is_committing and not self.limit.is_reached and self.backlog.has_ready
+
+    @property
+    def withheld(self) -> int:
+        """The items that would become dead letters and that the limit holds back."""
+        if not self.limit.is_reached:
+            return 0
+        return sum(len(work.dead) for work in self.backlog.ready())
+
+    def is_halted(self, now: float) -> bool:
+        """Return whether records are ready and nothing could be committed for too long."""
+        since = self._silent_since
+        return since is not None and now - since >= COMMIT_SILENCE_SECONDS
+
+    def next_times(self) -> list[float]:
+        """Return when time alone changes something (monotonic seconds)."""
+        times = []
+        if self._silent_since is not None:
+            times.append(self._silent_since + COMMIT_SILENCE_SECONDS)
+        if self.can_commit:
+            times.append(self._last_transaction_at + self._interval_seconds)
+        return times
+
+    def release(self, ends: Mapping[Partition, int]) -> None:
+        """Let go what the limit holds back: a person looked at it.
+
+        The records that the partitions have by then, up to `ends`, are not counted any more.
+        """
+        if not self.limit.is_reached:
+            return
+        self._effects.append(DeadLettersReleased(self.withheld))
+        self.limit.release()
+        self._uncounted = {
+            partition: max(self.backlog.position(partition), ends.get(partition, 0))
+            for partition in self.backlog.partitions
+        }
+
+    def maybe_commit(self, moment: Moment) -> None:
+        """Ask for the next transaction, once the commit interval is over."""
+        now = moment.seconds
+        if now < self._last_transaction_at + self._interval_seconds or not self.can_commit:
+            return
+        chosen = self._choose(moment.utc_ms)
+        if not chosen:
+            return
+        self._chosen = chosen
+        if self._silent_since is None:
+            self._silent_since = now
+        self._last_transaction_at = now
+        self._transactions_made += 1
+        self._effects.append(Commit(self._transactions_made, self._transaction(moment.utc_ms)))
+
+    def committed(self, number: int, now: float) -> frozenset[Partition]:
+        """Take note that the transaction is on the log; return the partitions of its records."""
+        assert self.is_under_way(number)
+        works, self._chosen, self._silent_since = self._chosen, [], None
+        self.backlog.committed(works)
+        seconds = round(now - self._last_transaction_at, 4)
+        translated = tuple(_translated(work) for work in works)
+        fact = RecordsTranslated(len(works), len(self._changes), seconds, translated)
+        self._effects.append(fact)
+        self._changes = ()
+        return frozenset(work.record.origin.partition for work in works)
+
+    def refused(self, number: int, why: Refusal, topic: str) -> bool:
+        """Take note that the transaction was aborted; return whether the group fenced this replica.
+
+        Its records go again, but changes that their `topic` refuses become rejections.
+        """
+        if not self.is_under_way(number):
+            return False
+        self._effects.append(TransactionRefused(why.value))
+        self._chosen = []
+        if isinstance(why, ChangesRefused):
+            for refused in why.numbers:
+                work, change = self._changes[refused]
+                work.refuse(change, topic)
+                self.backlog.measure(work)
+        return why is CommitRefusal.FENCED
+
+    def is_under_way(self, number: int) -> bool:
+        """Return whether this is the transaction under way, and not one of an ended assignment."""
+        return self.is_committing and number == self._transactions_made
+
+    def _choose(self, utc_ms: int) -> list[Work]:
+        """Return the records of the next transaction: at least one, if the limit lets one pass."""
+        chosen: list[Work] = []
+        records = size = 0
+        for work in self.backlog.ready():
+            if not self._passes_limit(work):
+                break
+            written = work.written(self._reporter, utc_ms)
+            records += written.records
+            size += written.size
+            is_full = records > TRANSACTION_RECORDS_MAX or size > TRANSACTION_BYTES_MAX
+            if chosen and is_full:
+                break
+            chosen.append(work)
+        return chosen
+
+    def _passes_limit(self, work: Work) -> bool:
+        """Count the items of a record once; return whether the record may be written."""
+        if work.is_counted:
+            return True
+        work.is_counted = True
+        origin = work.record.origin
+        is_released = origin.offset < self._uncounted.get(origin.partition, 0)
+        for built in work.ends:
+            if isinstance(built, Ended):
+                self._note_ended(work, built)
+            if not is_released and not self.limit.is_reached:
+                self._count(built)
+        return not self.limit.is_reached
+
+    def _count(self, built: Built) -> None:
+        """Count one item by the limit; those that were skipped on purpose do not count."""
+        if isinstance(built, Ended) and built.status == "skipped":
+            return
+        is_dead = isinstance(built, Ended) and built.status in DEAD_STATUSES
+        self.limit.count(None, is_dead=is_dead)
+        if self.limit.is_reached:
+            reached = DeadLetterLimitReached(self.limit.dead, self.limit.changes)
+            self._effects.append(reached)
+
+    def _note_ended(self, work: Work, ended: Ended) -> None:
+        outcome_id = part_id(work.record.origin, ended.part)
+        has_asset = ended.family is not None and ended.code is not None
+        path = f"{ended.family}/{ended.code}" if has_asset else None
+        completed = ChangeCompleted(outcome_id, path, ended.status, ended.reason, ended.message)
+        self._effects.append(completed)
+
+    def _transaction(self, utc_ms: int) -> Transaction:
+        works = self._chosen
+        written = [work.written(self._reporter, utc_ms) for work in works]
+        self._changes = tuple(
+            (work, change)
+            for work, one in zip(works, written, strict=True)
+            for change in one.changes
+        )
+        return Transaction(
+            outcomes=tuple(outcome for one in written for outcome in one.outcomes),
+            dead_letters=tuple(one.dead_letter for one in written if one.dead_letter is not None),
+            positions=self.backlog.positions_after(works),
+            changes=tuple(change for _, change in self._changes),
+        )
+
+
+def _translated(work: Work) -> TranslatedRecord:
+    record = work.record
+    return TranslatedRecord(
+        record.origin.partition,
+        record.origin.offset,
+        tuple(map(_result, work.ends)),
+        record.timestamp_ms,
+        work.received_utc_ms,
+    )
+
+
+def _result(built: Built) -> PartResult:
+    if isinstance(built, BuiltChange):
+        return PartResult(built.action)
+    return PartResult(built.status, built.reason)

@@ -1,0 +1,302 @@
+"""The owner of a source's state: `step(input, moment) → effects`, as the pipeline of `run`.
+
+Rule 1: every raw record is owed what the mapping makes of it: changes, outcomes, or both. They are
+committed together with the position behind the record.
+Rule 2: what belongs to an assignment that is over is dropped: the next owner of the partition reads
+those records again, and gives their parts the same ids.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from service.core.effects import Drained, DropAssignment
+from service.core.inputs import (
+    Arrived,
+    Assigned,
+    CommitRefused,
+    Committed,
+    DrainStarted,
+    Forgotten,
+    LeaseRenewed,
+    Refusal,
+    Released,
+    TimePassed,
+)
+from service.core.model import Moment, Partition, SourceRecord
+from service.core.status import LastProgress, PartitionStatus
+from service.mapping.results import Ended, MappedSource, Part, RawRecord
+from service.translation.backlog import Backlog
+from service.translation.facts import HostFailing, HostRecovered
+from service.translation.intake import SourceIntake
+from service.translation.limits import TranslationLimits
+from service.translation.membership import SourceMembership
+from service.translation.messages import ReadAnswered, SourceEffect, SourceInput
+from service.translation.outbox import SourceOutbox
+from service.translation.reads import Decided, ReadPlan, Wanted
+from service.translation.report import SourceNames, SourceReporter
+from service.translation.status import SourceStatus, SourceWaitsFor
+from service.translation.work import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A part that waits for a read: the record, and the index among its parts."""
+
+    work: Work
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatedSource:
+    """A source, and what its translator writes."""
+
+    mapping: MappedSource
+    names: SourceNames
+    changes_topic: str
+
+
+class Translator:
+    """Takes raw records through mapping and reading back, to the transactions that write them."""
+
+    def __init__(
+        self, source: TranslatedSource, reads: ReadPlan[Ticket], limits: TranslationLimits
+    ) -> None:
+        self._source = source
+        self._reads = reads
+        self._limits = limits
+        self._effects: list[SourceEffect] = []
+        """What the step under way asks for, in order; the parts below append to it too."""
+        self._reporter = SourceReporter(source.names)
+        self._outbox = SourceOutbox(limits, self._reporter, self._effects)
+        self._intake = SourceIntake(limits, self._effects)
+        self._membership = SourceMembership()
+        self._progress = LastProgress()
+        self._moment = Moment(float("-inf"), 0)
+        self._failing: dict[str, str] = {}
+        """The hosts that failed at the last look, with a sentence on why."""
+
+    @property
+    def pending_records(self) -> int:
+        """Raw records that are admitted and not yet committed."""
+        return self._backlog.pending_records
+
+    @property
+    def _backlog(self) -> Backlog:
+        return self._outbox.backlog
+
+    # --- the one way in ----------------------------------------------------------------------
+
+    def step(self, happened: SourceInput, moment: Moment) -> list[SourceEffect]:
+        """Take what happened, and return what is to be done, in order."""
+        assert moment.seconds >= self._moment.seconds, "the clock is monotonic"
+        self._moment = moment
+        self._take(happened)
+        self._pass_time()
+        effects = self._effects[:]
+        self._effects.clear()
+        return effects
+
+    def next_time(self) -> float | None:
+        """Return when `TimePassed` is due at the latest, in monotonic seconds."""
+        now = self._moment.seconds
+        times = [*self._outbox.next_times(), *self._membership.next_times()]
+        if self._membership.may_read(now) and (at := self._reads.next_time()) is not None:
+            times.append(at)
+        return min((time for time in times if time > now), default=None)
+
+    def status(self, now: float) -> SourceStatus:
+        """Return what is open at this moment (monotonic seconds), for people and metrics."""
+        backlog, limit = self._backlog, self._outbox.limit
+        return SourceStatus(
+            source=self._source.names.source,
+            waits_for=self._waits_for(now),
+            pending_records=backlog.pending_records,
+            pending_changes=backlog.pending_parts,
+            pending_bytes=backlog.pending_bytes,
+            withheld_changes=self._outbox.withheld,
+            is_limit_reached=limit.is_reached,
+            dead_of_last=limit.dead,
+            last_changes=limit.changes,
+            silent_seconds=now - self._progress.seconds,
+            failing_hosts=dict(self._failing),
+            partitions=tuple(map(self._partition_status, sorted(backlog.partitions))),
+        )
+
+    def _take(self, happened: SourceInput) -> None:
+        if isinstance(happened, Arrived | Assigned | ReadAnswered | Committed):
+            self._progress.seconds = self._moment.seconds
+        match happened:
+            case Arrived(records):
+                self._admit(records)
+            case ReadAnswered(number, answer):
+                self._decide(self._reads.ended(number, answer, self._moment.seconds))
+            case Committed(number):
+                self._committed(number)
+            case CommitRefused(number, why):
+                self._commit_refused(number, why)
+            case Released(ends):
+                self._outbox.release(ends)
+            case Assigned():
+                self._assign(happened)
+            case DrainStarted():
+                self._membership.start_drain(happened)
+            case Forgotten():
+                self._forget()
+            case LeaseRenewed() | TimePassed():
+                pass  # a read changes nothing, so it may outlive the lease
+
+    def _pass_time(self) -> None:
+        """Do what follows from the new state, and from time alone."""
+        now = self._moment.seconds
+        if self._membership.may_read(now):
+            self._map_ahead()
+            self._effects += self._reads.start(now)
+        self._note_hosts()
+        self._outbox.maybe_commit(self._moment)
+        self._maybe_finish_drain(now)
+        self._set_intake()
+
+    # --- records -----------------------------------------------------------------------------
+
+    def _admit(self, records: Iterable[SourceRecord]) -> None:
+        utc_ms = self._moment.utc_ms
+        for record in records:
+            if self._membership.admits(record.origin):
+                self._backlog.admit(record, utc_ms)
+        self._progress.note({record.origin.partition for record in records}, utc_ms)
+
+    def _map_ahead(self) -> None:
+        """Map the records that arrived, as far as memory allows: a mapping may make much of little.
+
+        One record is always mapped, so that full memory never stops everything.
+        """
+        backlog = self._backlog
+        wanted: list[Wanted[Ticket]] = []
+        while not backlog.mapped_records or backlog.pending_bytes < self._limits.pending_bytes_max:
+            work = backlog.take_unmapped()
+            if work is None:
+                break
+            wanted += self._map(work)
+        if wanted:
+            self._reads.want(wanted, self._moment)
+
+    def _map(self, work: Work) -> list[Wanted[Ticket]]:
+        """Map one record; return the reads that it waits for."""
+        parts = self._parts_of(work)
+        reads = work.take(parts, self._reporter, self._limits)
+        self._backlog.measure(work)
+        timestamp_ms = work.record.timestamp_ms
+        return [Wanted(Ticket(work, index), read, timestamp_ms) for index, read in reads]
+
+    def _parts_of(self, work: Work) -> tuple[Part, ...]:
+        record, bytes_max = work.record, self._limits.record_bytes_max
+        if (omission := record.omission) is not None:
+            return (Ended(None, "rejected", omission.reason, omission.message),)
+        if record.size > bytes_max:
+            message = (
+                f"The record has {record.size} bytes of key, value and headers; "
+                f"the limit is {bytes_max}."
+            )
+            return (Ended(None, "rejected", "too_large", message),)
+        return self._source.mapping.map(_raw(record), work.replay.parts).parts
+
+    def _decide(self, decisions: Iterable[Decided[Ticket]]) -> None:
+        """Take what parts became by a read, unless their assignment is over."""
+        for decided in decisions:
+            work = decided.ticket.work
+            if self._backlog.is_pending(work):
+                work.decide(decided.ticket.index, decided.parts, self._reporter, self._limits)
+                self._backlog.measure(work)
+
+    def _note_hosts(self) -> None:
+        """Report the hosts that began to fail, or work again."""
+        failing = self._reads.failing_hosts()
+        for host in failing.keys() - self._failing.keys():
+            self._effects.append(HostFailing(host, failing[host]))
+        for host in self._failing.keys() - failing.keys():
+            self._effects.append(HostRecovered(host))
+        self._failing = failing
+
+    # --- transactions ------------------------------------------------------------------------
+
+    def _committed(self, number: int) -> None:
+        if self._outbox.is_under_way(number):
+            partitions = self._outbox.committed(number, self._moment.seconds)
+            self._progress.note(partitions, self._moment.utc_ms)
+
+    def _commit_refused(self, number: int, why: Refusal) -> None:
+        if self._outbox.refused(number, why, self._source.changes_topic):
+            self._effects.append(DropAssignment())
+            self._forget()
+
+    # --- the group ---------------------------------------------------------------------------
+
+    def _assign(self, assigned: Assigned) -> None:
+        self._forget()
+        self._membership.begin(assigned.epoch)
+        self._outbox.begin(Backlog(assigned.partitions))
+        self._progress.begin(assigned.partitions, self._moment.utc_ms)
+        self._set_intake(is_new_assignment=True)
+
+    def _forget(self) -> None:
+        left = self._backlog.pending_parts
+        self._outbox.begin(Backlog({}))
+        self._reads.forget()
+        self._progress.begin((), self._moment.utc_ms)
+        self._intake.begin()
+        if self._membership.end():
+            self._effects.append(Drained(left))
+
+    def _maybe_finish_drain(self, now: float) -> None:
+        is_held_up = self._outbox.is_halted(now) or self._outbox.limit.is_reached or self._failing
+        is_over = self._membership.is_finished(
+            now,
+            is_quiet=not self._outbox.is_committing and not self._outbox.can_commit,
+            is_waiting=bool(self._backlog.pending_records) and not is_held_up,
+        )
+        if is_over:
+            self._effects.append(Drained(self._backlog.pending_parts))
+
+    def _set_intake(self, *, is_new_assignment: bool = False) -> None:
+        is_stopped = self._membership.drain is not None or self._outbox.limit.is_reached
+        self._intake.set(self._backlog, is_stopped=is_stopped, is_new_assignment=is_new_assignment)
+
+    # --- the report --------------------------------------------------------------------------
+
+    def _waits_for(self, now: float) -> SourceWaitsFor | None:
+        """Return why nothing is written, if that is on purpose."""
+        reasons: dict[SourceWaitsFor, bool] = {
+            "assignment": not self._membership.is_assigned,
+            "drain": self._membership.drain is not None,
+            "release": self._outbox.limit.is_reached,
+            "commit": self._outbox.is_halted(now),
+            "host": bool(self._failing),
+        }
+        return next((reason for reason, is_so in reasons.items() if is_so), None)
+
+    def _partition_status(self, partition: Partition) -> PartitionStatus:
+        backlog = self._backlog
+        watermark, position = backlog.watermark(partition), backlog.position(partition)
+        return PartitionStatus(
+            partition,
+            watermark=watermark,
+            position=position,
+            pending=backlog.pending_in(partition),
+            span=position - watermark,
+            is_paused=partition in self._intake.paused,
+            progressed_utc_ms=self._progress.utc_ms[partition],
+        )
+
+
+def _raw(record: SourceRecord) -> RawRecord:
+    """Return the record as the mapping takes it."""
+    topic, partition = record.origin.partition
+    return RawRecord(
+        topic,
+        partition,
+        record.origin.offset,
+        record.key,
+        record.value,
+        record.headers,
+        record.timestamp_ms,
+    )

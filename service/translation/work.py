@@ -1,0 +1,215 @@
+"""One raw record on its way: read, mapped, read back, ready to be written.
+
+Rule 1: a record is written whole. So its parts wait for one another, and the records behind it in
+its partition wait for it.
+Rule 2: a change is kept as the record that is written, because its size counts.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from service.contracts.outcome import DEAD_STATUSES
+from service.core.model import SourceRecord
+from service.core.records import ChangeRecord, LogRecord
+from service.mapping.results import NO_FACTS, Action, Change, Ended, EventFacts, Part, Read
+from service.translation.limits import CHANGES_BYTES_MAX, READ_BYTES_FACTOR, TranslationLimits
+from service.translation.replay import Replay, replay_of
+from service.translation.report import SourceReporter
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltChange:
+    """The record of a change, and what an outcome would say of it if the record is refused."""
+
+    record: ChangeRecord
+    action: Action
+    part: int
+    family: str
+    code: str
+    rule: str | None
+    event: EventFacts
+
+    def rejected(self, message: str) -> Ended:
+        """Return the end of a change that is too large for its topic."""
+        return Ended(
+            self.part,
+            "rejected",
+            "too_large",
+            message,
+            self.family,
+            self.code,
+            self.rule,
+            self.event,
+        )
+
+
+Built = BuiltChange | Ended
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The records that a transaction holds for one raw record."""
+
+    changes: tuple[ChangeRecord, ...]
+    outcomes: tuple[LogRecord, ...]
+    dead_letter: LogRecord | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its records."""
+        dead = self.dead_letter.size if self.dead_letter is not None else 0
+        return dead + sum(one.size for one in (*self.changes, *self.outcomes))
+
+    @property
+    def records(self) -> int:
+        return len(self.changes) + len(self.outcomes)
+
+
+@dataclass(eq=False, slots=True)
+class Work:
+    """A raw record that is pending. `parts` is None until it is mapped."""
+
+    record: SourceRecord
+    received_utc_ms: int
+    arrival: int
+    """Numbers the records of an assignment in the order in which they arrived."""
+    replay: Replay = field(init=False)
+    parts: list[tuple[Built, ...] | None] | None = None
+    """What each part became; None while it waits for a read."""
+    changes_bytes: int = 0
+    is_counted: bool = False
+    """Whether the limit on dead letters has counted it."""
+    _written: Written | None = None
+
+    def __post_init__(self) -> None:
+        self.replay = replay_of(self.record.headers)
+
+    @property
+    def size(self) -> int:
+        """Memory that it takes, in bytes, approximately."""
+        factor = READ_BYTES_FACTOR if self.parts is not None and not self.is_ready else 1
+        return self.record.size * factor + self.changes_bytes
+
+    @property
+    def items(self) -> int:
+        """How many parts it has; a record that is not mapped yet counts as one."""
+        return 1 if self.parts is None else len(self.parts)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every part is decided."""
+        return self.parts is not None and None not in self.parts
+
+    @property
+    def ends(self) -> list[Built]:
+        """What its parts became, in order."""
+        assert self.parts is not None
+        return [built for part in self.parts for built in part or ()]
+
+    @property
+    def dead(self) -> list[Ended]:
+        """The parts that died."""
+        return [one for one in self.ends if isinstance(one, Ended) and one.status in DEAD_STATUSES]
+
+    def take(
+        self, parts: Sequence[Part], reporter: SourceReporter, limits: TranslationLimits
+    ) -> list[tuple[int, Read]]:
+        """Take what the record was mapped to; return the reads that it waits for, by index."""
+        by_part = [list(results) for _, results in groupby(parts, lambda part: part.part)]
+        self.parts = [None] * len(by_part)
+        reads: list[tuple[int, Read]] = []
+        for index, results in enumerate(by_part):
+            decided = [one for one in results if not isinstance(one, Read)]
+            if decided:
+                self.decide(index, decided, reporter, limits)
+            else:
+                reads += [(index, one) for one in results if isinstance(one, Read)]
+        return [] if self.is_ready else reads
+
+    def decide(
+        self,
+        index: int,
+        results: Iterable[Change | Ended],
+        reporter: SourceReporter,
+        limits: TranslationLimits,
+    ) -> None:
+        """Take what a part became, unless the record as a whole was rejected meanwhile."""
+        assert self.parts is not None
+        if index >= len(self.parts) or self.parts[index] is not None:
+            return
+        built = _one_end(self._build(one, reporter, limits) for one in results)
+        self.parts[index] = built
+        self.changes_bytes += sum(one.record.size for one in built if isinstance(one, BuiltChange))
+        if self.changes_bytes > CHANGES_BYTES_MAX:
+            self._reject_whole()
+
+    def refuse(self, refused: ChangeRecord, topic: str) -> None:
+        """Reject a change whose record its topic refused as too large."""
+        assert self.parts is not None
+        why = (
+            f"The change has {refused.size} bytes: more than {topic} accepts "
+            "(max.message.bytes of the topic)."
+        )
+        for index, part in enumerate(self.parts):
+            self.parts[index] = _one_end(
+                one.rejected(why) if isinstance(one, BuiltChange) and one.record is refused else one
+                for one in part or ()
+            )
+        self._written = None
+
+    def written(self, reporter: SourceReporter, utc_ms: int) -> Written:
+        """Return the records that a transaction writes for it."""
+        assert self.is_ready
+        if self._written is None:
+            ended = [one for one in self.ends if isinstance(one, Ended)]
+            dead = self.dead
+            self._written = Written(
+                changes=tuple(one.record for one in self.ends if isinstance(one, BuiltChange)),
+                outcomes=tuple(
+                    reporter.outcome(self.record, one, self.replay, self.received_utc_ms, utc_ms)
+                    for one in ended
+                ),
+                dead_letter=(
+                    reporter.dead_letter(self.record, dead, self.replay, utc_ms) if dead else None
+                ),
+            )
+        return self._written
+
+    def _build(
+        self, result: Change | Ended, reporter: SourceReporter, limits: TranslationLimits
+    ) -> Built:
+        if isinstance(result, Ended):
+            return result
+        record = reporter.change(self.record, result, self.replay)
+        built = BuiltChange(
+            record,
+            result.action,
+            result.part,
+            result.family,
+            result.code,
+            result.rule,
+            result.event,
+        )
+        if record.size <= limits.record_bytes_max:
+            return built
+        return built.rejected(
+            f"The change has {record.size} bytes of key, value and headers; the limit is "
+            f"{limits.record_bytes_max} (ASSET_SYNC_KAFKA__MAX_RECORD_BYTES)."
+        )
+
+    def _reject_whole(self) -> None:
+        """Reject the record, because its changes are too large together."""
+        event = next((one.event for one in self.ends), NO_FACTS)
+        message = f"The changes of the record have more than {CHANGES_BYTES_MAX} bytes together."
+        self.parts = [(Ended(None, "rejected", "too_large", message, event=event),)]
+        self.changes_bytes = 0
+
+
+def _one_end(results: Iterable[Built]) -> tuple[Built, ...]:
+    """Return what a part became: its changes, or one end where one of them cannot be written.
+
+    A part has one outcome, whatever number of families its asset is to be deleted from.
+    """
+    built = tuple(results)
+    return next(((one,) for one in built if isinstance(one, Ended)), built)

@@ -1,0 +1,510 @@
+"""What a transaction of a source holds, and when it is written (sources.md §1, §3)."""
+
+from dataclasses import replace
+
+import pytest
+
+from service.core.inputs import (
+    ChangesRefused,
+    CommitRefusal,
+    DrainKind,
+    Forgotten,
+    Released,
+)
+from service.core.limits import COMMIT_SILENCE_SECONDS, LAST_TRANSACTION_SECONDS
+from service.core.model import Omission, Partition
+from service.mapping.results import NotFound
+from service.translation.facts import RecordsTranslated
+from service.translation.limits import CHANGES_BYTES_MAX
+from tests.support.translation import CHANGES_TOPIC, LIMITS, TranslatorUnderTest, WordMapping
+
+
+@pytest.fixture
+def tested() -> TranslatorUnderTest:
+    """A translator that owns one partition."""
+    return TranslatorUnderTest()
+
+
+# --- what a record becomes -------------------------------------------------------------------
+
+
+def test_a_record_is_written_whole(tested: TranslatorUnderTest) -> None:
+    """Its changes, its outcomes, its dead letter and the position behind it are one transaction."""
+    tested.arrive("upsert a", "skip", "reject b", "delete c")
+
+    (transaction,) = tested.transactions
+    assert tested.changed == ["a", "c"]
+    assert [outcome["id"] for outcome in tested.outcomes] == ["raw/0/0#1", "raw/0/0#2"]
+    assert len(tested.dead_letters) == 1
+    assert tested.positions == {0: 1}
+    assert len(transaction.changes) == 2
+
+
+def test_a_record_that_ends_as_a_whole_has_one_outcome(tested: TranslatorUnderTest) -> None:
+    """Its id is the record's, without a number."""
+    tested.arrive(whole=True)
+
+    (outcome,) = tested.outcomes
+    assert (outcome["id"], outcome["data"]["origin"]["part"]) == ("raw/0/0", None)
+    assert "dlq.parts" not in dict(tested.dead_letters[0].headers)
+
+
+def test_further_deletes_of_an_item_are_numbered(tested: TranslatorUnderTest) -> None:
+    """The asset is deleted from each family by a change of its own."""
+    tested.arrive("families a", "families b")
+
+    ids = [change["id"] for change in tested.changes]
+    assert ids == ["raw/0/0#0", "raw/0/0#0.1", "raw/0/0#1", "raw/0/0#1.1"]
+
+
+@pytest.mark.parametrize("reason", ["too_large", "invalid_event"])
+def test_what_could_not_be_read_is_rejected_with_its_reason(
+    tested: TranslatorUnderTest, reason: str
+) -> None:
+    """The consumer delivered the record without its value."""
+    assert reason in {"too_large", "invalid_event"}
+    omission = Omission("too_large" if reason == "too_large" else "invalid_event", "Why.", ("key",))
+    record = tested.record(None)
+    tested.deliver(type(record)(record.origin, None, None, (), 1000, omission))
+
+    (outcome,) = tested.outcomes
+    assert (outcome["data"]["status"], outcome["data"]["reason"]) == ("rejected", reason)
+    assert dict(tested.dead_letters[0].headers)["dlq.key.omitted"] == b"true"
+
+
+def test_a_record_above_the_limit_is_not_mapped(tested: TranslatorUnderTest) -> None:
+    """Its outcome says how large it is and what is allowed."""
+    tested = TranslatorUnderTest(limits=replace(LIMITS, record_bytes_max=20))
+    tested.arrive("upsert a", "upsert b")
+
+    (outcome,) = tested.outcomes
+    assert (outcome["id"], outcome["data"]["reason"]) == ("raw/0/0", "too_large")
+    assert "25 bytes" in outcome["data"]["message"]
+
+
+def test_a_change_above_the_limit_is_rejected_alone() -> None:
+    """The other changes of its record are written."""
+    tested = TranslatorUnderTest(
+        limits=replace(LIMITS, record_bytes_max=700), mapping=WordMapping(pad=600)
+    )
+    tested.arrive("upsert a", "delete b")
+
+    assert tested.changed == ["b"]
+    (outcome,) = tested.outcomes
+    assert (outcome["id"], outcome["data"]["reason"]) == ("raw/0/0#0", "too_large")
+    assert outcome["data"]["mapping"]["rule"] == "all"
+
+
+def test_deletes_from_several_families_that_are_too_large_have_one_outcome() -> None:
+    """An item has one outcome, however many changes it would have been."""
+    tested = TranslatorUnderTest(limits=replace(LIMITS, record_bytes_max=200))
+    tested.arrive("families a")
+
+    assert [outcome["id"] for outcome in tested.outcomes] == ["raw/0/0#0"]
+    assert tested.changes == []
+
+
+def test_changes_that_are_too_large_together_reject_the_record() -> None:
+    """Memory and the transaction stay bounded, whatever a mapping makes of a small record."""
+    size = 1024 * 1024 - 1024
+    count = CHANGES_BYTES_MAX // size + 1
+    tested = TranslatorUnderTest(mapping=WordMapping(pad=size))
+    tested.arrive(*["upsert a"] * count, "read b")
+
+    (outcome,) = tested.outcomes
+    assert (outcome["id"], outcome["data"]["reason"]) == ("raw/0/0", "too_large")
+    assert outcome["data"]["event"]["id"] == "e0"
+    assert (tested.changes, tested.positions) == ([], {0: 1})
+
+
+def test_a_record_of_a_thousand_items(tested: TranslatorUnderTest) -> None:
+    """They are one transaction, in order."""
+    codes = [f"a{number}" for number in range(1000)]
+    tested.arrive(*[f"upsert {code}" for code in codes])
+
+    assert tested.changed == codes
+    assert len(tested.transactions) == 1
+
+
+# --- order -----------------------------------------------------------------------------------
+
+
+def test_what_needs_no_read_waits_behind_what_does(tested: TranslatorUnderTest) -> None:
+    """The order of a partition holds."""
+    tested.arrive("read a")
+    tested.arrive("upsert b")
+    assert (tested.changed, tested.positions) == ([], {})
+
+    tested.answer("/a")
+
+    assert (tested.changed, tested.positions) == (["a", "b"], {0: 2})
+
+
+def test_the_parts_of_a_record_wait_for_one_another(tested: TranslatorUnderTest) -> None:
+    """They are written in the order of the items, whichever answer comes first."""
+    tested.arrive("read a", "upsert b", "read c")
+    tested.answer("/c")
+    assert tested.transactions == []
+
+    tested.answer("/a", NotFound())
+
+    assert tested.changed == ["b", "c"]
+    assert [outcome["data"]["reason"] for outcome in tested.outcomes] == ["not_found"]
+
+
+def test_partitions_do_not_wait_for_one_another() -> None:
+    """Each has an order of its own."""
+    tested = TranslatorUnderTest(partitions=2)
+    tested.arrive("read a", partition=0)
+    tested.arrive("upsert b", partition=1)
+
+    assert (tested.changed, tested.positions) == (["b"], {1: 1})
+
+
+def test_a_record_that_was_read_before_is_ignored(tested: TranslatorUnderTest) -> None:
+    """The consumer reads some records twice after it was paused."""
+    tested.assign({0: 5})
+    again = tested.record(b'["upsert a"]')
+    tested.deliver(again, again)
+    tested.deliver(again)
+
+    assert (tested.changed, tested.positions) == (["a"], {0: 6})
+
+
+def test_records_of_an_older_assignment_are_ignored(tested: TranslatorUnderTest) -> None:
+    """Their partitions may belong to another replica by now."""
+    old = tested.record(b'["upsert a"]')
+    tested.assign()
+    tested.deliver(old)
+
+    assert tested.changed == []
+
+
+# --- transactions ----------------------------------------------------------------------------
+
+
+def test_one_transaction_at_a_time(tested: TranslatorUnderTest) -> None:
+    """What becomes ready meanwhile goes into the next one."""
+    tested.is_committing = False
+    tested.arrive("upsert a")
+    tested.arrive("upsert b")
+    tested.arrive("upsert c")
+    assert len(tested.open) == 1
+
+    tested.commit()
+    tested.commit()
+
+    assert [len(done.changes) for done in tested.transactions] == [1, 2]
+
+
+def test_transactions_are_not_more_frequent_than_the_interval() -> None:
+    """The first is written at once; the next waits for its time."""
+    tested = TranslatorUnderTest(limits=replace(LIMITS, commit_interval_seconds=0.5))
+    tested.arrive("upsert a")
+    tested.arrive("upsert b")
+    assert tested.changed == ["a"]
+    assert tested.translator.next_time() == 0.5
+
+    tested.pass_time(0.5)
+
+    assert tested.changed == ["a", "b"]
+
+
+def test_a_large_transaction_is_split_between_records() -> None:
+    """Each record stays whole."""
+    tested = TranslatorUnderTest()
+    tested.is_committing = False
+    tested.arrive("skip")
+    for _ in range(12):
+        tested.arrive(*["upsert a"] * 900)
+    while tested.open:
+        tested.commit()
+
+    assert [len(done.changes) for done in tested.transactions] == [0, 4500, 4500, 1800]
+
+
+@pytest.mark.parametrize(
+    "refusal", [CommitRefusal.REBALANCE_IN_PROGRESS, CommitRefusal.METADATA_TOO_LARGE]
+)
+def test_a_refused_transaction_goes_again(
+    tested: TranslatorUnderTest, refusal: CommitRefusal
+) -> None:
+    """Nothing of it is visible, so the same records are written again."""
+    tested.is_committing = False
+    tested.arrive("upsert a", "reject b")
+    tested.refuse(refusal)
+    tested.commit()
+
+    assert (tested.changed, len(tested.dead_letters)) == (["a"], 1)
+    assert tested.noted.count("change.completed") == 1
+
+
+def test_a_fenced_replica_drops_everything(tested: TranslatorUnderTest) -> None:
+    """The next owner reads the records again, and gives their parts the same ids."""
+    tested.is_committing = False
+    tested.arrive("upsert a")
+    tested.refuse(CommitRefusal.FENCED)
+    assert (tested.dropped, tested.translator.pending_records) == (1, 0)
+
+    tested.is_committing = True
+    tested.assign()
+    tested.arrive("upsert a")
+
+    assert [change["id"] for change in tested.changes] == ["raw/0/0#0"]
+
+
+def test_an_answer_to_a_transaction_of_an_ended_assignment_is_ignored(
+    tested: TranslatorUnderTest,
+) -> None:
+    """Its records belong to the next owner."""
+    tested.is_committing = False
+    tested.arrive("upsert a")
+    tested.assign()
+    tested.commit()
+
+    assert tested.translator.pending_records == 0
+    assert not any(isinstance(fact, RecordsTranslated) for fact in tested.facts)
+
+
+def test_a_change_that_its_topic_refuses_is_rejected(tested: TranslatorUnderTest) -> None:
+    """The rest of the transaction is written; the outcome names the topic's limit."""
+    tested.is_committing = False
+    tested.arrive("upsert a", "upsert b")
+    tested.refuse(ChangesRefused(frozenset({1})))
+    tested.commit()
+
+    assert tested.changed == ["a"]
+    (outcome,) = tested.outcomes
+    assert (outcome["id"], outcome["data"]["reason"]) == ("raw/0/0#1", "too_large")
+    assert CHANGES_TOPIC in outcome["data"]["message"]
+    assert dict(tested.dead_letters[0].headers)["dlq.parts"] == b"1"
+
+
+# --- intake ----------------------------------------------------------------------------------
+
+
+def test_intake_pauses_at_the_limit_and_resumes_at_half() -> None:
+    """Parts count, because each takes memory of its own."""
+    tested = TranslatorUnderTest(limits=replace(LIMITS, pending_changes_max=4))
+    everything = frozenset({Partition("raw", 0)})
+    tested.arrive("read a", "upsert b", "upsert c")
+    assert tested.pauses == [frozenset()]
+    tested.arrive("read d")
+    assert tested.pauses == [frozenset(), everything]
+
+    tested.answer("/a")
+
+    assert tested.pauses == [frozenset(), everything, frozenset()]
+    assert tested.noted.count("intake.paused") == tested.noted.count("intake.resumed") == 1
+
+
+def test_intake_pauses_by_bytes() -> None:
+    """A record that waits for a read keeps its decoded JSON, which takes more than its bytes."""
+    tested = TranslatorUnderTest(limits=replace(LIMITS, pending_bytes_max=80))
+    tested.arrive("read a")
+
+    assert tested.pauses[-1] == frozenset({Partition("raw", 0)})
+
+
+def test_mapping_stops_where_memory_is_full_and_goes_on() -> None:
+    """A poll may bring many records of which each becomes much."""
+    tested = TranslatorUnderTest(
+        limits=replace(LIMITS, pending_bytes_max=5000), mapping=WordMapping(pad=2000)
+    )
+    tested.is_committing = False
+    records = [tested.record(b'["upsert a"]') for _ in range(10)]
+    tested.deliver(*records)
+    assert tested.translator.status(0.0).pending_bytes < 10_000
+
+    while tested.open:
+        tested.commit()
+
+    assert (len(tested.changed), tested.positions) == (10, {0: 10})
+
+
+# --- the limit on dead letters ---------------------------------------------------------------
+
+FEW = replace(LIMITS, dead_letter_share_items=10)
+
+
+def test_a_wrong_mapping_stops_its_source() -> None:
+    """More than half of the last items would be dead letters: a person has to look."""
+    tested = TranslatorUnderTest(limits=FEW)
+    for _ in range(6):
+        tested.arrive("reject a")
+    tested.arrive("upsert b")
+
+    assert len(tested.dead_letters) == 5
+    assert tested.changed == []
+    status = tested.translator.status(0.0)
+    assert (status.is_limit_reached, status.waits_for) == (True, "release")
+    assert (status.withheld_changes, status.dead_of_last) == (1, 6)
+    assert tested.pauses[-1] == frozenset({Partition("raw", 0)})
+
+
+def test_a_release_lets_go_what_was_held_back() -> None:
+    """The records that were there by then are not counted again."""
+    tested = TranslatorUnderTest(limits=FEW)
+    for _ in range(6):
+        tested.arrive("reject a")
+    tested.step(Released({Partition("raw", 0): 20}))
+    for _ in range(14):
+        tested.arrive("reject a")
+    assert len(tested.dead_letters) == 20
+
+    for _ in range(6):
+        tested.arrive("reject a")
+
+    assert len(tested.dead_letters) == 25
+    assert tested.noted.count("dead_letters.limit_reached") == 2
+
+
+def test_what_is_skipped_does_not_count() -> None:
+    """A source may skip most of a busy bucket; that says nothing of the mapping."""
+    tested = TranslatorUnderTest(limits=FEW)
+    for _ in range(6):
+        tested.arrive("skip", "skip", "skip", "reject a")
+
+    assert tested.translator.status(0.0).is_limit_reached
+
+
+def test_a_share_of_dead_letters_below_the_limit_stops_nothing() -> None:
+    """Half is allowed."""
+    tested = TranslatorUnderTest(limits=FEW)
+    for _ in range(50):
+        tested.arrive("reject a", "upsert b")
+
+    assert len(tested.changed) == 50
+
+
+# --- assignment and drain --------------------------------------------------------------------
+
+
+def test_a_revocation_writes_what_is_ready_and_leaves_the_rest(
+    tested: TranslatorUnderTest,
+) -> None:
+    """It does not wait for reads: the next owner sends them again."""
+    tested.is_committing = False
+    tested.arrive("upsert a")
+    tested.arrive("upsert b")
+    tested.arrive("read c")
+    tested.drain(DrainKind.REVOCATION)
+    assert tested.drained == []
+    tested.commit()
+    tested.commit()
+
+    assert (tested.changed, tested.drained) == (["a", "b"], [1])
+
+
+def test_a_shutdown_waits_for_reads(tested: TranslatorUnderTest) -> None:
+    """It finishes what is open, within its time."""
+    tested.arrive("read a")
+    tested.drain()
+    assert tested.drained == []
+
+    tested.answer("/a")
+
+    assert (tested.changed, tested.drained) == (["a"], [0])
+
+
+def test_a_shutdown_does_not_wait_for_a_host_that_fails(tested: TranslatorUnderTest) -> None:
+    """What is left waits for the next owner."""
+    tested.reads.failing = {"dam": "It is down."}
+    tested.arrive("read a")
+    tested.drain()
+
+    assert tested.drained == [1]
+
+
+def test_a_shutdown_ends_at_its_deadline(tested: TranslatorUnderTest) -> None:
+    """The last transaction gets a little longer."""
+    tested.is_committing = False
+    tested.arrive("upsert a")
+    tested.drain(seconds=10)
+    tested.pass_time(10 + LAST_TRANSACTION_SECONDS - 0.1)
+    assert tested.drained == []
+
+    tested.pass_time(0.1)
+
+    assert tested.drained == [1]
+
+
+def test_a_drain_takes_nothing_in(tested: TranslatorUnderTest) -> None:
+    """The next owner reads it."""
+    tested.arrive("read a")
+    tested.drain()
+    tested.arrive("upsert b")
+    tested.answer("/a")
+
+    assert (tested.changed, tested.positions) == (["a"], {0: 1})
+
+
+def test_a_shutdown_goes_on_after_a_revocation(tested: TranslatorUnderTest) -> None:
+    """Both are waited for, and each ends once."""
+    tested.is_committing = False
+    tested.arrive("upsert a")
+    tested.drain(DrainKind.REVOCATION)
+    tested.drain(DrainKind.SHUTDOWN)
+    tested.commit()
+    assert tested.drained == [0]
+
+    tested.step(Forgotten())
+
+    assert tested.drained == [0, 0]
+
+
+def test_a_drain_that_is_fenced_ends(tested: TranslatorUnderTest) -> None:
+    """Somebody waits for its end."""
+    tested.is_committing = False
+    tested.arrive("upsert a")
+    tested.drain(DrainKind.REVOCATION)
+    tested.refuse(CommitRefusal.FENCED)
+
+    assert tested.drained == [1]
+
+
+# --- the report ------------------------------------------------------------------------------
+
+
+def test_why_nothing_is_written(tested: TranslatorUnderTest) -> None:
+    """A pause on purpose has a name; the strongest is shown."""
+
+    def waits_for() -> str | None:
+        return tested.translator.status(tested.seconds).waits_for
+
+    assert waits_for() is None
+    tested.reads.failing = {"dam": "It is down."}
+    tested.pass_time(0)
+    assert waits_for() == "host"
+    tested.is_committing = False
+    tested.arrive("upsert a")
+    tested.pass_time(COMMIT_SILENCE_SECONDS)
+    assert waits_for() == "commit"
+    tested.drain()
+    assert waits_for() == "drain"
+    tested.step(Forgotten())
+    assert waits_for() == "assignment"
+
+
+def test_a_host_that_fails_is_reported_once(tested: TranslatorUnderTest) -> None:
+    """And once more when it works again."""
+    tested.reads.failing = {"dam": "It is down."}
+    tested.pass_time(1)
+    tested.pass_time(1)
+    tested.reads.failing = {}
+    tested.pass_time(1)
+
+    assert tested.noted == ["host.failing", "host.recovered"]
+
+
+def test_the_state_of_each_partition() -> None:
+    """Positions, pending records and the time of the last progress."""
+    tested = TranslatorUnderTest(partitions=2)
+    tested.seconds = 7.0
+    tested.arrive("upsert a", partition=1)
+    tested.arrive("read b", partition=1)
+
+    first, second = tested.translator.status(8.0).partitions
+    assert (first.watermark, first.position, first.pending) == (0, 0, 0)
+    assert (second.watermark, second.position, second.pending) == (1, 2, 1)
+    assert (first.progressed_utc_ms, second.progressed_utc_ms) == (0, 7000)
