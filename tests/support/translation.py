@@ -58,6 +58,9 @@ class WordMapping:
     pad: int = 0
     """How many characters a value of each upsert has."""
 
+    def identity(self, record: RawRecord) -> str | None:  # noqa: ARG002 - of the port
+        return None
+
     def map(self, record: RawRecord, only_parts: frozenset[int] | None = None) -> MappedRecord:
         words = json.loads(record.value or b'"whole"')
         event = EventFacts(id=f"e{record.offset}", type="ObjectCreated")

@@ -6,10 +6,10 @@ the data, such as families, codes and ids, is therefore never a label.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import chain, product
 from typing import Literal, get_args
 
-from service.contracts.outcome import ACTIONS, Reason, Status
+from service.contracts.outcome import ACTIONS, Status
 from service.contracts.reasons import REASONS_OF
 from service.core.facts import ClosedBy, RetryCause
 from service.core.inputs import CommitRefusal
@@ -58,7 +58,7 @@ CATALOGUE = (
         "counter",
         "changes",
         "Changes whose outcome is committed.",
-        {"status": get_args(Status), "reason": ("", *get_args(Reason))},
+        {"status": get_args(Status), "reason": ("", *chain(*REASONS_OF.values()))},
         only=tuple(
             (status, reason)
             for status in get_args(Status)

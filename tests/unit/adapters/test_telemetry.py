@@ -5,6 +5,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,6 +29,7 @@ from service.adapters.telemetry.metrics import GaugeCollector, Gauges, Meters, p
 from service.adapters.telemetry.recent_outcomes import OUTCOMES_KEPT, RecentOutcomes
 from service.adapters.telemetry.status_report import ReplicaInfo, StatusReport
 from service.contracts.outcome import DELETE, Reason
+from service.contracts.reasons import REASONS_OF, REASONS_OF_TRANSLATION
 from service.core.facts import (
     BreakerOpened,
     CallFailed,
@@ -205,7 +207,10 @@ def test_every_count_that_can_come_begins_at_zero() -> None:
         if name == "asset_sync_outcomes_total"
     }
     assert {("rejected", "invalid_event"), ("failed", "timeout"), ("applied", "")} <= outcomes
-    assert {reason for _, reason in outcomes} == {"", *get_args(Reason)}, "every reason can come"
+    reasons = {"", *chain(*REASONS_OF.values())}
+    assert {reason for _, reason in outcomes} == reasons, "every reason can come"
+    elsewhere = chain(*REASONS_OF_TRANSLATION.values())
+    assert reasons.union(elsewhere) == {"", *get_args(Reason)}, "each reason belongs to a program"
     assert ("applied", "timeout") not in outcomes
 
 
