@@ -26,7 +26,6 @@ from service.core.model import Moment, Partition, SourceRecord
 from service.core.status import LastProgress, PartitionStatus
 from service.mapping.results import Ended, MappedSource, Part, RawRecord
 from service.translation.backlog import Backlog
-from service.translation.facts import HostFailing, HostRecovered
 from service.translation.intake import SourceIntake
 from service.translation.limits import TranslationLimits
 from service.translation.membership import SourceMembership
@@ -72,8 +71,6 @@ class Translator:
         self._membership = SourceMembership()
         self._progress = LastProgress()
         self._moment = Moment(float("-inf"), 0)
-        self._failing: dict[str, str] = {}
-        """The hosts that failed at the last look, with a sentence on why."""
 
     @property
     def pending_records(self) -> int:
@@ -118,7 +115,7 @@ class Translator:
             dead_of_last=limit.dead,
             last_changes=limit.changes,
             silent_seconds=now - self._progress.seconds,
-            failing_hosts=dict(self._failing),
+            failing_hosts=self._reads.failing_hosts(),
             partitions=tuple(map(self._partition_status, sorted(backlog.partitions))),
         )
 
@@ -151,7 +148,7 @@ class Translator:
         if self._membership.may_read(now):
             self._map_ahead()
             self._effects += self._reads.start(now)
-        self._note_hosts()
+        self._effects += self._reads.take_facts()
         self._outbox.maybe_commit(self._moment)
         self._maybe_finish_drain(now)
         self._set_intake()
@@ -208,15 +205,6 @@ class Translator:
                 work.decide(decided.ticket.index, decided.parts, self._reporter, self._limits)
                 self._backlog.measure(work)
 
-    def _note_hosts(self) -> None:
-        """Report the hosts that began to fail, or work again."""
-        failing = self._reads.failing_hosts()
-        for host in failing.keys() - self._failing.keys():
-            self._effects.append(HostFailing(host, failing[host]))
-        for host in self._failing.keys() - failing.keys():
-            self._effects.append(HostRecovered(host))
-        self._failing = failing
-
     # --- transactions ------------------------------------------------------------------------
 
     def _committed(self, number: int) -> None:
@@ -248,7 +236,8 @@ class Translator:
             self._effects.append(Drained(left))
 
     def _maybe_finish_drain(self, now: float) -> None:
-        is_held_up = self._outbox.is_halted(now) or self._outbox.limit.is_reached or self._failing
+        is_down = bool(self._reads.failing_hosts())
+        is_held_up = self._outbox.is_halted(now) or self._outbox.limit.is_reached or is_down
         is_over = self._membership.is_finished(
             now,
             is_quiet=not self._outbox.is_committing and not self._outbox.can_commit,
@@ -270,7 +259,7 @@ class Translator:
             "drain": self._membership.drain is not None,
             "release": self._outbox.limit.is_reached,
             "commit": self._outbox.is_halted(now),
-            "host": bool(self._failing),
+            "host": bool(self._reads.failing_hosts()),
         }
         return next((reason for reason, is_so in reasons.items() if is_so), None)
 

@@ -37,10 +37,11 @@ from service.mapping.results import (
     RawRecord,
     Read,
 )
+from service.translation.host_reads import RetryLimits
 from service.translation.limits import TranslationLimits
 from service.translation.messages import ReadAnswered, SourceEffect, SourceInput
-from service.translation.read_answers import Found, ReadAnswer
-from service.translation.reads import Decided, StartRead, Wanted
+from service.translation.read_answers import Found, HostTrouble, ReadAnswer
+from service.translation.reads import ReadPlan, StartRead
 from service.translation.report import SourceNames
 from service.translation.translator import Ticket, TranslatedSource, Translator
 
@@ -102,47 +103,9 @@ class WordMapping:
         return Change(part, 0, "upsert", FAMILY, code, values, None, "all", event)
 
 
-@dataclass
-class OpenReads:
-    """A plan that sends every read at once, and knows those that were not answered yet."""
-
-    waiting: dict[int, Wanted[Ticket]] = field(default_factory=dict)
-    failing: dict[str, str] = field(default_factory=dict)
-    unsent: list[StartRead] = field(default_factory=list)
-    numbers: int = 0
-
-    def want(self, wanted: Iterable[Wanted[Ticket]], moment: Moment) -> None:  # noqa: ARG002
-        for one in wanted:
-            self.numbers += 1
-            self.waiting[self.numbers] = one
-            self.unsent.append(StartRead(self.numbers, one.read.host, one.read.url))
-
-    def start(self, now: float) -> list[StartRead]:  # noqa: ARG002 - of the port
-        sent, self.unsent = self.unsent, []
-        return sent
-
-    def ended(
-        self,
-        number: int,
-        answer: ReadAnswer,
-        now: float,  # noqa: ARG002 - of the port
-    ) -> list[Decided[Ticket]]:
-        wanted = self.waiting.pop(number, None)
-        if wanted is None:
-            return []
-        assert isinstance(answer, Found | NotFound)
-        fetched = answer if isinstance(answer, NotFound) else json.loads(answer.body)
-        return [Decided(wanted.ticket, wanted.read.resume(fetched))]
-
-    def next_time(self) -> float | None:
-        return None
-
-    def failing_hosts(self) -> dict[str, str]:
-        return dict(self.failing)
-
-    def forget(self) -> None:
-        self.waiting.clear()
-        self.unsent.clear()
+def read_plan() -> ReadPlan[Ticket]:
+    """Return a plan for one host that gives every read at once, and retries without chance."""
+    return ReadPlan({"dam": 1000}, RetryLimits(), json.loads, lambda: 0.5)
 
 
 @dataclass
@@ -152,7 +115,7 @@ class TranslatorUnderTest:
     partitions: int = 1
     limits: TranslationLimits = LIMITS
     mapping: WordMapping = field(default_factory=WordMapping)
-    reads: OpenReads = field(default_factory=OpenReads)
+    reads: ReadPlan[Ticket] = field(default_factory=read_plan)
     is_committing: bool = True
     """Whether each transaction is committed in the step in which it is asked for."""
     seconds: float = 0.0
@@ -225,6 +188,11 @@ class TranslatorUnderTest:
         started = next(one for one in self.started if one.url == url)
         self.started.remove(started)
         self.step(ReadAnswered(started.number, answer or Found(b"{}")))
+
+    def fail_host(self) -> None:
+        """Let the first open read be throttled, which makes its host failing."""
+        started = self.started.pop(0)
+        self.step(ReadAnswered(started.number, HostTrouble("throttles", 429, 3.0)))
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass."""

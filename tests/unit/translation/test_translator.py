@@ -409,8 +409,8 @@ def test_a_shutdown_waits_for_reads(tested: TranslatorUnderTest) -> None:
 
 def test_a_shutdown_does_not_wait_for_a_host_that_fails(tested: TranslatorUnderTest) -> None:
     """What is left waits for the next owner."""
-    tested.reads.failing = {"dam": "It is down."}
     tested.arrive("read a")
+    tested.fail_host()
     tested.drain()
 
     assert tested.drained == [1]
@@ -473,11 +473,11 @@ def test_why_nothing_is_written(tested: TranslatorUnderTest) -> None:
         return tested.translator.status(tested.seconds).waits_for
 
     assert waits_for() is None
-    tested.reads.failing = {"dam": "It is down."}
-    tested.pass_time(0)
-    assert waits_for() == "host"
     tested.is_committing = False
     tested.arrive("upsert a")
+    tested.arrive("read b")
+    tested.fail_host()
+    assert waits_for() == "host"
     tested.pass_time(COMMIT_SILENCE_SECONDS)
     assert waits_for() == "commit"
     tested.drain()
@@ -486,15 +486,19 @@ def test_why_nothing_is_written(tested: TranslatorUnderTest) -> None:
     assert waits_for() == "assignment"
 
 
-def test_a_host_that_fails_is_reported_once(tested: TranslatorUnderTest) -> None:
-    """And once more when it works again."""
-    tested.reads.failing = {"dam": "It is down."}
-    tested.pass_time(1)
-    tested.pass_time(1)
-    tested.reads.failing = {}
-    tested.pass_time(1)
+def test_a_host_that_fails_is_reported_and_waited_for(tested: TranslatorUnderTest) -> None:
+    """No event fails for it; when the host works again, its reads go on."""
+    tested.arrive("read a")
+    tested.fail_host()
+    assert tested.translator.status(0.0).failing_hosts.keys() == {"dam"}
+    tested.pass_time((tested.translator.next_time() or 0.0) - tested.seconds)
+    tested.answer("/a")
 
-    assert tested.noted == ["host.failing", "host.recovered"]
+    assert (tested.changed, tested.translator.status(0.0).failing_hosts) == (["a"], {})
+    assert [name for name in tested.noted if name.startswith("host.")] == [
+        "host.failing",
+        "host.recovered",
+    ]
 
 
 def test_the_state_of_each_partition() -> None:
