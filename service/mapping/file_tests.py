@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from service.mapping.expected import Mismatch, mismatches
+from service.mapping.explain import explain, parts_of
 from service.mapping.file.expectation import NOT_FOUND, FileTest
 from service.mapping.file.load import Loaded
 from service.mapping.json_values import decode
-from service.mapping.results import Fetched, MappedSource, NotFound, Part, RawRecord, Read
+from service.mapping.results import Fetched, NotFound, RawRecord
 from service.mapping.samples import json_of, record_of, value_of
 
 
@@ -80,22 +81,6 @@ def run_file_test(
         yield Difference(_about(mismatch), mismatch.expected, mismatch.found, made_by)
 
 
-def parts_of(
-    source: MappedSource,
-    record: RawRecord,
-    answer: Fetched | None,
-    only_parts: frozenset[int] | None = None,
-) -> tuple[Part, ...]:
-    """Return what the record becomes; with the DAM's answer, also what is read back."""
-    parts: list[Part] = []
-    for part in source.map(record, only_parts).parts:
-        if isinstance(part, Read) and answer is not None:
-            parts += part.resume(answer)
-        else:
-            parts.append(part)
-    return tuple(parts)
-
-
 def _answer(test: FileTest) -> Fetched | None:
     """Return what the DAM would answer; None if the test does not say."""
     if test.fetched is None:
@@ -115,15 +100,12 @@ def _about(mismatch: Mismatch) -> str:
 
 
 def _made_by(
-    loaded: Loaded, name: str, record: RawRecord, answer: Fetched | None, mismatch: Mismatch
+    loaded: Loaded, source: str, record: RawRecord, answer: Fetched | None, mismatch: Mismatch
 ) -> str | None:
     """Map the record again with a trace, and return the line that made what differs."""
     if mismatch.index is None:
         return None
-    source, trace = loaded.traced(name)
-    parts = parts_of(loaded.sources[name], record, answer)
-    number = parts[mismatch.index].part
-    parts_of(source, record, answer, None if number is None else frozenset({number}))
+    explained = list(explain(loaded, source, record, answer))[mismatch.index]
     labels = {mismatch.label} if mismatch.label else {"code", "family"}
-    lines = [row.where for row in trace.rows if row.label in labels]
+    lines = [row.where for row in explained.rows if row.label in labels]
     return lines[-1] if lines else None
