@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from service.adapters.http_client import RawReply
 from service.adapters.readback.answers import beginning, read_answer
 from service.adapters.readback.auth import TokenRequest
+from service.adapters.readback.check_hosts import check_hosts
 from service.adapters.readback.host import DamHost
 from service.adapters.readback.hosts import HttpDamHosts
 from service.adapters.readback.pace import Pace
@@ -530,3 +531,57 @@ async def test_each_read_is_counted_for_its_host(dam: Dam) -> None:
     (ended,) = facts
     assert isinstance(ended, ReadEnded)
     assert (ended.host, ended.ended) == ("dam", "not_found")
+
+
+# --- asset-sync check ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "grade", "said"),
+    [
+        (200, "ok", "does not refuse the credentials"),
+        (302, "ok", "answers"),
+        (404, "ok", "answers"),
+        (401, "failed", "HTTP 401"),
+        (403, "warning", "HTTP 403"),
+        (429, "warning", "HTTP 429"),
+        (503, "warning", "HTTP 503"),
+    ],
+)
+async def test_a_check_of_a_host(dam: Dam, status: int, grade: str, said: str) -> None:
+    dam.answers["/v4/"] = say(b"", status)
+    file = {"base": f"{dam.url}/v4", "allow_private": True, "auth": {"bearer": "key"}}
+    (finding,) = await check_hosts({"dam": Host.model_validate(file)}, SECRETS.__getitem__)
+    assert finding.grade == grade
+    assert said in finding.message
+    assert [path for path, _, _ in dam.asked] == ["/v4/"]
+
+
+async def test_a_check_of_a_client(dam: Dam) -> None:
+    """Its token URL proves the credentials; if that refuses them, the check fails."""
+    dam.answers["/token"] = [grant("T"), say(b"no", 401), say(b"no", 401)]
+    text = json.dumps({"base": dam.url, "allow_private": True, "auth": {"oauth2": OAUTH2}})
+    host = Host.model_validate_json(text.replace("TOKEN_URL", f"{dam.url}/token"))
+    (good,) = await check_hosts({"dam": host}, SECRETS.__getitem__)
+    (bad,) = await check_hosts({"dam": host}, SECRETS.__getitem__)
+    assert (good.grade, bad.grade) == ("ok", "failed")
+    assert "accepts the credentials" in good.message
+    assert "gave no token" in bad.message
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ({"base": "https://127.0.0.1"}, "which is not public"),
+        ({"base": "https://x", "ca_file": "/nowhere"}, "hosts.dam.ca_file: /nowhere cannot be"),
+        ({"base": "https://x_", "allow_private": True, "auth": {"bearer": "none"}}, "secret none"),
+    ],
+)
+async def test_a_check_that_reaches_nobody(file: dict[str, object], said: str) -> None:
+    def read_secret(name: str) -> str:
+        raise SettingsError(f"The secret {name} cannot be read.")
+
+    (finding,) = await check_hosts({"dam": Host.model_validate(file)}, read_secret)
+    assert finding.grade == "failed"
+    assert said in finding.message
+    assert finding.remedy
