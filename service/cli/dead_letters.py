@@ -5,7 +5,6 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import click
@@ -24,37 +23,16 @@ from service.adapters.kafka.tools.replay import (
     plan,
     survey,
 )
-from service.cli.options import AssetPath, kafka_settings, run_on_kafka, stop
+from service.cli.options import AssetPath, Since, kafka_settings, run_on_kafka, stop
 from service.cli.output import complain, console, json_text, progress, say, shown
 from service.core.settle.dead_letters import DeadLetter, Filter, RecordId, ReplayOptions
 from service.core.settle.report import timestamp
 from service.settings import KafkaSettings
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _HEX_BYTES_MAX = 4096
 """How many bytes of a value that is not text are printed."""
 _HEX_LINE_BYTES = 16
 _Command = TypeVar("_Command", bound=Callable[..., None])
-
-
-class Since(click.ParamType[int]):
-    """A point in time: an age such as `2h`, or an ISO 8601 time (UTC if it has no time zone)."""
-
-    name = "since"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the point in time in milliseconds since 1970."""
-        try:
-            if ago := re.fullmatch(r"(\d{1,6})([smhd])", value):
-                moment = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-            else:
-                moment = datetime.fromisoformat(value)
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{value!r} is neither like 30m, 2h, 7d nor like 2026-11-23T10:00", param, ctx
-            )
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return round(moment.timestamp() * 1000)
 
 
 class DeadLetterId(click.ParamType[RecordId | str]):

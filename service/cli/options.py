@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import re
 import socket
 import ssl
 import sys
 from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -22,6 +24,7 @@ from service.cli.output import complain
 from service.settings import KafkaSettings, Settings, SettingsError, load_without_pim
 
 _Result = TypeVar("_Result")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class AssetPath(click.ParamType[str]):
@@ -35,6 +38,26 @@ class AssetPath(click.ParamType[str]):
         if not family or not code or "/" in code:
             self.fail(f"{value!r} is not of the form FAMILY/CODE", param, ctx)
         return value
+
+
+class Since(click.ParamType[int]):
+    """A point in time: an age such as `2h`, or an ISO 8601 time (UTC if it has no time zone)."""
+
+    name = "since"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the point in time in milliseconds since 1970."""
+        try:
+            if ago := re.fullmatch(r"(\d{1,6})([smhd])", value):
+                moment = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+            else:
+                moment = datetime.fromisoformat(value)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is neither like 30m, 2h, 7d nor like 2026-11-23T10:00", param, ctx
+            )
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return round(moment.timestamp() * 1000)
 
 
 def settings_without_pim() -> Settings:

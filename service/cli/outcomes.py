@@ -1,7 +1,7 @@
 """The command `asset-sync outcomes`: print outcomes from the outcomes topic."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
@@ -10,45 +10,110 @@ from typing import Any
 import click
 import msgspec
 
-from service.adapters.kafka.tools.topics import Read, StoredRecord, read
-from service.cli.options import AssetPath, kafka_settings, run_on_kafka
+from service.adapters.kafka.tools.time_order import StoredRecord
+from service.adapters.kafka.tools.topics import Read, read_by_time
+from service.cli.options import AssetPath, Since, kafka_settings, run_on_kafka
 from service.cli.output import complain, is_read, json_text, say, shown
 from service.contracts.outcome_reader import ReadOutcome, read_outcome
-from service.settings import KafkaSettings
 
 OUR_TYPES = "asset-sync."
 READER_CHECK_SECONDS = 0.5
 """Seconds between two checks whether a pipe's reader (such as `head`) is still there."""
 STATUSES = ("applied", "superseded", "rejected", "failed", "skipped")
+TAIL_MAX = 100_000
+"""How many outcomes `--tail` keeps in memory at most."""
+
+
+class ContextMember(click.ParamType[tuple[str, str]]):
+    """A member of an event's context, as NAME=VALUE."""
+
+    name = "NAME=VALUE"
+
+    def convert(
+        self,
+        value: str | tuple[str, str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, str]:
+        """Return the name and the value, both as text."""
+        if isinstance(value, tuple):
+            return value
+        name, separator, content = value.partition("=")
+        if not name or not separator:
+            self.fail(f"{value!r} is not of the form NAME=VALUE", param, ctx)
+        return name, content
 
 
 @click.command(
     epilog="""\b
 Examples:
-  asset-sync outcomes --status rejected
   asset-sync outcomes --asset packshots/sku_54628_picture1
+  asset-sync outcomes --status rejected --reason unknown_family --since 2h
+  asset-sync outcomes --context dam_id=0A3C-77 --since 7d
+  asset-sync outcomes --tail 20 --follow
   asset-sync outcomes --follow --json | jq -c '{id, status: .data.status}'
 """
 )
 @click.option("--follow", is_flag=True, help="Keep printing new outcomes as they arrive.")
+@click.option(
+    "--since",
+    type=Since(),
+    metavar="AGO|TIME",
+    help="Only outcomes written since then: 30m, 2h or 7d ago, or a time (UTC).",
+)
+@click.option(
+    "--tail",
+    type=click.IntRange(0, TAIL_MAX),
+    metavar="N",
+    help="Only the last N of the outcomes that match.",
+)
 @click.option("--status", type=click.Choice(STATUSES), help="Only outcomes with this status.")
+@click.option("--reason", metavar="REASON", help="Only this reason, such as unknown_family.")
+@click.option("--family", metavar="FAMILY", help="Only assets of this family.")
 @click.option(
     "--asset",
     type=AssetPath(),
     help="Only outcomes of this asset. Reads only the partitions that can hold them.",
 )
+@click.option(
+    "--event",
+    metavar="ID",
+    help="Only outcomes of this event: its own id, or TOPIC/PARTITION/OFFSET of its record.",
+)
+@click.option(
+    "--context",
+    type=ContextMember(),
+    multiple=True,
+    help="Only events whose context has this member. May be given several times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print whole events, one per line.")
-def outcomes(*, follow: bool, status: str | None, asset: str | None, as_json: bool) -> None:
-    """Print the outcome of each change, from the outcomes topic.
+def outcomes(  # noqa: PLR0913 - one for each option
+    *,
+    follow: bool,
+    since: int | None,
+    tail: int | None,
+    status: str | None,
+    reason: str | None,
+    family: str | None,
+    asset: str | None,
+    event: str | None,
+    context: tuple[tuple[str, str], ...],
+    as_json: bool,
+) -> None:
+    """Print the outcome of each change, from the outcomes topic, in the order of time.
 
     Each line has the time, the status, the result or reason, the asset and a message. Outcomes
-    of one partition are in order; with --asset (and without --follow) all are sorted by time.
+    that arrive while --follow waits are printed as they come, in order within their partition.
 
     Records that cannot be read, or that asset-sync did not write, are counted on stderr.
     """
     kafka = kafka_settings()
-    wanted = _Wanted(status, asset.encode() if asset else None)
-    work = _while_read(_show(kafka, wanted, follow=follow, as_json=as_json))
+    key = asset.encode() if asset else None
+    wanted = Wanted(status, reason, family, key, event, context)
+    stored = read_by_time(
+        kafka, kafka.outcomes_topic, Read(wanted.key, since_utc_ms=since), follow=follow
+    )
+    work = _while_read(_show(stored, wanted, tail, as_json=as_json))
     try:
         run_on_kafka(kafka, work, needs=f"Read on {kafka.outcomes_topic}", when_stopped=None)
     finally:
@@ -56,11 +121,15 @@ def outcomes(*, follow: bool, status: str | None, asset: str | None, as_json: bo
 
 
 @dataclass
-class _Wanted:
-    """Selects outcomes, and counts the records that cannot be shown."""
+class Wanted:
+    """Selects outcomes, and counts the records that cannot be shown. None selects all."""
 
-    status: str | None
-    key: bytes | None
+    status: str | None = None
+    reason: str | None = None
+    family: str | None = None
+    key: bytes | None = None
+    event: str | None = None
+    context: tuple[tuple[str, str], ...] = ()
     hidden: Counter[str] = field(default_factory=Counter)
 
     def take(self, record: StoredRecord) -> ReadOutcome | None:
@@ -72,13 +141,45 @@ class _Wanted:
             is_json = found is not None or _is_json(record.value)
             self.hidden["not outcomes of asset-sync" if is_json else "not JSON"] += 1
             return None
-        return found if self.status in {None, found.data.status} else None
+        return found if self._matches(found) else None
+
+    def _matches(self, found: ReadOutcome) -> bool:
+        data = found.data
+        return (
+            self.status in {None, data.status}
+            and self.reason in {None, data.reason}
+            and self.family in {None, data.asset_family}
+            and (self.event is None or self.event in _event_ids(found))
+            and (not self.context or _has_members(found, self.context))
+        )
 
     def report_hidden(self, topic: str) -> None:
         """Print on stderr how many records are not shown, and why."""
         if self.hidden:
             counts = ", ".join(f"{count} {why}" for why, count in sorted(self.hidden.items()))
             complain(f"Records of {topic} that are not shown: {counts}.")
+
+
+def _event_ids(found: ReadOutcome) -> set[str | None]:
+    """Return the names of the event: its record's position, and its own id."""
+    return {found.id, found.data.event.id if found.data.event else None}
+
+
+def _has_members(found: ReadOutcome, wanted: tuple[tuple[str, str], ...]) -> bool:
+    """Return whether the event's context has these members, each as text or as written in JSON."""
+    event = found.data.event
+    if event is None:
+        return False
+    try:
+        members = msgspec.json.decode(event.context, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:  # not an object
+        return False
+    return all(name in members and _is(members[name], content) for name, content in wanted)
+
+
+def _is(raw: msgspec.Raw, content: str) -> bool:
+    written = bytes(raw).decode()
+    return content in {written, msgspec.json.decode(raw) if written.startswith('"') else written}
 
 
 async def _while_read(showing: Coroutine[Any, Any, None]) -> None:
@@ -92,24 +193,23 @@ async def _while_read(showing: Coroutine[Any, Any, None]) -> None:
         await task
 
 
-async def _show(kafka: KafkaSettings, wanted: _Wanted, *, follow: bool, as_json: bool) -> None:
-    records = read(kafka, kafka.outcomes_topic, Read(wanted.key), follow=follow)
-    if wanted.key is not None and not follow:
-        records = _by_time(records, wanted)
-    async with aclosing(records):
-        async for record in records:
-            if (found := wanted.take(record)) is not None:
-                say(json_text(record.value or b"") if as_json else _line(found))
-
-
-async def _by_time(
-    records: AsyncGenerator[StoredRecord], wanted: _Wanted
-) -> AsyncGenerator[StoredRecord]:
-    """Yield the records of the wanted asset by time: they may come from several partitions."""
-    async with aclosing(records):
-        chosen = [record async for record in records if record.key == wanted.key]
-    for record in sorted(chosen, key=lambda r: (r.timestamp_ms, r.partition, r.offset)):
-        yield record
+async def _show(
+    stored: AsyncGenerator[StoredRecord | None], wanted: Wanted, tail: int | None, *, as_json: bool
+) -> None:
+    """Print what matches; with `tail`, what the topic has already is printed at its end."""
+    last: deque[str] | None = None if tail is None else deque(maxlen=tail)
+    async with aclosing(stored):
+        async for record in stored:
+            if record is None:
+                for text in last or ():
+                    say(text)
+                last = None
+            elif (found := wanted.take(record)) is not None:
+                text = json_text(record.value or b"") if as_json else _line(found)
+                if last is None:
+                    say(text)
+                else:
+                    last.append(text)
 
 
 def _line(found: ReadOutcome) -> str:

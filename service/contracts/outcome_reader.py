@@ -17,6 +17,13 @@ class ReadOrigin(msgspec.Struct, frozen=True, gc=False):
     offset: int
 
 
+class ReadEvent(msgspec.Struct, frozen=True, gc=False):
+    """The event that asked for the change. `context` is any JSON value."""
+
+    id: str | None = None
+    context: msgspec.Raw = msgspec.Raw(b"null")
+
+
 class ReadData(msgspec.Struct, frozen=True, gc=False):
     """The members of an outcome's `data` that readers in this project use."""
 
@@ -28,6 +35,7 @@ class ReadData(msgspec.Struct, frozen=True, gc=False):
     asset_family: str | None = None
     code: str | None = None
     origin: ReadOrigin | None = None
+    event: ReadEvent | None = None
     merged_into: str | None = None
     superseded_by: str | None = None
 

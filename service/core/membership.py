@@ -74,14 +74,13 @@ class Membership:
         """Return whether a call that was started may send one more request."""
         return self.has_lease(now) and (self.drain is None or now < self.drain.deadline)
 
-    def cancel_late_calls(self, now: float) -> None:
-        """Cancel what is in flight once the lease is lost."""
-        if now >= self._lease_until and self._dispatcher.gate.in_flight and not self._is_cancelled:
-            self._cancel()
-
-    def _cancel(self) -> None:
-        self._is_cancelled = True
-        self._dispatcher.slots.cancel_requests()
+    def maybe_cancel(self, now: float) -> None:
+        """Cancel what is in flight once the lease is lost or the drain is past its deadline."""
+        if self._is_cancelled or not self._dispatcher.gate.in_flight:
+            return
+        if not self.may_continue(now):
+            self._is_cancelled = True
+            self._dispatcher.slots.cancel_requests()
 
     # --- drain -------------------------------------------------------------------------------
 
@@ -106,14 +105,6 @@ class Membership:
         if drain.kind is DrainKind.REVOCATION:
             self._dispatcher.busy.only_in_flight = True
             self._dispatcher.drop_waiting()
-
-    def maybe_cancel(self, now: float) -> None:
-        """Cancel what is in flight at the deadline of the drain."""
-        drain = self.drain
-        if drain is None or self._is_drained or self._is_cancelled:
-            return
-        if now >= drain.deadline and self._dispatcher.gate.in_flight:
-            self._cancel()
 
     def maybe_finish(self, now: float) -> None:
         """End the drain when nothing is left to do, or when its time is over."""

@@ -137,7 +137,7 @@ class Pipeline:
     def _pass_time(self) -> None:
         """Do what follows from the new state, and from time alone."""
         now = self._moment.seconds
-        self._membership.cancel_late_calls(now)
+        self._membership.maybe_cancel(now)
         self.dispatcher.windows.pass_time(now)
         if self._membership.is_shut_down:
             self.dispatcher.windows.flush(now)
@@ -145,7 +145,8 @@ class Pipeline:
             self._maybe_expire()
         self._dispatch()
         self._outbox.maybe_commit(now)
-        self._maybe_finish_drain(now)
+        self._take_news()
+        self._membership.maybe_finish(now)
         self._set_intake()
 
     @property
@@ -306,11 +307,6 @@ class Pipeline:
             self._effects.append(DropAssignment())
             self._membership.fenced()
             self._forget()
-
-    def _maybe_finish_drain(self, now: float) -> None:
-        self._membership.maybe_cancel(now)
-        self._take_news()
-        self._membership.maybe_finish(now)
 
     def _set_intake(self, *, is_new_assignment: bool = False) -> None:
         is_stopped = self._membership.drain is not None or self._outbox.limit.is_reached

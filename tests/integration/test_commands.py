@@ -177,6 +177,25 @@ async def write(
             await producer.send_and_wait(topic, value, key=key)
 
 
+async def test_outcomes_in_the_order_of_time(system: SystemUnderTest) -> None:
+    """Those of all partitions; the last ones alone; and then each one as it arrives."""
+    codes = [f"a{number}" for number in range(8)]
+    await write(
+        system,
+        system.outcomes,
+        [(f"packshots/{code}".encode(), outcome(n, code)) for n, code in enumerate(codes)],
+    )
+
+    lines = run(system, "outcomes", "--since", "1h").stdout.decode().splitlines()
+    assert [line.rpartition("/")[2] for line in lines] == codes
+    with start_command(system, "outcomes", "--tail", "1", "--follow") as following:
+        assert following.stdout is not None
+        assert b"packshots/a7" in await asyncio.to_thread(following.stdout.readline)
+        await write(system, system.outcomes, [(b"packshots/b", outcome(9, "b"))])
+        assert b"packshots/b" in await asyncio.to_thread(following.stdout.readline)
+        following.kill()
+
+
 async def test_outcomes_counts_what_it_does_not_show(system: SystemUnderTest) -> None:
     """On stderr; a later version's outcome is shown."""
     others = [

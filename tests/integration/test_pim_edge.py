@@ -188,7 +188,7 @@ async def test_a_password_that_changes_in_its_file(system: SystemUnderTest) -> N
     assert "rotated" not in system.logs()
 
 
-async def test_a_poison_asset_and_a_sick_family(system: SystemUnderTest) -> None:
+async def test_a_poison_asset_and_a_failing_family(system: SystemUnderTest) -> None:
     """Both end `failed`; nobody else does."""
     system.pim.faults.add(Fault(route="upsert", asset="a4", status=500, times=None))
     system.pim.faults.add(Fault(route="write", family="videos", status=502, times=None))
@@ -294,7 +294,7 @@ async def test_four_hanging_assets(system: SystemUnderTest) -> None:
     assert failed == {f"hang{number}" for number in range(4)}
 
 
-async def test_a_sick_family_alone_waits_until_it_heals(system: SystemUnderTest) -> None:
+async def test_a_failing_family_alone_waits_until_it_recovers(system: SystemUnderTest) -> None:
     """Nothing proves the PIM well: nothing fails, and it goes on by itself."""
     system.pim.faults.add(Fault(route="write", family="videos", status=500, times=None), seconds=15)
     records: list[Input] = [

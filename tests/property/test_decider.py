@@ -170,10 +170,10 @@ def test_intake_pauses_at_a_thousand_while_nothing_answers(seed: int) -> None:
 @few
 @given(SEEDS)
 def test_while_the_family_answers_a_get_intake_stays_open(seed: int) -> None:
-    """A sick family fills a partition; another behind it proves the PIM well."""
-    drive = Drive(lambda r, _: DOWN if is_write(r) and family_of(r) == "sick" else None, seed)
+    """A failing family fills a partition; another behind it proves the PIM well."""
+    drive = Drive(lambda r, _: DOWN if is_write(r) and family_of(r) == "failing" else None, seed)
     for number in range(1500):
-        drive.upsert("sick", f"s{number}")
+        drive.upsert("failing", f"s{number}")
     well = [drive.upsert("well", f"w{number}") for number in range(10)]
     drive.run(120)
 
@@ -300,64 +300,64 @@ def test_a_retry_item_goes_alone_next(seed: int) -> None:
     assert drive.outcomes[odd]["status"] == "failed"
 
 
-# --- sick lanes -----------------------------------------------------------------------------------
+# --- failing lanes -----------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 @few
 @given(SEEDS)
-def test_a_sick_family_among_five_delays_nobody(seed: int) -> None:
+def test_a_failing_family_among_five_delays_nobody(seed: int) -> None:
     """The others finish as if it were not there; its changes wait, then fail."""
 
     def pim(request: Request, _: float) -> Answer | None:
-        return DOWN if is_write(request) and family_of(request) == "sick" else None
+        return DOWN if is_write(request) and family_of(request) == "failing" else None
 
     drive = Drive(pim, seed)
-    sick, well = [], []
+    doomed, well = [], []
     for number in range(300):
-        sick.append(drive.upsert("sick", f"s{number}"))
+        doomed.append(drive.upsert("failing", f"s{number}"))
         well += [drive.upsert(f"well{other}", f"w{number}") for other in range(4)]
     with_traffic(drive, 700)
 
     assert drive.statuses(well) == {"applied": 1200}
     assert drive.last_completed_at(well) < 30
-    assert drive.statuses(sick) == {"failed": 300}
+    assert drive.statuses(doomed) == {"failed": 300}
     assert drive.noted("family.failing")
     failing = [fact for _, fact in drive.facts if isinstance(fact, FamilyFailing)]
     assert {(one.family, one.reason, one.status) for one in failing} == {
-        ("sick", "pim_error", DOWN.status)
+        ("failing", "pim_error", DOWN.status)
     }
     completed = [fact for _, fact in drive.facts if isinstance(fact, ChangeCompleted)]
-    assert {one.asset for one in completed} == {f"sick/s{number}" for number in range(300)}
+    assert {one.asset for one in completed} == {f"failing/s{number}" for number in range(300)}
 
 
 @few
 @given(SEEDS)
-def test_a_sick_family_that_heals_fails_little(seed: int) -> None:
+def test_a_failing_family_that_heals_fails_little(seed: int) -> None:
     """Within its changes' patience everything that waited is applied."""
 
     def pim(request: Request, now: float) -> Answer | None:
-        is_failing = is_write(request) and family_of(request) == "sick" and now < 120
+        is_failing = is_write(request) and family_of(request) == "failing" and now < 120
         return DOWN if is_failing else None
 
     drive = Drive(pim, seed)
-    sick = [drive.upsert("sick", f"s{number}") for number in range(200)]
+    failing = [drive.upsert("failing", f"s{number}") for number in range(200)]
     with_traffic(drive, 400)
 
-    assert drive.statuses(sick)["applied"] >= 195
+    assert drive.statuses(failing)["applied"] >= 195
     assert drive.noted("family.recovered")
 
 
 @few
 @given(SEEDS)
-def test_a_sick_family_alone_waits(seed: int) -> None:
+def test_a_failing_family_alone_waits(seed: int) -> None:
     """Nothing proves the PIM well: nothing fails, however long; it goes on when it heals."""
 
     def pim(request: Request, now: float) -> Answer | None:
         return DOWN if is_write(request) and now < 2 * HOUR else None
 
     drive = Drive(pim, seed)
-    ids = [drive.upsert("sick", f"s{number}") for number in range(30)]
+    ids = [drive.upsert("failing", f"s{number}") for number in range(30)]
     drive.run(1.9 * HOUR)
     assert drive.statuses(ids) == {}
     drive.run()
@@ -368,13 +368,13 @@ def test_a_sick_family_alone_waits(seed: int) -> None:
 @given(SEEDS)
 def test_another_familys_success_shows_that_it_is_sick(seed: int) -> None:
     """Then its changes have their patience, and end."""
-    drive = Drive(lambda r, _: DOWN if is_write(r) and family_of(r) == "sick" else None, seed)
-    sick = [drive.upsert("sick", f"s{number}") for number in range(30)]
+    drive = Drive(lambda r, _: DOWN if is_write(r) and family_of(r) == "failing" else None, seed)
+    failing = [drive.upsert("failing", f"s{number}") for number in range(30)]
     drive.run(HOUR)
-    assert drive.statuses(sick) == {}
+    assert drive.statuses(failing) == {}
     with_traffic(drive, 700)
 
-    assert drive.statuses(sick) == {"failed": 30}
+    assert drive.statuses(failing) == {"failed": 30}
 
 
 @few
@@ -562,21 +562,21 @@ def test_the_rate_is_kept(limit: int) -> None:
 @few
 @given(SEEDS)
 def test_repair_gives_up_early_at_its_share_of_the_pending_limit(seed: int) -> None:
-    """A sick family holds at most a quarter; others flow."""
+    """A failing family holds at most a quarter; others flow."""
 
     def pim(request: Request, _: float) -> Answer | None:
-        return DOWN if is_write(request) and family_of(request) == "sick" else None
+        return DOWN if is_write(request) and family_of(request) == "failing" else None
 
     drive = Drive(pim, seed, limits={"pending_changes_max": 400})
-    well, sick = [], []
+    well, failing = [], []
     for second in range(100):
-        sick += [drive.upsert("sick", f"s{second}_{number}") for number in range(20)]
+        failing += [drive.upsert("failing", f"s{second}_{number}") for number in range(20)]
         well.append(drive.upsert("well", f"w{second}"))
         drive.run(1)
     with_traffic(drive, 60)
 
     assert drive.statuses(well) == {"applied": 100}
-    assert "Given up early" in drive.outcomes[sick[0]]["message"]
+    assert "Given up early" in drive.outcomes[failing[0]]["message"]
     assert drive.pending_max <= 400 + 500, "one poll more than the limit"
 
 

@@ -26,7 +26,7 @@ times = st.tuples(st.just("wait"), st.floats(0.1, 3.0))
 cuts = st.tuples(st.just("take_batch"), st.sampled_from(ACTIONS))
 
 
-class Bench:
+class FilledWindows:
     """Windows, and what went in and came out."""
 
     def __init__(self) -> None:
@@ -68,56 +68,56 @@ class Bench:
 @given(st.lists(events | times | cuts, max_size=60))
 def test_nothing_is_lost_or_reordered(script: list[tuple[object, ...]]) -> None:
     """After enough time and calls, everything came out, each asset in order."""
-    bench = Bench()
+    filled = FilledWindows()
     for name, *arguments in script:
-        getattr(bench, str(name))(*arguments)
-    bench.wait(SECONDS_MAX + 1)
-    while bench.take_batch(UPSERT) or bench.take_batch(DELETE):
+        getattr(filled, str(name))(*arguments)
+    filled.wait(SECONDS_MAX + 1)
+    while filled.take_batch(UPSERT) or filled.take_batch(DELETE):
         pass
 
-    assert bench.windows.is_empty
-    assert {asset: found for asset, found in bench.taken.items() if found} == dict(bench.added)
+    assert filled.windows.is_empty
+    assert {asset: found for asset, found in filled.taken.items() if found} == dict(filled.added)
 
 
 @given(st.floats(0.0, 1.99))
 def test_a_window_is_not_due_before_its_time(seconds: float) -> None:
     """Unless count or bytes make it so."""
-    bench = Bench()
-    bench.add("f", "a", {"x": "1"})
-    bench.wait(seconds)
+    filled = FilledWindows()
+    filled.add("f", "a", {"x": "1"})
+    filled.wait(seconds)
 
-    assert not bench.take_batch(UPSERT)
+    assert not filled.take_batch(UPSERT)
 
 
 def test_count_makes_a_window_due_and_it_fills_on() -> None:
     """Three assets make it due; deletes count; what comes later goes with the same call."""
-    bench = Bench()
-    bench.add("f", "a", {})
-    bench.add("f", "b", None)
-    assert not bench.take_batch(UPSERT)
-    bench.add("f", "c", {})
-    bench.add("f", "d", {})
+    filled = FilledWindows()
+    filled.add("f", "a", {})
+    filled.add("f", "b", None)
+    assert not filled.take_batch(UPSERT)
+    filled.add("f", "c", {})
+    filled.add("f", "d", {})
 
-    assert bench.take_batch(UPSERT)
-    assert [asset.code for asset in bench.taken] == ["a", "c", "d"]
+    assert filled.take_batch(UPSERT)
+    assert [asset.code for asset in filled.taken] == ["a", "c", "d"]
 
 
 def test_bytes_make_a_window_due() -> None:
     """A large change does not wait."""
-    bench = Bench()
-    bench.add("f", "a", {"x": "y" * BYTES_MAX})
+    filled = FilledWindows()
+    filled.add("f", "a", {"x": "y" * BYTES_MAX})
 
-    assert bench.take_batch(UPSERT)
+    assert filled.take_batch(UPSERT)
 
 
 def test_families_take_turns() -> None:
     """A busy family does not starve another."""
-    bench = Bench()
+    filled = FilledWindows()
     for number in range(9):
-        bench.add("f", f"a{number}", {})
-    bench.add("g", "z", {})
-    bench.wait(SECONDS_MAX)
+        filled.add("f", f"a{number}", {})
+    filled.add("g", "z", {})
+    filled.wait(SECONDS_MAX)
 
-    assert bench.take_batch(UPSERT)
-    assert bench.take_batch(UPSERT)
-    assert {asset.family for asset in bench.taken} == {"f", "g"}
+    assert filled.take_batch(UPSERT)
+    assert filled.take_batch(UPSERT)
+    assert {asset.family for asset in filled.taken} == {"f", "g"}

@@ -24,7 +24,7 @@ WRITE = UpsertAssets("packshots", (UpsertAsset(Asset("packshots", "a"), {}, 0),)
 
 
 @dataclass
-class Bench:
+class ClientOfSimulator:
     """A simulator, a client of it, and the permits that the client asked for."""
 
     pim: PimSimulator
@@ -43,11 +43,11 @@ class Bench:
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
+async def client() -> AsyncIterator[ClientOfSimulator]:
     """Yield a client of a simulator."""
     pim = simulator()
     runner, url = await serve(pim)
-    made = Bench(pim, api_of(pim, url))
+    made = ClientOfSimulator(pim, api_of(pim, url))
     yield made
     await made.api.close()
     await runner.cleanup()
@@ -59,90 +59,90 @@ def fault(answer: Answer) -> FaultKind:
     return answer.kind
 
 
-async def test_a_login_takes_one_more_permit(bench: Bench) -> None:
+async def test_a_login_takes_one_more_permit(client: ClientOfSimulator) -> None:
     """The token's request uses the call's permit, so the write needs another one."""
-    assert isinstance(await bench.write(), CallReply)
-    assert bench.permits == 1
-    await bench.write()
-    assert bench.permits == 1
+    assert isinstance(await client.write(), CallReply)
+    assert client.permits == 1
+    await client.write()
+    assert client.permits == 1
 
 
-async def test_logging_in_is_single_flight(bench: Bench) -> None:
+async def test_logging_in_is_single_flight(client: ClientOfSimulator) -> None:
     """Ten concurrent calls fetch one token."""
-    answers = await asyncio.gather(*(bench.write() for _ in range(10)))
+    answers = await asyncio.gather(*(client.write() for _ in range(10)))
 
     assert {answer.status for answer in answers if isinstance(answer, CallReply)} == {200}
-    assert bench.pim.tokens.given == 1
+    assert client.pim.tokens.given == 1
 
 
-async def test_an_expired_token_is_renewed_and_the_call_replayed(bench: Bench) -> None:
+async def test_an_expired_token_is_renewed_and_the_call_replayed(client: ClientOfSimulator) -> None:
     """After a 401, the refresh token is used and then, if it is gone too, the password."""
-    await bench.write()
-    bench.pim.tokens.forget()
+    await client.write()
+    client.pim.tokens.forget()
 
-    answer = await bench.write()
+    answer = await client.write()
 
     assert isinstance(answer, CallReply)
     assert answer.status == 200
-    assert bench.pim.tokens.given == 2
+    assert client.pim.tokens.given == 2
 
 
-async def test_a_401_that_stays_is_passed_on_after_one_replay(bench: Bench) -> None:
+async def test_a_401_that_stays_is_passed_on_after_one_replay(client: ClientOfSimulator) -> None:
     """The client does not renew the token without end."""
-    await bench.write()
-    bench.pim.faults.add(Fault(status=401, times=2))
+    await client.write()
+    client.pim.faults.add(Fault(status=401, times=2))
 
-    answer = await bench.write()
+    answer = await client.write()
 
     assert isinstance(answer, CallReply)
     assert answer.status == 401
-    assert not bench.pim.faults.are_pending
+    assert not client.pim.faults.are_pending
 
 
-async def test_refused_credentials_and_their_mending(bench: Bench) -> None:
+async def test_refused_credentials_and_their_mending(client: ClientOfSimulator) -> None:
     """The message is the PIM's, and a rotated password is read at the next login."""
     stale = Credentials(client_id="client", client_secret="secret", username="u", password="0pen")
-    bench.api._credentials = lambda: stale
-    answer = await bench.write()
+    client.api._credentials = lambda: stale
+    answer = await client.write()
     assert fault(answer) is FaultKind.CREDENTIALS
     assert isinstance(answer, CallFault)
     assert "No user found" in answer.message
     assert stale.password not in answer.message
 
-    bench.api._credentials = lambda: credentials_of(bench.pim)
-    assert isinstance(await bench.write(), CallReply)
+    client.api._credentials = lambda: credentials_of(client.pim)
+    assert isinstance(await client.write(), CallReply)
 
 
-async def test_no_answer_in_time(bench: Bench) -> None:
+async def test_no_answer_in_time(client: ClientOfSimulator) -> None:
     """A PIM that hangs occupies a call for the timeout, not for ever."""
-    bench.pim.faults.add(Fault(hang=True))
-    bench.api._timeout_seconds = 0.1
-    assert fault(await bench.write()) is FaultKind.TIMEOUT
+    client.pim.faults.add(Fault(hang=True))
+    client.api._timeout_seconds = 0.1
+    assert fault(await client.write()) is FaultKind.TIMEOUT
 
 
-async def test_a_cut_connection(bench: Bench) -> None:
+async def test_a_cut_connection(client: ClientOfSimulator) -> None:
     """The fault has a message."""
-    bench.pim.faults.add(Fault(cut="before"))
-    answer = await bench.write()
+    client.pim.faults.add(Fault(cut="before"))
+    answer = await client.write()
     assert fault(answer) is FaultKind.CONNECTION
     assert isinstance(answer, CallFault)
     assert answer.message.startswith("The connection failed: ")
 
 
-async def test_the_lease_may_end_while_the_token_is_fetched(bench: Bench) -> None:
+async def test_the_lease_may_end_while_the_token_is_fetched(client: ClientOfSimulator) -> None:
     """The write is then not sent."""
-    bench.may_write = False
-    assert fault(await bench.write()) is FaultKind.CANCELLED
-    assert bench.pim.writes == 0
+    client.may_write = False
+    assert fault(await client.write()) is FaultKind.CANCELLED
+    assert client.pim.writes == 0
 
 
-async def test_a_code_that_is_a_step_of_a_path_is_answered_here(bench: Bench) -> None:
+async def test_a_code_that_is_a_step_of_a_path_is_answered_here(client: ClientOfSimulator) -> None:
     """A proxy would resolve it to another resource."""
     delete = DeleteOne("packshots", "..")
-    answer = await bench.api.send(delete, permit=bench.permit, may_write=lambda: True)
+    answer = await client.api.send(delete, permit=client.permit, may_write=lambda: True)
     assert isinstance(answer, CallReply)
     assert (answer.status, answer.is_from_pim) == (422, True)
-    assert bench.pim.tokens.given == 0
+    assert client.pim.tokens.given == 0
 
 
 Handler = Callable[[web.Request], web.StreamResponse]
@@ -379,7 +379,7 @@ async def test_whatever_stands_in_a_header(status: int, name: str, value: str) -
     "error", [ValueError("odd"), RuntimeError(), UnicodeError("odd"), KeyError()]
 )
 async def test_whatever_is_raised_on_the_way_is_a_fault(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception
+    client: ClientOfSimulator, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """An unforeseen error of a library or of reading the answer is a fault too."""
 
@@ -387,9 +387,9 @@ async def test_whatever_is_raised_on_the_way_is_a_fault(
         raise error
 
     monkeypatch.setattr("service.adapters.akeneo.api.read_answer", fail)
-    assert fault(await bench.write()) is FaultKind.CONNECTION
-    monkeypatch.setattr(bench.api._client, "exchange", fail)
-    assert fault(await bench.write()) is FaultKind.CONNECTION
+    assert fault(await client.write()) is FaultKind.CONNECTION
+    monkeypatch.setattr(client.api._client, "exchange", fail)
+    assert fault(await client.write()) is FaultKind.CONNECTION
 
 
 @pytest.mark.parametrize("status", [404, 405, 409, 413, 415])

@@ -20,7 +20,7 @@ from service.contracts.asyncapi import Topics, asyncapi
 
 
 @dataclass
-class Bench:
+class ServedPort:
     """A port, and the state that its handlers report."""
 
     url: str = ""
@@ -55,24 +55,24 @@ class Bench:
 
 
 @pytest.fixture(params=[True, False], ids=["page", "no page"])
-async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+async def port(request: pytest.FixtureRequest) -> AsyncIterator[ServedPort]:
     """Yield a port on loopback, with and without the status page."""
-    made = Bench()
-    port = AdminServer(made.handlers(with_page=request.param))
-    taken = await port.open("127.0.0.1", 0)
+    made = ServedPort()
+    server = AdminServer(made.handlers(with_page=request.param))
+    taken = await server.open("127.0.0.1", 0)
     made.url = f"http://127.0.0.1:{taken}"
     yield made
-    await port.close()
+    await server.close()
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
-async def test_probes(bench: Bench, path: str) -> None:
+async def test_probes(port: ServedPort, path: str) -> None:
     """The status is 200 if all checks pass, otherwise 503; `?verbose` lists the checks."""
-    assert (await bench.get(path))[:2] == (200, "ok\n")
-    (bench.live if path == "/livez" else bench.ready)["producer"] = False
-    bench.lines.append("[ ]waiting: the PIM throttles")
+    assert (await port.get(path))[:2] == (200, "ok\n")
+    (port.live if path == "/livez" else port.ready)["producer"] = False
+    port.lines.append("[ ]waiting: the PIM throttles")
 
-    status, text, _ = await bench.get(path + "?verbose")
+    status, text, _ = await port.get(path + "?verbose")
 
     assert status == 503
     assert "[-]producer failed" in text
@@ -80,62 +80,62 @@ async def test_probes(bench: Bench, path: str) -> None:
     assert text.endswith("[ ]waiting: the PIM throttles\n")
 
 
-async def test_the_asyncapi_page_and_its_document(bench: Bench) -> None:
+async def test_the_asyncapi_page_and_its_document(port: ServedPort) -> None:
     """Names are escaped on the page, and the document is also served as JSON."""
-    _, page, _ = await bench.get("/asyncapi")
-    _, document, _ = await bench.get("/asyncapi?format=json")
+    _, page, _ = await port.get("/asyncapi")
+    _, document, _ = await port.get("/asyncapi?format=json")
 
     assert "&lt;outcomes&gt;" in page
     assert "<outcomes>" not in page
     assert document.startswith('{"asyncapi": "3.0.0"')
 
 
-async def test_the_status_page_where_it_is_wanted(bench: Bench) -> None:
+async def test_the_status_page_where_it_is_wanted(port: ServedPort) -> None:
     """The page may load and run nothing but itself."""
-    bench.page["version"] = "1.2.3"
-    status, page, headers = await bench.get("/")
+    port.page["version"] = "1.2.3"
+    status, page, headers = await port.get("/")
     if status == 404:
-        assert (await bench.get("/status"))[0] == 404
+        assert (await port.get("/status"))[0] == 404
         return
     assert status == 200
     assert "<title>asset-sync</title>" in page
     policy = headers["Content-Security-Policy"]
     assert re.match(r"default-src 'none'; connect-src 'self'; script-src 'sha256-", policy)
     assert "unsafe" not in policy
-    assert (await bench.get("/status"))[1] == '{"version": "1.2.3"}'
+    assert (await port.get("/status"))[1] == '{"version": "1.2.3"}'
 
 
-async def test_release_with_the_token_alone(bench: Bench) -> None:
+async def test_release_with_the_token_alone(port: ServedPort) -> None:
     """A sidecar, a forwarded port, a web page or another method must not release."""
-    bench.withheld = 7
-    file = TokenFile(int(bench.url.rpartition(":")[2]))
+    port.withheld = 7
+    file = TokenFile(int(port.url.rpartition(":")[2]))
     token = file.read() or ""
     assert len(token) > 40
     assert file.path.stat().st_mode & 0o777 == 0o600
 
     for wrong in ({}, {HEADER: ""}, {HEADER: token[:-1]}, {HEADER: "\u00e9"}):
-        status, text, _ = await bench.get("/release", "POST", **wrong)
+        status, text, _ = await port.get("/release", "POST", **wrong)
         assert (status, str(file.path) in text) == (403, True), wrong
     with_origin = {HEADER: token, "Origin": "http://evil.example"}
-    assert (await bench.get("/release", "POST", **with_origin))[0] == 403
+    assert (await port.get("/release", "POST", **with_origin))[0] == 403
     for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"):
-        assert (await bench.get("/release", method, **{HEADER: token}))[0] == 405, method
-    assert (await bench.get("/release", "POST", **{HEADER: token}))[:2] == (200, '{"released": 7}')
-    bench.withheld = None
-    assert (await bench.get("/release", "POST", **{HEADER: token}))[0] == 409
+        assert (await port.get("/release", method, **{HEADER: token}))[0] == 405, method
+    assert (await port.get("/release", "POST", **{HEADER: token}))[:2] == (200, '{"released": 7}')
+    port.withheld = None
+    assert (await port.get("/release", "POST", **{HEADER: token}))[0] == 409
 
 
-async def test_the_command_reads_the_token(bench: Bench) -> None:
+async def test_the_command_reads_the_token(port: ServedPort) -> None:
     """The command works as the service's user, and explains a missing token file."""
-    bench.withheld = 7
-    port = bench.url.rpartition(":")[2]
+    port.withheld = 7
+    number = port.url.rpartition(":")[2]
 
     async def run_release() -> Result:
-        return await asyncio.to_thread(CliRunner().invoke, release, ["--port", port])
+        return await asyncio.to_thread(CliRunner().invoke, release, ["--port", number])
 
     done = await run_release()
     assert (done.exit_code, done.output.startswith("Resumed. 7 changes")) == (0, True), done.output
-    TokenFile(int(port)).path.unlink()
+    TokenFile(int(number)).path.unlink()
     done = await run_release()
     assert (done.exit_code, "is missing or wrong" in done.output) == (1, True), done.output
 
@@ -144,14 +144,14 @@ async def test_release_where_no_token_can_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a read-only container without a temporary directory, the service still runs."""
-    bench = Bench(withheld=7)
-    port = AdminServer(bench.handlers(with_page=False))
+    port = ServedPort(withheld=7)
+    server = AdminServer(port.handlers(with_page=False))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    bench.url = f"http://127.0.0.1:{await port.open('127.0.0.1', 0)}"
-    status, text, _ = await bench.get("/release", "POST")
+    port.url = f"http://127.0.0.1:{await server.open('127.0.0.1', 0)}"
+    status, text, _ = await port.get("/release", "POST")
     assert (status, "cannot be written" in text, "TMPDIR" in text) == (403, True, True)
-    assert (await bench.get("/livez"))[0] == 200
-    await port.close()
+    assert (await port.get("/livez"))[0] == 200
+    await server.close()
 
 
 async def test_a_token_file_of_somebody_else_is_no_way_in(

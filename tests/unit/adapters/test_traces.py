@@ -35,7 +35,7 @@ UNSAMPLED = f"00-{TRACE}-b7ad6b7169203331-00".encode()
 
 
 @dataclass
-class Bench:
+class TracedRun:
     """A tracer, its exported spans, and a PIM and a log that answer as the test sets them."""
 
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
@@ -131,12 +131,12 @@ def id_of(span: ReadableSpan) -> int:
 
 async def test_from_the_event_to_the_outcome_is_one_trace() -> None:
     """The record's span is a child of the producer's, and the outcome carries its context."""
-    bench = Bench()
-    (origin,) = bench.arrive(traced())
-    await bench.call(origin)
-    (headers,) = await bench.commit(origin)
+    run = TracedRun()
+    (origin,) = run.arrive(traced())
+    await run.call(origin)
+    (headers,) = await run.commit(origin)
 
-    (process,) = bench.spans("process events")
+    (process,) = run.spans("process events")
     assert process.kind is SpanKind.CONSUMER
     assert process.parent is not None
     assert process.parent.span_id == 0xB7AD6B7169203331
@@ -148,7 +148,7 @@ async def test_from_the_event_to_the_outcome_is_one_trace() -> None:
     assert carried == f"00-{TRACE}-{id_of(process):016x}-01".encode()
     assert [name for name, _ in headers].count("traceparent") == 1
 
-    (call,) = bench.spans("DELETE /api/rest/v1/asset-families/{asset_family_code}/assets/{code}")
+    (call,) = run.spans("DELETE /api/rest/v1/asset-families/{asset_family_code}/assets/{code}")
     assert call.kind is SpanKind.CLIENT
     assert call.parent is not None
     assert call.parent.span_id == id_of(process)
@@ -159,18 +159,18 @@ async def test_from_the_event_to_the_outcome_is_one_trace() -> None:
 
 async def test_what_carries_several_changes_links_to_each() -> None:
     """Poll, call and send have no single parent."""
-    bench = Bench()
-    origins = bench.arrive(traced(), traced(), ())
-    await bench.call(*origins)
-    await bench.commit(*origins)
+    run = TracedRun()
+    origins = run.arrive(traced(), traced(), ())
+    await run.call(*origins)
+    await run.commit(*origins)
 
-    wanted = {id_of(span) for span in bench.spans("process")}
+    wanted = {id_of(span) for span in run.spans("process")}
     assert len(wanted) == 3
     for name in ("poll events", "DELETE", "send pim.asset-outcomes"):
-        (span,) = bench.spans(name)
+        (span,) = run.spans(name)
         assert span.parent is None
         assert linked(span) == wanted
-    (poll,) = bench.spans("poll")
+    (poll,) = run.spans("poll")
     assert poll.attributes is not None
     assert poll.attributes["messaging.batch.message_count"] == 3
 
@@ -178,40 +178,40 @@ async def test_what_carries_several_changes_links_to_each() -> None:
 @pytest.mark.parametrize("name", ["traceparent", "ce_traceparent"])
 async def test_what_the_producer_left_out_is_left_out(name: str) -> None:
     """The producer's decision holds for all later spans, and nothing is kept."""
-    bench = Bench()
-    (origin,) = bench.arrive(traced(UNSAMPLED, name))
-    await bench.call(origin)
-    (headers,) = await bench.commit(origin)
-    assert bench.spans("") == []
+    run = TracedRun()
+    (origin,) = run.arrive(traced(UNSAMPLED, name))
+    await run.call(origin)
+    (headers,) = await run.commit(origin)
+    assert run.spans("") == []
     assert dict(headers)["traceparent"] == b"x", "as the record brought it"
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"00-zz-1-01", b"x" * 10_000])
 async def test_a_context_that_cannot_be_read_begins_a_trace(content: bytes) -> None:
     """Unreadable headers are a normal case."""
-    bench = Bench()
-    (origin,) = bench.arrive(traced(content))
-    await bench.commit(origin)
-    (process,) = bench.spans("process")
+    run = TracedRun()
+    (origin,) = run.arrive(traced(content))
+    await run.commit(origin)
+    (process,) = run.spans("process")
     assert process.parent is None
 
 
 async def test_failures_are_marked() -> None:
     """A failed call, transaction or change is an error in its span."""
-    bench = Bench(answer=CallFault(FaultKind.TIMEOUT, "No answer."))
-    (origin,) = bench.arrive(traced())
-    await bench.call(origin)
-    bench.answer = CallReply(503)
-    await bench.call(origin)
-    bench.refusal = CommitRefusal.REBALANCE_IN_PROGRESS
-    await bench.commit(origin)
-    bench.refusal = None
-    await bench.commit(origin, reason=True)
+    run = TracedRun(answer=CallFault(FaultKind.TIMEOUT, "No answer."))
+    (origin,) = run.arrive(traced())
+    await run.call(origin)
+    run.answer = CallReply(503)
+    await run.call(origin)
+    run.refusal = CommitRefusal.REBALANCE_IN_PROGRESS
+    await run.commit(origin)
+    run.refusal = None
+    await run.commit(origin, reason=True)
 
     told = [
         (span.status.status_code, (span.attributes or {}).get("error.type"))
         for name in ("DELETE", "send", "process")
-        for span in bench.spans(name)
+        for span in run.spans(name)
     ]
     assert told == [
         (StatusCode.ERROR, "timeout"),
@@ -224,30 +224,30 @@ async def test_failures_are_marked() -> None:
 
 async def test_logins_and_other_assignments_are_not_traced() -> None:
     """A login carries no change, and a record of an earlier assignment never ends."""
-    bench = Bench()
-    await bench.call(request=GetFamilies())
-    (old,) = bench.arrive(traced())
-    bench.arrive(traced(), traced(), epoch=2)
-    await bench.call(old)
-    assert len(bench.traces._open) == 2
-    assert len(bench.spans("GET")) == 0
+    run = TracedRun()
+    await run.call(request=GetFamilies())
+    (old,) = run.arrive(traced())
+    run.arrive(traced(), traced(), epoch=2)
+    await run.call(old)
+    assert len(run.traces._open) == 2
+    assert len(run.spans("GET")) == 0
 
 
 async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records whose outcome was committed before a restart arrive again and never end."""
     monkeypatch.setattr(module, "SPANS_OPEN_MAX", 10)
-    bench = Bench()
-    bench.arrive(*[traced()] * 50)
-    assert len(bench.traces._open) == 10
+    run = TracedRun()
+    run.arrive(*[traced()] * 50)
+    assert len(run.traces._open) == 10
 
 
 async def test_closing_sends_what_is_left() -> None:
     """A replica that stops exports its last spans."""
-    bench = Bench()
-    (origin,) = bench.arrive(traced())
-    await bench.commit(origin)
-    await asyncio.to_thread(bench.traces.close)
-    assert len(bench.exporter.get_finished_spans()) == 3
+    run = TracedRun()
+    (origin,) = run.arrive(traced())
+    await run.commit(origin)
+    await asyncio.to_thread(run.traces.close)
+    assert len(run.exporter.get_finished_spans()) == 3
 
 
 class Taken:
@@ -274,7 +274,7 @@ async def test_records_are_taken_in_even_if_no_span_can_be_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A bug in tracing is reported; it must not stop the intake."""
-    tracer, taken = Bench(), Taken()
+    tracer, taken = TracedRun(), Taken()
     inbox = tracer.traces.around_inbox(taken, Observers(taken))
     monkeypatch.setattr(tracer.traces, "_begin", None)
     record = SourceRecord(Origin(PLACE, 0, 1), b"f/a", None, traced())

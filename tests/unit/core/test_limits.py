@@ -66,15 +66,15 @@ def test_a_delete_that_comes_into_the_batch_later_leaves_as_a_delete() -> None:
     """In a failing family the first upserts end uncalled; the delete behind them is next."""
 
     def pim(request: Request, _: float) -> Answer | None:
-        is_failing = isinstance(request, UpsertAssets) and request.family == "sick"
+        is_failing = isinstance(request, UpsertAssets) and request.family == "failing"
         return CallReply(500) if is_failing else None
 
     drive = Drive(pim, limits={"changes_per_asset_max": 3, "retry_seconds_max": 20.0})
     for number in range(9):
-        drive.upsert("sick", f"s{number}")
+        drive.upsert("failing", f"s{number}")
     drive.run(10)
-    upserts = [drive.upsert("sick", "hot", v=str(number)) for number in range(4)]
-    delete = drive.delete("sick", "hot")
+    upserts = [drive.upsert("failing", "hot", v=str(number)) for number in range(4)]
+    delete = drive.delete("failing", "hot")
     for second in range(120):
         drive.upsert("traffic", f"t{second}")
         drive.run(1)

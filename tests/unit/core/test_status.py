@@ -10,13 +10,13 @@ def test_a_failing_family_is_named_with_what_the_pim_said() -> None:
     """Before the families with more open work."""
 
     def pim(request: Request, _: float) -> Answer | None:
-        if isinstance(request, UpsertAssets) and request.family == "sick":
+        if isinstance(request, UpsertAssets) and request.family == "failing":
             return CallReply(403, is_from_pim=True, message="Access denied.")
         return None
 
     drive = Drive(pim)
     for number in range(100):
-        drive.upsert("sick", f"s{number}")
+        drive.upsert("failing", f"s{number}")
         for family in range(4):
             drive.upsert(f"well{family}", f"w{number}")
     for second in range(60):
@@ -28,7 +28,7 @@ def test_a_failing_family_is_named_with_what_the_pim_said() -> None:
     drive.run(0.05)
 
     first, *others = families(drive.pipeline.dispatcher)
-    assert (first.family, first.is_failing) == ("sick", True)
+    assert (first.family, first.is_failing) == ("failing", True)
     (why,) = first.failures
     assert (why.action, why.reason, why.status) == ("upsert", "forbidden", 403)
     assert why.message == "Access denied."

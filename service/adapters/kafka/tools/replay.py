@@ -14,7 +14,8 @@ from aiokafka.errors import ProducerFenced
 
 from service.adapters.kafka.batches import PartitionedRecord, fill, send
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, producing
-from service.adapters.kafka.tools.topics import Read, StoredRecord, read
+from service.adapters.kafka.tools.time_order import StoredRecord
+from service.adapters.kafka.tools.topics import Read, read
 from service.contracts.outcome_reader import ReadData, read_outcome
 from service.core.model import Asset, Partition
 from service.core.settle.dead_letters import (

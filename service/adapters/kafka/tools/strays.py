@@ -7,9 +7,9 @@ partitions if partitions were added, or if producers use different partitioners 
 import asyncio
 from typing import NamedTuple
 
+from service.adapters.kafka.tools.time_order import StoredRecord
 from service.adapters.kafka.tools.topics import (
     Read,
-    StoredRecord,
     partition_numbers,
     partition_of,
     read,

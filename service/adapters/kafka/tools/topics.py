@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from aiokafka.partitioner import murmur2
 
 from service.adapters.kafka.aiokafka_gaps.fetching import OmittedValue, read_in_steps
 from service.adapters.kafka.options import connection, producing
+from service.adapters.kafka.tools.time_order import StoredRecord, TimeOrder
 from service.core.model import Headers
 from service.core.settle.dead_letters import VALUE_OMITTED_HEADER
 from service.settings import KafkaSettings
@@ -39,17 +41,6 @@ class NewRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
-
-
-class StoredRecord(NamedTuple):
-    """A record that was read."""
-
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    timestamp_ms: int
 
 
 class Read(NamedTuple):
@@ -153,6 +144,44 @@ async def read(
     Raises:
         KafkaError: the topic does not exist, or the broker refuses to answer or does not answer.
     """
+    async with _opened(kafka, topic, part) as (consumer, ends):
+        while ends and (follow or len(await _reached(consumer, ends)) < len(ends)):
+            for record in await _poll(consumer):
+                yield record
+
+
+async def read_by_time(
+    kafka: KafkaSettings, topic: str, part: Read = ALL, *, follow: bool = False
+) -> AsyncGenerator[StoredRecord | None]:
+    """Yield committed records by their timestamps, and in order within each partition.
+
+    At most `AHEAD_RECORDS_MAX` records of each partition, and one poll, are in memory. After the
+    last record that the topic had at the start comes None, and with `follow` then every new record
+    as it arrives. Arguments and errors are those of `read`.
+    """
+    async with _opened(kafka, topic, part) as (consumer, ends):
+        order = TimeOrder(found.partition for found in ends)
+        while not order.is_complete:
+            for record in await _poll(consumer):
+                order.add(record)
+            for reached in await _reached(consumer, ends):
+                order.end(reached.partition)
+            full = [found for found in ends if order.is_ahead(found.partition)]
+            consumer.pause(*full)
+            consumer.resume(*ends.keys() - full)
+            for record in order.take():
+                yield record
+        yield None
+        while ends and follow:
+            for record in await _poll(consumer):
+                yield record
+
+
+@asynccontextmanager
+async def _opened(
+    kafka: KafkaSettings, topic: str, part: Read
+) -> AsyncGenerator[tuple[AIOKafkaConsumer, Mapping[TopicPartition, int]]]:
+    """Yield a consumer at the beginning of the part, and where its partitions end now."""
     read_in_steps(RECORD_BYTES_MAX)
     consumer = AIOKafkaConsumer(
         **connection(kafka),
@@ -163,28 +192,37 @@ async def read(
     try:
         await consumer.start()
         topic_partitions = await _topic_partitions(kafka, topic, part)
-        if not topic_partitions:
-            return
         consumer.assign(topic_partitions)
-        ends = await consumer.end_offsets(topic_partitions)
-        await _seek(consumer, ends, part)
-        while True:
-            for topic_partition, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
-                for found in map(_without_omitted, records):
-                    yield StoredRecord(
-                        topic_partition.partition,
-                        found.offset,
-                        found.key,
-                        found.value,
-                        tuple(found.headers),
-                        found.timestamp,
-                    )
-            if follow:
-                continue
-            if all([await consumer.position(p) >= ends[p] for p in topic_partitions]):
-                return
+        ends = await consumer.end_offsets(topic_partitions) if topic_partitions else {}
+        if ends:
+            await _seek(consumer, ends, part)
+        yield consumer, ends
     finally:
         await consumer.stop()
+
+
+async def _poll(consumer: AIOKafkaConsumer) -> list[StoredRecord]:
+    polled = await consumer.getmany(timeout_ms=POLL_MS)
+    return [_stored(record) for records in polled.values() for record in records]
+
+
+async def _reached(
+    consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]
+) -> set[TopicPartition]:
+    """Return the partitions that are read up to their ends."""
+    return {found for found, end in ends.items() if await consumer.position(found) >= end}
+
+
+def _stored(record: ConsumerRecord) -> StoredRecord:
+    found = _without_omitted(record)
+    return StoredRecord(
+        found.partition,
+        found.offset,
+        found.key,
+        found.value,
+        tuple(found.headers),
+        found.timestamp,
+    )
 
 
 def _without_omitted(record: ConsumerRecord) -> ConsumerRecord:

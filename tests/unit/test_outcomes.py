@@ -1,0 +1,53 @@
+"""Which outcomes `asset-sync outcomes` selects."""
+
+import json
+
+import pytest
+
+from service.adapters.kafka.tools.time_order import StoredRecord
+from service.cli.outcomes import Wanted
+
+
+def outcome(number: int, family: str, **data: object) -> StoredRecord:
+    """Return a record with an outcome that has these members in its data."""
+    whole = {
+        "id": f"dam/0/{number}",
+        "type": "asset-sync.asset.rejected.v1",
+        "data": {"status": "rejected", "asset_family": family, **data},
+    }
+    return StoredRecord(0, number, f"{family}/a".encode(), json.dumps(whole).encode(), (), 0)
+
+
+OUTCOMES = (
+    outcome(0, "packshots", reason="too_large", event=None),
+    outcome(1, "videos", reason="unknown_family", event={"id": "evt-1", "context": None}),
+    outcome(2, "videos", reason="too_large", event={"context": {"dam_id": "0A", "n": 7}}),
+    outcome(3, "packshots", reason="too_large", event={"context": ["dam_id"]}),
+    outcome(4, "packshots", reason="refused_by_pim", event={"context": {"dam_id": "\u00e9"}}),
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "numbers"),
+    [
+        (Wanted(), [0, 1, 2, 3, 4]),
+        (Wanted(status="applied"), []),
+        (Wanted(status="rejected", reason="too_large", family="packshots"), [0, 3]),
+        (Wanted(key=b"videos/a"), [1, 2]),
+        (Wanted(event="evt-1"), [1]),
+        (Wanted(event="dam/0/3"), [3]),
+        (Wanted(event="evt"), []),
+        (Wanted(context=(("dam_id", "0A"),)), [2]),
+        (Wanted(context=(("dam_id", '"0A"'),)), [2]),
+        (Wanted(context=(("dam_id", "0A"), ("n", "7"))), [2]),
+        (Wanted(context=(("dam_id", "0A"), ("n", "8"))), []),
+        (Wanted(context=(("dam_id", "\u00e9"),)), [4]),
+        (Wanted(context=(("n", ""),)), []),
+    ],
+)
+def test_outcomes_are_found_by_what_is_known_of_a_change(
+    wanted: Wanted, numbers: list[int]
+) -> None:
+    """Every criterion that is given must hold."""
+    assert [record.offset for record in OUTCOMES if wanted.take(record)] == numbers
+    assert not wanted.hidden
