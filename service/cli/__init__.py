@@ -20,6 +20,7 @@ from service.cli.publish import publish
 from service.cli.release import release
 from service.cli.run import run
 from service.cli.schema import schema
+from service.cli.topics import topics
 
 
 class _Commands(click.Group):
@@ -37,7 +38,7 @@ class _Commands(click.Group):
             sys.exit(1)
 
 
-@click.group(cls=_Commands)
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="asset-sync")
 def main() -> None:
     """Carry asset changes from DAM systems over Kafka to Akeneo PIM."""
@@ -48,6 +49,7 @@ COMMANDS = (
     demo,
     check,
     release,
+    topics,
     publish,
     outcomes,
     dead_letters,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,27 @@ async def write(
     async with AIOKafkaProducer(bootstrap_servers=system.bootstrap) as producer:
         for key, value in records:
             await producer.send_and_wait(topic, value, key=key)
+
+
+async def test_topics_are_created_on_request(system: SystemUnderTest) -> None:
+    """What is missing is created once, with its policies, so that the check has nothing to say."""
+    events, outcomes = f"{system.events}.new", f"{system.outcomes}.new"
+
+    def command(*words: str) -> subprocess.CompletedProcess[bytes]:
+        return run(system, *words, KAFKA__EVENTS_TOPICS=events, KAFKA__OUTCOMES_TOPIC=outcomes)
+
+    words = ("topics", "create", "--partitions", "5", "--replicas", "1")
+    dry = command(*words, "--dry-run")
+    assert dry.stdout.count(b"would be created") == 2, dry.stderr
+    made = command(*words)
+    assert (made.returncode, made.stdout.count(b"created")) == (0, 2), made.stderr
+    assert f"exists           {system.dead_letters}".encode() in made.stdout
+    again = command(*words)
+    assert (again.returncode, again.stdout.count(b"exists")) == (0, 3)
+    assert f"Topic {events} (5 partitions): access granted.".encode() in command("check").stdout
+    refused = run(system, "topics", "create", "--replicas", "9", KAFKA__EVENTS_TOPICS="a.b")
+    assert refused.returncode == 1
+    assert b"refused          a.b  " in refused.stdout
 
 
 async def test_outcomes_in_the_order_of_time(system: SystemUnderTest) -> None:

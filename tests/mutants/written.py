@@ -525,8 +525,9 @@ WRITTEN = (
     Written(
         "late-calls-not-cut",
         "P2, D8",
-        "if now >= self._lease_until and self._dispatcher.gate.in_flight and",
-        "if False and",
+        "        if not self.may_continue(now):\n            self._is_cancelled = True",
+        "        if self.has_lease(now) and not self.may_continue(now):\n"
+        "            self._is_cancelled = True",
         "A call in flight outlives the lease, and lands after the new owner's.",
     ),
     Written(
@@ -539,8 +540,8 @@ WRITTEN = (
     Written(
         "drain-without-deadline",
         "P7, D8",
-        "if now >= drain.deadline and self._dispatcher.gate.in_flight:",
-        "if False:",
+        "        if not self.may_continue(now):\n            self._is_cancelled = True",
+        "        if not self.has_lease(now):\n            self._is_cancelled = True",
         "A call that hangs keeps a drain beyond its budget.",
     ),
     Written(

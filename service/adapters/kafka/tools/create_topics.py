@@ -1,0 +1,83 @@
+"""Create the topics of the settings, with the policies that the service needs (contract.md §5)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from service.adapters.kafka.errors import describe
+from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
+from service.adapters.kafka.tools.check_kafka import DEAD_LETTER_ROOM_BYTES
+from service.settings import KafkaSettings
+
+BROKER_DEFAULT = -1
+"""As a number of partitions or replicas: what the brokers are configured to use."""
+DEAD_LETTER_DAYS = 30
+"""How long dead letters stay: a person must find the time to look at them."""
+BROKER_LARGEST_BYTES = 1_048_588
+"""The default of `max.message.bytes`, which the events topics have unless somebody sets it."""
+_DAY_MS = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedTopic:
+    """What became of a topic; `message` says why it was refused."""
+
+    name: str
+    end: Literal["created", "exists", "refused"]
+    message: str = ""
+
+
+async def create_topics(
+    kafka: KafkaSettings, partitions: int, replicas: int, *, dry_run: bool
+) -> list[CreatedTopic]:
+    """Create each topic that does not exist, or with `dry_run` let the brokers only check it.
+
+    Raises:
+        KafkaError: the brokers cannot be reached, or do not answer.
+    """
+    admin = AIOKafkaAdminClient(**connection(kafka), request_timeout_ms=REQUEST_TIMEOUT_MS)
+    try:
+        await admin.start()
+        # aiokafka takes the default of the brokers only beside an assignment, which may be empty.
+        assignments: dict[int, list[int]] | None = (
+            {} if BROKER_DEFAULT in {partitions, replicas} else None
+        )
+        new = [
+            NewTopic(name, partitions, replicas, assignments, configs)
+            for name, configs in _configs(kafka).items()
+        ]
+        return [await _create(admin, kafka, topic, dry_run=dry_run) for topic in new]
+    finally:
+        await admin.close()
+
+
+def _configs(kafka: KafkaSettings) -> dict[str, dict[str, str]]:
+    """Return the topics by name, with the settings that differ from those of the brokers."""
+    events: dict[str, dict[str, str]] = {name: {} for name in kafka.events_topic_names}
+    largest = kafka.max_record_bytes + DEAD_LETTER_ROOM_BYTES
+    dead_letters = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(DEAD_LETTER_DAYS * _DAY_MS),
+        "max.message.bytes": str(max(largest, BROKER_LARGEST_BYTES + DEAD_LETTER_ROOM_BYTES)),
+    }
+    return {
+        **events,
+        kafka.outcomes_topic: {"cleanup.policy": "delete"},
+        kafka.dead_letters_topic: dead_letters,
+    }
+
+
+async def _create(
+    admin: AIOKafkaAdminClient, kafka: KafkaSettings, topic: NewTopic, *, dry_run: bool
+) -> CreatedTopic:
+    response = await admin.create_topics([topic], validate_only=dry_run)
+    _, code, *rest = response.topic_errors[0]
+    if not code:
+        return CreatedTopic(topic.name, "created")
+    error = for_code(code)
+    if error is TopicAlreadyExistsError:
+        return CreatedTopic(topic.name, "exists")
+    message = rest[0] if rest and rest[0] else describe(error(), kafka)
+    return CreatedTopic(topic.name, "refused", message)
