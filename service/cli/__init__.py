@@ -13,6 +13,7 @@ from service.cli.check import check
 from service.cli.convert import convert
 from service.cli.dead_letters import dead_letters
 from service.cli.demo import demo
+from service.cli.init import init
 from service.cli.outcomes import outcomes
 from service.cli.output import OutputError, complain, take_streams
 from service.cli.pim_simulator import pim_simulator
@@ -47,6 +48,7 @@ def main() -> None:
 COMMANDS = (
     run,
     demo,
+    init,
     check,
     release,
     topics,
