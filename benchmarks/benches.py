@@ -12,23 +12,25 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from benchmarks import floor
+from benchmarks.corpus import corpus_event, tombstone, x_event
 from benchmarks.http_calls import AKENEO_CALLS_PER_SECOND, cost
 from benchmarks.system import (
-    KeyValue,
     MeasuredSystem,
-    delete,
     measured_system,
     pim_process,
-    upsert,
     wait_until_it_owns,
 )
 from benchmarks.usage import Course, peak_memory_bytes, watch
 from service.playground.embedded_kafka import EmbeddedKafka
+from service.playground.local_system import Event
 
 UNLIMITED = 1_000_000
 """Calls a second that are never reached."""
 ASSETS_PER_CALL = 100
 SEED = 11
+FLOORS_MAX = 1.5
+"""How many times the CPU of the floor the service may use."""
 FLAT = 0.03
 """Growth of memory that still counts as flat: an allocator's own variation."""
 
@@ -60,7 +62,7 @@ class Run:
 @contextlib.asynccontextmanager
 async def loaded_system(
     run: Run,
-    events: Iterable[KeyValue],
+    events: Iterable[Event],
     families: int,
     *,
     with_options: bool = True,
@@ -77,7 +79,7 @@ async def loaded_system(
 async def limit(run: Run) -> list[Result]:
     """Compare with what the PIM's slots allow: 100 ms a call, 4 at once, 20 families, no rate."""
     count = run.count(40_000)
-    events = [upsert(n % 20, n) for n in range(count)]
+    events = [corpus_event(n % 20, n) for n in range(count)]
     async with loaded_system(run, events, 20, call_seconds=0.1) as system:
         replica = system.start_replica(PIM__MAX_CALLS_PER_SECOND=UNLIMITED)
         course = watch([replica], count, 300)
@@ -97,7 +99,7 @@ async def limit(run: Run) -> list[Result]:
 
 async def _cpu(
     run: Run,
-    events: Iterable[KeyValue],
+    events: Iterable[Event],
     families: int,
     *,
     with_options: bool = True,
@@ -116,18 +118,33 @@ async def _cpu(
 
 
 async def cpu(run: Run) -> list[Result]:
-    """Measure CPU with structure shaping: 1 KB events, twenty families, one process."""
+    """Measure CPU in one process, with structures checked, beside the floor of its libraries."""
+    least = await _floor(run)
     count = run.count(1_000_000)
-    course, memory = await _cpu(run, (upsert(n % 20, n) for n in range(count)), 20)
+    course, memory = await _cpu(run, (corpus_event(n % 20, n) for n in range(count)), 20)
     rate = course.outcomes_per_cpu_second
     growth = course.peak_bytes(0.6, 1.0) / course.peak_bytes(0.2, 0.6) - 1
+    x_course, _ = await _cpu(run, [x_event(n % 20, n) for n in range(run.count(100_000))], 20)
     return [
+        Result(
+            "floor",
+            f"{least:,.0f} events per second of CPU: the same topics read, written and committed "
+            f"in transactions by aiokafka alone, and the calls by httpx2, without any work between",
+            "reported",
+        ),
         Result(
             "CPU",
             f"{rate:,.0f} events per second of CPU ({course.outcomes_per_second:,.0f} events/s "
-            f"by the clock); {count:,} events",
-            "≥ 15,000 (aim 20,000)",
-            rate >= 15_000,
+            f"by the clock), {least / rate:.2f} times the CPU of the floor; "
+            f"{course.mean_assets:.0f} assets a call; {count:,} events",
+            f"≤ {FLOORS_MAX} times the floor, or no more than Quix Streams (peers.md)",
+            least / rate <= FLOORS_MAX or None,
+        ),
+        Result(
+            "CPU, x-events",
+            f"{x_course.outcomes_per_cpu_second:,.0f} events per second of CPU where the "
+            f"kilobyte of an event is one text of x",
+            "reported",
         ),
         Result(
             "memory",
@@ -139,10 +156,18 @@ async def cpu(run: Run) -> list[Result]:
     ]
 
 
+async def _floor(run: Run) -> float:
+    """Return the events per second of CPU of the libraries alone."""
+    events = [corpus_event(n % 20, n) for n in range(run.count(100_000))]
+    options: dict[str, Any] = {"calls_at_once": floor.CALLS_AT_ONCE, "app_token": floor.APP_TOKEN}
+    async with loaded_system(run, events, floor.FAMILIES, **options) as system:
+        return 10_000 / await asyncio.to_thread(floor.cost, system)
+
+
 async def _of_families(run: Run, families: int) -> Course:
     """Do the same as `cpu` with fewer events, to compare runs that are near in time."""
     count = run.count(100_000)
-    course, _ = await _cpu(run, [upsert(n % families, n) for n in range(count)], families)
+    course, _ = await _cpu(run, [corpus_event(n % families, n) for n in range(count)], families)
     return course
 
 
@@ -167,7 +192,7 @@ async def many_small(run: Run) -> list[Result]:
     All of them are read before the first window is due, so the whole run counts.
     """
     families = run.count(5_000)
-    events = [upsert(n // 10, n, with_options=False) for n in range(10 * families)]
+    events = [corpus_event(n // 10, n, with_options=False) for n in range(10 * families)]
     random.Random(SEED).shuffle(events)  # noqa: S311 - the same each time
     settings = {"PIPELINE__MAX_PENDING_CHANGES": len(events)}
     small, twenty = [], []
@@ -236,8 +261,8 @@ async def _trickle(system: MeasuredSystem, rate: int, seconds: float) -> dict[st
     began = time.monotonic()
     while (elapsed := time.monotonic() - began) < seconds:
         while len(sent) < elapsed * rate:
-            key, value = upsert(len(sent) % 5, len(sent))
-            sent.append(await producer.send(system.events, value, key=key))
+            key, value, headers, _ = corpus_event(len(sent) % 5, len(sent))
+            sent.append(await producer.send(system.events, value, key, headers=list(headers)))
         await asyncio.sleep(0.005)
     found = await asyncio.gather(*sent)
     await producer.stop()
@@ -267,7 +292,7 @@ async def _watch(system: MeasuredSystem, seen: dict[str, float]) -> None:
 async def deletes(run: Run) -> list[Result]:
     """Delete half of the assets: one a call, four at once, 20 ms each; upserts beside them."""
     count = run.count(10_000)
-    events = [upsert(n % 20, n) if n % 2 else delete(n % 20, n) for n in range(count)]
+    events = [corpus_event(n % 20, n) if n % 2 else tombstone(n % 20, n) for n in range(count)]
     async with loaded_system(run, events, 20, call_seconds=0.02) as system:
         replica = system.start_replica(PIM__MAX_CALLS_PER_SECOND=UNLIMITED)
         course = watch([replica], count, 600, look_seconds=0.2)
@@ -320,7 +345,7 @@ async def _grown(run: Run, count: int, groups: Sequence[int]) -> float:
         "PIM__MAX_CALLS_PER_SECOND": str(UNLIMITED),
         "PIM__MAX_CONCURRENCY": str(16 // len(groups)),
     }
-    events = [upsert(n % 20, n) for n in range(share)]
+    events = [corpus_event(n % 20, n) for n in range(share)]
     async with contextlib.AsyncExitStack() as stack:
         pim = stack.enter_context(
             pim_process(run.folder, 20, calls_at_once=16, calls_per_second=UNLIMITED)
@@ -346,7 +371,7 @@ async def _grown(run: Run, count: int, groups: Sequence[int]) -> float:
 async def start_and_drain(run: Run) -> list[Result]:
     """Measure the time from start to first outcome, and of a drain at full load."""
     count = run.count(40_000)
-    events = [upsert(n % 20, n) for n in range(count)]
+    events = [corpus_event(n % 20, n) for n in range(count)]
     async with loaded_system(run, events, 20, call_seconds=0.1) as system:
         began = time.monotonic()
         replica = system.start_replica(PIM__MAX_CALLS_PER_SECOND=UNLIMITED)

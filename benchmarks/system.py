@@ -1,7 +1,6 @@
 """The system of a bench: replicas and a PIM simulator, each a process of its own."""
 
 import contextlib
-import json
 import os
 import re
 import sys
@@ -14,20 +13,18 @@ from pathlib import Path
 
 import msgspec
 from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
 
+from benchmarks import corpus
 from benchmarks.usage import metrics
 from service.adapters.kafka.options import quieten_aiokafka
 from service.playground.embedded_kafka import EmbeddedKafka, embedded_kafka
-from service.playground.local_system import LocalSystem, LoggedProcess
-from service.playground.pim import structure as pim_structure
+from service.playground.local_system import Event, LocalSystem, LoggedProcess
 from service.playground.pim.tokens import Tokens
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH_BYTES = 512 * 1024
 START_SECONDS_MAX = 30.0
-
-KeyValue = tuple[bytes, bytes | None]
-"""Key and value of an event."""
 
 
 @dataclass
@@ -41,18 +38,18 @@ class MeasuredSystem(LocalSystem):
         """Return the environment of a replica."""
         return super().environ(**settings) | {"PYTHONPATH": str(ROOT)}
 
-    async def load(self, events: Iterable[KeyValue]) -> None:
+    async def load(self, events: Iterable[Event]) -> None:
         """Write the events in order, dealt to the partitions in turn."""
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, max_batch_size=BATCH_BYTES)
         await producer.start()
         filling = [producer.create_batch() for _ in range(self.partitions)]
-        for number, (key, value) in enumerate(events):
+        for number, event in enumerate(events):
             at = number % self.partitions
             self.loaded += 1
-            if filling[at].append(timestamp=None, key=key, value=value) is None:
+            if not _append(filling[at], event):
                 await producer.send_batch(filling[at], self.events, partition=at)
                 filling[at] = producer.create_batch()
-                filling[at].append(timestamp=None, key=key, value=value)
+                _append(filling[at], event)
         for at, batch in enumerate(filling):
             await producer.send_batch(batch, self.events, partition=at)
         await producer.flush()
@@ -63,6 +60,12 @@ class MeasuredSystem(LocalSystem):
         replica = self.start(**{name: str(value) for name, value in settings.items()})
         wait_until_it_listens(replica)
         return replica
+
+
+def _append(batch: BatchBuilder, event: Event) -> bool:
+    """Add an event to a batch; return False if the batch is full."""
+    key, value, headers, _ = event
+    return bool(batch.append(timestamp=None, key=key, value=value, headers=list(headers)))
 
 
 def wait_until_it_listens(replica: LoggedProcess) -> None:
@@ -98,12 +101,13 @@ def pim_process(
 ) -> Iterator[str]:
     """Run a simulator as a process; give its URL. `options` are those of its command.
 
-    Its families have the attributes that `upsert` sets. With `with_options=False` these are texts
-    alone: then a structure is read by one call, not by three.
+    Its families are those of the corpus; `with_options` is that of `corpus.structure`.
     """
     name = uuid.uuid4().hex[:8]
     structure = folder / f"structure-{name}.json"
-    structure.write_bytes(msgspec.json.encode(_structure(families, with_options=with_options)))
+    structure.write_bytes(
+        msgspec.json.encode(corpus.structure(families, with_options=with_options))
+    )
     command = [sys.executable, "-m", "service", "pim-simulator", "--port", "0"]
     command += ["--structure", str(structure)]
     for option, value in options.items():
@@ -135,57 +139,3 @@ async def measured_system(
         broker.bootstrap_servers, pim_url, Tokens(), own, partitions
     ) as system:
         yield system
-
-
-def _structure(families: int, *, with_options: bool) -> pim_structure.Structure:
-    """Return families that differ by their name only."""
-    attributes = [
-        pim_structure.Attribute("photographer"),
-        pim_structure.Attribute("caption", value_per_locale=True),
-        pim_structure.Attribute("notes"),
-    ]
-    if with_options:
-        photographers: dict[str, dict[str, str]] = {"ben_levy": {}, "ann_lee": {}}
-        colors: dict[str, dict[str, str]] = {"red": {}, "purple": {}}
-        attributes[0] = pim_structure.Attribute(
-            "photographer", "single_option", options=photographers
-        )
-        attributes.append(
-            pim_structure.Attribute("main_colors", "multiple_options", options=colors)
-        )
-    codes = [f"family{n:04}" for n in range(families)]
-    return pim_structure.Structure(
-        {code: pim_structure.family(code, *attributes) for code in codes}
-    )
-
-
-def upsert(
-    family: int,
-    code: int,
-    size: int = 1000,
-    *,
-    caption: str | None = None,
-    with_options: bool = True,
-) -> KeyValue:
-    """Return key and value of an event of about `size` bytes."""
-    caption = caption or f"Side view {code}"
-    options = {"main_colors": ["red", "purple"]} if with_options else {}
-    event = {
-        "action": "upsert",
-        "asset_family": f"family{family:04}",
-        "code": f"asset_{code:07}",
-        "values": {
-            "photographer": "ben_levy",
-            **options,
-            "caption": [{"locale": "en_US", "channel": None, "data": caption}],
-            "notes": "",
-        },
-    }
-    padding = size - len(json.dumps(event))
-    event["values"]["notes"] = "x" * max(0, padding)  # type: ignore[index]
-    return f"family{family:04}/asset_{code:07}".encode(), json.dumps(event).encode()
-
-
-def delete(family: int, code: int) -> KeyValue:
-    """Return key and value of a tombstone."""
-    return f"family{family:04}/asset_{code:07}".encode(), None

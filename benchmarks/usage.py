@@ -27,6 +27,8 @@ class Look:
     """Seconds (monotonic)."""
     outcomes: float
     """Outcomes of changes that were applied."""
+    assets: float
+    """Assets in calls that were taken from a window."""
     cpu_seconds: float
     calls: float
     """Write calls to the PIM that ended."""
@@ -87,6 +89,12 @@ class Course:
         """Write calls a second of time."""
         first, last = self._ends
         return (last.calls - first.calls) / self.seconds
+
+    @property
+    def mean_assets(self) -> float:
+        """The mean number of assets in a write call."""
+        first, last = self._ends
+        return (last.assets - first.assets) / (last.calls - first.calls)
 
     @property
     def mean_call_seconds(self) -> float:
@@ -150,6 +158,7 @@ def _look(replicas: Sequence[LoggedProcess]) -> Look:
     return Look(
         time.monotonic(),
         sum(total(one, "asset_sync_outcomes_total", 'status="applied"') for one in found),
+        sum(total(one, "asset_sync_call_assets_sum") for one in found),
         sum(cpu_seconds(replica.pid) for replica in replicas),
         of_writes("_count"),
         of_writes("_sum"),

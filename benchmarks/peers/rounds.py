@@ -9,7 +9,7 @@ import contextlib
 import json
 import time
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.peers.bridges import TOKEN, Bridge
-from benchmarks.system import KeyValue, MeasuredSystem, measured_system, pim_process, upsert
+from benchmarks.corpus import corpus_event
+from benchmarks.system import MeasuredSystem, measured_system, pim_process
 from benchmarks.usage import UNPROXIED, cpu_seconds, peak_memory_bytes
 from service.playground.embedded_kafka import EmbeddedKafka
-from service.playground.local_system import LoggedProcess
+from service.playground.local_system import Event, LoggedProcess
 
 FAULTS = "/_control/faults"
 PARTITIONS = 6
@@ -91,7 +92,7 @@ class Round:
 
     bridge: Bridge
     system: MeasuredSystem
-    events: list[KeyValue]
+    events: list[Event]
     seen: SeenOutcomes = field(default_factory=SeenOutcomes)
     process: LoggedProcess | None = None
 
@@ -173,13 +174,13 @@ def _harm(going: Round, poisoned: str) -> Harm:
     statuses = going.seen.statuses
     last = {}
     numbers = {}
-    for number, (key, _) in enumerate(going.events):
-        assert key is not None
-        last[key.decode()] = number
+    for number, event in enumerate(going.events):
+        assert event.key is not None
+        last[event.key.decode()] = number
         record_id = f"{going.system.events}/{number % PARTITIONS}/{number // PARTITIONS}"
         numbers[record_id] = number
     stored = {
-        f"{asset['asset_family_code']}/{asset['code']}": asset["values"]["caption"][0]["data"]
+        f"{asset['asset_family_code']}/{asset['code']}": _english(asset["values"]["caption"])
         for asset in _ask(going.system.pim_url, "/_control/assets")
     }
     lost = sum(
@@ -205,7 +206,7 @@ def _disordered(going: Round, numbers: dict[str, int]) -> int:
             continue
         seen.add(record_id)
         number = numbers[record_id]
-        key = going.events[number][0]
+        key = going.events[number].key
         count += number < highest.get(key, -1)
         highest[key] = max(number, highest.get(key, -1))
     return count
@@ -226,7 +227,7 @@ async def _round(bridge: Bridge, broker: EmbeddedKafka, folder: Path) -> AsyncIt
                 await asyncio.gather(reading, return_exceptions=True)
 
 
-def _events(count: int) -> list[KeyValue]:
+def _events(count: int) -> list[Event]:
     """Return upserts; in each block the last few change assets of the block once more."""
     events = []
     for number in range(count):
@@ -236,12 +237,16 @@ def _events(count: int) -> list[KeyValue]:
             if record_id >= BLOCK - AGAIN
             else number
         )
-        events.append(upsert(asset % FAMILIES, asset, caption=_caption(number)))
+        events.append(corpus_event(asset % FAMILIES, asset, caption=_caption(number)))
     return events
 
 
 def _caption(number: int) -> str:
     return f"Change {number}"
+
+
+def _english(captions: Iterable[Mapping[str, Any]]) -> str | None:
+    return next((one["data"] for one in captions if one["locale"] == "en_US"), None)
 
 
 async def _read(system: MeasuredSystem, seen: SeenOutcomes) -> None:

@@ -51,9 +51,10 @@ class Outcome:
 
 
 def read(topic: str, partition: int, offset: int, value: dict[str, Any]) -> Event:
-    """Return the event of a record."""
+    """Return the event of a record: a structured CloudEvent, or what is its data in other forms."""
     record_id = f"{topic}/{partition}/{offset}"
-    return Event(record_id, value["asset_family"], value["code"], value["values"])
+    data = value.get("data", value)
+    return Event(record_id, data["asset_family"], data["code"], data["values"])
 
 
 def calls(events: Iterable[Event]) -> Iterator[list[Event]]:
@@ -132,7 +133,8 @@ def _shaped(value: object) -> list[dict[str, Any]]:
     """Return a bare value in the shape of the PIM."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return value
-    return [{"locale": None, "channel": None, "data": value}]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return [{"locale": None, "channel": None, "data": str(value) if is_number else value}]
 
 
 def _is_passing(reply: httpx.Response) -> bool:

@@ -45,6 +45,9 @@ final class Pim {
 
   static Event read(String topic, int partition, long offset, byte[] value) throws IOException {
     JsonNode event = JSON.readTree(value);
+    if (event.has("data")) { // a structured CloudEvent
+      event = event.get("data");
+    }
     return new Event(
         topic + "/" + partition + "/" + offset,
         event.get("asset_family").asText(),
@@ -85,7 +88,8 @@ final class Pim {
       return value;
     }
     ArrayNode entries = JSON.createArrayNode();
-    entries.addObject().putNull("locale").putNull("channel").set("data", value);
+    JsonNode data = value.isNumber() ? JSON.getNodeFactory().textNode(value.asText()) : value;
+    entries.addObject().putNull("locale").putNull("channel").set("data", data);
     return entries;
   }
 
