@@ -16,8 +16,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from benchmarks.peers.bridges import TOKEN, Bridge
 from benchmarks.corpus import corpus_event
+from benchmarks.peers.bridges import TOKEN, Bridge
 from benchmarks.system import MeasuredSystem, measured_system, pim_process
 from benchmarks.usage import UNPROXIED, cpu_seconds, peak_memory_bytes
 from service.playground.embedded_kafka import EmbeddedKafka

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NamedTuple
 
 import msgspec
+from msgspec import Raw
 
 from service.contracts.outcome import (
     DELETE,
@@ -21,6 +22,7 @@ from service.contracts.outcome import (
     SourceEvent,
     Status,
 )
+from service.core.long_form import LongForm
 from service.core.values import Values
 
 
@@ -120,7 +122,7 @@ class AssetChange(msgspec.Struct, frozen=True, gc=False):
     action: Action
     asset: Asset
     event: SourceEvent
-    values: bytes | None
+    values: Raw | None
     extensions: Extensions = ()
 
 
@@ -129,8 +131,11 @@ class UpsertAsset(msgspec.Struct, frozen=True, gc=False):
 
     action: ClassVar[Action] = UPSERT
     asset: Asset
-    values: Values
+    values: Values | Raw
+    """Raw values are in the PIM's long form."""
     size: int
+    judged_by: LongForm | None = None
+    """Whose family takes the raw values as they are."""
 
 
 class DeleteAsset(msgspec.Struct, frozen=True, gc=False):

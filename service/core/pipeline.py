@@ -8,6 +8,8 @@ reads those records again.
 
 from collections.abc import Iterable
 
+from msgspec import Raw
+
 from service.core.effects import DropAssignment, Effect
 from service.core.inputs import (
     Arrived,
@@ -27,7 +29,16 @@ from service.core.inputs import (
 from service.core.intake import Intake
 from service.core.limits import Limits
 from service.core.membership import Membership
-from service.core.model import Change, Command, Moment, Now, Partition, Rejection, SourceRecord
+from service.core.model import (
+    AssetChange,
+    Change,
+    Command,
+    Moment,
+    Now,
+    Partition,
+    Rejection,
+    SourceRecord,
+)
 from service.core.read.convert import convert
 from service.core.read.decode import decode
 from service.core.read.memory_estimate import occupied
@@ -177,7 +188,7 @@ class Pipeline:
         if not self.ledger.admit(origin.partition, origin.offset, size):
             return
         change = decode(record, self._limits.decode)
-        command = change if isinstance(change, Rejection) else convert(change, self._limits.deletes)
+        command = change if isinstance(change, Rejection) else self._convert(change)
         if isinstance(command, Rejection):
             self._occupy(record, None, None)
             self._outbox.reject(record, command, self._moment.utc_ms)
@@ -195,7 +206,12 @@ class Pipeline:
         )
         self.dispatcher.busy.add(admitted, self._moment.seconds)
 
-    def _occupy(self, record: SourceRecord, command: Command | None, values: bytes | None) -> None:
+    def _convert(self, change: AssetChange) -> Command | Rejection:
+        structures = self.dispatcher.structure_cache
+        long_form = structures.long_form(change.asset.family) if structures is not None else None
+        return convert(change, self._limits.deletes, long_form)
+
+    def _occupy(self, record: SourceRecord, command: Command | None, values: Raw | None) -> None:
         if size := occupied(record, command, values):
             self.ledger.occupy(record.origin.partition, record.origin.offset, size)
 

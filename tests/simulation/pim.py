@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from service.core.inputs import CallReply, ItemReply
+from service.core.long_form import taken_apart
 from service.core.requests import (
     CreateOption,
     DeleteOne,
@@ -39,7 +40,8 @@ class SimPim:
                 return CallReply(404, is_from_pim=True, message="no family")
             case UpsertAssets(family, assets):
                 items = [
-                    self._upsert(family, asset.asset.code, asset.values) for asset in assets[:limit]
+                    self._upsert(family, asset.asset.code, taken_apart(asset.values))
+                    for asset in assets[:limit]
                 ]
                 return CallReply(200, is_from_pim=True, items=tuple(items))
             case GetAttributes(family) if family not in FAMILIES:

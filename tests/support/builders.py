@@ -2,8 +2,11 @@
 
 import json
 
+from msgspec import Raw
+
 from service.contracts.outcome import SourceEvent
 from service.core.limits import DecodeLimits
+from service.core.long_form import taken_apart
 from service.core.model import (
     Asset,
     AssetChange,
@@ -121,10 +124,10 @@ def nested(flat: Flat) -> Values:
     return values
 
 
-def flat(values: Values) -> Flat:
+def flat(values: Values | Raw) -> Flat:
     """The other way round."""
     return {
         (attribute, value.locale, value.channel): value.data
-        for attribute, given in values.items()
+        for attribute, given in taken_apart(values).items()
         for value in given
     }

@@ -112,10 +112,16 @@ class AssetWork:
         return self._unreleased
 
     def shape(self, structure: Structure, default_locale: str | None) -> None:
-        """Adapt the step's values to the family's attributes, change by change, and merge them."""
+        """Adapt the step's values to the family's attributes, change by change, and merge them.
+
+        The values of a single change that were judged by this structure are sent as they are.
+        """
         if self._shaped_by is structure:
             return
         self._shaped_by = structure
+        if self._is_judged_by(structure):
+            self._shaped = None
+            return
         all_shaped = [
             shape(values_of(change), structure, default_locale) for change in self.step.changes
         ]
@@ -133,7 +139,7 @@ class AssetWork:
     @property
     def is_shaped(self) -> bool:
         """Whether the step's values were adapted to the family's structure."""
-        return self._shaped is not None
+        return self._shaped_by is not None
 
     @property
     def mismatched_at(self) -> float | None:
@@ -254,6 +260,16 @@ class AssetWork:
         assert not group, "an outcome is released together with the outcome that it names"
         self._unreleased = remaining
         return released
+
+    def _is_judged_by(self, structure: Structure) -> bool:
+        changes = self._steps[0].changes
+        command = changes[0].command
+        is_judged = type(command) is UpsertAsset and command.judged_by is structure.long_form
+        return is_judged and len(changes) == 1
+
+    def forget_shape(self) -> None:
+        """Shape the step's values again later: the asset waits for another structure."""
+        self._shaped = self._shaped_by = None
 
     def _end_or_take_apart(self, ending: Ending) -> None:
         if len(self.step.changes) > 1:

@@ -15,6 +15,7 @@ from itertools import groupby, takewhile
 import msgspec
 
 from service.contracts.outcome import DELETE, UPSERT, Action
+from service.core.long_form import taken_apart
 from service.core.model import Asset, Change, UpsertAsset
 from service.core.values import Values
 from service.core.values import merge as merge_values
@@ -93,7 +94,7 @@ def body_of(step: Step) -> UpsertAsset:
 def values_of(upsert: Change) -> Values:
     """Return the values that an upsert sets."""
     assert isinstance(upsert.command, UpsertAsset)
-    return upsert.command.values
+    return taken_apart(upsert.command.values)
 
 
 def _asset(change: Change) -> Asset:

@@ -18,6 +18,7 @@ from service.contracts.asset_change import NAME_CHARACTERS_MAX
 from service.contracts.outcome import ChangeError
 from service.contracts.text import clip, finite_number
 from service.core.flaws import Flaws
+from service.core.long_form import LongForm
 from service.core.values import Attribute, Scope, Value, ValueData, Values
 
 OPTIONS_PER_ATTRIBUTE_MAX = 100
@@ -51,6 +52,8 @@ class Structure:
     """The conditions under which the values of each attribute are sent unchanged."""
     folded: Mapping[str, frozenset[str]] = field(init=False, repr=False, compare=False)
     """The options of each attribute with their case folded."""
+    long_form: LongForm = field(init=False, repr=False, compare=False)
+    """Judges usual values as JSON, when they arrive."""
 
     def __post_init__(self) -> None:
         """Precompute the conditions, which every value is checked against."""
@@ -70,6 +73,7 @@ class Structure:
             for code, found in self.options.items()
         }
         object.__setattr__(self, "folded", folded)
+        object.__setattr__(self, "long_form", LongForm(self.attributes, self.options))
 
 
 MissingOption = tuple[str, str]

@@ -14,6 +14,7 @@ from service.contracts.outcome import ChangeError
 from service.contracts.text import clip
 from service.core.flaws import Flaws, sentence
 from service.core.limits import Deletes
+from service.core.long_form import LongForm
 from service.core.model import (
     AssetChange,
     Command,
@@ -45,8 +46,13 @@ class _FlawError(Exception):
         self.channel = channel
 
 
-def convert(change: AssetChange, deletes: Deletes = "apply") -> Command | Rejection:
-    """Return the command for this change, or why there is none."""
+def convert(
+    change: AssetChange, deletes: Deletes = "apply", long_form: LongForm | None = None
+) -> Command | Rejection:
+    """Return the command for this change, or why there is none.
+
+    `long_form` is that of the change's family, if its structure is known.
+    """
     if change.action == "delete":
         if deletes == "skip":
             return Rejection(
@@ -60,6 +66,9 @@ def convert(change: AssetChange, deletes: Deletes = "apply") -> Command | Reject
             )
         return DeleteAsset(change.asset)
     assert change.values is not None
+    if long_form is not None and (raw := long_form.of(change.values)) is not None:
+        size = len(raw) + len(change.asset.code) + ENTRY_OVERHEAD_BYTES
+        return UpsertAsset(change.asset, raw, size, long_form)
     values = _read_at_once(change.values)
     if values is None:
         found = _read_one_by_one(change, change.values)
@@ -70,7 +79,7 @@ def convert(change: AssetChange, deletes: Deletes = "apply") -> Command | Reject
     return UpsertAsset(change.asset, values, size)
 
 
-def _read_at_once(text: bytes) -> Values | None:
+def _read_at_once(text: Raw) -> Values | None:
     """Return values that all have usual forms; None if any is a number or has a flaw."""
     try:
         attributes = _usual.decode(text)
@@ -100,7 +109,7 @@ def _have_own_scopes(entries: list[Value]) -> bool:
     return len(entries) == 1 or len({(e.locale, e.channel) for e in entries}) == len(entries)
 
 
-def _read_one_by_one(change: AssetChange, text: bytes) -> Values | Rejection:
+def _read_one_by_one(change: AssetChange, text: Raw) -> Values | Rejection:
     """Return values of any form, with numbers exactly as written, or all flaws."""
     try:
         attributes = _members.decode(text)

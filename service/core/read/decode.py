@@ -38,7 +38,6 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 _ABSENT = Raw(b"")
-_NOT_GIVEN = frozenset({b"", _NULL})
 
 
 class _QuickData(msgspec.Struct, gc=False):
@@ -118,7 +117,7 @@ def decode(record: SourceRecord, limits: DecodeLimits) -> AssetChange | Rejectio
     return AssetChange(known.action, known.asset, known.event, values, known.extensions)
 
 
-def _read(record: SourceRecord, limits: DecodeLimits, known: _Known) -> bytes | None:
+def _read(record: SourceRecord, limits: DecodeLimits, known: _Known) -> Raw | None:
     """Fill `known`; return the JSON text of `values`, None for a delete."""
     headers = dict(record.headers)
     has_ce_headers = False
@@ -157,7 +156,7 @@ def _read_tombstone(record: SourceRecord, known: _Known) -> None:
 
 def _read_structured(
     record: SourceRecord, content_type: bytes, limits: DecodeLimits, known: _Known
-) -> bytes | None:
+) -> Raw | None:
     if not re.match(rb"application/cloudevents\+json\s*(;|$)", content_type, re.IGNORECASE):
         _reject(
             "undecodable",
@@ -200,7 +199,7 @@ def _read_binary(
     headers: Mapping[str, bytes | None],
     limits: DecodeLimits,
     known: _Known,
-) -> bytes | None:
+) -> Raw | None:
     attributes = _attributes_in(headers)
     missing = [f"ce_{name}" for name in MANDATORY_ATTRIBUTES if not attributes.get(name)]
     if missing:
@@ -259,7 +258,7 @@ def _refuse_quotes(attributes: Mapping[str, str]) -> None:
             )
 
 
-def _read_plain(record: SourceRecord, known: _Known) -> bytes | None:
+def _read_plain(record: SourceRecord, known: _Known) -> Raw | None:
     if (quick := _quick_plain(record)) is not None:
         known.event = SourceEvent(id=quick.id, source=quick.source, time=quick.time)
         known.action = quick.action
@@ -285,7 +284,7 @@ def _read_plain(record: SourceRecord, known: _Known) -> bytes | None:
     return _read_data(members, record, known)
 
 
-def _read_data(data: Mapping[str, Raw], record: SourceRecord, known: _Known) -> bytes | None:
+def _read_data(data: Mapping[str, Raw], record: SourceRecord, known: _Known) -> Raw | None:
     """Decode `data`, or the members of plain JSON, which have the same form."""
     known.asset = _asset_in_data(data) or _asset_beside_data(record, known)
     if _given(data, "context"):
@@ -294,7 +293,7 @@ def _read_data(data: Mapping[str, Raw], record: SourceRecord, known: _Known) -> 
         return None
     if not _given(data, "values"):
         _reject("invalid_event", "An upsert needs `values`, an object; it may be {}.")
-    return bytes(data["values"])
+    return data["values"]
 
 
 # --- usual events, decoded at once -----------------------------------------------------------
@@ -328,7 +327,7 @@ def _is_usual(data: _QuickData) -> bool:
     return bool(_USUAL_NAME.fullmatch(data.asset_family) and _USUAL_NAME.fullmatch(data.code))
 
 
-def _take_cloud(quick: _QuickCloud, limits: DecodeLimits, known: _Known) -> bytes | None:
+def _take_cloud(quick: _QuickCloud, limits: DecodeLimits, known: _Known) -> Raw | None:
     known.event = SourceEvent(
         id=quick.id,
         source=quick.source,
@@ -343,16 +342,15 @@ def _take_cloud(quick: _QuickCloud, limits: DecodeLimits, known: _Known) -> byte
     return _take_data(quick.data, known)
 
 
-def _take_data(data: _QuickData, known: _Known) -> bytes | None:
+def _take_data(data: _QuickData, known: _Known) -> Raw | None:
     known.asset = Asset(data.asset_family, data.code)
-    if bytes(data.context) not in _NOT_GIVEN:
+    if _is_given(data.context):
         known.event = msgspec.structs.replace(known.event, context=_context(data.context))
     if known.action == "delete":
         return None
-    values = bytes(data.values)
-    if values in _NOT_GIVEN:
+    if not _is_given(data.values):
         _reject("invalid_event", "An upsert needs `values`, an object; it may be {}.")
-    return values
+    return data.values
 
 
 # --- parts -----------------------------------------------------------------------------------
@@ -497,6 +495,11 @@ def _kind_of(text: bytes | Raw) -> str:
     first = bytes(text).lstrip()[:1]
     kinds = {b"[": "a list", b'"': "a text", b"n": "null", b"t": "true", b"f": "false"}
     return kinds.get(first, "a number")
+
+
+def _is_given(raw: Raw) -> bool:
+    """Return whether a member that was decoded at once is present and not null."""
+    return len(raw) > len(_NULL) or (raw is not _ABSENT and bytes(raw) != _NULL)
 
 
 def _given(members: Mapping[str, Raw], name: str) -> bool:

@@ -7,8 +7,10 @@ whose estimate is large is measured.
 from collections.abc import Iterable
 from sys import getsizeof
 
+from msgspec import Raw
+
 from service.core.model import Command, SourceRecord, UpsertAsset
-from service.core.values import Value
+from service.core.values import Value, Values
 
 USUAL_BYTES = 4096
 """A change that occupies at most this much counts as 0."""
@@ -27,16 +29,26 @@ ATTRIBUTE_BYTES = 130
 VALUE_BYTES = 40
 
 
-def occupied(record: SourceRecord, command: Command | None, values: bytes | None) -> int:
+def occupied(record: SourceRecord, command: Command | None, values: Raw | None) -> int:
     """Return the bytes that the record and its command occupy; 0 if that is at most `USUAL_BYTES`.
 
     `values` is the JSON of the command's values, which the record may contain as base64.
     """
     size = record.size + HEADER_BYTES * len(record.headers)
     if values is not None and isinstance(command, UpsertAsset):
-        estimate = _estimate(size, values)
-        size = estimate if estimate <= ESTIMATED_BYTES_MAX else size + _of_upsert(command)
+        size = _of_upsert(size, command.values, bytes(values))
     return size if size > USUAL_BYTES else 0
+
+
+def _of_upsert(size: int, values: Values | Raw, text: bytes) -> int:
+    """Return the bytes of a record of this size with its command's values, of which `text` is JSON.
+
+    Values that are still JSON have at most one more copy.
+    """
+    if isinstance(values, Raw):
+        return size + len(values)
+    estimate = _estimate(size, text)
+    return estimate if estimate <= ESTIMATED_BYTES_MAX else size + _measured(values)
 
 
 def _estimate(size: int, values: bytes) -> int:
@@ -45,9 +57,9 @@ def _estimate(size: int, values: bytes) -> int:
     return (COPIES if is_narrow else WIDE_COPIES) * size + COMMA_BYTES * (values.count(b",") + 1)
 
 
-def _of_upsert(command: UpsertAsset) -> int:
+def _measured(all_values: Values) -> int:
     size = 0
-    for attribute, values in command.values.items():
+    for attribute, values in all_values.items():
         size += ATTRIBUTE_BYTES + getsizeof(attribute) + _of_values(values)
     return size
 

@@ -21,6 +21,7 @@ from service.core.limits import (
     STRUCTURE_RETRY_SECONDS,
     StructureOptions,
 )
+from service.core.long_form import LongForm
 from service.core.recover.backoff import Jitter, delay
 from service.core.requests import CreateOption, Exchange
 from service.core.send.exchange import Unreadable, create_option, fetch_structure
@@ -187,8 +188,14 @@ class StructureCache:
         self._family(work.asset.family).refresh_not_before = now + STRUCTURE_REFRESH_SECONDS_MIN
         return True
 
+    def long_form(self, family: str) -> LongForm | None:
+        """Return what judges the family's values when they arrive, if its structure is known."""
+        state = self._families.get(family)
+        return state.structure.long_form if state is not None and state.structure else None
+
     def park(self, work: AssetWork) -> None:
         """Let the asset wait for a fetch or for its options."""
+        work.forget_shape()
         self._family(work.asset.family).parked.append(work)
         self._waiting_families[work.asset.family] = None
 

@@ -1,6 +1,7 @@
 """Codes that differ only in case: one asset to some PIMs, two to others (contract.md §4)."""
 
 from service.core.inputs import CallReply, ItemReply
+from service.core.long_form import taken_apart
 from service.core.requests import DeleteOne, UpsertAssets
 from tests.support.drive import Drive, codes_of
 
@@ -19,7 +20,7 @@ class FoldingPim:
         if not isinstance(request, UpsertAssets):
             return None
         for asset in request.assets:
-            values = {name: found[0].data for name, found in asset.values.items()}
+            values = {name: found[0].data for name, found in taken_apart(asset.values).items()}
             self.values.setdefault(asset.asset.code.casefold(), {}).update(values)
         items = tuple(ItemReply(asset.asset.code, 204) for asset in request.assets)
         return CallReply(200, is_from_pim=True, items=items)

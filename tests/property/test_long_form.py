@@ -1,0 +1,236 @@
+"""Judging values as JSON gives what taking them apart gives (long_form.py, rule 2)."""
+
+import json
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import event, given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from service.core import long_form as subject
+from service.core.group.shape import Structure, shape
+from service.core.long_form import LongForm, taken_apart
+from service.core.model import Asset, AssetChange, Rejection, UpsertAsset
+from service.core.read.convert import convert
+from service.core.values import Attribute, Values
+from tests.support.builders import decoded, plain
+
+COLORS = frozenset({"red", "purple", "Ünï"})
+ATTRIBUTES = (
+    Attribute("title", "text"),
+    Attribute("short", "text", characters_max=5),
+    Attribute("label", "text", per_locale=True),
+    Attribute("caption", "text", per_locale=True, per_channel=True),
+    Attribute("color", "single_option"),
+    Attribute("colors", "multiple_options"),
+    Attribute("shades", "multiple_options", per_channel=True),
+    Attribute("hidden", "single_option"),
+    Attribute("empty", "multiple_options"),
+    Attribute("usable", "boolean"),
+    Attribute("url", "media_link"),
+    Attribute("file", "media_file"),
+    Attribute("on", "date"),
+    Attribute("brand", "record"),
+    Attribute("pages", "number", takes_decimals=False),
+    Attribute("size", "number", takes_decimals=True, least="0"),
+    Attribute("share", "number", takes_decimals=True, least="1", most="9"),
+    Attribute("depth", "number", per_locale=True),
+    Attribute("odd type", "table"),
+    Attribute("0-ö \"'", "text"),
+)
+OPTIONS = dict.fromkeys(("color", "colors", "shades"), COLORS) | {"empty": frozenset[str]()}
+STRUCTURE = Structure({one.code: one for one in ATTRIBUTES}, OPTIONS)
+
+texts = st.sampled_from(["", "red", "purple", "Red", "sixsix", "12", "-0", "true"]) | st.text()
+numbers = (
+    st.sampled_from([0, 1.5, 10**20, 1e300]) | st.integers(-20, 20) | st.floats(-9, 9).map(float)
+)
+data = texts | numbers | st.booleans() | st.none() | st.lists(texts, max_size=3)
+scopes = st.none() | st.sampled_from(["en_US", "fr_FR", ""])
+entries = st.fixed_dictionaries(
+    {"data": data}, optional={"locale": scopes, "channel": scopes, "more": st.just(1)}
+)
+whole_entries = st.fixed_dictionaries({"locale": scopes, "channel": scopes, "data": data})
+usual = st.lists(whole_entries, min_size=1, max_size=3)
+given_values = data | usual | st.lists(entries | texts, max_size=3)
+codes = st.sampled_from([*STRUCTURE.attributes, "unknown"])
+
+
+def fitting(attribute: Attribute) -> st.SearchStrategy[object]:
+    """Return data that the attribute takes, often in the long form with its locale and channel."""
+    of_type = {
+        "boolean": st.booleans(),
+        "number": st.integers(0, 9).map(str),
+        "single_option": st.sampled_from(sorted(COLORS)),
+        "multiple_options": st.lists(st.sampled_from(sorted(COLORS)), min_size=1, max_size=3),
+    }
+    datum = of_type.get(attribute.type, st.text(max_size=5)) | st.none()
+    locale = st.sampled_from(["en_US", "fr_FR"]) if attribute.per_locale else st.none()
+    channel = st.sampled_from(["web", "print"]) if attribute.per_channel else st.none()
+    entry = st.fixed_dictionaries({"locale": locale, "channel": channel, "data": datum})
+    return datum | st.lists(entry, min_size=1, max_size=2)
+
+
+@st.composite
+def all_values(draw: st.DrawFn) -> dict[str, object]:
+    """Return values most of which fit the structure."""
+    fit = {code: fitting(one) for code, one in STRUCTURE.attributes.items()}
+    chosen = draw(st.lists(codes, unique=True, max_size=5))
+    is_odd = draw(st.booleans())
+    return {code: draw(given_values if is_odd or code not in fit else fit[code]) for code in chosen}
+
+
+@pytest.fixture(autouse=True)
+def compile_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile for the first event of a family."""
+    monkeypatch.setattr(subject, "COMPILED_AFTER_EVENTS", 0)
+
+
+def change(text: bytes) -> AssetChange:
+    return AssetChange("upsert", Asset("f", "c"), decoded(plain()).event, Raw(text))
+
+
+@given(
+    values=all_values(),
+    is_ascii=st.booleans(),
+    indent=st.sampled_from([None, 1]),
+)
+def test_both_ways_agree(*, values: dict[str, object], is_ascii: bool, indent: int | None) -> None:
+    """What is judged at once has no flaw, and the PIM gets the same values."""
+    text = json.dumps(values, ensure_ascii=is_ascii, indent=indent).encode("utf-8", "surrogatepass")
+    quick = convert(change(text), long_form=STRUCTURE.long_form)
+    careful = convert(change(text))
+    is_quick = isinstance(quick, UpsertAsset) and isinstance(quick.values, Raw)
+    event(f"at once: {is_quick}")
+    if not is_quick:
+        assert quick == careful
+        return
+    assert isinstance(quick, UpsertAsset)
+    assert isinstance(quick.values, Raw)
+    assert isinstance(careful, UpsertAsset)
+    assert not isinstance(careful.values, Raw)
+    shaped = shape(careful.values, STRUCTURE, None)
+    assert not shaped.flaws
+    assert json.loads(bytes(quick.values)) == json.loads(msgspec.json.encode(shaped.values))
+    assert taken_apart(quick.values) == json_order(shaped.values, quick.values)
+    assert quick.size >= len(quick.values)
+
+
+def json_order(values: Values, text: Raw) -> Values:
+    """Return the same values in the order in which the JSON has them."""
+    return {code: values[code] for code in json.loads(bytes(text))}
+
+
+LONG: dict[str, list[object]] = {
+    "label": [{"locale": "en_US", "channel": None, "data": "A"}],
+    "colors": [{"locale": None, "channel": None, "data": ["red"]}],
+    "pages": [{"locale": None, "channel": None, "data": "12"}],
+    "usable": [{"locale": None, "channel": None, "data": None}],
+}
+
+
+def test_the_long_form_is_passed_on_untouched() -> None:
+    """Byte for byte, also where the JSON has blanks."""
+    text = Raw(json.dumps(LONG, indent=2).encode())
+    assert STRUCTURE.long_form.of(text) is text
+
+
+def only(datum: object) -> list[object]:
+    return [{"locale": None, "channel": None, "data": datum}]
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ('{"title": "A"}', {"title": only("A")}),
+        ('{"color": "red", "usable": false}', {"color": only("red"), "usable": only(datum=False)}),
+        ('{"colors": ["red", "purple"]}', {"colors": only(["red", "purple"])}),
+        ('{"title": null, "url": []}', {"title": only(None), "url": only(None)}),
+        ('{"colors": []}', {"colors": only(None)}),
+        ('{"pages": 12, "size": 0.50}', {"pages": only("12"), "size": only("0.50")}),
+        ('{"pages": -0}', {"pages": only("-0")}),
+        ('{"size": "007.10"}', {"size": only("007.10")}),
+    ],
+)  # fmt: skip
+def test_the_short_form_becomes_the_long_one(short: str, long: object) -> None:
+    """Without the careful way, and numbers exactly as written."""
+    found = STRUCTURE.long_form.of(Raw(short.encode()))
+    assert found is not None
+    assert json.loads(bytes(found)) == long
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        '{"unknown": "A"}',
+        '{"label": "needs a locale"}',
+        '{"title": [{"locale": "en_US", "channel": null, "data": "A"}]}',
+        '{"title": [{"data": "no locale, no channel"}]}',
+        '{"short": "sixsix"}',
+        '{"color": "teal"}',
+        '{"colors": ["red", "teal"]}',
+        '{"empty": ["red"]}',
+        '{"usable": "true"}',
+        '{"pages": 1.5}',
+        '{"pages": 1e3}',
+        '{"size": -1}',
+        '{"share": 10}',
+        '{"pages": [{"locale": null, "channel": null, "data": 12}]}',
+        '{"colors": [{"locale": null, "channel": null, "data": []}]}',
+        '{"colors": ["red", {"locale": null, "channel": null, "data": ["red"]}]}',
+        '{"label": [%s, %s]}' % ((json.dumps(LONG["label"][0]),) * 2),
+        '{"title": "\\ud800"}',
+        "[]",
+    ],
+)
+def test_flaws_and_doubts_go_the_careful_way(values: str) -> None:
+    """Nothing is rejected here: the careful way says what is wrong."""
+    assert STRUCTURE.long_form.of(Raw(values.encode())) is None
+
+
+def test_large_values_go_the_careful_way() -> None:
+    """It measures the memory that they occupy."""
+    text = "x" * subject.LONG_FORM_BYTES_MAX
+    assert STRUCTURE.long_form.of(Raw(json.dumps({"title": text}).encode())) is None
+    assert STRUCTURE.long_form.of(Raw(json.dumps({"title": text[:-20]}).encode())) is not None
+
+
+def test_a_family_is_compiled_when_it_has_many_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A family with few events is not worth it."""
+    monkeypatch.setattr(subject, "COMPILED_AFTER_EVENTS", 3)
+    made = LongForm(STRUCTURE.attributes, OPTIONS)
+    found = [made.of(Raw(b'{"title": "A"}')) is not None for _ in range(5)]
+    assert found == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {f"a{n}": Attribute(f"a{n}", "text") for n in range(subject.ATTRIBUTES_MAX + 1)},
+        {"a0": Attribute("a0", "table")},
+        {"a0": Attribute("a0", "number", least="NaN")},
+        {},
+    ],
+)
+def test_a_structure_that_cannot_be_compiled(attributes: dict[str, Attribute]) -> None:
+    """Its values go the careful way."""
+    assert LongForm(attributes, {}).of(Raw(b'{"a0": "1"}')) is None
+
+
+def test_an_answer_of_the_pim_cannot_break_the_compilation() -> None:
+    """Limits come from the PIM's answer, which may hold any number."""
+    huge = Attribute("a", "text", characters_max=10**99)
+    assert LongForm({"a": huge}, {}).of(Raw(b'{"a": "1"}')) is not None
+    least = Attribute("a", "number", least=str(Decimal(-(10**30))))
+    assert LongForm({"a": least}, {}).of(Raw(b'{"a": 1}')) is not None
+    many = frozenset(f"option_{n}" for n in range(subject.OPTIONS_MAX + 1))
+    options = Attribute("a", "single_option")
+    assert LongForm({"a": options}, {"a": many}).of(Raw(b'{"a": "option_1"}')) is None
+
+
+def test_rejections_stay_what_they_are() -> None:
+    """The careful way tells every flaw of the form."""
+    found = convert(change(b'{"title": {"a": 1}}'), long_form=STRUCTURE.long_form)
+    assert isinstance(found, Rejection)
