@@ -71,18 +71,13 @@ def compile_attribute(
         _compile_entry(attribute, value, value.missing or missing, (*at, index), compiler)
         for index, value in enumerate(values)
     ]
-    fill = _quick(attribute, values[0], entries[0]) if len(entries) == 1 else None
-    return _located(attribute, fill or _careful(attribute, entries), where)
+    if len(entries) == 1 and _is_usual(values[0], entries[0]):
+        return _usual(attribute, entries[0], where)
+    return _careful(attribute, entries, where)
 
 
-def _located(attribute: str, fill: Fill, where: str) -> Fill:
-    def located(scope: Scope, made: dict[str, object]) -> None:
-        try:
-            fill(scope, made)
-        except UnmappableError as error:
-            raise UnmappableError(f"{attribute}: {error.message} ({where})") from None
-
-    return located
+def _located(attribute: str, error: UnmappableError, where: str) -> UnmappableError:
+    return UnmappableError(f"{attribute}: {error.message} ({where})")
 
 
 def _compile_entry(
@@ -139,24 +134,28 @@ def _targets(value: Value, compiler: Compiler) -> tuple[str | None, ...] | None:
 # --- the usual attribute ---------------------------------------------------------------------
 
 
-def _quick(attribute: str, value: AttributeValue, entry: Entry) -> Fill | None:
-    """Return the function of one value for one locale and channel that are known, or None."""
+def _is_usual(value: AttributeValue, entry: Entry) -> bool:
+    """Return whether it is one value for one locale and channel that are known."""
     if entry.when is not None or entry.each is not None:
-        return None
-    if len(entry.locale.all or ()) != 1 or len(entry.channel.all or ()) != 1:
-        return None
-    if (value.locale and value.locale.table) or (value.channel and value.channel.table):
-        return None
+        return False
+    scopes = (value.locale, value.channel)
+    return all(scope is None or isinstance(scope.const, str) for scope in scopes)
+
+
+def _usual(attribute: str, entry: Entry, where: str) -> Fill:
     read, path, missing = entry.read, entry.path, entry.missing
     shape = _shape_of(*(entry.locale.all or ()), *(entry.channel.all or ()))
 
     def fill(scope: Scope, made: dict[str, object]) -> None:
-        found = read(scope)
-        if found is ABSENT:
-            if missing == "leave":
-                return
-            _absent(missing, path)
-            found = None
+        try:
+            found = read(scope)
+            if found is ABSENT:
+                if missing == "leave":
+                    return
+                _absent(missing, path)
+                found = None
+        except UnmappableError as error:
+            raise _located(attribute, error, where) from None
         made[attribute] = [{**shape, "data": found}] if shape else found
 
     return fill
@@ -213,12 +212,15 @@ class _Entries:
         return [{**_shape_of(*scoped), "data": datum} for scoped, datum in found.items()]
 
 
-def _careful(attribute: str, entries: Sequence[Entry]) -> Fill:
+def _careful(attribute: str, entries: Sequence[Entry], where: str) -> Fill:
     def fill(scope: Scope, made: dict[str, object]) -> None:
         collected = _Entries()
-        for entry in entries:
-            if entry.when is None or entry.when(scope):
-                _collect(entry, scope, collected)
+        try:
+            for entry in entries:
+                if entry.when is None or entry.when(scope):
+                    _collect(entry, scope, collected)
+        except UnmappableError as error:
+            raise _located(attribute, error, where) from None
         shaped = collected.shaped()
         if shaped != []:
             made[attribute] = shaped

@@ -93,6 +93,8 @@ def _of(comparison: Comparison, at: DocumentPath, compiler: Compiler) -> Test:
 
 def _equals(wanted: Sequence[object]) -> Test:
     """Return the usual test: equal to one of some scalars."""
+    if len(wanted) == 1 and isinstance(wanted[0], str):
+        return _equals_text(wanted[0])
     texts = frozenset(each for each in wanted if isinstance(each, str))
     others = tuple(each for each in wanted if not isinstance(each, str))
 
@@ -111,10 +113,14 @@ def _equals(wanted: Sequence[object]) -> Test:
     return equals
 
 
+def _equals_text(text: str) -> Test:
+    return lambda found: text in found if isinstance(found, list) else found == text
+
+
 def _same(found: object, wanted: object) -> bool:
     if isinstance(found, bool) or isinstance(wanted, bool):
         return found is wanted
-    return found == wanted and not isinstance(found, list | dict)
+    return found == wanted and not isinstance(found, (list, dict))
 
 
 def _combined(
@@ -128,6 +134,9 @@ def _combined(
         refused = _refused(comparison.not_, (*at, "not"), compiler, ignore_case=ignore_case)
         of_all.append(lambda found: not refused(found))
 
+    if len(of_one) == 1 and not of_all:
+        return _passes_one(of_one[0])
+
     def passes(found: object) -> bool:
         return all(test(found) for test in of_one)
 
@@ -139,6 +148,11 @@ def _combined(
         return passes(found)
 
     return combined
+
+
+def _passes_one(test: Test) -> Test:
+    """Return the usual test: a value, or one element of a list, passes the only comparison."""
+    return lambda found: any(map(test, found)) if isinstance(found, list) else test(found)
 
 
 def _refused(inner: Comparison, at: DocumentPath, compiler: Compiler, *, ignore_case: bool) -> Test:
@@ -199,4 +213,4 @@ def _matches(
 
 
 def _is_number(found: object) -> TypeGuard[float]:
-    return isinstance(found, int | float) and not isinstance(found, bool)
+    return isinstance(found, (int, float)) and not isinstance(found, bool)

@@ -44,7 +44,7 @@ def _texts(found: list[object], path: str, work: Work) -> list[str] | None:
 def _scalar_text(found: object, path: str, verb: str) -> str:
     if isinstance(found, bool):
         return text_of_boolean(found)
-    if not isinstance(found, int | float):
+    if not isinstance(found, (int, float)):
         raise UnmappableError(f"{path} {verb} {kind_of(found)}: name what in it is meant")
     text = text_of_number(found)
     if text is None:

@@ -26,11 +26,6 @@ _MICROSECONDS_OF = {
 }
 FORMATS = ("iso", *_MICROSECONDS_OF)
 
-_RFC_3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
-    r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
-
 Read = Callable[[str], datetime]
 
 
@@ -75,13 +70,20 @@ def _reader(date_format: str) -> Read:
     if date_format == "iso":
         return datetime.fromisoformat  # takes any number of digits after the seconds
     if date_format in _MICROSECONDS_OF:
-        microseconds = _MICROSECONDS_OF[date_format]
-        return lambda text: _since_epoch(read_number(text), microseconds)
+        return _epoch_reader(_MICROSECONDS_OF[date_format])
     _check_format(date_format)
     return lambda text: datetime.strptime(text, date_format)  # noqa: DTZ007 - `zone` is added
 
 
-def _since_epoch(number: Decimal, microseconds: int) -> datetime:
+def _epoch_reader(microseconds: int) -> Read:
+    def read(text: str) -> datetime:
+        is_usual = text.isdecimal() and text.isascii()
+        return _since_epoch(int(text) if is_usual else read_number(text), microseconds)
+
+    return read
+
+
+def _since_epoch(number: Decimal | int, microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=int(number * microseconds))
 
 
@@ -101,15 +103,24 @@ def event_time(text: str) -> str | None:
 
     A text in RFC 3339 stays as it is.
     """
+    if not text.isascii() or len(text) > CHARACTERS_MAX:
+        return None
     try:
-        if text.isascii() and text.isdecimal() and len(text) <= CHARACTERS_MAX:
-            number = int(text)
-            unit = "epoch_s" if number < EPOCH_SECONDS_MAX else "epoch_ms"
-            moment = _since_epoch(Decimal(number), _MICROSECONDS_OF[unit])
-            return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        if len(text) <= CHARACTERS_MAX and _RFC_3339.fullmatch(text):
-            datetime.fromisoformat(text.upper())
-            return text
+        if not text.isdecimal():
+            return text if _is_rfc_3339(text) else None
+        number = int(text)
+        unit = "epoch_s" if number < EPOCH_SECONDS_MAX else "epoch_ms"
+        moment = _since_epoch(number, _MICROSECONDS_OF[unit])
     except (OverflowError, ValueError):
         return None
-    return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _is_rfc_3339(text: str) -> bool:
+    """Return whether the text, which Python can read, has the only form of RFC 3339.
+
+    Raise ValueError when Python cannot read it.
+    """
+    moment = datetime.fromisoformat(text)
+    has_form = text[4::3].startswith("--") and text[10:11] in "Tt " and text[13:17:3] == "::"
+    return has_form and moment.tzinfo is not None and (text[-1] in "Zz" or text[-3] == ":")

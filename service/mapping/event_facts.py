@@ -20,20 +20,21 @@ FactsOf = Callable[[Scope], EventFacts]
 
 def compile_facts(event: EventPaths, at: DocumentPath, compiler: Compiler) -> FactsOf:
     """Return a function that reads the facts."""
-    paths = {
-        name: compiler.path(text, (*at, name))
+    paths = [
+        None if text is None else compiler.path(text, (*at, name))
         for name in ("id", "type", "source", "subject", "time")
-        if (text := getattr(event, name)) is not None
-    }
-    if not paths:
+        for text in (getattr(event, name),)
+    ]
+    if not any(paths):
         return lambda _scope: NO_FACTS
 
     def facts_of(scope: Scope) -> EventFacts:
-        facts = {name: _text(path, scope) for name, path in paths.items()}
-        time = facts.get("time")
-        if time is not None:
-            facts["time"] = event_time(time)
-        return EventFacts(**facts)
+        event_id, kind, source, subject, time = [
+            None if path is None else _text(path, scope) for path in paths
+        ]
+        return EventFacts(
+            event_id, kind, source, subject, None if time is None else event_time(time)
+        )
 
     return facts_of
 
@@ -44,7 +45,7 @@ def _text(path: Path, scope: Scope) -> str | None:
     except EndedError:
         return None
     if isinstance(found, str):
-        return clip(found, CHARACTERS_MAX) or None
-    if isinstance(found, int | float) and not isinstance(found, bool):
+        return found if 0 < len(found) <= CHARACTERS_MAX else clip(found, CHARACTERS_MAX) or None
+    if isinstance(found, (int, float)) and not isinstance(found, bool):
         return text_of_number(found)
     return None

@@ -96,7 +96,7 @@ def kind_of(value: object) -> str:
     if value is None:
         return "null"
     kinds: dict[type, str] = {bool: "a boolean", str: "a text", list: "a list", dict: "an object"}
-    return kinds.get(type(value), "a number" if isinstance(value, int | float) else "no value")
+    return kinds.get(type(value), "a number" if isinstance(value, (int, float)) else "no value")
 
 
 def text_of_number(number: float) -> str | None:

@@ -8,6 +8,7 @@ expression, whose null and [] count as absent.
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from service.mapping.expressions import Node, compile_expression, parse
 from service.mapping.faults import FaultError, did_you_mean
@@ -122,9 +123,9 @@ def _member(root: Root, name: str) -> Path:
 
 def _members(root: Root, names: tuple[str, ...]) -> Path:
     def members(scope: Scope) -> object:
-        found: object = scope[root]
+        found: Any = scope[root]
         for name in names:
-            if not isinstance(found, dict):
+            if found.__class__ is not dict:
                 return ABSENT
             found = found.get(name, ABSENT)
         return found

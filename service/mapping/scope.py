@@ -20,7 +20,8 @@ class Scope(NamedTuple):
     work: Work
 
     def starting_at(self, start: object) -> "Scope":
-        return Scope(start, *self[1:])
+        _, event, item, key, record, fetched, work = self
+        return Scope(start, event, item, key, record, fetched, work)
 
 
 Root = Literal[0, 1, 2, 3, 4, 5]

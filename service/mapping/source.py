@@ -63,7 +63,7 @@ class CompiledSource:
             found = self.identity_path(_scope_of(self.open(record)))
         except EndedError:
             return None
-        if isinstance(found, int | float) and not isinstance(found, bool):
+        if isinstance(found, (int, float)) and not isinstance(found, bool):
             return text_of_number(found)
         return found.strip() or None if isinstance(found, str) else None
 
@@ -108,7 +108,7 @@ class CompiledSource:
     ) -> Parts:
         """Map each item; without a rule the rules see the item, and its facts are its own."""
         found = items.path(scope)
-        if isinstance(found, list | dict) and len(found) > ITEMS_MAX:
+        if isinstance(found, (list, dict)) and len(found) > ITEMS_MAX:
             raise RecordEndedError(
                 "rejected",
                 "too_large",

@@ -60,7 +60,11 @@ def _on_each(step: Step) -> Whole:
 
 
 def _decode(_value: Value, _compiler: Compiler) -> Whole:
-    return _on_each(unquote_plus)
+    return _on_each(_decode_url)
+
+
+def _decode_url(text: str) -> str:
+    return unquote_plus(text) if "%" in text else text.replace("+", " ")
 
 
 # --- parts of a text -------------------------------------------------------------------------

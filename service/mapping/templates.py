@@ -79,7 +79,7 @@ def _placeholder(path: Path, name: str) -> Fill:
         found = read_datum(path(scope), name, scope.work)
         if isinstance(found, bool):
             return text_of_boolean(found)
-        if isinstance(found, list | dict):
+        if isinstance(found, (list, dict)):
             raise UnmappableError(f"{name} is {kind_of(found)}: a template takes one text")
         return found
 

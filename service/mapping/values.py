@@ -13,7 +13,7 @@ from service.mapping.scope import Path, Scope
 from service.mapping.steps import NamedStep, Whole, compile_steps
 from service.mapping.templates import Fill, compile_template
 from service.mapping.trace import Trace
-from service.mapping.work import Work
+from service.mapping.work import FREE_CHARACTERS, Work
 
 ValueOf = Callable[[Scope], Datum]
 """Return the datum of a value: `ABSENT`, None where it is empty, or what is sent."""
@@ -67,9 +67,10 @@ def _stepped(read: ValueOf, steps: Sequence[Whole]) -> ValueOf:
         found = read(scope)
         if isinstance(found, bool):
             found = text_of_boolean(found)
-        _count(found, scope.work)
+        if not isinstance(found, str) or len(found) > FREE_CHARACTERS:
+            _count(found, scope.work)
         for step in steps:
-            if not isinstance(found, str | list) or not found:
+            if not isinstance(found, (str, list)) or not found:
                 break
             found = step(found)
         return tidy(found)
@@ -134,7 +135,13 @@ def compile_source(value: Value, at: DocumentPath, compiler: Compiler) -> ValueS
 
 
 def _from_path(text: str, path: Path) -> ValueSource:
-    return ValueSource(lambda scope: read_datum(path(scope), text, scope.work), text)
+    def read(scope: Scope) -> Datum:
+        found = path(scope)
+        if isinstance(found, str) and len(found) <= FREE_CHARACTERS:
+            return found.strip() or None
+        return read_datum(found, text, scope.work)
+
+    return ValueSource(read, text)
 
 
 def _first_of(texts: Sequence[str], at: DocumentPath, compiler: Compiler) -> ValueSource:
