@@ -86,9 +86,13 @@ def _count(found: object, scope: Scope) -> None:
 
 
 def _of(comparison: Comparison, at: DocumentPath, compiler: Compiler) -> Test:
-    if comparison.model_fields_set == {"equals"} and comparison.equals is not None:
-        return _equals(comparison.equals)
+    if comparison.model_fields_set == {"equals"}:
+        return _equals(_wanted(comparison))
     return _combined(comparison, at, compiler, ignore_case=comparison.ignore_case)
+
+
+def _wanted(comparison: Comparison) -> Sequence[object]:
+    return [None] if comparison.equals is None else comparison.equals
 
 
 def _equals(wanted: Sequence[object]) -> Test:
@@ -163,8 +167,8 @@ def _tests_of_one(
     comparison: Comparison, at: DocumentPath, compiler: Compiler, *, ignore_case: bool
 ) -> Iterable[Test]:
     fold: Callable[[str], str] = str.casefold if ignore_case else str
-    if comparison.equals is not None:
-        yield _equals_folded(comparison.equals, fold)
+    if "equals" in comparison.model_fields_set:
+        yield _equals_folded(_wanted(comparison), fold)
     if comparison.prefix is not None:
         yield _begins(tuple(map(fold, comparison.prefix)), fold)
     if comparison.suffix is not None:

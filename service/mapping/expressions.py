@@ -83,17 +83,21 @@ def parse(text: str) -> Node:
         tree: Node = _Parser().parse(text).parsed
     except RecursionError:
         raise FaultError(f"The path nests more than {DEPTH_MAX} levels.") from None
-    except jmespath.exceptions.JMESPathError as error:
-        raise FaultError(f"This is not a path: {_first_line(error)}.") from None
     except ValueError as error:
-        raise FaultError(f"This is not a path: {error}.") from None
+        raise FaultError(f"This is not a path: {_flaw(error)}.") from None
     _check(tree)
     return tree
 
 
-def _first_line(error: Exception) -> str:
-    words = str(error).splitlines()[0].removesuffix(", for expression:").removesuffix(":")
-    return words.removeprefix("Invalid jmespath expression: ")
+def _flaw(error: ValueError) -> str:
+    """Return what the library says in many lines as the end of a sentence."""
+    if isinstance(error, jmespath.exceptions.LexerError):
+        return str(error.message)
+    if not isinstance(error, jmespath.exceptions.ParseError):
+        return str(error)
+    if not error.token_value:
+        return "it ends too early"
+    return f"{error.token_value} is not expected at character {error.lex_position + 1}"
 
 
 def _check(tree: Node) -> None:

@@ -92,7 +92,7 @@ def _encoded(read: Fill, name: str) -> Fill:
         if not isinstance(found, str):
             return found
         if found in _DOTS:
-            raise UnmappableError(f"{name} is {found!r}, which would leave its at in the URL")
+            raise UnmappableError(f"{name} is {found!r}, which would leave its place in the URL")
         return quote(found, safe="")
 
     return encoded

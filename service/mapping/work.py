@@ -2,10 +2,10 @@
 
 from service.mapping.endings import RecordEndedError
 
-WORK_STEPS_MAX = 1_000_000
+WORK_STEPS_MAX = 500_000
 """Most steps of work for one record. A step is a node of an expression, an element of a list or
-64 characters of a text. They take about a third of a second; 1,000 items with ten values each need
-20,000."""
+64 characters of a text. They take about a fifth of a second. Usual texts and plain paths cost
+nothing, so that 1,000 items with ten values each need a thousand."""
 
 FREE_CHARACTERS = 1_024
 """A text up to this long costs nothing, so that usual texts need not be counted."""
