@@ -14,6 +14,7 @@ from service.cli.convert import convert
 from service.cli.dead_letters import dead_letters
 from service.cli.demo import demo
 from service.cli.init import init
+from service.cli.mapping import mapping
 from service.cli.outcomes import outcomes
 from service.cli.output import OutputError, complain, take_streams
 from service.cli.pim_simulator import pim_simulator
@@ -55,6 +56,7 @@ COMMANDS = (
     publish,
     outcomes,
     dead_letters,
+    mapping,
     convert,
     pim_simulator,
     schema,

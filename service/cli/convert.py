@@ -1,12 +1,15 @@
 """The command `asset-sync convert`: show what the service would do with events."""
 
 import sys
-from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO, NoReturn
 
 import click
 import msgspec
 
 from service.cli.lines import InputError, judge, lines
+from service.cli.mapped_lines import convert_mapped, print_collisions
+from service.cli.mapping.inputs import sources_file as read_sources_file
 from service.cli.options import stop
 from service.cli.output import json_text, say
 from service.core.limits import DecodeLimits
@@ -21,19 +24,43 @@ Examples:
   asset-sync convert events.jsonl
   asset-sync convert events.jsonl | jq -c 'select(.status == "rejected")'
   jq -c '.[]' array.json | asset-sync convert -
+  asset-sync convert notifications.jsonl --source cloudinary
+  asset-sync convert notifications.jsonl --source cloudinary --collisions
 """
 )
 @click.argument("file", type=click.File("rb"))
-def convert(file: BinaryIO) -> None:
+@click.option(
+    "--source", metavar="NAME", help="Map the events by this source of the sources file first."
+)
+@click.option(
+    "--sources-file",
+    type=click.Path(path_type=Path),
+    help="The sources file; default: ASSET_SYNC_SOURCES_FILE, or sources.yaml.",
+)
+@click.option(
+    "--collisions",
+    is_flag=True,
+    help="Only list assets that several identities of the DAM share, case aside.",
+)
+def convert(
+    *, file: BinaryIO, source: str | None, sources_file: Path | None, collisions: bool
+) -> None:
     """Show what the service would do with each event of FILE. Nothing is sent.
 
     FILE has one event per line (JSON Lines); - reads standard input. A line is a structured
     CloudEvent, or plain JSON with an "action". Kafka and the PIM are not asked, and no settings
     are read: whether the PIM knows a family or an attribute shows only when the event is applied.
 
-    Prints one JSON object per event, with the number of its line. The exit code is 1 if an event
-    would be rejected.
+    With --source, a line is an event as the DAM sends it. An event may become several changes,
+    numbered by "part"; one that needs to be read back from the DAM shows the URL instead.
+
+    Prints one JSON object per event or change, with the number of its line. The exit code is 1 if
+    one would be rejected, or if assets collide.
     """
+    if source is not None:
+        _convert_mapped(file, source, sources_file, collisions=collisions)
+    if collisions or sources_file is not None:
+        raise click.UsageError("--collisions and --sources-file need --source.")
     is_all_accepted = True
     try:
         for line in lines(file):
@@ -46,6 +73,17 @@ def convert(file: BinaryIO) -> None:
     except InputError as error:
         stop(str(error))
     sys.exit(0 if is_all_accepted else 1)
+
+
+def _convert_mapped(
+    file: BinaryIO, source: str, sources_file: Path | None, *, collisions: bool
+) -> NoReturn:
+    _, loaded = read_sources_file(sources_file)
+    if source not in loaded.sources:
+        stop(f"The file has no source {source}. It has {', '.join(loaded.sources)}.", 2)
+    if collisions:
+        print_collisions(file, loaded, source)
+    convert_mapped(file, loaded, source, LIMITS)
 
 
 def _members(command: Command | Rejection) -> dict[str, object]:

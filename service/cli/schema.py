@@ -10,15 +10,22 @@ from service.contracts.asyncapi import Topics, asyncapi
 from service.contracts.reasons import document
 from service.contracts.schema import Language
 from service.contracts.schema import schema as schema_of
+from service.mapping.file.schema import sources_schema
 from service.settings import reference
 
 
 @click.command()
 @click.argument(
-    "what", type=click.Choice(["events", "outcomes", "asyncapi", "settings", "metrics", "reasons"])
+    "what",
+    type=click.Choice(
+        ["events", "outcomes", "asyncapi", "sources", "settings", "metrics", "reasons"]
+    ),
 )
 def schema(what: Language | str) -> None:
     """Print reference documents: JSON Schemas, AsyncAPI, settings, metrics, reasons.
+
+    With the JSON Schema of the sources file, editors complete and check it: write the schema beside
+    the file, and let its first line be: # yaml-language-server: $schema=sources.schema.json
 
     The AsyncAPI document of a running service, with its own topics, is at /asyncapi.
     """
@@ -28,6 +35,8 @@ def schema(what: Language | str) -> None:
         say(as_markdown(), ends_line=False)
     elif what == "reasons":
         say(document(), ends_line=False)
+    elif what == "sources":
+        _print(sources_schema())
     elif what == "asyncapi":
         _print(asyncapi(__version__, Topics()))
     else:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from service.mapping import profiles, starters
 from service.mapping.file.expectation import FileTest
 from service.mapping.file.load import Loaded, load
 from service.mapping.file_tests import (
@@ -207,3 +208,14 @@ def test_a_value_may_stand_in_a_file() -> None:
     (found,) = differences(test)
     assert found.about == "value_file"
     assert "a.json cannot be read" in found.found
+
+
+@pytest.mark.parametrize("profile", profiles.names())
+def test_a_starter_file_has_tests_that_pass(profile: str) -> None:
+    """Who begins with it begins with something that works."""
+    file = loaded(starters.content(profile).decode())
+    (source,) = file.model.sources.values()
+
+    assert source.profile == profile
+    assert len(source.tests) > 1
+    assert [r.differences for r in run_file_tests(file, no_file) if r.differences] == []
