@@ -1,6 +1,7 @@
 """Values as they stand in an event: decoded JSON, with numbers as they were written."""
 
 import re
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final, Self
 
@@ -60,6 +61,15 @@ def decode(text: bytes, what: str) -> object:
     except (msgspec.DecodeError, UnicodeDecodeError):
         flaw = _flaw(text)
     raise RecordEndedError("rejected", "undecodable", f"{what} {flaw}")
+
+
+def decode_fetched(body: bytes) -> Mapping[str, object] | None:
+    """Return the object that a DAM answered, or None if the body is not one within the bounds."""
+    try:
+        found = decode(body, "The answer")
+    except RecordEndedError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _tokens(text: bytes) -> int:

@@ -6,6 +6,7 @@ import pytest
 from msgspec import Raw
 
 from service.contracts.asset_change import CONTEXT_BYTES_MAX
+from service.mapping.json_values import decode_fetched
 from service.mapping.results import Change, Ended, EventFacts, NotFound, Read
 from tests.support.mapping import NAMED, change, ended, mapped, parts_of, raw, resumed
 
@@ -459,6 +460,13 @@ def test_paths_start_from_the_answer() -> None:
     assert (found.family, found.code, found.values) == ("packshots", "a1", {"label": "Boot"})
     assert found.context is not None
     assert bytes(found.context) == b'{"who":1,"what":"Boot","item":1}'
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"null", b"{", b"[" * 200_000])
+def test_an_answer_that_is_no_object_is_none(body: bytes) -> None:
+    """Such as the page of a login; whoever asked knows what that means for the host."""
+    assert decode_fetched(body) is None
+    assert decode_fetched(b'{"n": 1.50}') == {"n": 1.5}
 
 
 def test_an_answer_that_only_does_not_take_is_skipped() -> None:
