@@ -120,7 +120,7 @@ class CompiledSource:
         parts: list[Part] = []
         for index, item in enumerate(each):
             if only_parts is None or index in only_parts:
-                below = scope._replace(start=item, item=item)
+                below = scope.of_item(item)
                 parts += self._item(below, index, rule, facts or self.facts(below))
         return tuple(parts) or _skipped(None, "The record has none of these parts.", NO_FACTS)
 

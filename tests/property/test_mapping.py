@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.contracts.text import flaw_of_name
-from service.core.model import DeleteAsset, UpsertAsset
+from service.core.model import AssetChange, DeleteAsset, UpsertAsset
 from service.core.read.convert import convert
 from service.core.read.decode import decode
 from service.mapping.file.load import Loaded, load
@@ -31,7 +31,7 @@ from service.mapping.results import (
     Read,
 )
 from tests.property.test_fuzz import bent
-from tests.support.builders import LIMITS, plain
+from tests.support.builders import LIMITS, record
 
 FOLDER = Path(__file__).parent.parent / "support" / "sources"
 
@@ -126,8 +126,9 @@ def check_change(change: Change) -> None:
         "context": change.context,
         "values": values,
     }
-    decoded = decode(plain(**json.loads(msgspec.json.encode(event))), LIMITS)
-    command = convert(decoded)  # type: ignore[arg-type] # a Rejection fails below
+    decoded = decode(record(msgspec.json.encode(event)), LIMITS)
+    assert isinstance(decoded, AssetChange), decoded
+    command = convert(decoded)
     assert isinstance(command, UpsertAsset if change.action == "upsert" else DeleteAsset)
 
 
@@ -136,9 +137,9 @@ def _without_file(value: object) -> object:
     return value.get("url") if isinstance(value, dict) else value
 
 
-def mapped_twice(source: MappedSource, record: RawRecord) -> MappedRecord:
+def mapped_twice(source: MappedSource, raw: RawRecord) -> MappedRecord:
     """Map a record, which gives the same every time."""
-    first, second = source.map(record), source.map(record)
+    first, second = source.map(raw), source.map(raw)
     assert [type(part) for part in first.parts] == [type(part) for part in second.parts]
     assert [part.event for part in first.parts] == [part.event for part in second.parts]
     return first
@@ -154,9 +155,9 @@ def test_bent_events_are_mapped_or_explained(
     answer = decode_fetched(json.dumps(bend(test.get("fetched"), chance)).encode())
     if answer is not None:
         answers.append(answer)
-    record = bent_record(test, chance)
-    check(mapped_twice(SOURCES[source], record), answers)
-    identity = SOURCES[source].identity(record)
+    raw = bent_record(test, chance)
+    check(mapped_twice(SOURCES[source], raw), answers)
+    identity = SOURCES[source].identity(raw)
     assert identity is None or identity
 
 
@@ -166,5 +167,5 @@ def test_bent_events_are_mapped_or_explained(
 @example("bynder", b'{"Message":"\\ud800"}', b"\xff")
 def test_bent_bytes_are_mapped_or_explained(source: str, value: bytes, key: bytes | None) -> None:
     """Also the events of other DAMs."""
-    record = RawRecord("dam.bent", 0, 1, key, value, (("content-type", b"x"), ("ce_type", key)))
-    check(mapped_twice(SOURCES[source], record), [NotFound(), {}])
+    raw = RawRecord("dam.bent", 0, 1, key, value, (("content-type", b"x"), ("ce_type", key)))
+    check(mapped_twice(SOURCES[source], raw), [NotFound(), {}])
