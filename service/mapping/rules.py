@@ -37,10 +37,19 @@ Do = Literal["upsert", "delete", "skip", "reject"]
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """A path to the items of an event, and its text for messages."""
+    """A path to the items of an event, with its text and its line for messages."""
 
     path: Path
     text: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A path to the part of an event that the other paths start from, and its line."""
+
+    path: Path
+    where: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,7 @@ class CompiledRule:
     """The message of skip and reject."""
     asset: Asset | None = None
     """There for upsert and delete."""
-    root: Path | None = None
+    root: Root | None = None
     fills: tuple[Fill, ...] = ()
     constants: Mapping[str, object] | None = None
     context: ContextOf | None = None
@@ -126,10 +135,10 @@ class CompiledRule:
         )
 
     @staticmethod
-    def _below_root(root: Path, scope: Scope) -> Scope:
-        start = root(scope)
+    def _below_root(root: Root, scope: Scope) -> Scope:
+        start = root.path(scope)
         if start is ABSENT or start is None:
-            raise UnmappableError("The event lacks the part that `root` names.")
+            raise UnmappableError(f"The event lacks the part that `root` names ({root.where})")
         return scope.starting_at(start)
 
     def _values(self, scope: Scope) -> Values:
