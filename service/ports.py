@@ -22,6 +22,7 @@ from service.core.requests import (
     UpsertAssets,
 )
 from service.translation.read_answers import ReadAnswer
+from service.webhooks.record import IngressRecord
 
 RequestKind = Literal[
     "token", "upsert", "delete", "family", "families", "attributes", "options", "option", "other"
@@ -128,6 +129,35 @@ class OutcomeLog(Protocol):
             FatalError: it is unknown whether the transaction was committed, or no later one can
                 be.
         """
+        ...
+
+
+class RawTopics(Protocol):
+    """The raw topics, to which ingress writes what the DAMs send."""
+
+    @property
+    def unsettled(self) -> int:
+        """Records whose writer gave up waiting, and that may still be written."""
+        ...
+
+    async def write(self, record: IngressRecord) -> bool:
+        """Write one record and return whether the broker has acknowledged it; never raise."""
+        ...
+
+
+class PublishedKeys(Protocol):
+    """The certificates and keys with which senders sign, where their owners publish them."""
+
+    async def get(self, url: str) -> bytes | None:
+        """Return the key at this URL, or None if it cannot be had now; never raise."""
+        ...
+
+    async def confirm(self, url: str) -> bool:
+        """Fetch the URL that confirms a subscription; return whether it worked; never raise."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""TLS contexts for the brokers and the PIM. Errors name the setting and the file."""
+"""TLS contexts for the brokers, the PIM and webhooks. Errors name the setting and the file."""
 
 import ssl
 from pathlib import Path
@@ -22,6 +22,22 @@ def context(variable: str, ca_file: Path | None) -> ssl.SSLContext:
             made.load_verify_locations(ca_file)
         except (OSError, ValueError) as error:
             raise SettingsError(_flaw(variable, ca_file, error)) from None
+    return made
+
+
+def serving(variable: str, cert_file: Path, key_file: Path | None) -> ssl.SSLContext:
+    """Return a context for a server with this certificate.
+
+    Args:
+        variable: the beginning of the settings' names, such as `ASSET_SYNC_INGRESS__TLS_`.
+        cert_file: the certificate chain in PEM.
+        key_file: the private key in PEM.
+
+    Raises:
+        SettingsError: a file cannot be read, or the two do not match.
+    """
+    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    show_certificate(made, variable, cert_file, key_file)
     return made
 
 

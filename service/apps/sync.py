@@ -6,9 +6,7 @@ End: drain, consumer (which leaves the group), producer, runner, HTTP port.
 
 import asyncio
 import contextlib
-import os
 import random
-import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -32,6 +30,7 @@ from service.adapters.telemetry.metrics import GaugeCollector, Meters, process_r
 from service.adapters.telemetry.progress import Progress
 from service.adapters.telemetry.recent_outcomes import RecentOutcomes
 from service.adapters.telemetry.status_report import ReplicaInfo, StatusReport
+from service.apps.listening import listening
 from service.apps.watch import Watch
 from service.contracts.asyncapi import Topics, asyncapi
 from service.core.effects import RequestEffect
@@ -171,13 +170,8 @@ class Service:
 
     async def _open_port(self) -> int:
         http = self._settings.http
-        try:
+        with listening(http.host, http.port, "HTTP"):
             return await self._server.open(http.host, http.port)
-        except OSError as error:
-            raise FatalError(
-                f"Cannot listen on {http.host}:{http.port}: {_cause(error)}. "
-                "Set ASSET_SYNC_HTTP__PORT or ASSET_SYNC_HTTP__HOST."
-            ) from None
 
     async def _join_group(self) -> None:
         try:
@@ -271,10 +265,3 @@ def _replica(settings: Settings) -> ReplicaInfo:
         + settings.window.max_seconds
         + 2 * settings.pim.timeout_seconds,
     )
-
-
-def _cause(error: OSError) -> str:
-    """Return the operating system's words, without those that asyncio puts around them."""
-    if error.errno is None or isinstance(error, socket.gaierror):
-        return error.strerror or str(error)
-    return os.strerror(error.errno).lower()

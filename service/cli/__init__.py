@@ -13,6 +13,7 @@ from service.cli.check import check
 from service.cli.convert import convert
 from service.cli.dead_letters import dead_letters
 from service.cli.demo import demo
+from service.cli.ingress import ingress
 from service.cli.init import init
 from service.cli.mapping import mapping
 from service.cli.outcomes import outcomes
@@ -23,6 +24,7 @@ from service.cli.release import release
 from service.cli.run import run
 from service.cli.schema import schema
 from service.cli.topics import topics
+from service.cli.webhook import webhook
 
 
 class _Commands(click.Group):
@@ -48,6 +50,8 @@ def main() -> None:
 
 COMMANDS = (
     run,
+    ingress,
+    webhook,
     demo,
     init,
     check,

@@ -4,7 +4,7 @@ import click
 import msgspec
 
 from service import __version__
-from service.adapters.telemetry.catalogue import as_markdown
+from service.adapters.telemetry.metrics_page import as_markdown
 from service.cli.output import say
 from service.contracts.asyncapi import Topics, asyncapi
 from service.contracts.reasons import document

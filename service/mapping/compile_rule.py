@@ -9,7 +9,7 @@ from service.mapping.context import compile_context
 from service.mapping.faults import DocumentPath
 from service.mapping.file.model import Instead, Rule, Source
 from service.mapping.naming import NameOf, compile_code, compile_family
-from service.mapping.rules import Asking, Asset, CompiledRule, Do, Items, Root
+from service.mapping.rules import Asking, Asset, CompiledRule, Do, Items
 from service.mapping.templates import compile_template
 
 DEFAULTS = (
@@ -43,9 +43,7 @@ def compile_rule(
 
 def compile_items(path: str | None, at: DocumentPath, compiler: Compiler) -> Items | None:
     """Return the items of an event, or None if it is its own and only item."""
-    if path is None:
-        return None
-    return Items(compiler.located_path(path, at), path, compiler.where(at))
+    return None if path is None else Items(compiler.located_path(path, at), path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +62,7 @@ class _RuleCompiler:
         items = compile_items(self.rule.for_each, (*self.at, "for_each"), self.compiler)
         if do in {"skip", "reject"}:
             return CompiledRule(self.name, when, items, do, self._because(do))
+        root = self.rule.root
         return CompiledRule(
             name=self.name,
             when=when,
@@ -71,7 +70,7 @@ class _RuleCompiler:
             do=do,
             because="",
             asset=self._asset(),
-            root=self._root(),
+            root=None if root is None else self.compiler.located_path(root, self._at_key("root")),
             fills=self._fills() if do == "upsert" and instead is None else (),
             constants=constants((self.rule.set if instead is None else instead.set) or {}),
             context=compile_context(self.rule.context, self._at_key("context"), self.compiler),
@@ -82,12 +81,6 @@ class _RuleCompiler:
         """Return where a key stands: at the rule, or at its source."""
         at_source: DocumentPath = self.at[:2]
         return (*(at_source if key in self.taken else self.at), key)
-
-    def _root(self) -> Root | None:
-        if self.rule.root is None:
-            return None
-        at = self._at_key("root")
-        return Root(self.compiler.located_path(self.rule.root, at), self.compiler.where(at))
 
     def _resolved(self) -> tuple[Do, Instead | None]:
         """Return what `do` has become, and the values that are written instead of a delete."""

@@ -10,12 +10,10 @@ from service.mapping.faults import DocumentPath
 from service.mapping.file.model import EventPaths
 from service.mapping.json_values import text_of_number
 from service.mapping.results import NO_FACTS, EventFacts
-from service.mapping.scope import Scope
+from service.mapping.scope import Path, Scope
 
 CHARACTERS_MAX = 1_000
 """Most characters of a fact; the rest is cut off."""
-
-_NAMES = ("id", "type", "source", "subject", "time")
 
 FactsOf = Callable[[Scope], EventFacts]
 
@@ -23,27 +21,29 @@ FactsOf = Callable[[Scope], EventFacts]
 def compile_facts(event: EventPaths, at: DocumentPath, compiler: Compiler) -> FactsOf:
     """Return a function that reads the facts."""
     paths = [
-        (index, compiler.path(text, (*at, name)))
-        for index, name in enumerate(_NAMES)
-        if (text := getattr(event, name)) is not None
+        None if text is None else compiler.path(text, (*at, name))
+        for name in ("id", "type", "source", "subject", "time")
+        for text in (getattr(event, name),)
     ]
-    if not paths:
+    if not any(paths):
         return lambda _scope: NO_FACTS
 
     def facts_of(scope: Scope) -> EventFacts:
-        facts: list[str | None] = [None, None, None, None, None]
-        for index, path in paths:
-            try:
-                facts[index] = _text(path(scope))
-            except EndedError:
-                continue
-        event_id, kind, source, subject, time = facts
-        return EventFacts(event_id, kind, source, subject, time and event_time(time))
+        event_id, kind, source, subject, time = [
+            None if path is None else _text(path, scope) for path in paths
+        ]
+        return EventFacts(
+            event_id, kind, source, subject, None if time is None else event_time(time)
+        )
 
     return facts_of
 
 
-def _text(found: object) -> str | None:
+def _text(path: Path, scope: Scope) -> str | None:
+    try:
+        found = path(scope)
+    except EndedError:
+        return None
     if isinstance(found, str):
         return found if 0 < len(found) <= CHARACTERS_MAX else clip(found, CHARACTERS_MAX) or None
     if isinstance(found, (int, float)) and not isinstance(found, bool):

@@ -37,19 +37,10 @@ Do = Literal["upsert", "delete", "skip", "reject"]
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """A path to the items of an event, with its text and its line for messages."""
+    """A path to the items of an event, and its text for messages."""
 
     path: Path
     text: str
-    where: str
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """A path to the part of an event that the other paths start from, and its line."""
-
-    path: Path
-    where: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +76,7 @@ class CompiledRule:
     """The message of skip and reject."""
     asset: Asset | None = None
     """There for upsert and delete."""
-    root: Root | None = None
+    root: Path | None = None
     fills: tuple[Fill, ...] = ()
     constants: Mapping[str, object] | None = None
     context: ContextOf | None = None
@@ -135,10 +126,10 @@ class CompiledRule:
         )
 
     @staticmethod
-    def _below_root(root: Root, scope: Scope) -> Scope:
-        start = root.path(scope)
+    def _below_root(root: Path, scope: Scope) -> Scope:
+        start = root(scope)
         if start is ABSENT or start is None:
-            raise UnmappableError(f"The event lacks the part that `root` names ({root.where})")
+            raise UnmappableError("The event lacks the part that `root` names.")
         return scope.starting_at(start)
 
     def _values(self, scope: Scope) -> Values:

@@ -23,10 +23,6 @@ class Scope(NamedTuple):
         _, event, item, key, record, fetched, work = self
         return Scope(start, event, item, key, record, fetched, work)
 
-    def of_item(self, item: object) -> "Scope":
-        _, event, _, key, record, fetched, work = self
-        return Scope(item, event, item, key, record, fetched, work)
-
 
 Root = Literal[0, 1, 2, 3, 4, 5]
 """The index of a root within a `Scope`."""

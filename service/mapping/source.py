@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.mapping.conditions import Holds
-from service.mapping.endings import EndedError, RecordEndedError, UnmappableError
+from service.mapping.endings import EndedError, RecordEndedError
 from service.mapping.event_facts import FactsOf
 from service.mapping.items import items_of
 from service.mapping.json_values import ABSENT, text_of_number
@@ -114,16 +114,13 @@ class CompiledSource:
                 "too_large",
                 f"{items.text} has {len(found):,} items; at most {ITEMS_MAX:,} are mapped.",
             )
-        try:
-            each = items_of(found, items.text)
-        except UnmappableError as error:
-            raise UnmappableError(f"{error.message} ({items.where})") from None
+        each = items_of(found, items.text)
         if not each:
             return _skipped(None, f"{items.text} has no items.", facts or self.facts(scope))
         parts: list[Part] = []
         for index, item in enumerate(each):
             if only_parts is None or index in only_parts:
-                below = scope.of_item(item)
+                below = scope._replace(start=item, item=item)
                 parts += self._item(below, index, rule, facts or self.facts(below))
         return tuple(parts) or _skipped(None, "The record has none of these parts.", NO_FACTS)
 

@@ -11,7 +11,6 @@ from service.mapping.endings import UnmappableError
 from service.mapping.faults import DocumentPath, FaultError
 from service.mapping.json_values import ABSENT, Absent, kind_of
 from service.mapping.scope import Path, Scope
-from service.mapping.work import FREE_CHARACTERS
 
 _TOKENS = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 _PERCENT_ENCODED = re.compile(r"\|\s*url\s*$")
@@ -77,10 +76,7 @@ def _filled(pieces: Sequence[str | Fill]) -> Fill:
 
 def _placeholder(path: Path, name: str) -> Fill:
     def placeholder(scope: Scope) -> Filled:
-        given = path(scope)
-        if isinstance(given, str) and len(given) <= FREE_CHARACTERS:
-            return given.strip() or None
-        found = read_datum(given, name, scope.work)
+        found = read_datum(path(scope), name, scope.work)
         if isinstance(found, bool):
             return text_of_boolean(found)
         if isinstance(found, (list, dict)):

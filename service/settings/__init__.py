@@ -6,6 +6,7 @@ from service.settings.reference import reference, variables
 from service.settings.secrets import SecretStore, Unreadable, reserved_names
 from service.settings.sections import (
     HttpSettings,
+    IngressSettings,
     KafkaSettings,
     PimSettings,
     is_loopback,
@@ -17,6 +18,7 @@ __all__ = [
     "PREFIX",
     "Credentials",
     "HttpSettings",
+    "IngressSettings",
     "KafkaSettings",
     "Loaded",
     "PimSettings",

@@ -10,10 +10,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from service.core.limits import DecodeLimits, Limits, StructureOptions
 from service.settings.sections import (
+    INGRESS_OVERHEAD_BYTES,
     DeadLettersSettings,
     DrainSettings,
     EventsSettings,
     HttpSettings,
+    IngressSettings,
     KafkaSettings,
     LogSettings,
     OutcomesSettings,
@@ -57,6 +59,7 @@ class Settings(BaseSettings):
     translate: TranslateSettings = Field(
         default_factory=lambda: TranslateSettings.model_validate({})
     )
+    ingress: IngressSettings = Field(default_factory=lambda: IngressSettings.model_validate({}))
     structure: StructureSettings = Field(
         default_factory=lambda: StructureSettings.model_validate({})
     )
@@ -89,7 +92,24 @@ class Settings(BaseSettings):
             raise ValueError(
                 "TRANSLATE__TOPIC must be neither OUTCOMES_TOPIC nor DEAD_LETTERS_TOPIC"
             )
+        room = self.ingress_body_room
+        if (given := self.ingress.max_body_bytes) is not None and given > room:
+            raise ValueError(
+                f"INGRESS__MAX_BODY_BYTES ({given}) must be at most {room}: with its headers, a "
+                f"body has to fit into KAFKA__MAX_RECORD_BYTES ({self.kafka.max_record_bytes})"
+            )
         return self
+
+    @property
+    def ingress_body_room(self) -> int:
+        """The largest body of a webhook that fits into a record."""
+        record = self.kafka.max_record_bytes
+        return max(record - INGRESS_OVERHEAD_BYTES, record // 2)
+
+    @property
+    def ingress_body_bytes_max(self) -> int:
+        """The largest body of a webhook that is accepted."""
+        return self.ingress.max_body_bytes or self.ingress_body_room
 
     @property
     def translate_topic(self) -> str:

@@ -48,6 +48,11 @@ class SecretStore:
             )
         return secret.strip("\r\n")
 
+    def get(self, name: str) -> str | None:
+        """Return a secret, or None if it cannot be read."""
+        secret = self.read(name)
+        return None if isinstance(secret, Unreadable) else secret
+
     def unreadable(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return a sentence for each of these secrets that cannot be read."""
         found = (self.read(name) for name in dict.fromkeys(names))

@@ -461,6 +461,54 @@ class TranslateSettings(_Group):
         return tuple(dict.fromkeys(names)) if isinstance(names, tuple) else None
 
 
+INGRESS_OVERHEAD_BYTES = 32 * 1024
+"""Room in a record for the headers and the key that ingress adds to a body."""
+
+
+class IngressSettings(_Group):
+    """Settings of the program that receives the webhooks of DAMs."""
+
+    host: str = Field(
+        "0.0.0.0",  # noqa: S104 - the DAMs reach it from other hosts
+        description="Address to listen on for webhooks.",
+    )
+    port: int = Field(
+        8081,
+        ge=0,
+        le=65_535,
+        description="Port to listen on for webhooks; health checks and metrics stay on HTTP__PORT. "
+        "With 0, a free port is chosen and logged.",
+    )
+    max_body_bytes: Size | None = Field(
+        None,
+        ge=1,
+        description="Largest body of a webhook in bytes; a larger one is answered with 413. "
+        "Default: KAFKA__MAX_RECORD_BYTES less 32 KiB, so that nothing that is accepted is too "
+        "large for a record. A higher value needs more memory.",
+    )
+    max_in_flight: int = Field(
+        200,
+        ge=1,
+        le=100_000,
+        description="Most webhooks that wait for Kafka at the same time; further ones are answered "
+        "with 503. A higher value needs more memory.",
+    )
+    tls_cert_file: Path | None = Field(
+        None,
+        description="PEM file with the certificate chain for HTTPS. Without it, ingress serves "
+        "plain HTTP, and TLS has to end before it.",
+    )
+    tls_key_file: Path | None = Field(
+        None, description="PEM file with the private key of the certificate for HTTPS."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if bool(self.tls_cert_file) != bool(self.tls_key_file):
+            raise ValueError("set both TLS_CERT_FILE and TLS_KEY_FILE, or neither")
+        return self
+
+
 class DrainSettings(_Group):
     """Settings that limit how long a replica takes to stop."""
 

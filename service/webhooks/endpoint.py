@@ -13,7 +13,15 @@ from service.mapping.file.webhook import (
     Verify,
     Webhook,
 )
-from service.webhooks.record import NEVER_KEPT, Identity, Kept
+from service.webhooks.delivery import Delivery
+from service.webhooks.record import (
+    NEVER_KEPT,
+    Identity,
+    IngressRecord,
+    Kept,
+    headers_of,
+    key_of,
+)
 from service.webhooks.schemes.adobe import Adobe
 from service.webhooks.schemes.body_hmac import BodyHmac
 from service.webhooks.schemes.cloudinary import Cloudinary
@@ -40,6 +48,13 @@ class Endpoint:
     def methods(self) -> str:
         """The methods that a request may have, as the header `Allow` lists them."""
         return "GET, POST" if self.scheme.answer_to_get("challenge=x") else "POST"
+
+    def record_for(self, delivery: Delivery) -> IngressRecord:
+        """Return the record of a verified delivery."""
+        headers = headers_of(delivery, self.source, self.scheme.name, self.kept)
+        identity = None if self.identity is None else self.identity(delivery.body, headers)
+        key = key_of(self.source, identity or "")
+        return IngressRecord(self.topic, key, delivery.body, headers)
 
 
 def endpoint_of(

@@ -47,9 +47,10 @@ class AdminHandlers:
     ready_lines: Lines
     """Lines that `/readyz?verbose` adds to the checks."""
     registry: CollectorRegistry
-    asyncapi: dict[str, Any]
-    release: Callable[[], int | None]
-    """Resumes after the dead-letter limit was reached.
+    asyncapi: dict[str, Any] | None = None
+    """The document of the program's topics; None if there is no such page."""
+    release: Callable[[], int | None] | None = None
+    """Resumes after the dead-letter limit was reached; None if the program has no such limit.
 
     Returns how many changes were held back, or None if the limit was not reached.
     """
@@ -70,8 +71,10 @@ class AdminServer:
         router.add_get("/livez", _probe(handlers.live, handlers.live_lines))
         router.add_get("/readyz", _probe(handlers.ready, handlers.ready_lines))
         router.add_get("/metrics", self._metrics)
-        router.add_get("/asyncapi", self._asyncapi)
-        router.add_post("/release", self._release)
+        if handlers.asyncapi is not None:
+            router.add_get("/asyncapi", self._asyncapi)
+        if handlers.release is not None:
+            router.add_post("/release", self._release)
         if handlers.status is not None:
             router.add_get("/", _status_page)
             router.add_get("/status", self._status)
@@ -87,7 +90,13 @@ class AdminServer:
         site = web.TCPSite(self._runner, host, port)
         await site.start()
         bound_port: int = self._runner.addresses[0][1]
-        self._token_file = TokenFile(bound_port)
+        if self._handlers.release is not None:
+            self._create_token(bound_port)
+        return bound_port
+
+    def _create_token(self, port: int) -> None:
+        """Write the token that a release needs into its file."""
+        self._token_file = TokenFile(port)
         try:
             self._token = self._token_file.create()
         except OSError as error:
@@ -96,7 +105,6 @@ class AdminServer:
                 "TMPDIR to a directory that the service can write to, or restart the service, "
                 "which resumes too."
             )
-        return bound_port
 
     async def close(self) -> None:
         await self._runner.cleanup()
@@ -110,6 +118,7 @@ class AdminServer:
 
     async def _asyncapi(self, request: web.Request) -> web.Response:
         document = self._handlers.asyncapi
+        assert document is not None
         if request.query.get("format") == "json":
             return web.json_response(document)
         return web.Response(text=_asyncapi_page(document), content_type="text/html")
@@ -121,6 +130,7 @@ class AdminServer:
     async def _release(self, request: web.Request) -> web.Response:
         if why := self._why_refused(request):
             return web.json_response({"message": why}, status=403)
+        assert self._handlers.release is not None
         released = self._handlers.release()
         if released is None:
             return web.json_response(

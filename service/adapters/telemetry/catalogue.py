@@ -344,24 +344,3 @@ CATALOGUE = (
 )
 
 BY_NAME = {metric.name: metric for metric in CATALOGUE}
-
-
-def as_markdown() -> str:
-    """Return the text of `docs/metrics.md`."""
-    lines = [
-        "# Metrics",
-        "",
-        "The metrics at `/metrics`, besides those of Python itself (`process_*`, `python_*`).",
-        "This page is generated: `make schemas`.",
-        "",
-        "| metric | type | unit | labels | meaning |",
-        "|---|---|---|---|---|",
-    ]
-    for metric in CATALOGUE:
-        labels = "; ".join(
-            f"`{name}`: {', '.join(value or '(none)' for value in values) or 'any'}"
-            for name, values in metric.labels.items()
-        )
-        cells = (f"`{metric.full_name}`", metric.kind, metric.unit, labels, metric.meaning)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ import structlog
 from service.contracts.outcome import DEAD_STATUSES
 from service.core import facts
 from service.core.facts import ChangeCompleted, Fact, ObserverFailed, TransactionCommitted
+from service.webhooks import facts as webhooks
 
 REPEAT_SECONDS = 60.0
 """Time for which a message of the same kind is not logged again."""
@@ -39,8 +40,28 @@ _LEVEL_OF: dict[type[Fact], Literal["debug", "info", "warning", "error"]] = {
     facts.TransactionRetried: "warning",
     facts.StructureRead: "debug",
     facts.WindowClosed: "debug",
+    webhooks.KeyNotFetched: "warning",
+    webhooks.ProducerReplaced: "warning",
+    webhooks.RecordNotWritten: "error",
+    webhooks.RequestAnswered: "debug",
+    webhooks.RequestRefused: "warning",
+    webhooks.RequestTurnedAway: "warning",
+    webhooks.RequestUnjudged: "error",
+    webhooks.SubscriptionNotConfirmed: "warning",
 }
 """All other facts are logged as info."""
+
+_KIND_OF: dict[type[Fact], tuple[str, ...]] = {
+    ObserverFailed: ("observer", "while_noting"),
+    webhooks.KeyNotFetched: (),
+    webhooks.RecordNotWritten: ("topic",),
+    webhooks.RequestRefused: ("source", "why"),
+    webhooks.RequestTurnedAway: ("source", "why"),
+    webhooks.RequestUnjudged: ("source", "why"),
+    webhooks.SubscriptionNotConfirmed: ("source",),
+}
+"""Facts that can come in floods: those with the same values of these fields are one kind, which is
+logged once a minute. The metrics count all."""
 
 
 def configure(form: Literal["json", "console"] | None, level: str) -> None:
@@ -89,7 +110,7 @@ class LogObserver:
     def __init__(self, level: str = "info") -> None:
         self._log = structlog.get_logger()
         self._is_debugging = level == "debug"
-        self._failures_logged_at: dict[object, float] = {}
+        self._logged_at: dict[object, float] = {}
 
     def note(self, fact: Fact) -> None:
         """Log the fact at its level.
@@ -99,7 +120,7 @@ class LogObserver:
         level = _LEVELS[_level_of(fact)]
         if level < _LEVELS["info"] and not self._is_debugging:
             return
-        if isinstance(fact, ObserverFailed) and not self._is_due(fact):
+        if type(fact) in _KIND_OF and not self._is_due(fact):
             return
         fields = msgspec.structs.asdict(fact)
         if isinstance(fact, TransactionCommitted):
@@ -108,13 +129,13 @@ class LogObserver:
             del fields["message"]
         self._log.log(level, fact.name, **fields)
 
-    def _is_due(self, failure: ObserverFailed) -> bool:
-        """Return whether to log an observer's error: each kind once a minute; metrics count all."""
-        kind = (failure.observer, failure.while_noting)
+    def _is_due(self, fact: Fact) -> bool:
+        """Return whether to log a fact of this kind: once a minute."""
+        kind = (fact.name, *(getattr(fact, name) for name in _KIND_OF[type(fact)]))
         now = time.monotonic()
-        if now < self._failures_logged_at.get(kind, float("-inf")) + REPEAT_SECONDS:
+        if now < self._logged_at.get(kind, float("-inf")) + REPEAT_SECONDS:
             return False
-        self._failures_logged_at[kind] = now
+        self._logged_at[kind] = now
         return True
 
 

@@ -146,8 +146,7 @@ class Meters:
             OffsetMapUnused: self._counter("offset_maps_unused"),
             DeadLettersTruncated: self._counter("dead_letters_truncated"),
         }
-        build = Info(PREFIX + "build", BY_NAME["build"].meaning, registry=registry)
-        build.info({"version": version, "python": platform.python_version()})
+        show_build(registry, version)
 
     def note(self, fact: Fact) -> None:
         match fact:
@@ -194,22 +193,38 @@ class Meters:
             self._times_unusable.labels(flaw).inc(count)
 
     def _counter(self, name: str) -> Counter:
-        metric = BY_NAME[name]
-        assert metric.kind == "counter"
-        labels = tuple(metric.labels)
-        counter = Counter(PREFIX + name, metric.meaning, labels, registry=self._registry)
+        counter = counter_of(BY_NAME[name], self._registry)
         # Prometheus sees an increase only between two values, so the first needs a 0 before it.
-        for values in metric.combinations if labels else ():
+        for values in BY_NAME[name].combinations if BY_NAME[name].labels else ():
             counter.labels(*values)
         return counter
 
     def _histogram(self, name: str) -> Histogram:
-        metric = BY_NAME[name]
-        assert metric.kind == "histogram"
-        labels = tuple(metric.labels)
-        return Histogram(
-            PREFIX + name, metric.meaning, labels, buckets=metric.buckets, registry=self._registry
-        )
+        return histogram_of(BY_NAME[name], self._registry)
+
+
+def counter_of(metric: Described, registry: CollectorRegistry) -> Counter:
+    """Return the counter that the catalogue describes."""
+    assert metric.kind == "counter"
+    return Counter(PREFIX + metric.name, metric.meaning, tuple(metric.labels), registry=registry)
+
+
+def histogram_of(metric: Described, registry: CollectorRegistry) -> Histogram:
+    """Return the histogram that the catalogue describes."""
+    assert metric.kind == "histogram"
+    return Histogram(
+        PREFIX + metric.name,
+        metric.meaning,
+        tuple(metric.labels),
+        buckets=metric.buckets,
+        registry=registry,
+    )
+
+
+def show_build(registry: CollectorRegistry, version: str) -> None:
+    """Show the versions of asset-sync and Python."""
+    build = Info(PREFIX + "build", BY_NAME["build"].meaning, registry=registry)
+    build.info({"version": version, "python": platform.python_version()})
 
 
 def _flaw_of_time(completed: CompletedChange) -> str | None:

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from service.adapters.http.admin_server import STATUS_PAGE
-from service.adapters.telemetry.catalogue import CATALOGUE, as_markdown
+from service.adapters.telemetry.catalogue import CATALOGUE
 from service.adapters.telemetry.health import (
     is_reading,
     is_working,
@@ -26,6 +26,7 @@ from service.adapters.telemetry.health import (
 )
 from service.adapters.telemetry.logs import LogObserver, configure
 from service.adapters.telemetry.metrics import GaugeCollector, Gauges, Meters, process_registry
+from service.adapters.telemetry.metrics_page import as_markdown
 from service.adapters.telemetry.recent_outcomes import OUTCOMES_KEPT, RecentOutcomes
 from service.adapters.telemetry.status_report import ReplicaInfo, StatusReport
 from service.contracts.outcome import DELETE, Reason

@@ -6,7 +6,6 @@ import pytest
 from msgspec import Raw
 
 from service.contracts.asset_change import CONTEXT_BYTES_MAX
-from service.mapping.json_values import decode_fetched
 from service.mapping.results import Change, Ended, EventFacts, NotFound, Read
 from tests.support.mapping import NAMED, change, ended, mapped, parts_of, raw, resumed
 
@@ -172,7 +171,7 @@ def test_an_event_without_items_gives_one_outcome(event: object) -> None:
 def test_items_are_a_list_or_an_object(items: object) -> None:
     found = ended({"for_each": "items"}, {"items": items})
     assert (found.part, found.status, found.reason) == (None, "rejected", "unmappable")
-    assert found.message.endswith(", neither a list nor an object (for_each)")
+    assert "neither a list nor an object" in found.message
 
 
 @pytest.mark.parametrize("make", [list, lambda ids: {str(each): each for each in ids}])
@@ -200,7 +199,7 @@ def test_root_is_what_paths_start_from(given: object, root: str) -> None:
 def test_an_absent_root_is_unmappable(event: object) -> None:
     found = ended({"rules": [{"do": "upsert", "root": "a"}]}, event)
     assert (found.part, found.reason) == (0, "unmappable")
-    assert found.message == "The event lacks the part that `root` names (rules/0/root)"
+    assert "`root`" in found.message
 
 
 @pytest.mark.parametrize(
@@ -460,13 +459,6 @@ def test_paths_start_from_the_answer() -> None:
     assert (found.family, found.code, found.values) == ("packshots", "a1", {"label": "Boot"})
     assert found.context is not None
     assert bytes(found.context) == b'{"who":1,"what":"Boot","item":1}'
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"null", b"{", b"[" * 200_000])
-def test_an_answer_that_is_no_object_is_none(body: bytes) -> None:
-    """Such as the page of a login; whoever asked knows what that means for the host."""
-    assert decode_fetched(body) is None
-    assert decode_fetched(b'{"n": 1.50}') == {"n": 1.5}
 
 
 def test_an_answer_that_only_does_not_take_is_skipped() -> None:

@@ -7,13 +7,12 @@ TxnOffsetCommit v3 with generation, member and instance, OffsetFetch v7 with `re
 Heartbeat v3 with the instance of a static member. It reports the send time of joins and heartbeats
 that the coordinator acknowledged, for the lease.
 
-The producer also tells whether a request that ends a transaction may have reached the broker, and
-can be closed without waiting for the broker.
+The producer also tells whether a request that ends a transaction may have reached the broker.
 
 Seams, each guarded by a contract test (docs/upgrading-aiokafka.md):
 `Sender._do_txn_offset_commit` and `._do_txn_commit`, `._find_coordinator`, `._coordinator_dead` and
 `._retry_backoff`, `EndTxnHandler`,
-`TransactionManager._pending_txn_offsets`, `._transaction_waiter` and `.state`,
+`TransactionManager._pending_txn_offsets` and `.state`,
 `AIOKafkaConsumer._coordinator`, `GroupCoordinator.generation / member_id / _group_instance_id /
 _send_req / _start_heartbeat_task / request_rejoin / _rejoin_needed_fut / _closing`.
 """
@@ -43,6 +42,7 @@ from aiokafka.protocol.types import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
+from service.adapters.kafka.aiokafka_gaps import abandoning
 from service.adapters.kafka.aiokafka_gaps.requests import TAGS, TEXT, by_topic, structs
 from service.core.inputs import CommitRefusal
 
@@ -55,9 +55,6 @@ UNFINISHED_ENDS = frozenset({14, 15, 16, 51})
 REFUSED_ENDS = frozenset({47, 48, 49, 53, 90})
 """Codes of checks before a transaction is ended: epoch, state, producer id, permission, fencing."""
 STABLE_BACKOFF_SECONDS = 0.1
-CANCEL_SECONDS = 0.05
-CANCELS_MAX = 40
-CLOSE_SECONDS_MAX = 2.0
 
 REFUSALS = {
     12: CommitRefusal.METADATA_TOO_LARGE,
@@ -302,23 +299,8 @@ class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
         await super().begin_transaction()
 
     async def abandon(self) -> None:
-        """Close without waiting until everything is sent and answered.
-
-        aiokafka's own `stop` waits for that, for as long as the broker is unreachable.
-        """
-        self._closed = True
-        sending = self._sender.sender_task
-        for _ in range(CANCELS_MAX):  # each cancels one of the tasks that the sender waits for
-            if sending is None or sending.done():
-                break
-            sending.cancel()
-            await asyncio.wait({sending}, timeout=CANCEL_SECONDS)
-        ending = self._txn_manager._transaction_waiter
-        if ending is not None and ending.done():
-            ending.exception()  # otherwise asyncio logs that it was never retrieved
-        closing = asyncio.ensure_future(self.client.close())
-        await asyncio.wait({closing}, timeout=CLOSE_SECONDS_MAX)
-        closing.cancel()
+        """Close without waiting for the broker."""
+        await abandoning.abandon(self)
 
     async def send_offsets(
         self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group: GroupMetadata

@@ -3,7 +3,7 @@
 A broker reports that in its answer to Metadata v8, which aiokafka 0.14 lacks (`requests.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,6 +44,11 @@ def needs_of_run(kafka: KafkaSettings) -> Needs:
 def needs_of_outcomes(kafka: KafkaSettings) -> Needs:
     """Return the topics for what became of each change."""
     return dict.fromkeys((kafka.outcomes_topic, kafka.dead_letters_topic), "Write")
+
+
+def needs_of_ingress(raw_topics: Iterable[str]) -> Needs:
+    """Return what `asset-sync ingress` needs: to write the raw topics of its webhooks."""
+    return dict.fromkeys(raw_topics, "Write")
 
 
 async def topics(admin: AIOKafkaAdminClient, needs: Needs) -> list[Topic]:

@@ -1,0 +1,200 @@
+"""`asset-sync ingress`: makes every part of the program and wires it to the others.
+
+Start: sources file, secrets, topics, HTTP port, producer, webhook port.
+End: the webhook port answers 503 until open requests are answered, then producer and HTTP port.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+import structlog
+
+from service import __version__
+from service.adapters.http.admin_server import AdminHandlers, AdminServer
+from service.adapters.http.webhook_server import WebhookServer
+from service.adapters.kafka.aiokafka_gaps.permissions import needs_of_ingress
+from service.adapters.kafka.options import quieten_aiokafka
+from service.adapters.kafka.preflight import require_topics
+from service.adapters.kafka.raw_topics import RawTopicsWriter
+from service.adapters.published_keys import HttpPublishedKeys
+from service.adapters.telemetry.ingress_metrics import IngressGauges, IngressMeters
+from service.adapters.telemetry.logs import LogObserver, configure
+from service.adapters.telemetry.metrics import process_registry
+from service.adapters.tls import serving
+from service.apps.endpoints import endpoints_of
+from service.apps.listening import listening
+from service.apps.sources import check_secrets, load_sources, secrets_of_webhooks
+from service.core.facts import Fact
+from service.ports import FatalError, Observers, PublishedKeys
+from service.process import program
+from service.process.exit_codes import ExitCode
+from service.process.shutdown import Shutdown, close_within, leave_in_time, report_end
+from service.runtime.receiver import Receiver
+from service.runtime.secret_cache import SecretCache
+from service.settings import PREFIX, IngressSettings, Loaded
+from service.webhooks.endpoint import by_path
+
+DRAIN_SECONDS_MAX = 10.0
+"""How long open requests may take to finish after SIGTERM."""
+CLOSE_SECONDS_MAX = 4.0
+"""How long the producer may take to close."""
+
+
+MakeKeys = Callable[[Callable[[Fact], None]], PublishedKeys]
+"""Makes the part that fetches the keys of Amazon and Adobe, given where it notes its facts."""
+
+
+async def run(loaded: Loaded, make_keys: MakeKeys = HttpPublishedKeys) -> ExitCode:
+    """Run one replica until SIGTERM or SIGINT, and return the exit code (contract.md §2).
+
+    Raises:
+        SettingsError: the sources file, a secret or a certificate cannot be used.
+    """
+    configure(loaded.settings.log.format, loaded.settings.log.level)
+    quieten_aiokafka()
+    shutdown = Shutdown()
+    service = Service(loaded, shutdown, make_keys)
+    return await program.run(service.run, shutdown)
+
+
+class Service:
+    """One replica: its parts, wired when it is made, and how they start and close."""
+
+    def __init__(self, loaded: Loaded, shutdown: Shutdown, make_keys: MakeKeys) -> None:
+        self._loaded = loaded
+        self._settings = settings = loaded.settings
+        self._shutdown = shutdown
+        self._log = structlog.get_logger()
+        file = load_sources(settings)
+        check_secrets(loaded.secrets, secrets_of_webhooks(file.model))
+        self._endpoints = endpoints = endpoints_of(file)
+        self._tls = _tls(settings.ingress)
+        registry = process_registry()
+        names = [endpoint.source for endpoint in endpoints]
+        observers = Observers(
+            LogObserver(settings.log.level), IngressMeters(registry, __version__, names)
+        )
+        self._topics = topics = RawTopicsWriter(settings.kafka, observers.note)
+        self._keys = keys = make_keys(observers.note)
+        self._receiver = Receiver(
+            topics,
+            keys,
+            SecretCache(loaded.secrets.get),
+            settings.ingress.max_in_flight,
+            observers.note,
+        )
+        self._server = WebhookServer(
+            by_path(endpoints),
+            self._receiver.receive,
+            observers.note,
+            settings.ingress_body_bytes_max,
+        )
+        registry.register(IngressGauges(self._gauges))
+        self._admin = AdminServer(
+            AdminHandlers(
+                live=lambda: {"webhooks": self._server.is_listening},
+                ready=self._ready,
+                live_lines=self._lines,
+                ready_lines=self._lines,
+                registry=registry,
+            )
+        )
+
+    async def run(self) -> ExitCode:
+        """Start, work until the shutdown begins, drain and close; return the exit code."""
+        self._log_start()
+        if await self._shutdown.interrupts(self._start()):
+            await self._close()
+            return ExitCode.DRAINED
+        keeping = asyncio.create_task(self._topics.keep_going())
+        self._shutdown.fail_with(keeping)
+        code = ExitCode.FAILED
+        try:
+            code = await self._work()
+        finally:
+            leave_in_time(code)
+            keeping.cancel()
+            await self._close()
+        return code
+
+    def _log_start(self) -> None:
+        for warning in self._loaded.warnings:
+            self._log.warning("settings.unwise", message=warning)
+        sources = list(self._loaded.sources)
+        self._log.info("service.started", version=__version__, settings_from=sources)
+        servers = self._settings.kafka.bootstrap_servers
+        self._log.info("kafka.connecting", bootstrap_servers=servers)
+
+    async def _start(self) -> None:
+        """Check the topics, open the port for probes, the producer and the port for webhooks."""
+        http, ingress = self._settings.http, self._settings.ingress
+        topics = [endpoint.topic for endpoint in self._endpoints]
+        await require_topics(self._settings.kafka, needs_of_ingress(topics))
+        with listening(http.host, http.port, "HTTP"):
+            port = await self._admin.open(http.host, http.port)
+        self._log.info("http.listening", port=port)
+        await self._topics.start()
+        with listening(ingress.host, ingress.port, "INGRESS"):
+            port = await self._server.open(ingress.host, ingress.port, self._tls)
+        paths = {endpoint.path: endpoint.source for endpoint in self._endpoints}
+        self._log.info("webhooks.listening", port=port, tls=self._tls is not None, paths=paths)
+
+    async def _work(self) -> ExitCode:
+        """Work until the shutdown begins, then answer what is open; return the exit code."""
+        try:
+            await self._shutdown.begun()
+        except FatalError as error:
+            report_end(error)
+            return ExitCode.FAILED
+        except Exception:
+            # Before closing, which may hang and then ends the process without a traceback.
+            self._log.exception("service.bug", message="A bug in asset-sync. Please report it.")
+            raise
+        await self._server.drain(DRAIN_SECONDS_MAX)
+        self._log.info("service.drained", open_requests=self._server.open_requests)
+        return ExitCode.DRAINED
+
+    async def _close(self) -> None:
+        await close_within(CLOSE_SECONDS_MAX, self._server.close())
+        await close_within(CLOSE_SECONDS_MAX, self._topics.stop())
+        await self._keys.close()
+        await self._admin.close()
+
+    def _ready(self) -> dict[str, bool]:
+        return {
+            "kafka": self._topics.problem is None,
+            "webhooks": self._server.is_listening,
+            "not_draining": not self._shutdown.has_begun,
+        }
+
+    def _lines(self) -> list[str]:
+        """Return the additional lines of `/livez?verbose` and `/readyz?verbose`."""
+        limit = self._settings.ingress.max_in_flight
+        lines = [
+            f"[ ]in flight: {self._receiver.in_flight} of {limit}",
+            f"[ ]connections: {self._server.connections}",
+        ]
+        if (problem := self._topics.problem) is not None:
+            lines.append(f"[-]Kafka at {self._settings.kafka.bootstrap_servers}: {problem}")
+        return lines
+
+    def _gauges(self) -> dict[str, float]:
+        return {
+            "ingress_connections": self._server.connections,
+            "ingress_in_flight": self._receiver.in_flight,
+            "ingress_in_flight_limit": self._settings.ingress.max_in_flight,
+            "ingress_reading_bytes": self._server.reading_bytes,
+            "ingress_kafka_reachable": self._topics.problem is None,
+        }
+
+
+def _tls(ingress: IngressSettings) -> ssl.SSLContext | None:
+    """Return the context for HTTPS, or None where TLS ends before this program.
+
+    Raises:
+        SettingsError: a file cannot be used.
+    """
+    if ingress.tls_cert_file is None:
+        return None
+    return serving(f"{PREFIX}INGRESS__TLS_", ingress.tls_cert_file, ingress.tls_key_file)

@@ -1,0 +1,116 @@
+"""The command `asset-sync webhook send`: send a signed sample to a running ingress."""
+
+import http.client
+import ssl
+import time
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from service.apps.endpoints import endpoints_of
+from service.apps.sources import load_sources
+from service.cli.options import stop
+from service.cli.output import say
+from service.settings import Loaded, SettingsError, load
+from service.webhooks.endpoint import Endpoint
+from service.webhooks.signing import NotSignableError, sign
+
+TIMEOUT_SECONDS = 30.0
+"""Longer than ingress waits for Kafka."""
+
+_MEANINGS = {
+    200: "Accepted: its record is in the topic {topic}.",
+    401: "Refused: the signature does not match. Ingress and this command need the same secret.",
+    404: "Refused: ingress has no webhook with the path {path}. Does it use the same sources file?",
+    413: "Refused: the sample is larger than INGRESS__MAX_BODY_BYTES.",
+    503: "Not accepted: ingress is busy, stops, or cannot reach Kafka. See its log; try again.",
+}
+
+
+@click.group()
+def webhook() -> None:
+    """Try the webhooks of the sources file."""
+
+
+@webhook.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--source", required=True, metavar="NAME", help="Source whose webhook to send to.")
+@click.option(
+    "--url",
+    metavar="URL",
+    help="Address of ingress without the path; default: this machine, ASSET_SYNC_INGRESS__PORT.",
+)
+@click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="PEM file with the private CA of an https address.",
+)
+@click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="Another header.")
+def send(
+    *, file: Path, source: str, url: str | None, ca_file: Path | None, headers: tuple[str, ...]
+) -> None:
+    """Sign the content of FILE as the DAM would, and send it to a running ingress.
+
+    The secret comes from ASSET_SYNC_SECRET__NAME or ASSET_SYNC_SECRETS_DIR, as for ingress. Sends
+    to this machine unless --url is given. SNS and Adobe sign with keys that only they have, so
+    their webhooks cannot be tried this way.
+
+    Exit codes: 0 if ingress answered 200, 1 otherwise, 2 for wrong settings.
+
+    Example: asset-sync webhook send sample.json --source contentful
+    """
+    try:
+        loaded = load(needs_pim=False)
+        endpoint = _endpoint(loaded, source)
+        body = file.read_bytes()
+        signed = sign(endpoint.scheme, body, loaded.secrets.get, uuid.uuid4().hex, int(time.time()))
+    except SettingsError as error:
+        stop(str(error), 2)
+    except NotSignableError as error:
+        stop(str(error))
+    base = url or f"http://127.0.0.1:{loaded.settings.ingress.port}"
+    more = dict(_header(text) for text in headers)
+    all_headers = {"content-type": "application/json", **signed, **more}
+    status = _post(base.rstrip("/") + endpoint.path, body, all_headers, ca_file)
+    meaning = _MEANINGS.get(status, "Not accepted.").format(
+        topic=endpoint.topic, path=endpoint.path
+    )
+    if status != http.HTTPStatus.OK:
+        stop(f"{status} {meaning}")
+    say(f"{status} {meaning}")
+
+
+def _endpoint(loaded: Loaded, source: str) -> Endpoint:
+    endpoints = {one.source: one for one in endpoints_of(load_sources(loaded.settings))}
+    if source not in endpoints:
+        stop(f"No source {source} with a webhook. Sources with one: {', '.join(endpoints)}.", 2)
+    return endpoints[source]
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        stop(f"--header {text!r} is not of the form NAME:VALUE.", 2)
+    return name.strip(), value.strip()
+
+
+def _post(url: str, body: bytes, headers: dict[str, str], ca_file: Path | None) -> int:
+    """Send the sample and return the status, without following a proxy or a redirect."""
+    if urlsplit(url).scheme not in {"http", "https"}:
+        stop(f"--url {url} is not an http or https address.", 2)
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if ca_file is not None:
+        context = ssl.create_default_context(cafile=str(ca_file))
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    request = urllib.request.Request(url, method="POST", data=body, headers=headers)  # noqa: S310 - checked
+    try:
+        with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_SECONDS) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        stop(f"No asset-sync ingress answers at {url}: {error}")

@@ -1,0 +1,102 @@
+"""Takes a complete request of a DAM: verify it, write its record, and say what to answer.
+
+Rule 1: 200 means that the record is on the log. Whatever is in doubt is answered with 503, so that
+the sender sends it again.
+Rule 2: 401 is for senders that cannot be verified. Our own trouble, such as a secret that cannot be
+read, is 503: senders give up after 4xx.
+"""
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from service.core.facts import Fact
+from service.ports import PublishedKeys, RawTopics
+from service.webhooks.delivery import (
+    Delivery,
+    Handshake,
+    KeyWanted,
+    ReadSecret,
+    Refused,
+    Unjudged,
+    Verdict,
+)
+from service.webhooks.endpoint import Endpoint
+from service.webhooks.facts import (
+    RequestRefused,
+    RequestTurnedAway,
+    RequestUnjudged,
+    SubscriptionConfirmed,
+    SubscriptionNotConfirmed,
+    WhyBusy,
+)
+
+
+class Receiver:
+    """Handles complete requests, of which a limited number is in flight."""
+
+    def __init__(
+        self,
+        topics: RawTopics,
+        keys: PublishedKeys,
+        read_secret: ReadSecret,
+        in_flight_max: int,
+        note: Callable[[Fact], None],
+    ) -> None:
+        self._topics = topics
+        self._keys = keys
+        self._read_secret = read_secret
+        self._in_flight_max = in_flight_max
+        self._note = note
+        self._open = 0
+
+    @property
+    def in_flight(self) -> int:
+        """The requests that are not answered yet, and the records that may still be written."""
+        return self._open + self._topics.unsettled
+
+    async def receive(self, endpoint: Endpoint, delivery: Delivery) -> HTTPStatus:
+        """Return the status to answer with: 200, 401 or 503."""
+        if self.in_flight >= self._in_flight_max:
+            return self._turn_away(endpoint, "in_flight")
+        self._open += 1
+        try:
+            return await self._act_on(await self._judge(endpoint, delivery), endpoint, delivery)
+        finally:
+            self._open -= 1
+
+    async def _judge(self, endpoint: Endpoint, delivery: Delivery) -> Verdict:
+        verdict = endpoint.scheme.judge(delivery, self._read_secret)
+        while isinstance(verdict, KeyWanted):
+            verdict = verdict.judge(await self._keys.get(verdict.url))
+        return verdict
+
+    async def _act_on(self, verdict: Verdict, endpoint: Endpoint, delivery: Delivery) -> HTTPStatus:
+        match verdict:
+            case Refused(why):
+                self._note(RequestRefused(endpoint.source, why))
+                return HTTPStatus.UNAUTHORIZED
+            case Unjudged(why):
+                self._note(RequestUnjudged(endpoint.source, why))
+                return HTTPStatus.SERVICE_UNAVAILABLE
+            case Handshake(url):
+                return await self._confirm(endpoint, url)
+            case _:
+                return await self._write(endpoint, delivery)
+
+    async def _confirm(self, endpoint: Endpoint, url: str | None) -> HTTPStatus:
+        if url is None:
+            return HTTPStatus.OK
+        if not await self._keys.confirm(url):
+            self._note(SubscriptionNotConfirmed(endpoint.source))
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        self._note(SubscriptionConfirmed(endpoint.source))
+        return HTTPStatus.OK
+
+    async def _write(self, endpoint: Endpoint, delivery: Delivery) -> HTTPStatus:
+        if await self._topics.write(endpoint.record_for(delivery)):
+            return HTTPStatus.OK
+        return self._turn_away(endpoint, "kafka")
+
+    def _turn_away(self, endpoint: Endpoint, why: WhyBusy) -> HTTPStatus:
+        self._note(RequestTurnedAway(endpoint.source, why))
+        return HTTPStatus.SERVICE_UNAVAILABLE

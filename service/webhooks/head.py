@@ -1,0 +1,67 @@
+"""What is answered from the head of a request alone, before its body is read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from service.webhooks.delivery import HeaderFields
+from service.webhooks.endpoint import Endpoint
+
+HEADER_BYTES_MAX = 16 * 1024
+"""Largest head of a request: its first line and its header fields."""
+
+_LINE_BYTES = len(b": \r\n")
+_NO_CODING = frozenset({b"", b"identity"})
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The first line and the header fields of a request."""
+
+    method: str
+    path: str
+    query: str
+    headers: HeaderFields
+
+    @property
+    def size(self) -> int:
+        line = len(self.method) + len(self.path) + len(self.query)
+        fields = self.headers.fields
+        return line + sum(len(name) + len(value) + _LINE_BYTES for name, value in fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The status of an answer, and its body if it has one."""
+
+    status: HTTPStatus
+    body: bytes = b""
+    allow: str = ""
+    """The methods that the path has, for 405."""
+
+
+def answer_to_head(
+    head: Head, endpoints: Mapping[str, Endpoint], body_bytes_max: int
+) -> Answer | Endpoint:
+    """Return the answer to this head, or the endpoint to which its body has to be given."""
+    endpoint = endpoints.get(head.path)
+    if endpoint is None:
+        return Answer(HTTPStatus.NOT_FOUND)
+    if head.size > HEADER_BYTES_MAX:
+        return Answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+    if head.method != "POST":
+        return _answer_to_other_method(head, endpoint)
+    codings = head.headers.all("content-encoding")
+    if any(coding.strip().lower() not in _NO_CODING for coding in codings):
+        return Answer(HTTPStatus.BAD_REQUEST)
+    length = head.headers.first("content-length") or b""
+    if length.isdigit() and int(length) > body_bytes_max:
+        return Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    return endpoint
+
+
+def _answer_to_other_method(head: Head, endpoint: Endpoint) -> Answer:
+    challenge = endpoint.scheme.answer_to_get(head.query) if head.method == "GET" else None
+    if challenge is None:
+        return Answer(HTTPStatus.METHOD_NOT_ALLOWED, allow=endpoint.methods)
+    return Answer(HTTPStatus.OK, challenge)

@@ -1,0 +1,207 @@
+"""A running ingress for the tests: its topics, its sources file, its process and its senders."""
+
+import asyncio
+import itertools
+import json
+import os
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from service.playground.local_system import NOT_INHERITED, LoggedProcess, variables
+from service.webhooks.schemes.body_hmac import BodyHmac
+from tests.support.service import ROOT
+from tests.support.webhooks import TOPIC_ARN
+
+START_SECONDS_MAX = 90.0
+SECRET = "a-shared-secret"
+HMAC = BodyHmac("x-signature", ("hook_secret",), "sha256", "hex", "sha256=")
+
+
+@dataclass
+class IngressUnderTest:
+    """One ingress at a time, with two raw topics of its own."""
+
+    bootstrap: str
+    folder: Path
+    partitions: int = 3
+    suffix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    processes: list[LoggedProcess] = field(default_factory=list)
+
+    @property
+    def topic(self) -> str:
+        return f"dam.hooks.{self.suffix}"
+
+    @property
+    def sns_topic(self) -> str:
+        return f"dam.sns.{self.suffix}"
+
+    def sources(self) -> dict[str, Any]:
+        """Return the sources file: one source with an HMAC, one with SNS."""
+        verify = {"header": "X-Signature", "secret": "hook_secret", "prefix": "sha256="}
+        values: dict[str, Any] = {"family": {"const": "packshots"}, "code": "id"}
+        return {
+            "version": 1,
+            "sources": {
+                "hooks": {
+                    "topics": [self.topic],
+                    "identity": "id",
+                    "webhook": {
+                        "path": "/hooks",
+                        "verify": {"hmac": verify},
+                        "headers": ["X-Topic"],
+                    },
+                    "rules": [{"do": "upsert"}],
+                    **values,
+                },
+                "sns": {
+                    "topics": [self.sns_topic],
+                    "parse": ["Message"],
+                    "identity": "Message.media_id",
+                    "webhook": {"path": "/sns", "verify": {"sns": {"topics": [TOPIC_ARN]}}},
+                    "rules": [{"do": "upsert"}],
+                    **values,
+                },
+            },
+        }
+
+    async def create_topics(self, **configs: str) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        names = (self.topic, self.sns_topic)
+        await admin.create_topics(
+            [NewTopic(name, self.partitions, 1, topic_configs=configs) for name in names]
+        )
+        await admin.close()
+
+    def settings(self) -> dict[str, str]:
+        """Return the settings of a replica, and write its sources file."""
+        file = self.folder / "sources.yaml"
+        file.write_text(json.dumps(self.sources()))
+        return {
+            "KAFKA__BOOTSTRAP_SERVERS": self.bootstrap,
+            "SOURCES_FILE": str(file),
+            "SECRET__HOOK_SECRET": SECRET,
+            "HTTP__HOST": "127.0.0.1",
+            "HTTP__PORT": "0",
+            "INGRESS__HOST": "127.0.0.1",
+            "INGRESS__PORT": "0",
+        }
+
+    def environ(self, **settings: str) -> dict[str, str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.upper().startswith(NOT_INHERITED)}
+        own = variables(self.settings() | settings)
+        return inherited | own | {"PYTHONPATH": str(ROOT)}
+
+    def start(self, **settings: str) -> LoggedProcess:
+        """Start a replica, with more or other settings."""
+        log = self.folder / f"ingress-{len(self.processes)}.log"
+        command = [sys.executable, "-m", "service", "ingress"]
+        process = LoggedProcess(command, self.environ(**settings), log)
+        self.processes.append(process)
+        return process
+
+    async def url(self, event: str = "webhooks.listening") -> str:
+        """Return the address of a port of the newest replica, once it listens."""
+        process = self.processes[-1]
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while time.monotonic() < deadline and process.poll() is None:
+            for line in process.log.read_bytes().splitlines():
+                if f'"{event}"'.encode() in line:
+                    return f"http://127.0.0.1:{json.loads(line)['port']}"
+            await asyncio.sleep(0.05)
+        raise AssertionError(process.log.read_text())
+
+    def logs(self) -> str:
+        return "\n".join(process.log.read_text() for process in self.processes)
+
+    def end(self) -> None:
+        """Kill what still runs."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    async def records(self, topic: str) -> list[Any]:
+        """Return all records of a topic."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            assigned = [TopicPartition(topic, number) for number in range(self.partitions)]
+            consumer.assign(assigned)
+            ends = await consumer.end_offsets(assigned)
+            found: list[Any] = []
+            while sum([await consumer.position(one) for one in assigned]) < sum(ends.values()):
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    found += records
+            return found
+        finally:
+            await consumer.stop()
+
+
+def signed(body: bytes, **headers: str) -> dict[str, str]:
+    """Return the headers of a delivery for the source `hooks`."""
+    return {**HMAC.signed(body, SECRET), "content-type": "application/json", **headers}
+
+
+@dataclass
+class Load:
+    """Senders that post events without end, and what they were answered."""
+
+    accepted: set[str] = field(default_factory=set)
+    """The ids of the events that were answered with 200."""
+    answers: Counter[str] = field(default_factory=Counter)
+    """How often each status, or each class of connection error, was met."""
+    seconds: list[float] = field(default_factory=list)
+    """How long each answer took."""
+    retry_after: Counter[str | None] = field(default_factory=Counter)
+    """The headers Retry-After of the answers with 503."""
+    url: str = ""
+    """Where the senders post to; it changes when a replica starts again."""
+    _numbers: Any = field(default_factory=itertools.count)
+
+    async def send_for_ever(self, session: aiohttp.ClientSession) -> None:
+        """Post one event after another; a short pause follows a failure."""
+        while True:
+            event_id = str(next(self._numbers))
+            body = json.dumps({"id": event_id}).encode()
+            started = time.monotonic()
+            try:
+                status = await self._post(session, body)
+            except (aiohttp.ClientError, OSError) as error:
+                status = type(error).__name__
+            self.answers[status] += 1
+            if status == str(HTTPStatus.OK.value):
+                self.accepted.add(event_id)
+                self.seconds.append(time.monotonic() - started)
+            else:
+                await asyncio.sleep(0.05)
+
+    async def _post(self, session: aiohttp.ClientSession, body: bytes) -> str:
+        url = self.url + "/hooks"
+        async with session.post(url, data=body, headers=signed(body)) as answer:
+            if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                self.retry_after[answer.headers.get("Retry-After")] += 1
+            return str(answer.status)
+
+
+async def assert_nothing_is_lost(ingress: IngressUnderTest, load: Load) -> None:
+    """Every event that was answered with 200 is in the topic."""
+    written = {json.loads(record.value)["id"] for record in await ingress.records(ingress.topic)}
+    assert load.accepted <= written, sorted(load.accepted - written)[:10]
+    assert load.accepted
+
+
+def headers_of(record: Any) -> Mapping[str, bytes]:  # noqa: ANN401 - aiokafka's
+    """Return the headers of a record."""
+    return dict(record.headers)
