@@ -1,5 +1,6 @@
 """The commands `asset-sync dead-letters list`, `show` and `replay`."""
 
+import asyncio
 import base64
 import re
 import sys
@@ -186,7 +187,8 @@ Examples:
     "--force", is_flag=True, help="Include changes that were already replayed three times."
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would be replayed.")
-def replay(
+@click.option("--yes", is_flag=True, help="Do not ask on a terminal before all are replayed.")
+def replay(  # noqa: PLR0913 - one for each option
     *,
     reason: str | None,
     family: str | None,
@@ -195,8 +197,12 @@ def replay(
     include_overtaken: bool,
     force: bool,
     dry_run: bool,
+    yes: bool,
 ) -> None:
     """Write dead letters back to the events topic, and mark them as replayed.
+
+    Without --reason, --family, --asset or --since these are all of them: on a terminal the command
+    then asks first.
 
     Each is written once, unchanged, to its original topic and partition. If a run is interrupted,
     the next run continues it. Dead letters without their value, headers or key are never replayed.
@@ -208,7 +214,9 @@ def replay(
     """
     kafka = kafka_settings()
     rules = ReplayOptions(frozenset(kafka.events_topic_names), include_overtaken, force)
-    work = _replay(kafka, Filter(reason, family, asset, since), rules, dry_run=dry_run)
+    wanted = Filter(reason, family, asset, since)
+    must_ask = wanted == Filter() and not yes and sys.stdin.isatty()
+    work = _replay(kafka, wanted, rules, dry_run=dry_run, must_ask=must_ask)
     try:
         decided, done = run_on_kafka(
             kafka,
@@ -234,7 +242,7 @@ def _rights_of_replay(kafka: KafkaSettings, *, dry_run: bool) -> str:
 
 
 async def _replay(
-    kafka: KafkaSettings, wanted: Filter, rules: ReplayOptions, *, dry_run: bool
+    kafka: KafkaSettings, wanted: Filter, rules: ReplayOptions, *, dry_run: bool, must_ask: bool
 ) -> tuple[Plan, Replayed]:
     if dry_run:
         return await plan(kafka, await survey(kafka, wanted), rules), Replayed()
@@ -242,6 +250,9 @@ async def _replay(
     try:
         await replayer.start()
         decided = await plan(kafka, await survey(kafka, wanted), rules)
+        if must_ask and decided.chosen:
+            question = f"Replay all {len(decided.chosen)} dead letters?"
+            await asyncio.to_thread(click.confirm, question, abort=True, err=True)
         with progress("replayed", len(decided.chosen), MofNCompleteColumn()) as update:
             done = await replayer.replay(decided.chosen, _added_up(update))
         return decided, done

@@ -211,6 +211,35 @@ async def test_what_was_left_out_is_listed_and_never_replayed(system: SystemUnde
     assert b"has no value" in bare.stderr
 
 
+def answered_on_a_terminal(
+    system: SystemUnderTest, answer: bytes, *words: str
+) -> tuple[int, bytes]:
+    """Return exit code and stdout of a command whose question is answered on a terminal."""
+    ours, theirs = pty.openpty()
+    os.write(ours, answer)
+    with start_command(system, *words, given=theirs) as command:
+        os.close(theirs)
+        out, _ = command.communicate(timeout=60)
+    os.close(ours)
+    return command.returncode, out
+
+
+async def test_everything_is_replayed_only_when_somebody_agrees(system: SystemUnderTest) -> None:
+    """On a terminal without any filter; --yes and a filter need no answer."""
+    await bury(system, 4)
+    words = ("dead-letters", "replay")
+    refused = await asyncio.to_thread(answered_on_a_terminal, system, b"n\n", *words)
+    assert refused == (1, b"")
+    filtered = ("--asset", "f/1")
+    code, out = await asyncio.to_thread(answered_on_a_terminal, system, b"", *words, *filtered)
+    assert (code, out.startswith(b"1 replayed")) == (0, True)
+    code, out = await asyncio.to_thread(answered_on_a_terminal, system, b"y\n", *words)
+    assert (code, out.startswith(b"3 replayed; left out: 1 replayed")) == (0, True)
+    await bury(system, 1)
+    code, out = await asyncio.to_thread(answered_on_a_terminal, system, b"", *words, "--yes")
+    assert (code, out.startswith(b"1 replayed")) == (0, True)
+
+
 async def test_a_change_that_was_overtaken_stays(system: SystemUnderTest) -> None:
     """Replayed it would undo what came later; unless somebody wants just that."""
     system.pim.faults.add(Fault(status=422, body="json", asset="a", times=None))

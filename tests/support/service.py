@@ -151,12 +151,16 @@ async def system_around(
 
 
 def start_command(
-    system: SystemUnderTest, *words: str, out: int = subprocess.PIPE, **settings: str
+    system: SystemUnderTest,
+    *words: str,
+    given: int = subprocess.PIPE,
+    out: int = subprocess.PIPE,
+    **settings: str,
 ) -> subprocess.Popen[bytes]:
-    """Start one command with the settings of the system; its output is piped, or goes to `out`."""
+    """Start one command with the settings of the system, its input and output piped or as given."""
     return subprocess.Popen(  # noqa: S603 - our own command
         [sys.executable, "-m", "service", *words],
-        stdin=subprocess.PIPE,
+        stdin=given,
         stdout=out,
         stderr=subprocess.PIPE,
         env=system.environ(**settings),
@@ -168,7 +172,8 @@ def run(
     system: SystemUnderTest, *words: str, given: bytes | None = None, **settings: str
 ) -> subprocess.CompletedProcess[bytes]:
     """Run one command to its end."""
-    with start_command(system, *words, out=subprocess.PIPE, **settings) as command:
+    piped = subprocess.PIPE
+    with start_command(system, *words, given=piped, out=piped, **settings) as command:
         out, err = command.communicate(given, timeout=90)
         return subprocess.CompletedProcess(words, command.returncode, out, err)
 
