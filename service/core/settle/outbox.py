@@ -24,7 +24,8 @@ from service.core.limits import COMMIT_SILENCE_SECONDS, Limits
 from service.core.model import Asset, Moment, Origin, Partition, Rejection, SourceRecord
 from service.core.settle.dead_letter_limit import DeadLetterLimit
 from service.core.settle.ledger import Group, Ledger
-from service.core.settle.report import Reporter, why
+from service.core.settle.report import why
+from service.core.settle.usual_report import UsualReporter
 
 
 class Outbox:
@@ -33,7 +34,7 @@ class Outbox:
     def __init__(self, limits: Limits, effects: list[Effect]) -> None:
         self._limits = limits
         self._effects = effects
-        self._reporter = Reporter(limits.outcome_source)
+        self._reporter = UsualReporter(limits.outcome_source)
         self.limit = DeadLetterLimit(limits.dead_letter_share_max, limits.dead_letter_share_changes)
         self.ledger = Ledger({}, limits)
         self._withheld: list[Group] = []

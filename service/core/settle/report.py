@@ -77,6 +77,12 @@ class Reporter:
 
     def of_change(self, change: Change, ending: Ending, utc_ms: int) -> CompletedChange:
         """Return the records for a change that became a command."""
+        outcome = self.outcome_of(change, ending, utc_ms)
+        completed = self._complete(change.record, outcome, change.size, utc_ms)
+        return replace(completed, received_utc_ms=change.received_utc_ms)
+
+    def outcome_of(self, change: Change, ending: Ending, utc_ms: int) -> Outcome:
+        """Return the outcome of a change that became a command, of any length."""
         asset = change.command.asset
         response = ending.response if change.attempts else None
         pim = _answer(response) if response is not None else None
@@ -104,10 +110,7 @@ class Reporter:
             completed_at=timestamp(utc_ms),
             errors_truncated=is_truncated or UNSET,
         )
-        completed = self._complete(
-            change.record, data, change.extensions, asset.path, change.size, utc_ms
-        )
-        return replace(completed, received_utc_ms=change.received_utc_ms)
+        return self._outcome(change.record, data, change.extensions, asset.path, utc_ms)
 
     def of_rejection(
         self, record: SourceRecord, rejection: Rejection, utc_ms: int
@@ -136,23 +139,22 @@ class Reporter:
             errors_truncated=len(errors) < len(rejection.errors) or UNSET,
         )
         subject = asset.path if asset else None
-        return self._complete(record, data, rejection.extensions, subject, record.size, utc_ms)
+        outcome = self._outcome(record, data, rejection.extensions, subject, utc_ms)
+        return self._complete(record, outcome, record.size, utc_ms)
 
-    def _complete(
+    def _outcome(
         self,
         record: SourceRecord,
         data: OutcomeData,
         extensions: Extensions,
         subject: str | None,
-        pending_bytes: int,
         utc_ms: int,
-    ) -> CompletedChange:
-        outcome_id = record.origin.outcome_id
+    ) -> Outcome:
         outcome = Outcome(
             specversion="1.0",
             type=TYPES[data.status],
             source=self._source,
-            id=outcome_id,
+            id=record.origin.outcome_id,
             time=timestamp(utc_ms),
             datacontenttype="application/json",
             data=data,
@@ -162,9 +164,16 @@ class Reporter:
         if extensions:
             carried = {name: header_attribute(text) for name, text in extensions}
             outcome = replace(outcome, **carried)
+        return outcome
+
+    @staticmethod
+    def _complete(
+        record: SourceRecord, outcome: Outcome, pending_bytes: int, utc_ms: int
+    ) -> CompletedChange:
+        data = outcome.data
         outcome_record = record_of(outcome, record)
         is_dead = data.status in DEAD_STATUSES
-        dead = dead_letter(record, data, outcome_id) if is_dead else None
+        dead = dead_letter(record, data, outcome.id) if is_dead else None
         size = len(outcome_record.value or b"") + HEADERS_BYTES + (dead.size if dead else 0)
         return CompletedChange(
             partition=record.origin.partition,
@@ -190,12 +199,22 @@ def record_of(outcome: Outcome, record: SourceRecord) -> LogRecord:
     return LogRecord(_key(record, outcome), value, headers)
 
 
-@lru_cache(maxsize=10_000)
 def timestamp(utc_ms: int) -> str:
-    """Return milliseconds since 1970 in RFC 3339; it is cached, as many changes share a time."""
+    """Return milliseconds since 1970 in RFC 3339."""
     utc_ms = min(max(utc_ms, 0), LATEST_UTC_MS)
-    second = datetime.fromtimestamp(utc_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{second}.{utc_ms % 1000:03d}Z"
+    return f"{_second(utc_ms // 1000)}.{utc_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=1_000)
+def _second(utc_seconds: int) -> str:
+    """Return a time without milliseconds and zone; many changes share it, so it is cached."""
+    return datetime.fromtimestamp(utc_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def record_time(record: SourceRecord) -> str | None:
+    """Return when a record was written; None if that is unknown or in no calendar."""
+    is_known = 0 <= record.timestamp_ms <= LATEST_UTC_MS
+    return timestamp(record.timestamp_ms) if is_known else None
 
 
 @lru_cache(maxsize=1_000)
@@ -268,13 +287,12 @@ def short(message: str | None, characters_max: int = MESSAGE_CHARACTERS_MAX) -> 
 def origin_of(record: SourceRecord, part: int | None = None) -> RecordOrigin:
     """Return where a change came from, as its outcome shows it."""
     origin = record.origin
-    is_known = 0 <= record.timestamp_ms <= LATEST_UTC_MS
     return RecordOrigin(
         topic=origin.partition.topic,
         partition=origin.partition.number,
         offset=origin.offset,
         key=record.key.decode("utf-8", "replace") if record.key is not None else None,
-        timestamp=timestamp(record.timestamp_ms) if is_known else None,
+        timestamp=record_time(record),
         part=part,
     )
 
@@ -429,7 +447,7 @@ def _truncate(text: str | None) -> str | None:
 
 def _ce_headers(outcome: Outcome) -> Headers:
     """Return the attributes as headers, so that a reader can filter without parsing the value."""
-    shared = _shared_headers(outcome.type, outcome.source, outcome.time)
+    shared = shared_headers(outcome.type, outcome.source, outcome.time)
     own = [
         (name, content.encode())
         for name, content in (
@@ -446,7 +464,7 @@ def _ce_headers(outcome: Outcome) -> Headers:
 
 
 @lru_cache(maxsize=1_000)
-def _shared_headers(event_type: str, source: str, time: str) -> Headers:
+def shared_headers(event_type: str, source: str, time: str) -> Headers:
     """Return the headers that all outcomes of a call share."""
     return (
         ("content-type", CONTENT_TYPE),
