@@ -13,13 +13,13 @@ from typing import assert_never
 from service.mapping.compiler import Compiler
 from service.mapping.conditions import Holds, compile_optional
 from service.mapping.data import Datum
-from service.mapping.endings import EndedError, UnmappableError
+from service.mapping.endings import ItemEndedError, UnmappableError
 from service.mapping.faults import DocumentPath
 from service.mapping.file.value import AttributeValue, Missing, Value
 from service.mapping.items import items_of
 from service.mapping.json_values import ABSENT
 from service.mapping.scope import Path, Scope
-from service.mapping.values import ValueOf, compile_value
+from service.mapping.values import ValueOf, compile_value, described
 
 Fill = Callable[[Scope, dict[str, object]], None]
 """Put the attribute's values into the values of a change, if the event has any."""
@@ -87,7 +87,7 @@ def _compile_entry(
     locale, channel = f"{attribute}.locale", f"{attribute}.channel"
     return Entry(
         read=compile_value(plain, attribute, at, compiler),
-        path=value.path or " or ".join(value.first_of or ()) or value.template or "value",
+        path=described(value),
         missing=missing,
         locale=_compile_codes(value.locale, locale, (*at, "locale"), compiler),
         channel=_compile_codes(value.channel, channel, (*at, "channel"), compiler),
@@ -174,7 +174,7 @@ def _absent(missing: Missing, path: str) -> None:
         case "reject":
             raise UnmappableError(f"the event has no {path}")
         case "skip":
-            raise EndedError("skipped", "not_selected", f"The event has no {path}.")
+            raise ItemEndedError("skipped", "not_selected", f"The event has no {path}.")
         case "leave":
             raise AssertionError
     assert_never(missing)

@@ -35,12 +35,14 @@ def compile_source(
     """
     compiler = Compiler(tables, where, trace)
     at: DocumentPath = ("sources", name)
+    rules = _rules(source, at, compiler)
     compiled = CompiledSource(
         name=name,
         where=compile_optional(source.where, (*at, "where"), compiler),
         items=compile_items(source.for_each, (*at, "for_each"), compiler),
         only=compile_optional(source.only, (*at, "only"), compiler),
-        rules=_rules(source, at, compiler),
+        rules=rules,
+        has_rules_with_items=any(rule.items is not None for rule in rules),
         facts=compile_facts(source.event, (*at, "event"), compiler),
         identity_path=None
         if source.identity is None

@@ -9,7 +9,7 @@ from service.mapping.context import compile_context
 from service.mapping.faults import DocumentPath
 from service.mapping.file.model import Instead, Rule, Source
 from service.mapping.naming import NameOf, compile_code, compile_family
-from service.mapping.rules import Asking, Asset, CompiledRule, Do, Items
+from service.mapping.rules import Asking, CompiledRule, Do, Items, Naming, Root
 from service.mapping.templates import compile_template
 
 DEFAULTS = (
@@ -43,7 +43,9 @@ def compile_rule(
 
 def compile_items(path: str | None, at: DocumentPath, compiler: Compiler) -> Items | None:
     """Return the items of an event, or None if it is its own and only item."""
-    return None if path is None else Items(compiler.located_path(path, at), path)
+    if path is None:
+        return None
+    return Items(compiler.located_path(path, at), path, compiler.where(at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,14 @@ class _RuleCompiler:
         items = compile_items(self.rule.for_each, (*self.at, "for_each"), self.compiler)
         if do in {"skip", "reject"}:
             return CompiledRule(self.name, when, items, do, self._because(do))
-        root = self.rule.root
         return CompiledRule(
             name=self.name,
             when=when,
             items=items,
             do=do,
             because="",
-            asset=self._asset(),
-            root=None if root is None else self.compiler.located_path(root, self._at_key("root")),
+            naming=self._naming(),
+            root=self._root(),
             fills=self._fills() if do == "upsert" and instead is None else (),
             constants=constants((self.rule.set if instead is None else instead.set) or {}),
             context=compile_context(self.rule.context, self._at_key("context"), self.compiler),
@@ -81,6 +82,12 @@ class _RuleCompiler:
         """Return where a key stands: at the rule, or at its source."""
         at_source: DocumentPath = self.at[:2]
         return (*(at_source if key in self.taken else self.at), key)
+
+    def _root(self) -> Root | None:
+        if self.rule.root is None:
+            return None
+        at = self._at_key("root")
+        return Root(self.compiler.located_path(self.rule.root, at), self.compiler.where(at))
 
     def _resolved(self) -> tuple[Do, Instead | None]:
         """Return what `do` has become, and the values that are written instead of a delete."""
@@ -103,10 +110,10 @@ class _RuleCompiler:
 
     # --- which asset -------------------------------------------------------------------------
 
-    def _asset(self) -> Asset:
+    def _naming(self) -> Naming:
         assert self.rule.code is not None, "the checks of the file refuse this"
         at = self._at_key("code")
-        return Asset(
+        return Naming(
             family=self._family(),
             families=tuple(self.rule.families or ()),
             code=compile_code(self.rule.code, at, self.compiler, self.rule.name),

@@ -140,6 +140,8 @@ def _combined(
 
     if len(of_one) == 1 and not of_all:
         return _passes_one(of_one[0])
+    if len(of_all) == 1 and not of_one:
+        return of_all[0]
 
     def passes(found: object) -> bool:
         return all(test(found) for test in of_one)

@@ -7,7 +7,7 @@ from msgspec import Raw
 from service.contracts.asset_change import CONTEXT_BYTES_MAX
 from service.contracts.text import DEPTH_MAX, is_too_deep
 from service.mapping.compiler import Compiler
-from service.mapping.endings import EndedError
+from service.mapping.endings import ItemEndedError
 from service.mapping.faults import DocumentPath
 from service.mapping.json_values import ABSENT, encode
 from service.mapping.scope import Scope
@@ -37,7 +37,7 @@ def _encoded(found: Mapping[str, object]) -> Raw:
     except RecursionError:
         raise _too_deep() from None
     if len(text) > CONTEXT_BYTES_MAX:
-        raise EndedError(
+        raise ItemEndedError(
             "rejected",
             "too_large",
             f"The context has {len(text):,} bytes; at most {CONTEXT_BYTES_MAX:,} are allowed.",
@@ -47,7 +47,7 @@ def _encoded(found: Mapping[str, object]) -> Raw:
     return Raw(text)
 
 
-def _too_deep() -> EndedError:
-    return EndedError(
+def _too_deep() -> ItemEndedError:
+    return ItemEndedError(
         "rejected", "too_large", f"The context nests more than {DEPTH_MAX} levels deep."
     )

@@ -1,10 +1,10 @@
-"""How the mapping of an item or a record ends early; the exceptions never leave the package."""
+"""How the mapping of an item or a record ends early."""
 
 from service.mapping.results import EndReason, EndStatus
 
 
-class EndedError(Exception):
-    """Ends an item without a change: `MappedSource.map` turns it into an `Ended`."""
+class EarlyEndError(Exception):
+    """Ends an item or the record; `MappedSource.map` turns it into an `Ended`."""
 
     def __init__(self, status: EndStatus, reason: EndReason, message: str) -> None:
         super().__init__(message)
@@ -13,12 +13,16 @@ class EndedError(Exception):
         self.message = message
 
 
-class UnmappableError(EndedError):
-    """The event lacks or breaks what the mapping needs."""
+class ItemEndedError(EarlyEndError):
+    """Ends one item without a change."""
+
+
+class UnmappableError(ItemEndedError):
+    """The item lacks or breaks what the mapping needs."""
 
     def __init__(self, message: str) -> None:
         super().__init__("rejected", "unmappable", message)
 
 
-class RecordEndedError(EndedError):
-    """Ends the record as a whole."""
+class RecordEndedError(EarlyEndError):
+    """Ends the record as a whole, also while one of its items is mapped."""

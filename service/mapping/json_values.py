@@ -1,6 +1,7 @@
 """Values as they stand in an event: decoded JSON, with numbers as they were written."""
 
 import re
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final, Self
 
@@ -51,15 +52,25 @@ def decode(text: bytes, what: str) -> object:
     Raise RecordEndedError when it is not JSON, or has more than `TOKENS_MAX` tokens.
     """
     if len(text) > UNCOUNTED_BYTES and (tokens := _tokens(text)) > TOKENS_MAX:
-        message = f"{what} has {tokens:,} lists, objects and elements; at most {TOKENS_MAX:,} are"
-        raise RecordEndedError("rejected", "too_large", f"{message} mapped")
+        counted = f"{what} has {tokens:,} lists, objects and elements"
+        message = f"{counted}; at most {TOKENS_MAX:,} are mapped."
+        raise RecordEndedError("rejected", "too_large", message)
     try:
         return _decoder.decode(text)
     except RecursionError:
         flaw = TOO_DEEP
     except (msgspec.DecodeError, UnicodeDecodeError):
         flaw = _flaw(text)
-    raise RecordEndedError("rejected", "undecodable", f"{what} {flaw}")
+    raise RecordEndedError("rejected", "undecodable", f"{what} {flaw}.")
+
+
+def decode_fetched(body: bytes) -> Mapping[str, object] | None:
+    """Return the object that a DAM answered, or None if the body is not one within the bounds."""
+    try:
+        found = decode(body, "The answer")
+    except RecordEndedError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _tokens(text: bytes) -> int:

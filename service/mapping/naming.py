@@ -5,15 +5,15 @@ from collections.abc import Callable
 from service.contracts.text import flaw_of_name, shown
 from service.mapping.compiler import Compiler
 from service.mapping.data import Datum
-from service.mapping.endings import EndedError, UnmappableError
+from service.mapping.endings import ItemEndedError, UnmappableError
 from service.mapping.faults import DocumentPath
 from service.mapping.file.value import Value
 from service.mapping.json_values import ABSENT
 from service.mapping.scope import Scope
-from service.mapping.values import ValueOf, compile_value
+from service.mapping.values import ValueOf, compile_value, described
 
 NameOf = Callable[[Scope], str]
-"""Return a family code or an asset code; raise EndedError if the event has none."""
+"""Return a family code or an asset code; raise ItemEndedError if the event has none."""
 
 
 def compile_family(
@@ -23,10 +23,10 @@ def compile_family(
     where = compiler.where_in(rule, at)
     read = compile_value(value, "family", at, compiler)
 
-    def no_family() -> EndedError:
+    def no_family() -> ItemEndedError:
         message = "The event names no asset family"
         if may_lack:
-            return EndedError("skipped", "no_family", f"{message}.")
+            return ItemEndedError("skipped", "no_family", f"{message}.")
         return UnmappableError(f"{message} ({where})")
 
     return _name_of("family", read, where, no_family)
@@ -37,14 +37,14 @@ def compile_code(value: Value, at: DocumentPath, compiler: Compiler, rule: str |
     where = compiler.where_in(rule, at)
     read = compile_value(value, "code", at, compiler)
 
-    def no_code() -> EndedError:
-        source = value.path or " or ".join(value.first_of or ()) or value.template or "its value"
-        return UnmappableError(f"The event has no code: {source} is absent or empty ({where})")
+    def no_code() -> ItemEndedError:
+        message = f"The event has no code: {described(value)} is absent or empty"
+        return UnmappableError(f"{message} ({where})")
 
     return _name_of("code", read, where, no_code)
 
 
-def _name_of(label: str, read: ValueOf, where: str, none: Callable[[], EndedError]) -> NameOf:
+def _name_of(label: str, read: ValueOf, where: str, none: Callable[[], ItemEndedError]) -> NameOf:
     def name_of(scope: Scope) -> str:
         try:
             found = read(scope)

@@ -115,8 +115,8 @@ def _plain(root: Root, steps: Steps) -> Path:
 
 def _member(root: Root, name: str) -> Path:
     def member(scope: Scope) -> object:
-        found = scope[root]
-        return found.get(name, ABSENT) if isinstance(found, dict) else ABSENT
+        found: Any = scope[root]
+        return found.get(name, ABSENT) if found.__class__ is dict else ABSENT
 
     return member
 

@@ -13,7 +13,7 @@ from typing import Literal
 from service.mapping.attributes import Fill
 from service.mapping.conditions import Holds
 from service.mapping.context import ContextOf
-from service.mapping.endings import EndedError, RecordEndedError, UnmappableError
+from service.mapping.endings import EarlyEndError, ItemEndedError, UnmappableError
 from service.mapping.json_values import ABSENT
 from service.mapping.naming import NameOf
 from service.mapping.results import (
@@ -29,7 +29,7 @@ from service.mapping.results import (
     Values,
 )
 from service.mapping.scope import Path, Scope
-from service.mapping.templates import Fill as FillTemplate
+from service.mapping.templates import TemplateOf
 from service.mapping.work import Work
 
 Do = Literal["upsert", "delete", "skip", "reject"]
@@ -37,10 +37,19 @@ Do = Literal["upsert", "delete", "skip", "reject"]
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """A path to the items of an event, and its text for messages."""
+    """A path to the items of an event, with its text and its line for messages."""
 
     path: Path
     text: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A path to the part of an event that the other paths start from, and its line."""
+
+    path: Path
+    where: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ class Asking:
     """How the DAM is asked for an asset."""
 
     host: str
-    url: FillTemplate
+    url: TemplateOf
     where: str
     delay_seconds: float
     only: Holds | None
@@ -56,8 +65,8 @@ class Asking:
 
 
 @dataclass(frozen=True, slots=True)
-class Asset:
-    """How the asset is named. With `families`, a delete goes to each of them."""
+class Naming:
+    """How the asset of an item is named. With `families`, a delete goes to each of them."""
 
     family: NameOf | None
     families: tuple[str, ...]
@@ -74,9 +83,9 @@ class CompiledRule:
     do: Do
     because: str
     """The message of skip and reject."""
-    asset: Asset | None = None
+    naming: Naming | None = None
     """There for upsert and delete."""
-    root: Path | None = None
+    root: Root | None = None
     fills: tuple[Fill, ...] = ()
     constants: Mapping[str, object] | None = None
     context: ContextOf | None = None
@@ -94,29 +103,25 @@ class CompiledRule:
             return self._changes("upsert" if self.do == "upsert" else "delete", scope, part, facts)
         try:
             return (self._read(self.asking, scope, part, facts),)
-        except RecordEndedError:
-            raise
-        except EndedError as end:
+        except ItemEndedError as end:
             return (self._ended_by(end, part, facts),)
 
     def _changes(
         self, action: Action, scope: Scope, part: int, facts: EventFacts
     ) -> tuple[Change | Ended, ...]:
-        assert self.asset is not None
+        assert self.naming is not None
         family = code = None
         try:
             if self.root is not None and scope.start is not ABSENT:
                 scope = self._below_root(self.root, scope)
-            families = self.asset.families if action == "delete" else ()
+            families = self.naming.families if action == "delete" else ()
             if not families:
-                assert self.asset.family is not None
-                family = self.asset.family(scope)
-            code = self.asset.code(scope)
+                assert self.naming.family is not None
+                family = self.naming.family(scope)
+            code = self.naming.code(scope)
             context = None if self.context is None else self.context(scope)
             values = self._values(scope) if action == "upsert" else None
-        except RecordEndedError:
-            raise
-        except EndedError as end:
+        except ItemEndedError as end:
             return (self._ended_by(end, part, facts, family, code),)
         if family is not None:
             return (Change(part, 0, action, family, code, values, context, self.name, facts),)
@@ -126,10 +131,10 @@ class CompiledRule:
         )
 
     @staticmethod
-    def _below_root(root: Path, scope: Scope) -> Scope:
-        start = root(scope)
+    def _below_root(root: Root, scope: Scope) -> Scope:
+        start = root.path(scope)
         if start is ABSENT or start is None:
-            raise UnmappableError("The event lacks the part that `root` names.")
+            raise UnmappableError(f"The event lacks the part that `root` names ({root.where})")
         return scope.starting_at(start)
 
     def _values(self, scope: Scope) -> Values:
@@ -142,7 +147,7 @@ class CompiledRule:
 
     def _ended_by(
         self,
-        end: EndedError,
+        end: EarlyEndError,
         part: int,
         facts: EventFacts,
         family: str | None = None,
@@ -163,7 +168,7 @@ class CompiledRule:
         def resume(fetched: Fetched) -> tuple[Change | Ended, ...]:
             try:
                 return self._resume(asking, scope, part, facts, fetched)
-            except EndedError as end:
+            except EarlyEndError as end:
                 return (self._ended_by(end, part, facts),)
 
         return Read(
@@ -177,7 +182,7 @@ class CompiledRule:
             return self._not_found(asking.not_found, scope, part, facts)
         answered = scope._replace(start=fetched, fetched=fetched, work=Work())
         if asking.only is not None and not asking.only(answered):
-            raise EndedError(
+            raise ItemEndedError(
                 "skipped", "not_selected", "`fetch.only` does not hold for the DAM's answer."
             )
         return self._changes("upsert", answered, part, facts)
@@ -187,7 +192,7 @@ class CompiledRule:
     ) -> tuple[Change | Ended, ...]:
         match policy:
             case "skip":
-                raise EndedError("skipped", "not_found", "The DAM no longer has the asset.")
+                raise ItemEndedError("skipped", "not_found", "The DAM no longer has the asset.")
             case "reject":
                 raise UnmappableError("The DAM no longer has the asset.")
             case "delete":

@@ -23,6 +23,10 @@ class Scope(NamedTuple):
         _, event, item, key, record, fetched, work = self
         return Scope(start, event, item, key, record, fetched, work)
 
+    def of_item(self, item: object) -> "Scope":
+        _, event, _, key, record, fetched, work = self
+        return Scope(item, event, item, key, record, fetched, work)
+
 
 Root = Literal[0, 1, 2, 3, 4, 5]
 """The index of a root within a `Scope`."""
@@ -45,7 +49,7 @@ ROOTS: dict[str, Root] = {
 RECORD_MEMBERS = ("key", "topic", "partition", "offset", "time", "headers")
 
 Path = Callable[[Scope], object]
-"""Return the value of a path, or `ABSENT`; raise `EndedError` where it cannot be evaluated."""
+"""Return the value of a path, or `ABSENT`; raise `ItemEndedError` where it cannot be evaluated."""
 
 
 def nothing(_scope: Scope) -> object:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.mapping.conditions import Holds
-from service.mapping.endings import EndedError, RecordEndedError
+from service.mapping.endings import EarlyEndError, ItemEndedError, RecordEndedError, UnmappableError
 from service.mapping.event_facts import FactsOf
 from service.mapping.items import items_of
 from service.mapping.json_values import ABSENT, text_of_number
@@ -36,6 +36,7 @@ class CompiledSource:
     items: Items | None
     only: Holds | None
     rules: Sequence[CompiledRule]
+    has_rules_with_items: bool
     facts: FactsOf
     identity_path: Path | None
     tombstone: CompiledRule | None
@@ -52,7 +53,7 @@ class CompiledSource:
             if opened.event is None:
                 return MappedRecord(self._tombstone(scope, facts))
             return MappedRecord(self._parts(scope, facts, only_parts))
-        except EndedError as end:
+        except EarlyEndError as end:
             return MappedRecord((_ended(end, None, facts),))
 
     def identity(self, record: RawRecord) -> str | None:
@@ -61,7 +62,7 @@ class CompiledSource:
             return None
         try:
             found = self.identity_path(_scope_of(self.open(record)))
-        except EndedError:
+        except EarlyEndError:
             return None
         if isinstance(found, (int, float)) and not isinstance(found, bool):
             return text_of_number(found)
@@ -79,16 +80,10 @@ class CompiledSource:
             return _skipped(None, "`where` does not hold for the event.", facts)
         if self.items is not None:
             return self._each(self.items, scope, only_parts)
-        rule = self._rule(scope)
+        rule = self._rule(scope) if self.has_rules_with_items else None
         if rule is not None and rule.items is not None:
             return self._each(rule.items, scope, only_parts, rule, facts)
-        if self.only is not None and not self.only(scope):
-            return _skipped(None, "`only` does not hold for the event.", facts)
-        if rule is None:
-            return _skipped(None, "No rule takes the event.", facts)
-        if rule.asset is None:
-            return (rule.ended(None, facts),)
-        return rule.decide(scope, 0, facts)
+        return self._item(scope, None, rule, facts)
 
     def _rule(self, scope: Scope) -> CompiledRule | None:
         for rule in self.rules:
@@ -114,30 +109,34 @@ class CompiledSource:
                 "too_large",
                 f"{items.text} has {len(found):,} items; at most {ITEMS_MAX:,} are mapped.",
             )
-        each = items_of(found, items.text)
+        try:
+            each = items_of(found, items.text)
+        except UnmappableError as error:
+            raise UnmappableError(f"{error.message} ({items.where})") from None
         if not each:
             return _skipped(None, f"{items.text} has no items.", facts or self.facts(scope))
         parts: list[Part] = []
         for index, item in enumerate(each):
             if only_parts is None or index in only_parts:
-                below = scope._replace(start=item, item=item)
+                below = scope.of_item(item)
                 parts += self._item(below, index, rule, facts or self.facts(below))
         return tuple(parts) or _skipped(None, "The record has none of these parts.", NO_FACTS)
 
-    def _item(self, scope: Scope, part: int, rule: CompiledRule | None, facts: EventFacts) -> Parts:
+    def _item(
+        self, scope: Scope, part: int | None, rule: CompiledRule | None, facts: EventFacts
+    ) -> Parts:
+        """Map one item; `part` is None for an event that is its own item."""
         try:
             if self.only is not None and not self.only(scope):
-                return _skipped(part, "`only` does not hold for the item.", facts)
+                return _skipped(part, "`only` does not hold.", facts)
             taken = rule or self._rule(scope)
-        except RecordEndedError:
-            raise
-        except EndedError as end:
+        except ItemEndedError as end:
             return (_ended(end, part, facts),)
         if taken is None:
-            return _skipped(part, "No rule takes the item.", facts)
-        if taken.asset is None:
+            return _skipped(part, "No rule takes it.", facts)
+        if taken.naming is None:
             return (taken.ended(part, facts),)
-        return taken.decide(scope, part, facts)
+        return taken.decide(scope, part or 0, facts)
 
 
 def _scope_of(opened: Opened) -> Scope:
@@ -149,5 +148,5 @@ def _skipped(part: int | None, message: str, facts: EventFacts) -> Parts:
     return (Ended(part, "skipped", "not_selected", message, event=facts),)
 
 
-def _ended(end: EndedError, part: int | None, facts: EventFacts) -> Ended:
+def _ended(end: EarlyEndError, part: int | None, facts: EventFacts) -> Ended:
     return Ended(part, end.status, end.reason, end.message, event=facts)

@@ -11,6 +11,7 @@ from service.mapping.endings import UnmappableError
 from service.mapping.faults import DocumentPath, FaultError
 from service.mapping.json_values import ABSENT, Absent, kind_of
 from service.mapping.scope import Path, Scope
+from service.mapping.work import FREE_CHARACTERS
 
 _TOKENS = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 _PERCENT_ENCODED = re.compile(r"\|\s*url\s*$")
@@ -18,7 +19,7 @@ _DOTS = frozenset({".", ".."})
 """Names that percent-encoding leaves alone, though they climb up in a URL."""
 
 Filled = str | Literal[Absent.ABSENT] | None
-Fill = Callable[[Scope], Filled]
+TemplateOf = Callable[[Scope], Filled]
 """Return the filled template: `ABSENT` where one of its paths is, None where one is empty."""
 
 
@@ -40,12 +41,12 @@ def split_template(text: str) -> list[tuple[str, bool]]:
 
 def compile_template(
     text: str, at: DocumentPath, compiler: Compiler, *, is_url: bool = False
-) -> Fill:
+) -> TemplateOf:
     """Return a function that fills the template; in a URL every placeholder is percent-encoded."""
     parts: list[tuple[str, bool]] = []
     with compiler.noting_faults(at):
         parts = split_template(text)
-    pieces: list[str | Fill] = []
+    pieces: list[str | TemplateOf] = []
     for part, is_placeholder in parts:
         if not is_placeholder:
             pieces.append(part)
@@ -57,7 +58,7 @@ def compile_template(
     return _filled(pieces)
 
 
-def _filled(pieces: Sequence[str | Fill]) -> Fill:
+def _filled(pieces: Sequence[str | TemplateOf]) -> TemplateOf:
     def filled(scope: Scope) -> Filled:
         made: list[str] = []
         is_empty = False
@@ -74,9 +75,12 @@ def _filled(pieces: Sequence[str | Fill]) -> Fill:
     return filled
 
 
-def _placeholder(path: Path, name: str) -> Fill:
+def _placeholder(path: Path, name: str) -> TemplateOf:
     def placeholder(scope: Scope) -> Filled:
-        found = read_datum(path(scope), name, scope.work)
+        given = path(scope)
+        if isinstance(given, str) and len(given) <= FREE_CHARACTERS:
+            return given.strip() or None
+        found = read_datum(given, name, scope.work)
         if isinstance(found, bool):
             return text_of_boolean(found)
         if isinstance(found, (list, dict)):
@@ -86,7 +90,7 @@ def _placeholder(path: Path, name: str) -> Fill:
     return placeholder
 
 
-def _encoded(read: Fill, name: str) -> Fill:
+def _encoded(read: TemplateOf, name: str) -> TemplateOf:
     def encoded(scope: Scope) -> Filled:
         found = read(scope)
         if not isinstance(found, str):

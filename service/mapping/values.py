@@ -11,7 +11,7 @@ from service.mapping.file.value import AttributeValue, Upload, Value
 from service.mapping.json_values import ABSENT
 from service.mapping.scope import Path, Scope
 from service.mapping.steps import NamedStep, Whole, compile_steps
-from service.mapping.templates import Fill, compile_template
+from service.mapping.templates import TemplateOf, compile_template
 from service.mapping.trace import Trace
 from service.mapping.work import FREE_CHARACTERS, Work
 
@@ -32,7 +32,7 @@ class ValueSource:
 
 def compile_value(value: Value, label: str, at: DocumentPath, compiler: Compiler) -> ValueOf:
     """Return the function of a value; `label` names it in the trace."""
-    source = compile_source(value, at, compiler)
+    source = _source_of(value, at, compiler)
     steps = compile_steps(value, at, compiler)
     if compiler.trace is None:
         made = _stepped(source.read, [step for _, step in steps]) if steps else source.read
@@ -57,6 +57,11 @@ def _with_default(made: ValueOf, default: Datum) -> ValueOf:
         return default if found is ABSENT or is_empty(found) else found
 
     return with_default
+
+
+def described(value: Value) -> str:
+    """Return what a message calls the source of a value."""
+    return value.path or " or ".join(value.first_of or ()) or value.template or "value"
 
 
 # --- steps -----------------------------------------------------------------------------------
@@ -119,7 +124,7 @@ def _ending(made: ValueOf, trace: Trace) -> ValueOf:
 # --- sources ---------------------------------------------------------------------------------
 
 
-def compile_source(value: Value, at: DocumentPath, compiler: Compiler) -> ValueSource:
+def _source_of(value: Value, at: DocumentPath, compiler: Compiler) -> ValueSource:
     """Return the one source that the value has."""
     if value.path is not None:
         return _from_path(value.path, compiler.path(value.path, (*at, "path")))
@@ -192,7 +197,7 @@ def _upload(upload: Upload, at: DocumentPath, compiler: Compiler) -> ValueOf:
     return file
 
 
-def _text_or_template(text: str, at: DocumentPath, compiler: Compiler) -> Fill:
+def _text_or_template(text: str, at: DocumentPath, compiler: Compiler) -> TemplateOf:
     """Return the function of a text that is a template if it has braces, and a path otherwise."""
     template = text if "{" in text else f"{{{text}}}"
     return compile_template(template, at, compiler)

@@ -28,8 +28,8 @@ class Work:
             raise RecordEndedError(
                 "rejected",
                 "too_large",
-                f"the event needs more than {WORK_STEPS_MAX:,} steps of mapping; "
-                "send it in smaller parts",
+                f"The event needs more than {WORK_STEPS_MAX:,} steps of mapping: send it in "
+                "smaller parts.",
             )
 
     def spend_on(self, text: str, weight: int = 1) -> None:

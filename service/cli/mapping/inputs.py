@@ -8,7 +8,7 @@ import click
 
 from service.apps.sources import read_sources
 from service.cli.options import stop
-from service.mapping.endings import EndedError
+from service.mapping.endings import EarlyEndError
 from service.mapping.file.load import Loaded
 from service.mapping.json_values import decode
 from service.mapping.results import Fetched, NotFound, RawRecord
@@ -84,7 +84,7 @@ def read_answer(path: str | None) -> Fetched | None:
         return NotFound()
     try:
         answer = decode(read_event(path), path)
-    except EndedError as error:
+    except EarlyEndError as error:
         stop(error.message)
     if not isinstance(answer, dict):
         stop(f"{path} must hold a JSON object: the answer of the DAM.")

@@ -7,7 +7,7 @@ import click
 from service.cli.mapping.inputs import read_event
 from service.cli.options import stop
 from service.cli.output import json_text, say
-from service.mapping.endings import EndedError
+from service.mapping.endings import EarlyEndError
 from service.mapping.event_paths import event_paths
 from service.mapping.json_values import decode, encode
 
@@ -31,7 +31,7 @@ def paths(event: str) -> None:
     """
     try:
         found = list(event_paths(decode(read_event(event), "The event")))
-    except EndedError as error:
+    except EarlyEndError as error:
         stop(error.message)
     width = max((len(path) for path, _ in found), default=0)
     for path, value in found:

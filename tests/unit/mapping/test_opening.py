@@ -19,7 +19,11 @@ BINARY = {"ce_type": "t", "ce_id": "1", "ce_x-Odd": "o", "content-type": "applic
     ("value", "reason", "message"),
     [
         (b"", "undecodable", "The value is empty (0 bytes); it must be a JSON object"),
-        (b"{", "undecodable", "The value is incomplete: it ends after 1 bytes"),
+        (
+            b"{",
+            "undecodable",
+            "The value is incomplete: it ends after 1 bytes, in the middle of",
+        ),
         (b"\x00\x00", "undecodable", "The value has schema-registry framing"),
         (b'{"a": "\xff"}', "undecodable", "The value is not UTF-8: byte 8 of 10 is 0xff"),
         (b'{"a": "\\ud800"}', "undecodable", "The value contains \\ud800, half of a surrogate"),

@@ -6,6 +6,7 @@ import pytest
 from msgspec import Raw
 
 from service.contracts.asset_change import CONTEXT_BYTES_MAX
+from service.mapping.json_values import decode_fetched
 from service.mapping.results import Change, Ended, EventFacts, NotFound, Read
 from tests.support.mapping import NAMED, change, ended, mapped, parts_of, raw, resumed
 
@@ -49,7 +50,7 @@ def test_the_first_rule_whose_condition_holds_decides() -> None:
         ("skipped", "not_selected", "The event is skipped by rule 4.", "rule 4"),
         ("rejected", "unmappable", "Never five.", "fifth"),
         ("rejected", "unmappable", "The event is rejected by sixth.", "sixth"),
-        ("skipped", "not_selected", "No rule takes the event.", None),
+        ("skipped", "not_selected", "No rule takes it.", None),
     ]
     assert {end.part for end in ends} == {None}
 
@@ -171,7 +172,7 @@ def test_an_event_without_items_gives_one_outcome(event: object) -> None:
 def test_items_are_a_list_or_an_object(items: object) -> None:
     found = ended({"for_each": "items"}, {"items": items})
     assert (found.part, found.status, found.reason) == (None, "rejected", "unmappable")
-    assert "neither a list nor an object" in found.message
+    assert found.message.endswith(", neither a list nor an object (for_each)")
 
 
 @pytest.mark.parametrize("make", [list, lambda ids: {str(each): each for each in ids}])
@@ -199,7 +200,7 @@ def test_root_is_what_paths_start_from(given: object, root: str) -> None:
 def test_an_absent_root_is_unmappable(event: object) -> None:
     found = ended({"rules": [{"do": "upsert", "root": "a"}]}, event)
     assert (found.part, found.reason) == (0, "unmappable")
-    assert "`root`" in found.message
+    assert found.message == "The event lacks the part that `root` names (rules/0/root)"
 
 
 @pytest.mark.parametrize(
@@ -461,6 +462,13 @@ def test_paths_start_from_the_answer() -> None:
     assert bytes(found.context) == b'{"who":1,"what":"Boot","item":1}'
 
 
+@pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"null", b"{", b"[" * 200_000])
+def test_an_answer_that_is_no_object_is_none(body: bytes) -> None:
+    """Such as the page of a login; whoever asked knows what that means for the host."""
+    assert decode_fetched(body) is None
+    assert decode_fetched(b'{"n": 1.50}') == {"n": 1.5}
+
+
 def test_an_answer_that_only_does_not_take_is_skipped() -> None:
     (found,) = resumed(READS, CODED, {"name": "Boot"})
     assert summary((found,)) == ["0 skipped not_selected"]
@@ -512,3 +520,18 @@ def test_what_is_read_back_is_decided_by_what_the_action_has_become() -> None:
     (found,) = resumed(archived, CODED, {"family": "packshots", "name": "Boot"})
     assert isinstance(found, Change)
     assert found.values == {"status": "archived", "old": None}
+
+
+def test_only_is_asked_before_the_rules() -> None:
+    """What it leaves out is skipped, though a condition of a rule could not bear it."""
+    spec = {"only": {"mine": True}, "rules": [{"when": {"length(n)": 1}, "do": "upsert"}]}
+    assert summary(parts_of(spec, {"n": 1})) == ["None skipped not_selected"]
+    assert summary(parts_of(spec, {"n": 1, "mine": True})) == ["None rejected unmappable"]
+
+
+def test_an_answer_that_costs_too_much_ends_its_item() -> None:
+    """It has a budget of its own."""
+    spec = {**READS, "values": {f"v{n}": "words" for n in range(10)}}
+    answer = {"family": "packshots", "words": [str(n) for n in range(100_000)]}
+    (found,) = resumed(spec, CODED, answer)
+    assert summary((found,)) == ["0 rejected too_large"]
