@@ -1,6 +1,6 @@
 """The sources file of a program: read, checked and tested before anything else starts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from service.mapping.file.checks import Surroundings
@@ -8,7 +8,14 @@ from service.mapping.file.load import Loaded, load
 from service.mapping.file.model import Source, SourcesFile
 from service.mapping.file.text import BYTES_MAX
 from service.mapping.file_tests import ReadFile, UnreadableFile, run_file_tests
-from service.settings import PREFIX, SecretStore, Settings, SettingsError, reserved_names
+from service.settings import (
+    PREFIX,
+    SecretStore,
+    Settings,
+    SettingsError,
+    Unreadable,
+    reserved_names,
+)
 
 VALUE_FILE_BYTES_MAX = 16 * 1024 * 1024
 """Largest file with the value of a test's record, in bytes."""
@@ -87,6 +94,18 @@ def check_secrets(secrets: SecretStore, names: Iterable[str]) -> None:
     """
     if unreadable := secrets.unreadable(names):
         raise SettingsError("\n".join(unreadable))
+
+
+def reader_of(secrets: SecretStore) -> Callable[[str], str]:
+    """Return the function that reads a secret by its name, or raises a SettingsError."""
+
+    def read(name: str) -> str:
+        secret = secrets.read(name)
+        if isinstance(secret, Unreadable):
+            raise SettingsError(secret.message)
+        return secret
+
+    return read
 
 
 def secrets_of_hosts(file: SourcesFile, sources: Iterable[str]) -> tuple[str, ...]:

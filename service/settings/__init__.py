@@ -9,6 +9,7 @@ from service.settings.sections import (
     IngressSettings,
     KafkaSettings,
     PimSettings,
+    StructureSettings,
     is_loopback,
     is_visible_ascii,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "SecretStore",
     "Settings",
     "SettingsError",
+    "StructureSettings",
     "Unreadable",
     "is_loopback",
     "is_visible_ascii",

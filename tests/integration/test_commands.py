@@ -407,6 +407,41 @@ async def test_check_finds_a_missing_right_and_a_foreign_group(system: SystemUnd
     assert "is not asset-sync's" in text
 
 
+SOURCES = """\
+version: 1
+hosts: {dam: {base: "http://127.0.0.1:9", allow_private: true, auth: {bearer: dam_token}}}
+sources:
+  dam:
+    topics: [dam.raw]
+    family: {const: packshots}
+    code: id
+    values: {nosuch: title}
+    webhook: {path: /dam, verify: {token: {header: X-Token, secret: hook_token}}}
+    rules: [{do: upsert}]
+    tests: [{name: a, record: {value: {id: a}}, expect: [{upsert: packshots/EXPECTED}]}]
+"""
+
+
+async def test_check_looks_at_the_sources_file(system: SystemUnderTest) -> None:
+    """Its tests, the names that the PIM lacks, its secrets and its hosts; a line each."""
+    path = system.folder / "sources.yaml"
+    path.write_text(SOURCES.replace("EXPECTED", "a"))
+    shown = await aside(system, "check", SOURCES_FILE=str(path))
+    text = " ".join(shown.stdout.decode().split())
+
+    assert shown.returncode == 1
+    assert f"The sources file {path}: 1 source, 1 test: all pass." in text
+    assert "warning The secret hook_token is missing" in text
+    assert "sources.yaml line 8: the family packshots has no attribute nosuch." in text
+    assert "failed The host dam cannot be asked: The secret dam_token is missing" in text
+
+    path.write_text(SOURCES)
+    shown = await aside(system, "check", SOURCES_FILE=str(path))
+    text = " ".join(shown.stdout.decode().split())
+    assert f"failed {path}:11:13: the test `a` fails: change 1: expected upsert" in text
+    assert f"`asset-sync mapping test {path}` checks it alone." in text
+
+
 async def test_check_refuses_wrong_settings(system: SystemUnderTest) -> None:
     """Exit 2."""
     assert (await aside(system, "check", WINDOW__MAX_ASSETS="1000")).returncode == 2

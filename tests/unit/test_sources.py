@@ -7,6 +7,7 @@ import pytest
 from service.apps.sources import (
     check_secrets,
     load_sources,
+    reader_of,
     secrets_of_hosts,
     secrets_of_webhooks,
     selected_sources,
@@ -106,3 +107,11 @@ def test_each_program_needs_only_its_own_secrets() -> None:
         "cloudinary_api_secret",
         "contentful_token",
     ]
+
+
+def test_a_secret_is_read_or_its_absence_is_an_error() -> None:
+    read = reader_of(load({"ASSET_SYNC_SECRET__A": "x"}, None, needs_pim=False).secrets)
+
+    assert read("a") == "x"
+    with pytest.raises(SettingsError, match="The secret b is missing"):
+        read("b")

@@ -20,6 +20,7 @@ from service.playground.pim.routes import PimRoute
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import ATTRIBUTES_MAX, OPTIONS_MAX, Attribute, Family
 
+CHANNELS = API + "/channels"
 FAMILIES = API + "/asset-families"
 FAMILY = FAMILIES + "/{family}"
 ATTRIBUTES = FAMILY + "/attributes"
@@ -39,6 +40,7 @@ class FamilyRoutes:
     def routes(self, frame: Frame) -> list[PimRoute]:
         around = frame.around
         return [
+            PimRoute("GET", CHANNELS, around("read", self._channels), "channels, with locales"),
             PimRoute("GET", FAMILIES, around("read", self._families), "families, by search_after"),
             PimRoute("GET", FAMILY, around("read", self._family), "one family"),
             PimRoute(
@@ -55,6 +57,11 @@ class FamilyRoutes:
                 "PATCH", OPTION, around("option", self._patch_option), "create or change an option"
             ),
         ]
+
+    async def _channels(self, request: web.Request) -> web.Response:
+        channels = self._pim.structure.channels
+        items = [{"code": code, "locales": locales} for code, locales in channels.items()]
+        return paged(request, items, list(channels), more=False)
 
     # --- families ----------------------------------------------------------------------------
 
