@@ -23,6 +23,8 @@ def read_datum(found: object, path: str, work: Work) -> Datum:
         return found.strip() or None
     if found is None or found is ABSENT or isinstance(found, bool):
         return found
+    if isinstance(found, int):
+        return str(found)
     if isinstance(found, list):
         return _texts(found, path, work)
     return _scalar_text(found, path, "is")

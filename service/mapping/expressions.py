@@ -134,6 +134,11 @@ def _check_function(node: Node) -> None:
         least = "at least " if is_variadic else ""
         plural = "" if wanted == 1 else "s"
         raise FaultError(f"`{name}` takes {least}{wanted} argument{plural}, not {given}.")
+    for number, (argument, types) in enumerate(zip(node["children"], signature, strict=False), 1):
+        is_reference = argument["type"] == "expref"
+        if is_reference is not (types["types"] == ["expref"]):
+            wants = "no & before" if is_reference else "an expression such as &name as"
+            raise FaultError(f"`{name}` takes {wants} argument {number}.")
 
 
 def _check_literal(node: Node) -> None:

@@ -124,6 +124,8 @@ def test_the_key_is_json_if_it_is_an_object_and_text_otherwise(
         ("a[?foo(b)]", "There is no function `foo`."),
         ("length(a, b)", "`length` takes 1 argument, not 2."),
         ("join(a)", "`join` takes 2 arguments, not 1."),
+        ("sort_by(a, b)", "`sort_by` takes an expression such as &name as argument 2."),
+        ("length(&a)", "`length` takes no & before argument 1."),
         ("merge()", "`merge` takes at least 1 argument, not 0."),
         ("a..b", "This is not a path: . is not expected at character 3."),
         ("a.", "This is not a path: it ends too early."),
