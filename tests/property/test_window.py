@@ -102,6 +102,33 @@ def test_count_makes_a_window_due_and_it_fills_on() -> None:
     assert [asset.code for asset in filled.taken] == ["a", "c", "d"]
 
 
+def test_what_a_full_call_leaves_is_no_call_of_its_own() -> None:
+    """It fills a call again, or waits for its time: a call costs as much for one asset."""
+    filled = FilledWindows()
+    for code in "abcde":
+        filled.add("f", code, {})
+    assert filled.take_batch(UPSERT)
+    assert not filled.take_batch(UPSERT)
+    filled.add("f", "g", {})
+    assert filled.take_batch(UPSERT)
+    assert [asset.code for asset in filled.taken] == list("abcdeg")
+
+
+def test_what_is_left_waits_for_its_own_time() -> None:
+    """It is due as long after it entered as everything else."""
+    filled = FilledWindows()
+    for code in "abc":
+        filled.add("f", code, {})
+    filled.wait(1.0)
+    filled.add("f", "d", {})
+    filled.add("f", "e", {})
+    assert filled.take_batch(UPSERT)
+    filled.wait(1.5)
+    assert not filled.take_batch(UPSERT)
+    filled.wait(0.5)
+    assert filled.take_batch(UPSERT)
+
+
 def test_bytes_make_a_window_due() -> None:
     """A large change does not wait."""
     filled = FilledWindows()

@@ -23,7 +23,8 @@ class Entry(msgspec.Struct, eq=False, gc=False):
 
     key: Asset
     changes: list[Change]
-    entered_at: float
+    number: int
+    """Its place among all assets that entered the window."""
     size: int = 0
 
 
@@ -36,11 +37,18 @@ class FamilyWindow:
     deletes: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
     resumed: deque[AssetWork] = field(default_factory=deque)
     """Assets in work whose next step is an upsert that may be sent at once."""
+    entered: int = 0
+    """How many assets have entered."""
+    due_to: int = 0
+    """Assets with a number up to this one are due."""
+    due_since: float = float("-inf")
+    """When they became due."""
+    early: int = 0
+    """Waiting assets that are not due yet."""
     size: int = 0
+    """Bytes of the waiting assets that are not due yet."""
     opened_at: float | None = None
     """When the first change entered that is not due yet; None if there is none."""
-    due_to: float = float("-inf")
-    """Assets that entered up to this time are due."""
     closed_by: ClosedBy = "time"
 
     def entries(self, action: Action) -> OrderedDict[str, Entry]:
@@ -51,7 +59,7 @@ class FamilyWindow:
         if action == UPSERT and self.resumed:
             return True
         first = next(iter(self.entries(action).values()), None)
-        return first is not None and first.entered_at <= self.due_to
+        return first is not None and first.number <= self.due_to
 
     @property
     def is_empty(self) -> bool:
@@ -101,17 +109,21 @@ class Windows:
         code = asset.code.casefold()
         entry = window.upserts.get(code) or window.deletes.get(code)
         if entry is None:
-            entry = window.upserts[code] = Entry(Asset(asset.family, code), [], now)
+            window.entered += 1
+            window.early += 1
+            entry = Entry(Asset(asset.family, code), [], window.entered)
+            window.upserts[code] = entry
         entry.changes.append(change)
         entry.size += change.command.size
-        window.size += change.command.size
         if change.command.action == DELETE and code in window.upserts:
             self._refile(window, entry)
-        if entry.entered_at <= window.due_to:
+        if entry.number <= window.due_to:
             if code in window.upserts:
                 self._turns[UPSERT].setdefault(asset.family, None)
             return
-        if len(window.upserts) + len(window.deletes) >= self._assets_max:
+        window.size += change.command.size
+        # Those that are due already do not count: a call of what they leave would be small.
+        if window.early >= self._assets_max:
             self._close(asset.family, window, now, "assets")
         elif window.size >= self._bytes_max:
             self._close(asset.family, window, now, "bytes")
@@ -177,8 +189,8 @@ class Windows:
 
     def due_for(self, family: str, now: float) -> float:
         """Return the seconds since the family's window last became due."""
-        due_to = self._families[family].due_to
-        return max(0.0, now - due_to) if due_to > float("-inf") else 0.0
+        since = self._families[family].due_since
+        return max(0.0, now - since) if since > float("-inf") else 0.0
 
     def closed_by(self, family: str) -> ClosedBy:
         return self._families[family].closed_by
@@ -225,9 +237,10 @@ class Windows:
         taken, entry.changes = entry.changes[:count], entry.changes[count:]
         size = sum(change.command.size for change in taken)
         entry.size -= size
-        window.size -= size
+        if entry.number > window.due_to:
+            window.size -= size
         if not entry.changes:
-            del window.entries(action)[entry.key.code]
+            self._remove(window, entry, action)
         elif action == UPSERT:
             self._refile(window, entry)
         self._after_taking(entry.key.family, window, action)
@@ -253,13 +266,21 @@ class Windows:
 
     def _take(self, window: FamilyWindow, entry: Entry, action: Action) -> AssetWork:
         """Take an asset with the changes of one batch; further changes wait behind it."""
-        del window.entries(action)[entry.key.code]
-        window.size -= entry.size
+        self._remove(window, entry, action)
         work = AssetWork(entry.key, entry.changes[: self._changes_max], self._bytes_max)
         if len(entry.changes) > self._changes_max:
             work.behind.extend(entry.changes[self._changes_max :])
         assert work.action == action, "an entry stands under the action that its batch begins with"
         return work
+
+    @staticmethod
+    def _remove(window: FamilyWindow, entry: Entry, action: Action) -> None:
+        del window.entries(action)[entry.key.code]
+        if entry.number > window.due_to:
+            window.early -= 1
+            window.size -= entry.size
+            if not window.early:
+                window.opened_at = None
 
     def first_run(self, entry: Entry) -> list[Change]:
         """Return the first changes of the asset's next batch that all spell its code alike."""
@@ -273,7 +294,9 @@ class Windows:
             self._note_turns(entry.key.family, window)
 
     def _close(self, family: str, window: FamilyWindow, now: float, by: ClosedBy) -> None:
-        window.due_to = now
+        window.due_to = window.entered
+        window.due_since = now
+        window.early = window.size = 0
         window.opened_at = None
         window.closed_by = by
         self._note_turns(family, window)
