@@ -2,7 +2,14 @@
 
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 
 from service.mapping.file.fields import Part, Texts, as_list
 
@@ -28,6 +35,8 @@ class Comparison(Part):
 
     For a list in the event, one element must pass; with `not`, the whole list must fail the test.
     """
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     may_be_null: ClassVar[frozenset[str]] = frozenset({"equals", "not_"})
 
@@ -73,10 +82,9 @@ ComparisonField = Annotated[
 Alternative = Annotated[dict[str, ComparisonField], Field(min_length=1)]
 """Comparisons by path, which must all hold."""
 
+_Alternatives = Annotated[list[Alternative], Field(min_length=1)]
 Condition = Annotated[
-    list[Alternative],
-    Field(min_length=1),
-    BeforeValidator(as_list, json_schema_input_type=Alternative | list[Alternative]),
+    _Alternatives, BeforeValidator(as_list, json_schema_input_type=Alternative | _Alternatives)
 ]
 """Alternatives, of which one must hold."""
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     Discriminator,
     Field,
     PlainValidator,
@@ -88,6 +89,8 @@ KINDS = ("upsert", "delete", "skipped", "rejected", "fetch")
 
 class Expectation(Part):
     """What one item of the record should become."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [kind]} for kind in KINDS]})
 
     upsert: Text | None = Field(None, description="FAMILY/CODE of an asset that is written.")
     delete: Text | None = Field(None, description="FAMILY/CODE of an asset that is deleted.")

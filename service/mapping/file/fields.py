@@ -58,6 +58,10 @@ SecretName = Annotated[
 """A name is both a file name and the end of a variable, hence its few characters."""
 
 
+EXACTLY_ONE = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+"""For maps whose keys exclude one another: what an editor can check of that."""
+
+
 class Part(BaseModel):
     """A map in the sources file with known keys; it cannot be changed."""
 
@@ -129,5 +133,8 @@ Table = Annotated[
 ]
 """A look-up table: what stands in an event, and the one or several texts that it becomes."""
 
-Secrets = Annotated[list[SecretName], Field(min_length=1), BeforeValidator(as_list)]
+_SecretNames = Annotated[list[SecretName], Field(min_length=1)]
+Secrets = Annotated[
+    _SecretNames, BeforeValidator(as_list, json_schema_input_type=SecretName | _SecretNames)
+]
 """The names of a secret and of those that it replaces or that replace it: each is accepted."""

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from service.mapping.file.fields import HeaderName, Part, SecretName, Size, Text
+from service.mapping.file.fields import EXACTLY_ONE, HeaderName, Part, SecretName, Size, Text
 
 
 def _url(text: str) -> str:
@@ -47,6 +47,8 @@ class OAuth2(Part):
 
 class Auth(Part):
     """How requests to a host are authorised: exactly one way."""
+
+    model_config = EXACTLY_ONE
 
     bearer: SecretName | None = None
     basic: Basic | None = None

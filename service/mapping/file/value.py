@@ -3,9 +3,9 @@
 The steps are applied in the order of the fields here, whatever their order in the file.
 """
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from service.mapping.file.condition import Condition
 from service.mapping.file.fields import Constant, Part, Table, Text
@@ -14,6 +14,15 @@ Missing = Literal["leave", "erase", "reject", "skip"]
 """What an absent value means: nothing, null, `unmappable`, or that the change is skipped."""
 
 _STEPS_NEED = {"give": "extract", "otherwise": "table", "zone": "date"}
+
+
+def _with_one_source(schema: dict[str, Any], model: type["Value"]) -> None:
+    """Let an editor see that a value has one source, and which steps need another."""
+    schema["oneOf"] = [{"required": [name]} for name in model.sources if name != "each"]
+    needs = {**_STEPS_NEED, "each": "path"}
+    schema["dependentRequired"] = {
+        step: [needed] for step, needed in needs.items() if step in schema["properties"]
+    }
 
 
 class Upload(Part):
@@ -44,6 +53,8 @@ TableField = Annotated[TableRef, BeforeValidator(_table, json_schema_input_type=
 
 class Value(Part):
     """A value with exactly one source and any steps."""
+
+    model_config = ConfigDict(json_schema_extra=_with_one_source)
 
     may_be_null: ClassVar[frozenset[str]] = frozenset({"const", "default"})
     sources: ClassVar[tuple[str, ...]] = ("path", "first_of", "const", "template")
@@ -181,17 +192,13 @@ def _as_values(given: object) -> object:
 
 
 _ONE = str | AttributeValue
-Values = Annotated[
-    dict[
-        Text,
-        Annotated[
-            list[AttributeValue],
-            Field(min_length=1),
-            BeforeValidator(_as_values, json_schema_input_type=_ONE | list[_ONE]),
-        ],
-    ],
+_SEVERAL = Annotated[list[_ONE], Field(min_length=1)]
+_Entries = Annotated[
+    list[AttributeValue],
     Field(min_length=1),
+    BeforeValidator(_as_values, json_schema_input_type=_ONE | _SEVERAL),
 ]
+Values = Annotated[dict[Text, _Entries], Field(min_length=1)]
 """By attribute code; a list fills several locales and channels."""
 
 Constants = Annotated[dict[Text, Constant], Field(min_length=1)]

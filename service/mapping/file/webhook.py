@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from service.mapping.file.fields import HeaderName, Part, Secrets, Text, Topic, UrlPath
+from service.mapping.file.fields import EXACTLY_ONE, HeaderName, Part, Secrets, Text, Topic, UrlPath
 
 NEVER_FORWARDED = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 """Headers that hold credentials and never reach a topic."""
@@ -60,6 +60,8 @@ class TokenVerify(Part):
 
 class Verify(Part):
     """How a request is verified: exactly one scheme."""
+
+    model_config = EXACTLY_ONE
 
     cloudinary: CloudinaryVerify | None = None
     sns: SnsVerify | None = None
