@@ -90,6 +90,8 @@ schemas: setup ## write schemas and generated pages; a diff of a schema is a cha
 	$(BIN)/asset-sync schema reasons > docs/reasons.md
 	$(BIN)/asset-sync schema settings > docs/settings.md
 	$(BIN)/asset-sync schema metrics > docs/metrics.md
+	$(BIN)/asset-sync schema sources > tests/contract/schemas/sources.json
+	$(BIN)/python -m tools.sources_reference
 	$(BIN)/python -m tools.chart_schema
 	@if [ -x .cache/chart-tools/bin/helm-docs ]; then \
 		.cache/chart-tools/bin/helm-docs -s file -c deploy/helm/asset-sync -l warning; \

@@ -18,6 +18,8 @@ from service.core.model import Change, SourceRecord
 from service.core.records import LogRecord
 from service.core.settle.report import Reporter
 from service.core.verdict_types import PimResponse
+from service.mapping.file.reference import reference as sources_reference
+from service.mapping.file.schema import sources_schema
 from service.settings import reference, variables
 from tests.support.builders import cloud, command, decoded, plain, rejected
 
@@ -49,6 +51,14 @@ def test_the_asyncapi_document_changes_only_on_purpose() -> None:
     frozen = json.loads((SCHEMAS / "asyncapi.json").read_text())
 
     assert frozen == asyncapi(__version__, Topics())
+
+
+def test_the_schema_of_the_sources_file_changes_only_on_purpose() -> None:
+    """Likewise; the page that is made from it is written anew too."""
+    frozen = json.loads((SCHEMAS / "sources.json").read_text())
+
+    assert frozen == sources_schema()
+    assert (ROOT / "docs" / "sources-reference.md").read_text() == sources_reference()
 
 
 def test_the_page_of_reasons_is_the_codes() -> None:

@@ -21,7 +21,10 @@ def _scalar(given: object) -> object:
 
 
 _SCALAR = {"type": ["string", "number", "boolean", "null"]}
-_SCALARS = {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "minItems": 1}]}
+_SCALARS = {
+    "title": "scalar or list of scalars",
+    "anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "minItems": 1}],
+}
 Scalar = Annotated[
     str | bool | int | float | None, PlainValidator(_scalar), WithJsonSchema(_SCALAR)
 ]
@@ -83,9 +86,8 @@ Alternative = Annotated[dict[str, ComparisonField], Field(min_length=1)]
 """Comparisons by path, which must all hold."""
 
 _Alternatives = Annotated[list[Alternative], Field(min_length=1)]
-Condition = Annotated[
-    _Alternatives, BeforeValidator(as_list, json_schema_input_type=Alternative | _Alternatives)
-]
+_Written = Annotated[Alternative | _Alternatives, Field(title="condition")]
+Condition = Annotated[_Alternatives, BeforeValidator(as_list, json_schema_input_type=_Written)]
 """Alternatives, of which one must hold."""
 
 Comparison.model_rebuild()

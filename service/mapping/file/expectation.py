@@ -81,7 +81,9 @@ _ENTRY_SCHEMA = {
 Entries = Annotated[
     list[ExpectedEntry],
     BeforeValidator(_entries),
-    WithJsonSchema({"anyOf": [*_DATA_SCHEMA["anyOf"], _ENTRY_SCHEMA]}),
+    WithJsonSchema(
+        {"title": "value or list of entries", "anyOf": [*_DATA_SCHEMA["anyOf"], _ENTRY_SCHEMA]}
+    ),
 ]
 
 KINDS = ("upsert", "delete", "skipped", "rejected", "fetch")

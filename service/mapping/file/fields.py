@@ -105,7 +105,8 @@ def _target(given: object) -> object:
 
 
 TEXT_OR_TEXTS: dict[str, Any] = {
-    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+    "title": "text or list of texts",
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
 }
 
 Constant = Annotated[
@@ -113,14 +114,18 @@ Constant = Annotated[
     PlainValidator(_constant),
     WithJsonSchema(
         {
+            "title": "constant",
             "anyOf": [
                 {"type": ["string", "number", "boolean", "null"]},
                 {"type": "array", "items": {"type": "string"}},
-            ]
+            ],
         }
     ),
 ]
-"""A value that stands in the file; a number is kept as text, exactly as it was written."""
+"""A text, a number, true, false, null, or a list of texts.
+
+A number is kept as text, exactly as it was written.
+"""
 
 Texts = Annotated[
     list[str], Field(min_length=1), BeforeValidator(as_list), WithJsonSchema(TEXT_OR_TEXTS)

@@ -12,7 +12,7 @@ from service.mapping.faults import DocumentPath
 from service.mapping.file.model import SourcesFile
 
 Schema = dict[str, Any]
-_REFS = "#/$defs/"
+REFS = "#/$defs/"
 
 
 class _Generator(GenerateJsonSchema):
@@ -70,7 +70,7 @@ def _properties(place: Schema) -> Iterator[str]:
 def _choices(place: Schema) -> Iterator[Schema]:
     """Yield the schema itself or, where it refers to others or has alternatives, all of these."""
     if "$ref" in place:
-        name = place["$ref"].removeprefix(_REFS)
+        name = place["$ref"].removeprefix(REFS)
         yield from _choices(sources_schema()["$defs"][name])
     for choice in (*place.get("anyOf", ()), *place.get("oneOf", ())):
         yield from _choices(choice)
