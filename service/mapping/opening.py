@@ -18,6 +18,8 @@ from service.mapping.scope import KEY, RECORD
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STRUCTURED = "application/cloudevents"
 _ATTRIBUTE = "ce_"
+_MANDATORY = frozenset({"id", "source", "specversion", "type"})
+"""The attributes of which binary mode has at least one; a stray `ce_` header makes no event."""
 
 Members = dict[str, object]
 
@@ -87,7 +89,7 @@ def _read_cloud_event(record: RawRecord) -> Members | None:
         for name, content in record.headers
         if name.startswith(_ATTRIBUTE)
     }
-    if not attributes or _is_structured(record):
+    if not attributes.keys() & _MANDATORY or _is_structured(record):
         event = _read_json(record)
         return None if event is None else _with_decoded_data(event)
     data = None if record.value is None else decode(record.value, "The value")

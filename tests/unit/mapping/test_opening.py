@@ -82,7 +82,7 @@ def test_deep_json_within_text_stays_text() -> None:
     assert change({"parse": ["m"], "values": {"m": "m"}}, {"m": text}).values == {"m": text}
 
 
-@pytest.mark.parametrize("headers", [{}, STRUCTURED, {"content-type": "text/plain"}])
+@pytest.mark.parametrize("headers", [{}, STRUCTURED, {"content-type": "text/plain"}, {"ce_x": "y"}])
 def test_a_structured_event_needs_no_content_type(headers: dict[str, str]) -> None:
     """Unknown and ill-named attributes are tolerated; nothing else is asked for."""
     event = {"type": "t", "x-Odd": "o", "data": {"title": "T"}}
