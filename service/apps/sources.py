@@ -122,8 +122,7 @@ def secrets_of_webhooks(file: SourcesFile) -> tuple[str, ...]:
 
 
 def _hosts_of(source: Source) -> Iterator[str]:
-    fetches = (source.fetch, *(rule.fetch for rule in source.rules))
-    yield from (fetch.host for fetch in fetches if fetch is not None)
+    yield from (fetch.host for fetch in source.fetches)
 
 
 def _content(path: Path, limit: int) -> bytes | UnreadableFile:

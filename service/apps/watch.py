@@ -6,37 +6,57 @@ Rule 2: a consumer that no longer polls ends the process, since only a restart c
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import Protocol
 
 from service.adapters.kafka.consumer import Consumer
 from service.adapters.kafka.reach import ContactWatch
-from service.adapters.telemetry.progress import Progress
-from service.adapters.telemetry.status_report import StatusReport
-from service.core.effects import RequestEffect
-from service.core.inputs import RequestInput
-from service.core.pipeline import Pipeline
+from service.adapters.telemetry.progress import WorkLog
 from service.ports import FatalError
 from service.process.shutdown import Shutdown
-from service.runtime.runner import Runner
 
 POLL_SILENCE_SECONDS_MAX = 60.0
 LOOP_SILENCE_SECONDS_MAX = 30.0
 LOOK_SECONDS = 1.0
 
 
+class WatchedRunner(Protocol):
+    """A runner, as far as it is watched."""
+
+    stepped_at: float
+    is_fenced: asyncio.Event
+
+
+class Report(Protocol):
+    """The state of the work, as the probes show it."""
+
+    def live(self) -> dict[str, bool]:
+        """Return the checks of `/livez`."""
+        ...
+
+    def live_lines(self) -> list[str]:
+        """Return the lines of `/livez?verbose`."""
+        ...
+
+    def ready_lines(self) -> list[str]:
+        """Return why nothing is sent at present."""
+        ...
+
+
 class Watch:
-    """Looks at the runner and the consumer every second, and answers the probes."""
+    """Looks at a runner and its consumer every second, and answers the probes."""
 
     def __init__(
         self,
-        pipeline: Pipeline,
-        runner: Runner[RequestInput, RequestEffect],
+        runner: WatchedRunner,
         consumer: Consumer,
         contact: ContactWatch,
-        report: StatusReport,
-        progress: Progress,
+        report: Report,
+        progress: WorkLog,
         shutdown: Shutdown,
+        *,
+        pending: Callable[[], int],
     ) -> None:
-        self._pipeline = pipeline
         self._runner = runner
         self._consumer = consumer
         self._assignment = consumer.assignment
@@ -44,6 +64,8 @@ class Watch:
         self._report = report
         self._progress = progress
         self._shutdown = shutdown
+        self._pending = pending
+        """Returns how many changes are pending."""
 
     async def run(self) -> None:
         """Look every `LOOK_SECONDS` until cancelled."""
@@ -103,4 +125,4 @@ class Watch:
     def _log_progress(self) -> None:
         self._progress.assigned(self._assignment.epoch, self._assignment.partitions)
         lag = sum(self._consumer.lags.values())
-        self._progress.pass_time(time.monotonic(), self._pipeline.pending_changes, lag)
+        self._progress.pass_time(time.monotonic(), self._pending(), lag)

@@ -24,6 +24,7 @@ from service.cli.release import release
 from service.cli.run import run
 from service.cli.schema import schema
 from service.cli.topics import topics
+from service.cli.translate import translate
 from service.cli.webhook import webhook
 
 
@@ -50,6 +51,7 @@ def main() -> None:
 
 COMMANDS = (
     run,
+    translate,
     ingress,
     webhook,
     demo,

@@ -24,11 +24,19 @@ from service.adapters.kafka.tools.replay import (
     plan,
     survey,
 )
-from service.cli.options import AssetPath, Since, kafka_settings, run_on_kafka, stop
+from service.apps.sources import read_sources
+from service.cli.options import (
+    AssetPath,
+    Since,
+    kafka_settings,
+    run_on_kafka,
+    settings_without_pim,
+    stop,
+)
 from service.cli.output import complain, console, json_text, progress, say, shown
 from service.core.settle.dead_letters import DeadLetter, Filter, RecordId, ReplayOptions
 from service.core.settle.report import timestamp
-from service.settings import KafkaSettings
+from service.settings import KafkaSettings, Settings, SettingsError
 
 _HEX_BYTES_MAX = 4096
 """How many bytes of a value that is not text are printed."""
@@ -48,7 +56,7 @@ class DeadLetterId(click.ParamType[RecordId | str]):
         assert isinstance(value, str)
         if record_id := re.fullmatch(r"([0-9]{1,9})/([0-9]{1,18})", value):
             return int(record_id[1]), int(record_id[2])
-        if not re.fullmatch(r"[^/]+/[0-9]{1,9}/[0-9]{1,18}", value):
+        if not re.fullmatch(r"[^/]+/[0-9]{1,9}/[0-9]{1,18}(#[0-9]{1,4})?", value):
             self.fail(
                 f"{value!r} is neither an outcome id (TOPIC/PARTITION/OFFSET) nor a record of "
                 "the dead-letter topic (PARTITION/OFFSET)",
@@ -199,7 +207,7 @@ def replay(  # noqa: PLR0913 - one for each option
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Write dead letters back to the events topic, and mark them as replayed.
+    """Write dead letters back to their topics, and mark them as replayed.
 
     Without --reason, --family, --asset or --since these are all of them: on a terminal the command
     then asks first.
@@ -212,8 +220,10 @@ def replay(  # noqa: PLR0913 - one for each option
 
     The exit code is 1 if a dead letter could not be written back.
     """
-    kafka = kafka_settings()
-    rules = ReplayOptions(frozenset(kafka.events_topic_names), include_overtaken, force)
+    settings = settings_without_pim()
+    kafka, (raw, read_back) = settings.kafka, _raw_topics(settings)
+    topics = raw.union(kafka.events_topic_names)
+    rules = ReplayOptions(topics, include_overtaken, force, raw, read_back)
     wanted = Filter(reason, family, asset, since)
     must_ask = wanted == Filter() and not yes and sys.stdin.isatty()
     work = _replay(kafka, wanted, rules, dry_run=dry_run, must_ask=must_ask)
@@ -221,7 +231,7 @@ def replay(  # noqa: PLR0913 - one for each option
         decided, done = run_on_kafka(
             kafka,
             work,
-            needs=_rights_of_replay(kafka, dry_run=dry_run),
+            needs=_rights_of_replay(kafka, topics, dry_run=dry_run),
             when_stopped="Stopped. Replayed dead letters are marked; the same command continues.",
         )
     except ReplayError as error:
@@ -235,10 +245,26 @@ def replay(  # noqa: PLR0913 - one for each option
     sys.exit(1 if done.refused else 0)
 
 
-def _rights_of_replay(kafka: KafkaSettings, *, dry_run: bool) -> str:
+def _raw_topics(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the raw topics of the sources file, and those of sources that read back.
+
+    Without a sources file there are none; exit with 2 if the file is wrong.
+    """
+    if settings.sources_file is None:
+        return frozenset(), frozenset()
+    try:
+        sources = read_sources(settings.sources_file, settings).model.sources.values()
+    except SettingsError as error:
+        stop(str(error), 2)
+    raw = {topic for source in sources for topic in source.topics}
+    read_back = {topic for one in sources if one.fetches for topic in one.topics}
+    return frozenset(raw), frozenset(read_back)
+
+
+def _rights_of_replay(kafka: KafkaSettings, topics: Iterable[str], *, dry_run: bool) -> str:
     dead, outcomes = kafka.dead_letters_topic, kafka.outcomes_topic
     reads = f"Read on {dead} and {outcomes}"
-    return reads if dry_run else f"{reads}, Write on {dead} and {kafka.events_topics}"
+    return reads if dry_run else f"{reads}, Write on {', '.join((dead, *sorted(topics)))}"
 
 
 async def _replay(
@@ -274,7 +300,11 @@ def _added_up(update: Callable[[int], None]) -> Callable[[int], None]:
 
 def _left_out(decided: Plan) -> str:
     """Say how many were left out, why, and which option would include them."""
-    hints = {"overtaken": " (--include-overtaken)", "replayed 3 times": " (--force)"}
+    hints = {
+        "overtaken": " (--include-overtaken)",
+        "of an unknown asset": " (--include-overtaken)",
+        "replayed 3 times": " (--force)",
+    }
     counts = Counter(why for _, why in decided.left_out)
     parts = [f"{count} {why}{hints.get(why, '')}" for why, count in sorted(counts.items())]
     return f"; left out: {', '.join(parts)}" if parts else ""

@@ -2,6 +2,7 @@
 
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import click
@@ -20,7 +21,10 @@ TIMEOUT_SECONDS = 5.0
     type=click.IntRange(1, 65_535),
     help="Port of the service on this machine; default: ASSET_SYNC_HTTP__PORT (8080).",
 )
-def release(*, port: int | None) -> None:
+@click.option(
+    "--source", metavar="NAME", help="The source of `asset-sync translate` that was stopped."
+)
+def release(*, port: int | None, source: str | None) -> None:
     """Resume after the dead-letter limit stopped intake. The changes held back become dead letters.
 
     First find out why most changes would be dead-lettered: `asset-sync dead-letters list --since
@@ -31,7 +35,8 @@ def release(*, port: int | None) -> None:
         port = port or load_without_pim().http.port
     except SettingsError as error:
         stop(str(error), 2)
-    url = f"http://127.0.0.1:{port}/release"
+    query = f"?{urllib.parse.urlencode({'source': source})}" if source else ""
+    url = f"http://127.0.0.1:{port}/release{query}"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     headers = {HEADER: TokenFile(port).read() or ""}
     request = urllib.request.Request(url, method="POST", data=b"", headers=headers)

@@ -49,6 +49,7 @@ class ReadOutcome(msgspec.Struct, frozen=True, gc=False):
     source: str | None = None
     subject: str | None = None
     time: str | None = None
+    causationid: str | None = None
 
 
 _decoder = msgspec.json.Decoder(ReadOutcome)

@@ -61,6 +61,8 @@ class FamilyStatus:
 class WorkStatus:
     """The open work of one replica, or of one source that it translates."""
 
+    waits_for: str | None
+    """Why nothing is sent or written, if that is on purpose."""
     pending_changes: int
     pending_bytes: int
     withheld_changes: int

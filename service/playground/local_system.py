@@ -245,8 +245,12 @@ class LocalSystem:
         return inherited | variables(self.settings() | settings)
 
     def start(self, **settings: str) -> LoggedProcess:
-        """Start one more replica, with more or other settings."""
-        return self.start_process([sys.executable, "-m", "service", "run"], **settings)
+        """Start one more replica of `run`, with more or other settings."""
+        return self.start_program("run", **settings)
+
+    def start_program(self, program: str, **settings: str) -> LoggedProcess:
+        """Start one more replica of a program, with more or other settings."""
+        return self.start_process([sys.executable, "-m", "service", program], **settings)
 
     def start_process(self, command: list[str], **settings: str) -> LoggedProcess:
         """Start a command as one more replica, with the environment of one."""

@@ -28,6 +28,7 @@ from service.settings.sections import (
     WindowSettings,
 )
 from service.settings.variables import PREFIX
+from service.translation.limits import TranslationLimits
 
 URI_SAFE = "!$&'()*+,;=:@"
 """Characters of a group id that need no escape in the path of a URI (RFC 3986)."""
@@ -151,8 +152,23 @@ class Settings(BaseSettings):
             pending_bytes_max=self.pipeline.max_pending_bytes,
             commit_interval_seconds=self.pipeline.commit_interval_seconds,
             dead_letter_share_max=self.dead_letters.max_share,
-            outcome_source=self.outcomes.source
-            or f"/asset-sync/{quote(self.kafka.group_id, safe=URI_SAFE)}",
+            outcome_source=self.outcomes.source or self.default_source,
+        )
+
+    @property
+    def default_source(self) -> str:
+        """The CloudEvents source that names this deployment."""
+        return f"/asset-sync/{quote(self.kafka.group_id, safe=URI_SAFE)}"
+
+    def translation_limits(self, sources: int) -> TranslationLimits:
+        """Return the limits of each of this many sources, which share what may be pending."""
+        pipeline = self.pipeline
+        return TranslationLimits(
+            record_bytes_max=self.kafka.max_record_bytes,
+            pending_changes_max=max(1, pipeline.max_pending_changes // sources),
+            pending_bytes_max=max(1, pipeline.max_pending_bytes // sources),
+            commit_interval_seconds=pipeline.commit_interval_seconds,
+            dead_letter_share_max=self.dead_letters.max_share,
         )
 
     def warnings(self) -> list[str]:

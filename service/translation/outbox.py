@@ -22,6 +22,7 @@ from service.core.limits import COMMIT_SILENCE_SECONDS
 from service.core.model import Moment, Partition
 from service.core.records import ChangeRecord, Transaction
 from service.core.settle.dead_letter_limit import DeadLetterLimit
+from service.core.settle.report import part_id
 from service.mapping.results import Ended
 from service.translation.backlog import Backlog
 from service.translation.facts import PartResult, RecordsTranslated, TranslatedRecord
@@ -31,7 +32,6 @@ from service.translation.limits import (
     TranslationLimits,
 )
 from service.translation.messages import SourceEffect
-from service.translation.replay import part_id
 from service.translation.report import SourceReporter
 from service.translation.work import Built, BuiltChange, Work
 

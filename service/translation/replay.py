@@ -1,4 +1,4 @@
-"""The ids of a raw record's parts, and what a replay of the record asks for (sources.md §3).
+"""What a replay of a raw record asks for (sources.md §3).
 
 A replay brings a raw record back under a new offset. So its parts get new outcome ids, and each
 names the outcome of the part that it replays.
@@ -6,26 +6,14 @@ names the outcome of the part that it replays.
 
 from dataclasses import dataclass
 
-from service.contracts.text import natural_number
-from service.core.model import Headers, Origin
+from service.core.model import Headers
 from service.core.settle.report import (
+    PART_SIGN,
     REPLAY_COUNT_HEADER,
     REPLAY_HEADER,
     REPLAY_PARTS_HEADER,
+    read_parts,
 )
-
-PART_SIGN = "#"
-
-
-def part_id(origin: Origin, part: int | None, further: int = 0) -> str:
-    """Return `TOPIC/PARTITION/OFFSET#N`, with `.M` for a further delete of the same item.
-
-    A record that ended as a whole has no number.
-    """
-    if part is None:
-        return origin.outcome_id
-    number = f"{part}.{further}" if further else str(part)
-    return f"{origin.outcome_id}{PART_SIGN}{number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +52,5 @@ def replay_of(headers: Headers) -> Replay:
     return Replay(
         of=found.get(REPLAY_HEADER),
         count=found.get(REPLAY_COUNT_HEADER),
-        parts=_parts(found.get(REPLAY_PARTS_HEADER)),
+        parts=read_parts(found.get(REPLAY_PARTS_HEADER)),
     )
-
-
-def _parts(text: str | None) -> frozenset[int] | None:
-    """Return the numbers of a list such as `2,17`, or None if it is not one."""
-    if text is None:
-        return None
-    numbers = [natural_number(number.strip()) for number in text.split(",")]
-    known = [number for number in numbers if number is not None]
-    return frozenset(known) if len(known) == len(numbers) else None

@@ -27,6 +27,7 @@ from service.core.settle.report import (
     dead_letter,
     header_attribute,
     origin_of,
+    part_id,
     record_of,
     short,
     timestamp,
@@ -34,7 +35,7 @@ from service.core.settle.report import (
     with_link,
 )
 from service.mapping.results import Change, Ended
-from service.translation.replay import Replay, part_id
+from service.translation.replay import Replay
 
 CHANGE_TYPES = {
     "upsert": "asset-sync.asset.upserted.v1",

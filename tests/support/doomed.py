@@ -1,4 +1,4 @@
-"""Runs a service that kills itself inside a transaction: `python -m … MOMENT NUMBER`.
+"""Runs a program that kills itself inside a transaction: `python -m … MOMENT NUMBER COMMAND`.
 
 The process sends itself SIGKILL in its transaction NUMBER, at the MOMENT `begun`, `sent` (all
 records are sent, but not the offsets), `offsets` or `committed`.
@@ -46,5 +46,5 @@ def doom(moment: str, number: int) -> None:
 
 if __name__ == "__main__":
     doom(sys.argv[1], int(sys.argv[2]))
-    sys.argv = ["asset-sync", "run"]
+    sys.argv = ["asset-sync", sys.argv[3]]
     main()

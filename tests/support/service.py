@@ -42,10 +42,12 @@ class SystemUnderTest(LocalSystem):
         """Return the environment of a command, which runs the code beside these tests."""
         return super().environ(**settings) | {"PYTHONPATH": str(ROOT)}
 
-    def start_doomed(self, moment: str, number: int = 3) -> LoggedProcess:
+    def start_doomed(
+        self, moment: str, number: int = 3, program: str = "run", **settings: str
+    ) -> LoggedProcess:
         """Start a replica that dies at this moment of its transaction of this number."""
-        command = [sys.executable, "-m", "tests.support.doomed", moment, str(number)]
-        return self.start_process(command)
+        command = [sys.executable, "-m", "tests.support.doomed", moment, str(number), program]
+        return self.start_process(command, **settings)
 
     def start_stuck(self) -> LoggedProcess:
         """Start a replica whose consumer does not close."""

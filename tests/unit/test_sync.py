@@ -34,9 +34,9 @@ async def test_the_service_ends_with_its_watch(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(watch, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(sync, "leave_in_time", lambda _: None)
     service = Service(load(SETTINGS, dotenv=None), Shutdown())
-    monkeypatch.setattr(service._outcomes, "start", at_once)
-    monkeypatch.setattr(service._consumer, "open", never)
-    monkeypatch.setattr(service._consumer, "measure_lags", broken)
+    monkeypatch.setattr(service._member.log, "start", at_once)
+    monkeypatch.setattr(service._member.consumer, "open", never)
+    monkeypatch.setattr(service._member.consumer, "measure_lags", broken)
 
     with capture_logs() as logged, pytest.raises(AssertionError, match="our bug"):
         await asyncio.wait_for(service.run(), 10)

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,17 @@ pre{{background:#f4f4f4;padding:1rem;overflow:auto}}</style>
 
 
 @dataclass(frozen=True, slots=True)
+class NotReleased:
+    """Why a request to release changes nothing, and the HTTP status that says so."""
+
+    message: str
+    status: HTTPStatus = HTTPStatus.CONFLICT
+
+
+NOTHING_HELD_BACK = NotReleased("Nothing is held back: the dead-letter limit was not reached.")
+
+
+@dataclass(frozen=True, slots=True)
 class AdminHandlers:
     """The functions and texts that the port answers with."""
 
@@ -49,10 +61,12 @@ class AdminHandlers:
     registry: CollectorRegistry
     asyncapi: dict[str, Any] | None = None
     """The document of the program's topics; None if there is no such page."""
-    release: Callable[[], int | None] | None = None
+    release: "Callable[[str | None], int | NotReleased] | None" = None
     """Resumes after the dead-letter limit was reached; None if the program has no such limit.
 
-    Returns how many changes were held back, or None if the limit was not reached.
+    It is given the name of a source, or None.
+
+    Returns how many changes were held back, or why nothing was released.
     """
     status: Callable[[], dict[str, Any]] | None = None
     """The data of the status page; None if there is no status page."""
@@ -131,12 +145,9 @@ class AdminServer:
         if why := self._why_refused(request):
             return web.json_response({"message": why}, status=403)
         assert self._handlers.release is not None
-        released = self._handlers.release()
-        if released is None:
-            return web.json_response(
-                {"message": "Nothing is held back: the dead-letter limit was not reached."},
-                status=409,
-            )
+        released = self._handlers.release(request.query.get("source"))
+        if isinstance(released, NotReleased):
+            return web.json_response({"message": released.message}, status=released.status)
         return web.json_response({"released": released})
 
     def _why_refused(self, request: web.Request) -> str:

@@ -21,8 +21,8 @@ Kind = Literal["counter", "gauge", "histogram", "info"]
 
 _PARTITION: Mapping[str, tuple[str, ...]] = {"topic": (), "partition": ()}
 """The labels of a partition: only assigned partitions have values."""
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_AGE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0)
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+AGE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0)
 _COUNTS = (1, 2, 5, 10, 20, 50, 75, 99, 100)
 _BATCH = (1, 10, 50, 100, 250, 500, 1000, 2500, 5000)
 
@@ -72,7 +72,7 @@ CATALOGUE = (
         "Time from the timestamp of an event's record to its committed outcome: the service level. "
         "If the timestamp is missing, in the future or more than a day old, the time counts from "
         "when the event was read.",
-        buckets=_AGE_SECONDS,
+        buckets=AGE_SECONDS,
     ),
     Metric(
         "event_times_unusable",
@@ -94,7 +94,7 @@ CATALOGUE = (
         "histogram",
         "seconds",
         "Time from choosing the outcomes of a transaction to its commit.",
-        buckets=_SECONDS,
+        buckets=SECONDS,
     ),
     Metric(
         "transaction_outcomes",
@@ -180,7 +180,7 @@ CATALOGUE = (
         "seconds",
         "Time from when a window was due to its call: it waited for a free call, the rate limit or "
         "the end of throttling.",
-        buckets=_SECONDS,
+        buckets=SECONDS,
     ),
     Metric(
         "due_window_wait_seconds",
@@ -194,7 +194,7 @@ CATALOGUE = (
         "seconds",
         "Duration of requests to the PIM, by their purpose and how they ended.",
         {"route": get_args(RequestKind), "ended": get_args(RequestEnd)},
-        _SECONDS,
+        SECONDS,
     ),
     Metric("calls_in_flight", "gauge", "calls", "Calls to the PIM in flight."),
     Metric(

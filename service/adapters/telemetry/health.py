@@ -15,6 +15,7 @@ from service.core.status import (
     PartitionStatus,
     PipelineStatus,
     WaitsFor,
+    WorkStatus,
 )
 
 PARTITION_QUIET_SECONDS_MAX = 300.0
@@ -38,13 +39,13 @@ _REASONS: dict[WaitsFor, str] = {
 _CALLS = {"upsert": "upserts", "delete": "deletes"}
 
 
-def is_working(status: PipelineStatus, quiet_seconds_max: float) -> bool:
+def is_working(status: WorkStatus, quiet_seconds_max: float) -> bool:
     """Return whether no change is pending, or pending changes progress or wait on purpose."""
     is_busy = status.pending_changes > 0 and status.waits_for is None
     return not is_busy or status.silent_seconds <= quiet_seconds_max
 
 
-def is_reading(status: PipelineStatus, lags: Mapping[Partition, int]) -> bool:
+def is_reading(status: WorkStatus, lags: Mapping[Partition, int]) -> bool:
     """Return whether no assigned partition is stuck."""
     return not any(
         _is_stuck(status, partition, lags.get(partition.partition, 0))
@@ -52,7 +53,7 @@ def is_reading(status: PipelineStatus, lags: Mapping[Partition, int]) -> bool:
     )
 
 
-def partition_lines(status: PipelineStatus, lags: Mapping[Partition, int]) -> Iterator[str]:
+def partition_lines(status: WorkStatus, lags: Mapping[Partition, int]) -> Iterator[str]:
     """Yield a line with the state of each assigned partition."""
     for one in status.partitions:
         topic, number = one.partition
@@ -112,7 +113,7 @@ def plain(text: str) -> str:
     return line[:MESSAGE_CHARACTERS_MAX] + "…" if is_long else line
 
 
-def partition_state(status: PipelineStatus, partition: PartitionStatus, lag: int) -> str:
+def partition_state(status: WorkStatus, partition: PartitionStatus, lag: int) -> str:
     """Return whether a partition is idle, working, paused on purpose or stuck."""
     if _is_stuck(status, partition, lag):
         return "stuck"
@@ -121,7 +122,7 @@ def partition_state(status: PipelineStatus, partition: PartitionStatus, lag: int
     return "working" if lag or partition.pending else "idle"
 
 
-def _is_stuck(status: PipelineStatus, partition: PartitionStatus, lag: int) -> bool:
+def _is_stuck(status: WorkStatus, partition: PartitionStatus, lag: int) -> bool:
     """Return whether records should have come: Kafka answers (the lease is held), but none came."""
     if partition.is_paused or not lag or status.waits_for in {"assignment", "lease", "drain"}:
         return False

@@ -11,6 +11,7 @@ import structlog
 from service.contracts.outcome import DEAD_STATUSES
 from service.core import facts
 from service.core.facts import ChangeCompleted, Fact, ObserverFailed, TransactionCommitted
+from service.translation.facts import HostFailing, ReadEnded, RecordsTranslated
 from service.webhooks import facts as webhooks
 
 REPEAT_SECONDS = 60.0
@@ -48,6 +49,9 @@ _LEVEL_OF: dict[type[Fact], Literal["debug", "info", "warning", "error"]] = {
     webhooks.RequestTurnedAway: "warning",
     webhooks.RequestUnjudged: "error",
     webhooks.SubscriptionNotConfirmed: "warning",
+    HostFailing: "warning",
+    ReadEnded: "debug",
+    RecordsTranslated: "debug",
 }
 """All other facts are logged as info."""
 
@@ -107,8 +111,9 @@ class _ToStructlog(logging.Handler):
 class LogObserver:
     """An `Observer` that logs each fact as one line."""
 
-    def __init__(self, level: str = "info") -> None:
-        self._log = structlog.get_logger()
+    def __init__(self, level: str = "info", **names: str) -> None:
+        """Log from this level on; `names` are fields of every line."""
+        self._log = structlog.get_logger().bind(**names)
         self._is_debugging = level == "debug"
         self._logged_at: dict[object, float] = {}
 
@@ -123,7 +128,7 @@ class LogObserver:
         if type(fact) in _KIND_OF and not self._is_due(fact):
             return
         fields = msgspec.structs.asdict(fact)
-        if isinstance(fact, TransactionCommitted):
+        if isinstance(fact, TransactionCommitted | RecordsTranslated):
             del fields["completed"]
         if isinstance(fact, ChangeCompleted) and not self._is_debugging:
             del fields["message"]

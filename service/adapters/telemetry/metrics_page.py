@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 
-from service.adapters.telemetry.catalogue import CATALOGUE, Metric
+from service.adapters.telemetry.catalogue import BY_NAME, CATALOGUE, Metric
 from service.adapters.telemetry.ingress_catalogue import INGRESS_CATALOGUE
+from service.adapters.telemetry.translate_catalogue import SHARED, TRANSLATE_CATALOGUE
 
 
 def as_markdown() -> str:
     """Return the text of the page."""
+    shared = ", ".join(f"`{BY_NAME[name].full_name}`" for name in SHARED)
     lines = [
         "# Metrics",
         "",
@@ -17,6 +19,12 @@ def as_markdown() -> str:
         "## asset-sync run",
         "",
         *_table(CATALOGUE),
+        "",
+        "## asset-sync translate",
+        "",
+        f"Also, with the same meaning: {shared}.",
+        "",
+        *_table(TRANSLATE_CATALOGUE),
         "",
         "## asset-sync ingress",
         "",

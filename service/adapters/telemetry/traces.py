@@ -29,11 +29,12 @@ from service.contracts.outcome import DEAD_STATUSES
 from service.core.facts import Fact, TransactionCommitted
 from service.core.inputs import Answer, Arrived, CallReply, CommonInput, DrainKind, Refusal
 from service.core.model import Headers, Origin, Partition, SourceRecord
-from service.core.records import LogRecord, Transaction
+from service.core.records import ChangeRecord, LogRecord, Transaction
 from service.core.requests import Request
 from service.core.settle.report import CONTEXT_HEADERS
 from service.ports import ENDPOINTS, AssetApi, Inbox, Observers, OutcomeLog
 from service.settings import Settings
+from service.translation.facts import RecordsTranslated
 
 SPANS_OPEN_MAX = 20_000
 """Most records in progress whose spans are kept; beyond it, the oldest spans are dropped."""
@@ -111,18 +112,27 @@ class Traces:
                 ).end()
 
     def note(self, fact: Fact) -> None:
-        """End the spans of the records whose outcomes were committed."""
-        for completed in fact.completed if isinstance(fact, TransactionCommitted) else ():
-            span = self._open.pop((completed.partition, completed.offset), None)
-            if span is None:
-                continue
-            span.set_attribute("asset_sync.outcome.status", completed.status)
-            if completed.reason is not None:
-                span.set_attribute("asset_sync.outcome.reason", completed.reason)
-            if completed.status in DEAD_STATUSES:
-                span.set_attribute("error.type", completed.reason or completed.status)
-                span.set_status(Status(StatusCode.ERROR))
-            span.end()
+        if isinstance(fact, TransactionCommitted):
+            for completed in fact.completed:
+                self._end(completed.partition, completed.offset, completed.status, completed.reason)
+        elif isinstance(fact, RecordsTranslated):
+            for record in fact.completed:
+                # A span has one status: the first that needs a person, if there is any.
+                worst = min(record.results, key=lambda one: one.result not in DEAD_STATUSES)
+                self._end(record.partition, record.offset, worst.result, worst.reason)
+
+    def _end(self, partition: Partition, offset: int, status: str, reason: str | None) -> None:
+        """End the span of a record with the status of its outcome."""
+        span = self._open.pop((partition, offset), None)
+        if span is None:
+            return
+        span.set_attribute("asset_sync.outcome.status", status)
+        if reason is not None:
+            span.set_attribute("asset_sync.outcome.reason", reason)
+        if status in DEAD_STATUSES:
+            span.set_attribute("error.type", reason or status)
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
 
     def around_api(self, api: AssetApi) -> AssetApi:
         """Return the API with a span for each call."""
@@ -167,15 +177,16 @@ class Traces:
 
     @contextmanager
     def send(self, transaction: Transaction) -> Iterator[Transaction]:
-        """Open the span of a transaction, and yield it with trace context in its outcomes."""
+        """Open the span of a transaction, and yield it with trace context in its records."""
         spans: list[Span] = []
-        outcomes = tuple(self._with_context(record, spans) for record in transaction.outcomes)
+        outcomes = tuple(self._outcome_with_context(one, spans) for one in transaction.outcomes)
+        changes = tuple(self._change_with_context(one, spans) for one in transaction.changes)
         if not spans:
             yield transaction
             return
         topic = self._names.outcomes_topic
         attributes = self._messaging("send", "send", topic)
-        attributes["messaging.batch.message_count"] = len(outcomes)
+        attributes["messaging.batch.message_count"] = len(outcomes) + len(changes)
         with self._always.start_as_current_span(
             f"send {topic}",
             context=Context(),
@@ -183,7 +194,7 @@ class Traces:
             attributes=attributes,
             links=_links(spans),
         ):
-            yield replace(transaction, outcomes=outcomes)
+            yield replace(transaction, outcomes=outcomes, changes=changes)
 
     def _begin(self, record: SourceRecord) -> Span:
         origin = record.origin
@@ -210,17 +221,21 @@ class Traces:
                 self._open.popitem(last=False)
         return span
 
-    def _with_context(self, record: LogRecord, spans: list[Span]) -> LogRecord:
+    def _outcome_with_context(self, record: LogRecord, spans: list[Span]) -> LogRecord:
         """Return the outcome with the context of its record's span, if the record is traced."""
         span = self._open.get(_record_id_of_outcome(record.headers))
         if span is None:
             return record
         spans.append(span)
-        carrier: dict[str, str] = {}
-        _propagator.inject(carrier, within(span, Context()))
-        kept = tuple(header for header in record.headers if header[0] not in CONTEXT_HEADERS)
-        context = tuple((name, text.encode()) for name, text in carrier.items())
-        return LogRecord(record.key, record.value, (*kept, *context))
+        return replace(record, headers=_with_context(record.headers, span))
+
+    def _change_with_context(self, change: ChangeRecord, spans: list[Span]) -> ChangeRecord:
+        """Return the change with the context of its raw record's span, if that is traced."""
+        span = self._open.get((change.partition, change.offset))
+        if span is None:
+            return change
+        spans.append(span)
+        return replace(change, headers=_with_context(change.headers, span))
 
     def _messaging(self, name: str, kind: str, topic: str) -> dict[str, str | int | bool]:
         found: dict[str, str | int | bool] = {
@@ -321,14 +336,23 @@ def _context(headers: Headers) -> Context:
     return _propagator.extract(carrier, Context())
 
 
+def _with_context(headers: Headers, span: Span) -> Headers:
+    """Return the headers with the context of a span instead of that of its parent."""
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier, within(span, Context()))
+    kept = tuple(header for header in headers if header[0] not in CONTEXT_HEADERS)
+    return (*kept, *((name, text.encode()) for name, text in carrier.items()))
+
+
 def _record_id(origin: Origin) -> RecordId:
     return origin.partition, origin.offset
 
 
 def _record_id_of_outcome(headers: Headers) -> RecordId:
-    """Return the record that an outcome belongs to: an outcome's id is its topic and offset."""
+    """Return the record that an outcome belongs to: its id is topic, offset, perhaps a part."""
     for name, content in headers:
         if name == "ce_id" and content:
-            topic, number, offset = content.decode().rsplit("/", 2)
+            record_id, _, _ = content.decode().partition("#")
+            topic, number, offset = record_id.rsplit("/", 2)
             return Partition(topic, int(number)), int(offset)
     raise AssertionError("every outcome has an id")

@@ -16,7 +16,15 @@ from service.core.limits import DecodeLimits
 from service.core.model import Asset, Headers, Origin, Partition, SourceRecord
 from service.core.read.decode import decode
 from service.core.records import LogRecord
-from service.core.settle.report import DEAD_LETTER_PREFIX, REPLAY_COUNT_HEADER, REPLAY_HEADER
+from service.core.settle.report import (
+    DEAD_LETTER_PREFIX,
+    PARTS_HEADER,
+    REPLAY_COUNT_HEADER,
+    REPLAY_HEADER,
+    REPLAY_PARTS_HEADER,
+    part_id,
+    read_parts,
+)
 
 FIRST_HEADER = "dlq.original.topic"
 REPLAYED_HEADER = "dlq.replayed"
@@ -35,7 +43,17 @@ RecordId = tuple[int, int]
 Lack = Literal["without value", "without headers", "without key"]
 """A part of the original record that its dead letter does not have."""
 
-LeftOut = Lack | Literal["replayed", "overtaken", "replayed 3 times", "foreign topic", "unreadable"]
+LeftOut = (
+    Lack
+    | Literal[
+        "replayed",
+        "overtaken",
+        "of an unknown asset",
+        "replayed 3 times",
+        "foreign topic",
+        "unreadable",
+    ]
+)
 
 _LACKS: dict[str, Lack] = {
     VALUE_OMITTED_HEADER: "without value",
@@ -43,6 +61,7 @@ _LACKS: dict[str, Lack] = {
     KEY_OMITTED_HEADER: "without key",
 }
 
+_REPLAY_HEADERS = frozenset({REPLAY_HEADER, REPLAY_COUNT_HEADER, REPLAY_PARTS_HEADER})
 _NO_LIMITS = DecodeLimits(1 << 30)
 
 
@@ -60,11 +79,23 @@ class DeadLetter:
     replay_count: int
     lacks: Lack | None
     """The first part of the original record that is missing; None if it is complete."""
+    parts: tuple[int, ...] = ()
+    """The items of a raw record that died; empty if the record died as a whole."""
 
     @property
     def outcome_id(self) -> str:
-        """The id of the outcome that it belongs to; empty if that cannot be read."""
-        return self.origin.outcome_id if self.origin else ""
+        """The id of the outcome that it belongs to; empty if that cannot be read.
+
+        If several items of a raw record died, it belongs to the outcome of the first.
+        """
+        return self.outcome_ids[0]
+
+    @property
+    def outcome_ids(self) -> tuple[str, ...]:
+        """The ids of the outcomes of all items that died."""
+        if self.origin is None:
+            return ("",)
+        return tuple(part_id(self.origin, part) for part in self.parts or (None,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +123,13 @@ class ReplayOptions:
     """The options of `dead-letters replay` that decide which dead letters it leaves out."""
 
     topics: frozenset[str]
+    """The topics that may be written to: of events, and the raw ones of the sources file."""
     include_overtaken: bool = False
     force: bool = False
+    raw_topics: frozenset[str] = frozenset()
+    """Of `topics`, those of sources."""
+    read_back_topics: frozenset[str] = frozenset()
+    """Of `raw_topics`, those of sources that read each asset back, so that no event is stale."""
 
 
 @dataclass(slots=True)
@@ -156,6 +192,7 @@ def read_dead_letter(
         dead_lettered_utc_ms=utc_ms,
         replay_count=_replay_count(headers),
         lacks=next((lack for name, lack in _LACKS.items() if name in added), None),
+        parts=tuple(sorted(read_parts(added.get(PARTS_HEADER)) or ())),
     )
 
 
@@ -185,12 +222,15 @@ def replayed(
     kept = tuple(
         (name, content)
         for name, content in headers
-        if not _is_dlq(name) and name not in {REPLAY_HEADER, REPLAY_COUNT_HEADER}
+        if not _is_dlq(name) and name not in _REPLAY_HEADERS
     )
-    added = (
+    added: Headers = (
         (REPLAY_HEADER, letter.outcome_id.encode()),
         (REPLAY_COUNT_HEADER, b"%d" % (letter.replay_count + 1)),
     )
+    if letter.parts:
+        parts = ",".join(map(str, letter.parts))
+        added = (*added, (REPLAY_PARTS_HEADER, parts.encode()))
     return LogRecord(key, value, (*kept, *added))
 
 

@@ -26,10 +26,10 @@ from service.contracts.outcome import (
     RecordOrigin,
     Status,
 )
-from service.contracts.text import clip, is_too_deep
+from service.contracts.text import clip, is_too_deep, natural_number
 from service.core.flaws import and_more
 from service.core.group.asset_work import Ending
-from service.core.model import Change, Extensions, Headers, Rejection, SourceRecord
+from service.core.model import Change, Extensions, Headers, Origin, Rejection, SourceRecord
 from service.core.records import CompletedChange, LogRecord
 from service.core.verdict_types import PimResponse
 
@@ -50,6 +50,8 @@ REPLAY_PARTS_HEADER = "replay.parts"
 """The items of a raw record that a replay is for; a translation treats only these."""
 PARTS_HEADER = "dlq.parts"
 """The items of a raw record that died, such as `2,17`; absent where the record died as a whole."""
+PART_SIGN = "#"
+"""Stands before the number of an item in the ids of a raw record's parts."""
 DEAD_LETTER_PREFIX = "dlq."
 CONTEXT_HEADERS = frozenset({"traceparent", "tracestate"})
 """Headers of the W3C trace context, which an outcome copies from its record."""
@@ -188,6 +190,26 @@ class Reporter:
             received_utc_ms=utc_ms,
             size=size,
         )
+
+
+def part_id(origin: Origin, part: int | None, further: int = 0) -> str:
+    """Return `TOPIC/PARTITION/OFFSET#N`, with `.M` for a further delete of the same item.
+
+    A raw record that ended as a whole has no number.
+    """
+    if part is None:
+        return origin.outcome_id
+    number = f"{part}.{further}" if further else str(part)
+    return f"{origin.outcome_id}{PART_SIGN}{number}"
+
+
+def read_parts(text: str | None) -> frozenset[int] | None:
+    """Return the numbers of a list such as `2,17`, or None if the text is not one."""
+    if text is None:
+        return None
+    numbers = [natural_number(number.strip()) for number in text.split(",")]
+    known = [number for number in numbers if number is not None]
+    return frozenset(known) if len(known) == len(numbers) else None
 
 
 def record_of(outcome: Outcome, record: SourceRecord) -> LogRecord:

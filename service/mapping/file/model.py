@@ -162,6 +162,11 @@ class Source(_Defaults):
     webhook: Webhook | None = Field(None, description="Where the DAM sends its events over HTTP.")
     tests: list[FileTest] = Field(default_factory=list, description="Tests of this source.")
 
+    @property
+    def fetches(self) -> tuple[Fetch, ...]:
+        """What the source and its rules read back."""
+        return tuple(one.fetch for one in (self, *self.rules) if one.fetch is not None)
+
 
 class SourcesFile(Part):
     """The file that ASSET_SYNC_SOURCES_FILE names."""

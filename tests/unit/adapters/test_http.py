@@ -13,7 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 from prometheus_client import CollectorRegistry
 
-from service.adapters.http.admin_server import AdminHandlers, AdminServer
+from service.adapters.http.admin_server import (
+    NOTHING_HELD_BACK,
+    AdminHandlers,
+    AdminServer,
+    NotReleased,
+)
 from service.adapters.http.release_token import HEADER, TokenFile
 from service.cli.release import release
 from service.contracts.asyncapi import Topics, asyncapi
@@ -28,6 +33,7 @@ class ServedPort:
     ready: dict[str, bool] = field(default_factory=lambda: {"group": True, "producer": True})
     lines: list[str] = field(default_factory=list)
     withheld: int | None = None
+    released_sources: list[str | None] = field(default_factory=list)
     page: dict[str, Any] = field(default_factory=dict)
 
     def handlers(self, *, with_page: bool) -> AdminHandlers:
@@ -39,9 +45,13 @@ class ServedPort:
             ready_lines=lambda: self.lines,
             registry=CollectorRegistry(),
             asyncapi=asyncapi("1.2.3", Topics(outcomes="<outcomes>")),
-            release=lambda: self.withheld,
+            release=self._release,
             status=(lambda: self.page) if with_page else None,
         )
+
+    def _release(self, source: str | None) -> int | NotReleased:
+        self.released_sources.append(source)
+        return NOTHING_HELD_BACK if self.withheld is None else self.withheld
 
     async def get(
         self, path: str, method: str = "GET", **headers: str
@@ -130,11 +140,13 @@ async def test_the_command_reads_the_token(port: ServedPort) -> None:
     port.withheld = 7
     number = port.url.rpartition(":")[2]
 
-    async def run_release() -> Result:
-        return await asyncio.to_thread(CliRunner().invoke, release, ["--port", number])
+    async def run_release(*words: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, release, ["--port", number, *words])
 
-    done = await run_release()
-    assert (done.exit_code, done.output.startswith("Resumed. 7 changes")) == (0, True), done.output
+    for words in ((), ("--source", "s 3&")):
+        done = await run_release(*words)
+        assert (done.exit_code, done.output[:18]) == (0, "Resumed. 7 changes"), done.output
+    assert port.released_sources == [None, "s 3&"]
     TokenFile(int(number)).path.unlink()
     done = await run_release()
     assert (done.exit_code, "is missing or wrong" in done.output) == (1, True), done.output

@@ -46,7 +46,7 @@ def test_a_change_is_an_event_of_the_contract() -> None:
     found = as_read_by_run(change)
     assert change.key == b"packshots/a1"
     assert (found.action, found.asset) == ("upsert", Asset("packshots", "a1"))
-    assert json.loads(found.values or b"") == values
+    assert json.loads(bytes(found.values or b"")) == values
     assert found.event.id == "s3.raw/3/12#2"
     assert found.event.source == "/asset-sync/asset-sync/s3"
     assert found.event.type == "asset-sync.asset.upserted.v1"

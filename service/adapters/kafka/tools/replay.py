@@ -16,7 +16,7 @@ from service.adapters.kafka.batches import PartitionedRecord, fill, send
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, producing
 from service.adapters.kafka.tools.time_order import StoredRecord
 from service.adapters.kafka.tools.topics import Read, read
-from service.contracts.outcome_reader import ReadData, read_outcome
+from service.contracts.outcome_reader import ReadData, ReadOutcome, read_outcome
 from service.core.model import Asset, Partition
 from service.core.settle.dead_letters import (
     Applied,
@@ -31,6 +31,7 @@ from service.core.settle.dead_letters import (
     read_marker,
     replayed,
 )
+from service.core.settle.raw_letters import RawItems
 from service.settings import KafkaSettings
 
 TRANSACTION_RECORDS = 500
@@ -115,7 +116,7 @@ async def find(kafka: KafkaSettings, letter_id: RecordId | str) -> FoundLetter |
             replayed.add(marked)
             continue
         letter = _dead_letter(record)
-        if letter_id in {letter.record_id, letter.outcome_id}:
+        if letter_id in {letter.record_id, *letter.outcome_ids}:
             older = [*found.others, found.letter.record_id] if found else []
             found = FoundLetter(letter, record, others=older)
     if found is not None:
@@ -131,19 +132,24 @@ async def plan(kafka: KafkaSettings, found: Survey, rules: ReplayOptions) -> Pla
     Raises:
         KafkaError: the outcomes topic cannot be read.
     """
-    applied = await _applied(kafka, found.letters)
+    raw = [letter for letter in found.letters if _topic(letter) in rules.raw_topics]
+    items = await _raw_items(kafka, raw)
+    others = [letter for letter in found.letters if _topic(letter) not in rules.raw_topics]
+    applied = await _applied(kafka, others)
     decided = Plan()
     for letter in found.letters:
+        is_raw = _topic(letter) in rules.raw_topics
         why = left_out(
             letter,
             rules,
             is_replayed=letter.record_id in found.replayed,
-            is_overtaken=applied.overtakes(letter),
+            is_overtaken=not is_raw and applied.overtakes(letter),
         )
-        if why is None:
-            decided.chosen.append(letter)
+        remaining = why or (items.remaining(letter, rules) if is_raw else letter)
+        if isinstance(remaining, DeadLetter):
+            decided.chosen.append(remaining)
         else:
-            decided.left_out.append((letter, why))
+            decided.left_out.append((letter, remaining))
     return decided
 
 
@@ -288,17 +294,55 @@ async def _applied(kafka: KafkaSettings, letters: Sequence[DeadLetter]) -> Appli
     applied = Applied(frozenset(letter.asset for letter in letters if letter.asset is not None))
     if not applied.assets:
         return applied
-    since = min(letter.dead_lettered_utc_ms for letter in letters) - OUTCOMES_MARGIN_MS
-    async for record in read(kafka, kafka.outcomes_topic, Read(since_utc_ms=max(since, 0))):
-        found = read_outcome(record.value)
-        if found is not None and found.data.status == "applied":
-            _add(applied, found.data, record.timestamp_ms)
+    async for found, utc_ms in _outcomes_since(kafka, letters):
+        if found.data.status == "applied":
+            _add(applied, found.data, utc_ms)
     return applied
 
 
+async def _raw_items(kafka: KafkaSettings, letters: Sequence[DeadLetter]) -> RawItems:
+    """Return what the outcomes say of the items of dead raw records.
+
+    They are read twice: the assets are known only when all partitions have been read.
+    """
+    items = RawItems.of(letters)
+    if not letters:
+        return items
+    async for found, _ in _outcomes_since(kafka, letters):
+        asset = _asset(found.data)
+        if asset is not None:
+            items.add_end(found.id, asset)
+    assets = items.assets()
+    async for found, _ in _outcomes_since(kafka, letters):
+        asset = _asset(found.data)
+        if found.data.status == "applied" and asset is not None and asset in assets:
+            items.add_applied(asset, found.causationid)
+    return items
+
+
+async def _outcomes_since(
+    kafka: KafkaSettings, letters: Sequence[DeadLetter]
+) -> AsyncIterator[tuple[ReadOutcome, int]]:
+    """Yield each outcome since the oldest of these dead letters, with its record's time."""
+    since = min(letter.dead_lettered_utc_ms for letter in letters) - OUTCOMES_MARGIN_MS
+    async for record in read(kafka, kafka.outcomes_topic, Read(since_utc_ms=max(since, 0))):
+        found = read_outcome(record.value)
+        if found is not None:
+            yield found, record.timestamp_ms
+
+
+def _asset(data: ReadData) -> Asset | None:
+    if data.asset_family is None or data.code is None:
+        return None
+    return Asset(data.asset_family, data.code)
+
+
+def _topic(letter: DeadLetter) -> str | None:
+    return None if letter.origin is None else letter.origin.partition.topic
+
+
 def _add(applied: Applied, data: ReadData, utc_ms: int) -> None:
-    origin = data.origin
-    if data.asset_family is None or data.code is None or origin is None:
+    origin, asset = data.origin, _asset(data)
+    if asset is None or origin is None:
         return
-    asset = Asset(data.asset_family, data.code)
     applied.add(asset, Partition(origin.topic, origin.partition), origin.offset, utc_ms)

@@ -1,0 +1,155 @@
+"""One source of `translate`: its state machine, its membership of a group, its watch."""
+
+import random
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from service.adapters.kafka.subscription import Subscription
+from service.adapters.telemetry.logs import LogObserver
+from service.adapters.telemetry.progress import SourceProgress
+from service.adapters.telemetry.source_report import SourceReport
+from service.adapters.telemetry.translate_meters import SourceGauges, TranslateMeters
+from service.apps.member import Member
+from service.apps.start import contact_watch, traces_of
+from service.apps.watch import Watch
+from service.core.recover.backoff import Jitter
+from service.mapping.fetched import decode_fetched
+from service.mapping.file.hosts import Host
+from service.mapping.file.load import Loaded as LoadedFile
+from service.mapping.file.model import Source
+from service.ports import DamHosts, Observers
+from service.process.shutdown import Shutdown
+from service.runtime.read_tasks import ReadTasks
+from service.settings import KafkaSettings, Settings
+from service.translation.host_reads import RetryLimits
+from service.translation.messages import ReadAnswered
+from service.translation.reads import ReadPlan, StartRead
+from service.translation.report import SourceNames
+from service.translation.status import SourceStatus
+from service.translation.translator import Ticket, TranslatedSource, Translator
+
+if TYPE_CHECKING:
+    from service.adapters.telemetry.traces import Traces
+
+QUIET_MARGIN_SECONDS = 90.0
+"""How long pending records may see nothing happen, beyond the delay and the timeout of a read.
+
+That is three times the longest delay before a retry (`DELAY_SECONDS_MAX`).
+"""
+
+
+class SourceMember:
+    """The parts of one source, wired when it is made."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        file: LoadedFile,
+        name: str,
+        hosts: DamHosts,
+        meters: TranslateMeters,
+        shutdown: Shutdown,
+        *,
+        sources: int,
+    ) -> None:
+        """Wire the source of this name; `sources` of them share the limits on pending work."""
+        source = file.model.sources[name]
+        self.kafka = kafka = kafka_of(settings.kafka, name, source)
+        self.traces: Traces | None = traces_of(settings.model_copy(update={"kafka": kafka}))
+        progress = SourceProgress(time.monotonic(), name)
+        observers = Observers(
+            *([self.traces] if self.traces else []),
+            LogObserver(settings.log.level, source=name),
+            progress,
+            meters.of(name),
+        )
+        self._hosts = hosts_of(source, file.model.hosts)
+        self._translator = translator = Translator(
+            _translated(settings, file, name),
+            read_plan(settings, self._hosts, random.random),
+            settings.translation_limits(sources),
+        )
+        self.member = member = Member[ReadAnswered, StartRead](
+            Subscription(kafka, settings.drain.max_seconds),
+            translator,
+            lambda inbox: ReadTasks(hosts, inbox),
+            observers,
+            shutdown,
+            changes_topic=settings.translate_topic,
+            traces=self.traces,
+        )
+        quiet_seconds = QUIET_MARGIN_SECONDS + _read_seconds_max(source, self._hosts)
+        self.watch = Watch(
+            member.runner,
+            member.consumer,
+            contact_watch(kafka, settings.drain.max_seconds, observers),
+            SourceReport(self.status, lambda: member.consumer.lags, quiet_seconds),
+            progress,
+            shutdown,
+            pending=lambda: translator.pending_records,
+        )
+
+    def status(self) -> SourceStatus:
+        """Return the open work of the source."""
+        return self._translator.status(time.monotonic())
+
+    @property
+    def gauges(self) -> SourceGauges:
+        """Where its gauges are read."""
+        consumer = self.member.consumer
+        return SourceGauges(
+            self.status,
+            lambda: consumer.lags,
+            lambda: consumer.behind_transactions,
+            tuple(self._hosts),
+        )
+
+
+def kafka_of(kafka: KafkaSettings, name: str, source: Source) -> KafkaSettings:
+    """Return the Kafka settings of a source: a group of its own, and its raw topics as events."""
+    return kafka.model_copy(
+        update={
+            "group_id": f"{kafka.group_id}.translate.{name}",
+            "events_topics": ",".join(source.topics),
+        }
+    )
+
+
+def _translated(settings: Settings, file: LoadedFile, name: str) -> TranslatedSource:
+    names = names_of(settings, name, file.digest)
+    return TranslatedSource(file.sources[name], names, settings.translate_topic)
+
+
+def names_of(settings: Settings, name: str, digest: str) -> SourceNames:
+    """Return what the changes and outcomes of a source are named by."""
+    return SourceNames(
+        source=name,
+        file=digest,
+        changes_source=f"{settings.default_source}/{name}",
+        outcomes_source=f"{settings.limits().outcome_source}/{name}",
+    )
+
+
+def read_plan(settings: Settings, hosts: Mapping[str, Host], jitter: Jitter) -> ReadPlan[Ticket]:
+    """Return the plan for the reads from the hosts of a source."""
+    retry = settings.retry
+    return ReadPlan(
+        {name: host.max_concurrency for name, host in hosts.items()},
+        RetryLimits(retry.max_attempts, retry.max_seconds),
+        decode_fetched,
+        jitter,
+    )
+
+
+def hosts_of(source: Source, hosts: Mapping[str, Host]) -> dict[str, Host]:
+    """Return the hosts that a source reads back from."""
+    return {fetch.host: hosts[fetch.host] for fetch in source.fetches}
+
+
+def _read_seconds_max(source: Source, hosts: Mapping[str, Host]) -> float:
+    """Return the longest time that one read may be waited for."""
+    delays = [fetch.delay_seconds for fetch in source.fetches]
+    return max(delays, default=0.0) + max(
+        (host.timeout_seconds for host in hosts.values()), default=0.0
+    )
