@@ -42,7 +42,8 @@ def bent_tree(draw: st.DrawFn) -> bytes:
     tree = json.loads(json.dumps(draw(st.sampled_from(TREES))))
     for _ in range(draw(st.integers(1, 4))):
         _bend(draw, tree)
-    return yaml.safe_dump(tree, allow_unicode=True).encode()
+    text: str = yaml.safe_dump(tree, allow_unicode=True)
+    return text.encode()
 
 
 def _bend(draw: st.DrawFn, node: Any) -> None:  # noqa: ANN401 - a part of a YAML file

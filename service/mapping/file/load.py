@@ -56,7 +56,7 @@ def load(content: bytes, name: str, around: Surroundings = NOTHING_AROUND) -> Lo
     """
     document = read(content)
     if isinstance(document, tuple):
-        return _in_text(name, document)
+        return tuple(sorted(_in_text(name, document)))
     merged, profile_faults = merge(document, name)
     in_text = _in_text(name, document.faults)
     model = validate(merged.data)
