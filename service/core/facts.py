@@ -94,6 +94,20 @@ class DeadLettersReleased(Fact, frozen=True):
     changes: int
 
 
+class DeleteCeilingReached(Fact, frozen=True):
+    """Further deletes of this family wait until an operator releases them."""
+
+    name: ClassVar[str] = "deletes.ceiling_reached"
+    family: str
+
+
+class DeletesReleased(Fact, frozen=True):
+    """An operator released the deletes that the ceiling held back, and the changes behind them."""
+
+    name: ClassVar[str] = "deletes.released"
+    changes: int
+
+
 class DeadLettersTruncated(Fact, frozen=True):
     """The topic refused dead letters as too large: they were shortened, or dropped."""
 

@@ -91,6 +91,8 @@ class Limits:
 
     decode: DecodeLimits
     deletes: Deletes = "apply"
+    deletes_per_hour_max: int = 0
+    """Most deletes of one family in an hour, beyond which they wait for a release; 0: no limit."""
     window_seconds_max: float = 2.0
     window_assets_max: int = 100
     window_bytes_max: int = 4 * 1024 * 1024

@@ -176,6 +176,8 @@ class Change(msgspec.Struct, eq=False, gc=False):
     attempts: int = 0
     mismatched_at: float | None = None
     """When its values were first found not to fit the family (seconds, monotonic clock)."""
+    is_delete_admitted: bool = False
+    """Whether it is a delete that the ceiling let through, and has not ended."""
 
     @property
     def asset(self) -> Asset:

@@ -6,11 +6,12 @@ Rule 2: whatever belongs to an assignment that is over is dropped: the next owne
 reads those records again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Raw
 
 from service.core.effects import DropAssignment, Effect
+from service.core.group.asset_work import Ended
 from service.core.inputs import (
     Arrived,
     Assigned,
@@ -140,6 +141,7 @@ class Pipeline:
                 self._commit_refused(number, why)
             case Released(ends):
                 self._outbox.release(ends)
+                self._release_deletes(ends)
             case LeaseRenewed() | Assigned() | DrainStarted() | Forgotten():
                 self._follow_group(happened)
             case TimePassed():
@@ -166,14 +168,20 @@ class Pipeline:
 
     def _take_news(self) -> None:
         """Pass on what the dispatcher asks for, and complete the changes that ended, in order."""
-        for news in self.dispatcher.take_news():
-            if isinstance(news, tuple):
-                command = news[0][0].command
-                lane = (command.asset.family, command.action)
-                is_counted = not self.dispatcher.lanes.is_failing(lane)
-                self._outbox.complete(news, self._moment.utc_ms, is_counted=is_counted)
-            else:
-                self._effects.append(news)
+        while all_news := self.dispatcher.take_news():
+            for news in all_news:
+                if isinstance(news, tuple):
+                    self._complete(news)
+                else:
+                    self._effects.append(news)
+            self.dispatcher.busy.let_go(self._now)
+
+    def _complete(self, ended: Ended) -> None:
+        command = ended[0][0].command
+        lane = (command.asset.family, command.action)
+        is_counted = not self.dispatcher.lanes.is_failing(lane)
+        self._outbox.complete(ended, self._moment.utc_ms, is_counted=is_counted)
+        self.dispatcher.held.ended(ended, self._moment.seconds)
 
     def _note_progress(self, partitions: Iterable[Partition]) -> None:
         self._progress.note(partitions, self._moment.utc_ms)
@@ -214,6 +222,14 @@ class Pipeline:
     def _occupy(self, record: SourceRecord, command: Command | None, values: Raw | None) -> None:
         if size := occupied(record, command, values):
             self.ledger.occupy(record.origin.partition, record.origin.offset, size)
+
+    def _release_deletes(self, ends: Mapping[Partition, int]) -> None:
+        """Let held deletes go, and what the partitions have by then: an operator looked at them."""
+        ends = {
+            partition: max(self.ledger.position(partition), ends.get(partition, 0))
+            for partition in self.ledger.partitions
+        }
+        self.dispatcher.busy.release(ends, self._now)
 
     # --- calls -------------------------------------------------------------------------------
 
@@ -282,6 +298,7 @@ class Pipeline:
             "commit": self._outbox.is_halted(now),
             "pim": self.dispatcher.lanes.breaker.is_open,
             "throttling": self.dispatcher.gate.is_closed,
+            "deletes": bool(self.dispatcher.held) and self.dispatcher.is_idle,
         }
         return next((reason for reason, is_so in reasons.items() if is_so), None)
 

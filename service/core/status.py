@@ -13,7 +13,9 @@ from service.core.settle.outbox import Outbox
 
 FAMILIES_SHOWN_MAX = 50
 
-WaitsFor = Literal["assignment", "drain", "release", "lease", "commit", "pim", "throttling"]
+WaitsFor = Literal[
+    "assignment", "drain", "release", "lease", "commit", "pim", "throttling", "deletes"
+]
 """Why nothing is sent, on purpose, strongest first."""
 
 
@@ -82,6 +84,10 @@ class PipelineStatus(WorkStatus):
     """The open work of one replica of `run`."""
 
     waits_for: WaitsFor | None
+    held_changes: int
+    """Of them, those that wait for a delete beyond the ceiling, or behind one."""
+    held_families: tuple[str, ...]
+    """The families whose deletes wait for an operator."""
     calls_in_flight: int
     calls_limit: int
     rate_limit: int
@@ -135,6 +141,8 @@ def status_of(
         is_limit_reached=outbox.limit.is_reached,
         dead_of_last=outbox.limit.dead,
         last_changes=outbox.limit.changes,
+        held_changes=len(dispatcher.held),
+        held_families=dispatcher.held.reached,
         calls_in_flight=len(gate.in_flight),
         calls_limit=gate.cap,
         rate_limit=gate.rate,
@@ -165,6 +173,7 @@ def families(dispatcher: Dispatcher) -> list[FamilyStatus]:
     """Failing families first, then those with most open work, at most `FAMILIES_SHOWN_MAX`."""
     failing = {family for (family, _), _ in dispatcher.lanes.failing_lanes()}
     waiting = Counter(dict(dispatcher.windows.waiting_by_family()))
+    waiting.update(dispatcher.held.waiting_by_family())
     in_flight: Counter[str] = Counter()
     for call in dispatcher.slots.writes.values():
         in_flight[call.family] += len(call.batch)

@@ -35,6 +35,11 @@ class Auditor:
     settled_at: float = 0.0
     """When the last outcome became visible."""
     calls_at_once_max: int = 0
+    deletes: dict[tuple[int, int, str], list[float]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """When a replica was told, in an assignment, that it deleted an asset of a family, as long as
+    no person let its deletes go."""
     limits_reached: int = 0
     """Times that a replica stopped because of too many dead letters."""
 
@@ -51,6 +56,7 @@ class Auditor:
             *self._dead_letters_are_the_records(),
             *self._pim_is_the_replay(pim),
             *self._outages_fail_nobody(),
+            *self._deletes_are_few(),
             *self._memory_is_bounded(),
             *self._everything_settles_in_time(),
             *(f"{call}: it outlived its assignment" for call in self.outlived),
@@ -140,6 +146,16 @@ class Auditor:
             f"{'/'.join(asset)}: the PIM has {has.get(asset)}, the replay {replay.get(asset)}"
             for asset in sorted(has.keys() | replay.keys())
             if asset not in uncertain and has.get(asset) != replay.get(asset)
+        ]
+
+    def _deletes_are_few(self) -> list[str]:
+        """No replica deletes more of a family in an hour, before a person has looked."""
+        most = self.plan.limits.deletes_per_hour_max
+        return [
+            f"replica {replica} deleted more than {most} assets of {family} in an hour"
+            for (replica, _, family), times in self.deletes.items()
+            if most
+            and any(later - first < 3600 for first, later in zip(times, times[most:], strict=False))
         ]
 
     def _memory_is_bounded(self) -> list[str]:

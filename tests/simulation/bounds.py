@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from service.core.effects import Commit, Effect, SetIntake, StartCall
-from service.core.facts import DeadLetterLimitReached, WindowClosed
+from service.core.facts import DeadLetterLimitReached, DeleteCeilingReached, WindowClosed
 from service.core.pipeline import Pipeline
 
 BY_CORE = (
@@ -15,6 +15,7 @@ BY_CORE = (
     "calls at once",
     "changes an asset",
     "dead letters",
+    "deletes an hour",
     "map",
     "outcomes a transaction",
     "pending bytes",
@@ -47,6 +48,8 @@ def bounds(pipeline: Pipeline, effects: Sequence[Effect]) -> Iterator[str]:
                 yield f"{by} a window"
             case DeadLetterLimitReached():
                 yield "dead letters"
+            case DeleteCeilingReached():
+                yield "deletes an hour"
     if pipeline.ledger.waits_for_watermark:
         yield "map"
 

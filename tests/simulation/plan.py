@@ -70,6 +70,8 @@ class WorldLimits:
     """Chance of a record for one of a hundred families that the PIM does not have."""
     odd_case_share: float = 0.0
     """Chance of a record that spells its asset's code in capitals; the PIM folds case."""
+    deletes_per_hour_max: int = 0
+    """Of a family, by each replica; beyond, a person is waited for. 0: no limit."""
 
 
 ROOMY = WorldLimits()
@@ -136,7 +138,7 @@ class Plan:
         The group needs its session, a drain and a rebalance for each replica that came or went;
         the longest delays are those of a retry, a probe and a structure that could not be read;
         then every request takes its turn in the rate and in one slot. A person who is waited for
-        comes within 20 s, and looks at 20 changes at a time.
+        comes within 20 s, and looks at 20 changes at a time, or at the deletes of an hour.
         """
         comings = self.owners + len(self.kills) + len(self.joins) + len(self.leaves) + 1
         comings += len(self.freezes) + len(self.limits.fences)
@@ -148,6 +150,8 @@ class Plan:
             self.limits.pim_calls_per_second_max or 50,
         )
         looks = len(self.records) / 10 * 20 if self.dead_letter_share < 1 else 0
+        if self.limits.deletes_per_hour_max:
+            looks += len(self.records) / self.limits.deletes_per_hour_max * 20
         return group + delays + looks + requests * (1 / rate + 2 * self.call_seconds)
 
 
@@ -235,6 +239,7 @@ def _limits(chance: random.Random, kind: Trouble, ends_at: float) -> WorldLimits
         options=chance.choice((0, 6)),
         misspelt_share=chance.choice((0.0, 0.0, 0.3)),
         odd_case_share=chance.choice((0.0, 0.3)),
+        deletes_per_hour_max=chance.choice((0, 0, 1, 3)),
     )
 
 

@@ -4,12 +4,14 @@ import contextlib
 
 import pytest
 
+from service.core.delete_ceiling import DeleteCeiling
 from service.core.effects import Drained
 from service.core.group.asset_work import AssetWork, Ending
 from service.core.membership import Membership
-from service.core.model import Now
+from service.core.model import Change, Now
 from service.core.send.busy_assets import BusyAssets
 from service.core.send.dispatcher import Dispatcher
+from service.core.send.held_deletes import HeldDeletes
 from service.core.settle import ledger, offset_map
 from tests.simulation.plan import plan
 from tests.simulation.world import World
@@ -30,6 +32,25 @@ def finds_a_flaw(first: int = 0) -> bool:
             if World(plan(seed, "everything")).run():
                 return True
     return False
+
+
+def test_it_finds_deletes_without_a_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken export empties the PIM before anybody looks."""
+    monkeypatch.setattr(DeleteCeiling, "admits", lambda *_, **__: True)
+
+    assert finds_a_flaw()
+
+
+def test_it_finds_changes_that_pass_a_held_delete(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An asset whose delete waits for a person is not to be written by a later upsert."""
+    stock = HeldDeletes.takes
+
+    def careless(self: HeldDeletes, change: Change, now: float) -> bool:
+        return change.action == "delete" and stock(self, change, now)
+
+    monkeypatch.setattr(HeldDeletes, "takes", careless)
+
+    assert finds_a_flaw()
 
 
 def test_it_finds_acking_the_whole_partition(monkeypatch: pytest.MonkeyPatch) -> None:

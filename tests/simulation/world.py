@@ -20,7 +20,7 @@ from service.core.effects import (
     SetIntake,
     StartCall,
 )
-from service.core.facts import DeadLetterLimitReached
+from service.core.facts import DeadLetterLimitReached, DeleteCeilingReached
 from service.core.inputs import (
     Answer,
     Arrived,
@@ -101,6 +101,8 @@ class Owner:
     last_heartbeat: float = 0.0
     is_leaving: bool = False
     has_rejoined: bool = True
+    is_released: bool = False
+    """Whether a person has let deletes go that the ceiling held back."""
 
 
 class World:
@@ -342,6 +344,7 @@ class World:
             structure=StructureOptions() if self.plan.reads_structure else None,
             dead_letter_share_max=self.plan.dead_letter_share,
             dead_letter_share_changes=20,
+            deletes_per_hour_max=bounds.deletes_per_hour_max,
         )
         number = len(self._owners)
         chance = random.Random(self.plan.seed * 1000 + number)
@@ -462,11 +465,23 @@ class World:
                     self._rebalance()
             case Drained():
                 self._drained(owner)
-            case DeadLetterLimitReached():
-                self.auditor.limits_reached += 1
-                self._later(self.later.uniform(0.5, 20), owner, Released())
+            case DeadLetterLimitReached() | DeleteCeilingReached():
+                self._call_person(owner, effect)
             case _:
                 pass
+
+    def _call_person(self, owner: Owner, reached: Effect) -> None:
+        """Somebody comes some time later, looks, and lets go what is held back."""
+        if isinstance(reached, DeadLetterLimitReached):
+            self.auditor.limits_reached += 1
+            self._later(self.later.uniform(0.5, 20), owner, Released())
+        else:
+            self._at(self.now + self.limiting.uniform(0.5, 20), lambda: self._release(owner))
+
+    def _release(self, owner: Owner) -> None:
+        """A person looked at the deletes; what is deleted from now on was seen by somebody."""
+        owner.is_released = True
+        self._submit(owner, Released())
 
     def _drained(self, owner: Owner) -> None:
         if not owner.is_leaving:
@@ -589,7 +604,14 @@ class World:
         answer = answer or call.reply
         assert answer is not None
         call.owner.calls.pop(call.request.call_id, None)
+        self._see_delete(call, answer)
         self._submit(call.owner, CallEnded(call.request.call_id, answer))
+
+    def _see_delete(self, call: SimCall, answer: Answer) -> None:
+        request, owner = call.request.request, call.owner
+        is_deleted = isinstance(answer, CallReply) and answer.status == 204
+        if isinstance(request, DeleteOne) and is_deleted and not owner.is_released:
+            self.auditor.deletes[owner.number, call.epoch, request.family].append(self.now)
 
     def _abandon(self, call: SimCall) -> None:
         """Nobody waits any more: the PIM finished the request, drops it, or (late) applies it."""

@@ -6,14 +6,15 @@ Rule 2: while a revocation drains, work that is not in flight is dropped: the ne
 partition reads those changes again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from service.contracts.outcome import DELETE, UPSERT
 from service.core.effects import Effect
 from service.core.group.asset_work import AssetWork, Ended, failed
 from service.core.group.window import Windows
-from service.core.model import Asset, Change, Now
+from service.core.model import Asset, Change, Now, Partition
 from service.core.recover.lanes import Lanes
+from service.core.send.held_deletes import HeldDeletes
 from service.core.verdict_types import Failure
 
 News = list[Effect | Ended]
@@ -23,7 +24,8 @@ News = list[Effect | Ended]
 class BusyAssets:
     """Keeps the work of every busy asset, and decides where it goes after each step."""
 
-    def __init__(self, windows: Windows, lanes: Lanes, news: News) -> None:
+    def __init__(self, windows: Windows, lanes: Lanes, held: HeldDeletes, news: News) -> None:
+        self._held = held
         self._windows = windows
         self._lanes = lanes
         self._news = news
@@ -40,12 +42,27 @@ class BusyAssets:
         return self._works.get(asset.folded)
 
     def add(self, change: Change, now: float) -> None:
-        """Let an admitted change wait: behind the work of its asset, else in a window."""
-        work = self.get(change.command.asset)
-        if work is not None:
+        """Let an admitted change wait: behind its asset's work or a held delete, or in a window."""
+        work = self.get(change.asset)
+        if self._held.has(change.asset):
+            self._held.keep(change)  # even if its asset is busy: with what came before the delete
+        elif work is not None:
             work.behind.append(change)
-        else:
+        elif not self._held.takes(change, now):
             self._windows.add(change, now)
+
+    def let_go(self, now: Now) -> None:
+        """Let deletes enter their windows that the ceiling admits by now."""
+        self._enter(self._held.take_admitted(now.seconds), now)
+
+    def release(self, ends: Mapping[Partition, int], now: Now) -> None:
+        """Let all held deletes enter their windows, because an operator released them."""
+        self._enter(self._held.release(ends), now)
+
+    def _enter(self, changes: list[Change], now: Now) -> None:
+        for change in changes:
+            change.admitted_at = now.budget  # what waited for a person has used up no budget
+            self.add(change, now.seconds)
 
     def hold(self, work: AssetWork) -> None:
         """Make the asset busy with this work."""
@@ -64,6 +81,7 @@ class BusyAssets:
         self._works = {work.key: work for work in sent}
         for work in self._works.values():
             work.behind.clear()
+        self._held.forget(self.open_changes())
 
     def open_changes(self) -> Iterator[Change]:
         """Yield every change that is in work or waits behind work."""
@@ -89,10 +107,14 @@ class BusyAssets:
             self._windows.resume(work)
 
     def free(self, work: AssetWork, now: float) -> None:
-        """End the work: the changes that waited behind it enter their window."""
+        """End the work: the changes that waited behind it enter their window, if they may.
+
+        If a delete of the asset was held before, they come from before it, and were let through.
+        """
         del self._works[work.key]
+        enter = self._windows.add if self._held.has(work.key) else self.add
         for change in work.behind:
-            self._windows.add(change, now)
+            enter(change, now)
 
     # --- giving up ---------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from service.core.send.conclusion import Conclusion
 from service.core.send.exchange import Unreadable, write, write_as_probe
 from service.core.send.families import Families
 from service.core.send.gate import Gate
+from service.core.send.held_deletes import HeldDeletes
 from service.core.send.scheduler import Scheduler
 from service.core.send.slots import LOGIN_CALL_ID, Login, Slots, is_no_answer
 from service.core.send.structure_cache import (
@@ -68,7 +69,8 @@ class Dispatcher:
             StructureCache(limits.structure, jitter, self.families) if limits.structure else None
         )
         self.slots = Slots(self.gate, self._news)
-        self.busy = BusyAssets(self.windows, self.lanes, self._news)
+        self.held = HeldDeletes(limits.deletes_per_hour_max, self._news)
+        self.busy = BusyAssets(self.windows, self.lanes, self.held, self._news)
         self.conclusion = Conclusion(
             self.busy,
             self.lanes,
@@ -96,7 +98,7 @@ class Dispatcher:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits and nothing is in flight."""
+        """Whether nothing waits but held deletes, and nothing is in flight."""
         return not self.busy and self.windows.is_empty and not self.gate.in_flight
 
     def open_changes(self) -> Iterator[Change]:
