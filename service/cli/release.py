@@ -1,4 +1,4 @@
-"""The command `asset-sync release`: ask a running service to resume after the dead-letter limit."""
+"""The command `asset-sync release`: ask a running service to let go what it holds back."""
 
 import json
 import urllib.error
@@ -25,11 +25,12 @@ TIMEOUT_SECONDS = 5.0
     "--source", metavar="NAME", help="The source of `asset-sync translate` that was stopped."
 )
 def release(*, port: int | None, source: str | None) -> None:
-    """Resume after the dead-letter limit stopped intake. The changes held back become dead letters.
+    """Resume after the dead-letter limit stopped intake, or the ceiling held deletes back.
 
-    First find out why most changes would be dead-lettered: `asset-sync dead-letters list --since
-    1h`. Run this command where the service runs (in its container, as its user). A restart of the
-    service resumes too.
+    The changes that the limit holds back become dead letters; the deletes are sent to the PIM.
+    First find out why most changes would be dead-lettered (`asset-sync dead-letters list --since
+    1h`), or whether so many assets are to be deleted. Run this command where the service runs (in
+    its container, as its user). A restart of the service resumes too.
     """
     try:
         port = port or load_without_pim().http.port
@@ -47,4 +48,7 @@ def release(*, port: int | None, source: str | None) -> None:
         stop(json.load(error)["message"])
     except (OSError, ValueError) as error:
         stop(f"No asset-sync answers at {url}: {error}")
-    say(f"Resumed. {released} changes were held back; they become dead letters now.")
+    say(
+        f"Resumed. {released} changes were held back. Those over the dead-letter limit become dead "
+        "letters now; deletes over the ceiling go to the PIM."
+    )

@@ -165,7 +165,7 @@ class CommitRefused(msgspec.Struct, frozen=True):
 
 
 class Released(msgspec.Struct, frozen=True):
-    """An operator let the changes go that the dead-letter limit holds back."""
+    """An operator let the changes go that a limit holds back: on dead letters or on deletes."""
 
     ends: Mapping[Partition, int] = msgspec.field(default_factory=dict)
     """End offsets of the partitions, as far as known: records below them are released as well."""

@@ -91,7 +91,7 @@ class Limits:
 
     decode: DecodeLimits
     deletes: Deletes = "apply"
-    deletes_per_hour_max: int = 0
+    deletes_per_hour_max: int = 1_000
     """Most deletes of one family in an hour, beyond which they wait for a release; 0: no limit."""
     window_seconds_max: float = 2.0
     window_assets_max: int = 100

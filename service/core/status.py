@@ -77,6 +77,11 @@ class WorkStatus:
     silent_seconds: float
     """Since anything arrived, ended or was committed."""
     partitions: tuple[PartitionStatus, ...]
+    held_changes: int = 0
+    """Of the pending changes, deletes beyond the ceiling and what waits behind them."""
+    over_ceiling: tuple[str, ...] = ()
+    """The families (in the service) or the source (in translate) whose deletes wait for an
+    operator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +89,6 @@ class PipelineStatus(WorkStatus):
     """The open work of one replica of `run`."""
 
     waits_for: WaitsFor | None
-    held_changes: int
-    """Of them, those that wait for a delete beyond the ceiling, or behind one."""
-    held_families: tuple[str, ...]
-    """The families whose deletes wait for an operator."""
     calls_in_flight: int
     calls_limit: int
     rate_limit: int
@@ -142,7 +143,7 @@ def status_of(
         dead_of_last=outbox.limit.dead,
         last_changes=outbox.limit.changes,
         held_changes=len(dispatcher.held),
-        held_families=dispatcher.held.reached,
+        over_ceiling=dispatcher.held.reached,
         calls_in_flight=len(gate.in_flight),
         calls_limit=gate.cap,
         rate_limit=gate.rate,

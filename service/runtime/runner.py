@@ -83,19 +83,19 @@ class Runner(Generic[OwnInput, OwnEffect]):
                 task.cancel()
 
     def release(self, lags: Mapping[Partition, int]) -> int | None:
-        """Release the changes that the dead-letter limit withholds, and return their number.
+        """Release what the dead-letter limit and the ceiling on deletes hold back; return how much.
 
-        Return None when the limit is not reached. `lags` are the records behind each partition's
-        position: those are released as well, so that the limit does not stop them again.
+        Return None when neither is reached. `lags` are the records behind each partition's
+        position: those are released as well, so that they are not held back again.
         """
         status = self._machine.status(self._clock.now().seconds)
-        if not status.is_limit_reached:
+        if not status.is_limit_reached and not status.over_ceiling:
             return None
         ends = {
             one.partition: one.position + lags.get(one.partition, 0) for one in status.partitions
         }
         self._inbox.submit(Released(ends))
-        return status.withheld_changes
+        return status.withheld_changes + status.held_changes
 
     def _step_through_inbox(self) -> None:
         self.stepped_at = self._clock.now().seconds

@@ -51,6 +51,13 @@ class Settings(BaseSettings):
         description="apply sends deletes to the PIM. skip sends none of them: each delete ends "
         "skipped as deletes_off.",
     )
+    deletes_max_per_hour: int = Field(
+        1_000,
+        ge=0,
+        description="Deletes of one family that a replica lets through in an hour. Further ones "
+        "wait until `asset-sync release`; all other changes go on. Deletes of absent assets do not "
+        "count. 0 turns this ceiling off.",
+    )
     pim: PimSettings
     sources_file: Path | None = Field(
         None,
@@ -135,6 +142,7 @@ class Settings(BaseSettings):
         return Limits(
             decode=DecodeLimits(self.kafka.max_record_bytes, self.events.type_prefix),
             deletes=self.deletes,
+            deletes_per_hour_max=self.deletes_max_per_hour,
             window_seconds_max=self.window.max_seconds,
             window_assets_max=self.window.max_assets,
             window_bytes_max=self.window.max_bytes,

@@ -35,6 +35,7 @@ SETTINGS = {
     "PIPELINE__MAX_PENDING_CHANGES": "2000",
     "DRAIN__MAX_SECONDS": "8",
     "DEAD_LETTERS__MAX_SHARE": "1",
+    "DELETES_MAX_PER_HOUR": "0",
 }
 TEMPTED_FAMILY = "packshots"
 """The family of the asset that is poisoned now and then."""

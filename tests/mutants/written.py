@@ -240,9 +240,46 @@ WRITTEN = (
     Written(
         "freed-asset-forgets-what-waits",
         "P1, D5",
-        "        for change in work.behind:\n            self._windows.add(change, now)",
+        "        for change in work.behind:\n            enter(change, now)",
         "        work.behind.clear()",
         "Changes that waited behind a busy asset never get an outcome.",
+    ),
+    Written(
+        "deletes-beyond-the-ceiling",
+        "D7",
+        "        return count + under_way < self._per_hour_max",
+        "        return True",
+        "A broken export empties the PIM before anybody looks.",
+    ),
+    Written(
+        "absent-deletes-reach-the-ceiling",
+        "D7",
+        '        if ending.result == "deleted":\n            self._ceiling.count(family, now)',
+        "        self._ceiling.count(family, now)",
+        "A source that deletes an asset in each family waits for a person without a reason.",
+    ),
+    Written(
+        "held-delete-is-overtaken",
+        "P2",
+        "        if self._held.has(change.asset):\n            self._held.keep(change)",
+        "        if self._held.has(change.asset) and work is not None:\n"
+        "            self._held.keep(change)",
+        "An upsert passes the delete before it, which then deletes what is new.",
+    ),
+    Written(
+        "outage-counts-against-an-asset",
+        "P4",
+        "            for suspect in self._suspects_before(target):\n"
+        "                del self._suspected[suspect.url]",
+        "            pass",
+        "Failures in an outage of the DAM are taken for the asset's own.",
+    ),
+    Written(
+        "stale-read-answers",
+        "P2",
+        "if waiter.not_before <= self.tried_at]",
+        "]",
+        "An event that came while its asset was read gets the asset as it was before.",
     ),
     Written(
         "half-a-batch-is-lost",

@@ -66,7 +66,7 @@ def test_beyond_the_ceiling_deletes_wait_for_a_person() -> None:
     assert made.statuses(ids) == {"applied": CEILING}
     assert len(made.noted("deletes.ceiling_reached")) == 1
     status = made.pipeline.status(made.now)
-    assert (status.held_changes, status.held_families) == (20, ("family",))
+    assert (status.held_changes, status.over_ceiling) == (20, ("family",))
 
 
 def test_all_else_goes_on() -> None:
@@ -172,7 +172,7 @@ def test_each_family_has_a_ceiling_of_its_own() -> None:
             made.delete(family, f"a{number}")
     made.run(60)
     assert deleted(made) == {"one": CEILING, "two": CEILING}
-    assert made.pipeline.status(made.now).held_families == ("one", "two")
+    assert made.pipeline.status(made.now).over_ceiling == ("one", "two")
 
 
 def test_held_deletes_close_no_window() -> None:

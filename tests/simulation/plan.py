@@ -70,7 +70,7 @@ class WorldLimits:
     """Chance of a record for one of a hundred families that the PIM does not have."""
     odd_case_share: float = 0.0
     """Chance of a record that spells its asset's code in capitals; the PIM folds case."""
-    deletes_per_hour_max: int = 0
+    deletes_per_hour_max: int = 1_000
     """Of a family, by each replica; beyond, a person is waited for. 0: no limit."""
 
 
@@ -239,7 +239,7 @@ def _limits(chance: random.Random, kind: Trouble, ends_at: float) -> WorldLimits
         options=chance.choice((0, 6)),
         misspelt_share=chance.choice((0.0, 0.0, 0.3)),
         odd_case_share=chance.choice((0.0, 0.3)),
-        deletes_per_hour_max=chance.choice((0, 0, 1, 3)),
+        deletes_per_hour_max=chance.choice((1_000, 0, 1, 3)),
     )
 
 

@@ -472,14 +472,14 @@ class World:
 
     def _call_person(self, owner: Owner, reached: Effect) -> None:
         """Somebody comes some time later, looks, and lets go what is held back."""
+        chance = self.limiting
         if isinstance(reached, DeadLetterLimitReached):
             self.auditor.limits_reached += 1
-            self._later(self.later.uniform(0.5, 20), owner, Released())
-        else:
-            self._at(self.now + self.limiting.uniform(0.5, 20), lambda: self._release(owner))
+            chance = self.later
+        self._at(self.now + chance.uniform(0.5, 20), lambda: self._release(owner))
 
     def _release(self, owner: Owner) -> None:
-        """A person looked at the deletes; what is deleted from now on was seen by somebody."""
+        """Whatever is deleted from now on was seen by somebody."""
         owner.is_released = True
         self._submit(owner, Released())
 

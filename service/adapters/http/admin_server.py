@@ -45,7 +45,9 @@ class NotReleased:
     status: HTTPStatus = HTTPStatus.CONFLICT
 
 
-NOTHING_HELD_BACK = NotReleased("Nothing is held back: the dead-letter limit was not reached.")
+NOTHING_HELD_BACK = NotReleased(
+    "Nothing is held back: neither the dead-letter limit nor the ceiling on deletes was reached."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class AdminHandlers:
     asyncapi: dict[str, Any] | None = None
     """The document of the program's topics; None if there is no such page."""
     release: "Callable[[str | None], int | NotReleased] | None" = None
-    """Resumes after the dead-letter limit was reached; None if the program has no such limit.
+    """Resumes after the dead-letter limit or the ceiling on deletes was reached; None if the
+    program has neither.
 
     It is given the name of a source, or None.
 

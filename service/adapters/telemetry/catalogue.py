@@ -145,6 +145,19 @@ CATALOGUE = (
         "dead-lettered (DEAD_LETTERS__MAX_SHARE).",
     ),
     Metric(
+        "held_changes",
+        "gauge",
+        "changes",
+        "Deletes beyond DELETES_MAX_PER_HOUR of their family, and later changes of their assets: "
+        "they wait until an operator runs `asset-sync release`.",
+    ),
+    Metric(
+        "delete_ceiling_reached",
+        "gauge",
+        "0 or 1",
+        "1 while deletes of a family wait because more than DELETES_MAX_PER_HOUR came in an hour.",
+    ),
+    Metric(
         "waiting",
         "gauge",
         "0 or 1",

@@ -21,6 +21,9 @@ from service.core.status import (
 PARTITION_QUIET_SECONDS_MAX = 300.0
 """How long a partition may have records to read and deliver none before it is stuck."""
 
+NAMES_SHOWN_MAX = 3
+"""How many of the families over the ceiling on deletes are named in one line."""
+
 MESSAGE_CHARACTERS_MAX = 300
 """How much of the PIM's message is shown in one line."""
 
@@ -33,6 +36,7 @@ _REASONS: dict[WaitsFor, str] = {
     "commit": "Outcomes cannot be committed to Kafka.",
     "pim": "PIM unavailable: waiting, probing every {probe:g} s or sooner.",
     "throttling": "The PIM throttles (429): waiting, the next call is sent in {gate:.1f} s.",
+    "deletes": "{held}",
 }
 """The sentence for each reason to wait; `why_waiting` fills in the numbers."""
 
@@ -70,6 +74,8 @@ def waiting_lines(status: PipelineStatus) -> Iterator[str]:
         yield f"[ ]waiting: {reason}"
     if status.is_limit_reached:
         yield f"[ ]dead letters held back: {status.withheld_changes:,}"
+    if status.over_ceiling and status.waits_for != "deletes":
+        yield f"[ ]{why_held(status)}"
 
 
 def why_waiting(status: PipelineStatus) -> str | None:
@@ -81,6 +87,20 @@ def why_waiting(status: PipelineStatus) -> str | None:
         changes=status.last_changes,
         probe=status.probe_seconds_max,
         gate=status.gate_seconds,
+        held=why_held(status),
+    )
+
+
+def why_held(status: WorkStatus) -> str:
+    """Return whose deletes wait for an operator, and what to do; empty if none do."""
+    if not status.over_ceiling:
+        return ""
+    names = ", ".join(plain(name) for name in status.over_ceiling[:NAMES_SHOWN_MAX])
+    if more := len(status.over_ceiling) - NAMES_SHOWN_MAX:
+        names += f" and {more:,} more" if more > 0 else ""
+    return (
+        f"Deletes of {names} are held back, {status.held_changes:,} changes wait: more than "
+        "DELETES_MAX_PER_HOUR in an hour. If they are meant, run `asset-sync release`."
     )
 
 

@@ -28,6 +28,7 @@ _LEVEL_OF: dict[type[Fact], Literal["debug", "info", "warning", "error"]] = {
     facts.CredentialsRefused: "error",
     facts.DeadLetterLimitReached: "error",
     facts.DeadLettersTruncated: "warning",
+    facts.DeleteCeilingReached: "error",
     facts.FamilyFailing: "warning",
     facts.ObserverFailed: "error",
     facts.GroupBegunAgain: "warning",

@@ -72,6 +72,8 @@ class Gauges:
             "pending_bytes": status.pending_bytes,
             "withheld_changes": status.withheld_changes,
             "dead_letter_limit_reached": status.is_limit_reached,
+            "held_changes": status.held_changes,
+            "delete_ceiling_reached": bool(status.over_ceiling),
             "quiet_seconds": status.silent_seconds,
             "due_window_wait_seconds": status.window_wait_seconds,
             "calls_in_flight": status.calls_in_flight,

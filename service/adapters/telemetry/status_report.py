@@ -13,6 +13,7 @@ from service.adapters.telemetry.health import (
     partition_state,
     waiting_lines,
     why_failing,
+    why_held,
     why_waiting,
 )
 from service.adapters.telemetry.metrics import Gauges
@@ -77,6 +78,7 @@ class StatusReport:
             "group": self._replica.group,
             "uptime_seconds": round(time.monotonic() - self._began_at, 3),
             "waiting": why_waiting(status),
+            "held": why_held(status),
             **self.gauges.single(status),
             "families": [
                 {
