@@ -267,21 +267,6 @@ WRITTEN = (
         "An upsert passes the delete before it, which then deletes what is new.",
     ),
     Written(
-        "outage-counts-against-an-asset",
-        "P4",
-        "            for suspect in self._suspects_before(target):\n"
-        "                del self._suspected[suspect.url]",
-        "            pass",
-        "Failures in an outage of the DAM are taken for the asset's own.",
-    ),
-    Written(
-        "stale-read-answers",
-        "P2",
-        "if waiter.not_before <= self.tried_at]",
-        "]",
-        "An event that came while its asset was read gets the asset as it was before.",
-    ),
-    Written(
         "half-a-batch-is-lost",
         "P1, D5",
         "for batch in (call.batch[:middle], call.batch[middle:]):",
