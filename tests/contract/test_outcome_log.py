@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from service.adapters.kafka.aiokafka_gaps.fencing import stable_committed
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.facts import DeadLettersTruncated, Fact
-from service.core.inputs import CommitRefusal
+from service.core.inputs import ChangesRefused, CommitRefusal
 from service.core.model import Headers, Partition
-from service.core.records import LogRecord, PositionCommit, Transaction
+from service.core.records import ChangeRecord, LogRecord, PositionCommit, Transaction
 from service.ports import FatalError, OutcomeLog
 from service.settings import KafkaSettings
 from tests.support.group import group_of_one
@@ -32,6 +33,7 @@ class LogUnderTest:
     partition: Partition
     outcomes: Callable[[], Awaitable[list[Stored]]]
     dead_letters: Callable[[], Awaitable[list[Stored]]]
+    changes: Callable[[], Awaitable[list[Stored]]]
     position: Callable[[], Awaitable[PositionCommit | None]]
     fence: Callable[[], None]
     """Make the owner of the log a member of an old generation."""
@@ -58,6 +60,7 @@ async def in_memory() -> AsyncIterator[LogUnderTest]:
         partition,
         stored(log.outcomes),
         stored(log.dead_letters),
+        stored(log.changes),
         position,
         fence=lambda: setattr(log, "ours", 0),
         unfence=lambda: setattr(log, "ours", 1),
@@ -90,6 +93,7 @@ async def on_kafka(
                 }
             ),
             note,
+            group.changes,
         )
         await log.start()
         member = log.group = group.member
@@ -112,6 +116,7 @@ async def on_kafka(
             Partition(group.events, 0),
             stored(group.outcomes),
             stored(group.dead),
+            stored(group.changes),
             position,
             fence=lambda: setattr(log, "group", member._replace(generation=0)),
             unfence=lambda: setattr(log, "group", member),
@@ -159,6 +164,40 @@ async def test_a_transaction_is_written_whole(case: LogUnderTest) -> None:
     dead_letter = (None, b"\x00raw", (("theirs", b"\xff"), ("dlq.reason", b"undecodable")))
     assert await case.dead_letters() == [dead_letter]
     assert await case.position() == PositionCommit(7, "as1:AA==")
+
+
+def change(case: LogUnderTest, value: bytes) -> ChangeRecord:
+    """A change event with this value."""
+    return ChangeRecord(b"packshots/a", value, (("content-type", b"x"),), case.partition, 0)
+
+
+async def test_changes_are_written_with_all_the_rest(case: LogUnderTest) -> None:
+    """They go to a topic of their own, in order."""
+    written = replace(transaction(case, b"1"), changes=(change(case, b"a"), change(case, b"b")))
+
+    assert await case.log.write(written) is None
+
+    assert [(key, value) for key, value, _ in await case.changes()] == [
+        (b"packshots/a", b"a"),
+        (b"packshots/a", b"b"),
+    ]
+    assert [value for _, value, _ in await case.outcomes()] == [b"1"]
+    assert await case.position() == PositionCommit(1, "")
+
+
+async def test_changes_that_are_too_large_are_refused_by_their_number(case: LogUnderTest) -> None:
+    """Nothing of the transaction is written; the rest can be written without them."""
+    large = random.Random(6).randbytes(3 * RECORD_BYTES_MAX)
+    changes = tuple(change(case, value) for value in (b"a", large, b"b", large))
+    written = replace(transaction(case, b"1"), changes=changes)
+
+    assert await case.log.write(written) == ChangesRefused(frozenset({1, 3}))
+    assert (await case.outcomes(), await case.changes()) == ([], [])
+    assert await case.position() is None
+
+    rest = replace(written, changes=(changes[0], changes[2]))
+    assert await case.log.write(rest) is None
+    assert [value for _, value, _ in await case.changes()] == [b"a", b"b"]
 
 
 async def test_a_fenced_owner_writes_nothing(case: LogUnderTest) -> None:

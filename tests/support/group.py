@@ -25,6 +25,7 @@ class Group:
     events: str
     outcomes: str
     dead: str
+    changes: str
     consumer: AIOKafkaConsumer
 
     @property
@@ -82,10 +83,11 @@ async def group_of_one(
 ) -> AsyncIterator[Group]:
     """Create topics, and a member that has joined; with an instance id it is a static member.
 
-    `log_configs` are of the topics for outcomes and dead letters.
+    `log_configs` are of the topics for outcomes, dead letters and changes.
     """
     suffix = uuid.uuid4().hex[:8]
-    events, outcomes, dead = (f"{kind}.{suffix}" for kind in ("events", "outcomes", "dead"))
+    kinds = ("events", "outcomes", "dead", "changes")
+    events, outcomes, dead, changes = (f"{kind}.{suffix}" for kind in kinds)
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     await admin.create_topics(
@@ -93,6 +95,7 @@ async def group_of_one(
             NewTopic(events, 1, 1),
             NewTopic(outcomes, 1, 1, topic_configs=log_configs),
             NewTopic(dead, 1, 1, topic_configs=log_configs),
+            NewTopic(changes, 1, 1, topic_configs=log_configs),
         ]
     )
     await admin.close()
@@ -101,6 +104,6 @@ async def group_of_one(
     try:
         while not consumer.assignment():
             await consumer.getmany(timeout_ms=100)
-        yield Group(bootstrap, f"group.{suffix}", events, outcomes, dead, consumer)
+        yield Group(bootstrap, f"group.{suffix}", events, outcomes, dead, changes, consumer)
     finally:
         await consumer.stop()
