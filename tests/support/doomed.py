@@ -1,7 +1,7 @@
 """Runs a program that kills itself inside a transaction: `python -m … MOMENT NUMBER COMMAND`.
 
-The process sends itself SIGKILL in its transaction NUMBER or soon after, at the MOMENT `begun`, `sent` (all
-records are sent, but not the offsets), `offsets` or `committed`.
+The process sends itself SIGKILL in its transaction NUMBER or soon after, at the MOMENT `begun`,
+`sent` (all records are sent, but not the offsets), `offsets` or `committed`.
 """
 
 import os
