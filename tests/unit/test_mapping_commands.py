@@ -151,11 +151,40 @@ def test_a_rejected_event_is_explained_up_to_where_it_ended(run: Run) -> None:
     assert cells(explained.output)["main_colors"][-1] == '"Teal"'
 
 
-def test_an_event_that_nobody_takes_says_why(run: Run) -> None:
-    explained = run("mapping", "explain", "-", given="{}")
+@pytest.mark.parametrize(
+    ("event", "lines"),
+    [
+        ({"notification_type": "rename"},
+         ['rule uploaded: notification_type is "rename", wanted: "upload"',
+          'rule deleted: notification_type is "rename", wanted: "delete"']),
+        ({}, ['rule uploaded: notification_type is absent, wanted: "upload"']),
+    ],
+)  # fmt: skip
+def test_an_event_that_nobody_takes_says_why(
+    run: Run, event: dict[str, str], lines: list[str]
+) -> None:
+    """Each condition, with what it found and what it wants."""
+    explained = run("mapping", "explain", "-", given=json.dumps(event))
 
     assert "No source takes this event:" in explained.output
-    assert "cloudinary: No rule takes the event." in explained.output
+    assert "cloudinary: skipped not_selected" in explained.output
+    for line in lines:
+        assert f"  {line}\n" in explained.output
+
+
+def test_the_conditions_of_an_item_say_why_too(run: Run) -> None:
+    """With `for_each` at the source, the paths start from the item."""
+    Path("s3.yaml").write_bytes(starters.content("s3"))
+    item = {
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": "x"}, "object": {"key": "a"}},
+    }
+    explained = run("mapping", "explain", "s3.yaml", "-", given=json.dumps({"Records": [item]}))
+
+    assert '  only: s3.bucket.name is "x", wanted: "dam-masters"\n' in explained.output
+    assert (
+        '  rule removed: eventName is "ObjectCreated:Put", wanted: {"prefix":[' in explained.output
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The command `asset-sync mapping explain`: show how each value of an event is made."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -25,6 +25,7 @@ from service.mapping.file.load import Loaded
 from service.mapping.json_values import ABSENT, encode
 from service.mapping.results import Change, Ended
 from service.mapping.trace import TraceRow
+from service.mapping.unmet_conditions import UnmetComparison, unmet_comparisons
 
 VALUE_CHARACTERS_MAX = 60
 """How much of a value is shown in a cell."""
@@ -77,10 +78,13 @@ def explain(
         found[name] = list(explanations(loaded, name, record, answer))
     taken = found if source else {name: made for name, made in found.items() if _takes(made)}
     if not taken:
-        _print_untaken(found)
-    for name, made in taken.items():
+        console().print("No source takes this event:")
+    for name, made in (taken or found).items():
         for explanation in made:
             _print(loaded, name, explanation)
+        if not any(each.part.rule for each in made) and not _takes(made):
+            record = event_record(content, loaded.model.sources[name].topics[0], key, headers)
+            _print_unmet(unmet_comparisons(loaded, name, record))
     is_rejected = any(_is_rejected(each) for made in taken.values() for each in made)
     sys.exit(1 if is_rejected else 0)
 
@@ -94,12 +98,12 @@ def _is_rejected(explanation: Explanation) -> bool:
     return isinstance(explanation.part, Ended) and explanation.part.status == "rejected"
 
 
-def _print_untaken(found: dict[str, list[Explanation]]) -> None:
+def _print_unmet(unmet: Iterable[UnmetComparison]) -> None:
+    """Print what the conditions found instead of what they want."""
     out = console()
-    out.print("No source takes this event:")
-    for name, (first, *_) in found.items():
-        message = first.part.message if isinstance(first.part, Ended) else ""
-        out.print(f"  {name}: {shown(message)}")
+    for one in unmet:
+        found = f"{shown(one.path)} is {shown(_short(one.found))}"
+        out.print(f"  {shown(one.condition)}: {found}, wanted: {shown(one.wanted)}")
 
 
 def _print(loaded: Loaded, source: str, explanation: Explanation) -> None:

@@ -51,7 +51,7 @@ def load(content: bytes, name: str, around: Surroundings = NOTHING_AROUND) -> Lo
 
     Args:
         content: The bytes of the file.
-        name: The name of the file in messages.
+        name: The path of the file, as faults show it.
         around: What the file must not collide with.
     """
     document = read(content)

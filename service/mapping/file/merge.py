@@ -30,7 +30,7 @@ class Merged:
     """The data of a file with those of its profiles.
 
     Attributes:
-        name: The name of the file in messages.
+        name: The path of the file, as faults show it.
         document: The file itself.
         data: The data of the file; each source also has the keys of its profile.
         profile_of: The profile of each source that has one.
@@ -42,10 +42,14 @@ class Merged:
     profile_of: Mapping[str, str]
 
     def locate(self, path: DocumentPath) -> str:
-        """Return where a part is, for messages: `sources.yaml line 58`."""
+        """Return where a part is, for messages: `sources.yaml line 58`.
+
+        The folder is left out: outcomes show it to readers who do not have that file system.
+        """
         profile = self._profile_with(path)
         if profile is None:
-            return f"{self.name} line {self.document.place(path).line}"
+            file = self.name.rpartition("/")[2]
+            return f"{file} line {self.document.place(path).line}"
         return _line_in_profile(profile, path)
 
     def shown_place(self, path: DocumentPath) -> str:

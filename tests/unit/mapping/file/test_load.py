@@ -273,6 +273,17 @@ def test_messages_name_the_line_of_a_part() -> None:
     assert merged.locate(("sources", "one", "rules", 1, "when")) == "profile s3 line 9"
 
 
+def test_messages_leave_out_the_folder_and_faults_do_not() -> None:
+    """Outcomes carry messages to readers elsewhere; a fault is for whoever can open the file."""
+    sound = load(SOURCE.encode(), "/etc/conf/sources.yaml")
+    wrong = load(b"a", "/etc/conf/sources.yaml")
+
+    assert isinstance(sound, Loaded)
+    assert sound.merged.locate(("sources", "one")) == "sources.yaml line 5"
+    assert not isinstance(wrong, Loaded)
+    assert str(wrong[0]).startswith("/etc/conf/sources.yaml:1:1: ")
+
+
 def test_the_digest_names_the_file_with_its_profiles() -> None:
     digests = {
         parsed(content).digest for content in (SOURCE, SOURCE + "# more", with_lines("profile: s3"))
