@@ -107,8 +107,8 @@ class SourceRecord(msgspec.Struct, frozen=True, gc=False):
     def size(self) -> int:
         """Bytes of key, value and headers, which the limits on pending bytes count."""
         total = len(self.key or b"") + len(self.value or b"")
-        if self.headers:
-            total += sum(len(name) + len(content or b"") for name, content in self.headers)
+        for name, content in self.headers:
+            total += len(name) + len(content or b"")
         return total
 
 

@@ -96,6 +96,7 @@ def carefully(source: SourceRecord) -> AssetChange | Rejection:
     with (
         patch.object(module, "_quick_plain", lambda _record: None),
         patch.object(module, "_quick_cloud", lambda _record: None),
+        patch.object(module, "_quick_data", lambda _record: None),
     ):
         return decode(source, LIMITS)
 
@@ -124,12 +125,26 @@ def test_cloud_events_are_read_the_same_both_ways(
         assert decode(source, LIMITS) == carefully(source)
 
 
+@settings(max_examples=200, deadline=None)
+@given(chances, keys, traced, injuries)
+def test_binary_events_are_read_the_same_both_ways(
+    chance: Random, key: bytes | None, headers: tuple[tuple[str, bytes | None], ...], injury: bytes
+) -> None:
+    """Likewise."""
+    for _ in range(20):
+        value = object_of(pairs_of(chance, DATA))
+        for text in (value, injury + value, value + injury):
+            source = record(text, key, (*BINARY, *headers))
+            assert decode(source, LIMITS) == carefully(source)
+
+
 def test_the_usual_events_take_the_quick_way() -> None:
-    """Else the two tests above would compare the careful way with itself."""
+    """Else the three tests above would compare the careful way with itself."""
     made = {"asset_family": "packshots", "code": "a", "values": {"n": "1"}}
     event = {"specversion": "1.0", "id": "1", "source": "s", "type": "asset.updated", "data": made}
     assert module._quick_plain(plain()) is not None
     assert module._quick_cloud(record(event)) is not None
+    assert module._quick_data(record(made, headers=BINARY)) is not None
 
 
 @given(data, keys)

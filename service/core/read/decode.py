@@ -10,7 +10,8 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from typing import Literal, NoReturn
+from functools import lru_cache
+from typing import Literal, NoReturn, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -26,9 +27,19 @@ MANDATORY_ATTRIBUTES = ("id", "source", "specversion", "type")
 INFORMATIONAL = ("subject", "time")
 """Optional attributes of a CloudEvent that an outcome repeats."""
 EXTENSIONS = ("correlationid", "traceparent", "tracestate")
+_BINARY_ATTRIBUTES = tuple(
+    (f"ce_{name}", name, name in MANDATORY_ATTRIBUTES or name == "subject")
+    for name in (*MANDATORY_ATTRIBUTES, *INFORMATIONAL, *EXTENSIONS)
+)
+"""The headers of a CloudEvent in binary mode, and whether each must be valid UTF-8."""
 OWN_ECHO = "com.akeneo."
+TYPES_KEPT_MAX = 100
+"""How many types are remembered with their action."""
+TYPE_CHARACTERS_KEPT_MAX = 255
+"""The longest type that is remembered."""
 
 _TYPE = re.compile(r"(?:.*\.)?asset\.(created|updated|upserted|deleted)(?:\.v[0-9]+)?", re.DOTALL)
+_STRUCTURED_JSON = re.compile(rb"application/cloudevents\+json\s*(;|$)", re.IGNORECASE)
 _USUAL_NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{NAME_CHARACTERS_MAX}}}")
 
 _members = msgspec.json.Decoder(dict[str, Raw])
@@ -69,6 +80,9 @@ class _QuickCloud(msgspec.Struct, gc=False):
     tracestate: str | None = None
 
 
+_Quick = TypeVar("_Quick")
+
+_data = msgspec.json.Decoder(_QuickData)
 _plain = msgspec.json.Decoder(_QuickPlain)
 _cloud = msgspec.json.Decoder(_QuickCloud)
 
@@ -126,10 +140,11 @@ def _read(record: SourceRecord, limits: DecodeLimits, known: _Known) -> Raw | No
         has_ce_headers = any(name.startswith("ce_") for name in headers)
     if record.omission is not None:
         _reject(record.omission.reason, record.omission.message)
-    if record.size > limits.record_bytes_max:
+    size = record.size
+    if size > limits.record_bytes_max:
         _reject(
             "too_large",
-            f"The record has {record.size} bytes of key, value and headers; "
+            f"The record has {size} bytes of key, value and headers; "
             f"the limit is {limits.record_bytes_max}.",
         )
     if record.value is None and not has_ce_headers:
@@ -157,7 +172,7 @@ def _read_tombstone(record: SourceRecord, known: _Known) -> None:
 def _read_structured(
     record: SourceRecord, content_type: bytes, limits: DecodeLimits, known: _Known
 ) -> Raw | None:
-    if not re.match(rb"application/cloudevents\+json\s*(;|$)", content_type, re.IGNORECASE):
+    if _STRUCTURED_JSON.match(content_type) is None:
         _reject(
             "undecodable",
             f"The content type {shown(content_type)} is not supported; structured "
@@ -223,6 +238,8 @@ def _read_binary(
     content_type = headers.get("content-type")
     if content_type:
         _require_json(_header_text("content-type", content_type))
+    if (quick := _quick_data(record)) is not None:
+        return _take_data(quick, known)
     return _read_data(_object(_json_value(record), "The value"), record, known)
 
 
@@ -232,12 +249,12 @@ def _attributes_in(headers: Mapping[str, bytes | None]) -> dict[str, str]:
     The mandatory ones and the subject must be valid UTF-8; nothing depends on the others.
     """
     attributes: dict[str, str] = {}
-    for name in (*MANDATORY_ATTRIBUTES, *INFORMATIONAL, *EXTENSIONS):
-        content = headers.get(f"ce_{name}")
+    for header, name, is_strict in _BINARY_ATTRIBUTES:
+        content = headers.get(header)
         if content is None:
             continue
-        if name in MANDATORY_ATTRIBUTES or name == "subject":
-            attributes[name] = _header_text(f"ce_{name}", content)
+        if is_strict:
+            attributes[name] = _header_text(header, content)
         else:
             attributes[name] = content.decode("utf-8", "replace")
     return attributes
@@ -248,9 +265,8 @@ def _refuse_quotes(attributes: Mapping[str, str]) -> None:
 
     A type in quotes would otherwise be skipped silently as an unknown type.
     """
-    for name in (*MANDATORY_ATTRIBUTES, *INFORMATIONAL):
-        text = attributes.get(name, "")
-        if len(text) > 1 and text.startswith('"') and text.endswith('"'):
+    for name, text in attributes.items():
+        if text[:1] == '"' and len(text) > 1 and text[-1] == '"' and name not in EXTENSIONS:
             _reject(
                 "invalid_event",
                 f"The header ce_{name} is in JSON quotes ({shown(text)}): "
@@ -301,22 +317,31 @@ def _read_data(data: Mapping[str, Raw], record: SourceRecord, known: _Known) -> 
 
 def _quick_plain(record: SourceRecord) -> _QuickPlain | None:
     """Decode a usual plain event at once; None if it must be decoded member by member."""
+    quick = _at_once(record, _plain)
+    return quick if quick is not None and _is_usual(quick) else None
+
+
+def _quick_data(record: SourceRecord) -> _QuickData | None:
+    """Decode the usual data of a binary event at once; None if it must be done by members."""
+    quick = _at_once(record, _data)
+    return quick if quick is not None and _is_usual(quick) else None
+
+
+def _at_once(record: SourceRecord, decoder: msgspec.json.Decoder[_Quick]) -> _Quick | None:
+    """Return what the decoder makes of a value; None if it is not UTF-8, or not of its form."""
     assert record.value is not None
     try:
-        record.value.decode()
-        quick = _plain.decode(record.value)
+        if not record.value.isascii():
+            record.value.decode()
+        return decoder.decode(record.value)
     except _UNREADABLE:
         return None
-    return quick if _is_usual(quick) else None
 
 
 def _quick_cloud(record: SourceRecord) -> _QuickCloud | None:
     """Decode a usual structured event at once; None if it must be decoded member by member."""
-    assert record.value is not None
-    try:
-        record.value.decode()
-        quick = _cloud.decode(record.value)
-    except _UNREADABLE:
+    quick = _at_once(record, _cloud)
+    if quick is None:
         return None
     is_usual = bool(quick.id and quick.source and quick.type) and not bytes(quick.data_base64)
     is_usual = is_usual and quick.datacontenttype in {None, "application/json"}
@@ -358,12 +383,27 @@ def _take_data(data: _QuickData, known: _Known) -> Raw | None:
 
 def _action_of(event_type: str, limits: DecodeLimits) -> Action:
     """Return the action of a type; other types are skipped (contract.md §4)."""
-    found = _TYPE.fullmatch(event_type)
+    is_short = len(event_type) <= TYPE_CHARACTERS_KEPT_MAX
+    action = _usual_action(event_type) if is_short else _named_action(event_type)
     is_accepted = event_type.startswith(limits.type_prefix) and not event_type.startswith(OWN_ECHO)
-    if found is None or not is_accepted:
+    if action is None or not is_accepted:
         raise _RejectedError(
             "unknown_type", f"Events of type {shown(event_type)} are not synchronised.", "skipped"
         )
+    return action
+
+
+@lru_cache(maxsize=TYPES_KEPT_MAX)
+def _usual_action(event_type: str) -> Action | None:
+    """Do the same as `_named_action`: a DAM has few types, which come again and again."""
+    return _named_action(event_type)
+
+
+def _named_action(event_type: str) -> Action | None:
+    """Return the action that a type names at its end, else None."""
+    found = _TYPE.fullmatch(event_type)
+    if found is None:
+        return None
     return "delete" if found[1] == "deleted" else "upsert"
 
 
@@ -430,6 +470,8 @@ def _note_event(known: _Known, attributes: Mapping[str, str], envelope: Mapping[
 
 def _merged_extensions(attributes: Mapping[str, str | None], outer: Extensions) -> Extensions:
     """Return the extensions; the event's own replace the plain headers of the record (`outer`)."""
+    if not outer and not any(map(attributes.get, EXTENSIONS)):
+        return ()
     merged = dict(outer)
     merged.update({name: text for name in EXTENSIONS if (text := attributes.get(name))})
     return tuple(merged.items())
@@ -452,6 +494,8 @@ def _require_version(specversion: str) -> None:
 
 
 def _require_json(media_type: str) -> None:
+    if media_type == "application/json":
+        return
     essence = media_type.partition(";")[0].strip().lower()
     kind, _, name = essence.partition("/")
     is_json = kind and (name == "json" or name.endswith("+json"))

@@ -56,20 +56,25 @@ class UsualReporter:
         self._reporter = Reporter(source)
         self._templates: dict[Kind, OutcomeTemplate] = {}
         """Templates of outcomes that are completed at `_completed_utc_ms`."""
+        self._shared_headers: Headers = ()
         self._completed_utc_ms = -1
 
     def of_change(self, change: Change, ending: Ending, utc_ms: int) -> CompletedChange:
         """Return the records for a change that became a command."""
         kind = _kind(change, ending)
         template = None if kind is None else self._template(kind, change, ending, utc_ms)
-        value = None if template is None else template.fill(change)
+        outcome_id, subject = change.outcome_id, change.command.asset.path
+        value = None if template is None else template.fill(change, outcome_id, subject)
         if value is None or len(value) > OUTCOME_BYTES_MAX:
             return self._reporter.of_change(change, ending, utc_ms)
         record = change.record
+        headers = [("ce_id", outcome_id.encode()), ("ce_subject", key := subject.encode())]
+        if change.event.id:
+            headers.append(("ce_causationid", change.event.id.encode()))
         return CompletedChange(
             partition=record.origin.partition,
             offset=record.origin.offset,
-            outcome=self._outcome(change, value, utc_ms),
+            outcome=LogRecord(key, value, (*self._shared_headers, *headers)),
             dead_letter=None,
             pending_bytes=change.size,
             family=change.command.asset.family,
@@ -90,20 +95,13 @@ class UsualReporter:
         if utc_ms != self._completed_utc_ms:
             self._completed_utc_ms = utc_ms
             self._templates.clear()
+            time = timestamp(utc_ms)
+            self._shared_headers = shared_headers(TYPES["applied"], self._source, time)
         template = self._templates.get(kind)
         if template is None:
             template = OutcomeTemplate(self._reporter.outcome_of(change, ending, utc_ms))
             self._templates[kind] = template
         return template if template.is_usable else None
-
-    def _outcome(self, change: Change, value: bytes, utc_ms: int) -> LogRecord:
-        key = change.command.asset.path.encode()
-        outcome_id = change.record.origin.outcome_id.encode()
-        own: Headers = (("ce_id", outcome_id), ("ce_subject", key))
-        if change.event.id:
-            own = (*own, ("ce_causationid", change.event.id.encode()))
-        shared = shared_headers(TYPES["applied"], self._source, timestamp(utc_ms))
-        return LogRecord(key, value, (*shared, *own))
 
 
 class OutcomeTemplate:
@@ -117,21 +115,20 @@ class OutcomeTemplate:
         self._text = _PLACE.sub(b"%b", text)
         self._places = len(found)
 
-    def fill(self, change: Change) -> bytes:
+    def fill(self, change: Change, outcome_id: str, subject: str) -> bytes:
         """Return the JSON of a change's outcome."""
-        asset, record, event = change.command.asset, change.record, change.event
+        record, event = change.record, change.event
         origin = record.origin
-        subject = _encode(asset.path)
         places = (
-            _encode(origin.outcome_id),
-            _encode(asset.code),
+            _encode(outcome_id),
+            _encode(change.command.asset.code),
             _encode(event),
             b"%d" % origin.partition.number,
             b"%d" % origin.offset,
             _encode(None if record.key is None else record.key.decode("utf-8", "replace")),
             _encode(record_time(record)),
             _encode(timestamp(change.received_utc_ms)),
-            subject,
+            _encode(subject),
             _encode(event.id),
         )
         return self._text % places[: self._places]
