@@ -21,6 +21,9 @@ from service.mapping.json_values import ABSENT
 from service.mapping.scope import Path, Scope
 from service.mapping.values import ValueOf, compile_value, described
 
+STEPS_PER_ENTRY = 8
+"""The work of one item of `each`: its locale, its channel and its value."""
+
 Fill = Callable[[Scope, dict[str, object]], None]
 """Put the attribute's values into the values of a change, if the event has any."""
 
@@ -233,8 +236,9 @@ def _collect(entry: Entry, scope: Scope, collected: _Entries) -> None:
         _collect_one(entry, scope, collected)
         return
     found = entry.each(scope)
+    if isinstance(found, (list, dict)):
+        scope.work.spend(len(found) * STEPS_PER_ENTRY)
     items = items_of(found, entry.items_path)
-    scope.work.spend(len(items))
     for item in items:
         _collect_one(entry, scope.starting_at(item), collected)
     if found is not ABSENT and not items:  # empty, not absent

@@ -138,6 +138,7 @@ class CompiledRule:
         return scope.starting_at(start)
 
     def _values(self, scope: Scope) -> Values:
+        scope.work.spend(len(self.fills))
         values: dict[str, object] = {}
         for fill in self.fills:
             fill(scope, values)

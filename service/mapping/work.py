@@ -3,9 +3,9 @@
 from service.mapping.endings import RecordEndedError
 
 WORK_STEPS_MAX = 500_000
-"""Most steps of work for one record. A step is a node of an expression, an element of a list or
-64 characters of a text. They take about a fifth of a second. Usual texts and plain paths cost
-nothing, so that 1,000 items with ten values each need a thousand."""
+"""Most steps of work for one record. A step is an attribute of an item, a node of an expression, an
+element of a list or 64 characters of a long text. They take about a fifth of a second; 1,000 items
+with ten plain values each need 10,000."""
 
 FREE_CHARACTERS = 1_024
 """A text up to this long costs nothing, so that usual texts need not be counted."""

@@ -89,6 +89,13 @@ def test_the_work_of_all_items_counts_together() -> None:
     assert len(parts_of({"for_each": "items"}, event)) == 1000
 
 
+def test_the_items_of_each_are_work() -> None:
+    value = {"each": "list", "path": "v", "locale": {"path": "l"}}
+    items = [{"l": "en_US", "v": "x"}] * 100
+    assert change({"values": {"it": value}}, {"list": items}).part == 0
+    assert ended({"values": {"it": value}}, {"list": [1] * 70_000}).reason == "too_large"
+
+
 def test_a_usual_event_is_far_from_its_budget() -> None:
     """1,000 items with ten values each."""
     items = [{f"a{n}": "text" for n in range(10)} for _ in range(1000)]
