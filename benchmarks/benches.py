@@ -12,7 +12,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from benchmarks import floor
+from benchmarks import floor, ingress
 from benchmarks.corpus import corpus_event, tombstone, x_event
 from benchmarks.http_calls import AKENEO_CALLS_PER_SECOND, cost
 from benchmarks.system import (
@@ -31,6 +31,9 @@ ASSETS_PER_CALL = 100
 SEED = 11
 FLOORS_MAX = 1.5
 """How many times the CPU of the floor the service may use."""
+BARE_SHARE_MIN = 0.7
+"""The least share of the rate of a bare webhook handler."""
+WEBHOOKS = 40_000
 FLAT = 0.03
 """Growth of memory that still counts as flat: an allocator's own variation."""
 
@@ -390,6 +393,22 @@ async def start_and_drain(run: Run) -> list[Result]:
     ]
 
 
+async def webhooks(run: Run) -> list[Result]:
+    """Compare ingress with a bare handler that has the same checks."""
+    ours, bare = await ingress.compare(
+        run.broker.bootstrap_servers, run.folder, run.count(WEBHOOKS)
+    )
+    share = bare.cpu_seconds / ours.cpu_seconds
+    measured = (
+        f"{ours.cpu_seconds * 1e6:.0f} µs of CPU a webhook, {share:.0%} of the rate of a bare "
+        f"handler with the same checks ({bare.cpu_seconds * 1e6:.0f} µs); {ours.per_second:,.0f} a "
+        f"second by the clock ({bare.per_second:,.0f}), p50 {ours.p50_seconds * 1e3:.0f} ms, "
+        f"p99 {ours.p99_seconds * 1e3:.0f} ms with {ingress.SENDERS} senders; the best of "
+        f"{ingress.ROUNDS} rounds"
+    )
+    return [Result("webhooks", measured, "≥ 70 % of bare", share >= BARE_SHARE_MIN)]
+
+
 Bench = Callable[[Run], Coroutine[Any, Any, list[Result]]]
 BENCHES: dict[str, Bench] = {
     "limit": limit,
@@ -401,5 +420,6 @@ BENCHES: dict[str, Bench] = {
     "deletes": deletes,
     "growth": growth,
     "start": start_and_drain,
+    "webhooks": webhooks,
 }
 """The benches by name, in the order of the table."""

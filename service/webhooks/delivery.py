@@ -1,9 +1,8 @@
 """A request of a DAM as the schemes see it, and the verdicts that they return."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 WhyRefused = Literal[
     "missing", "malformed", "mismatch", "too_old", "too_new", "recipient", "foreign_key"
@@ -22,35 +21,37 @@ ReadSecret = Callable[[str], str | None]
 """Returns the secret of this name; None if it cannot be read now."""
 
 
+_SEPARATOR_BYTES = len(b": \r\n")
+
+
 class HeaderFields:
     """The header fields of a request, in their order; names are compared without case."""
 
+    __slots__ = ("_by_name", "size")
+
     def __init__(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
-        self.fields = tuple(fields)
+        self._by_name: dict[str, list[bytes]] = {}
+        self.size = 0
+        """Bytes of the fields as they were sent."""
+        for name, value in fields:
+            self._by_name.setdefault(name.decode("latin-1").lower(), []).append(value)
+            self.size += len(name) + len(value) + _SEPARATOR_BYTES
 
     def first(self, name: str) -> bytes | None:
         """Return the first value of a field, given its name in lower case; None without any."""
-        values = self._by_name.get(name.encode())
+        values = self._by_name.get(name)
         return values[0] if values else None
 
-    def all(self, name: str) -> list[bytes]:
+    def all(self, name: str) -> Sequence[bytes]:
         """Return every value of a field, given its name in lower case."""
-        return self._by_name.get(name.encode(), [])
+        return self._by_name.get(name, ())
 
-    def names(self) -> Iterable[bytes]:
-        """Return the names in lower case, each once, in the order of their first field."""
-        return self._by_name.keys()
-
-    @cached_property
-    def _by_name(self) -> dict[bytes, list[bytes]]:
-        found: dict[bytes, list[bytes]] = {}
-        for name, value in self.fields:
-            found.setdefault(name.lower(), []).append(value)
-        return found
+    def items(self) -> Iterable[tuple[str, Sequence[bytes]]]:
+        """Return each name in lower case with its values, in the order of the first fields."""
+        return self._by_name.items()
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A complete request: what the signature covers, and when it came."""
 
     headers: HeaderFields
@@ -62,6 +63,9 @@ class Delivery:
 @dataclass(frozen=True, slots=True)
 class Verified:
     """The request is what it claims to be."""
+
+
+VERIFIED = Verified()
 
 
 @dataclass(frozen=True, slots=True)

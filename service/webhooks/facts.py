@@ -1,20 +1,12 @@
 """Facts about webhooks, for logs and metrics. They decide nothing."""
 
-from http import HTTPStatus
-from typing import ClassVar, Literal, cast, get_args
+from typing import ClassVar, Literal
 
 from service.core.facts import Fact
 from service.webhooks.delivery import WhyRefused, WhyUnjudged
 
 Answered = Literal["200", "400", "401", "404", "405", "408", "413", "431", "500", "503"]
 """The statuses of an answer. 500 is a bug of asset-sync."""
-
-
-def answered(status: HTTPStatus) -> Answered:
-    """Return the status as a label."""
-    label = str(status.value)
-    assert label in get_args(Answered), label
-    return cast("Answered", label)
 
 
 WhyBusy = Literal["in_flight", "reading", "connections", "draining", "kafka"]

@@ -1,8 +1,8 @@
 """What is answered from the head of a request alone, before its body is read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 
 from service.webhooks.delivery import HeaderFields
 from service.webhooks.endpoint import Endpoint
@@ -10,12 +10,10 @@ from service.webhooks.endpoint import Endpoint
 HEADER_BYTES_MAX = 16 * 1024
 """Largest head of a request: its first line and its header fields."""
 
-_LINE_BYTES = len(b": \r\n")
 _NO_CODING = frozenset({b"", b"identity"})
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The first line and the header fields of a request."""
 
     method: str
@@ -25,13 +23,10 @@ class Head:
 
     @property
     def size(self) -> int:
-        line = len(self.method) + len(self.path) + len(self.query)
-        fields = self.headers.fields
-        return line + sum(len(name) + len(value) + _LINE_BYTES for name, value in fields)
+        return len(self.method) + len(self.path) + len(self.query) + self.headers.size
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The status of an answer, and its body if it has one."""
 
     status: HTTPStatus
@@ -51,9 +46,9 @@ def answer_to_head(
         return Answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
     if head.method != "POST":
         return _answer_to_other_method(head, endpoint)
-    codings = head.headers.all("content-encoding")
-    if any(coding.strip().lower() not in _NO_CODING for coding in codings):
-        return Answer(HTTPStatus.BAD_REQUEST)
+    for coding in head.headers.all("content-encoding"):
+        if coding.strip().lower() not in _NO_CODING:
+            return Answer(HTTPStatus.BAD_REQUEST)
     length = head.headers.first("content-length") or b""
     if length.isdigit() and int(length) > body_bytes_max:
         return Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)

@@ -137,12 +137,9 @@ class WebhookConnection(RequestHandler):
                 self._expect_head()
         self._head_bytes += len(data)
 
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        # The sender may send its next request as soon as it has read the answer.
+    def answer_is_known(self) -> None:
+        """Expect another request, which may come as soon as the sender has read the answer."""
         self._is_answering = False
-        return await super().finish_response(request, resp, start_time)
 
     def handle_error(
         self,
@@ -154,6 +151,7 @@ class WebhookConnection(RequestHandler):
         """Return an answer without body: to what is not HTTP, and to a bug in this service."""
         if request.writer.output_size > 0:
             raise ConnectionError("A part of an answer is sent already.")
+        self.answer_is_known()
         answered = HTTPStatus(status)
         if isinstance(exc, LineTooLong):
             answered = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE

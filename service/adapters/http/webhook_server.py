@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import cast
+from typing import cast, get_args
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
@@ -25,7 +25,7 @@ from service.adapters.http.webhook_connection import (
 from service.core.facts import Fact
 from service.webhooks.delivery import Delivery, HeaderFields
 from service.webhooks.endpoint import Endpoint
-from service.webhooks.facts import RequestAnswered, RequestTurnedAway, WhyBusy, answered
+from service.webhooks.facts import Answered, RequestAnswered, RequestTurnedAway, WhyBusy
 from service.webhooks.head import Answer, Head, answer_to_head
 
 CONNECTIONS_MAX = 1_000
@@ -43,6 +43,10 @@ _CLOSING = frozenset(
     }
 )
 """After these answers the connection closes: where the next request would begin is in doubt."""
+
+_LABELS: Mapping[HTTPStatus, Answered] = {
+    HTTPStatus(int(label)): label for label in get_args(Answered)
+}
 
 Receive = Callable[[Endpoint, Delivery], Awaitable[HTTPStatus]]
 
@@ -75,7 +79,7 @@ class WebhookServer:
         self._listening: asyncio.Server | None = None
         self._is_draining = False
         self._is_idle = asyncio.Event()
-        self._is_idle.set()
+        """Set in a drain when the last open request is answered."""
         self.open_requests = 0
         """Requests whose head is complete and whose answer is not known yet."""
         self.reading_bytes = 0
@@ -112,6 +116,8 @@ class WebhookServer:
     async def drain(self, seconds_max: float) -> None:
         """Answer new requests with 503, and wait until the open ones are answered."""
         self._is_draining = True
+        if not self.open_requests:
+            return
         try:
             await asyncio.wait_for(self._is_idle.wait(), seconds_max)
         except TimeoutError:
@@ -128,13 +134,13 @@ class WebhookServer:
         head = _head_of(request)
         connection = cast("WebhookConnection", request.protocol)
         self.open_requests += 1
-        self._is_idle.clear()
         try:
             answer = await self._answer(request, head, connection.began_at)
         finally:
             self.open_requests -= 1
-            if not self.open_requests:
+            if self._is_draining and not self.open_requests:
                 self._is_idle.set()
+        connection.answer_is_known()
         seconds = asyncio.get_running_loop().time() - connection.began_at
         self._note_answer(self._source_of(head), answer.status, seconds)
         return self._response(answer)
@@ -209,7 +215,7 @@ class WebhookServer:
         self._note_answer("", status, seconds)
 
     def _note_answer(self, source: str, status: HTTPStatus, seconds: float) -> None:
-        self._note(RequestAnswered(source, answered(status), seconds))
+        self._note(RequestAnswered(source, _LABELS[status], seconds))
 
 
 def _within(body: bytes, bytes_max: int) -> bytes | Answer:

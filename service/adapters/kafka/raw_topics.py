@@ -16,15 +16,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from service.adapters.kafka.aiokafka_gaps.abandoning import abandon
 from service.adapters.kafka.errors import describe, is_final
 from service.adapters.kafka.options import (
-    REQUEST_TIMEOUT_MS,
     RETRY_SECONDS,
     START_SECONDS_MAX,
     producing,
@@ -44,6 +43,8 @@ BATCH_BYTES = 256 * 1024
 LOOK_SECONDS = 2.0
 """How often the broker is asked whether it can be reached."""
 ANSWER_SECONDS_MAX = 5.0
+DEADLINE_SECONDS = 0.1
+"""Records that are sent within this time share a deadline."""
 
 
 class _NotOpenedError(Exception):
@@ -59,13 +60,53 @@ class _Session:
     """Records for which somebody waits."""
     unsettled: int = 0
     """Records for which nobody waits any more."""
-    settled_at: float = field(default_factory=time.monotonic)
-    """When the last record was settled, or the first of those that are open was sent."""
+    settled: int = 0
+    """Records that were written, as a sign of life."""
+    looked_at: tuple[float, int] = (0.0, 0)
+    """When `settled` had changed at the last look (monotonic), and its value."""
     failure: str | None = None
     """Why this producer has to be replaced."""
 
+    settling: "asyncio.Task[None] | None" = None
+    """Waits until nothing is unsettled."""
+
+    @property
+    def is_settled(self) -> bool:
+        return not self.open and not self.unsettled
+
     def is_stuck(self, now: float) -> bool:
-        return bool(self.open or self.unsettled) and now - self.settled_at > STUCK_SECONDS_MAX
+        """Return whether nothing was settled for long although something waits; asked at looks."""
+        changed_at, settled = self.looked_at
+        if self.is_settled or settled != self.settled:
+            self.looked_at = (now, self.settled)
+            return False
+        return now - changed_at > STUCK_SECONDS_MAX
+
+
+class _Deadlines:
+    """Cancels futures that are not done in time, with one timer for many of them.
+
+    A timer for each future would cost as much as the sending of its record.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._opened_at = float("-inf")
+        self._current: set[asyncio.Future[object]] = set()
+
+    def current(self) -> set[asyncio.Future[object]]:
+        """Return the set whose futures are cancelled in `seconds`, or a moment later."""
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._opened_at > DEADLINE_SECONDS:
+            self._opened_at = loop.time()
+            self._current = set()
+            loop.call_later(self._seconds + DEADLINE_SECONDS, _cancel_all, self._current)
+        return self._current
+
+
+def _cancel_all(futures: set[asyncio.Future[object]]) -> None:
+    for future in futures:
+        future.cancel()
 
 
 class RawTopicsWriter:
@@ -80,6 +121,7 @@ class RawTopicsWriter:
         self._kafka = kafka
         self._note = note
         self._write_seconds_max = write_seconds_max
+        self._deadlines = _Deadlines(write_seconds_max)
         self._session: _Session | None = None
         self._retiring: set[asyncio.Task[None]] = set()
         self._wanted = asyncio.Event()
@@ -109,7 +151,7 @@ class RawTopicsWriter:
     async def stop(self) -> None:
         """Close; what was not acknowledged has been answered with 503 by now."""
         if self._session is not None:
-            await abandon(self._session.producer)
+            await _close(self._session)
         for retiring in self._retiring:
             retiring.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
@@ -117,52 +159,39 @@ class RawTopicsWriter:
     async def write(self, record: IngressRecord) -> bool:
         session = self._session
         assert session is not None, "started"
-        if not session.open and not session.unsettled:
-            session.settled_at = time.monotonic()
+        on_time = self._deadlines.current()
         session.open += 1
         try:
-            async with asyncio.timeout(self._write_seconds_max):
-                await self._send(session, record)
-        except TimeoutError:
-            message = f"Kafka did not acknowledge the record in {self._write_seconds_max:g} s."
-            self._note(RecordNotWritten(record.topic, message))
-            return False
+            sent = await session.producer.send(
+                record.topic, record.value, key=record.key, headers=list(record.headers)
+            )
+            on_time.add(sent)
+            await sent
+        except KafkaTimeoutError:  # the batch was full all that time
+            return self._late(record)
         except (KafkaError, OSError) as error:
-            self._failed(session, record, error)
-            return False
+            return self._failed(session, record, error)
+        except asyncio.CancelledError:
+            _count_unsettled(session)
+            if _is_cancelled():
+                raise
+            return self._late(record)
         finally:
             session.open -= 1
-        session.settled_at = time.monotonic()
+        on_time.discard(sent)
+        session.settled += 1
         return True
 
-    async def _send(self, session: _Session, record: IngressRecord) -> None:
-        """Send a record, and wait for the acknowledgement until cancelled."""
-        sent = await session.producer.send(
-            record.topic, record.value, key=record.key, headers=list(record.headers)
-        )
-        try:
-            # A cancelled future would no longer tell when aiokafka is done with the record.
-            await asyncio.shield(sent)
-        except asyncio.CancelledError:
-            session.unsettled += 1
-            sent.add_done_callback(lambda done: self._settle(session, done))
-            raise
-
-    def _settle(self, session: _Session, done: asyncio.Future[object]) -> None:
-        """Count a record as settled for which nobody waits any more."""
-        session.unsettled -= 1
-        session.settled_at = time.monotonic()
-        if not done.cancelled() and (error := done.exception()) is not None:
-            self._want_another(session, describe(error, self._kafka))
-
-    def _want_another(self, session: _Session, why: str) -> None:
-        session.failure = why
-        self._wanted.set()
-
-    def _failed(self, session: _Session, record: IngressRecord, error: Exception) -> None:
-        message = describe(error, self._kafka)
+    def _late(self, record: IngressRecord) -> bool:
+        message = f"Kafka did not acknowledge the record in {self._write_seconds_max:g} s."
         self._note(RecordNotWritten(record.topic, message))
-        self._want_another(session, message)
+        return False
+
+    def _failed(self, session: _Session, record: IngressRecord, error: Exception) -> bool:
+        session.failure = describe(error, self._kafka)
+        self._note(RecordNotWritten(record.topic, session.failure))
+        self._wanted.set()
+        return False
 
     async def keep_going(self) -> None:
         """Replace a producer that cannot go on, and watch whether Kafka answers; run for ever.
@@ -226,7 +255,7 @@ class RawTopicsWriter:
             producer = AIOKafkaProducer(
                 **producing(self._kafka),
                 enable_idempotence=True,
-                request_timeout_ms=REQUEST_TIMEOUT_MS,
+                request_timeout_ms=round(self._write_seconds_max * 1000),
                 max_batch_size=BATCH_BYTES,
             )
         except SettingsError as error:  # a certificate that is being replaced
@@ -255,9 +284,38 @@ class RawTopicsWriter:
         return _NotOpenedError(text)
 
 
+def _is_cancelled() -> bool:
+    """Return whether this task was cancelled, rather than the future that it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _count_unsettled(session: _Session) -> None:
+    """Count a record as unsettled until the producer has settled all that it has now."""
+    session.unsettled += 1
+    if session.settling is None:
+        session.settling = asyncio.create_task(_settle(session))
+
+
+async def _settle(session: _Session) -> None:
+    """Wait until the producer has settled all its records, and count them."""
+    try:
+        await session.producer.flush()
+    finally:
+        session.settled += session.unsettled
+        session.unsettled = 0
+        session.settling = None
+
+
 async def _retire(session: _Session) -> None:
     """Close a replaced producer as soon as nobody can wait for it any more."""
     try:
         await asyncio.sleep(RETIRE_SECONDS_MAX)
     finally:
-        await abandon(session.producer)
+        await _close(session)
+
+
+async def _close(session: _Session) -> None:
+    if session.settling is not None:
+        session.settling.cancel()
+    await abandon(session.producer)

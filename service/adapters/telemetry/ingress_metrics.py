@@ -1,15 +1,26 @@
-"""The metrics of `asset-sync ingress`: counters count the facts, gauges are read on each scrape."""
+"""The metrics of `asset-sync ingress`: counters count the facts, gauges are read on each scrape.
 
+What changes with each request is counted in plain numbers and given to Prometheus when it asks,
+because each of the library's counters takes a lock.
+"""
+
+from bisect import bisect_left
+from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from itertools import accumulate, product
 
 from prometheus_client import Counter
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from service.adapters.telemetry.catalogue import PREFIX
 from service.adapters.telemetry.ingress_catalogue import INGRESS_BY_NAME
-from service.adapters.telemetry.metrics import counter_of, histogram_of, show_build
+from service.adapters.telemetry.metrics import counter_of, show_build
 from service.core.facts import Fact, ObserverFailed
 from service.webhooks.facts import (
     KeyFetched,
@@ -33,13 +44,8 @@ class IngressMeters:
     ) -> None:
         self._registry = registry
         self._source_names = source_names
-        requests = self._counter("ingress_requests")
-        for source in source_names:
-            for answer in USUAL_ANSWERS:
-                requests.labels(source, answer)
-        # Looking a series up costs more than counting in it.
-        self._requests = cache(requests.labels)
-        self._seconds = histogram_of(INGRESS_BY_NAME["ingress_request_duration_seconds"], registry)
+        self._answers = _Answers(source_names)
+        registry.register(self._answers)
         self._refused = self._by_source("ingress_refused")
         self._unjudged = self._by_source("ingress_unjudged")
         self._turned_away = self._by_label("ingress_turned_away")
@@ -49,11 +55,10 @@ class IngressMeters:
         show_build(registry, version)
 
     def note(self, fact: Fact) -> None:
+        if type(fact) is RequestAnswered:
+            self._answers.add(fact)
+            return
         match fact:
-            case RequestAnswered(source, answer, seconds):
-                self._requests(source, answer).inc()
-                if answer == "200":
-                    self._seconds.observe(seconds)
             case RequestRefused(source, why):
                 self._refused.labels(source, why).inc()
             case RequestUnjudged(source, unjudged):
@@ -77,9 +82,8 @@ class IngressMeters:
     def _by_source(self, name: str) -> Counter:
         """Return a counter that shows each source with each reason as 0 from the start."""
         counter = self._counter(name)
-        for source in self._source_names:
-            for why in INGRESS_BY_NAME[name].labels["why"]:
-                counter.labels(source, why)
+        for source, why in product(self._source_names, INGRESS_BY_NAME[name].labels["why"]):
+            counter.labels(source, why)
         return counter
 
     def _by_label(self, name: str) -> Counter:
@@ -87,6 +91,37 @@ class IngressMeters:
         for values in INGRESS_BY_NAME[name].combinations:
             counter.labels(*values)
         return counter
+
+
+class _Answers(Collector):
+    """Counts the answers by source and status, and how long those with 200 took."""
+
+    def __init__(self, source_names: Sequence[str]) -> None:
+        self._requests = INGRESS_BY_NAME["ingress_requests"]
+        self._duration = INGRESS_BY_NAME["ingress_request_duration_seconds"]
+        self._counts = Counts(dict.fromkeys(product(source_names, USUAL_ANSWERS), 0))
+        self._in_bucket = [0] * (len(self._duration.buckets) + 1)
+        self._seconds = 0.0
+
+    def add(self, fact: RequestAnswered) -> None:
+        self._counts[fact.source, fact.answer] += 1
+        if fact.answer == "200":
+            self._in_bucket[bisect_left(self._duration.buckets, fact.seconds)] += 1
+            self._seconds += fact.seconds
+
+    def collect(self) -> Iterator[Metric]:
+        name, meaning = PREFIX + self._requests.name, self._requests.meaning
+        requests = CounterMetricFamily(name, meaning, labels=tuple(self._requests.labels))
+        for (source, answer), count in self._counts.items():
+            requests.add_metric((source, answer), count)
+        yield requests
+        bounds = [*map(str, self._duration.buckets), "+Inf"]
+        yield HistogramMetricFamily(
+            PREFIX + self._duration.name,
+            self._duration.meaning,
+            buckets=list(zip(bounds, accumulate(self._in_bucket), strict=True)),
+            sum_value=self._seconds,
+        )
 
 
 class IngressGauges(Collector):

@@ -13,6 +13,7 @@ import msgspec
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from service.webhooks.delivery import (
+    VERIFIED,
     Delivery,
     HeaderFields,
     KeyWanted,
@@ -20,7 +21,6 @@ from service.webhooks.delivery import (
     Refused,
     Unjudged,
     Verdict,
-    Verified,
 )
 from service.webhooks.schemes.published_keys import is_rsa_signed, rsa_key
 from service.webhooks.schemes.scheme import Scheme, SchemeName, from_base64, is_same
@@ -82,7 +82,7 @@ def _judge_by(
         if key is None:
             return _judge_by(others, body, Unjudged("key"))
         if is_rsa_signed(key, first.digest, body, SHA256()):
-            return Verified()
+            return VERIFIED
         return _judge_by(others, body, otherwise)
 
     return KeyWanted(first.key_url, judge)

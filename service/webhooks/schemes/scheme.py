@@ -9,13 +9,13 @@ from typing import ClassVar, Literal
 
 from service.contracts.text import natural_number
 from service.webhooks.delivery import (
+    VERIFIED,
     Delivery,
     KeyWanted,
     ReadSecret,
     Refused,
     Unjudged,
     Verdict,
-    Verified,
 )
 
 SchemeName = Literal["cloudinary", "sns", "adobe", "standard", "hmac", "token", "none"]
@@ -56,7 +56,7 @@ def judge_by_secrets(
         secret = read_secret(name)
         try:
             if secret and is_signed_with(secret):
-                return Verified()
+                return VERIFIED
         except ValueError:
             secret = None
         is_complete = is_complete and bool(secret)

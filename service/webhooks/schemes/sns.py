@@ -13,6 +13,7 @@ import msgspec
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 
 from service.webhooks.delivery import (
+    VERIFIED,
     Delivery,
     Handshake,
     KeyWanted,
@@ -20,7 +21,6 @@ from service.webhooks.delivery import (
     Refused,
     Unjudged,
     Verdict,
-    Verified,
 )
 from service.webhooks.schemes.published_keys import is_rsa_signed, rsa_key
 from service.webhooks.schemes.scheme import Scheme, SchemeName, from_base64, refused_by_time
@@ -93,7 +93,7 @@ class Sns(Scheme):
     def _genuine(self, message: Mapping[str, str]) -> Verdict:
         """Return what a message becomes whose signature verifies."""
         if message["Type"] == "Notification":
-            return Verified()
+            return VERIFIED
         if message["Type"] != "SubscriptionConfirmation" or not self.confirms:
             return Handshake(None)
         url = message["SubscribeURL"]

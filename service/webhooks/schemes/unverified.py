@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from service.webhooks.delivery import Delivery, ReadSecret, Verdict, Verified
+from service.webhooks.delivery import VERIFIED, Delivery, ReadSecret, Verdict
 from service.webhooks.schemes.scheme import Scheme, SchemeName
 
 
@@ -14,4 +14,4 @@ class Unverified(Scheme):
     name: ClassVar[SchemeName] = "none"
 
     def judge(self, delivery: Delivery, read_secret: ReadSecret) -> Verdict:  # noqa: ARG002
-        return Verified()
+        return VERIFIED
