@@ -25,6 +25,7 @@ from service.adapters.tls import serving
 from service.apps.endpoints import endpoints_of
 from service.apps.listening import listening
 from service.apps.sources import check_secrets, load_sources, secrets_of_webhooks
+from service.apps.start import log_start, open_port
 from service.core.facts import Fact
 from service.ports import FatalError, Observers, PublishedKeys
 from service.process import program
@@ -103,7 +104,7 @@ class Service:
 
     async def run(self) -> ExitCode:
         """Start, work until the shutdown begins, drain and close; return the exit code."""
-        self._log_start()
+        log_start(self._loaded)
         if await self._shutdown.interrupts(self._start()):
             await self._close()
             return ExitCode.DRAINED
@@ -118,22 +119,12 @@ class Service:
             await self._close()
         return code
 
-    def _log_start(self) -> None:
-        for warning in self._loaded.warnings:
-            self._log.warning("settings.unwise", message=warning)
-        sources = list(self._loaded.sources)
-        self._log.info("service.started", version=__version__, settings_from=sources)
-        servers = self._settings.kafka.bootstrap_servers
-        self._log.info("kafka.connecting", bootstrap_servers=servers)
-
     async def _start(self) -> None:
         """Check the topics, open the port for probes, the producer and the port for webhooks."""
-        http, ingress = self._settings.http, self._settings.ingress
+        ingress = self._settings.ingress
         topics = [endpoint.topic for endpoint in self._endpoints]
         await require_topics(self._settings.kafka, needs_of_ingress(topics))
-        with listening(http.host, http.port, "HTTP"):
-            port = await self._admin.open(http.host, http.port)
-        self._log.info("http.listening", port=port)
+        await open_port(self._admin, self._settings.http)
         await self._topics.start()
         with listening(ingress.host, ingress.port, "INGRESS"):
             port = await self._server.open(ingress.host, ingress.port, self._tls)
