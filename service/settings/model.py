@@ -177,6 +177,7 @@ class Settings(BaseSettings):
             pending_bytes_max=max(1, pipeline.max_pending_bytes // sources),
             commit_interval_seconds=pipeline.commit_interval_seconds,
             dead_letter_share_max=self.dead_letters.max_share,
+            deletes_per_hour_max=self.deletes_max_per_hour,
         )
 
     def warnings(self) -> list[str]:

@@ -79,3 +79,10 @@ class RecordsTranslated(Fact, frozen=True):
     seconds: float
     """From the choice of the records to the commit."""
     completed: tuple[TranslatedRecord, ...]
+
+
+class DeletesHeld(Fact, frozen=True):
+    """Too many items became deletes in an hour: the source waits until an operator releases it."""
+
+    name: ClassVar[str] = "deletes.ceiling_reached"
+    per_hour_max: int

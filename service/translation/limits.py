@@ -29,3 +29,5 @@ class TranslationLimits:
     dead_letter_share_max: float = 0.5
     dead_letter_share_items: int = 1_000
     """The number of last items, not skipped, over which `dead_letter_share_max` is counted."""
+    deletes_per_hour_max: int = 0
+    """Items that may become deletes in an hour before an operator has to look; 0 means any."""

@@ -4,17 +4,20 @@ Rule 1: a transaction takes whole raw records, in the order of their partitions.
 changes, outcomes and dead letters, and the positions behind them.
 Rule 2: when too many of the last items would be dead-lettered, nothing more of the source is
 written until an operator releases it: the mapping is probably wrong, or the DAM changed its events.
+So it is when too many items became deletes in an hour, which nothing brings back.
 Rule 3: no more than one transaction is under way.
 """
 
 from collections.abc import Mapping
 
 from service.contracts.outcome import DEAD_STATUSES
+from service.core.delete_ceiling import DeleteCeiling
 from service.core.effects import Commit
 from service.core.facts import (
     ChangeCompleted,
     DeadLetterLimitReached,
     DeadLettersReleased,
+    DeletesReleased,
     TransactionRefused,
 )
 from service.core.inputs import ChangesRefused, CommitRefusal, Refusal
@@ -25,7 +28,7 @@ from service.core.settle.dead_letter_limit import DeadLetterLimit
 from service.core.settle.report import part_id
 from service.mapping.results import Ended
 from service.translation.backlog import Backlog
-from service.translation.facts import PartResult, RecordsTranslated, TranslatedRecord
+from service.translation.facts import DeletesHeld, PartResult, RecordsTranslated, TranslatedRecord
 from service.translation.limits import (
     TRANSACTION_BYTES_MAX,
     TRANSACTION_RECORDS_MAX,
@@ -35,6 +38,9 @@ from service.translation.messages import SourceEffect
 from service.translation.report import SourceReporter
 from service.translation.work import Built, BuiltChange, Work
 
+_SOURCE = "source"
+"""The key of the ceiling on deletes, which counts those of the source together."""
+
 
 class SourceOutbox:
     """Asks for the transactions of one source, and knows which is under way."""
@@ -42,10 +48,11 @@ class SourceOutbox:
     def __init__(
         self, limits: TranslationLimits, reporter: SourceReporter, effects: list[SourceEffect]
     ) -> None:
-        self._interval_seconds = limits.commit_interval_seconds
+        self._limits = limits
         self._reporter = reporter
         self._effects = effects
         self.limit = DeadLetterLimit(limits.dead_letter_share_max, limits.dead_letter_share_items)
+        self.ceiling = DeleteCeiling(limits.deletes_per_hour_max)
         self.backlog = Backlog({})
         self._chosen: list[Work] = []
         self._changes: tuple[tuple[Work, ChangeRecord], ...] = ()
@@ -69,9 +76,14 @@ class SourceOutbox:
         return bool(self._chosen)
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether nothing is written until an operator releases the source."""
+        return self.limit.is_reached or bool(self.ceiling.reached)
+
+    @property
     def can_commit(self) -> bool:
         """Whether a transaction could take records now."""
-        return not self.is_committing and not self.limit.is_reached and self.backlog.has_ready
+        return not self.is_committing and not self.is_stopped and self.backlog.has_ready
 
     @property
     def withheld(self) -> int:
@@ -79,6 +91,11 @@ class SourceOutbox:
         if not self.limit.is_reached:
             return 0
         return sum(len(work.dead) for work in self.backlog.ready())
+
+    @property
+    def held_deletes(self) -> int:
+        """The items that became deletes and that the ceiling holds back."""
+        return sum(work.deletes for work in self.backlog.ready()) if self.ceiling.reached else 0
 
     def is_halted(self, now: float) -> bool:
         """Return whether records are ready and nothing could be committed for too long."""
@@ -91,18 +108,22 @@ class SourceOutbox:
         if self._silent_since is not None:
             times.append(self._silent_since + COMMIT_SILENCE_SECONDS)
         if self.can_commit:
-            times.append(self._last_transaction_at + self._interval_seconds)
+            times.append(self._last_transaction_at + self._limits.commit_interval_seconds)
         return times
 
     def release(self, ends: Mapping[Partition, int]) -> None:
-        """Let go what the limit holds back: a person looked at it.
+        """Let go what the limit or the ceiling holds back: a person looked at it.
 
         The records that the partitions have by then, up to `ends`, are not counted any more.
         """
-        if not self.limit.is_reached:
+        if not self.is_stopped:
             return
-        self._effects.append(DeadLettersReleased(self.withheld))
+        if self.limit.is_reached:
+            self._effects.append(DeadLettersReleased(self.withheld))
+        if self.ceiling.reached:
+            self._effects.append(DeletesReleased(self.held_deletes))
         self.limit.release()
+        self.ceiling.release()
         self._uncounted = {
             partition: max(self.backlog.position(partition), ends.get(partition, 0))
             for partition in self.backlog.partitions
@@ -111,9 +132,12 @@ class SourceOutbox:
     def maybe_commit(self, moment: Moment) -> None:
         """Ask for the next transaction, once the commit interval is over."""
         now = moment.seconds
-        if now < self._last_transaction_at + self._interval_seconds or not self.can_commit:
+        if (
+            now < self._last_transaction_at + self._limits.commit_interval_seconds
+            or not self.can_commit
+        ):
             return
-        chosen = self._choose(moment.utc_ms)
+        chosen = self._choose(moment)
         if not chosen:
             return
         self._chosen = chosen
@@ -128,6 +152,8 @@ class SourceOutbox:
         assert self.is_under_way(number)
         works, self._chosen, self._silent_since = self._chosen, [], None
         self.backlog.committed(works)
+        for _ in range(sum(work.deletes for work in works if not self._is_released(work))):
+            self.ceiling.count(_SOURCE, now)
         seconds = round(now - self._last_transaction_at, 4)
         translated = tuple(_translated(work) for work in works)
         fact = RecordsTranslated(len(works), len(self._changes), seconds, translated)
@@ -155,29 +181,43 @@ class SourceOutbox:
         """Return whether this is the transaction under way, and not one of an ended assignment."""
         return self.is_committing and number == self._transactions_made
 
-    def _choose(self, utc_ms: int) -> list[Work]:
-        """Return the records of the next transaction: at least one, if the limit lets one pass."""
+    def _choose(self, moment: Moment) -> list[Work]:
+        """Return the records of the next transaction: at least one, if it may pass."""
         chosen: list[Work] = []
-        records = size = 0
+        records = size = deletes = 0
         for work in self.backlog.ready():
-            if not self._passes_limit(work):
+            if not self._passes_limit(work) or not self._admits(work, deletes, moment.seconds):
                 break
-            written = work.written(self._reporter, utc_ms)
+            written = work.written(self._reporter, moment.utc_ms)
             records += written.records
             size += written.size
+            deletes += work.deletes
             is_full = records > TRANSACTION_RECORDS_MAX or size > TRANSACTION_BYTES_MAX
             if chosen and is_full:
                 break
             chosen.append(work)
         return chosen
 
+    def _admits(self, work: Work, under_way: int, now: float) -> bool:
+        """Return whether the ceiling lets the deletes of a record pass, beside those chosen."""
+        if not work.deletes or self._is_released(work):
+            return True
+        is_admitted = self.ceiling.admits(_SOURCE, now, under_way)
+        if self.ceiling.reached:
+            self._effects.append(DeletesHeld(self._limits.deletes_per_hour_max))
+        return is_admitted
+
+    def _is_released(self, work: Work) -> bool:
+        """Return whether an operator released the record, with all that there was by then."""
+        origin = work.record.origin
+        return origin.offset < self._uncounted.get(origin.partition, 0)
+
     def _passes_limit(self, work: Work) -> bool:
         """Count the items of a record once; return whether the record may be written."""
         if work.is_counted:
             return True
         work.is_counted = True
-        origin = work.record.origin
-        is_released = origin.offset < self._uncounted.get(origin.partition, 0)
+        is_released = self._is_released(work)
         for built in work.ends:
             if isinstance(built, Ended):
                 self._note_ended(work, built)

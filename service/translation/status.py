@@ -6,7 +6,7 @@ from typing import Literal
 
 from service.core.status import WorkStatus
 
-SourceWaitsFor = Literal["assignment", "drain", "release", "commit", "host"]
+SourceWaitsFor = Literal["assignment", "drain", "release", "deletes", "commit", "host"]
 """Why nothing of a source is written, on purpose, strongest first."""
 
 

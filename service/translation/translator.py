@@ -115,6 +115,8 @@ class Translator:
             dead_of_last=limit.dead,
             last_changes=limit.changes,
             silent_seconds=now - self._progress.seconds,
+            held_changes=self._outbox.held_deletes,
+            over_ceiling=(self._source.names.source,) if self._outbox.ceiling.reached else (),
             failing_hosts=self._reads.failing_hosts(),
             partitions=tuple(map(self._partition_status, sorted(backlog.partitions))),
         )
@@ -237,7 +239,7 @@ class Translator:
 
     def _maybe_finish_drain(self, now: float) -> None:
         is_down = bool(self._reads.failing_hosts())
-        is_held_up = self._outbox.is_halted(now) or self._outbox.limit.is_reached or is_down
+        is_held_up = self._outbox.is_halted(now) or self._outbox.is_stopped or is_down
         is_over = self._membership.is_finished(
             now,
             is_quiet=not self._outbox.is_committing and not self._outbox.can_commit,
@@ -247,7 +249,7 @@ class Translator:
             self._effects.append(Drained(self._backlog.pending_parts))
 
     def _set_intake(self, *, is_new_assignment: bool = False) -> None:
-        is_stopped = self._membership.drain is not None or self._outbox.limit.is_reached
+        is_stopped = self._membership.drain is not None or self._outbox.is_stopped
         self._intake.set(self._backlog, is_stopped=is_stopped, is_new_assignment=is_new_assignment)
 
     # --- the report --------------------------------------------------------------------------
@@ -258,6 +260,7 @@ class Translator:
             "assignment": not self._membership.is_assigned,
             "drain": self._membership.drain is not None,
             "release": self._outbox.limit.is_reached,
+            "deletes": bool(self._outbox.ceiling.reached),
             "commit": self._outbox.is_halted(now),
             "host": bool(self._reads.failing_hosts()),
         }

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from service.contracts.outcome import DEAD_STATUSES
+from service.contracts.outcome import DEAD_STATUSES, DELETE
 from service.core.model import SourceRecord
 from service.core.records import ChangeRecord, LogRecord
 from service.mapping.results import NO_FACTS, Action, Change, Ended, EventFacts, Part, Read
@@ -111,6 +111,15 @@ class Work:
     def dead(self) -> list[Ended]:
         """The parts that died."""
         return [one for one in self.ends if isinstance(one, Ended) and one.status in DEAD_STATUSES]
+
+    @property
+    def deletes(self) -> int:
+        """How many items became deletes, of one family or of several."""
+        assert self.parts is not None
+        return sum(
+            any(isinstance(one, BuiltChange) and one.action == DELETE for one in part or ())
+            for part in self.parts
+        )
 
     def take(
         self, parts: Sequence[Part], reporter: SourceReporter, limits: TranslationLimits

@@ -11,7 +11,7 @@ import structlog
 from service.contracts.outcome import DEAD_STATUSES
 from service.core import facts
 from service.core.facts import ChangeCompleted, Fact, ObserverFailed, TransactionCommitted
-from service.translation.facts import HostFailing, ReadEnded, RecordsTranslated
+from service.translation.facts import DeletesHeld, HostFailing, ReadEnded, RecordsTranslated
 from service.webhooks import facts as webhooks
 
 REPEAT_SECONDS = 60.0
@@ -50,6 +50,7 @@ _LEVEL_OF: dict[type[Fact], Literal["debug", "info", "warning", "error"]] = {
     webhooks.RequestTurnedAway: "warning",
     webhooks.RequestUnjudged: "error",
     webhooks.SubscriptionNotConfirmed: "warning",
+    DeletesHeld: "error",
     HostFailing: "warning",
     ReadEnded: "debug",
     RecordsTranslated: "debug",

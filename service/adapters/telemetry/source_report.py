@@ -11,6 +11,8 @@ _REASONS: dict[SourceWaitsFor, str] = {
     "drain": "Draining: this replica is stopping.",
     "release": "Stopped: {dead:,} of the last {items:,} items would be dead-lettered. See "
     "`asset-sync dead-letters list --since 1h`, then run `asset-sync release --source {source}`.",
+    "deletes": "Stopped: too many deletes in an hour (DELETES_MAX_PER_HOUR); {held:,} wait. If "
+    "they are meant, run `asset-sync release --source {source}`.",
     "commit": "Changes and outcomes cannot be committed to Kafka.",
     "host": "The DAM is unavailable: waiting, trying one read at a time.",
 }
@@ -58,7 +60,10 @@ class SourceReport:
 def _waiting_lines(status: SourceStatus) -> Iterator[str]:
     if status.waits_for is not None:
         reason = _REASONS[status.waits_for].format(
-            dead=status.dead_of_last, items=status.last_changes, source=status.source
+            dead=status.dead_of_last,
+            items=status.last_changes,
+            held=status.held_changes,
+            source=status.source,
         )
         yield f"[ ]{status.source} waits: {reason}"
     for message in status.failing_hosts.values():

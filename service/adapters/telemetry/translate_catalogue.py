@@ -136,6 +136,14 @@ TRANSLATE_CATALOGUE = (
         SOURCE,
     ),
     Metric(
+        "translate_delete_ceiling_reached",
+        "gauge",
+        "0 or 1",
+        "1 while a source is stopped because more than DELETES_MAX_PER_HOUR of its items became "
+        "deletes in an hour.",
+        SOURCE,
+    ),
+    Metric(
         "translate_waiting",
         "gauge",
         "0 or 1",

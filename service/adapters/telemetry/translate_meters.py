@@ -198,6 +198,7 @@ def _single(status: SourceStatus) -> dict[str, float]:
         "translate_pending_bytes": status.pending_bytes,
         "translate_withheld_items": status.withheld_changes,
         "translate_dead_letter_limit_reached": status.is_limit_reached,
+        "translate_delete_ceiling_reached": bool(status.over_ceiling),
         "translate_quiet_seconds": status.silent_seconds,
         "translate_assigned_partitions": len(status.partitions),
         "translate_paused_partitions": sum(one.is_paused for one in status.partitions),

@@ -377,6 +377,61 @@ def test_a_share_of_dead_letters_below_the_limit_stops_nothing() -> None:
     assert len(tested.changed) == 50
 
 
+# --- the ceiling on deletes ------------------------------------------------------------------
+
+
+def test_too_many_deletes_in_an_hour_stop_the_source() -> None:
+    """Nothing brings back what the PIM has deleted; an item counts once, whatever its families."""
+    tested = TranslatorUnderTest(limits=replace(LIMITS, deletes_per_hour_max=3))
+    for code in ("a", "b", "c"):
+        tested.arrive(f"families {code}")
+    assert tested.translator.status(0.0).waits_for is None
+    tested.arrive("families d")
+    tested.arrive("upsert e")
+
+    assert tested.changed == ["a", "a", "b", "b", "c", "c"]
+    status = tested.translator.status(0.0)
+    assert (status.waits_for, status.held_changes, status.over_ceiling) == ("deletes", 1, ("s3",))
+    assert tested.pauses[-1] == frozenset({Partition("raw", 0)})
+    assert tested.noted.count("deletes.ceiling_reached") == 1
+
+
+def test_released_deletes_go_and_do_not_count() -> None:
+    """With all that the partitions had by then."""
+    tested = TranslatorUnderTest(limits=replace(LIMITS, deletes_per_hour_max=2))
+    for code in ("a", "b", "c"):
+        tested.arrive(f"delete {code}")
+    assert tested.changed == ["a", "b"]
+    tested.step(Released({Partition("raw", 0): 6}))
+    for code in ("d", "e", "f", "g", "h", "i"):
+        tested.arrive(f"delete {code}")
+
+    assert tested.changed == ["a", "b", "c", "d", "e", "f", "g", "h"]
+    assert "deletes.released" in tested.noted
+
+
+def test_deletes_of_an_earlier_hour_do_not_count() -> None:
+    """And without a ceiling none does."""
+    tested = TranslatorUnderTest(limits=replace(LIMITS, deletes_per_hour_max=1))
+    tested.arrive("delete a")
+    tested.pass_time(3601)
+    tested.arrive("delete b")
+    unlimited = TranslatorUnderTest()
+    unlimited.arrive(*["delete a"] * 900)
+
+    assert (tested.changed, len(unlimited.changed)) == (["a", "b"], 900)
+
+
+def test_a_shutdown_does_not_wait_for_held_deletes() -> None:
+    """They are left to the next owner."""
+    tested = TranslatorUnderTest(limits=replace(LIMITS, deletes_per_hour_max=1))
+    tested.arrive("delete a", "delete b")
+    tested.arrive("delete c")
+    tested.drain()
+
+    assert (tested.changed, tested.drained) == (["a", "b"], [1])
+
+
 # --- assignment and drain --------------------------------------------------------------------
 
 
