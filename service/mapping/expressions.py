@@ -16,15 +16,13 @@ import jmespath.visitor
 from service.mapping.endings import UnmappableError
 from service.mapping.faults import FaultError, did_you_mean
 from service.mapping.json_values import Number
-from service.mapping.work import Work
+from service.mapping.work import CHARACTERS_PER_STEP, Work
 
 PIPES_MAX = 8
 """Most pipes in an expression: each can multiply what the one before it gave."""
 
 DEPTH_MAX = 60
 """Most levels of nesting in an expression."""
-
-_CHARACTERS_PER_STEP = 64
 
 _FAILURES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What the library raises for values of unexpected types: its own errors are ValueErrors."""
@@ -72,7 +70,7 @@ class _Interpreter(jmespath.visitor.TreeInterpreter):  # type: ignore[misc] # li
         if found.__class__ is list:
             steps += len(found)
         elif found.__class__ is str:
-            steps += len(found) // _CHARACTERS_PER_STEP
+            steps += len(found) // CHARACTERS_PER_STEP
         self.work.spend(steps)
         return found
 

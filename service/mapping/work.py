@@ -10,7 +10,7 @@ with ten plain values each need 10,000."""
 FREE_CHARACTERS = 1_024
 """A text up to this long costs nothing, so that usual texts need not be counted."""
 
-_CHARACTERS_PER_STEP = 64
+CHARACTERS_PER_STEP = 64
 
 
 class Work:
@@ -35,4 +35,4 @@ class Work:
     def spend_on(self, text: str, weight: int = 1) -> None:
         """Count a text that is read `weight` times."""
         if len(text) > FREE_CHARACTERS:
-            self.spend(len(text) * weight // _CHARACTERS_PER_STEP)
+            self.spend(len(text) * weight // CHARACTERS_PER_STEP)

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import jmespath
 import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,8 @@ from service.core.model import AssetChange, DeleteAsset, UpsertAsset
 from service.core.read.convert import convert
 from service.core.read.decode import decode
 from service.mapping.file.load import Loaded, load
-from service.mapping.json_values import decode_fetched
+from service.mapping.json_values import ABSENT, decode_fetched
+from service.mapping.paths import compile_path, parse_path
 from service.mapping.results import (
     Change,
     Ended,
@@ -30,6 +32,8 @@ from service.mapping.results import (
     RawRecord,
     Read,
 )
+from service.mapping.scope import Scope
+from service.mapping.work import Work
 from tests.property.test_fuzz import bent
 from tests.support.builders import LIMITS, record
 
@@ -145,7 +149,7 @@ def mapped_twice(source: MappedSource, raw: RawRecord) -> MappedRecord:
     return first
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(st.sampled_from(SAMPLES), st.randoms(use_true_random=False))
 def test_bent_events_are_mapped_or_explained(
     sample: tuple[str, dict[str, Any]], chance: Random
@@ -161,7 +165,7 @@ def test_bent_events_are_mapped_or_explained(
     assert identity is None or identity
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(SOURCES)), bent(VALUES), st.none() | st.binary(max_size=20))
 @example("aem", b"", None)
 @example("bynder", b'{"Message":"\\ud800"}', b"\xff")
@@ -169,3 +173,38 @@ def test_bent_bytes_are_mapped_or_explained(source: str, value: bytes, key: byte
     """Also the events of other DAMs."""
     raw = RawRecord("dam.bent", 0, 1, key, value, (("content-type", b"x"), ("ce_type", key)))
     check(mapped_twice(SOURCES[source], raw), [NotFound(), {}])
+
+
+NAMES = ("a", "b_1", "dc:title", 'q"uote', "", "é")
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+steps = st.lists(st.sampled_from(NAMES) | st.integers(-3, 3), min_size=1, max_size=4)
+
+
+def written(path: list[str | int]) -> str:
+    """Return the steps as the text of a path, with quotes only where they must be."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            name = step if step in {"a", "b_1"} else json.dumps(step, ensure_ascii=False)
+            text += f".{name}" if text else name
+    return text
+
+
+@settings(max_examples=300)
+@given(json_values, steps)
+def test_plain_paths_find_what_jmespath_finds(document: object, path: list[str | int]) -> None:
+    """Only that ours tells an absent value from null."""
+    text = written(path)
+    parsed = parse_path(text)
+    assert parsed.steps == tuple(path)
+    scope = Scope(document, document, document, ABSENT, ABSENT, ABSENT, Work())
+    found = compile_path(parsed)(scope)
+    assert (None if found is ABSENT else found) == jmespath.search(text, document)
