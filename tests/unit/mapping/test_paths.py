@@ -134,6 +134,7 @@ def test_the_key_is_json_if_it_is_an_object_and_text_otherwise(
         ("a b", "This is not a path: b is not expected at character 3."),
         (r'"a\q"', r'"a\q" is not a quoted name: write it like a text of JSON.'),
         (f"a | b{' | c' * 8}", "The path has 9 pipes; at most 8 are allowed."),
+        ("!" * 61 + "a", "The path nests more than 60 levels."),
         ("!" * 900 + "a", "The path nests more than 60 levels."),
         ("a" * 1001, "The path has 1,001 characters; 1,000 are allowed."),
         (r'a == `"\ud800"`', "The path holds half of a surrogate pair, which is not a character."),
@@ -192,6 +193,13 @@ def test_every_step_of_an_expression_is_work() -> None:
     found = ended({"values": {f"v{n}": path for n in range(20)}}, event)
 
     assert (found.status, found.reason, found.part) == ("rejected", "too_large", None)
+
+
+def test_the_limits_of_a_path_are_its_own() -> None:
+    """What is as long, as deep or has as many pipes is a path."""
+    assert sent("!" * 60 + "x", EVENT) is True
+    assert sent("a" * 1000, EVENT) is NOTHING
+    assert sent("a | b" + " | c" * 7, EVENT) is NOTHING
 
 
 def test_plain_paths_are_those_without_operators() -> None:
