@@ -1,5 +1,6 @@
 """Values as they stand in an event: decoded JSON, with numbers as they were written."""
 
+import json
 import re
 from collections.abc import Mapping
 from enum import Enum
@@ -43,6 +44,7 @@ class Number(float):
 Number.__name__ = "float"  # the functions of JMESPath know a type by its name
 
 _decoder = msgspec.json.Decoder(float_hook=Number)
+_MINUS_ZERO = re.compile(rb"-0(?=[\s,\]}]|\Z)")
 _LONG_INTEGER = re.compile(rb"[0-9]{4300}")
 
 
@@ -56,12 +58,26 @@ def decode(text: bytes, what: str) -> object:
         message = f"{counted}; at most {TOKENS_MAX:,} are mapped."
         raise RecordEndedError("rejected", "too_large", message)
     try:
-        return _decoder.decode(text)
+        return _decoded(text)
     except RecursionError:
         flaw = TOO_DEEP
     except (msgspec.DecodeError, UnicodeDecodeError):
         flaw = _flaw(text)
     raise RecordEndedError("rejected", "undecodable", f"{what} {flaw}.")
+
+
+def _decoded(text: bytes) -> object:
+    found: object = _decoder.decode(text)
+    return _with_minus_zero(text) if _MINUS_ZERO.search(text) else found
+
+
+def _with_minus_zero(text: bytes) -> object:
+    """Decode valid JSON in which -0 seems to stand: the fast decoder gives integers no text."""
+    return json.loads(text, parse_float=Number, parse_int=_integer)
+
+
+def _integer(text: str) -> int | Number:
+    return Number(text) if text == "-0" else int(text)
 
 
 def decode_fetched(body: bytes) -> Mapping[str, object] | None:
@@ -87,7 +103,7 @@ def _flaw(text: bytes) -> str:
 def decode_leniently(text: str) -> object:
     """Return the decoded JSON, or the text itself if it is not JSON."""
     try:
-        return _decoder.decode(text)
+        return _decoded(text.encode())
     except (msgspec.DecodeError, RecursionError):
         return text
 

@@ -58,6 +58,7 @@ def test_json_within_text_is_parsed_in_its_place() -> None:
     assert change(spec, {"Message": '{"a": 1.50}'}).values == {"a": "1.50"}
     assert change(spec, {"Message": {"a": "x"}}).values == {"a": "x"}
     assert change(spec, {"Message": "no JSON"}).values == {}
+    assert change(spec, {"Message": '{"a": -0}'}).values == {"a": "-0"}
     nested = {**spec, "values": {"a": "row.json.b", "c": "list[0].j[0]"}}
     found = change(nested, {"row": {"json": '{"b": true}'}, "list": [{"j": '["x"]'}]})
     assert found.values == {"a": True, "c": "x"}
