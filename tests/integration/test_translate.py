@@ -180,27 +180,38 @@ async def test_an_asset_that_the_dam_fails_on_is_given_up(system: RawSystem) -> 
 # --- replay ----------------------------------------------------------------------------------
 
 
-async def test_a_replay_treats_the_parts_that_died(system: RawSystem) -> None:
-    """The outcome of `run` names the outcome of the part that is replayed."""
+async def test_a_replay_treats_the_items_that_died(system: RawSystem) -> None:
+    """After the mapping was corrected; the outcome of `run` names that of the item.
+
+    An item is left out whose asset has a later change that was applied.
+    """
+    teal: Item = {"colour": "Teal", "family": "packshots"}
     items: list[Item] = [
         {"family": "packshots", "code": "a", "label": "one"},
-        {"family": "packshots", "code": "b", "label": "two", "colour": "Teal"},
+        teal | {"code": "b", "label": "two"},
+        teal | {"code": "c", "label": "old"},
     ]
-    [record_id] = await system.publish_raw("bucket", [(1, items)])
+    later: list[Item] = [{"family": "packshots", "code": "c", "label": "new"}]
+    [record_id, _] = await system.publish_raw("bucket", [(1, items), (1, later)])
     translate = system.start_translate()
-    await system.assert_translated_once()
-    await asyncio.to_thread(translate.stop, 30)
-    corrected = system.sources_file.read_text().replace("Red: red", "Teal: teal, Red: red")
-    system.write_sources(corrected)
-    headers = {"replay.of": f"{record_id}#1", "replay.count": "1", "replay.parts": "1"}
-    await system.publish_raw("bucket", [(1, items)], **headers)
-    system.start_translate()
     system.start()
+    await system.assert_translated_once()
+    await system.assert_carried()
+    await asyncio.to_thread(translate.stop, 30)
+    text = system.sources_file.read_text()
+    system.write_sources(text.replace("Red: red", "Teal: teal, Red: red"))
 
-    carried = [one for one in await system.outcome_data(3) if one["data"]["mapping"] is None]
+    replayed = await aside(system, "dead-letters", "replay")
 
-    by_code = {one["data"]["code"]: one["data"]["replay_of"] for one in carried}
-    assert by_code == {"a": None, "b": f"{record_id}#1"}
+    assert (replayed.returncode, replayed.stdout) == (0, b"1 replayed\n"), replayed.stderr
+    system.start_translate()
+    outcomes = [one["data"] for one in await system.outcome_data(2 + 2 + 1)]
+    [again] = [one for one in outcomes if one["replay_of"] is not None]
+    assert (again["status"], again["code"]) == ("applied", "b")
+    assert again["replay_of"] == f"{record_id}#1"
+    assert system.pim.state["packshots", "c"].values["label"][None, None] == "new"
+    again_replayed = await aside(system, "dead-letters", "replay")
+    assert again_replayed.stdout == b"0 replayed; left out: 1 replayed\n"
 
 
 # --- the program -----------------------------------------------------------------------------
