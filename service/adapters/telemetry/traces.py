@@ -192,7 +192,7 @@ class Traces:
             context=Context(),
             kind=SpanKind.PRODUCER,
             attributes=attributes,
-            links=_links(spans),
+            links=_links(dict.fromkeys(spans)),
         ):
             yield replace(transaction, outcomes=outcomes, changes=changes)
 

@@ -23,10 +23,11 @@ from service.core.inputs import (
     Input,
 )
 from service.core.model import Headers, Origin, Partition, SourceRecord
-from service.core.records import CompletedChange, LogRecord, Transaction
+from service.core.records import ChangeRecord, CompletedChange, LogRecord, Transaction
 from service.core.requests import DeleteOne, GetFamilies, Request
 from service.ports import Observers
 from service.settings import load
+from service.translation.facts import PartResult, RecordsTranslated, TranslatedRecord
 
 PLACE = Partition("events", 1)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -155,6 +156,32 @@ async def test_from_the_event_to_the_outcome_is_one_trace() -> None:
     assert call.attributes is not None
     assert call.attributes["http.response.status_code"] == 204
     assert call.attributes["server.address"] == "pim.example"
+
+
+async def test_the_changes_and_outcomes_of_a_raw_record_continue_its_trace() -> None:
+    """Each carries the context of the record's span, which ends as the worst of its items."""
+    run = TracedRun()
+    (origin,) = run.arrive(traced())
+    part = LogRecord(b"k", b"{}", (("ce_id", f"{origin.outcome_id}#1".encode()),))
+    change = ChangeRecord(b"f/a", b"{}", (("content-type", b"x"), *traced()), PLACE, 0)
+    written = Transaction((part,), (), {}, (change,))
+    assert await run.traces.around_log(run).write(written) is None
+    results = (PartResult("upsert"), PartResult("rejected", "unmappable"))
+    record = TranslatedRecord(PLACE, 0, results, 0, 0)
+    run.traces.note(RecordsTranslated(1, 1, 0.1, (record,)))
+
+    (process,) = run.spans("process events")
+    context = f"00-{TRACE}-{id_of(process):016x}-01".encode()
+    carried = run.written[-1]
+    assert dict(carried.outcomes[0].headers)["traceparent"] == context
+    assert carried.changes[0].headers == (("content-type", b"x"), ("traceparent", context))
+    assert (carried.changes[0].partition, carried.changes[0].offset) == (PLACE, 0)
+    assert process.attributes is not None
+    assert process.attributes["asset_sync.outcome.reason"] == "unmappable"
+    (send,) = run.spans("send")
+    assert send.attributes is not None
+    assert send.attributes["messaging.batch.message_count"] == 2
+    assert [link.context.span_id for link in send.links] == [id_of(process)]
 
 
 async def test_what_carries_several_changes_links_to_each() -> None:
