@@ -50,7 +50,8 @@ class Asset(NamedTuple):
 
         A PIM may treat codes that differ only in case as one asset.
         """
-        return Asset(self.family, self.code.casefold())
+        code = self.code.casefold()
+        return self if code == self.code else Asset(self.family, code)
 
 
 class Moment(NamedTuple):
@@ -102,14 +103,15 @@ class SourceRecord(msgspec.Struct, frozen=True, gc=False):
     timestamp_ms: int = -1
     omission: Omission | None = None
     """Set when the record is too large to be read as a whole, or cannot be read."""
+    size: int = 0
+    """Bytes of key, value and headers, which the limits on pending bytes count."""
 
-    @property
-    def size(self) -> int:
-        """Bytes of key, value and headers, which the limits on pending bytes count."""
-        total = len(self.key or b"") + len(self.value or b"")
+    def __post_init__(self) -> None:
+        """Measure the size, which several parts of the core ask for."""
+        size = len(self.key or b"") + len(self.value or b"")
         for name, content in self.headers:
-            total += len(name) + len(content or b"")
-        return total
+            size += len(name) + len(content or b"")
+        msgspec.structs.force_setattr(self, "size", size)
 
 
 Extensions = tuple[tuple[str, str], ...]

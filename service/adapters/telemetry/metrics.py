@@ -185,12 +185,20 @@ class Meters:
         self._transactions.labels("committed").inc()
         self._transaction_duration.observe(seconds)
         self._transaction_outcomes.observe(len(completed))
-        ends = Counts((one.status, one.reason or "") for one in completed)
+        ends = Counts([(one.status, one.reason or "") for one in completed])
         for (status, reason), count in ends.items():
             self._outcomes.labels(status, reason).inc(count)
         now_ms = time.time() * 1000
-        self._event_age.add([now_ms - _begins_utc_ms(one) for one in completed])
-        flaws = Counts(filter(None, map(_flaw_of_time, completed)))
+        flaws = Counts[str]()
+        ages = []
+        for one in completed:
+            written = one.record_timestamp_ms
+            if 0 <= written <= one.received_utc_ms <= written + DAY_MS:  # the usual case
+                ages.append(now_ms - written)
+            else:
+                ages.append(now_ms - _begins_utc_ms(one))
+                flaws.update(filter(None, [_flaw_of_time(one)]))
+        self._event_age.add(ages)
         for flaw, count in flaws.items():
             self._times_unusable.labels(flaw).inc(count)
 

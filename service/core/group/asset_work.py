@@ -112,16 +112,10 @@ class AssetWork:
         return self._unreleased
 
     def shape(self, structure: Structure, default_locale: str | None) -> None:
-        """Adapt the step's values to the family's attributes, change by change, and merge them.
-
-        The values of a single change that were judged by this structure are sent as they are.
-        """
+        """Adapt the step's values to the family's attributes, change by change, and merge them."""
         if self._shaped_by is structure:
             return
         self._shaped_by = structure
-        if self._is_judged_by(structure):
-            self._shaped = None
-            return
         all_shaped = [
             shape(values_of(change), structure, default_locale) for change in self.step.changes
         ]
@@ -135,6 +129,20 @@ class AssetWork:
             sum(shaped.flaws_count for shaped in all_shaped),
             sum(shaped.missing_count for shaped in all_shaped),
         )
+
+    def is_judged_by(self, structure: Structure) -> bool:
+        """Return whether the step's values were judged by this structure when they arrived.
+
+        Those of a single change are then sent as they are.
+        """
+        changes = self._steps[0].changes
+        command = changes[0].command
+        if type(command) is not UpsertAsset or command.judged_by is not structure.long_form:
+            return False
+        if len(changes) > 1:
+            return False
+        self._shaped, self._shaped_by = None, structure
+        return True
 
     @property
     def is_shaped(self) -> bool:
@@ -260,12 +268,6 @@ class AssetWork:
         assert not group, "an outcome is released together with the outcome that it names"
         self._unreleased = remaining
         return released
-
-    def _is_judged_by(self, structure: Structure) -> bool:
-        changes = self._steps[0].changes
-        command = changes[0].command
-        is_judged = type(command) is UpsertAsset and command.judged_by is structure.long_form
-        return is_judged and len(changes) == 1
 
     def forget_shape(self) -> None:
         """Shape the step's values again later: the asset waits for another structure."""

@@ -106,12 +106,13 @@ class Windows:
         window = self._families.get(asset.family)
         if window is None:
             window = self._families[asset.family] = FamilyWindow()
-        code = asset.code.casefold()
+        key = asset.folded
+        code = key.code
         entry = window.upserts.get(code) or window.deletes.get(code)
         if entry is None:
             window.entered += 1
             window.early += 1
-            entry = Entry(Asset(asset.family, code), [], window.entered)
+            entry = Entry(key, [], window.entered)
             window.upserts[code] = entry
         entry.changes.append(change)
         entry.size += change.command.size

@@ -134,10 +134,8 @@ def decode(record: SourceRecord, limits: DecodeLimits) -> AssetChange | Rejectio
 def _read(record: SourceRecord, limits: DecodeLimits, known: _Known) -> Raw | None:
     """Fill `known`; return the JSON text of `values`, None for a delete."""
     headers = dict(record.headers)
-    has_ce_headers = False
     if headers:
         known.extensions = _plain_extensions(headers)
-        has_ce_headers = any(name.startswith("ce_") for name in headers)
     if record.omission is not None:
         _reject(record.omission.reason, record.omission.message)
     size = record.size
@@ -147,14 +145,14 @@ def _read(record: SourceRecord, limits: DecodeLimits, known: _Known) -> Raw | No
             f"The record has {size} bytes of key, value and headers; "
             f"the limit is {limits.record_bytes_max}.",
         )
-    if record.value is None and not has_ce_headers:
-        _read_tombstone(record, known)
-        return None
     content_type = headers.get("content-type") or b""
     if record.value is not None and content_type.lower().startswith(b"application/cloudevents"):
         return _read_structured(record, content_type, limits, known)
-    if has_ce_headers:
+    if any([name.startswith("ce_") for name in headers]):  # noqa: C419 - faster for few names
         return _read_binary(record, headers, limits, known)
+    if record.value is None:
+        _read_tombstone(record, known)
+        return None
     return _read_plain(record, known)
 
 

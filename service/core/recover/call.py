@@ -54,7 +54,7 @@ class Call:
         """Return the request of the write."""
         if self.action == DELETE:
             return DeleteOne(self.family, self.batch[0].asset.code)
-        return UpsertAssets(self.family, tuple(work.body() for work in self.batch))
+        return UpsertAssets(self.family, tuple([work.body() for work in self.batch]))
 
     def origins(self) -> tuple[Origin, ...]:
         """Return the records whose changes the call carries."""

@@ -147,6 +147,8 @@ class StructureCache:
         state = self._families.get(work.asset.family)
         if state is None or state.structure is None:
             return self._examine_unshaped(work, state)
+        if work.is_judged_by(state.structure):
+            return Examined.READY
         work.shape(state.structure, self._limits.default_locale)
         if not work.flaws:
             return Examined.READY

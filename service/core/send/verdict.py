@@ -91,9 +91,16 @@ def _judge_items(codes: Sequence[str], reply: CallReply) -> Verdict:
     if len(items) != len(codes):
         count = f"{len(items)}" if len(items) <= ITEMS_MAX else f"more than {ITEMS_MAX}"
         return _mismatch(reply, f"The PIM answered with {count} results for {len(codes)} assets.")
-    if not all(map(_matches, codes, items)):
+    if [item.code for item in items] != codes and not all(map(_matches, codes, items)):
         return _mismatch(reply, "The PIM's results are not for the assets that were sent.")
-    verdicts = tuple(map(_judge_item, items))
+    verdicts = tuple(
+        [
+            _judge_status(item.status)  # most results consist of the same status alone
+            if item.message is None and not item.errors
+            else _judge_response(PimResponse(item.status, item.message, item.errors))
+            for item in items
+        ]
+    )
     if all(verdict.kind is ItemKind.RETRY for verdict in verdicts):
         return Suspicious(Failure("pim_error", verdicts[0].response))
     return Judged(verdicts)
@@ -104,15 +111,9 @@ def _matches(code: str, item: ItemReply) -> bool:
     return item.code == code or (item.code is not None and item.code.casefold() == code.casefold())
 
 
-def _judge_item(item: ItemReply) -> ItemVerdict:
-    if item.message is None and not item.errors:
-        return _judge_status(item.status)
-    return _judge_response(PimResponse(item.status, item.message, item.errors))
-
-
 @lru_cache(maxsize=1_000)
 def _judge_status(status: int | None) -> ItemVerdict:
-    """Return a shared verdict: most results consist of the same status alone."""
+    """Return a verdict that all results of this status alone share."""
     return _judge_response(PimResponse(status))
 
 

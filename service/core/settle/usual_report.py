@@ -5,6 +5,7 @@ alone. tests/property/test_usual_report.py verifies that both write the same rec
 """
 
 import re
+from functools import lru_cache
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -32,6 +33,8 @@ from service.core.settle.report import (
 
 _COPIED_HEADERS = CONTEXT_HEADERS | {REPLAY_HEADER}
 """Headers of a record that its outcome repeats."""
+TIMES_KEPT_MAX = 1_000
+"""How many times of arrival are kept as JSON."""
 _MARK = "\x01"
 """It is around the name of a place to fill. No code has control characters."""
 _PLACE = re.compile(rb'"\\u0001([a-z_]+)\\u0001"')
@@ -127,11 +130,17 @@ class OutcomeTemplate:
             b"%d" % origin.offset,
             _encode(None if record.key is None else record.key.decode("utf-8", "replace")),
             _encode(record_time(record)),
-            _encode(timestamp(change.received_utc_ms)),
+            _received_at(change.received_utc_ms),
             _encode(subject),
             _encode(event.id),
         )
         return self._text % places[: self._places]
+
+
+@lru_cache(maxsize=TIMES_KEPT_MAX)
+def _received_at(utc_ms: int) -> bytes:
+    """Return the JSON of a time; it is cached, as the changes of one poll share it."""
+    return _encode(timestamp(utc_ms))
 
 
 def _kind(change: Change, ending: Ending) -> Kind | None:
