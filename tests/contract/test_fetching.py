@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from itertools import chain
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import cramjam
 import lz4.frame
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
@@ -43,10 +44,10 @@ Content = tuple[bytes | None, bytes | None, Headers]
 @pytest.fixture(autouse=True)
 def in_steps() -> Iterator[None]:
     """Install the service's reader, and restore aiokafka's afterwards."""
-    stock = fetcher.MemoryRecords, fetcher.FetchResult
+    stock = fetcher.MemoryRecords, fetcher.FetchResult, fetcher.ConsumerRecord
     read_in_steps()
     yield
-    fetcher.MemoryRecords, fetcher.FetchResult = stock
+    fetcher.MemoryRecords, fetcher.FetchResult, fetcher.ConsumerRecord = stock
 
 
 def batch(records: Sequence[Content], codec: int, base_offset: int = 100) -> bytes:
@@ -365,6 +366,8 @@ async def test_the_fetcher_has_the_names_that_are_replaced() -> None:
     consumer = AIOKafkaConsumer()
     assert fetcher.MemoryRecords is fetching._Records
     assert issubclass(fetcher.FetchResult, fetching._FetchResult)
+    names = [field.name for field in fields(ConsumerRecord)]
+    assert list(fetcher.ConsumerRecord.__struct_fields__) == names
     assert hasattr(fetcher.Fetcher, "_get_actions_per_node")
     assert consumer._fetcher is None
     await consumer.stop()

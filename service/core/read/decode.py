@@ -367,11 +367,11 @@ def _take_cloud(quick: _QuickCloud, limits: DecodeLimits, known: _Known) -> Raw 
 
 def _take_data(data: _QuickData, known: _Known) -> Raw | None:
     known.asset = Asset(data.asset_family, data.code)
-    if _is_given(data.context):
+    if data.context is not _ABSENT and _is_given(data.context):
         known.event = msgspec.structs.replace(known.event, context=_context(data.context))
     if known.action == "delete":
         return None
-    if not _is_given(data.values):
+    if data.values is _ABSENT or not _is_given(data.values):
         _reject("invalid_event", "An upsert needs `values`, an object; it may be {}.")
     return data.values
 
@@ -540,8 +540,8 @@ def _kind_of(text: bytes | Raw) -> str:
 
 
 def _is_given(raw: Raw) -> bool:
-    """Return whether a member that was decoded at once is present and not null."""
-    return len(raw) > len(_NULL) or (raw is not _ABSENT and bytes(raw) != _NULL)
+    """Return whether a member that was decoded at once is not null."""
+    return len(raw) != len(_NULL) or bytes(raw) != _NULL
 
 
 def _given(members: Mapping[str, Raw], name: str) -> bool:

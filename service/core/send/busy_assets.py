@@ -43,12 +43,13 @@ class BusyAssets:
 
     def add(self, change: Change, now: float) -> None:
         """Let an admitted change wait: behind its asset's work or a held delete, or in a window."""
-        work = self.get(change.asset)
-        if self._held.has(change.asset):
+        command = change.command
+        asset = command.asset.folded
+        if self._held and self._held.has(asset):
             self._held.keep(change)  # even if its asset is busy: with what came before the delete
-        elif work is not None:
+        elif (work := self._works.get(asset)) is not None:
             work.behind.append(change)
-        elif not self._held.takes(change, now):
+        elif command.action != DELETE or not self._held.takes(change, now):
             self._windows.add(change, now)
 
     def let_go(self, now: Now) -> None:
@@ -112,6 +113,8 @@ class BusyAssets:
         If a delete of the asset was held before, they come from before it, and were let through.
         """
         del self._works[work.key]
+        if not work.behind:
+            return
         enter = self._windows.add if self._held.has(work.key) else self.add
         for change in work.behind:
             enter(change, now)

@@ -75,7 +75,9 @@ class Outbox:
     def complete(self, ended: Ended, utc_ms: int, *, is_counted: bool) -> None:
         """Complete changes that ended together; `is_counted` by the limit on dead letters."""
         asset = ended[0][0].command.asset
-        group = [self._reporter.of_change(change, ending, utc_ms) for change, ending in ended]
+        group = []
+        for change, ending in ended:
+            group.append(self._reporter.of_change(change, ending, utc_ms))
         self._leave(tuple(group), asset, is_counted=is_counted)
         for change, ending in ended:
             if ending.reason is not None:

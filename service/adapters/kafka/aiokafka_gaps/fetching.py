@@ -1,9 +1,10 @@
 """Read fetched batches in bounded steps; aiokafka decompresses a whole batch of any size at once.
 
 Private parts of aiokafka 0.14 that this file touches (docs/upgrading-aiokafka.md lists them too):
-`fetcher.MemoryRecords` and `fetcher.FetchResult` by name, `FetchResult._partition_records`,
-`FetchResult._update_position`, `PartitionRecords._records`, `PartitionRecords._records_iterator`,
-`Fetcher._records`, `Fetcher._get_actions_per_node`, `_MemoryRecordsPy._next_slice`.
+`fetcher.MemoryRecords`, `fetcher.FetchResult` and `fetcher.ConsumerRecord` by name,
+`FetchResult._partition_records`, `FetchResult._update_position`, `PartitionRecords._records`,
+`PartitionRecords._records_iterator`, `Fetcher._records`, `Fetcher._get_actions_per_node`,
+`_MemoryRecordsPy._next_slice`.
 
 Rule 1: a batch is read in portions. Each portion is a small batch without compression, which the
 library's own reader reads. An ordinary batch is one portion; then only the offset and the number of
@@ -21,7 +22,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
@@ -97,11 +99,28 @@ class _Limits:
     record_kept_bytes = RECORD_KEPT_BYTES_MIN
 
 
+class FetchedRecord(msgspec.Struct, gc=False):
+    """Replaces the library's `ConsumerRecord`, a frozen dataclass that takes 2 µs to create."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    checksum: int | None
+    serialized_key_size: int
+    serialized_value_size: int
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
 def read_in_steps(record_bytes_max: int = RECORD_KEPT_BYTES_MIN) -> None:
     """Make every consumer of this process read in bounded steps."""
     _Limits.record_kept_bytes = max(record_bytes_max, RECORD_KEPT_BYTES_MIN)
     fetcher.MemoryRecords = _Records
     fetcher.FetchResult = _FetchResult
+    fetcher.ConsumerRecord = FetchedRecord
 
 
 def pending_bytes(result: object) -> int:
@@ -150,14 +169,14 @@ class _FetchResult(fetcher.FetchResult):  # type: ignore[misc]
     _partition_records: Any
     """None after all of them were read."""
 
-    def getall(self, max_records: int | None = None) -> list[ConsumerRecord]:
+    def getall(self, max_records: int | None = None) -> list[FetchedRecord]:
         """Return the next records that fit into the poll, and keep the others."""
         poll = budget.get() or Budget()
         if poll.left <= 0 or not self.has_more():
             return []
         if not self.check_assignment(self._topic_partition):
             return []
-        taken: list[ConsumerRecord] = []
+        taken: list[FetchedRecord] = []
         for record in islice(self._partition_records, max_records):
             taken.append(record)
             poll.left -= record.serialized_key_size + record.serialized_value_size

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -214,23 +213,13 @@ async def _reached(
 
 
 def _stored(record: ConsumerRecord) -> StoredRecord:
-    found = _without_omitted(record)
-    return StoredRecord(
-        found.partition,
-        found.offset,
-        found.key,
-        found.value,
-        tuple(found.headers),
-        found.timestamp,
-    )
-
-
-def _without_omitted(record: ConsumerRecord) -> ConsumerRecord:
     """Return the record, with the header of an omitted value if it was too large to read."""
-    if type(record.value) is not OmittedValue:
-        return record
-    headers = (*record.headers, (VALUE_OMITTED_HEADER, b"true"))
-    return replace(record, value=None, headers=headers)
+    value, headers = record.value, tuple(record.headers)
+    if type(value) is OmittedValue:
+        value, headers = None, (*headers, (VALUE_OMITTED_HEADER, b"true"))
+    return StoredRecord(
+        record.partition, record.offset, record.key, value, headers, record.timestamp
+    )
 
 
 async def _seek(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int], part: Read) -> None:
