@@ -178,6 +178,40 @@ async def test_a_restart_goes_on_as_a_release_does(system: SystemUnderTest) -> N
     assert len(ids) == len(set(ids)) == 700
 
 
+async def test_too_many_deletes_wait_for_a_person(system: SystemUnderTest) -> None:
+    """A mass of deletes stops at the ceiling; upserts go on, until `release` lets them go."""
+    codes = [f"mass{number}" for number in range(30)]
+    upserts: list[Input] = [
+        (0, f"packshots/{code}".encode(), json.dumps({
+            "action": "upsert", "asset_family": "packshots", "code": code, "values": {},
+        }).encode())
+        for code in codes
+    ]  # fmt: skip
+    await system.publish(upserts)
+    replica = system.start(DELETES_MAX_PER_HOUR="10", HTTP__STATUS_PAGE="true")
+    await system.read(system.outcomes, 30)
+    deletes: list[Input] = [(0, f"packshots/{code}".encode(), None) for code in codes]
+    await system.publish(deletes)
+    told = await until(system, "/readyz?verbose", lambda text: "are held back" in text)
+    assert "Deletes of packshots are held back, 20 changes wait" in told
+    assert (await system.get("/readyz"))[0] == 200
+    metrics = (await system.get("/metrics"))[1]
+    assert "asset_sync_delete_ceiling_reached 1.0" in metrics
+    assert "asset_sync_held_changes 20.0" in metrics
+    assert '"deletes.ceiling_reached"' in system.logs()
+    other = {"action": "upsert", "asset_family": "packshots", "code": "other", "values": {}}
+    await system.publish([(1, b"packshots/other", json.dumps(other).encode())])
+    await system.read(system.outcomes, 41)
+
+    port = (await system.url()).rpartition(":")[2]
+    released = await aside(system, "release", "--port", port)
+    assert b"Resumed. 20 changes were held back" in released.stdout
+    ids = [outcome["id"] for outcome in await system.outcome_data(61)]
+    assert len(ids) == len(set(ids)) == 61
+    replica.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(replica.wait, 30) == 0
+
+
 async def test_release_without_a_service(system: SystemUnderTest) -> None:
     """Said in a sentence."""
     shown = await aside(system, "release", "--port", "9")
