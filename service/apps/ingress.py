@@ -91,6 +91,8 @@ class Service:
             observers.note,
             settings.ingress_body_bytes_max,
         )
+        self.port = 0
+        """The port for webhooks, once it is open."""
         registry.register(IngressGauges(self._gauges))
         self._admin = AdminServer(
             AdminHandlers(
@@ -127,9 +129,9 @@ class Service:
         await open_port(self._admin, self._settings.http)
         await self._topics.start()
         with listening(ingress.host, ingress.port, "INGRESS"):
-            port = await self._server.open(ingress.host, ingress.port, self._tls)
+            self.port = await self._server.open(ingress.host, ingress.port, self._tls)
         paths = {endpoint.path: endpoint.source for endpoint in self._endpoints}
-        self._log.info("webhooks.listening", port=port, tls=self._tls is not None, paths=paths)
+        self._log.info("webhooks.listening", port=self.port, tls=self._tls is not None, paths=paths)
 
     async def _work(self) -> ExitCode:
         """Work until the shutdown begins, then answer what is open; return the exit code."""

@@ -9,7 +9,10 @@ from typing import Any, get_args
 import yaml
 
 from service.adapters.telemetry.catalogue import CATALOGUE, Metric
+from service.adapters.telemetry.ingress_catalogue import INGRESS_CATALOGUE
 from service.contracts.outcome import Reason
+from service.webhooks.delivery import WhyRefused
+from service.webhooks.facts import WhyBusy
 from tools.chart_schema import settings_schema
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -67,13 +70,22 @@ def test_every_alert_has_its_page() -> None:
         assert all(f"**{word}**" in text for word in ("Means", "Look", "Do")), rule["alert"]
 
 
+OTHER_NAMES = ("left_to_the_next_owner", "changes_too_large", "replay_of")
+"""Fields of log lines and outcomes, and a refusal of a transaction."""
+
+
 def test_the_runbook_names_metrics_and_log_events_that_exist() -> None:
     """A name that was changed in the code is changed in docs/operations.md too."""
     page = (ROOT / "docs" / "operations.md").read_text()
     sources = "".join(path.read_text() for path in (ROOT / "service").rglob("*.py"))
-    metrics = {metric.full_name for metric in CATALOGUE}
-    metrics |= {f"asset_sync_{word}" for word in (*get_args(Reason), "left_to_the_next_owner")}
-    names = set(re.findall(r"`([a-z]+(?:_[a-z]+)+|[a-z_]+\.[a-z_]+)`", page)) - {"compression.type"}
+    metrics = {metric.full_name for metric in (*CATALOGUE, *INGRESS_CATALOGUE)}
+    metrics |= {one.full_name.removesuffix("_total") for one in INGRESS_CATALOGUE}
+    labels = (*get_args(Reason), *get_args(WhyRefused), *get_args(WhyBusy))
+    metrics |= {f"asset_sync_{word}" for word in (*labels, *OTHER_NAMES)}
+    names = set(re.findall(r"`([a-z]+(?:_[a-z]+)+|[a-z_]+\.[a-z_]+)`", page)) - {
+        "compression.type",
+        "mapping.file",
+    }
     assert len(names) > 40
     for name in names:
         known = f'"{name}"' in sources if "." in name else f"asset_sync_{name}" in metrics

@@ -7,17 +7,37 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from service.apps.ingress import Service
 from service.playground.embedded_kafka import EmbeddedKafka, embedded_kafka
-from tests.support.ingress import IngressUnderTest, Load, assert_nothing_is_lost, headers_of, signed
+from service.process.exit_codes import ExitCode
+from service.process.shutdown import Shutdown
+from service.settings import load
+from tests.support.ingress import (
+    IngressUnderTest,
+    KnownKeys,
+    Load,
+    assert_nothing_is_lost,
+    headers_of,
+    signed,
+)
+from tests.support.webhooks import (
+    CERTIFICATE_URL,
+    SUBSCRIBE_URL,
+    private_key,
+    public_pem,
+    sns_message,
+)
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 SENDERS = 40
+OTHER_CERTIFICATE = CERTIFICATE_URL.replace("0123", "4567")
 
 
 @pytest.fixture
@@ -246,3 +266,43 @@ async def test_a_sample_can_be_sent(ingress: IngressUnderTest) -> None:
         free = str(unused.getsockname()[1])
     absent = await asyncio.to_thread(send, "--source", "hooks", INGRESS__PORT=free)
     assert (absent.returncode, "No asset-sync ingress answers" in absent.stderr) == (1, True)
+
+
+async def test_messages_of_sns_are_keyed_by_the_asset(
+    ingress: IngressUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, with a key of the test in the place of Amazon's."""
+    for name, value in ingress.environ().items():
+        if name.startswith("ASSET_SYNC_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr("service.apps.ingress.leave_in_time", lambda _: None)  # ends the process
+    keys = KnownKeys({CERTIFICATE_URL: public_pem(private_key())})
+    shutdown = Shutdown()
+    service = Service(load(needs_pim=False), shutdown, lambda _: keys)
+    running = asyncio.create_task(service.run())
+    try:
+        async with asyncio.timeout(60):
+            while not service.port:  # noqa: ASYNC110 - it says so in its log alone
+                await asyncio.sleep(0.1)
+        url = f"http://127.0.0.1:{service.port}/sns"
+        now = datetime.now(UTC).isoformat()
+        message = '{"media_id": "0AB2-1"}'
+        async with aiohttp.ClientSession() as session:
+            for members, status in (
+                ({"Type": "SubscriptionConfirmation"}, 200),
+                ({"Message": message}, 200),
+                ({"Message": message, "Signature": "AAAA"}, 401),
+                ({"Message": message, "TopicArn": "arn:other"}, 401),
+                ({"Message": message, "SigningCertURL": CERTIFICATE_URL + "2"}, 401),
+                ({"Message": message, "SigningCertURL": OTHER_CERTIFICATE}, 503),
+            ):
+                body = sns_message(private_key(), **{"Timestamp": now, **members})
+                async with session.post(url, data=body) as answer:
+                    assert answer.status == status, members
+    finally:
+        shutdown.request()
+        assert await running == ExitCode.DRAINED
+    assert keys.confirmed == [SUBSCRIBE_URL]
+    (record,) = await ingress.records(ingress.sns_topic)
+    assert record.key == b"0AB2-1"
+    assert headers_of(record)["ingress.verified"] == b"sns"

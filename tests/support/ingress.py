@@ -149,6 +149,24 @@ class IngressUnderTest:
             await consumer.stop()
 
 
+@dataclass
+class KnownKeys:
+    """Stands for the hosts of Amazon and Adobe, with the keys of a test."""
+
+    published: Mapping[str, bytes]
+    confirmed: list[str] = field(default_factory=list)
+
+    async def get(self, url: str) -> bytes | None:
+        return self.published.get(url)
+
+    async def confirm(self, url: str) -> bool:
+        self.confirmed.append(url)
+        return True
+
+    async def close(self) -> None:
+        """Close nothing."""
+
+
 def signed(body: bytes, **headers: str) -> dict[str, str]:
     """Return the headers of a delivery for the source `hooks`."""
     return {**HMAC.signed(body, SECRET), "content-type": "application/json", **headers}

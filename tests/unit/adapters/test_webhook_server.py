@@ -127,8 +127,10 @@ async def bench_of(
         request_seconds_max,
     )
     made.port = await made.server.open("127.0.0.1", 0, tls)
-    yield made
-    await made.server.close()
+    try:
+        yield made
+    finally:
+        await made.server.close()
 
 
 @pytest.fixture

@@ -1,12 +1,16 @@
 """What a verified delivery leaves on its record, and what never reaches a topic."""
 
+from http import HTTPStatus
+
 import pytest
 
 from service.mapping.file.webhook import Webhook
-from service.webhooks.delivery import Delivery, HeaderFields
+from service.webhooks.delivery import VERIFIED, Delivery, HeaderFields
 from service.webhooks.endpoint import Endpoint, by_path, endpoint_of
+from service.webhooks.head import HEADER_BYTES_MAX, Answer, Head, answer_to_head
 from service.webhooks.record import headers_of, key_of
-from tests.support.webhooks import NOW
+from service.webhooks.signing import NotSignableError, sign
+from tests.support.webhooks import NOW, delivery, judged
 
 HMAC = {"hmac": {"header": "X-Signature", "secret": "s"}}
 
@@ -19,8 +23,8 @@ def endpoint(**given: object) -> Endpoint:
 
 def kept(fields: list[tuple[bytes, bytes]], made: Endpoint) -> list[tuple[str, bytes]]:
     """Return the headers of the record that come from the request."""
-    delivery = Delivery(HeaderFields(fields), b"", NOW)
-    return list(headers_of(delivery, "bynder", "hmac", made.kept))[3:]
+    given = Delivery(HeaderFields(fields), b"", NOW)
+    return list(headers_of(given, "bynder", "hmac", made.kept))[3:]
 
 
 def test_listed_headers_are_kept_in_lower_case() -> None:
@@ -98,3 +102,62 @@ def test_an_endpoint_is_found_by_its_path() -> None:
 )
 def test_the_methods_of_an_endpoint(verify: dict[str, object], methods: str) -> None:
     assert endpoint(verify=verify).methods == methods
+
+
+@pytest.mark.parametrize(
+    ("head", "answer"),
+    [
+        (("POST", "/other", "", []), Answer(HTTPStatus.NOT_FOUND)),
+        (("GET", "/bynder", "", []), Answer(HTTPStatus.METHOD_NOT_ALLOWED, allow="POST")),
+        (("POST", "/bynder", "x=1", []), None),
+        (("POST", "/bynder", "", [(b"X", b"y" * HEADER_BYTES_MAX)]), Answer(HTTPStatus(431))),
+        (("POST", "/bynder", "", [(b"Content-Encoding", b"gzip")]), Answer(HTTPStatus(400))),
+        (("POST", "/bynder", "", [(b"Content-Encoding", b" Identity ")]), None),
+        (("POST", "/bynder", "", [(b"Content-Length", b"100")]), None),
+        (("POST", "/bynder", "", [(b"Content-Length", b"101")]), Answer(HTTPStatus(413))),
+        (("POST", "/bynder", "", [(b"Content-Length", b"9" * 100)]), Answer(HTTPStatus(413))),
+        (("POST", "/bynder", "", [(b"Content-Length", b"\xb2")]), None),
+    ],
+)
+def test_the_head_alone_may_be_answered(
+    head: tuple[str, str, str, list[tuple[bytes, bytes]]], answer: Answer | None
+) -> None:
+    """Without an answer, the body belongs to the endpoint."""
+    made = endpoint()
+    method, path, query, fields = head
+    given = Head(method, path, query, HeaderFields(fields))
+    found = answer_to_head(given, by_path([made]), 100)
+    assert found == (made if answer is None else answer)
+
+
+SCHEMES = [
+    ({"cloudinary": {"secret": "s"}}, True),
+    ({"standard": {"secret": "s"}}, True),
+    (HMAC, True),
+    ({"token": {"header": "X-Token", "secret": ["s", "t"]}}, True),
+    ({"none": "I trust the network"}, True),
+    ({"sns": {"topics": ["arn"]}}, False),
+    ({"adobe": {"client_id": "c"}}, False),
+]
+
+
+@pytest.mark.parametrize(("verify", "is_signable"), SCHEMES, ids=lambda given: str(given)[:12])
+def test_a_sample_is_signed_as_the_dam_would(
+    verify: dict[str, object], is_signable: object
+) -> None:
+    """What `webhook send` signs is what the scheme verifies."""
+    scheme = endpoint(verify=verify).scheme
+    secrets = {"s": "whsec_c2VjcmV0", "t": "whsec_b3RoZXI="}
+    if is_signable:
+        headers = sign(scheme, b"{}", secrets.get, "m1", int(NOW))
+        assert judged(scheme, delivery(headers, b"{}"), secrets) == VERIFIED
+    else:
+        with pytest.raises(NotSignableError, match="mapping explain"):
+            sign(scheme, b"{}", secrets.get, "m1", int(NOW))
+
+
+@pytest.mark.parametrize("secret", [None, "whpk_AAAA", "whsec_!"])
+def test_a_sample_needs_a_secret_that_signs(secret: str | None) -> None:
+    scheme = endpoint(verify={"standard": {"secret": "s"}}).scheme
+    with pytest.raises(NotSignableError, match="The secret s"):
+        sign(scheme, b"{}", {"s": secret}.get, "m1", int(NOW))
