@@ -215,3 +215,36 @@ def test_an_asset_that_is_gone_shows_that_the_host_works() -> None:
     host.start()
     assert host.reads.answered(host.sent["/a"], 0.0)[0].read.resume(NotFound())
     assert not host.reads.succeeded(host.sent.pop("/a"), 0.0)
+
+
+def test_one_failure_alone_never_ends_an_asset() -> None:
+    """It may be the last echo of an outage, however few attempts are set."""
+    host = HostUnderTest("/bad")
+    host.reads._limits = RetryLimits(attempts_max=1, seconds_max=0.0)
+    for failures in (1, 2):
+        host.start()
+        host.fails("/bad")
+        host.put_off("/bad", 9.0)
+        host.want("/well")
+        host.start()
+        host.succeeds("/well")
+        assert host.own("/bad") == failures
+        assert len(host.reads.take_spent()) == failures - 1
+        if failures == 1:
+            host.put_off("/bad", 0.0)
+
+
+def test_after_an_outage_what_failed_is_read_again_within_seconds() -> None:
+    """Its delay may have grown to half a minute; and all of it does not go at one moment."""
+    host = HostUnderTest("/a", at_once_max=1)
+    host.reads._jitter = lambda: 1.0
+    now = 0.0
+    for _ in range(20):
+        now = max(now, host.reads.next_time() or now)
+        host.start(now)
+        host.fails("/a", now=now)
+    host.want("/b", at=now)
+    now = host.reads.next_time() or now
+    assert host.start(now) == ["/b"]
+    assert host.succeeds("/b", now=now)
+    assert now < (host.reads.next_time() or 0.0) <= now + 2.0
