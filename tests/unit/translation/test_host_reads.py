@@ -1,5 +1,7 @@
 """Whose failure a failure is, answer by answer."""
 
+from itertools import cycle
+
 import pytest
 
 from service.mapping.results import NotFound
@@ -237,7 +239,8 @@ def test_one_failure_alone_never_ends_an_asset() -> None:
 def test_after_an_outage_what_failed_is_read_again_within_seconds() -> None:
     """Its delay may have grown to half a minute; and all of it does not go at one moment."""
     host = HostUnderTest("/a", at_once_max=1)
-    host.reads._jitter = lambda: 1.0
+    asset_then_host = cycle((1.0, 0.1))
+    host.reads._jitter = lambda: next(asset_then_host)
     now = 0.0
     for _ in range(20):
         now = max(now, host.reads.next_time() or now)
