@@ -117,7 +117,7 @@ def _print(loaded: Loaded, source: str, explanation: Explanation) -> None:
         out.print(f"  {shown(part.message)}")
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("value", "line", "from", "found", "steps", "sent"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading in {"value", "line"})
     for cells in _rows(explanation):
         table.add_row(*(shown(cell) for cell in cells))
     if table.row_count:

@@ -35,7 +35,7 @@ def test(file: Path | None) -> None:
             out.print(line)
     for name, source in loaded.model.sources.items():
         if not source.tests:
-            out.print(Text("warning ", "yellow") + Text(f"Source {name} has no tests."))
+            out.print(Text.assemble(("warning ", "yellow"), f"Source {name} has no tests."))
     failed = sum(bool(result.differences) for result in results)
     total = f"{len(results)} test{'' if len(results) == 1 else 's'} of {shown(str(path))}"
     out.print(f"{failed} of {total} failed." if failed else f"{total}: all passed.")
@@ -43,16 +43,15 @@ def test(file: Path | None) -> None:
 
 
 def _lines(result: FileTestResult) -> list[Text]:
-    grade = Text("failed  ", "red") if result.differences else Text("ok      ", "green")
     head = f"{result.source}: {shown(result.name)}"
-    lines = [grade + Text(head)]
-    if result.differences:
-        lines = [grade + Text(f"{head}  ({result.place})")]
+    if not result.differences:
+        return [Text.assemble(("ok      ", "green"), head)]
+    lines = [Text.assemble(("failed  ", "red"), f"{head}  ({result.place})")]
     for found in result.differences:
         made_by = f"  made by {found.made_by}" if found.made_by else ""
         lines += [
             Text(f"        {shown(found.about)}{made_by}"),
-            Text("          expected  ") + Text(shown(found.expected), "green"),
-            Text("          found     ") + Text(shown(found.found), "red"),
+            Text.assemble("          expected  ", (shown(found.expected), "green")),
+            Text.assemble("          found     ", (shown(found.found), "red")),
         ]
     return lines

@@ -3,7 +3,7 @@
 Everything that is wrong is found at once, each with its line and column.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from service.mapping.compile import compile_source
@@ -16,6 +16,9 @@ from service.mapping.file.text import TextFault, read
 from service.mapping.file.validation import validate
 from service.mapping.results import MappedSource
 from service.mapping.trace import Trace
+
+FAULTS_MAX = 200
+"""How many faults are reported at once."""
 
 Faults = tuple[PlacedFault, ...]
 
@@ -56,22 +59,35 @@ def load(content: bytes, name: str, around: Surroundings = NOTHING_AROUND) -> Lo
     """
     document = read(content)
     if isinstance(document, tuple):
-        return tuple(sorted(_in_text(name, document)))
+        return _limited(_in_text(name, document))
     merged, profile_faults = merge(document, name)
     in_text = _in_text(name, document.faults)
     model = validate(merged.data)
     if isinstance(model, tuple) or profile_faults:
         in_form = (*profile_faults, *(model if isinstance(model, tuple) else ()))
-        return _faults(merged, in_text, (*in_form, *_further(merged, in_form)))
+        return _faults(merged, in_text, (*in_form, *_further(merged, in_form, around)))
     sources, compile_faults = _compiled(model, merged)
     faults = _faults(merged, in_text, (*check(model, around), *compile_faults))
     return faults or Loaded(merged, model, digest(content, merged), sources)
 
 
-def _further(merged: Merged, known: tuple[Fault, ...]) -> tuple[Fault, ...]:
-    """Return the faults that compiling finds in what has no fault in its form."""
+def _further(merged: Merged, known: tuple[Fault, ...], around: Surroundings) -> tuple[Fault, ...]:
+    """Return the faults that checks and compiling find in what has no fault in its form."""
     model = sound_part(merged.data, known)
-    return () if model is None else _compiled(model, merged)[1]
+    if model is None:
+        return ()
+    return (*_check_of_others(model, known, around), *_compiled(model, merged)[1])
+
+
+def _check_of_others(
+    model: SourcesFile, known: tuple[Fault, ...], around: Surroundings
+) -> Iterator[Fault]:
+    """Check the sources that have no fault yet; a check of the others would find what follows."""
+    parts = {fault.path[:1] for fault in known}
+    faulty = {fault.path[1] for fault in known if len(fault.path) > 1}
+    others = {name: source for name, source in model.sources.items() if name not in faulty}
+    if parts <= {("sources",), ("tables",)}:
+        yield from check(model.model_copy(update={"sources": others}), around)
 
 
 def _compiled(
@@ -95,7 +111,17 @@ def _faults(merged: Merged, in_text: Faults, found: Iterable[Fault]) -> Faults:
     """
     known = {fault.place for fault in in_text}
     placed = map(merged.placed, found)
-    return tuple(sorted({*in_text, *(fault for fault in placed if fault.place not in known)}))
+    return _limited((*in_text, *(fault for fault in placed if fault.place not in known)))
+
+
+def _limited(faults: Iterable[PlacedFault]) -> Faults:
+    """Return the faults in the order of the file; of very many, the first and how many follow."""
+    ordered = sorted(set(faults))
+    if len(ordered) <= FAULTS_MAX:
+        return tuple(ordered)
+    after = ordered[FAULTS_MAX]
+    more = f"{len(ordered) - FAULTS_MAX} more faults from here on."
+    return (*ordered[:FAULTS_MAX], PlacedFault(after.file, after.place, more))
 
 
 def _in_text(name: str, faults: Iterable[TextFault]) -> Faults:

@@ -6,7 +6,7 @@ import pytest
 
 from service.mapping import profiles
 from service.mapping.file.checks import Surroundings
-from service.mapping.file.load import Loaded, load
+from service.mapping.file.load import FAULTS_MAX, Loaded, load
 from service.mapping.file.merge import DIGEST_CHARACTERS
 
 EXAMPLE = Path(__file__).parents[3] / "support" / "sources" / "example.yaml"
@@ -171,17 +171,23 @@ def test_faults_of_form_do_not_hide_those_of_paths_and_patterns() -> None:
         "  two: {topics: [u], code: {path: a, extract: '('}, rules: [{do: delete}]}\n"
     )
 
-    assert [fault.split(":")[1] for fault in found] == [
-        "2",
-        "6",
-        "7",
-        "9",
-        "10",
-        "11",
-        "11",
-        "11",
-        "12",
-    ]
+    lines = [int(fault.split(":")[1]) for fault in found]
+    assert lines == [2, 6, 7, 9, 10, 11, 11, 11, 12, 12]
+
+
+def test_faults_of_form_do_not_hide_those_between_other_parts() -> None:
+    """A source without a fault is checked although another one has some."""
+    other = "  two: {topics: [dam.one, pim.asset-outcomes], rules: [{do: skip}]}\n"
+
+    assert [fault.split(":")[1] for fault in faults(with_lines("fmaily: a") + other)] == ["9", "10"]
+
+
+def test_very_many_faults_are_counted() -> None:
+    found = faults(with_lines("values:", *(f"  v{n}: 'a['" for n in range(FAULTS_MAX + 50))))
+
+    assert len(found) == FAULTS_MAX + 1
+    assert found[-1].startswith(f"sources.yaml:{10 + FAULTS_MAX}:")
+    assert found[-1].endswith(": 50 more faults from here on.")
 
 
 @pytest.mark.parametrize("line", ["only: *x", "profile: s4"])
