@@ -7,6 +7,8 @@ import pytest
 from service.core.inputs import (
     ChangesRefused,
     CommitRefusal,
+    CommitRefused,
+    Committed,
     DrainKind,
     Forgotten,
     Released,
@@ -266,6 +268,24 @@ def test_an_answer_to_a_transaction_of_an_ended_assignment_is_ignored(
     assert not any(isinstance(fact, RecordsTranslated) for fact in tested.facts)
 
 
+def test_a_late_answer_does_not_end_the_transaction_of_the_next_assignment(
+    tested: TranslatorUnderTest,
+) -> None:
+    """It has another number."""
+    tested.is_committing = False
+    tested.arrive("upsert a")
+    late = tested.open.pop()
+    tested.assign()
+    tested.arrive("upsert b")
+    tested.step(Committed(late.number))
+    tested.step(CommitRefused(late.number, CommitRefusal.FENCED))
+    assert (tested.translator.pending_records, tested.dropped) == (1, 0)
+
+    tested.commit()
+
+    assert (tested.changed, tested.translator.pending_records) == (["b"], 0)
+
+
 def test_a_change_that_its_topic_refuses_is_rejected(tested: TranslatorUnderTest) -> None:
     """The rest of the transaction is written; the outcome names the topic's limit."""
     tested.is_committing = False
@@ -394,6 +414,14 @@ def test_too_many_deletes_in_an_hour_stop_the_source() -> None:
     assert (status.waits_for, status.held_changes, status.over_ceiling) == ("deletes", 1, ("s3",))
     assert tested.pauses[-1] == frozenset({Partition("raw", 0)})
     assert tested.noted.count("deletes.ceiling_reached") == 1
+
+
+def test_the_deletes_of_one_transaction_count_too() -> None:
+    """A poll may bring more of them than the ceiling allows."""
+    tested = TranslatorUnderTest(limits=replace(LIMITS, deletes_per_hour_max=3))
+    tested.deliver(*[tested.record(b'["delete a"]') for _ in range(5)])
+
+    assert len(tested.changed) == 3
 
 
 def test_released_deletes_go_and_do_not_count() -> None:
