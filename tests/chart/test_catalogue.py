@@ -10,6 +10,7 @@ import yaml
 
 from service.adapters.telemetry.catalogue import CATALOGUE, Metric
 from service.adapters.telemetry.ingress_catalogue import INGRESS_CATALOGUE
+from service.adapters.telemetry.translate_catalogue import TRANSLATE_CATALOGUE
 from service.contracts.outcome import Reason
 from service.webhooks.delivery import WhyRefused
 from service.webhooks.facts import WhyBusy
@@ -17,6 +18,7 @@ from tools.chart_schema import settings_schema
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHART = ROOT / "deploy" / "helm" / "asset-sync"
+EVERY_METRIC = (*CATALOGUE, *INGRESS_CATALOGUE, *TRANSLATE_CATALOGUE)
 SERIES = re.compile(r"\b(asset_sync_\w+)(?:\{([^}]*)\})?")
 
 
@@ -43,7 +45,7 @@ def names(metric: Metric) -> set[str]:
 
 def test_every_query_names_metrics_and_labels_of_the_catalogue() -> None:
     """A metric that is renamed takes its alerts along."""
-    known = {name: metric for metric in CATALOGUE for name in names(metric)}
+    known = {name: metric for metric in EVERY_METRIC for name in names(metric)}
     foreign = {"namespace", "pod", "instance", "le"}
     queries = list(expressions())
     assert len(queries) > 40
@@ -78,8 +80,8 @@ def test_the_runbook_names_metrics_and_log_events_that_exist() -> None:
     """A name that was changed in the code is changed in docs/operations.md too."""
     page = (ROOT / "docs" / "operations.md").read_text()
     sources = "".join(path.read_text() for path in (ROOT / "service").rglob("*.py"))
-    metrics = {metric.full_name for metric in (*CATALOGUE, *INGRESS_CATALOGUE)}
-    metrics |= {one.full_name.removesuffix("_total") for one in INGRESS_CATALOGUE}
+    metrics = {metric.full_name for metric in EVERY_METRIC}
+    metrics |= {one.full_name.removesuffix("_total") for one in EVERY_METRIC}
     labels = (*get_args(Reason), *get_args(WhyRefused), *get_args(WhyBusy))
     metrics |= {f"asset_sync_{word}" for word in (*labels, *OTHER_NAMES)}
     names = set(re.findall(r"`([a-z]+(?:_[a-z]+)+|[a-z_]+\.[a-z_]+)`", page)) - {

@@ -109,13 +109,30 @@ def test_deletes_from_several_families_that_are_too_large_have_one_outcome() -> 
 def test_changes_that_are_too_large_together_reject_the_record() -> None:
     """Memory and the transaction stay bounded, whatever a mapping makes of a small record."""
     size = 1024 * 1024 - 1024
-    count = CHANGES_BYTES_MAX // size + 1
+    count = CHANGES_BYTES_MAX // size + 3
     tested = TranslatorUnderTest(mapping=WordMapping(pad=size))
     tested.arrive(*["upsert a"] * count, "read b")
 
+    assert tested.started == [], "nothing depends on the answer any more"
     (outcome,) = tested.outcomes
     assert (outcome["id"], outcome["data"]["reason"]) == ("raw/0/0", "too_large")
     assert outcome["data"]["event"]["id"] == "e0"
+    assert (tested.changes, tested.positions) == ([], {0: 1})
+
+
+def test_answers_that_come_after_the_record_was_rejected_are_ignored() -> None:
+    """What was read made the changes too large together."""
+    size = 1024 * 1024 - 1024
+    count = CHANGES_BYTES_MAX // size + 3
+    tested = TranslatorUnderTest(mapping=WordMapping(pad=size))
+    tested.is_committing = False
+    tested.arrive(*[f"read {number}" for number in range(count)])
+    for number in range(count):
+        tested.answer(f"/{number}")
+    tested.commit()
+
+    (outcome,) = tested.outcomes
+    assert (outcome["id"], outcome["data"]["reason"]) == ("raw/0/0", "too_large")
     assert (tested.changes, tested.positions) == ([], {0: 1})
 
 
