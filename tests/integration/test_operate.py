@@ -193,7 +193,7 @@ async def test_too_many_deletes_wait_for_a_person(system: SystemUnderTest) -> No
     deletes: list[Input] = [(0, f"packshots/{code}".encode(), None) for code in codes]
     await system.publish(deletes)
     told = await until(system, "/readyz?verbose", lambda text: "are held back" in text)
-    assert "Deletes of packshots are held back, 20 changes wait" in told
+    assert "Deletes of packshots are held back (changes that wait: 20)" in told
     assert (await system.get("/readyz"))[0] == 200
     metrics = (await system.get("/metrics"))[1]
     assert "asset_sync_delete_ceiling_reached 1.0" in metrics

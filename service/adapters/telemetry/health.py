@@ -99,7 +99,7 @@ def why_held(status: WorkStatus) -> str:
     if more := len(status.over_ceiling) - NAMES_SHOWN_MAX:
         names += f" and {more:,} more" if more > 0 else ""
     return (
-        f"Deletes of {names} are held back, {status.held_changes:,} changes wait: more than "
+        f"Deletes of {names} are held back (changes that wait: {status.held_changes:,}): more than "
         "DELETES_MAX_PER_HOUR in an hour. If they are meant, run `asset-sync release`."
     )
 

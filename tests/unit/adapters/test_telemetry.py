@@ -317,6 +317,15 @@ def test_the_page_of_metrics_is_the_catalogue() -> None:
     assert (ROOT / "docs" / "metrics.md").read_text() == as_markdown()
 
 
+def test_held_deletes_are_told_while_all_else_goes_on() -> None:
+    """With one line, and none where they are the reason why nothing is sent."""
+    held = {"over_ceiling": ("packshots",), "held_changes": 1}
+    (line,) = waiting_lines(status(**held))
+    assert line.startswith("[ ]Deletes of packshots are held back (changes that wait: 1)")
+    (line,) = waiting_lines(status(**held, waits_for="deletes"))
+    assert line.startswith("[ ]waiting: Deletes of packshots")
+
+
 @pytest.mark.parametrize("reason", get_args(WaitsFor))
 def test_waiting_on_purpose_is_progress(reason: WaitsFor) -> None:
     """The replica may wait for any time, and reports the reason."""
@@ -346,6 +355,13 @@ def test_waiting_on_purpose_is_progress(reason: WaitsFor) -> None:
         (
             {"waits_for": "throttling", "gate_seconds": 12.34},
             "The PIM throttles (429): waiting, the next call is sent in 12.3 s.",
+        ),
+        (
+            {"waits_for": "deletes", "over_ceiling": tuple("abcde"), "held_changes": 1234},
+            (
+                "Deletes of a, b, c and 2 more are held back (changes that wait: 1,234): more than "
+                "DELETES_MAX_PER_HOUR in an hour. If they are meant, run `asset-sync release`."
+            ),
         ),
         ({"waits_for": None}, None),
     ],
