@@ -9,6 +9,9 @@ from service.mapping.file.model import Fetch, Instead, Rule, Source, SourcesFile
 _BEFORE_READING = ("$event", "$item", "$key", "$record")
 """Where the paths begin that need no answer of the DAM."""
 
+_TOMBSTONE = Rule.model_validate({"do": "delete"})
+"""What a tombstone is, where it is not skipped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -162,7 +165,7 @@ def _rules(source: Source, file: SourcesFile) -> Iterator[Fault]:  # noqa: ARG00
         if rule.because is not None and rule.do not in {"skip", "reject"}:
             yield Fault(("rules", index, "because"), "`because` goes with `do: skip` or `reject`.")
     if source.tombstones == "delete":
-        yield from _names_an_asset(source, source, "delete", ())
+        yield from _needs(source, _TOMBSTONE, ())
 
 
 def _needs(source: Source, rule: Rule, at: DocumentPath) -> Iterator[Fault]:
@@ -174,10 +177,8 @@ def _needs(source: Source, rule: Rule, at: DocumentPath) -> Iterator[Fault]:
         yield from _names_an_asset(source, rule, action, at)
 
 
-def _names_an_asset(
-    source: Source, where: Source | Rule, action: str, at: DocumentPath
-) -> Iterator[Fault]:
-    has: Callable[[str], bool] = lambda key: bool(getattr(where, key) or getattr(source, key))  # noqa: E731
+def _names_an_asset(source: Source, rule: Rule, action: str, at: DocumentPath) -> Iterator[Fault]:
+    has: Callable[[str], bool] = lambda key: bool(getattr(rule, key) or getattr(source, key))  # noqa: E731
     if not has("code"):
         yield Fault(at, f"A rule that ends in {action} needs `code`, here or at the source.")
     if not has("family") and not (action == "delete" and has("families")):

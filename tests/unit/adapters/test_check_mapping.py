@@ -7,6 +7,7 @@ import pytest
 from service.adapters.akeneo.check_mapping import check_mapping
 from service.mapping.file.load import Loaded, load
 from service.mapping.pim_names import uses_of
+from service.playground.pim.faults import Fault
 from service.playground.pim.server import served
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import sample
@@ -156,3 +157,21 @@ async def test_a_pim_that_does_not_answer_is_one_finding(pim: tuple[PimSimulator
 
     assert finding.grade == "failed"
     assert "The names in the sources file were not checked" in finding.message
+
+
+async def test_a_pim_that_shows_no_channels_is_a_warning(pim: tuple[PimSimulator, str]) -> None:
+    """The connection may lack the permission; everything else is checked all the same."""
+    simulator, _ = pim
+    simulator.faults.add(Fault(route="read", status=403))
+    found = await findings(pim, "family: {const: nosuch}", UPSERT)
+
+    assert [finding.grade for finding in found] == ["failed", "warning"]
+    assert found[1].message == "Locales and channels were not checked."
+
+
+async def test_a_pim_that_fails_is_one_finding(pim: tuple[PimSimulator, str]) -> None:
+    simulator, _ = pim
+    simulator.faults.add(Fault(route="read", status=503, times=None))
+    (finding,) = await findings(pim, PACKSHOTS, UPSERT)
+
+    assert "were not checked: the PIM answered HTTP 503" in finding.message

@@ -214,6 +214,66 @@ def test_deletes_that_become_values_need_a_family() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("code", "is_known_without_an_answer"),
+    [
+        ("$event.id", True),
+        ("{path: $item.id, as: code}", True),
+        ("{first_of: [$key.id, $event.id]}", True),
+        ("{first_of: [$key.id, id]}", False),
+        ("{const: a}", True),
+        ("{template: '{$event.a}-{{x}}-{$key.b|url}'}", True),
+        ("{template: '{$event.a}-{b}'}", False),
+        ("$fetched.id", False),
+    ],
+)
+def test_an_asset_that_the_dam_no_longer_has_is_named_by_its_event(
+    code: str,
+    is_known_without_an_answer: bool,  # noqa: FBT001 - the expectation
+) -> None:
+    """Whether the fetch is that of the source or of the rule."""
+    fetch = "fetch: {host: dam, url: '/{id}', not_found: delete}"
+    at_source = SOURCE.replace("code: id", f"code: {code}") + f"    identity: id\n    {fetch}\n"
+    at_rule = (
+        SOURCE.replace("code: id", f"identity: id\n    code: {code}").replace(
+            "rules: [{do: upsert}]", f"rules: [{{do: upsert, {fetch}}}]"
+        )
+    )  # fmt: skip
+
+    for content in (at_source, at_rule):
+        found = load(content.encode(), "sources.yaml", AROUND)
+        assert isinstance(found, Loaded) is is_known_without_an_answer
+
+
+def test_tombstones_that_delete_must_name_an_asset() -> None:
+    """Unless deletes are skipped."""
+    content = "version: 1\nsources: {a: {topics: [t], tombstones: delete}}\n"
+
+    assert [fault.split("needs ")[1][:8] for fault in faults(content)] == ["`code`, ", "`family`"]
+    assert parsed(content.replace("delete}", "delete, on_delete: skip}")).sources
+
+
+@pytest.mark.parametrize(
+    ("auth", "secrets"),
+    [
+        ("{bearer: a}", ("a",)),
+        ("{basic: {username: a, password: b}}", ("a", "b")),
+        ("{header: {name: X-Key, secret: a}}", ("a",)),
+        ("{oauth2: {token_url: 'https://x', client_id: a, client_secret: b}}", ("a", "b")),
+    ],
+)
+def test_the_secrets_of_a_host_are_known(auth: str, secrets: tuple[str, ...]) -> None:
+    host = parsed(SOURCE.replace('e"}', f'e", auth: {auth}}}')).model.hosts["dam"]
+
+    assert host.auth is not None
+    assert host.auth.secrets == secrets
+
+
+@pytest.mark.parametrize("url", ["https://", "ftp://a", "https://a:99999", "https://a b", "a"])
+def test_a_base_is_a_url(url: str) -> None:
+    assert "should be a URL such as" in faults(SOURCE.replace("https://dam.example", url))[0]
+
+
 def test_a_webhook_path_belongs_to_one_source() -> None:
     hook = "    webhook: {path: /d, verify: {none: I trust the network}}\n"
     other = SOURCE.partition("sources:\n")[2].replace("one", "two")
