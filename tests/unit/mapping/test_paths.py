@@ -5,6 +5,7 @@ import pytest
 
 from service.mapping import expressions, paths
 from service.mapping.results import Change, RawRecord
+from service.mapping.work import WORK_STEPS_MAX, Work
 from tests.support.mapping import NAMED, NOTHING, change, ended, fault_of, mapped, refused, sent
 
 EVENT = {
@@ -87,6 +88,8 @@ def test_the_record_is_a_root() -> None:
 def test_a_record_without_key_and_time_lacks_them() -> None:
     found = change({"context": {"key": "$record.key", "time": "$record.time"}}, {})
     assert found.context is None
+    first = change({"context": {"time": "$record.time"}}, {}, timestamp_ms=0)
+    assert bytes(first.context or b"") == b'{"time":"1970-01-01T00:00:00.000Z"}'
     broken = RawRecord("t", 0, 0, None, b"{}", ((("x", None)),), 2**62)
     spec = {**NAMED, "context": {"x": "$record.headers.x", "time": "$record.time"}}
     (part,) = mapped(spec).map(broken).parts
@@ -193,6 +196,17 @@ def test_every_step_of_an_expression_is_work() -> None:
     found = ended({"values": {f"v{n}": path for n in range(20)}}, event)
 
     assert (found.status, found.reason, found.part) == ("rejected", "too_large", None)
+
+
+@pytest.mark.parametrize(
+    ("document", "steps"),
+    [({"a": {"b": 1}}, 3), ({"a": {"b": "x" * 640}}, 23), ({"a": {"b": [1, 2, 3]}}, 9)],
+)
+def test_a_step_is_a_node_an_element_or_64_characters(document: object, steps: int) -> None:
+    """`a.b` has three nodes; two of them give the value."""
+    work = Work()
+    expressions.compile_expression(expressions.parse("a.b"), "a.b")(document, work)
+    assert WORK_STEPS_MAX - work.left == steps
 
 
 def test_the_limits_of_a_path_are_its_own() -> None:
