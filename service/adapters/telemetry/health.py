@@ -96,8 +96,8 @@ def why_held(status: WorkStatus) -> str:
     if not status.over_ceiling:
         return ""
     names = ", ".join(plain(name) for name in status.over_ceiling[:NAMES_SHOWN_MAX])
-    if more := len(status.over_ceiling) - NAMES_SHOWN_MAX:
-        names += f" and {more:,} more" if more > 0 else ""
+    if (more := len(status.over_ceiling) - NAMES_SHOWN_MAX) > 0:
+        names += f" and {more:,} more"
     return (
         f"Deletes of {names} are held back (changes that wait: {status.held_changes:,}): more than "
         "DELETES_MAX_PER_HOUR in an hour. If they are meant, run `asset-sync release`."
