@@ -1,6 +1,6 @@
 """Checks of the sources file that need more than one of its parts."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from service.mapping.faults import DocumentPath, Fault, did_you_mean
@@ -35,9 +35,16 @@ def check(file: SourcesFile, around: Surroundings) -> Iterator[Fault]:
     yield from _webhook_paths(file)
     yield from _reserved_secrets(file, around)
     for name, source in file.sources.items():
-        for one_check in (_webhook, _fetches, _loops, _rules):
-            for fault in one_check(source, file):
-                yield Fault(("sources", name, *fault.path), fault.message, fault.is_about_key)
+        for fault in _source(source, file):
+            yield Fault(("sources", name, *fault.path), fault.message, fault.is_about_key)
+
+
+def _source(source: Source, file: SourcesFile) -> Iterator[Fault]:
+    """Check one source; the paths of the faults start from it."""
+    yield from _webhook(source)
+    yield from _fetches(source, file)
+    yield from _loops(source)
+    yield from _rules(source)
 
 
 def _topics(file: SourcesFile, around: Surroundings) -> Iterator[Fault]:
@@ -87,7 +94,7 @@ def _reserved_secrets(file: SourcesFile, around: Surroundings) -> Iterator[Fault
                 )
 
 
-def _webhook(source: Source, file: SourcesFile) -> Iterator[Fault]:  # noqa: ARG001 - one of several
+def _webhook(source: Source) -> Iterator[Fault]:
     hook = source.webhook
     if hook is None:
         return
@@ -147,7 +154,7 @@ def _placeholders(template: str) -> list[str]:
     return [piece.partition("}")[0].strip() for piece in plain.split("{")[1:]]
 
 
-def _loops(source: Source, file: SourcesFile) -> Iterator[Fault]:  # noqa: ARG001 - one of several
+def _loops(source: Source) -> Iterator[Fault]:
     for index, rule in enumerate(source.rules):
         if source.for_each is not None and rule.for_each is not None:
             yield Fault(
@@ -157,7 +164,7 @@ def _loops(source: Source, file: SourcesFile) -> Iterator[Fault]:  # noqa: ARG00
             )
 
 
-def _rules(source: Source, file: SourcesFile) -> Iterator[Fault]:  # noqa: ARG001 - one of several
+def _rules(source: Source) -> Iterator[Fault]:
     if not source.rules and source.tombstones == "skip":
         yield Fault((), "This source has no `rules`, so it would skip everything.")
     for index, rule in enumerate(source.rules):
@@ -178,8 +185,8 @@ def _needs(source: Source, rule: Rule, at: DocumentPath) -> Iterator[Fault]:
 
 
 def _names_an_asset(source: Source, rule: Rule, action: str, at: DocumentPath) -> Iterator[Fault]:
-    has: Callable[[str], bool] = lambda key: bool(getattr(rule, key) or getattr(source, key))  # noqa: E731
-    if not has("code"):
+    families = rule.families or source.families if action == "delete" else None
+    if not (rule.code or source.code):
         yield Fault(at, f"A rule that ends in {action} needs `code`, here or at the source.")
-    if not has("family") and not (action == "delete" and has("families")):
+    if not (rule.family or source.family or families):
         yield Fault(at, f"A rule that ends in {action} needs `family`, here or at the source.")
