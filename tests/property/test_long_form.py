@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from service.core import long_form as subject
+from service.core.group.asset_work import AssetWork
 from service.core.group.shape import Structure, shape
 from service.core.long_form import LongForm, taken_apart
-from service.core.model import Asset, AssetChange, Rejection, UpsertAsset
+from service.core.model import Asset, AssetChange, Change, Rejection, UpsertAsset
 from service.core.read.convert import convert
 from service.core.values import Attribute, Values
 from tests.support.builders import decoded, plain
@@ -228,6 +229,19 @@ def test_an_answer_of_the_pim_cannot_break_the_compilation() -> None:
     many = frozenset(f"option_{n}" for n in range(subject.OPTIONS_MAX + 1))
     options = Attribute("a", "single_option")
     assert LongForm({"a": options}, {"a": many}).of(Raw(b'{"a": "option_1"}')) is None
+
+
+def test_values_are_sent_as_they_are_by_the_structure_that_judged_them() -> None:
+    """Another one may take other values; and merged values are judged one change at a time."""
+    command = convert(change(b'{"title": "A"}'), long_form=STRUCTURE.long_form)
+    assert isinstance(command, UpsertAsset)
+    admitted = [Change(plain(), 10, command, decoded(plain()).event, (), 0.0, 0) for _ in range(2)]
+    alone = AssetWork(command.asset, admitted[:1], 1000)
+    assert alone.is_judged_by(STRUCTURE)
+    assert alone.is_shaped
+    assert alone.body() is command
+    assert not alone.is_judged_by(Structure(STRUCTURE.attributes, OPTIONS))
+    assert not AssetWork(command.asset, admitted, 1000).is_judged_by(STRUCTURE)
 
 
 def test_rejections_stay_what_they_are() -> None:
