@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -162,6 +163,21 @@ async def test_a_producer_that_hangs_is_replaced(
     await bench.until_it_writes()
     assert bench.noted(ProducerReplaced) == 1
     assert bench.writer.unsettled == 0
+
+
+async def test_a_busy_producer_is_not_taken_for_a_stuck_one(bench: Bench) -> None:
+    """A look finds it with open records, at its first moment and whenever it goes on."""
+    session = bench.writer._session
+    assert session is not None
+    session.open = 1
+    now = time.monotonic()
+    assert not session.look(now)
+    session.settled += 1
+    assert not session.look(now + 2 * raw_topics.STUCK_SECONDS_MAX)
+    assert not session.look(now + 3 * raw_topics.STUCK_SECONDS_MAX)
+    assert session.look(now + 3 * raw_topics.STUCK_SECONDS_MAX + 1)
+    session.open = 0
+    assert not session.look(now + 9 * raw_topics.STUCK_SECONDS_MAX)
 
 
 async def test_a_cancelled_write_counts_until_it_is_settled(bench: Bench) -> None:

@@ -262,3 +262,26 @@ def test_sources_can_be_selected(given: str | None, names: tuple[str, ...] | Non
     more = {} if given is None else {"ASSET_SYNC_TRANSLATE__SOURCES": given}
 
     assert load(MINIMUM | more, None).settings.translate.source_names == names
+
+
+@pytest.mark.parametrize(
+    ("given", "body_bytes_max"),
+    [
+        ({}, 1024**2 - 32 * 1024),
+        ({"KAFKA__MAX_RECORD_BYTES": "4MiB"}, 4 * 1024**2 - 32 * 1024),
+        ({"KAFKA__MAX_RECORD_BYTES": "40KiB"}, 20 * 1024),
+        ({"INGRESS__MAX_BODY_BYTES": "64KiB"}, 64 * 1024),
+    ],
+)
+def test_a_webhook_that_is_accepted_fits_into_a_record(
+    given: dict[str, str], body_bytes_max: int
+) -> None:
+    more = {f"ASSET_SYNC_{name}": value for name, value in given.items()}
+    assert load(MINIMUM | more, None).settings.ingress_body_bytes_max == body_bytes_max
+
+
+def test_ingress_explains_what_does_not_fit() -> None:
+    too_large = problem(INGRESS__MAX_BODY_BYTES="1MiB")
+    assert "INGRESS__MAX_BODY_BYTES (1048576) must be at most 1015808" in too_large
+    assert "TLS_CERT_FILE and TLS_KEY_FILE" in problem(INGRESS__TLS_KEY_FILE="key.pem")
+    assert "ASSET_SYNC_INGRESS__MAX_IN_FLIGHT" in problem(INGRESS__MAX_IN_FLIGHT="0")

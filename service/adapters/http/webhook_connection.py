@@ -1,7 +1,7 @@
 """One connection of a sender: aiohttp's protocol, with limits on the head of a request.
 
 aiohttp limits each line of a head, but not the head as a whole, and waits for it without end. This
-file uses its private parts for that; tests/unit/adapters/test_webhook_connection.py guards them.
+file uses its private parts for that; tests/unit/adapters/test_webhook_server.py guards them.
 
 Rule 1: a head has at most `HEADER_BYTES_MAX` bytes (431), and a request is complete within
 `REQUEST_SECONDS_MAX` after its first byte (408).
@@ -116,19 +116,30 @@ class WebhookConnection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of a head or a body; aiohttp passes none to go on with what it has."""
+        if self._close or self._force_close:
+            return
         is_body = self._body is not None and not self._body.is_eof()
         if data and self._is_answering and not is_body:
             self.close()
             return
         if data and not is_body:
             self._count_head(data)
+        known = len(self._messages)
         super().data_received(data)
-        if self._messages:
+        self._drop_pipelined(known if self._is_answering else known + 1)
+        if len(self._messages) > known:
             self._head_is_over()
             self._is_answering = True
             self._body = self._messages[-1][1]
         elif self._head_bytes > HEADER_BYTES_MAX:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def _drop_pipelined(self, messages_max: int) -> None:
+        """Forget requests that came before the answer to the last one."""
+        if len(self._messages) > messages_max:
+            self.close()
+            while len(self._messages) > messages_max:
+                self._messages.pop()
 
     def _count_head(self, data: bytes) -> None:
         if not self._head_bytes:

@@ -16,18 +16,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from service.adapters.kafka.aiokafka_gaps.abandoning import abandon
 from service.adapters.kafka.errors import describe, is_final
-from service.adapters.kafka.options import (
-    RETRY_SECONDS,
-    START_SECONDS_MAX,
-    producing,
-)
+from service.adapters.kafka.options import RETRY_SECONDS, START_SECONDS_MAX, producing
 from service.core.facts import Fact, KafkaReachable, KafkaUnreachable
 from service.ports import FatalError
 from service.settings import KafkaSettings, SettingsError
@@ -37,12 +33,15 @@ from service.webhooks.record import IngressRecord
 WRITE_SECONDS_MAX = 10.0
 """How long a request waits for its record to be acknowledged (docs/contract.md)."""
 STUCK_SECONDS_MAX = 30.0
+"""How long a producer may settle nothing although records wait."""
 RETIRE_SECONDS_MAX = WRITE_SECONDS_MAX
 """How long a replaced producer may go on with what it has."""
 BATCH_BYTES = 256 * 1024
+"""Records of one partition that go together; a larger record goes alone."""
 LOOK_SECONDS = 2.0
 """How often the broker is asked whether it can be reached."""
 ANSWER_SECONDS_MAX = 5.0
+"""How long a broker may take to answer a look, or to give a producer id."""
 DEADLINE_SECONDS = 0.1
 """Records that are sent within this time share a deadline."""
 
@@ -62,25 +61,24 @@ class _Session:
     """Records for which nobody waits any more."""
     settled: int = 0
     """Records that were written, as a sign of life."""
-    looked_at: tuple[float, int] = (0.0, 0)
-    """When `settled` had changed at the last look (monotonic), and its value."""
+    looked_at: tuple[float, int] = field(default_factory=lambda: (time.monotonic(), 0))
+    """When a look last saw progress or nothing to do (monotonic), and `settled` at that time."""
     failure: str | None = None
     """Why this producer has to be replaced."""
-
     settling: "asyncio.Task[None] | None" = None
-    """Waits until nothing is unsettled."""
+    """Counts what is unsettled, until nothing is."""
 
     @property
     def is_settled(self) -> bool:
         return not self.open and not self.unsettled
 
-    def is_stuck(self, now: float) -> bool:
-        """Return whether nothing was settled for long although something waits; asked at looks."""
-        changed_at, settled = self.looked_at
+    def look(self, now: float) -> bool:
+        """Return whether this producer is stuck: it has settled nothing for long, but should."""
+        went_on_at, settled = self.looked_at
         if self.is_settled or settled != self.settled:
             self.looked_at = (now, self.settled)
             return False
-        return now - changed_at > STUCK_SECONDS_MAX
+        return now - went_on_at > STUCK_SECONDS_MAX
 
 
 class _Deadlines:
@@ -205,7 +203,7 @@ class RawTopicsWriter:
             self._wanted.clear()
             session = self._session
             assert session is not None, "started"
-            if session.is_stuck(time.monotonic()):
+            if session.look(time.monotonic()):
                 session.failure = f"Nothing was written for {STUCK_SECONDS_MAX:g} s."
             if session.failure is not None:
                 await self._replace(session, session.failure)
@@ -300,10 +298,11 @@ def _count_unsettled(session: _Session) -> None:
 async def _settle(session: _Session) -> None:
     """Wait until the producer has settled all its records, and count them."""
     try:
-        await session.producer.flush()
+        while counted := session.unsettled:
+            await session.producer.flush()
+            session.unsettled -= counted
+            session.settled += counted
     finally:
-        session.settled += session.unsettled
-        session.unsettled = 0
         session.settling = None
 
 

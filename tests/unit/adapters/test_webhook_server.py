@@ -359,6 +359,25 @@ async def test_pipelined_requests_take_no_memory(bench: Bench) -> None:
     assert len(bench.received) == 1
 
 
+@pytest.mark.parametrize("pieces", [1, 2, 7, 100])
+async def test_pipelined_requests_are_answered_once(bench: Bench, pieces: int) -> None:
+    """In one packet with the first, or cut anywhere: the rest is for another connection."""
+    request = POST + b"Content-Length: 2\r\n\r\n{}"
+    given = request * 2 + request.replace(b"Host", b"Connection: close\r\nHost")
+    size = -(-len(given) // pieces)
+    parts = [given[at : at + size] for at in range(0, len(given), size)]
+    answer = await bench.raw(*parts, pause=0.001)
+    assert answer.count(OK) >= 1
+    assert len(bench.received) == answer.count(OK)
+    assert {status for _, status in bench.answers} <= {"200", "408"}
+
+
+async def test_what_follows_a_refusal_is_not_answered(bench: Bench) -> None:
+    answer = await bench.raw(POST, *[b"X: 0123456789\r\n" * 1_000] * 6, pause=0.01)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert bench.answers == [("", "431")]
+
+
 async def test_a_body_that_comes_later_is_waited_for(bench: Bench) -> None:
     answer = await bench.raw(
         POST + b"Content-Length: 4\r\nConnection: close\r\n\r\n", b"12", b"34", pause=0.05
