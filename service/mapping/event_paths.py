@@ -3,6 +3,9 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+
+from service.mapping.json_values import decode_leniently
 
 PATHS_MAX = 10_000
 """How many paths of an event are listed."""
@@ -10,31 +13,44 @@ PATHS_MAX = 10_000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def event_paths(event: object) -> Iterator[tuple[str, object]]:
-    """Yield every path of the event and its value, an empty list or object included.
+@dataclass(frozen=True, slots=True)
+class EventPath:
+    """A path of an event, its value, and the text with JSON that has to be parsed for it."""
 
-    A path with quotes stands in single quotes, as YAML needs it. After `PATHS_MAX` paths it ends.
+    path: str
+    value: object
+    parsed: str | None = None
+
+
+def event_paths(event: object) -> Iterator[EventPath]:
+    """Yield every path of the event that leads to a value, an empty list or object included.
+
+    A path with quotes stands in single quotes, as YAML needs it. What a text with JSON holds comes
+    after the text itself. After `PATHS_MAX` paths it ends.
     """
-    pending: list[tuple[str, object]] = [("", event)]
+    pending = [EventPath("", event)]
     count = 0
     while pending and count < PATHS_MAX:
-        path, value = pending.pop()
-        below = list(_below(path, value))
-        if below:
-            pending += reversed(below)
-        else:
+        found = pending.pop()
+        below = list(_below(found))
+        if not below or isinstance(found.value, str):
             count += 1
-            yield _for_yaml(path or "@"), value
+            yield EventPath(_for_yaml(found.path or "@"), found.value, found.parsed)
+        pending += reversed(below)
 
 
-def _below(path: str, value: object) -> Iterator[tuple[str, object]]:
+def _below(found: EventPath) -> Iterator[EventPath]:
+    path, value, parsed = found.path, found.value, found.parsed
+    if isinstance(value, str) and value[:1] in "{[" and path and parsed is None:
+        value = decode_leniently(value)
+        parsed = path
     if isinstance(value, dict):
         for name, member in value.items():
             step = name if _NAME.fullmatch(name) else json.dumps(name, ensure_ascii=False)
-            yield (f"{path}.{step}" if path else step), member
+            yield EventPath(f"{path}.{step}" if path else step, member, parsed)
     elif isinstance(value, list):
         for index, element in enumerate(value):
-            yield f"{path or '@'}[{index}]", element
+            yield EventPath(f"{path or '@'}[{index}]", element, parsed)
 
 
 def _for_yaml(path: str) -> str:

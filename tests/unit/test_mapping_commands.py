@@ -235,6 +235,16 @@ def test_every_path_of_an_event_is_listed_ready_to_paste(run: Run) -> None:
     ]
 
 
+def test_a_text_that_holds_json_is_looked_into(run: Run) -> None:
+    """Amazon SNS sends events so; `parse` makes an object of it."""
+    event = {"Message": '{"media_id": "A-1", "note": "[1]"}', "Note": "[draft]"}
+    listed = run("mapping", "paths", "-", given=json.dumps(event))
+
+    assert 'Message.media_id  "A-1"' in listed.stdout
+    assert "Message.note[0]" not in listed.stdout
+    assert listed.stderr == "Message is JSON as text: its paths need `parse: [Message]`.\n"
+
+
 def test_the_listed_paths_are_paths_of_the_file(run: Run) -> None:
     """What is pasted finds the value."""
     event = {"a": {"b c": [1.5, {"dc:title": "found"}], "it's": "this"}}

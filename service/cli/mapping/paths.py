@@ -1,12 +1,10 @@
 """The command `asset-sync mapping paths`: list the paths of a sample event."""
 
-import sys
-
 import click
 
 from service.cli.mapping.inputs import read_event
 from service.cli.options import stop
-from service.cli.output import json_text, say
+from service.cli.output import complain, json_text, say, shown
 from service.mapping.endings import EarlyEndError
 from service.mapping.event_paths import event_paths
 from service.mapping.json_values import decode, encode
@@ -27,16 +25,17 @@ def paths(event: str) -> None:
     """List every path of a sample EVENT with its value, quoted ready to paste.
 
     EVENT is a file with one event as JSON; - reads standard input. Paths of list items have their
-    number; with `for_each`, leave out what leads to the item.
+    number; with `for_each`, leave out what leads to the item. A text with JSON is looked into.
     """
     try:
         found = list(event_paths(decode(read_event(event), "The event")))
     except EarlyEndError as error:
         stop(error.message)
-    width = max((len(path) for path, _ in found), default=0)
-    for path, value in found:
-        text = json_text(encode(value))
+    width = max((len(one.path) for one in found), default=0)
+    for one in found:
+        text = json_text(encode(one.value))
         if len(text) > VALUE_CHARACTERS_MAX:
             text = text[: VALUE_CHARACTERS_MAX - 1] + "…"
-        say(f"{path:<{width}}  {text}")
-    sys.exit(0)
+        say(f"{one.path:<{width}}  {text}")
+    for parsed in dict.fromkeys(one.parsed for one in found if one.parsed):
+        complain(f"{shown(parsed)} is JSON as text: its paths need `parse: [{shown(parsed)}]`.")
