@@ -46,11 +46,17 @@ def _below(found: EventPath) -> Iterator[EventPath]:
         parsed = path
     if isinstance(value, dict):
         for name, member in value.items():
-            step = name if _NAME.fullmatch(name) else json.dumps(name, ensure_ascii=False)
-            yield EventPath(f"{path}.{step}" if path else step, member, parsed)
+            yield EventPath(f"{path}.{_step(name)}" if path else _step(name), member, parsed)
     elif isinstance(value, list):
         for index, element in enumerate(value):
             yield EventPath(f"{path or '@'}[{index}]", element, parsed)
+
+
+def _step(name: str) -> str:
+    """Return a name, in quotes if it needs them; what a terminal might obey is escaped."""
+    if _NAME.fullmatch(name):
+        return name
+    return json.dumps(name, ensure_ascii=not name.isprintable())
 
 
 def _for_yaml(path: str) -> str:

@@ -235,6 +235,13 @@ def test_every_path_of_an_event_is_listed_ready_to_paste(run: Run) -> None:
     ]
 
 
+def test_a_name_cannot_command_the_terminal(run: Run) -> None:
+    """Its escape is one that a path understands; a name in another script stays readable."""
+    listed = run("mapping", "paths", "-", given=json.dumps({"\x9b2J": 1, "größe": 2}))
+
+    assert listed.output.splitlines() == ["'\"\\u009b2J\"'  1", "'\"größe\"'     2"]
+
+
 def test_a_text_that_holds_json_is_looked_into(run: Run) -> None:
     """Amazon SNS sends events so; `parse` makes an object of it."""
     event = {"Message": '{"media_id": "A-1", "note": "[1]"}', "Note": "[draft]"}
