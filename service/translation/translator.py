@@ -200,12 +200,12 @@ class Translator:
         return self._source.mapping.map(_raw(record), work.replay.parts).parts
 
     def _decide(self, decisions: Iterable[Decided[Ticket]]) -> None:
-        """Take what parts became by a read, unless their assignment is over."""
+        """Take what parts became by a read."""
         for decided in decisions:
             work = decided.ticket.work
-            if self._backlog.is_pending(work):
-                work.decide(decided.ticket.index, decided.parts, self._reporter, self._limits)
-                self._backlog.measure(work)
+            assert self._backlog.is_pending(work), "the plan forgets the reads of an assignment"
+            work.decide(decided.ticket.index, decided.parts, self._reporter, self._limits)
+            self._backlog.measure(work)
 
     # --- transactions ------------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ from service.core.model import Omission, Partition
 from service.mapping.results import NotFound
 from service.translation.facts import RecordsTranslated
 from service.translation.limits import CHANGES_BYTES_MAX
+from service.translation.messages import ReadAnswered
+from service.translation.read_answers import Found
 from tests.support.translation import CHANGES_TOPIC, LIMITS, TranslatorUnderTest, WordMapping
 
 
@@ -283,6 +285,22 @@ def test_an_answer_to_a_transaction_of_an_ended_assignment_is_ignored(
 
     assert tested.translator.pending_records == 0
     assert not any(isinstance(fact, RecordsTranslated) for fact in tested.facts)
+
+
+def test_an_answer_of_the_dam_to_an_ended_assignment_is_ignored(
+    tested: TranslatorUnderTest,
+) -> None:
+    """The next owner, here the same replica, reads the asset again."""
+    tested.arrive("read a")
+    late = tested.started.pop()
+    tested.assign()
+    tested.arrive("read a")
+    tested.step(ReadAnswered(late.number, Found(b"{}")))
+    assert tested.changed == []
+
+    tested.answer("/a")
+
+    assert (tested.changed, tested.positions) == (["a"], {0: 1})
 
 
 def test_a_late_answer_does_not_end_the_transaction_of_the_next_assignment(
