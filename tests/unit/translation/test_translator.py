@@ -147,6 +147,16 @@ def test_a_record_of_a_thousand_items(tested: TranslatorUnderTest) -> None:
     assert len(tested.transactions) == 1
 
 
+def test_a_replay_treats_only_the_parts_that_died(tested: TranslatorUnderTest) -> None:
+    """The others were translated when the record came first."""
+    headers = (("replay.of", b"raw/0/0#1"), ("replay.count", b"1"), ("replay.parts", b"1,3"))
+    tested.arrive("upsert a", "upsert b", "upsert c", "reject d", headers=headers)
+
+    assert [change["id"] for change in tested.changes] == ["raw/0/0#1"]
+    (outcome,) = tested.outcomes
+    assert (outcome["id"], outcome["data"]["replay_of"]) == ("raw/0/0#3", "raw/0/0#3")
+
+
 # --- order -----------------------------------------------------------------------------------
 
 
@@ -375,6 +385,14 @@ def test_mapping_stops_where_memory_is_full_and_goes_on() -> None:
         tested.commit()
 
     assert (len(tested.changed), tested.positions) == (10, {0: 10})
+
+
+def test_a_single_record_is_mapped_however_full_memory_is() -> None:
+    """Otherwise nothing would ever be freed."""
+    tested = TranslatorUnderTest(limits=replace(LIMITS, pending_bytes_max=1))
+    tested.deliver(*[tested.record(b'["upsert a"]') for _ in range(3)])
+
+    assert tested.changed == ["a", "a", "a"]
 
 
 # --- the limit on dead letters ---------------------------------------------------------------
