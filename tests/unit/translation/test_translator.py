@@ -352,12 +352,15 @@ def test_intake_pauses_at_the_limit_and_resumes_at_half() -> None:
     """Parts count, because each takes memory of its own."""
     tested = TranslatorUnderTest(limits=replace(LIMITS, pending_changes_max=4))
     everything = frozenset({Partition("raw", 0)})
-    tested.arrive("read a", "upsert b", "upsert c")
+    tested.arrive("read a", "upsert x")
+    tested.arrive("read b")
     assert tested.pauses == [frozenset()]
-    tested.arrive("read d")
+    tested.arrive("read c")
     assert tested.pauses == [frozenset(), everything]
-
     tested.answer("/a")
+    assert tested.pauses == [frozenset(), everything], "half of the limit is still pending"
+
+    tested.answer("/b")
 
     assert tested.pauses == [frozenset(), everything, frozenset()]
     assert tested.noted.count("intake.paused") == tested.noted.count("intake.resumed") == 1
@@ -530,6 +533,21 @@ def test_a_revocation_writes_what_is_ready_and_leaves_the_rest(
     tested.commit()
 
     assert (tested.changed, tested.drained) == (["a", "b"], [1])
+
+
+@pytest.mark.parametrize("kind", DrainKind)
+def test_no_read_starts_that_a_drain_does_not_wait_for(
+    tested: TranslatorUnderTest, kind: DrainKind
+) -> None:
+    """After a revocation began, or after the deadline of a shutdown."""
+    tested.is_committing = False
+    tested.arrive("upsert a")
+    tested.arrive("read b")
+    tested.fail_host()
+    tested.drain(kind, seconds=1)
+    tested.pass_time(5)
+
+    assert (tested.drained, tested.started) == ([], [])
 
 
 def test_a_shutdown_waits_for_reads(tested: TranslatorUnderTest) -> None:
