@@ -18,7 +18,7 @@ from service.webhooks.delivery import (
     ReadSecret,
     Refused,
     Unjudged,
-    Verdict,
+    Verified,
 )
 from service.webhooks.endpoint import Endpoint
 from service.webhooks.facts import (
@@ -60,17 +60,20 @@ class Receiver:
             return self._turn_away(endpoint, "in_flight")
         self._open += 1
         try:
-            return await self._act_on(await self._judge(endpoint, delivery), endpoint, delivery)
+            verdict = endpoint.scheme.judge(delivery, self._read_secret)
+            while isinstance(verdict, KeyWanted):
+                verdict = verdict.judge(await self._keys.get(verdict.url))
+            if not isinstance(verdict, Verified):
+                return await self._answer_without_record(endpoint, verdict)
+            if await self._topics.write(endpoint.record_for(delivery)):
+                return HTTPStatus.OK
+            return self._turn_away(endpoint, "kafka")
         finally:
             self._open -= 1
 
-    async def _judge(self, endpoint: Endpoint, delivery: Delivery) -> Verdict:
-        verdict = endpoint.scheme.judge(delivery, self._read_secret)
-        while isinstance(verdict, KeyWanted):
-            verdict = verdict.judge(await self._keys.get(verdict.url))
-        return verdict
-
-    async def _act_on(self, verdict: Verdict, endpoint: Endpoint, delivery: Delivery) -> HTTPStatus:
+    async def _answer_without_record(
+        self, endpoint: Endpoint, verdict: Refused | Unjudged | Handshake
+    ) -> HTTPStatus:
         match verdict:
             case Refused(why):
                 self._note(RequestRefused(endpoint.source, why))
@@ -80,8 +83,6 @@ class Receiver:
                 return HTTPStatus.SERVICE_UNAVAILABLE
             case Handshake(url):
                 return await self._confirm(endpoint, url)
-            case _:
-                return await self._write(endpoint, delivery)
 
     async def _confirm(self, endpoint: Endpoint, url: str | None) -> HTTPStatus:
         if url is None:
@@ -91,11 +92,6 @@ class Receiver:
             return HTTPStatus.SERVICE_UNAVAILABLE
         self._note(SubscriptionConfirmed(endpoint.source))
         return HTTPStatus.OK
-
-    async def _write(self, endpoint: Endpoint, delivery: Delivery) -> HTTPStatus:
-        if await self._topics.write(endpoint.record_for(delivery)):
-            return HTTPStatus.OK
-        return self._turn_away(endpoint, "kafka")
 
     def _turn_away(self, endpoint: Endpoint, why: WhyBusy) -> HTTPStatus:
         self._note(RequestTurnedAway(endpoint.source, why))

@@ -33,9 +33,14 @@ class HeaderFields:
         self._by_name: dict[str, list[bytes]] = {}
         self.size = 0
         """Bytes of the fields as they were sent."""
+        by_name = self._by_name
         for name, value in fields:
-            self._by_name.setdefault(name.decode("latin-1").lower(), []).append(value)
             self.size += len(name) + len(value) + _SEPARATOR_BYTES
+            key = str(name, "latin-1").lower()
+            if key in by_name:
+                by_name[key].append(value)
+            else:
+                by_name[key] = [value]
 
     def first(self, name: str) -> bytes | None:
         """Return the first value of a field, given its name in lower case; None without any."""

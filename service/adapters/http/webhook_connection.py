@@ -123,7 +123,9 @@ class WebhookConnection(RequestHandler):
             self.close()
             return
         if data and not is_body:
-            self._count_head(data)
+            if not self._head_bytes:
+                self.began_at = self._loop.time()
+            self._head_bytes += len(data)
         known = len(self._messages)
         super().data_received(data)
         self._drop_pipelined(known if self._is_answering else known + 1)
@@ -133,6 +135,8 @@ class WebhookConnection(RequestHandler):
             self._body = self._messages[-1][1]
         elif self._head_bytes > HEADER_BYTES_MAX:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        elif self._head_bytes and self._head_timer is None:
+            self._expect_head()
 
     def _drop_pipelined(self, messages_max: int) -> None:
         """Forget requests that came before the answer to the last one."""
@@ -140,13 +144,6 @@ class WebhookConnection(RequestHandler):
             self.close()
             while len(self._messages) > messages_max:
                 self._messages.pop()
-
-    def _count_head(self, data: bytes) -> None:
-        if not self._head_bytes:
-            self.began_at = self._loop.time()
-            if self._head_timer is None:
-                self._expect_head()
-        self._head_bytes += len(data)
 
     def answer_is_known(self) -> None:
         """Expect another request, which may come as soon as the sender has read the answer."""

@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
@@ -27,6 +27,9 @@ from service.webhooks.delivery import Delivery, HeaderFields
 from service.webhooks.endpoint import Endpoint
 from service.webhooks.facts import Answered, RequestAnswered, RequestTurnedAway, WhyBusy
 from service.webhooks.head import Answer, Head, answer_to_head
+
+if TYPE_CHECKING:
+    from aiohttp.streams import StreamReader
 
 CONNECTIONS_MAX = 1_000
 READING_BYTES_MAX = 64 * 1024 * 1024
@@ -50,6 +53,7 @@ _LABELS: Mapping[HTTPStatus, Answered] = {
 
 Receive = Callable[[Endpoint, Delivery], Awaitable[HTTPStatus]]
 
+_TOO_LARGE = Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 _BUSY = Answer(HTTPStatus.SERVICE_UNAVAILABLE)
 _GONE = Answer(HTTPStatus.BAD_REQUEST)
 """The answer to a body that is broken or whose sender went away; the latter never reads it."""
@@ -151,18 +155,26 @@ class WebhookServer:
             return self._turn_away(head, "draining")
         if isinstance(endpoint, Answer):
             return endpoint
-        body = await self._read(request, head, began_at + self._request_seconds_max)
+        body = self._whole(request.content)
+        if body is None:
+            body = await self._read(request, head, began_at + self._request_seconds_max)
         if isinstance(body, Answer):
             return body
         return Answer(await self._receive(endpoint, Delivery(head.headers, body, time.time())))
 
+    def _whole(self, content: "StreamReader") -> bytes | Answer | None:
+        """Return a body that is complete already, or its answer; None if more is to come."""
+        if not content.is_eof():
+            return None
+        try:
+            body = content.read_nowait()
+        except (RequestPayloadError, OSError):
+            return _GONE
+        return body if len(body) <= self._body_bytes_max else _TOO_LARGE
+
     async def _read(self, request: web.BaseRequest, head: Head, deadline: float) -> bytes | Answer:
         """Return the body, or the answer to a request whose body is not taken."""
-        content = request.content
         try:
-            if content.is_eof():
-                body = content.read_nowait()
-                return _within(body, self._body_bytes_max)
             if (head.headers.first("expect") or b"").lower() == b"100-continue":
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 request.writer.output_size = 0
@@ -180,7 +192,7 @@ class WebhookServer:
                 body += part
                 self.reading_bytes += len(part)
                 if len(body) > self._body_bytes_max:
-                    return Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+                    return _TOO_LARGE
                 if self.reading_bytes > self._reading_bytes_max:
                     return self._turn_away(head, "reading")
         finally:
@@ -218,11 +230,9 @@ class WebhookServer:
         self._note(RequestAnswered(source, _LABELS[status], seconds))
 
 
-def _within(body: bytes, bytes_max: int) -> bytes | Answer:
-    return body if len(body) <= bytes_max else Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-
-
 def _head_of(request: web.BaseRequest) -> Head:
-    url = request.rel_url
-    fields = HeaderFields(request.raw_headers)
-    return Head(request.method, url.raw_path, url.raw_query_string, fields)
+    target = request.raw_path
+    if not target.startswith("/"):  # with scheme and host, as a proxy may send it
+        target = str(request.rel_url)
+    path, _, query = target.partition("?")
+    return Head(request.method, path, query, HeaderFields(request.raw_headers))
