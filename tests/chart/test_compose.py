@@ -22,7 +22,7 @@ def test_every_file_that_is_mounted_is_there() -> None:
     mounted = [
         volume.split(":")[0] for one in services().values() for volume in one.get("volumes", ())
     ]
-    assert len(mounted) == 6
+    assert len(mounted) == 7
     for path in mounted:
         assert path.startswith("./")
         assert (DEPLOY / path).is_file(), path

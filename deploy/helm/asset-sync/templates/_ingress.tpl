@@ -1,41 +1,5 @@
-{{- define "asset-sync.ingress.name" -}}
-{{- printf "%s-ingress" (include "asset-sync.fullname" . | trunc 55 | trimSuffix "-") }}
-{{- end }}
-
-{{- define "asset-sync.ingress.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "asset-sync.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: ingress
-{{- end }}
-
-{{- define "asset-sync.ingress.metadata" -}}
-name: {{ include "asset-sync.ingress.name" . }}
-namespace: {{ include "asset-sync.namespace" . }}
-labels:
-  {{- include "asset-sync.labels" . | nindent 2 }}
-  app.kubernetes.io/component: ingress
-{{- end }}
-
-{{- define "asset-sync.ingress.kafkaUserName" -}}
-{{- default (printf "%s-kafka" (include "asset-sync.ingress.name" . | trunc 57 | trimSuffix "-")) .Values.ingress.kafkaUser }}
-{{- end }}
-
-{{/* The settings of ingress: those of Kafka, the log and the ports, and its own on top. */}}
-{{- define "asset-sync.ingress.settings" -}}
-{{- $settings := dict }}
-{{- range $name, $value := .Values.settings }}
-{{- if regexMatch "^(KAFKA|LOG|HTTP|INGRESS)__" $name }}
-{{- $_ := set $settings $name $value }}
-{{- end }}
-{{- end }}
-{{- toYaml (mergeOverwrite $settings .Values.ingress.settings) }}
-{{- end }}
-
 {{- define "asset-sync.ingress.port" -}}
-{{- get (include "asset-sync.ingress.settings" . | fromYaml) "INGRESS__PORT" | default 8081 }}
-{{- end }}
-{{- define "asset-sync.ingress.httpPort" -}}
-{{- get (include "asset-sync.ingress.settings" . | fromYaml) "HTTP__PORT" | default 8080 }}
+{{- get (include "asset-sync.program.settings" (list . .Values.ingress "ingress") | fromYaml) "INGRESS__PORT" | default 8081 }}
 {{- end }}
 
 {{- define "asset-sync.sourcesConfigMap" -}}
@@ -44,7 +8,7 @@ labels:
 
 {{/* The most memory that a replica of ingress may need, in bytes (docs/webhooks.md, Limits). */}}
 {{- define "asset-sync.ingress.memoryBytes" -}}
-{{- $settings := include "asset-sync.ingress.settings" . | fromYaml }}
+{{- $settings := include "asset-sync.program.settings" (list . .Values.ingress "ingress") | fromYaml }}
 {{- $record := include "asset-sync.bytes" (get $settings "KAFKA__MAX_RECORD_BYTES" | default "1MiB") | int64 }}
 {{- $body := include "asset-sync.bytes" (get $settings "INGRESS__MAX_BODY_BYTES" | default $record) | int64 }}
 {{- $inFlight := get $settings "INGRESS__MAX_IN_FLIGHT" | default 200 | int64 }}
@@ -53,13 +17,8 @@ labels:
 
 {{/* Refuses values that cannot work, and says what to do. */}}
 {{- define "asset-sync.ingress.validate" -}}
-{{- if not (or .Values.sources.file .Values.sources.existingConfigMap) }}
-{{- fail "ingress.enabled needs the sources file: set sources.file, or sources.existingConfigMap" }}
-{{- end }}
-{{- if and .Values.sources.file .Values.sources.existingConfigMap }}
-{{- fail "sources.file and sources.existingConfigMap exclude one another: leave one out" }}
-{{- end }}
-{{- if eq (include "asset-sync.ingress.port" .) (include "asset-sync.ingress.httpPort" .) }}
+{{- include "asset-sync.program.validateSources" (list . .Values.ingress "ingress") }}
+{{- if eq (include "asset-sync.ingress.port" .) (include "asset-sync.program.httpPort" (list . .Values.ingress "ingress")) }}
 {{- fail (printf "INGRESS__PORT and HTTP__PORT are both %s: webhooks need a port of their own" (include "asset-sync.ingress.port" .)) }}
 {{- end }}
 {{- if and .Values.strimzi.user.enabled (not .Values.ingress.topics) }}
