@@ -19,7 +19,7 @@ from tests.mutants.generated import generated
 from tests.mutants.patch import Mutant, located, sources
 from tests.mutants.results import Result, Results
 from tests.mutants.survivors import SURVIVORS
-from tests.mutants.table import is_satisfied, summary, write_table
+from tests.mutants.table import is_satisfied, read_table, summary, write_table
 from tests.mutants.trial import (
     ROOT,
     WITHOUT_A_TEST,
@@ -44,12 +44,15 @@ def main() -> int:
     files = sources(ROOT)
     mutants = [*_written(files), *generated(files)]
     chosen = [mutant for mutant in mutants if wanted.only in mutant.name]
-    results = Results(RESULTS, _digest_of_tests(files))
+    hints = read_table(TABLE.read_text()) if TABLE.exists() else {}
+    results = Results(RESULTS, _digest_of_tests(files), hints)
     _say(f"{len(chosen)} mutants, {sum(results.is_known(mutant) for mutant in chosen)} known")
-    _try_all(chosen, results, wanted.jobs, uses_broker=not wanted.no_broker)
+    try:
+        _try_all(chosen, results, wanted.jobs, uses_broker=not wanted.no_broker)
+    finally:
+        if not wanted.only:
+            write_table(TABLE, mutants, results)
     print(summary(chosen, results))  # noqa: T201 - the result
-    if not wanted.only and not wanted.no_broker:
-        write_table(TABLE, mutants, results)
     return 0 if is_satisfied(chosen, results, SURVIVORS) else 1
 
 

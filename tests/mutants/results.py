@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,9 +20,11 @@ class Result:
 class Results:
     """Results in a file. Each belongs to one state of code and tests; an older one is a hint."""
 
-    def __init__(self, path: Path, state: str) -> None:
+    def __init__(self, path: Path, state: str, hints: Mapping[str, tuple[str, bool]]) -> None:
         self._path = path
         self._state = state
+        self._hints = hints
+        """The test that found a mutant in an earlier run, and whether that was on a broker."""
         self._entries: dict[str, dict[str, object]] = {}
         if path.exists():
             self._entries = json.loads(path.read_text())
@@ -52,7 +55,8 @@ class Results:
         """The test that found it in an earlier state."""
         entry = self._entries.get(mutant.name)
         if entry is None:
-            return None
+            test, was_on_broker = self._hints.get(mutant.name, (None, False))
+            return test if was_on_broker is has_broker else None
         result = _result(entry)
         return result.found_by if result.has_broker is has_broker else None
 

@@ -1,5 +1,6 @@
 """The result for people: docs/mutants.md."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,12 +13,21 @@ HEAD = """\
 
 `make mutants` puts small bugs into `service/core`, the runner and the Kafka adapter, one at a time,
 and runs the tests against each: first those that need no broker, then, if the bug survives, those
-on a real broker. The command writes this page. The bugs that a person wrote are in
-`tests/mutants/written.py`, each with the promise of the [contract](contract.md) (P1 to P8) or the
-decision of the [architecture](architecture.md) (D3 to D8) that it breaks. The generated ones are
-chosen with a fixed seed from all comparisons, constants, boundaries and calls.
+on a real broker. The command writes this page, also when it is interrupted; a later run tries the
+tests that are named here first. The bugs that a person wrote are in `tests/mutants/written.py`,
+each with the promise of the [contract](contract.md) (P1 to P8) or the decision of the
+[architecture](architecture.md) (D3 to D8) that it breaks. The generated ones are chosen with a
+fixed seed from all comparisons, constants, boundaries and calls.
 
 """
+
+NOT_RUN = "not tried on all tests yet"
+_ROW = re.compile(r"^\| ([a-z0-9-]+) \|.*\| `(.+?)`( \(broker\))? \|$", re.MULTILINE)
+
+
+def read_table(page: str) -> dict[str, tuple[str, bool]]:
+    """Return by mutant the test that found it, and whether that was on a broker."""
+    return {name: (f"tests/{test}", bool(broker)) for name, test, broker in _ROW.findall(page)}
 
 
 def summary(mutants: Sequence[Mutant], results: Results) -> str:
@@ -66,15 +76,18 @@ def _groups(mutants: Sequence[Mutant]) -> list[tuple[str, list[Mutant]]]:
 def _counts(group: Sequence[Mutant], results: Results) -> str:
     found = [result for mutant in group if (result := results.get(mutant)) and result.found_by]
     fast = sum(not result.has_broker for result in found)
+    not_run = sum(results.get(mutant) is None for mutant in group)
     return (
         f"{len(group)} mutants: {fast} found without a broker, {len(found) - fast} with one, "
-        f"{len(group) - len(found)} not found."
+        f"{len(group) - len(found) - not_run} not found, {not_run} not tried on all tests yet."
     )
 
 
 def _row(mutant: Mutant, results: Results) -> str:
     result = results.get(mutant)
-    if result is None or result.found_by is None:
+    if result is None:
+        found = NOT_RUN
+    elif result.found_by is None:
         found = f"**not found**: {SURVIVORS.get(mutant.name, 'not explained yet')}"
     else:
         broker = " (broker)" if result.has_broker else ""
