@@ -28,7 +28,7 @@ from service.playground.embedded_kafka import EmbeddedKafkaError
     help="Afterwards keep everything running until Ctrl-C or SIGTERM, and print the addresses.",
 )
 def demo(*, events: int, keep: bool) -> None:
-    """Run the whole system on this machine, kill the service once, and check the numbers.
+    """Run the whole system on this machine, kill two programs once, and check the numbers.
 
     The first run downloads Apache Kafka (45 MB). The exit code is 1 if the numbers do not add up.
     """
@@ -40,9 +40,9 @@ def demo(*, events: int, keep: bool) -> None:
 
             seen = 0
 
-            def count(done: int, _: int) -> None:
+            def count(done: int, whole: int) -> None:
                 nonlocal seen
-                bar.update(task, completed=done)
+                bar.update(task, completed=done, total=whole)
                 if not out.is_terminal and done > seen:
                     out.print(f"{done} outcomes")
                 seen = done
@@ -57,13 +57,13 @@ def demo(*, events: int, keep: bool) -> None:
         stop(str(error))
     if not keep:
         _show(out, result)
-    sys.exit(1 if result.audit.flaws else 0)
+    sys.exit(1 if result.flaws else 0)
 
 
 def _show(out: Console, result: DemoResult) -> None:
     """Print the table, and every number that does not add up."""
     out.print(_table(result))
-    for flaw in result.audit.flaws:
+    for flaw in result.flaws:
         out.print(shown(flaw), style="red")
 
 
@@ -81,17 +81,19 @@ def _show_addresses(addresses: Addresses) -> None:
 
 
 def _table(result: DemoResult) -> Table:
-    found = result.audit
-    table = Table(title=f"asset-sync demo, {result.seconds:.0f} s, one kill -9", show_header=False)
+    found, items = result.audit, result.items
+    table = Table(title=f"asset-sync demo, {result.seconds:.0f} s, two kill -9", show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    table.add_row("events", str(found.events))
+    table.add_row("items of raw events, from three DAMs", str(items.items))
+    table.add_row("  of them changes; the others ended in translate", str(items.changes))
+    table.add_row("events, those changes included", str(found.events))
     for status, count in sorted(found.statuses.items()):
         table.add_row(f"outcomes {status}", str(count))
     table.add_row("write calls to the PIM", str(result.pim_calls))
     table.add_row("calls saved by grouping", str(found.events - result.pim_calls))
     table.add_row("assets in the PIM", str(found.assets_in_pim))
     table.add_row("assets by the outcomes, value by value", str(found.assets_expected))
-    table.add_row("duplicates", str(found.duplicates))
-    table.add_row("missing", str(found.missing))
+    table.add_row("duplicates", str(found.duplicates + items.duplicates))
+    table.add_row("missing", str(found.missing + items.missing))
     return table

@@ -31,6 +31,40 @@ class Audit:
     flaws: list[str] = field(default_factory=list)
 
 
+@dataclass
+class ItemAudit:
+    """The numbers of the items of raw records; each has one outcome, whoever wrote it."""
+
+    items: int
+    changes: int
+    """Items that became changes."""
+    duplicates: int
+    missing: int
+
+    @property
+    def flaws(self) -> list[str]:
+        """What does not add up, in sentences."""
+        flaws = []
+        if self.duplicates:
+            flaws.append(f"{self.duplicates} outcomes of items are duplicates.")
+        if self.missing:
+            flaws.append(f"{self.missing} items have no outcome.")
+        return flaws
+
+
+def audit_items(count: int, outcomes: Sequence[Mapping[str, Any]]) -> ItemAudit:
+    """Return the audit of `count` items by all outcomes, those of `run` and of `translate`."""
+    changes = Counter(
+        str(outcome["causationid"])
+        for outcome in outcomes
+        if outcome["data"]["mapping"] is None and "#" in outcome.get("causationid", "")
+    )
+    ended = Counter(outcome["id"] for outcome in outcomes if outcome["data"]["mapping"] is not None)
+    ids = changes + ended
+    duplicates = sum(times - 1 for times in ids.values())
+    return ItemAudit(count, len(changes), duplicates, count - len(ids))
+
+
 def audit(
     events: Mapping[tuple[int, int], bytes | None],
     outcomes: Sequence[Mapping[str, Any]],

@@ -1,37 +1,54 @@
-"""The whole system on this machine: broker, PIM, service, events; the service is killed once.
+"""The whole system on this machine: broker, PIM, the three programs, events, and two kill -9.
 
 Everything is real but the PIM: events go through Apache Kafka into the simulator over HTTP, and
-the outcomes are checked against the simulator's state.
+the outcomes are checked against the simulator's state. Most events are in the shape of asset-sync;
+the others are in the words of three DAMs, and go through `ingress` and `translate`.
 """
 
 import asyncio
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from service.playground.audit import Audit, audit
+from service.playground.audit import Audit, ItemAudit, audit, audit_items
 from service.playground.dam import believable_events
 from service.playground.embedded_kafka import embedded_kafka
-from service.playground.local_system import LocalSystem, decoded
+from service.playground.local_system import LocalSystem, LoggedProcess, Stored, decoded
 from service.playground.pim.server import served
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import sample
+from service.playground.raw_traffic import send_raw_events
+from service.playground.three_dams import (
+    SECRET,
+    SECRET_NAME,
+    SOURCES_FILE,
+    TOPICS,
+    items_of,
+    raw_events,
+)
 
 PARTITIONS = 6
 SECONDS_MAX = 120.0
 CALL_SECONDS = 0.04
 STOP_SECONDS_MAX = 30.0
 REPORT_SECONDS = 0.5
+RAW_SHARE = 10
+"""There is one raw event for so many events in the shape of asset-sync."""
+RAW_EVENTS_MIN = 30
 SETTINGS = {
     "KAFKA__SESSION_TIMEOUT_SECONDS": "3",
     "WINDOW__MAX_SECONDS": "0.5",
     "HTTP__STATUS_PAGE": "true",
     "LOG__FORMAT": "json",
+    "SOURCES_FILE": "sources.yaml",
+    "INGRESS__HOST": "127.0.0.1",
+    "INGRESS__PORT": "0",
+    f"SECRET__{SECRET_NAME.upper()}": SECRET,
 }
 
 
@@ -45,11 +62,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The audit of a demo, and what it took."""
+    """The audits of a demo, and what it took."""
 
     audit: Audit
+    items: ItemAudit
     pim_calls: int
     seconds: float
+
+    @property
+    def flaws(self) -> list[str]:
+        """What does not add up, in sentences."""
+        return [*self.audit.flaws, *self.items.flaws]
 
 
 @dataclass(frozen=True)
@@ -85,38 +108,78 @@ async def _run(
 ) -> DemoResult:
     began = time.monotonic()
     pim = PimSimulator(sample(), call_seconds=CALL_SECONDS)
+    more_topics = tuple(TOPICS.values())
     async with served(pim) as url:
         progress.say(f"PIM simulator listens on {url}")
-        async with LocalSystem(bootstrap, url, pim.tokens, folder, PARTITIONS, suffix="") as system:
-            outcomes = await _kill_once(system, count, progress)
-            found = audit(system.values(), outcomes, pim.state)
-            result = DemoResult(found, pim.writes, time.monotonic() - began)
+        async with LocalSystem(
+            bootstrap, url, pim.tokens, folder, PARTITIONS, suffix="", more_topics=more_topics
+        ) as system:
+            items, outcomes = await _kill_twice(system, count, progress)
+            found = audit(await _events(system), _of_run(outcomes), pim.state)
+            result = DemoResult(
+                found, audit_items(items, outcomes), pim.writes, time.monotonic() - began
+            )
             if keep is not None:
                 await _stay(system, result, keep)
-            await asyncio.to_thread(system.replicas[-1].stop, STOP_SECONDS_MAX)
+            for replica in system.replicas[-3:]:
+                await asyncio.to_thread(replica.stop, STOP_SECONDS_MAX)
         return result
 
 
-async def _kill_once(system: LocalSystem, count: int, progress: Progress) -> list[dict[str, Any]]:
-    """Let the service work, kill it in the middle, start it again; return all outcomes."""
+async def _kill_twice(
+    system: LocalSystem, count: int, progress: Progress
+) -> tuple[int, list[dict[str, Any]]]:
+    """Let the programs work, kill two in the middle, start them again.
+
+    Returns:
+        How many items the raw events have, and all outcomes.
+    """
+    raw = raw_events(max(RAW_EVENTS_MIN, count // RAW_SHARE))
+    whole = count + items_of(raw)
+    read = _reader(system, whole, progress)
+    (system.folder / SETTINGS["SOURCES_FILE"]).write_text(SOURCES_FILE)
+    await system.publish_events(believable_events(count))
+    progress.say(f"{count} events published; run, translate and ingress start")
+    ingress = system.start_program("ingress", **SETTINGS)
+    replicas = _start(system)
+    sending = asyncio.create_task(send_raw_events(system, ingress, raw))
+    await read(whole // 3, quiet_seconds=0)
+    for replica in replicas:
+        replica.kill()
+        replica.wait()
+    progress.say("kill -9 of run and translate in the middle of the work; starting them again")
+    _start(system)
+    await sending
+    return items_of(raw), decoded(await read(whole))
+
+
+def _start(system: LocalSystem) -> tuple[LoggedProcess, LoggedProcess]:
+    return system.start_program("translate", **SETTINGS), system.start(**SETTINGS)
+
+
+def _reader(
+    system: LocalSystem, whole: int, progress: Progress
+) -> Callable[..., Awaitable[list[Stored]]]:
+    """Return a reader of the outcomes that reports its progress now and then."""
     reported_at = 0.0
 
     def report(done: int) -> None:
         nonlocal reported_at
-        if done >= count or time.monotonic() - reported_at >= REPORT_SECONDS:
+        if done >= whole or time.monotonic() - reported_at >= REPORT_SECONDS:
             reported_at = time.monotonic()
-            progress.count(done, count)
+            progress.count(done, whole)
 
-    read = partial(system.read, system.outcomes, seconds=SECONDS_MAX, progress=report)
-    await system.publish_events(believable_events(count))
-    progress.say(f"{count} events published; the service starts")
-    replica = system.start(**SETTINGS)
-    await read(count // 3, quiet_seconds=0)
-    replica.kill()
-    replica.wait()
-    progress.say("kill -9 in the middle of the work; starting the service again")
-    system.start(**SETTINGS)
-    return decoded(await read(count))
+    return partial(system.read, system.outcomes, seconds=SECONDS_MAX, progress=report)
+
+
+def _of_run(outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [outcome for outcome in outcomes if outcome["data"]["mapping"] is None]
+
+
+async def _events(system: LocalSystem) -> dict[tuple[int, int], bytes | None]:
+    """Return the events, those that translate wrote included, by (partition, offset)."""
+    records = await system.records(system.events, len(system.published))
+    return {(record.partition, record.offset): record.value for record in records}
 
 
 async def _stay(system: LocalSystem, result: DemoResult, keep: Keep) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from service.core.model import Headers
@@ -64,8 +64,12 @@ class LoggedProcess(subprocess.Popen[bytes]):
     @property
     def url(self) -> str | None:
         """The address of a replica's HTTP port, once its log tells it."""
+        return self.url_of("http.listening")
+
+    def url_of(self, event: str) -> str | None:
+        """Return the address of the port that this event of the log tells, once it is there."""
         for line in self.log.read_bytes().splitlines():
-            if b'"http.listening"' in line:
+            if f'"{event}"'.encode() in line:
                 return f"http://127.0.0.1:{json.loads(line)['port']}"
         return None
 
@@ -96,6 +100,8 @@ class LocalSystem:
     partitions: int = 3
     suffix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     """Makes the names of group and topics unique; empty: the default names."""
+    more_topics: tuple[str, ...] = ()
+    """Topics that are created besides, exactly as they are named."""
     replicas: list[LoggedProcess] = field(default_factory=list)
     published: dict[tuple[int, int], tuple[bytes | None, bytes | None]] = field(
         default_factory=dict
@@ -135,7 +141,7 @@ class LocalSystem:
     async def create_topics(self) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
         await admin.start()
-        names = (self.events, self.outcomes, self.dead_letters)
+        names = (self.events, self.outcomes, self.dead_letters, *self.more_topics)
         await admin.create_topics([NewTopic(name, self.partitions, 1) for name in names])
         await admin.close()
 
@@ -195,17 +201,32 @@ class LocalSystem:
         quiet_seconds: float = QUIET_SECONDS,
         progress: Callable[[int], None] = lambda _: None,
     ) -> list[Stored]:
+        """Return key, value and headers of the records that `records` returns."""
+        found = await self.records(
+            topic, count, seconds, quiet_seconds=quiet_seconds, progress=progress
+        )
+        return [(one.key, one.value, dict(one.headers)) for one in found]
+
+    async def records(
+        self,
+        topic: str,
+        count: int,
+        seconds: float = 120.0,
+        *,
+        quiet_seconds: float = QUIET_SECONDS,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[ConsumerRecord]:
         """Return the committed records of a topic, once there are `count`, or when time is up.
 
         `progress` is called with the number of records after each poll.
         """
         async with self.reader(topic) as consumer:
-            found: list[Stored] = []
+            found: list[ConsumerRecord] = []
             deadline = time.monotonic() + seconds
             quiet_since = time.monotonic()
             while time.monotonic() < deadline:
                 for records in (await consumer.getmany(timeout_ms=200)).values():
-                    found += [(one.key, one.value, dict(one.headers)) for one in records]
+                    found += records
                     quiet_since = time.monotonic()
                 progress(len(found))
                 if len(found) >= count and time.monotonic() - quiet_since >= quiet_seconds:
@@ -265,13 +286,7 @@ class LocalSystem:
         Raises:
             TimeoutError: the replica does not listen; the message is its log.
         """
-        replica = self.replicas[number]
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while time.monotonic() < deadline:
-            if (url := replica.url) is not None:
-                return url
-            await asyncio.sleep(LOOK_SECONDS)
-        raise TimeoutError(replica.log.read_text())
+        return await address(self.replicas[number])
 
     def logs(self) -> str:
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
@@ -282,6 +297,20 @@ class LocalSystem:
             if replica.poll() is None:
                 replica.kill()
                 replica.wait()
+
+
+async def address(replica: LoggedProcess, event: str = "http.listening") -> str:
+    """Return the address of a port, once the replica's log tells it by this event.
+
+    Raises:
+        TimeoutError: the replica does not listen; the message is its log.
+    """
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while time.monotonic() < deadline:
+        if (url := replica.url_of(event)) is not None:
+            return url
+        await asyncio.sleep(LOOK_SECONDS)
+    raise TimeoutError(replica.log.read_text())
 
 
 def variables(settings: Mapping[str, str]) -> dict[str, str]:

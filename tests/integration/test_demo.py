@@ -22,11 +22,12 @@ SECONDS_MAX = 180.0
 
 
 async def test_the_demo_adds_up() -> None:
-    """Broker, PIM, service and a kill -9: nothing twice, nothing missing."""
+    """Broker, PIM, three programs and two kill -9: nothing twice, nothing missing."""
     result = await asyncio.to_thread(run_demo, 400, Progress(lambda _: None))
 
-    assert result.audit.flaws == []
-    assert sum(result.audit.statuses.values()) == 400
+    assert result.flaws == []
+    assert sum(result.audit.statuses.values()) == 400 + result.items.changes
+    assert 0 < result.items.changes < result.items.items
     assert result.pim_calls < 400
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -161,17 +160,7 @@ class RawSystem(SystemUnderTest):
         self, count: int, seconds: float = 120.0, quiet_seconds: float = 1.0
     ) -> list[ConsumerRecord]:
         """Return the committed records of the events topic, once there are `count`."""
-        async with self.reader(self.events) as consumer:
-            found: list[ConsumerRecord] = []
-            deadline = quiet_since = time.monotonic()
-            deadline += seconds
-            while time.monotonic() < deadline:
-                for records in (await consumer.getmany(timeout_ms=200)).values():
-                    found += records
-                    quiet_since = time.monotonic()
-                if len(found) >= count and time.monotonic() - quiet_since >= quiet_seconds:
-                    break
-            return found
+        return await self.records(self.events, count, seconds, quiet_seconds=quiet_seconds)
 
     def expected(self) -> dict[str, str]:
         """Return what each part of the published records has to become, by its id."""
