@@ -1,35 +1,52 @@
 """The command line: each file parses, runs and prints one command.
 
-The rules of the service are not here, but in `service/core`.
+The rules of the service are not here, but in `service/core`. A command's file is imported when the
+command is used: all of them together take a second or two to import.
 """
 
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
 
 from service import __version__
-from service.cli.check import check
-from service.cli.convert import convert
-from service.cli.dead_letters import dead_letters
-from service.cli.demo import demo
-from service.cli.ingress import ingress
-from service.cli.init import init
-from service.cli.mapping import mapping
-from service.cli.outcomes import outcomes
 from service.cli.output import OutputError, complain, take_streams
-from service.cli.pim_simulator import pim_simulator
-from service.cli.publish import publish
-from service.cli.release import release
-from service.cli.run import run
-from service.cli.schema import schema
-from service.cli.topics import topics
-from service.cli.translate import translate
-from service.cli.webhook import webhook
+
+COMMANDS = (
+    "run",
+    "translate",
+    "ingress",
+    "webhook",
+    "demo",
+    "init",
+    "check",
+    "release",
+    "topics",
+    "publish",
+    "outcomes",
+    "dead-letters",
+    "mapping",
+    "convert",
+    "pim-simulator",
+    "schema",
+)
+"""The commands in the order of the help. `dead-letters` is `dead_letters` in `dead_letters.py`."""
 
 
 class _Commands(click.Group):
     """The group of all commands; it reports a failing standard stream in a plain sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command = getattr(import_module(f"{__name__}.{name}"), name)
+        assert isinstance(command, click.Command)
+        return command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
         take_streams()
@@ -47,25 +64,3 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="asset-sync")
 def main() -> None:
     """Carry asset changes from DAM systems over Kafka to Akeneo PIM."""
-
-
-COMMANDS = (
-    run,
-    translate,
-    ingress,
-    webhook,
-    demo,
-    init,
-    check,
-    release,
-    topics,
-    publish,
-    outcomes,
-    dead_letters,
-    mapping,
-    convert,
-    pim_simulator,
-    schema,
-)
-for command in COMMANDS:
-    main.add_command(command)

@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
-from service.cli import main
+from service.cli import COMMANDS, main
+from tests.support.commands import command_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,16 +24,11 @@ def test_every_command_is_there() -> None:
     """With the options that are written out; and none is missing from the list."""
     named = set()
     for line in commands():
-        words = line.split()
-        command: click.Command = main
-        while isinstance(command, click.Group):
-            assert words[0] in command.commands, line
-            command = command.commands[words.pop(0)]
+        command, words = command_of(line.split())
         options = {name for one in command.params for name in one.opts}
         assert {word for word in words if word.startswith("--")} <= options, line
         named.add(line.split()[0])
-    assert isinstance(main, click.Group)
-    assert named | {"demo"} == main.commands.keys()
+    assert named | {"demo"} == set(COMMANDS)
 
 
 def test_the_events_to_paste_are_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

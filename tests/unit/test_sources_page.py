@@ -4,14 +4,13 @@ import re
 import textwrap
 from pathlib import Path
 
-import click
 import pytest
 
-from service.cli import main
 from service.mapping import profiles
 from service.mapping.file.load import Loaded, load
 from service.mapping.file.value import Value
 from service.mapping.file_tests import UnreadableFile, run_file_tests
+from tests.support.commands import command_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
@@ -62,10 +61,7 @@ def test_every_profile_has_a_recipe() -> None:
 
 def test_every_command_exists() -> None:
     for line in re.findall(r"^asset-sync (.*?)(?:  |$)", PAGE, re.MULTILINE):
-        command: click.Command = main
-        words = line.split()
-        while isinstance(command, click.Group):
-            command = command.commands[words.pop(0)]
+        command, words = command_of(line.split())
         options = {name for one in command.params for name in one.opts}
         assert {word for word in words if word.startswith("--")} <= options, line
 
