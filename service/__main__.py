@@ -1,6 +1,6 @@
 """The entry point of `python -m service` and of the console script `asset-sync`.
 
-It sets handlers for SIGTERM and SIGINT before it imports the commands, which takes about a second.
+It sets handlers for SIGTERM and SIGINT before it imports the command, which takes about a second.
 """
 
 import sys
@@ -22,11 +22,13 @@ def main() -> None:
         end_service_on_signals()
     else:
         end_command_on_signals()
-    from service.cli import main as command  # noqa: PLC0415 - the handlers must be set first
+    from service import cli  # noqa: PLC0415 - the handlers must be set first
 
+    for name in sys.argv[1:2]:  # imported here: an interrupt in the middle must leave no traceback
+        cli.command_of(name)
     if not is_service:
         allow_interrupts()
-    command()
+    cli.main()
 
 
 if __name__ == "__main__":

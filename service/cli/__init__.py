@@ -34,6 +34,16 @@ COMMANDS = (
 """The commands in the order of the help. `dead-letters` is `dead_letters` in `dead_letters.py`."""
 
 
+def command_of(name: str) -> click.Command | None:
+    """Import and return the command of this name, or None if there is none."""
+    if name not in COMMANDS:
+        return None
+    attribute = name.replace("-", "_")
+    command = getattr(import_module(f"{__name__}.{attribute}"), attribute)
+    assert isinstance(command, click.Command)
+    return command
+
+
 class _Commands(click.Group):
     """The group of all commands; it reports a failing standard stream in a plain sentence."""
 
@@ -41,12 +51,7 @@ class _Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        if cmd_name not in COMMANDS:
-            return None
-        name = cmd_name.replace("-", "_")
-        command = getattr(import_module(f"{__name__}.{name}"), name)
-        assert isinstance(command, click.Command)
-        return command
+        return command_of(cmd_name)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
         take_streams()

@@ -43,7 +43,7 @@ def interrupted(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
-    "module", ["service.cli", "aiokafka", "service.apps.sync", "service.cli.schema"]
+    "module", ["service.cli", "aiokafka", "service.apps.sync", "service.cli.run"]
 )
 def test_run_exits_drained(module: str, number: signal.Signals) -> None:
     """No work has started, so the exit code is 0 at once, without a traceback."""
@@ -52,7 +52,7 @@ def test_run_exits_drained(module: str, number: signal.Signals) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
 
 
-@pytest.mark.parametrize("module", ["service.cli", "service.apps.sync"])
+@pytest.mark.parametrize("module", ["service.cli", "service.cli.output"])
 def test_pid_1_is_ended_too(module: str) -> None:
     """Without a handler the kernel drops the signal, and a pod lives on for its grace period."""
     if not _can_unshare():
@@ -67,7 +67,7 @@ def test_pid_1_is_ended_too(module: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_other_commands_are_ended_by_the_signal(number: signal.Signals) -> None:
     """The signal ends them as it ends any program by default, without a traceback."""
-    ended = interrupted("service.apps.sync", number, "schema", "events")
+    ended = interrupted("service.cli.schema", number, "schema", "events")
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (-number, b"", b"")
 
