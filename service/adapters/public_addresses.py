@@ -20,6 +20,7 @@ _NOT_PUBLIC = tuple(
         (
             "192.0.0.0/24",  # protocol assignments (RFC 6890)
             "192.88.99.0/24",  # relays of 6to4, which are switched off (RFC 7526)
+            "2001::/23",  # protocol assignments (RFC 2928); newer Pythons count some as global
             "3fff::/20",  # documentation (RFC 9637)
         ),
     )
