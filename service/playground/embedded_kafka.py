@@ -18,6 +18,9 @@ from typing import TypeVar
 
 COORDINATES = "org.apache.kafka:kafka_2.13:4.1.2+org.slf4j:slf4j-simple:1.7.36"
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qk"
+STARTS_MAX = 4
+RESTART_SECONDS = 1.0
+PORT_TAKEN = "Address already in use"
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 15.0
 PROGRESS_SECONDS = 2.0
@@ -88,9 +91,21 @@ class EmbeddedKafka:
             raise EmbeddedKafkaError(f"Kafka's storage cannot be formatted: {done.stderr.decode()}")
 
     def start(self) -> None:
-        """Start the broker and wait until it listens."""
-        log = (self._folder / "broker.log").open("ab")
-        with log:
+        """Start the broker and wait until it listens.
+
+        A connection of this machine may hold one of its ports for a moment: then it starts again.
+        """
+        for starts_left in reversed(range(STARTS_MAX)):
+            if self._comes_up():
+                return
+            log_end = (self._folder / "broker.log").read_text(errors="replace")[-2000:]
+            if starts_left == 0 or PORT_TAKEN not in log_end:
+                raise EmbeddedKafkaError(f"The embedded broker does not start:\n{log_end}")
+            time.sleep(RESTART_SECONDS)
+
+    def _comes_up(self) -> bool:
+        """Start the process, and return whether it listens before it ends or its time is up."""
+        with (self._folder / "broker.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 [*self._command, "-Xms128m", "-Xmx384m", "kafka.Kafka", str(self._properties)],
                 stdout=log,
@@ -100,9 +115,9 @@ class EmbeddedKafka:
         deadline = time.monotonic() + START_SECONDS_MAX
         while not _listens(self._port):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                log_end = (self._folder / "broker.log").read_text(errors="replace")[-2000:]
-                raise EmbeddedKafkaError(f"The embedded broker does not start:\n{log_end}")
+                return False
             time.sleep(0.1)
+        return True
 
     def kill(self) -> None:
         assert self._process is not None
