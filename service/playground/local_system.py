@@ -303,12 +303,15 @@ async def address(replica: LoggedProcess, event: str = "http.listening") -> str:
     """Return the address of a port, once the replica's log tells it by this event.
 
     Raises:
-        TimeoutError: the replica does not listen; the message is its log.
+        TimeoutError: the replica does not listen, or has ended; the message is its log.
     """
     deadline = time.monotonic() + START_SECONDS_MAX
     while time.monotonic() < deadline:
+        has_ended = replica.poll() is not None
         if (url := replica.url_of(event)) is not None:
             return url
+        if has_ended:
+            break
         await asyncio.sleep(LOOK_SECONDS)
     raise TimeoutError(replica.log.read_text())
 

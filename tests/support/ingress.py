@@ -18,12 +18,16 @@ import aiohttp
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from service.playground.local_system import NOT_INHERITED, LoggedProcess, variables
+from service.playground.local_system import (
+    NOT_INHERITED,
+    LoggedProcess,
+    address,
+    variables,
+)
 from service.webhooks.schemes.body_hmac import BodyHmac
 from tests.support.service import ROOT
 from tests.support.webhooks import TOPIC_ARN
 
-START_SECONDS_MAX = 90.0
 SECRET = "a-shared-secret"
 HMAC = BodyHmac("x-signature", ("hook_secret",), "sha256", "hex", "sha256=")
 
@@ -113,14 +117,7 @@ class IngressUnderTest:
 
     async def url(self, event: str = "webhooks.listening") -> str:
         """Return the address of a port of the newest replica, once it listens."""
-        process = self.processes[-1]
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while time.monotonic() < deadline and process.poll() is None:
-            for line in process.log.read_bytes().splitlines():
-                if f'"{event}"'.encode() in line:
-                    return f"http://127.0.0.1:{json.loads(line)['port']}"
-            await asyncio.sleep(0.05)
-        raise AssertionError(process.log.read_text())
+        return await address(self.processes[-1], event)
 
     def logs(self) -> str:
         return "\n".join(process.log.read_text() for process in self.processes)
