@@ -26,6 +26,7 @@ VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 VERSIONS = ("1.25.0", "1.34.0", "1.37.0")
 CRDS = {path.stem: json.loads(path.read_text()) for path in (HERE / "crds").glob("*.json")}
 NO_POLICY = {
+    "container-ephemeral-storage-request-and-limit": "the limit would count the container's log",
     "container-image-pull-policy": "tags are fixed; pulling each time is one more way to fail",
     "deployment-has-host-podantiaffinity": "replicas spread by topologySpreadConstraints",
     "statefulset-has-host-podantiaffinity": "likewise",

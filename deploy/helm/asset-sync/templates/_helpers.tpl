@@ -177,10 +177,7 @@ labels:
 {{- fail (printf "autoscaling.hpa.minReplicas is %d: at most maxReplicas (%d)" (int $hpa.minReplicas) (int $hpa.maxReplicas)) }}
 {{- end }}
 {{- include "asset-sync.validatePim" . }}
-{{- $port := include "asset-sync.httpPort" . | int }}
-{{- if and (lt $port 1024) .Values.podSecurityContext.runAsNonRoot (not .Values.podSecurityContext.sysctls) }}
-{{- fail (printf "settings.HTTP__PORT is %d: a container that does not run as root cannot listen below 1024" $port) }}
-{{- end }}
+{{- include "asset-sync.validatePort" (list . "settings.HTTP__PORT" (include "asset-sync.httpPort" .)) }}
 {{- range list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" }}
 {{- if or (hasKey $.Values.podLabels .) (hasKey $.Values.commonLabels .) }}
 {{- fail (printf "podLabels and commonLabels must not have %s: the chart selects its pods by it" .) }}
@@ -208,21 +205,15 @@ labels:
 {{- end }}
 {{- end }}
 
-{{/* A variable in extraEnv replaces the chart's own: Kubernetes refuses duplicates. */}}
 {{- define "asset-sync.env" -}}
-{{- $own := list }}
-{{- range include "asset-sync.ownEnv" . | fromYamlArray }}
-{{- $name := .name }}
-{{- $isReplaced := false }}
-{{- range $.Values.extraEnv }}
-{{- $isReplaced = or $isReplaced (eq .name $name) }}
+{{- include "asset-sync.mergedEnv" (list (include "asset-sync.ownEnv" . | fromYamlArray) .Values.extraEnv) }}
 {{- end }}
-{{- if not $isReplaced }}
-{{- $own = append $own . }}
-{{- end }}
-{{- end }}
-{{- with concat $own .Values.extraEnv }}
-{{- toYaml . }}
+
+{{/* Takes (list $ NAME PORT). */}}
+{{- define "asset-sync.validatePort" -}}
+{{- $pod := (index . 0).Values.podSecurityContext }}
+{{- if and (lt (index . 2 | int) 1024) $pod.runAsNonRoot (not $pod.sysctls) }}
+{{- fail (printf "%s is %s: a container that does not run as root cannot listen below 1024" (index . 1) (index . 2)) }}
 {{- end }}
 {{- end }}
 
@@ -380,20 +371,4 @@ labels:
 {{- with .Values.extraVolumes }}
 {{ tpl (toYaml .) $ }}
 {{- end }}
-{{- end }}
-
-{{/* A query, limited to the series of this release: its namespace, and the job of its monitor. */}}
-{{- define "asset-sync.ofThisRelease" -}}
-{{- $root := index . 0 }}
-{{- $namespace := include "asset-sync.namespace" $root }}
-{{- $name := include "asset-sync.fullname" $root }}
-{{- $own := printf "namespace=%q" $namespace }}
-{{- if $root.Values.monitoring.podMonitor.enabled }}
-{{- $own = printf "%s,job=%q" $own (printf "%s/%s" $namespace $name) }}
-{{- else if $root.Values.monitoring.serviceMonitor.enabled }}
-{{- $own = printf "%s,job=%q" $own $name }}
-{{- end }}
-{{- $series := "(asset_sync_[a-z_]+|process_start_time_seconds)" }}
-{{- $query := regexReplaceAll (printf "%s\\{" $series) (index . 1) (printf "${1}{%s," $own) }}
-{{- regexReplaceAll (printf "%s([^a-z_{]|$)" $series) $query (printf "${1}{%s}${2}" $own) }}
 {{- end }}

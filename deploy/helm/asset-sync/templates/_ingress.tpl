@@ -17,10 +17,11 @@
 
 {{/* Refuses values that cannot work, and says what to do. */}}
 {{- define "asset-sync.ingress.validate" -}}
-{{- include "asset-sync.program.validateSources" (list . .Values.ingress "ingress") }}
+{{- include "asset-sync.program.validate" (list . .Values.ingress "ingress") }}
 {{- if eq (include "asset-sync.ingress.port" .) (include "asset-sync.program.httpPort" (list . .Values.ingress "ingress")) }}
 {{- fail (printf "INGRESS__PORT and HTTP__PORT are both %s: webhooks need a port of their own" (include "asset-sync.ingress.port" .)) }}
 {{- end }}
+{{- include "asset-sync.validatePort" (list . "INGRESS__PORT" (include "asset-sync.ingress.port" .)) }}
 {{- if and .Values.strimzi.user.enabled (not .Values.ingress.topics) }}
 {{- fail "ingress.topics is required with strimzi.user.enabled: the raw topics that the webhooks are written to" }}
 {{- end }}

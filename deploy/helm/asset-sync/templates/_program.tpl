@@ -52,6 +52,10 @@ ASSET_SYNC_{{ $name }}: {{ if kindIs "float64" $value }}{{ $value | int64 | floa
 {{- end }}
 
 {{- define "asset-sync.program.env" -}}
+{{- include "asset-sync.mergedEnv" (list (include "asset-sync.program.ownEnv" . | fromYamlArray) (index . 1).extraEnv) }}
+{{- end }}
+
+{{- define "asset-sync.program.ownEnv" -}}
 - name: ASSET_SYNC_SECRETS_DIR
   value: /run/secrets/asset-sync
 - name: ASSET_SYNC_SOURCES_FILE
@@ -68,8 +72,11 @@ ASSET_SYNC_{{ $name }}: {{ if kindIs "float64" $value }}{{ $value | int64 | floa
   value: /run/secrets/kafka-tls/{{ .key }}
 {{- end }}
 {{- end }}
-{{- with (index . 1).extraEnv }}
-{{ toYaml . }}
+{{- if (index . 1).tls.existingSecret }}
+- name: ASSET_SYNC_INGRESS__TLS_CERT_FILE
+  value: /run/secrets/tls/tls.crt
+- name: ASSET_SYNC_INGRESS__TLS_KEY_FILE
+  value: /run/secrets/tls/tls.key
 {{- end }}
 {{- end }}
 
@@ -109,38 +116,14 @@ ASSET_SYNC_{{ $name }}: {{ if kindIs "float64" $value }}{{ $value | int64 | floa
 {{- end }}
 {{- end }}
 
-{{- define "asset-sync.program.scheduling" -}}
-{{- $root := index . 0 }}
-{{- with $root.Values.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
-{{- with $root.Values.nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $root.Values.affinity }}
-affinity:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $root.Values.tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $root.Values.topologySpreadConstraints }}
-topologySpreadConstraints:
-  {{- range . }}
-  - {{- toYaml . | nindent 4 }}
-    {{- if not .labelSelector }}
-    labelSelector:
-      matchLabels:
-        {{- include "asset-sync.program.selectorLabels" $ | nindent 8 }}
-    {{- end }}
-  {{- end }}
-{{- end }}
+{{- define "asset-sync.program.replicas" -}}
+{{- $program := index . 1 }}
+{{- $isScaled := ($program.keda | default $program.autoscaling).enabled }}
+{{- include "asset-sync.replicas" (dict "root" (index . 0) "kind" "Deployment" "name" (include "asset-sync.program.name" .) "count" $program.replicaCount "isScaled" $isScaled) }}
 {{- end }}
 
-{{/* A program that reads the sources file needs exactly one. */}}
-{{- define "asset-sync.program.validateSources" -}}
+{{/* Refuses values of a program that cannot work. */}}
+{{- define "asset-sync.program.validate" -}}
 {{- $root := index . 0 }}
 {{- if not (or $root.Values.sources.file $root.Values.sources.existingConfigMap) }}
 {{- fail (printf "%s.enabled needs the sources file: set sources.file, or sources.existingConfigMap" (index . 2)) }}
@@ -148,4 +131,8 @@ topologySpreadConstraints:
 {{- if and $root.Values.sources.file $root.Values.sources.existingConfigMap }}
 {{- fail "sources.file and sources.existingConfigMap exclude one another: leave one out" }}
 {{- end }}
+{{- if $root.Values.monitoring.serviceMonitor.enabled }}
+{{- fail (printf "monitoring.serviceMonitor does not scrape %s, which has no Service for it: enable monitoring.podMonitor instead" (index . 2)) }}
+{{- end }}
+{{- include "asset-sync.validatePort" (list $root (printf "HTTP__PORT of %s" (index . 2)) (include "asset-sync.program.httpPort" .)) }}
 {{- end }}

@@ -1,6 +1,6 @@
 {{/* Refuses values that cannot work, and says what to do. */}}
 {{- define "asset-sync.translate.validate" -}}
-{{- include "asset-sync.program.validateSources" (list . .Values.translate "translate") }}
+{{- include "asset-sync.program.validate" (list . .Values.translate "translate") }}
 {{- with .Values.translate }}
 {{- if and (or $.Values.strimzi.user.enabled .keda.enabled) (not .sources) }}
 {{- fail "translate.sources is required with strimzi.user.enabled or translate.keda.enabled: the raw topics of each source, such as {cloudinary: [dam.cloudinary]}" }}
