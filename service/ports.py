@@ -19,13 +19,23 @@ from service.core.requests import (
     GetFamily,
     GetOptions,
     Request,
+    UploadFile,
     UpsertAssets,
 )
 from service.translation.read_answers import ReadAnswer
 from service.webhooks.record import IngressRecord
 
 RequestKind = Literal[
-    "token", "upsert", "delete", "family", "families", "attributes", "options", "option", "other"
+    "token",
+    "upsert",
+    "delete",
+    "family",
+    "families",
+    "attributes",
+    "options",
+    "option",
+    "media",
+    "other",
 ]
 """The purpose of a request to the PIM, for logs and metrics."""
 
@@ -51,6 +61,7 @@ ENDPOINTS: Mapping[type[Request], Endpoint] = {
     GetAttributes: Endpoint("attributes", "GET", _ATTRIBUTES),
     GetOptions: Endpoint("options", "GET", _OPTIONS),
     CreateOption: Endpoint("option", "PATCH", _OPTIONS + "/{code}"),
+    UploadFile: Endpoint("media", "POST", "/api/rest/v1/asset-media-files"),
 }
 
 RequestEnd = Literal["2xx", "3xx", "4xx", "429", "5xx", "timeout", "connection", "cancelled"]

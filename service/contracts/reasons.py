@@ -52,8 +52,9 @@ REASONS_OF: Mapping[Status, tuple[Reason, ...]] = {
         "unknown_family",
         "refused_by_pim",
         "invalid_values",
+        "media_refused",
     ),
-    "failed": ("pim_error", "timeout", "forbidden"),
+    "failed": ("pim_error", "timeout", "forbidden", "media_failed"),
     "skipped": ("unknown_type", "deletes_off"),
 }
 """The reasons that each status of a change may have; a status that is not here has none."""
@@ -111,6 +112,13 @@ REASONS: Mapping[Reason, Meaning] = {
         "Fix the value or the attribute named by `errors`. To have missing options created, set "
         "ASSET_SYNC_STRUCTURE__CREATE_OPTIONS.",
     ),
+    "media_refused": Meaning(
+        "A file of the change may not or cannot be fetched: its host is not allowed, it is not "
+        "there, or it breaks a limit on type or size. Nothing was sent.",
+        f"{DAM}, or {OPERATOR}",
+        "`message` names the file and the limit: correct the URL or the file, or allow the host by "
+        "ASSET_SYNC_MEDIA__HOSTS; then replay.",
+    ),
     "pim_error": Meaning(
         "The PIM answered this change with an error at every try, while other changes succeeded.",
         PIM,
@@ -126,6 +134,11 @@ REASONS: Mapping[Reason, Meaning] = {
         "The connection lacks the permission to do this.",
         PIM,
         "Grant the permission (`asset-sync check` names it), then replay.",
+    ),
+    "media_failed": Meaning(
+        "A file of the change could not be fetched at any try.",
+        DAM_ADMINISTRATOR,
+        "See `message`, fix the cause where the file is kept, then replay.",
     ),
     "unknown_type": Meaning(
         "The event's type is not an asset change, or the event comes from the PIM itself.",

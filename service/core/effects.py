@@ -29,6 +29,33 @@ class AllowRequest(msgspec.Struct, frozen=True):
     call_id: int
 
 
+class StartDownload(msgspec.Struct, frozen=True):
+    """Fetch a file, and report its end with one `DownloadEnded`.
+
+    A file that was fetched stays on disk under `file_id` until `DropFile`.
+    """
+
+    file_id: int
+    url: str
+    is_private: bool
+    """Whether its host may have any address and be asked without TLS, as an operator allowed."""
+    bytes_max: int
+    etag: str | None = None
+    """The ETag of the last answer to this URL, to ask whether the file has changed since."""
+
+
+class CancelDownload(msgspec.Struct, frozen=True):
+    """Cancel a download; it ends with a `DownloadFault` that is cancelled, if it has not ended."""
+
+    file_id: int
+
+
+class DropFile(msgspec.Struct, frozen=True):
+    """Delete a file that was fetched: nothing needs it any more."""
+
+    file_id: int
+
+
 class Commit(msgspec.Struct, frozen=True):
     """Write the transaction, and report `Committed` or `CommitRefused` with its number."""
 
@@ -57,5 +84,8 @@ CommonEffect = Commit | SetIntake | Drained | DropAssignment | Fact
 
 RequestEffect = StartCall | CancelCall | AllowRequest
 """What the pipeline asks of its requests to the PIM."""
+
+MediaEffect = StartDownload | CancelDownload | DropFile
+"""What the pipeline asks for the files of assets."""
 
 Effect = CommonEffect | RequestEffect

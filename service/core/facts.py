@@ -18,6 +18,17 @@ ClosedBy = Literal["time", "assets", "bytes", "drain"]
 """The reason why a window became due."""
 
 
+DownloadEndName = Literal["downloaded", "not_modified", "refused", "failed", "cancelled"]
+"""How a download ended."""
+
+UploadEndName = Literal["uploaded", "refused", "failed"]
+"""How an upload ended; one that is cancelled or throttled has not ended."""
+
+RememberedBy = Literal["sha256", "etag", "content"]
+"""How it was known: from the event before anything was fetched, from the source's answer that the
+file has not changed, or from what was fetched."""
+
+
 class Fact(msgspec.Struct, frozen=True):
     """Something that happened."""
 
@@ -146,6 +157,35 @@ class PimThrottlingEnded(Fact, frozen=True):
     """The first call after a 429 was answered."""
 
     name: ClassVar[str] = "pim.throttling_ended"
+
+
+class FileDownloadEnded(Fact, frozen=True):
+    """A download of a file of an asset ended."""
+
+    name: ClassVar[str] = "media.download_ended"
+    url: str
+    """Without its query, which may hold a signature."""
+    end: DownloadEndName
+    seconds: float
+    size: int
+    """Bytes on disk; 0 where nothing was fetched."""
+    message: str | None
+
+
+class FileUploadEnded(Fact, frozen=True):
+    """The PIM answered an upload, or did not."""
+
+    name: ClassVar[str] = "media.upload_ended"
+    end: UploadEndName
+    seconds: float
+    size: int
+
+
+class FileRemembered(Fact, frozen=True):
+    """A file was not uploaded again, since the PIM has it already."""
+
+    name: ClassVar[str] = "media.remembered"
+    by: RememberedBy
 
 
 class GroupBegun(Fact, frozen=True):

@@ -113,6 +113,8 @@ class CallReply(msgspec.Struct, frozen=True):
     """The codes of an attribute's options, if the request was for them."""
     families: frozenset[str] | None = None
     """The codes of all families, if the request was for their list and the list is complete."""
+    media_code: str | None = None
+    """The code of a file that was uploaded, if the PIM gave one."""
 
 
 Answer = CallReply | CallFault
@@ -129,6 +131,46 @@ class RequestWanted(msgspec.Struct, frozen=True):
     """A call must fetch a token first: that request counts against the rate limit too."""
 
     call_id: int
+
+
+class Downloaded(msgspec.Struct, frozen=True):
+    """The file is on disk."""
+
+    sha256: str
+    """In 64 lower-case hex digits."""
+    size: int
+    """In bytes."""
+    etag: str | None = None
+    content_type: str | None = None
+
+
+class NotModified(msgspec.Struct, frozen=True):
+    """The file is the one that had the ETag; nothing is on disk."""
+
+
+class DownloadRefused(msgspec.Struct, frozen=True):
+    """The file can never be fetched as it is: its source refuses it, or a limit does."""
+
+    message: str
+
+
+class DownloadFault(msgspec.Struct, frozen=True):
+    """The file could not be fetched this time; `message` is for a person to read."""
+
+    message: str
+    retry_after_seconds: float | None = None
+    is_cancelled: bool = False
+    """Whether asset-sync cancelled the download, so that it failed by nobody's fault."""
+
+
+DownloadEnd = Downloaded | NotModified | DownloadRefused | DownloadFault
+
+
+class DownloadEnded(msgspec.Struct, frozen=True):
+    """A download ended; unless it is `Downloaded`, it left nothing on disk."""
+
+    file_id: int
+    end: DownloadEnd
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -191,4 +233,7 @@ CommonInput = (
 RequestInput = CallEnded | RequestWanted
 """What the pipeline is told of its requests to the PIM."""
 
-Input = CommonInput | RequestInput
+MediaInput = DownloadEnded
+"""What the pipeline is told of the files of assets."""
+
+Input = CommonInput | RequestInput | MediaInput

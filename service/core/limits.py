@@ -86,6 +86,22 @@ class StructureOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaOptions:
+    """From where files may be fetched, and what they may take."""
+
+    hosts: frozenset[str] = frozenset()
+    """Names of hosts, or `*.` and a domain for every name below it. None: media are off."""
+    private_hosts: frozenset[str] = frozenset()
+    """Names of hosts that may have any address, and be asked without TLS."""
+    file_bytes_max: int = 200 * 1024 * 1024
+    disk_bytes_max: int = 2 * 1024 * 1024 * 1024
+    """Most bytes of all files on disk, and of those that are being fetched."""
+    downloads_at_once_max: int = 4
+    remembered_max: int = 200_000
+    """How many of the newest uploads are remembered."""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """The limits that the core works with; `service/settings/model.py` fills them in."""
 
@@ -108,6 +124,7 @@ class Limits:
     """The number of last changes over which `dead_letter_share_max` is counted."""
     structure: StructureOptions | None = None
     """None means that values are sent without a check against the family."""
+    media: MediaOptions = MediaOptions()
     outcome_source: str = "/asset-sync/asset-sync"
     changes_per_asset_max: int = CHANGES_PER_ASSET_MAX
     span_pause_offsets: int = SPAN_PAUSE_OFFSETS

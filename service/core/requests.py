@@ -54,8 +54,23 @@ class CreateOption(msgspec.Struct, frozen=True):
     code: str
 
 
+class UploadFile(msgspec.Struct, frozen=True):
+    """POST a file that was downloaded; the PIM answers with its code (akeneo.md §6)."""
+
+    file_id: int
+    name: str
+    content_type: str | None = None
+
+
 Request = (
-    UpsertAssets | DeleteOne | GetFamily | GetFamilies | GetAttributes | GetOptions | CreateOption
+    UpsertAssets
+    | DeleteOne
+    | GetFamily
+    | GetFamilies
+    | GetAttributes
+    | GetOptions
+    | CreateOption
+    | UploadFile
 )
 
 

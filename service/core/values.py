@@ -8,7 +8,18 @@ from collections.abc import Iterable
 
 import msgspec
 
-ValueData = str | bool | list[str] | None
+
+class MediaFile(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A file that is downloaded, and uploaded to the PIM, whose code then stands in its place."""
+
+    url: str
+    name: str | None = None
+    """The name under which it is uploaded; None means the last part of the URL's path."""
+    sha256: str | None = None
+    """Its digest in 64 lower-case hex digits, where the sender knows it."""
+
+
+ValueData = str | bool | list[str] | MediaFile | None
 """None erases the value (akeneo.md §4.3)."""
 
 
@@ -50,6 +61,10 @@ class Attribute(msgspec.Struct, frozen=True):
     takes_decimals: bool | None = None
     least: str | None = None
     most: str | None = None
+    extensions: frozenset[str] | None = None
+    """The extensions of the files that it takes, in lower case and without a dot."""
+    bytes_max: int | None = None
+    """The largest file that it takes."""
 
     @property
     def has_options(self) -> bool:

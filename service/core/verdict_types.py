@@ -52,6 +52,12 @@ class Refused(msgspec.Struct, frozen=True):
     """Whether the PIM itself refused it, which shows that the PIM works; a proxy shows nothing."""
 
 
+class Uploaded(msgspec.Struct, frozen=True):
+    """The PIM has the file, under this code."""
+
+    code: str
+
+
 class Missing(msgspec.Struct, frozen=True):
     """The PIM answered 404: the family is unknown or, for a DELETE, the asset is absent.
 
@@ -103,6 +109,7 @@ class Cancelled(msgspec.Struct, frozen=True):
 Verdict = (
     Judged
     | Refused
+    | Uploaded
     | Missing
     | Absent
     | UnknownFamily

@@ -12,6 +12,7 @@ from service.core.requests import (
     GetFamily,
     GetOptions,
     Request,
+    UploadFile,
     UpsertAssets,
 )
 from service.core.values import Attribute, Value, Values
@@ -36,7 +37,7 @@ class SimPim:
                 return CallReply(200, is_from_pim=True, families=frozenset(FAMILIES))
             case GetFamily(family):
                 return CallReply(200 if family in FAMILIES else 404, is_from_pim=True)
-            case UpsertAssets(family, _) if family not in FAMILIES:
+            case UpsertAssets(family) | GetAttributes(family) if family not in FAMILIES:
                 return CallReply(404, is_from_pim=True, message="no family")
             case UpsertAssets(family, assets):
                 items = [
@@ -44,8 +45,6 @@ class SimPim:
                     for asset in assets[:limit]
                 ]
                 return CallReply(200, is_from_pim=True, items=tuple(items))
-            case GetAttributes(family) if family not in FAMILIES:
-                return CallReply(404, is_from_pim=True, message="no family")
             case GetAttributes():
                 known = [Attribute(f"v{number}", "text") for number in range(3)]
                 known += [Attribute(f"o{n}", "single_option") for n in range(self.options)]
@@ -54,6 +53,8 @@ class SimPim:
                 return CallReply(200, is_from_pim=True, options=frozenset())
             case CreateOption():
                 return CallReply(201)
+            case UploadFile(file_id, name):
+                return CallReply(201, media_code=f"{file_id}/{name}")
             case DeleteOne(family, code):
                 if self.assets.pop(self.identity(family, code), None) is None:
                     return CallReply(404, is_from_pim=True, message="absent")

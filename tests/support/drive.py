@@ -49,6 +49,7 @@ from service.core.requests import (
     GetFamily,
     GetOptions,
     Request,
+    UploadFile,
     UpsertAssets,
 )
 
@@ -272,6 +273,8 @@ class Drive:
                 return CallReply(200, is_from_pim=True, options=frozenset())
             case CreateOption():
                 return CallReply(201)
+            case UploadFile(file_id, name):
+                return CallReply(201, media_code=f"{file_id}/{name}")
             case DeleteOne(family, code):
                 known = self._assets.pop((family, code), self) is not self
                 return CallReply(204) if known else CallReply(404, is_from_pim=True)
@@ -298,4 +301,4 @@ def codes_of(request: Request) -> set[str]:
 
 def family_of(request: Request) -> str | None:
     """The family that a request is about."""
-    return None if isinstance(request, GetFamilies) else request.family
+    return None if isinstance(request, GetFamilies | UploadFile) else request.family

@@ -24,6 +24,7 @@ from service.core.requests import (
     GetFamily,
     GetOptions,
     Request,
+    UploadFile,
     UpsertAssets,
 )
 from service.core.send.verdict import ITEMS_MAX
@@ -147,7 +148,7 @@ def write_request(request: Request) -> HttpRequest | None:
 def _codes(request: Request) -> dict[str, str]:
     """Return the codes that fill in the path's template."""
     match request:
-        case GetFamilies():
+        case GetFamilies() | UploadFile():
             return {}
         case UpsertAssets(family) | GetFamily(family) | GetAttributes(family):
             return {"asset_family_code": family}

@@ -259,7 +259,7 @@ def _is_less(one: Decimal | None, other: Decimal | None) -> bool:
 
 def _unknown_options(data: ValueData, attribute: Attribute, structure: Structure) -> Iterable[str]:
     known = structure.options.get(attribute.code)
-    if known is None or not attribute.has_options or data is None or isinstance(data, bool):
+    if known is None or not attribute.has_options or not isinstance(data, str | list):
         return ()
     codes = [data] if isinstance(data, str) else data
     if known.issuperset(codes):
