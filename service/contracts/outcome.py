@@ -1,7 +1,7 @@
 """The outcome event: one for each change, on the outcomes topic (contract.md §5).
 
-Within v1, fields, results and reasons may be added; none is removed, renamed or given another
-meaning. Readers ignore fields that they do not know.
+Within v1, fields, results, reasons and error codes may be added; none is removed, renamed or given
+another meaning. Readers ignore fields that they do not know.
 """
 
 from typing import Final, Literal
@@ -30,6 +30,22 @@ Reason = Literal[
     "not_found",
     "unmappable",
     "fetch_failed",
+]
+ErrorCode = Literal[
+    "unknown_attribute",
+    "unknown_option",
+    "missing_locale",
+    "unexpected_locale",
+    "missing_channel",
+    "unexpected_channel",
+    "duplicate_value",
+    "missing_data",
+    "wrong_type",
+    "not_a_number",
+    "no_decimals",
+    "out_of_range",
+    "too_long",
+    "too_deep",
 ]
 Action = Literal["upsert", "delete"]
 UPSERT: Final = "upsert"
@@ -69,6 +85,8 @@ class ChangeError(msgspec.Struct, frozen=True, gc=False):
     attribute: str | None = None
     locale: str | None = None
     channel: str | None = None
+    code: ErrorCode | None = None
+    """What kind of error it is, for programs; null for an error that the PIM named."""
 
 
 class SourceEvent(msgspec.Struct, frozen=True, gc=False):

@@ -1,4 +1,4 @@
-"""Every status, result and reason: what it means, who acts, and what to do.
+"""Every status, result, reason and error code: what it means, who acts, and what to do.
 
 `asset-sync schema reasons` prints these tables as docs/reasons.md.
 """
@@ -6,7 +6,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, get_args
 
-from service.contracts.outcome import Reason, Result, Status
+from service.contracts.outcome import ErrorCode, Reason, Result, Status
 
 
 class Meaning(NamedTuple):
@@ -180,20 +180,77 @@ REASONS: Mapping[Reason, Meaning] = {
 }
 
 
+ERROR_CODES: Mapping[ErrorCode, Meaning] = {
+    "unknown_attribute": Meaning(
+        "The family has no such attribute.",
+        f"{DAM}, or {PIM}",
+        "Correct the attribute's code (it is case-sensitive), or create the attribute.",
+    ),
+    "unknown_option": Meaning(
+        "The attribute has no such option.",
+        f"{CONTENT}, or {PIM}",
+        "Correct the option's code or create the option; ASSET_SYNC_STRUCTURE__CREATE_OPTIONS has "
+        "missing options created.",
+    ),
+    "missing_locale": Meaning(
+        "The attribute has a value per locale; the entry names no locale.",
+        DAM,
+        "Give `locale`, or set ASSET_SYNC_STRUCTURE__DEFAULT_LOCALE.",
+    ),
+    "unexpected_locale": Meaning(
+        "The attribute has no value per locale; the entry names one.", DAM, "Leave `locale` out."
+    ),
+    "missing_channel": Meaning(
+        "The attribute has a value per channel; the entry names no channel.", DAM, "Give `channel`."
+    ),
+    "unexpected_channel": Meaning(
+        "The attribute has no value per channel; the entry names one.", DAM, "Leave `channel` out."
+    ),
+    "duplicate_value": Meaning(
+        "The attribute has two values for the same locale and channel.", DAM, "Send one of them."
+    ),
+    "missing_data": Meaning("An entry has no `data`.", DAM, "Give `data`; null erases the value."),
+    "wrong_type": Meaning(
+        "The value is of a JSON type that the event's format or the attribute does not accept.",
+        DAM,
+        "Send the type that `message` and contract.md §4 name.",
+    ),
+    "not_a_number": Meaning(
+        "The attribute is of type number; the value is not a number.", CONTENT, "Correct the value."
+    ),
+    "no_decimals": Meaning(
+        "The attribute accepts whole numbers only.", CONTENT, "Correct the value."
+    ),
+    "out_of_range": Meaning(
+        "The number is below the attribute's minimum or above its maximum.",
+        CONTENT,
+        "Correct the value.",
+    ),
+    "too_long": Meaning(
+        "The text has more characters than the attribute accepts.", CONTENT, "Shorten the text."
+    ),
+    "too_deep": Meaning(
+        "The value nests too deeply.", DAM, "Send a value of a form that contract.md §4 names."
+    ),
+}
+
+
 def document() -> str:
-    """Return docs/reasons.md: a table each of statuses, results and reasons."""
+    """Return docs/reasons.md: a table each of statuses, results, reasons and error codes."""
     return "\n".join(_lines())
 
 
 def _lines() -> Iterator[str]:
-    yield "# Statuses, results and reasons of outcomes"
+    yield "# Statuses, results, reasons and error codes of outcomes"
     yield ""
-    yield "This page is generated: `make schemas`. Within v1, results and reasons may be added."
-    yield "No status is added."
+    yield "This page is generated: `make schemas`. Within v1, results, reasons and error codes may be"
+    yield "added. No status is added. An error code is the member `code` in `errors`; it is null where"
+    yield "the PIM named the error."
     tables = {
         "Statuses": [(word, STATUSES[word]) for word in get_args(Status)],
         "Results": [(word, RESULTS[word]) for word in get_args(Result)],
         "Reasons": [(word, REASONS[word]) for word in get_args(Reason)],
+        "Error codes": [(word, ERROR_CODES[word]) for word in get_args(ErrorCode)],
     }
     for title, rows in tables.items():
         yield from ("", f"## {title}", "")

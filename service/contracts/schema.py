@@ -12,8 +12,8 @@ Language = Literal["events", "outcomes"]
 Shapes = tuple[dict[str, Any], ...]
 Components = dict[str, dict[str, Any]]
 
-GROWING = ("result", "reason")
-"""Members of an outcome's `data` that may get new words within v1; statuses may not."""
+GROWING = {"OutcomeData": ("result", "reason"), "ChangeError": ("code",)}
+"""Members of each type that may get new words within v1; statuses may not."""
 
 
 def schema(language: Language) -> dict[str, Any]:
@@ -25,9 +25,9 @@ def schema(language: Language) -> dict[str, Any]:
 def components(types: Sequence[Any], ref_template: str) -> tuple[Shapes, Components]:
     """Return the schemas of several types, and of all that they refer to."""
     shapes, found = msgspec.json.schema_components(types, ref_template=ref_template)
-    if "OutcomeData" in found:
-        members = found["OutcomeData"]["properties"]
-        members.update({name: _open(members[name]) for name in GROWING})
+    for name in GROWING.keys() & found.keys():
+        members = found[name]["properties"]
+        members.update({member: _open(members[member]) for member in GROWING[name]})
     return shapes, found
 
 
@@ -36,7 +36,7 @@ def _open(member: dict[str, Any]) -> dict[str, Any]:
     words = next(choice["enum"] for choice in member["anyOf"] if "enum" in choice)
     description = "Within v1 more words may be added."
     known = {"type": "string", "examples": words, "description": description}
-    return {"anyOf": [known, {"type": "null"}]}
+    return member | {"anyOf": [known, {"type": "null"}]}
 
 
 def _events() -> dict[str, Any]:

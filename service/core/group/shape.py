@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from service.contracts.asset_change import NAME_CHARACTERS_MAX
-from service.contracts.outcome import ChangeError
+from service.contracts.outcome import ChangeError, ErrorCode
 from service.contracts.text import clip, finite_number
 from service.core.flaws import Flaws
 from service.core.long_form import LongForm
@@ -76,6 +76,13 @@ class Structure:
         object.__setattr__(self, "long_form", LongForm(self.attributes, self.options))
 
 
+class _Flaw(NamedTuple):
+    """What is wrong with one value, for programs and for people."""
+
+    code: ErrorCode
+    message: str
+
+
 MissingOption = tuple[str, str]
 """Attribute code and option code."""
 
@@ -109,8 +116,9 @@ def _shape_in_detail(values: Values, structure: Structure, default_locale: str |
         attribute = structure.attributes.get(code)
         if attribute is None:
             shaped[code] = given
+            message = f"The family has no attribute {_named_code(code)}."
             for value in given:
-                flaws.add(_flaw(code, value, f"The family has no attribute {_named_code(code)}."))
+                flaws.add(_change_error(code, value, _Flaw("unknown_attribute", message)))
             continue
         scopes: dict[Scope, Value] = {}
         for value in given:
@@ -118,15 +126,16 @@ def _shape_in_detail(values: Values, structure: Structure, default_locale: str |
             scope = fitted.locale, fitted.channel
             if scope in scopes:
                 message = f"{code} has two values for the same locale and channel."
-                flaws.add(_flaw(code, value, message))
+                flaws.add(_change_error(code, value, _Flaw("duplicate_value", message)))
             scopes[scope] = fitted
             flaw = _flaw_of_scope(fitted, attribute) or _flaw_of_data(fitted.data, attribute)
             if flaw is not None:
-                flaws.add(_flaw(code, value, flaw))
+                flaws.add(_change_error(code, value, flaw))
                 continue
             for option in _unknown_options(fitted.data, attribute, structure):
                 missing.add(code, option)
-                flaws.add(_flaw(code, value, f"{code} has no option {_named_code(option)}."))
+                message = f"{code} has no option {_named_code(option)}."
+                flaws.add(_change_error(code, value, _Flaw("unknown_option", message)))
         shaped[code] = list(scopes.values())
     return Shaped(shaped, flaws.first, list(missing.found), flaws.count, missing.count)
 
@@ -193,21 +202,23 @@ def _fit_data(data: ValueData, attribute: Attribute) -> ValueData:
             return data
 
 
-def _flaw_of_scope(value: Value, attribute: Attribute) -> str | None:
+def _flaw_of_scope(value: Value, attribute: Attribute) -> _Flaw | None:
     """Return what is wrong with the locale or channel: missing, or not wanted (akeneo.md §4.1)."""
     code, locale, channel = attribute.code, value.locale, value.channel
     if attribute.per_locale and locale is None:
-        return f"{code} has a value per locale: give a locale."
+        return _Flaw("missing_locale", f"{code} has a value per locale: give a locale.")
     if not attribute.per_locale and locale is not None:
-        return f"{code} has no value per locale: remove locale {locale}."
+        message = f"{code} has no value per locale: remove locale {locale}."
+        return _Flaw("unexpected_locale", message)
     if attribute.per_channel and channel is None:
-        return f"{code} has a value per channel: give a channel."
+        return _Flaw("missing_channel", f"{code} has a value per channel: give a channel.")
     if not attribute.per_channel and channel is not None:
-        return f"{code} has no value per channel: remove channel {channel}."
+        message = f"{code} has no value per channel: remove channel {channel}."
+        return _Flaw("unexpected_channel", message)
     return None
 
 
-def _flaw_of_data(data: ValueData, attribute: Attribute) -> str | None:
+def _flaw_of_data(data: ValueData, attribute: Attribute) -> _Flaw | None:
     """Return what the attribute's type or limits refuse; erasing a value is always allowed."""
     code = attribute.code
     match attribute.type, data:
@@ -221,34 +232,41 @@ def _flaw_of_data(data: ValueData, attribute: Attribute) -> str | None:
             return _flaw_of_number(data, attribute)
         case "text", str():
             most = attribute.characters_max
-            too_long = most is not None and len(data) > most
-            return (
-                f"{code} accepts at most {most} characters; {len(data)} given."
-                if too_long
-                else None
-            )
+            if most is None or len(data) <= most:
+                return None
+            message = f"{code} accepts at most {most} characters; {len(data)} given."
+            return _Flaw("too_long", message)
         case (("multiple_options" | "boolean" | "number" | "text"), _):
-            return f"{code} is of type {attribute.type}, which does not accept {_kind_of(data)}."
+            return _wrong_type(data, attribute)
         case (
             ("single_option" | "media_link" | "media_file" | "date" | "record"),
             (bool() | list()),
         ):
-            return f"{code} is of type {attribute.type}, which does not accept {_kind_of(data)}."
+            return _wrong_type(data, attribute)
         case _:
             return None
 
 
-def _flaw_of_number(text: str, attribute: Attribute) -> str | None:
-    code = attribute.code
+def _wrong_type(data: ValueData, attribute: Attribute) -> _Flaw:
+    kind = {bool: "a boolean", list: "a list"}.get(type(data), "text")
+    message = f"{attribute.code} is of type {attribute.type}, which does not accept {kind}."
+    return _Flaw("wrong_type", message)
+
+
+def _flaw_of_number(text: str, attribute: Attribute) -> _Flaw | None:
+    code, given = attribute.code, text[:40]
     number = finite_number(text)
     if number is None:
-        return f"{code} is of type number, which does not accept {text[:40]!r}."
+        message = f"{code} is of type number, which does not accept {given!r}."
+        return _Flaw("not_a_number", message)
     if attribute.takes_decimals is False and number != number.to_integral_value():
-        return f"{code} accepts no decimals; {text[:40]} given."
+        return _Flaw("no_decimals", f"{code} accepts no decimals; {given} given.")
     if attribute.least is not None and _is_less(number, finite_number(attribute.least)):
-        return f"{code} accepts at least {clip(attribute.least, 40)}; {text[:40]} given."
+        message = f"{code} accepts at least {clip(attribute.least, 40)}; {given} given."
+        return _Flaw("out_of_range", message)
     if attribute.most is not None and _is_less(finite_number(attribute.most), number):
-        return f"{code} accepts at most {clip(attribute.most, 40)}; {text[:40]} given."
+        message = f"{code} accepts at most {clip(attribute.most, 40)}; {given} given."
+        return _Flaw("out_of_range", message)
     return None
 
 
@@ -274,9 +292,12 @@ def _named_code(code: str) -> str:
     return clip(code, NAME_CHARACTERS_MAX)
 
 
-def _flaw(attribute: str, value: Value, message: str) -> ChangeError:
-    return ChangeError(f"values.{attribute}", message, attribute, value.locale, value.channel)
-
-
-def _kind_of(data: ValueData) -> str:
-    return {bool: "a boolean", list: "a list"}.get(type(data), "text")
+def _change_error(attribute: str, value: Value, flaw: _Flaw) -> ChangeError:
+    return ChangeError(
+        path=f"values.{attribute}",
+        message=flaw.message,
+        attribute=attribute,
+        locale=value.locale,
+        channel=value.channel,
+        code=flaw.code,
+    )

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from service.contracts.asset_change import NAME_CHARACTERS_MAX
-from service.contracts.outcome import ChangeError
+from service.contracts.outcome import ChangeError, ErrorCode
 from service.contracts.text import clip
 from service.core.flaws import Flaws, sentence
 from service.core.limits import Deletes
@@ -40,8 +40,15 @@ _usual = msgspec.json.Decoder(dict[str, str | bool | list[str | Value] | None])
 class _FlawError(Exception):
     """Tells what is wrong with one value; it is caught in this module."""
 
-    def __init__(self, message: str, locale: str | None = None, channel: str | None = None) -> None:
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        locale: str | None = None,
+        channel: str | None = None,
+    ) -> None:
         super().__init__(message)
+        self.code: ErrorCode = code
         self.locale = locale
         self.channel = channel
 
@@ -115,7 +122,8 @@ def _read_one_by_one(change: AssetChange, text: Raw) -> Values | Rejection:
         attributes = _members.decode(text)
     except _UNREADABLE:
         wrong = Flaws()
-        wrong.add(ChangeError(path="values", message="`values` must be an object."))
+        message = "`values` must be an object."
+        wrong.add(ChangeError(path="values", message=message, code="wrong_type"))
         return _invalid(change, wrong)
     values: Values = {}
     flaws = Flaws()
@@ -125,7 +133,7 @@ def _read_one_by_one(change: AssetChange, text: Raw) -> Values | Rejection:
         except _FlawError as flaw:
             flaws.add(_change_error(attribute, flaw))
         except _UNREADABLE:
-            flaws.add(_change_error(attribute, _FlawError("nests too deeply")))
+            flaws.add(_change_error(attribute, _FlawError("too_deep", "nests too deeply")))
     return _invalid(change, flaws) if flaws.count else values
 
 
@@ -137,12 +145,12 @@ def _read_attribute(text: bytes) -> list[Value]:
     if not entries:
         return [Value(_strings(items))]
     if entries < len(items):
-        raise _FlawError("mixes entries and bare values in one list")
+        raise _FlawError("wrong_type", "mixes entries and bare values in one list")
     scopes: dict[Scope, Value] = {}
     for value in map(_entry, items):
         if (value.locale, value.channel) in scopes:
             message = "has the same locale and channel twice"
-            raise _FlawError(message, value.locale, value.channel)
+            raise _FlawError("duplicate_value", message, value.locale, value.channel)
         scopes[value.locale, value.channel] = value
     return list(scopes.values())
 
@@ -152,11 +160,11 @@ def _entry(text: bytes) -> Value:
     locale = _scope(members, "locale")
     channel = _scope(members, "channel")
     if "data" not in members:
-        raise _FlawError("has an entry without `data`", locale, channel)
+        raise _FlawError("missing_data", "has an entry without `data`", locale, channel)
     try:
         return Value(_datum(bytes(members["data"])), locale, channel)
     except _FlawError as flaw:
-        raise _FlawError(str(flaw), locale, channel) from None
+        raise _FlawError(flaw.code, str(flaw), locale, channel) from None
 
 
 def _scope(members: dict[str, Raw], name: str) -> str | None:
@@ -166,7 +174,7 @@ def _scope(members: dict[str, Raw], name: str) -> str | None:
     try:
         return _text.decode(raw)
     except msgspec.ValidationError:
-        raise _FlawError(f"has a `{name}` that is not a string") from None
+        raise _FlawError("wrong_type", f"has a `{name}` that is not a string") from None
 
 
 def _datum(text: bytes) -> ValueData:
@@ -181,8 +189,9 @@ def _datum(text: bytes) -> ValueData:
         return _strings([bytes(item) for item in _items.decode(text)])
     if first == b"{":
         raise _FlawError(
+            "wrong_type",
             "has an object as its value, which is reserved; give a string, a number, a boolean, "
-            "null or a list of strings"
+            "null or a list of strings",
         )
     assert first in _NUMBER_STARTS
     return text.decode()
@@ -191,7 +200,7 @@ def _datum(text: bytes) -> ValueData:
 def _strings(items: list[bytes]) -> list[str] | None:
     """Return a list of strings; None, which erases, for an empty list (akeneo.md §4.3)."""
     if not all(item.startswith(b'"') for item in items):
-        raise _FlawError("has a list whose items are not all strings")
+        raise _FlawError("wrong_type", "has a list whose items are not all strings")
     return [_text.decode(item) for item in items] or None
 
 
@@ -202,6 +211,7 @@ def _change_error(attribute: str, flaw: _FlawError) -> ChangeError:
         attribute=attribute,
         locale=flaw.locale,
         channel=flaw.channel,
+        code=flaw.code,
     )
 
 

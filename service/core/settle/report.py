@@ -356,6 +356,7 @@ def _clip_error(error: ChangeError) -> ChangeError:
         attribute=short(error.attribute, PATH_CHARACTERS_MAX),
         locale=short(error.locale, PATH_CHARACTERS_MAX),
         channel=short(error.channel, PATH_CHARACTERS_MAX),
+        code=error.code,
     )
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.contracts.outcome import ErrorCode
 from service.core.model import DeleteAsset, Rejection, UpsertAsset
 from service.core.read.convert import _read_at_once, _read_one_by_one, convert
 from service.core.values import Value, ValueData
@@ -59,31 +60,33 @@ def test_entries_have_locale_and_channel() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "code"),
     [
-        {"object": 1},
-        [{"data": {"object": 1}}],
-        [{"locale": "en_US"}],
-        [{"data": 1}, "text"],
-        ["text", 1],
-        [[1]],
-        [{"data": [1]}],
-        [{"data": 1, "locale": 5}],
-        [{"data": 1}, {"data": 2, "locale": None}],
+        ({"object": 1}, "wrong_type"),
+        ([{"data": {"object": 1}}], "wrong_type"),
+        ([{"locale": "en_US"}], "missing_data"),
+        ([{"data": 1}, "text"], "wrong_type"),
+        (["text", 1], "wrong_type"),
+        ([[1]], "wrong_type"),
+        ([{"data": [1]}], "wrong_type"),
+        ([{"data": 1, "locale": 5}], "wrong_type"),
+        ([{"data": 1}, {"data": 2, "locale": None}], "duplicate_value"),
     ],
 )
-def test_a_wrong_shape_names_its_attribute(wrong: object) -> None:
+def test_a_wrong_shape_names_its_attribute(wrong: object, code: ErrorCode) -> None:
     """`invalid_event`, with the place where a content person finds it."""
     found = rejected(plain(values={"fine": "x", "caption": wrong}))
 
     assert found.reason == "invalid_event"
-    assert [error.attribute for error in found.errors] == ["caption"]
+    assert [(error.attribute, error.code) for error in found.errors] == [("caption", code)]
 
 
 @pytest.mark.parametrize("values", [[], "x", 1])
 def test_values_are_an_object(values: object) -> None:
     """Nothing else is."""
-    assert rejected(plain(values=values)).reason == "invalid_event"
+    found = rejected(plain(values=values))
+    assert found.reason == "invalid_event"
+    assert [error.code for error in found.errors] == ["wrong_type"]
 
 
 def test_deletes_may_be_switched_off() -> None:

@@ -84,6 +84,7 @@ def test_what_the_pim_said_of_a_refusal_is_passed_on_and_translated() -> None:
             "attribute": "main_colors",
             "locale": None,
             "channel": None,
+            "code": None,
         }
     ]
     link = "(docs/reasons.md#refused_by_pim)"

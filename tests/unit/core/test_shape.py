@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.contracts.outcome import ErrorCode
 from service.core.group.shape import Shaped, Structure, _fit_unchanged, _shape_in_detail
 from service.core.group.shape import shape as shape_values
 from service.core.values import Attribute, ValueData
@@ -61,30 +62,57 @@ def test_a_value_takes_its_attributes_shape(
 
 
 @pytest.mark.parametrize(
-    ("attribute", "data", "message"),
+    ("attribute", "data", "code", "message"),
     [
-        ("nowhere", "x", "The family has no attribute nowhere."),
-        ("text", "abcdef", "text accepts at most 5 characters; 6 given."),
-        ("text", ["a", "b"], "text is of type text, which does not accept a list."),
-        ("number", "11", "number accepts at most 10; 11 given."),
-        ("number", "-1", "number accepts at least 0; -1 given."),
-        ("number", "1.5", "number accepts no decimals; 1.5 given."),
-        ("number", "NaN", "number is of type number, which does not accept 'NaN'."),
-        ("number", "many", "number is of type number, which does not accept 'many'."),
-        ("number", True, "number is of type number, which does not accept a boolean."),
-        ("flag", "perhaps", "flag is of type boolean, which does not accept text."),
-        ("many", False, "many is of type multiple_options, which does not accept a boolean."),
-        ("one", ["red", "blue"], "one is of type single_option, which does not accept a list."),
-        ("one", "teal", "one has no option teal."),
-        ("many", ["red", "teal"], "many has no option teal."),
-        ("by_channel", "x", "by_channel has a value per channel: give a channel."),
-        ("by_locale", "x", "by_locale has a value per locale: give a locale."),
+        ("nowhere", "x", "unknown_attribute", "The family has no attribute nowhere."),
+        ("text", "abcdef", "too_long", "text accepts at most 5 characters; 6 given."),
+        ("text", ["a", "b"], "wrong_type", "text is of type text, which does not accept a list."),
+        ("number", "11", "out_of_range", "number accepts at most 10; 11 given."),
+        ("number", "-1", "out_of_range", "number accepts at least 0; -1 given."),
+        ("number", "1.5", "no_decimals", "number accepts no decimals; 1.5 given."),
+        ("number", "NaN", "not_a_number", "number is of type number, which does not accept 'NaN'."),
+        (
+            "number",
+            "many",
+            "not_a_number",
+            "number is of type number, which does not accept 'many'.",
+        ),
+        (
+            "number",
+            True,
+            "wrong_type",
+            "number is of type number, which does not accept a boolean.",
+        ),
+        ("flag", "perhaps", "wrong_type", "flag is of type boolean, which does not accept text."),
+        (
+            "many",
+            False,
+            "wrong_type",
+            "many is of type multiple_options, which does not accept a boolean.",
+        ),
+        (
+            "one",
+            ["red", "blue"],
+            "wrong_type",
+            "one is of type single_option, which does not accept a list.",
+        ),
+        ("one", "teal", "unknown_option", "one has no option teal."),
+        ("many", ["red", "teal"], "unknown_option", "many has no option teal."),
+        (
+            "by_channel",
+            "x",
+            "missing_channel",
+            "by_channel has a value per channel: give a channel.",
+        ),
+        ("by_locale", "x", "missing_locale", "by_locale has a value per locale: give a locale."),
     ],
 )
-def test_a_flaw_names_attribute_and_rule(attribute: str, data: ValueData, message: str) -> None:
-    """One sentence."""
+def test_a_flaw_names_attribute_and_rule(
+    attribute: str, data: ValueData, code: ErrorCode, message: str
+) -> None:
+    """By a code for programs, and in one sentence for people."""
     (flaw,) = shape({bare(attribute): data}, STRUCTURE, None).flaws
-    assert flaw.message == message
+    assert (flaw.code, flaw.message) == (code, message)
     assert (flaw.attribute, flaw.path) == (attribute, f"values.{attribute}")
 
 
@@ -118,7 +146,10 @@ def test_flaws_are_kept_as_an_outcome_shows_them() -> None:
 def test_a_locale_or_channel_too_many() -> None:
     """Where the attribute does not differ by it."""
     found = shape({("text", "en_US", None): "a", ("flag", None, "print"): True}, STRUCTURE, None)
-    assert [flaw.locale or flaw.channel for flaw in found.flaws] == ["en_US", "print"]
+    assert [(flaw.code, flaw.locale or flaw.channel) for flaw in found.flaws] == [
+        ("unexpected_locale", "en_US"),
+        ("unexpected_channel", "print"),
+    ]
 
 
 def test_a_bare_value_takes_the_default_locale() -> None:
@@ -134,7 +165,7 @@ def test_a_bare_value_takes_the_default_locale() -> None:
 def test_two_values_for_one_place() -> None:
     """The bare one and the default locale's own."""
     found = shape({bare("by_locale"): "x", ("by_locale", "en_US", None): "y"}, STRUCTURE, "en_US")
-    assert len(found.flaws) == 1
+    assert [flaw.code for flaw in found.flaws] == ["duplicate_value"]
 
 
 def test_missing_options_are_listed() -> None:
