@@ -22,6 +22,7 @@ RUN --mount=type=secret,id=ca,target=/run/ca.pem --mount=type=bind,target=/conte
     if [ -d /context/wheels ]; then export PIP_NO_INDEX=1 PIP_FIND_LINKS=/context/wheels; fi; \
     /opt/asset-sync/bin/pip install --require-hashes -r /context/requirements-run.lock
 COPY pyproject.toml README.md LICENSE ./
+COPY tools/readme_links.py ./tools/
 COPY service ./service
 # The build backend is in the lock file too, so nothing unpinned is downloaded here.
 RUN /opt/asset-sync/bin/pip install --no-deps --no-build-isolation . \
@@ -31,6 +32,7 @@ RUN /opt/asset-sync/bin/pip install --no-deps --no-build-isolation . \
 FROM ${BASE}
 ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="asset-sync" \
+      org.opencontainers.image.url="https://asset-sync.example" \
       org.opencontainers.image.description="Carries asset changes from DAM systems over Kafka to Akeneo PIM" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}"

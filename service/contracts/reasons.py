@@ -243,9 +243,9 @@ def document() -> str:
 def _lines() -> Iterator[str]:
     yield "# Statuses, results, reasons and error codes of outcomes"
     yield ""
-    yield "This page is generated: `make schemas`. Within v1, results, reasons and error codes may be"
-    yield "added. No status is added. An error code is the member `code` in `errors`; it is null where"
-    yield "the PIM named the error."
+    yield "This page is generated: `make schemas`. Within v1, results, reasons and error codes may"
+    yield "be added. No status is added. An error code is the `code` of an entry in `errors`; it is"
+    yield "null for an error that the PIM named."
     tables = {
         "Statuses": [(word, STATUSES[word]) for word in get_args(Status)],
         "Results": [(word, RESULTS[word]) for word in get_args(Result)],

@@ -11,6 +11,7 @@ import yaml
 from service.adapters.telemetry.catalogue import CATALOGUE, Metric
 from service.adapters.telemetry.ingress_catalogue import INGRESS_CATALOGUE
 from service.adapters.telemetry.translate_catalogue import TRANSLATE_CATALOGUE
+from service.contracts.documents import page
 from service.contracts.outcome import Reason
 from service.webhooks.delivery import WhyRefused
 from service.webhooks.facts import WhyBusy
@@ -61,13 +62,13 @@ def test_every_query_names_metrics_and_labels_of_the_catalogue() -> None:
 
 def test_every_alert_has_its_page() -> None:
     """What it means, the first look, the remedy."""
-    page = (ROOT / "docs" / "operations.md").read_text()
+    runbook = (ROOT / "docs" / "operations.md").read_text()
     sections = dict(
-        re.findall(r"^### (AssetSync\w+)\n(.*?)(?=^##|\Z)", page, re.DOTALL | re.MULTILINE)
+        re.findall(r"^### (AssetSync\w+)\n(.*?)(?=^##|\Z)", runbook, re.DOTALL | re.MULTILINE)
     )
     assert sections.keys() == {rule["alert"] for rule in alerts()}
     for rule in alerts():
-        assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
+        assert rule["annotations"]["runbook_url"] == page("operations.md", rule["alert"].lower())
         text = sections[rule["alert"]]
         assert all(f"**{word}**" in text for word in ("Means", "Look", "Do")), rule["alert"]
 
@@ -78,13 +79,13 @@ OTHER_NAMES = ("left_to_the_next_owner", "changes_too_large", "replay_of")
 
 def test_the_runbook_names_metrics_and_log_events_that_exist() -> None:
     """A name that was changed in the code is changed in docs/operations.md too."""
-    page = (ROOT / "docs" / "operations.md").read_text()
+    runbook = (ROOT / "docs" / "operations.md").read_text()
     sources = "".join(path.read_text() for path in (ROOT / "service").rglob("*.py"))
     metrics = {metric.full_name for metric in EVERY_METRIC}
     metrics |= {one.full_name.removesuffix("_total") for one in EVERY_METRIC}
     labels = (*get_args(Reason), *get_args(WhyRefused), *get_args(WhyBusy))
     metrics |= {f"asset_sync_{word}" for word in (*labels, *OTHER_NAMES)}
-    names = set(re.findall(r"`([a-z]+(?:_[a-z]+)+|[a-z_]+\.[a-z_]+)`", page)) - {
+    names = set(re.findall(r"`([a-z]+(?:_[a-z]+)+|[a-z_]+\.[a-z_]+)`", runbook)) - {
         "compression.type",
         "mapping.file",
     }

@@ -24,6 +24,7 @@ from service.adapters.kafka.aiokafka_gaps.identity import Identity, identify
 from service.adapters.kafka.beginning import Beginning, begin_group, logs_of
 from service.adapters.kafka.positions import Committed, Log, decide_start, is_above_end
 from service.adapters.kafka.transaction import TransactionLog
+from service.contracts.documents import page
 from service.core.facts import Fact, GroupBegun, GroupBegunAgain, PositionLost
 from service.core.inputs import Start
 from service.core.model import Partition
@@ -145,7 +146,8 @@ class StartPositions:
         message += (
             f" The outcomes topic has {outcomes} records already. If outcomes were written for "
             "these records before, the group's offsets expired (offsets.retention.minutes of the "
-            "broker) or were deleted; see docs/operations.md, Positions of the consumer group."
+            "broker) or were deleted; see "
+            f"{page('operations.md', 'positions-of-the-consumer-group')}."
         )
         self._note(GroupBegunAgain(message))
 

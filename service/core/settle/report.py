@@ -9,6 +9,7 @@ from typing import get_args
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from service.contracts.documents import page
 from service.contracts.outcome import (
     ATTRIBUTE_BYTES_MAX,
     DEAD_LETTER_MESSAGE_BYTES_MAX,
@@ -293,7 +294,7 @@ def _first_error(errors: Sequence[Raw]) -> str:
 
 def with_link(message: str, reason: Reason) -> str:
     """Append the link to the page that says who must act on this reason, and how."""
-    link = f" (docs/reasons.md#{reason})"
+    link = f" ({page('reasons.md', reason)})"
     return (short(message, MESSAGE_CHARACTERS_MAX - len(link)) or "") + link
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from service.contracts.documents import page
 from service.contracts.outcome import OUTCOME_BYTES_MAX
 from service.core.group.asset_work import Ending
 from service.core.model import Change, Rejection, SourceRecord
@@ -87,7 +88,7 @@ def test_what_the_pim_said_of_a_refusal_is_passed_on_and_translated() -> None:
             "code": None,
         }
     ]
-    link = "(docs/reasons.md#refused_by_pim)"
+    link = f"({page('reasons.md', 'refused_by_pim')})"
     assert found["message"] == (
         "The PIM refused the change. values.main_colors[0].data: No option teal. "
         f"The PIM answered: Rules. {link}"
@@ -131,7 +132,7 @@ def test_a_call_without_an_answer_says_so_itself() -> None:
     """No PIM said that."""
     response = PimResponse(None, "No answer within 60 s.")
     assert (
-        "in time. No answer within 60 s. (docs"
+        f"in time. No answer within 60 s. ({page('reasons.md', 'timeout')}"
         in ended(Ending("failed", reason="timeout", response=response))["message"]
     )
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from service.contracts.documents import page
 from service.contracts.outcome import OUTCOME_BYTES_MAX
 from service.core.limits import DecodeLimits
 from service.core.model import Asset, AssetChange, Headers, Origin, Partition, SourceRecord
@@ -121,7 +122,7 @@ def test_an_outcome_names_part_rule_and_file() -> None:
         "part": 2,
     }
     assert data["mapping"] == {"source": "s3", "rule": "created", "file": "0123456789ab"}
-    assert data["message"] == "'Teal' is unknown. (docs/reasons.md#unmappable)"
+    assert data["message"] == f"'Teal' is unknown. ({page('reasons.md', 'unmappable')})"
     assert data["event"]["subject"] == "b/a.jpg"
     assert (data["action"], data["attempts"], data["pim"]) == (None, 0, None)
     assert dict(outcome.headers)["ce_id"] == b"s3.raw/3/12#2"
