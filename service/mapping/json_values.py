@@ -20,6 +20,10 @@ TOKENS_MAX = 150_000
 bytes, so that an event of any size takes at most 20 MiB."""
 
 
+TOKEN_BYTES = 128
+"""Memory of an element with its place in a list or an object, besides its text."""
+
+
 class Absent(Enum):
     """The value of a path that the event does not have, which is another thing than null."""
 
@@ -87,6 +91,11 @@ def decode_fetched(body: bytes) -> Mapping[str, object] | None:
     except RecordEndedError:
         return None
     return found if isinstance(found, dict) else None
+
+
+def decoded_bytes(text: bytes) -> int:
+    """Return how much memory the decoded text takes, in bytes: at most twice as much in fact."""
+    return 2 * len(text) + TOKEN_BYTES * _tokens(text)
 
 
 def _tokens(text: bytes) -> int:

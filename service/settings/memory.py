@@ -1,7 +1,8 @@
-"""The most memory that a replica needs with its settings (docs/operations.md, Memory).
+"""The most memory that a replica of `run` or `translate` needs (docs/operations.md, Memory).
 
-The chart refuses a memory limit below it: `asset-sync.memoryMib` in `_helpers.tpl` is the same sum.
-tests/unit/test_memory.py compares the two sums, and the constants here with those of the code.
+The chart refuses a memory limit below it: `asset-sync.memoryBytes` in `_helpers.tpl` and
+`asset-sync.translate.memoryBytes` in `_translate.tpl` are the same sums.
+tests/unit/test_memory.py compares the sums with the docs, and the constants with those of the code.
 """
 
 from dataclasses import dataclass
@@ -39,6 +40,15 @@ ANSWER_BYTES = 16 * MIB
 BODY_COPIES = 3
 """Copies of a request body: the merged values, their JSON, and the bytes being sent."""
 
+EVENT_OBJECTS_PER_BYTE = 32
+"""Memory for each byte of the one raw event that is mapped at a time."""
+ANSWER_COPIES = 3
+"""Copies of what a host answers: its parts as they come, the whole body, and what it becomes."""
+POLLED_COPIES = 2
+CHANGES_BYTES = 16 * MIB
+"""The changes of one raw event, which may pass the limit on pending bytes."""
+TRANSACTION_COPIES = 3
+
 
 @dataclass(frozen=True)
 class Term:
@@ -49,7 +59,7 @@ class Term:
 
 
 def memory_terms(settings: "Settings", largest_batch_bytes: int = 0) -> list[Term]:
-    """Return the parts of the sum.
+    """Return the parts of the sum of `run`.
 
     Args:
         settings: the settings of the replica.
@@ -74,5 +84,45 @@ def memory_terms(settings: "Settings", largest_batch_bytes: int = 0) -> list[Ter
 
 
 def memory_bytes(settings: "Settings", largest_batch_bytes: int = 0) -> int:
-    """Return the most memory that the replica needs, in bytes."""
+    """Return the most memory that a replica of `run` needs, in bytes."""
     return sum(term.size for term in memory_terms(settings, largest_batch_bytes))
+
+
+def translate_terms(settings: "Settings", answer_bytes: int = 0) -> list[Term]:
+    """Return the parts of the sum of `translate` that all of its sources share.
+
+    `answer_bytes` is `max_concurrency` times `max_bytes`, added up over the hosts of the sources.
+    """
+    pending = settings.pipeline
+    return [
+        Term("the process", PROCESS_BYTES),
+        Term("pending events", OBJECTS_PER_PENDING_BYTE * pending.max_pending_bytes),
+        Term("their parts and outcomes", CHANGE_BYTES * pending.max_pending_changes),
+        Term("the event being mapped", EVENT_OBJECTS_PER_BYTE * settings.kafka.max_record_bytes),
+        Term("unpacking", UNPACKING_BYTES),
+        Term("answers of hosts", ANSWER_COPIES * answer_bytes),
+    ]
+
+
+def source_terms(settings: "Settings", largest_batch_bytes: int = 0) -> list[Term]:
+    """Return the parts of the sum of `translate` that each of its sources adds.
+
+    `largest_batch_bytes` is the largest `max.message.bytes` of its raw topics.
+    """
+    record = settings.kafka.max_record_bytes
+    return [
+        Term("one poll", POLLED_COPIES * (POLL_BYTES + record)),
+        Term("one large record", KEPT_RECORD_COPIES * max(KEPT_RECORD_BYTES_MIN, record)),
+        Term("fetched, packed", FETCHED_BYTES),
+        Term("one response", RESPONSE_COPIES * max(RESPONSE_BYTES_MIN, largest_batch_bytes)),
+        Term("changes of one event", CHANGES_BYTES + record),
+        Term("one transaction", TRANSACTION_COPIES * CHANGES_BYTES),
+    ]
+
+
+def translate_bytes(
+    settings: "Settings", sources: int, answer_bytes: int = 0, largest_batch_bytes: int = 0
+) -> int:
+    """Return the most memory that a replica of `translate` with so many sources needs, in bytes."""
+    shared = sum(term.size for term in translate_terms(settings, answer_bytes))
+    return shared + sources * sum(term.size for term in source_terms(settings, largest_batch_bytes))

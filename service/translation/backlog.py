@@ -5,7 +5,7 @@ Rule 2: across partitions, what arrived first is written first.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import takewhile
@@ -37,6 +37,8 @@ class Backlog:
         }
         self.partitions = frozenset(starts)
         self._arrivals = 0
+        self._mapped: dict[Work, None] = {}
+        """Mapped records, in order: all that arrived before the first in `_unmapped`."""
         self._unmapped: deque[Work] = deque()
         self._sizes: dict[Work, tuple[int, int]] = {}
         """Bytes and parts of each pending record, as they are counted at present."""
@@ -50,7 +52,7 @@ class Backlog:
     @property
     def mapped_records(self) -> int:
         """Pending records that are mapped, whether or not they wait for reads."""
-        return len(self._sizes) - len(self._unmapped)
+        return len(self._mapped)
 
     def admit(self, record: SourceRecord, received_utc_ms: int) -> bool:
         """Take a record in; return False if it was read before, or its partition is not ours."""
@@ -68,7 +70,25 @@ class Backlog:
 
     def take_unmapped(self) -> Work | None:
         """Return the next record to map, or None."""
-        return self._unmapped.popleft() if self._unmapped else None
+        if not self._unmapped:
+            return None
+        work = self._unmapped.popleft()
+        self._mapped[work] = None
+        return work
+
+    def put_back(self, kept: Container[Work]) -> bool:
+        """Let the newest mapped record be mapped again later, to free the memory that it takes.
+
+        Return False if it is one of those to keep, or the only one.
+        """
+        newest = next(reversed(self._mapped), None)
+        if newest is None or newest in kept or len(self._mapped) == 1:
+            return False
+        del self._mapped[newest]
+        newest.forget()
+        self._unmapped.appendleft(newest)
+        self.measure(newest)
+        return True
 
     def measure(self, work: Work) -> None:
         """Count a pending record by its present size."""
@@ -111,6 +131,7 @@ class Backlog:
             first = partition.works.popleft()
             assert first is work, "records are written in order"
             partition.watermark = work.record.origin.offset + 1
+            del self._mapped[work]
             size, parts = self._sizes.pop(work)
             self.pending_bytes -= size
             self.pending_parts -= parts

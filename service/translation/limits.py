@@ -11,10 +11,6 @@ TRANSACTION_RECORDS_MAX = 5_000
 TRANSACTION_BYTES_MAX = 8 * 1024 * 1024
 """Most bytes of changes and outcomes in one transaction, unless a single record gives more."""
 
-READ_BYTES_FACTOR = 8
-"""Bytes of memory for each byte of a record that waits for a read, because its JSON stays decoded.
-JSON of long texts takes less, of many short values up to twenty times its size."""
-
 
 @dataclass(frozen=True, slots=True)
 class TranslationLimits:

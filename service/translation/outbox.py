@@ -97,6 +97,10 @@ class SourceOutbox:
         """The items that became deletes and that the ceiling holds back."""
         return sum(work.deletes for work in self.backlog.ready()) if self.ceiling.reached else 0
 
+    def put_back(self) -> bool:
+        """Put the newest mapped record back, unless a transaction under way writes it."""
+        return self.backlog.put_back(self._chosen)
+
     def is_halted(self, now: float) -> bool:
         """Return whether records are ready and nothing could be committed for too long."""
         since = self._silent_since

@@ -6,8 +6,9 @@ Rule 2: no event fails because its host is down. `host_reads.py` tells a host's 
 asset's own.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Generic, TypeVar
 
 from service.core.facts import Fact
@@ -92,21 +93,25 @@ class ReadPlan(Generic[Ticket]):
                 started.append(StartRead(self._reads_made, host, target.url))
         return started
 
-    def ended(self, number: int, answer: ReadAnswer, now: float) -> list[Decided[Ticket]]:
-        """Take the answer to a read, and return all parts that are decided by it, in order."""
+    def ended(self, number: int, answer: ReadAnswer, now: float) -> Iterator[Decided[Ticket]]:
+        """Take the answer to a read, and return all parts that are decided by it, in order.
+
+        Each is decided when it is taken from the iterator, so that the changes of all need not be
+        in memory together.
+        """
         if number not in self._in_flight:  # of an assignment that is over
-            return []
+            return iter(())
         host, target = self._in_flight.pop(number)
         reads, read = self._hosts[host], self._read(answer)
         if isinstance(read, HostTrouble):
             if reads.failed(target, read, now):
                 self._facts.append(HostFailing(host, f"The host {host} {read.message}."))
-            return []
+            return iter(())
         waiters = reads.answered(target, now)
         if isinstance(read, Mapping | NotFound | TooLarge) and reads.succeeded(target, now):
             self._facts.append(HostRecovered(host))
-        ended = [Decided(one.ticket, decided(one.read, read)) for one in waiters]
-        return ended + [one for spent in reads.take_spent() for one in _given_up(spent)]
+        ended = (Decided(one.ticket, decided(one.read, read)) for one in waiters)
+        return chain(ended, *map(_given_up, reads.take_spent()))
 
     def next_time(self) -> float | None:
         """Return when to call `start` again; None if only an answer makes a difference.

@@ -39,10 +39,16 @@ from service.translation.work import Work
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A part that waits for a read: the record, and the index among its parts."""
+    """A part that waits for a read: the record as mapped then, and the index among its parts."""
 
     work: Work
+    times_mapped: int
     index: int
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the record was put back since, and is mapped again or will be."""
+        return self.times_mapped != self.work.times_mapped or self.work.parts is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,8 @@ class Translator:
         self._intake = SourceIntake(limits, self._effects)
         self._membership = SourceMembership()
         self._progress = LastProgress()
+        self._is_crowded = False
+        """Whether records were put back since there was room for half of what may be pending."""
         self._moment = Moment(float("-inf"), 0)
 
     @property
@@ -169,9 +177,12 @@ class Translator:
 
         One record is always mapped, so that full memory never stops everything.
         """
-        backlog = self._backlog
+        backlog, bytes_max = self._backlog, self._limits.pending_bytes_max
+        self._is_crowded = self._is_crowded and backlog.pending_bytes >= bytes_max // 2
         wanted: list[Wanted[Ticket]] = []
-        while not backlog.mapped_records or backlog.pending_bytes < self._limits.pending_bytes_max:
+        while not backlog.mapped_records or (
+            backlog.pending_bytes < bytes_max and not self._is_crowded
+        ):
             work = backlog.take_unmapped()
             if work is None:
                 break
@@ -185,7 +196,10 @@ class Translator:
         reads = work.take(parts, self._reporter, self._limits)
         self._backlog.measure(work)
         timestamp_ms = work.record.timestamp_ms
-        return [Wanted(Ticket(work, index), read, timestamp_ms) for index, read in reads]
+        return [
+            Wanted(Ticket(work, work.times_mapped, index), read, timestamp_ms)
+            for index, read in reads
+        ]
 
     def _parts_of(self, work: Work) -> tuple[Part, ...]:
         record, bytes_max = work.record, self._limits.record_bytes_max
@@ -203,9 +217,22 @@ class Translator:
         """Take what parts became by a read."""
         for decided in decisions:
             work = decided.ticket.work
+            if decided.ticket.is_outdated:
+                continue
             assert self._backlog.is_pending(work), "the plan forgets the reads of an assignment"
             work.decide(decided.ticket.index, decided.parts, self._reporter, self._limits)
             self._backlog.measure(work)
+            self._put_back()
+
+    def _put_back(self) -> None:
+        """Put the newest records back while memory is full: what is read may make much of little.
+
+        They are mapped and read again once half of it is free.
+        """
+        while self._backlog.pending_bytes >= self._limits.pending_bytes_max:
+            if not self._outbox.put_back():
+                return
+            self._is_crowded = True
 
     # --- transactions ------------------------------------------------------------------------
 

@@ -12,8 +12,9 @@ from itertools import groupby
 from service.contracts.outcome import DEAD_STATUSES, DELETE
 from service.core.model import SourceRecord
 from service.core.records import ChangeRecord, LogRecord
+from service.mapping.json_values import decoded_bytes
 from service.mapping.results import NO_FACTS, Action, Change, Ended, EventFacts, Part, Read
-from service.translation.limits import CHANGES_BYTES_MAX, READ_BYTES_FACTOR, TranslationLimits
+from service.translation.limits import CHANGES_BYTES_MAX, TranslationLimits
 from service.translation.replay import Replay, replay_of
 from service.translation.report import SourceReporter
 
@@ -77,6 +78,10 @@ class Work:
     replay: Replay = field(init=False)
     parts: list[tuple[Built, ...] | None] | None = None
     """What each part became; None while it waits for a read."""
+    times_mapped: int = 0
+    """A read that was asked for at an earlier time decides nothing any more."""
+    decoded_bytes: int = 0
+    """Memory of its decoded JSON, which is kept while it waits for a read."""
     changes_bytes: int = 0
     is_counted: bool = False
     """Whether the limit on dead letters has counted it."""
@@ -88,8 +93,8 @@ class Work:
     @property
     def size(self) -> int:
         """Memory that it takes, in bytes, approximately."""
-        factor = READ_BYTES_FACTOR if self.parts is not None and not self.is_ready else 1
-        return self.record.size * factor + self.changes_bytes
+        waits = self.parts is not None and not self.is_ready
+        return self.record.size + self.changes_bytes + (self.decoded_bytes if waits else 0)
 
     @property
     def items(self) -> int:
@@ -125,6 +130,7 @@ class Work:
         self, parts: Sequence[Part], reporter: SourceReporter, limits: TranslationLimits
     ) -> list[tuple[int, Read]]:
         """Take what the record was mapped to; return the reads that it waits for, by index."""
+        self.times_mapped += 1
         by_part = [list(results) for _, results in groupby(parts, lambda part: part.part)]
         self.parts = [None] * len(by_part)
         reads: list[tuple[int, Read]] = []
@@ -134,7 +140,16 @@ class Work:
                 self.decide(index, decided, reporter, limits)
             else:
                 reads += [(index, one) for one in results if isinstance(one, Read)]
-        return [] if self.is_ready else reads
+        if self.is_ready:
+            return []
+        self.decoded_bytes = decoded_bytes(self.record.value or b"")
+        return reads
+
+    def forget(self) -> None:
+        """Forget what it was mapped to."""
+        self.parts = None
+        self.decoded_bytes = self.changes_bytes = 0
+        self._written = None
 
     def decide(
         self,

@@ -3,16 +3,14 @@
 import asyncio
 import resource
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from service.playground.local_system import variables
 from service.settings import load
 from service.settings.memory import memory_bytes
+from tests.support.large import create_topics, peak_bytes, publish_batch
 from tests.support.proof import upsert
 from tests.support.service import SystemUnderTest
 
@@ -30,37 +28,6 @@ LIMIT_BYTES = 400 * MIB
 """What the replica may allocate. It takes 200 to 280 MiB, and 750 where batches are read whole."""
 
 
-async def create_topics(system: SystemUnderTest) -> None:
-    """Topics that take batches of 60 MB and their dead letters."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
-    await admin.start()
-    large = {"max.message.bytes": str(70 * MIB)}
-    names = (system.events, system.dead_letters)
-    topics = [NewTopic(name, PARTITIONS, 1, topic_configs=large) for name in names]
-    await admin.create_topics([*topics, NewTopic(system.outcomes, PARTITIONS, 1)])
-    await admin.close()
-
-
-async def publish(
-    system: SystemUnderTest, partition: int, codec: str | None, values: list[bytes]
-) -> None:
-    """All of them as one batch."""
-    producer = AIOKafkaProducer(
-        bootstrap_servers=system.bootstrap,
-        compression_type=codec,
-        max_batch_size=1 << 30,
-        max_request_size=1 << 30,
-        request_timeout_ms=120_000,
-    )
-    await producer.start()
-    batch = producer.create_batch()
-    for value in values:
-        assert batch.append(timestamp=None, key=None, value=value) is not None
-    batch.close()
-    await (await producer.send_batch(batch, system.events, partition=partition))
-    await producer.stop()
-
-
 def hostile(partition: int) -> list[bytes]:
     """60 MB: upserts of 1 MiB of one character, what is no event, and a record of 20 MiB.
 
@@ -72,14 +39,6 @@ def hostile(partition: int) -> list[bytes]:
     text = "x" * (MIB - 300)
     good = [upsert("packshots", f"{partition}_{n}", {"text": text}) for n in range(36)]
     return [*good, b"x" * 20 * MIB, *(b"x" * MIB for _ in range(4))]
-
-
-def peak_bytes(pid: int) -> int:
-    """The most memory that a process had."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError(pid)
 
 
 async def outcomes_of(
@@ -103,13 +62,16 @@ async def test_hostile_batches(system: SystemUnderTest) -> None:
     settings = load(variables(system.settings() | SETTINGS), None).settings
     assert memory_bytes(settings, 60 * MIB) > LIMIT_BYTES
     system.suffix, system.partitions = f"{system.suffix}.memory", PARTITIONS
-    await create_topics(system)
+    await create_topics(
+        system.bootstrap, PARTITIONS, (system.events, system.dead_letters), (system.outcomes,)
+    )
     system.pim.go_down()
     count = 0
     for partition in range(PARTITIONS):
         values = hostile(partition)
         count += len(values)
-        await publish(system, partition, CODECS[partition % len(CODECS)], values)
+        codec = CODECS[partition % len(CODECS)]
+        await publish_batch(system.bootstrap, system.events, partition, codec, values)
 
     replica = system.start(**SETTINGS)
     resource.prlimit(replica.pid, resource.RLIMIT_DATA, (LIMIT_BYTES, LIMIT_BYTES))

@@ -9,8 +9,18 @@ from service.adapters.akeneo.client import REPLY_BYTES_MAX
 from service.adapters.kafka.aiokafka_gaps import fetching, unpacking
 from service.core import limits
 from service.core.send.structure_cache import FAMILIES_KEPT_MAX
+from service.mapping import json_values
 from service.settings import Settings, load, memory
-from service.settings.memory import MIB, memory_bytes, memory_terms
+from service.settings.memory import (
+    MIB,
+    Term,
+    memory_bytes,
+    memory_terms,
+    source_terms,
+    translate_bytes,
+    translate_terms,
+)
+from service.translation import limits as translation_limits
 
 ROOT = Path(__file__).parents[2]
 MINIMUM = {"ASSET_SYNC_PIM__BASE_URL": "https://pim.example", "ASSET_SYNC_PIM__APP_TOKEN": "t"}
@@ -33,6 +43,10 @@ def test_the_sum_is_made_of_the_limits_of_the_code() -> None:
     assert memory.ANSWER_BYTES == REPLY_BYTES_MAX
     assert 3 * limits.TRANSACTION_BYTES_MAX == memory.TRANSACTION_BYTES
     assert FAMILIES_KEPT_MAX * 24 * 1024 <= memory.STRUCTURES_BYTES
+    assert memory.CHANGES_BYTES == translation_limits.CHANGES_BYTES_MAX
+    assert memory.CHANGES_BYTES >= translation_limits.TRANSACTION_BYTES_MAX
+    most = json_values.TOKENS_MAX * json_values.TOKEN_BYTES
+    assert most <= memory.EVENT_OBJECTS_PER_BYTE * MIB
 
 
 @pytest.mark.parametrize(
@@ -50,17 +64,62 @@ def test_what_each_setting_adds(name: str, value: str, more_mib: int) -> None:
     assert memory_bytes(settings(**{name: value})) - memory_bytes(settings()) == more_mib * MIB
 
 
+@pytest.mark.parametrize(
+    ("given", "more_mib"),
+    [
+        ({"sources": 3}, 240),
+        ({"answer_bytes": 4 * MIB}, 12),
+        ({"largest_batch_bytes": 60 * MIB}, 112),
+    ],
+)
+def test_what_the_sources_add(given: dict[str, int], more_mib: int) -> None:
+    """docs/operations.md and the chart's tests have the same numbers."""
+    more = translate_bytes(settings(), **({"sources": 1} | given))
+    assert more - translate_bytes(settings(), 1) == more_mib * MIB
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "more_mib"),
+    [
+        ("PIPELINE__MAX_PENDING_BYTES", "256MiB", 256),
+        ("PIPELINE__MAX_PENDING_CHANGES", "138000", 1000),
+        ("KAFKA__MAX_RECORD_BYTES", "11MiB", 320 + 20 + 9 + 10),
+    ],
+)
+def test_what_each_setting_adds_to_translate(name: str, value: str, more_mib: int) -> None:
+    more = translate_bytes(settings(**{name: value}), 1)
+    assert more - translate_bytes(settings(), 1) == more_mib * MIB
+
+
+def limit_of(*path: str) -> int:
+    """Return a default memory limit of the chart in bytes."""
+    found = yaml.safe_load((ROOT / "deploy/helm/asset-sync/values.yaml").read_text())
+    for name in path:
+        found = found[name]
+    return int(found["resources"]["limits"]["memory"].removesuffix("Mi")) * MIB
+
+
 def test_the_chart_has_room_for_the_defaults() -> None:
-    """There is room for batches of up to 60 MB."""
-    values = yaml.safe_load((ROOT / "deploy/helm/asset-sync/values.yaml").read_text())
-    limit = int(values["resources"]["limits"]["memory"].removesuffix("Mi")) * MIB
-    assert memory_bytes(settings(), 60 * MIB) <= limit < memory_bytes(settings()) * 1.25
+    """There is room for batches of up to 60 MB, or three sources that read back."""
+    assert memory_bytes(settings(), 60 * MIB) <= limit_of() < memory_bytes(settings()) * 1.25
+    three, four = (translate_bytes(settings(), count, count * 4 * MIB) for count in (3, 4))
+    assert three <= limit_of("translate") < four
 
 
-def test_the_docs_have_every_term() -> None:
-    """docs/operations.md has each term with its size at the defaults."""
-    text = (ROOT / "docs/operations.md").read_text()
-    for term in memory_terms(settings()):
-        assert f"| {term.what} |" in text
-        assert f"| {term.size / MIB:.0f} |" in text
-    assert f"**{memory_bytes(settings()) / MIB:.0f} MiB**" in text
+@pytest.mark.parametrize(
+    ("heading", "terms"),
+    [
+        ("### run", memory_terms(settings())),
+        ("### translate", translate_terms(settings())),
+        ("### translate", source_terms(settings())),
+    ],
+    ids=["run", "translate", "each source"],
+)
+def test_the_docs_have_every_term(heading: str, terms: list[Term]) -> None:
+    """docs/operations.md has each term with its size at the defaults, and the sum."""
+    _, _, after = (ROOT / "docs/operations.md").read_text().partition(heading + "\n")
+    text, _, _ = after.partition("\n### ")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    sizes = {(row[0], row[-1]) for row in rows}
+    assert {(term.what, f"{term.size / MIB:.0f}") for term in terms} <= sizes
+    assert f"**{sum(term.size for term in terms) / MIB:.0f} MiB**" in text

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.mapping.json_values import TOKENS_MAX, UNCOUNTED_BYTES
+from service.mapping.json_values import TOKENS_MAX, UNCOUNTED_BYTES, decode, decoded_bytes
 from service.mapping.results import Change, Ended
 from tests.support.mapping import NAMED, change, ended, mapped, parts_of, raw
 
@@ -77,6 +77,33 @@ def test_an_event_of_1_mib_takes_at_most_20_mib(element: bytes) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < BYTES_MAX
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        b"1.5",
+        b"12345678901",
+        b"{}",
+        b"[]",
+        b'"ab"',
+        b'{"a":1}',
+        b'{"":{}}',
+        b'{"long name %d":null,"other name %d":0}',
+        '"x😀"'.encode(),
+    ],
+)
+def test_decoded_json_takes_at_most_twice_its_estimate(element: bytes) -> None:
+    """docs/operations.md counts two bytes for each that is estimated."""
+    varied = element.count(b"%d")
+    elements = [element % ((n,) * varied) if varied else element for n in range(5_000)]
+    text = b"[" + b",".join(elements) + b"]"
+    tracemalloc.start()
+    kept = decode(text, "The text")
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept
+    assert taken <= 2 * decoded_bytes(text)
 
 
 def test_the_work_of_all_items_counts_together() -> None:

@@ -368,7 +368,7 @@ def test_intake_pauses_at_the_limit_and_resumes_at_half() -> None:
 
 def test_intake_pauses_by_bytes() -> None:
     """A record that waits for a read keeps its decoded JSON, which takes more than its bytes."""
-    tested = TranslatorUnderTest(limits=replace(LIMITS, pending_bytes_max=80))
+    tested = TranslatorUnderTest(limits=replace(LIMITS, pending_bytes_max=150))
     tested.arrive("read a")
 
     assert tested.pauses[-1] == frozenset({Partition("raw", 0)})
@@ -388,6 +388,69 @@ def test_mapping_stops_where_memory_is_full_and_goes_on() -> None:
         tested.commit()
 
     assert (len(tested.changed), tested.positions) == (10, {0: 10})
+
+
+def thin(count: int, **limits: int) -> TranslatorUnderTest:
+    """Return a translator to which so many events of one asset came; each becomes 2 KB."""
+    tested = TranslatorUnderTest(limits=replace(LIMITS, **limits), mapping=WordMapping(pad=2000))
+    tested.deliver(*[tested.record(b'["read a"]') for _ in range(count)])
+    return tested
+
+
+def test_reads_that_make_much_of_little_stay_within_memory() -> None:
+    """The newest records are put back; they are read again once half of the limit is free."""
+    tested = thin(50, pending_bytes_max=20_000)
+    tested.is_committing = False
+    most = 0
+    while tested.started or tested.open:
+        if tested.started:
+            tested.answer("/a")
+        most = max(most, tested.translator.status(0.0).pending_bytes)
+        if tested.open:
+            tested.commit()
+
+    assert most < 20_000 + 3_000
+    assert (len(tested.changed), tested.positions) == (50, {0: 50})
+    assert [change["id"] for change in tested.changes] == [f"raw/0/{n}#0" for n in range(50)]
+
+
+def test_nothing_is_read_again_while_the_oldest_record_waits() -> None:
+    """Reading ahead would only be for what has no room."""
+    tested = TranslatorUnderTest(
+        limits=replace(LIMITS, pending_bytes_max=20_000), mapping=WordMapping(pad=2000)
+    )
+    tested.deliver(
+        tested.record(b'["read slow"]'), *[tested.record(b'["read a"]') for _ in range(50)]
+    )
+    tested.answer("/a")
+    assert [started.url for started in tested.started] == ["/slow"]
+    tested.pass_time(60.0)
+    assert len(tested.started) == 1
+    assert tested.translator.status(60.0).pending_records == 51
+
+    tested.answer("/slow")
+    while tested.started:
+        tested.answer("/a")
+
+    assert tested.changed == ["slow", *["a"] * 50]
+
+
+def test_an_answer_to_what_was_put_back_decides_nothing() -> None:
+    """The record has been mapped again since, and waits for a read of its own."""
+    tested = TranslatorUnderTest(
+        limits=replace(LIMITS, pending_bytes_max=6_000), mapping=WordMapping(pad=2000)
+    )
+    records = [tested.record(f'["read {name}"]'.encode()) for name in ("slow", "a", "b", "late")]
+    tested.deliver(*records)
+    tested.answer("/a")
+    tested.answer("/b")
+    tested.answer("/late")
+    assert [started.url for started in tested.started] == ["/slow"], "late is put back"
+    tested.answer("/slow")
+
+    for started in list(tested.started):
+        tested.answer(started.url)
+    assert tested.changed == ["slow", "a", "b", "late"]
 
 
 def test_a_single_record_is_mapped_however_full_memory_is() -> None:
