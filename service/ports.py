@@ -81,11 +81,14 @@ class FatalError(Exception):
     """
 
 
+Grade = Literal["ok", "warning", "failed"]
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A result of `asset-sync check`, with what to do about it."""
 
-    grade: Literal["ok", "warning", "failed"]
+    grade: Grade
     message: str
     remedy: str = ""
 

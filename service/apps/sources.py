@@ -121,6 +121,16 @@ def secrets_of_webhooks(file: SourcesFile) -> tuple[str, ...]:
     return tuple(dict.fromkeys(secret for hook in hooks for secret in hook.verify.secrets))
 
 
+def topics_of_webhooks(file: SourcesFile) -> tuple[str, ...]:
+    """Return the topics that the deliveries of all webhooks are written to."""
+    found = (
+        source.webhook.topic or source.topics[0]
+        for source in file.sources.values()
+        if source.webhook is not None
+    )
+    return tuple(dict.fromkeys(found))
+
+
 def _hosts_of(source: Source) -> Iterator[str]:
     yield from (fetch.host for fetch in source.fetches)
 

@@ -14,7 +14,11 @@ from service.adapters.http.admin_server import (
     AdminServer,
     NotReleased,
 )
-from service.adapters.kafka.aiokafka_gaps.permissions import Needs, needs_of_outcomes
+from service.adapters.kafka.aiokafka_gaps.permissions import (
+    Needs,
+    needs_of_outcomes,
+    needs_of_translate,
+)
 from service.adapters.kafka.options import quieten_aiokafka
 from service.adapters.kafka.preflight import require_topics
 from service.adapters.readback.hosts import HttpDamHosts
@@ -117,8 +121,7 @@ class Translation:
         """Return every topic that the chosen sources read and write."""
         topics = [topic for one in self._sources.values() for topic in one.kafka.events_topic_names]
         return {
-            **dict.fromkeys(topics, "Read"),
-            self._settings.translate_topic: "Write",
+            **needs_of_translate(topics, self._settings.translate_topic),
             **needs_of_outcomes(self._settings.kafka),
         }
 

@@ -9,16 +9,25 @@ from rich.text import Text
 from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.akeneo.check_mapping import check_mapping
 from service.adapters.akeneo.check_pim import check_pim
+from service.adapters.kafka.aiokafka_gaps.permissions import needs_of_ingress, needs_of_translate
 from service.adapters.kafka.options import quieten_aiokafka
 from service.adapters.kafka.tools.check_kafka import check_kafka
+from service.adapters.kafka.tools.check_programs import check_ingress, check_translate
 from service.adapters.readback.check_hosts import check_hosts
-from service.apps.sources import load_sources, reader_of, secrets_of_webhooks
+from service.apps.source import kafka_of
+from service.apps.sources import (
+    load_sources,
+    reader_of,
+    secrets_of_webhooks,
+    selected_sources,
+    topics_of_webhooks,
+)
 from service.cli.options import stop
 from service.cli.output import console, shown
 from service.mapping.file.load import Loaded as SourcesFile
 from service.mapping.pim_names import uses_of
 from service.ports import Finding
-from service.settings import Loaded, SettingsError, load
+from service.settings import Loaded, Settings, SettingsError, load
 
 NEEDED_BY_INGRESS = "`asset-sync ingress` does not start without it; other programs do."
 STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
@@ -83,9 +92,24 @@ async def _sources(loaded: Loaded, api: HttpAssetApi) -> list[Finding]:
     return [
         Finding("ok", f"The sources file {path}: {_counted(file)}."),
         *(Finding("warning", flaw, NEEDED_BY_INGRESS) for flaw in unreadable),
+        *await _kafka_of_programs(settings, file),
         *await check_mapping(api, uses, file.merged.locate, settings.structure),
         *await check_hosts(file.model.hosts, reader_of(loaded.secrets)),
     ]
+
+
+async def _kafka_of_programs(settings: Settings, file: SourcesFile) -> list[Finding]:
+    """Return the findings about what translate and ingress need of Kafka."""
+    sources = [
+        kafka_of(settings.kafka, name, file.model.sources[name])
+        for name in selected_sources(file, settings)
+    ]
+    raw_topics = [topic for source in sources for topic in source.events_topic_names]
+    needs = needs_of_translate(raw_topics, settings.translate_topic)
+    found = await check_translate(settings.kafka, needs, sources)
+    if written := topics_of_webhooks(file.model):
+        found += await check_ingress(settings.kafka, needs_of_ingress(written))
+    return found
 
 
 def _counted(file: SourcesFile) -> str:

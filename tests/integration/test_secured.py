@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 import trustme
+from aiohttp import ClientSession
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from service.playground.local_system import address
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.support.proof import assert_exactly_once, events
@@ -59,7 +62,49 @@ LACKING = {
 }
 """The message for each missing permission; Read and Write imply Describe."""
 
-USERS = ("everything", "nothing", *(name.replace(" ", "-") for name in LACKING))
+SOURCES = """
+version: 1
+sources:
+  bucket:
+    topics: [raw.{suffix}]
+    family: {{const: packshots}}
+    code: id
+    values: {{label: title}}
+    rules: [{{do: upsert}}]
+    webhook: {{path: /bucket, verify: {{none: I trust the network}}}}
+"""
+
+
+def permissions_of_translate(system: SystemUnderTest) -> list[Permission]:
+    """Return the permissions of docs/contract.md, The second program."""
+    prefix = f"{system.group}.translate."
+    return [
+        Permission(TOPIC, f"raw.{system.suffix}", READ),
+        Permission(TOPIC, system.events, WRITE),
+        Permission(TOPIC, system.outcomes, WRITE),
+        Permission(TOPIC, system.dead_letters, WRITE),
+        Permission(GROUP, prefix, READ, PREFIXED),
+        Permission(TRANSACTIONAL_ID, prefix, WRITE, PREFIXED),
+    ]
+
+
+PROGRAMS_LACK = (
+    r"translate: Topic raw\.\S+ is hidden from the Kafka user: grant Read on it\. ",
+    r"translate: Topic events\.\S+ is hidden from the Kafka user: grant Write on it\. ",
+    r"translate: Group \S+\.bucket: The Kafka user may not join the group \S+\.translate\.bucket: ",
+    r"translate: Transactional IDs \S+\.translate\.\* are refused: The Kafka user may not use a ",
+    r"ingress: Topic raw\.\S+ is hidden from the Kafka user: grant Write on it\. ",
+    r"ingress: An idempotent producer is refused: ",
+)
+"""What `check` says of each permission that translate and ingress lack."""
+
+USERS = (
+    "everything",
+    "nothing",
+    "translate",
+    "ingress",
+    *(name.replace(" ", "-") for name in LACKING),
+)
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +290,53 @@ async def test_who_may_nothing(system: SystemUnderTest, secured: SecuredKafka) -
     assert shown.returncode == 1
     for topic in (system.events, system.outcomes, system.dead_letters):
         assert f"Topic {topic} is hidden from the Kafka user".encode() in shown.stderr
+
+
+async def with_a_source(system: SystemUnderTest) -> dict[str, str]:
+    """Create the topic of a source, write its file, and return the settings that name it."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(f"raw.{system.suffix}", system.partitions, 1)])
+    await admin.close()
+    file = system.folder / "sources.yaml"
+    file.write_text(SOURCES.format(suffix=system.suffix))
+    return {"SOURCES_FILE": str(file)}
+
+
+async def test_translate_and_ingress_need_these_permissions_and_no_more(
+    system: SystemUnderTest, secured: SecuredKafka
+) -> None:
+    """A webhook becomes a change, each program has a user of its own, and `check` is content."""
+    source = await with_a_source(system)
+    raw = Permission(TOPIC, f"raw.{system.suffix}", WRITE)
+    await secured.grant("translate", permissions_of_translate(system))
+    await secured.grant("ingress", [raw])
+    system.start_program("translate", **source, **as_user(secured, "translate"))
+    system.start_program("ingress", **source, **as_user(secured, "ingress"), INGRESS__PORT="0")
+    url = await address(system.replicas[1], "webhooks.listening")
+    async with ClientSession() as session:
+        assert (await session.post(f"{url}/bucket", data=b'{"id": "a"}')).status == 200
+
+    [change] = await system.read(system.events, 1)
+    assert change[0] == b"packshots/a"
+    for replica in system.replicas:
+        assert await asyncio.to_thread(replica.stop, 30) == 0, system.logs()
+
+    await secured.grant("everything", [*permissions(system).values(), raw])
+    await secured.grant("everything", permissions_of_translate(system))
+    shown = await aside(system, "check", **source, **as_user(secured, "everything"))
+    lines = shown.stdout.decode().splitlines()
+    ours = [line for line in lines if "translate: " in line or "ingress: " in line]
+    assert len(ours) == len(PROGRAMS_LACK) + 1, "the members of the group are told as well"
+    assert all(line.startswith("ok") for line in ours), ours
+
+
+async def test_check_names_what_translate_and_ingress_lack(
+    system: SystemUnderTest, secured: SecuredKafka
+) -> None:
+    """A warning for each permission, because they may log in as other users than `run`."""
+    source = await with_a_source(system)
+    shown = await aside(system, "check", **source, **as_user(secured, "nothing"))
+    said = " ".join(shown.stdout.decode().split())
+    for lack in PROGRAMS_LACK:
+        assert re.search(f"warning {lack}.*?If `asset-sync (translate|ingress)` logs in as", said)

@@ -46,6 +46,11 @@ def needs_of_outcomes(kafka: KafkaSettings) -> Needs:
     return dict.fromkeys((kafka.outcomes_topic, kafka.dead_letters_topic), "Write")
 
 
+def needs_of_translate(raw_topics: Iterable[str], changes_topic: str) -> Needs:
+    """Return what `asset-sync translate` reads and writes, besides outcomes and dead letters."""
+    return {**dict.fromkeys(raw_topics, "Read"), changes_topic: "Write"}
+
+
 def needs_of_ingress(raw_topics: Iterable[str]) -> Needs:
     """Return what `asset-sync ingress` needs: to write the raw topics of its webhooks."""
     return dict.fromkeys(raw_topics, "Write")

@@ -15,7 +15,7 @@ from service.adapters.kafka.aiokafka_gaps.identity import identify_for
 from service.adapters.kafka.errors import describe
 from service.core.model import Binding
 from service.core.settle import offset_map
-from service.ports import Finding
+from service.ports import Finding, Grade
 from service.settings import KafkaSettings
 
 SECONDS_MAX = 15.0
@@ -45,8 +45,13 @@ class Members(NamedTuple):
     members: tuple[Member, ...]
 
 
-async def check_group(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[Finding]:
-    """Return findings about the members, and about positions that asset-sync did not commit."""
+async def check_group(
+    admin: AIOKafkaAdminClient, kafka: KafkaSettings, *, lacking: Grade = "failed"
+) -> list[Finding]:
+    """Return findings about the members, and about positions that asset-sync did not commit.
+
+    `lacking` is the grade of a group that the broker does not show.
+    """
     try:
         async with asyncio.timeout(SECONDS_MAX):
             offsets = await _offsets(admin, kafka.group_id)
@@ -56,7 +61,7 @@ async def check_group(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[
             )
     except (KafkaError, TimeoutError) as error:
         remedy = f"Grant Read on the group {kafka.group_id}."
-        return [Finding("failed", f"Group {kafka.group_id}: {describe(error, kafka)}", remedy)]
+        return [Finding(lacking, f"Group {kafka.group_id}: {describe(error, kafka)}", remedy)]
     flawed = [
         finding
         for topic_partition, found in sorted(offsets.items())

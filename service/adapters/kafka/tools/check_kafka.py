@@ -1,23 +1,25 @@
 """Check that Kafka is set up as the service needs it (contract.md §5, Topics)."""
 
 import asyncio
-import uuid
 from collections.abc import Iterator
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
-from service.adapters.kafka.aiokafka_gaps.permissions import Topic, needs_of_run, topics
-from service.adapters.kafka.errors import describe, topic_problem
+from service.adapters.kafka.aiokafka_gaps.permissions import needs_of_run, topics
+from service.adapters.kafka.errors import describe
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
 from service.adapters.kafka.outgoing import OUTCOME_TOPIC_BYTES_MIN
+from service.adapters.kafka.tools.access import (
+    CHECK_SECONDS_MAX,
+    check_transactions,
+    topic_finding,
+)
 from service.adapters.kafka.tools.check_group import check_group
 from service.ports import Finding
 from service.settings import KafkaSettings
 
-CHECK_SECONDS_MAX = 15.0
 DEAD_LETTER_ROOM_BYTES = 16 * 1024
 METADATA_BYTES_MIN = 4096
 
@@ -43,7 +45,7 @@ async def check_kafka(kafka: KafkaSettings) -> list[Finding]:
             *await _check_topics(admin, kafka),
             *await _check_broker(admin),
             *await check_group(admin, kafka),
-            await _check_transactions(kafka),
+            await check_transactions(kafka),
         ]
     except (KafkaError, OSError) as error:
         message = f"Kafka stopped answering: {describe(error, kafka)}"
@@ -54,7 +56,7 @@ async def check_kafka(kafka: KafkaSettings) -> list[Finding]:
 
 async def _check_topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[Finding]:
     found = await topics(admin, needs_of_run(kafka))
-    findings = [_topic(topic) for topic in found]
+    findings = [topic_finding(topic) for topic in found]
     present = [topic.name for topic in found if topic.partitions]
     try:
         configs = {name: await _configs(admin, ConfigResourceType.TOPIC, name) for name in present}
@@ -65,14 +67,6 @@ async def _check_topics(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> lis
             Finding("warning", f"Topic settings cannot be read: {describe(error, kafka)}", remedy),
         ]
     return [*findings, *_policies(kafka, configs)]
-
-
-def _topic(topic: Topic) -> Finding:
-    problem = topic_problem(topic)
-    if problem is not None:
-        remedy = "Create it, or grant what is missing; asset-sync does not create topics."
-        return Finding("failed", problem, remedy)
-    return Finding("ok", f"Topic {topic.name} ({topic.partitions} partitions): access granted.")
 
 
 def _policies(kafka: KafkaSettings, configs: dict[str, Configs]) -> Iterator[Finding]:
@@ -121,24 +115,6 @@ async def _check_broker(admin: AIOKafkaAdminClient) -> list[Finding]:
         remedy = "Set offset.metadata.max.bytes to 4096: with less, outcomes wait for one another."
         return [Finding("warning", f"offset.metadata.max.bytes is {limit}.", remedy)]
     return [Finding("ok", f"offset.metadata.max.bytes is {limit}.")]
-
-
-async def _check_transactions(kafka: KafkaSettings) -> Finding:
-    """Check that a transactional id with the deployment's prefix is allowed; write nothing."""
-    name = f"{kafka.group_id}.check-{uuid.uuid4().hex[:8]}"
-    producer = AIOKafkaProducer(**connection(kafka), transactional_id=name)
-    try:
-        await asyncio.wait_for(producer.start(), CHECK_SECONDS_MAX)
-    except (KafkaError, TimeoutError) as error:
-        remedy = f'Grant Write and Describe on IDs with the prefix "{kafka.group_id}.".'
-        return Finding(
-            "failed",
-            f"Transactional IDs {kafka.group_id}.* are refused: {describe(error, kafka)}",
-            remedy,
-        )
-    finally:
-        await producer.stop()
-    return Finding("ok", f"Transactional IDs {kafka.group_id}.* are allowed.")
 
 
 async def _configs(admin: AIOKafkaAdminClient, kind: ConfigResourceType, name: str) -> Configs:
