@@ -180,12 +180,14 @@ def test_records_that_are_too_large_to_keep(codec: int) -> None:
         (b"k" * MIB, b"x" * 20 * MIB, []),
         (b"headers", b"x", many),
         (b"both", b"x" * 20 * MIB, many),
+        (b"empty", b"", many),
+        (b"none", None, many),
         (b"after", b"x", []),
     ]
     found = read(fetcher.MemoryRecords, batch(records, codec))
-    assert [record.offset for record in found] == list(range(100, 106))
+    assert [record.offset for record in found] == list(range(100, 108))
     assert [record.key for record in found] == [
-        b"before", b"value", None, b"headers", b"both", b"after"
+        b"before", b"value", None, b"headers", b"both", b"empty", b"none", b"after"
     ]  # fmt: skip
     omitted = [getattr(record.value, "omission", None) for record in found]
     assert [one and one.parts for one in omitted] == [
@@ -194,6 +196,8 @@ def test_records_that_are_too_large_to_keep(codec: int) -> None:
         ("value", "key"),
         ("value", "headers"),
         ("value", "headers"),
+        ("value", "headers"),
+        ("headers",),
         None,
     ]
     assert found[1].headers == [("h", b"y")]
@@ -255,6 +259,25 @@ def test_one_batch_at_a_time() -> None:
         offsets += [next(these).offset, next(those).offset]
         assert (one._stream is None) or (other._stream is None), turn
     assert sorted(offsets) == [*range(60), *range(100, 160)]
+
+
+def test_a_literal_of_any_length_is_unpacked() -> None:
+    """Snappy's format allows one literal for a whole block, which its own encoders never write."""
+    content = bytes(range(256)) * 4 * KIB
+    length = b"\x80\x80\x40"
+    literal = b"\xf8" + (len(content) - 1).to_bytes(3, "little") + content
+    assert b"".join(unpacked(SNAPPY, memoryview(length + literal))) == content
+    with pytest.raises(UnpackError, match="ends too early"):
+        list(unpacked(SNAPPY, memoryview(length + literal[:-1])))
+
+
+@pytest.mark.parametrize(("count_max", "counted"), [(2, 2), (3, 3), (4, 3)])
+def test_records_that_fill_the_buffer_are_counted(count_max: int, counted: int) -> None:
+    """Neither more than are asked for, nor beyond the last byte."""
+    record = fetching._varint(5) + b"12345"
+    stream = fetching._Stream(iter([record * 3]))
+    stream.fill(1)
+    assert stream.whole_records(count_max) == (counted, counted * len(record))
 
 
 @given(st.integers(1, 4), st.binary(max_size=400))

@@ -1,4 +1,7 @@
-"""Options of Kafka clients for compressions whose codec is not installed."""
+"""Options of Kafka clients: compressions, and why a connection failed."""
+
+import logging
+import ssl
 
 import pytest
 from aiokafka import codec
@@ -39,3 +42,36 @@ def test_what_python_itself_has_needs_no_codec(name: str, monkeypatch: pytest.Mo
 def test_what_is_installed_is_used(name: str) -> None:
     """The lock of this project has all codecs of the setting."""
     assert options.compression(KafkaSettings.model_validate({"compression": name})) == name
+
+
+@pytest.fixture(autouse=True)
+def unrefused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection failed before."""
+    monkeypatch.setattr(options, "_filter", options._AiokafkaFilter())
+
+
+def failed_connection(why: Exception) -> None:
+    """Let aiokafka's log record of a failed connection pass the filter."""
+    record = logging.LogRecord(
+        "aiokafka", logging.ERROR, __file__, 1, "Unable connect to node with id %s: %s", (1, why),
+        None,
+    )  # fmt: skip
+    assert not options._filter.filter(record), "asset-sync logs it itself"
+
+
+def test_the_reason_of_a_failed_connection_is_kept() -> None:
+    """Only the last one counts."""
+    assert options.last_refusal() is None
+    failed_connection(ConnectionRefusedError("first"))
+    failed_connection(last := ConnectionRefusedError("last"))
+
+    assert options.last_refusal() is last
+
+
+def test_a_refused_certificate_is_the_reason_of_an_ended_connection() -> None:
+    """A broker that requires a certificate ends the connection after the handshake."""
+    ended = ConnectionError("connection lost")
+    ended.__cause__ = ssl.SSLError("tlsv13 alert certificate required")
+    failed_connection(ended)
+
+    assert options.last_refusal() is ended.__cause__

@@ -154,6 +154,13 @@ def test_intake_pauses_by_bytes_and_by_memory() -> None:
     assert paused_after(numbers, 20 * size) <= 4
 
 
+def test_memory_may_be_twice_the_bytes() -> None:
+    """Many short values pause intake when they occupy two bytes for each pending byte."""
+    numbers = {f"{n:x}": n for n in range(5_000)}
+    occupied_bytes = counted(record(numbers))
+    assert paused_after(numbers, 2 * occupied_bytes) == 4
+
+
 def test_a_record_without_its_value_ends_rejected() -> None:
     """Its dead letter says what it lacks."""
     omission = Omission("too_large", "It is too large.", ("value", "headers"))

@@ -1,0 +1,139 @@
+"""Where a partition begins, for every relation of a committed position to its log."""
+
+import re
+
+import pytest
+from aiokafka import TopicPartition
+
+from service.adapters.kafka.aiokafka_gaps.identity import Identity
+from service.adapters.kafka.beginning import _beginning
+from service.adapters.kafka.positions import Committed, Log, decide_start, is_above_end
+from service.core.facts import OffsetMapUnused, PositionLost
+from service.core.inputs import Start
+from service.core.model import Binding
+from service.core.settle import offset_map
+from service.ports import FatalError
+from service.settings import KafkaSettings
+
+PLACE = TopicPartition("events", 0)
+BINDING = Binding("cluster:group:events:0", "first-topic")
+LATER = Binding("cluster:group:events:0", "second-topic")
+LOG = Log(first=100, last=200)
+
+
+def committed(position: int, *above: int, binding: Binding = BINDING) -> Committed:
+    """A position with the offsets above it that were committed."""
+    bitmap = offset_map.bitmap(position, above)
+    return Committed(position, offset_map.encode(position, bitmap, binding))
+
+
+def moved(position: int) -> Committed:
+    """A position that somebody moved, with the metadata of another one."""
+    return Committed(position, committed(150, 160).metadata)
+
+
+@pytest.mark.parametrize("position", [100, 150, 200])
+def test_a_position_within_the_log_is_used_with_its_map(position: int) -> None:
+    """The log's first offset and its end are within it."""
+    above = {position + 3, position + 7} if position < 200 else set()
+    decided = decide_start(PLACE, committed(position, *above), LOG, BINDING)
+
+    assert decided.start == Start(position, frozenset(above), BINDING)
+    assert decided.fact is None
+
+
+@pytest.mark.parametrize(("position", "kept"), [(99, {103}), (40, {100, 103})])
+def test_what_retention_deleted_is_reported(position: int, kept: set[int]) -> None:
+    """Reading resumes at the first record, and what was committed above it stays committed."""
+    decided = decide_start(PLACE, committed(position, *kept, position + 1), LOG, BINDING)
+
+    still_there = frozenset(kept | {position + 1}) - frozenset(range(100))
+    assert decided.start == Start(100, still_there, BINDING)
+    assert isinstance(decided.fact, PositionLost)
+    assert f"offsets {position} to 99 were deleted" in decided.fact.message
+
+
+def test_a_position_above_the_end_means_that_the_topic_was_created_again() -> None:
+    """It begins at the earliest record."""
+    decided = decide_start(PLACE, committed(201), LOG, BINDING)
+
+    assert decided.start == Start(100, binding=BINDING)
+    assert isinstance(decided.fact, PositionLost)
+    assert "201 is above the end of the partition, 200: the topic was re-created" in (
+        decided.fact.message
+    )
+
+
+def test_the_id_of_the_topic_shows_that_it_was_created_again() -> None:
+    """Also where the new topic has an offset of that number already."""
+    decided = decide_start(PLACE, committed(150), LOG, LATER)
+
+    assert decided.start == Start(100, binding=LATER)
+    assert isinstance(decided.fact, PositionLost)
+    assert "was committed for an earlier topic of this name" in decided.fact.message
+
+
+@pytest.mark.parametrize("last", [199, 200])
+def test_a_map_that_names_a_record_that_is_not_there_is_not_used(last: int) -> None:
+    """The offset before the end is the last record."""
+    decided = decide_start(PLACE, committed(150, last), LOG, BINDING)
+
+    is_there = last == 199
+    assert decided.start.committed_above == (frozenset({199}) if is_there else frozenset())
+    assert isinstance(decided.fact, OffsetMapUnused) is not is_there
+
+
+@pytest.mark.parametrize(("position", "start"), [(140, 140), (200, 200), (90, 100)])
+def test_the_map_of_another_position_is_not_used(position: int, start: int) -> None:
+    """Records above the position may get a second outcome; none is lost."""
+    decided = decide_start(PLACE, moved(position), LOG, BINDING)
+
+    assert decided.start == Start(start, binding=BINDING)
+    assert isinstance(decided.fact, OffsetMapUnused)
+    assert f"every record from {start} on is read" in decided.fact.message
+
+
+def test_a_moved_position_above_the_end_begins_at_the_earliest_record() -> None:
+    decided = decide_start(PLACE, moved(201), LOG, BINDING)
+
+    assert decided.start == Start(100, binding=BINDING)
+    assert isinstance(decided.fact, PositionLost)
+
+
+def test_metadata_of_somebody_else_ends_the_process() -> None:
+    """The message says whose group it may be, and how to go on."""
+    with pytest.raises(FatalError, match=re.escape("ASSET_SYNC_KAFKA__GROUP_ID")):
+        decide_start(PLACE, Committed(150, "flink"), LOG, BINDING)
+
+
+@pytest.mark.parametrize(
+    ("found", "is_above"),
+    [
+        (committed(200), False),
+        (committed(201), True),
+        (committed(150, 199), False),
+        (committed(150, 200), True),
+        (Committed(201, "flink"), True),
+        (Committed(150, "flink"), False),
+        (committed(201, binding=LATER), False),
+    ],
+    ids=str,
+)
+def test_only_what_a_starting_broker_may_explain_is_looked_at_again(
+    found: Committed, *, is_above: bool
+) -> None:
+    """A broker may not have loaded its last records; another topic id explains itself."""
+    assert is_above_end(found, LOG, BINDING) is is_above
+
+
+@pytest.mark.parametrize(("start_from", "position"), [("earliest", 100), ("latest", 200)])
+def test_a_new_group_begins_where_the_setting_says(start_from: str, position: int) -> None:
+    """The metadata is an empty map that is bound to the position."""
+    kafka = KafkaSettings.model_validate({"start_from": start_from})
+    identity = Identity("cluster", {"events": "topic-id"}, {})
+
+    begun = _beginning(kafka, identity, PLACE, LOG)
+
+    binding = identity.binding(kafka.group_id, PLACE)
+    assert begun.offset == position
+    assert offset_map.decode(position, begun.metadata, binding) == frozenset()
