@@ -158,7 +158,7 @@ def _report(
         _replica(settings),
         recent_outcomes,
         lambda: pipeline.status(time.monotonic()),
-        lambda: families(pipeline.dispatcher),
+        lambda: families(pipeline.dispatcher, time.monotonic()),
         lambda: consumer.lags,
         lambda: consumer.behind_transactions,
     )

@@ -39,7 +39,12 @@ class BreakerOpened(Fact, frozen=True):
     """The PIM is taken to be unavailable; `message` describes the failure of the last call."""
 
     name: ClassVar[str] = "breaker.opened"
+    families: tuple[str, ...]
+    """Some of those whose calls failed in a row."""
+    reason: Reason
+    status: int | None
     message: str | None
+    probe_in_seconds: float
 
 
 class BreakerClosed(Fact, frozen=True):
@@ -47,6 +52,8 @@ class BreakerClosed(Fact, frozen=True):
 
     name: ClassVar[str] = "breaker.closed"
     family: str
+    seconds: float
+    """How long it was unavailable."""
 
 
 class CallRetried(Fact, frozen=True):
@@ -144,6 +151,8 @@ class FamilyRecovered(Fact, frozen=True):
     name: ClassVar[str] = "family.recovered"
     family: str
     action: Action
+    seconds: float
+    """How long it failed."""
 
 
 class PimThrottled(Fact, frozen=True):

@@ -127,7 +127,9 @@ class Pipeline:
             case Arrived(records):
                 for record in records:
                     self._admit(record)
-                self._note_progress({record.origin.partition for record in records})
+                partitions = {record.origin.partition for record in records}
+                self._note_progress(partitions)
+                self.ledger.note_arrivals(partitions, self._moment.seconds)
             case CallEnded(call_id, answer):
                 self.dispatcher.ended(call_id, answer, self._now)
                 self._take_news()

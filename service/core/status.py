@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from service.contracts.outcome import Action
+from service.contracts.outcome import Action, Reason
 from service.core.model import Partition
+from service.core.recover.breaker import Breaker
 from service.core.send.dispatcher import Dispatcher
 from service.core.settle.outbox import Outbox
 
@@ -34,6 +35,10 @@ class PartitionStatus:
     is_paused: bool
     progressed_utc_ms: int
     """When a record of it was admitted or committed last, or it was assigned."""
+    oldest_offset: int | None = None
+    """The oldest pending change; None if there is none."""
+    oldest_seconds: float = 0.0
+    """For how long the oldest pending change has been open in this replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,29 @@ class FailureStatus:
     """Why one kind of call of a family fails while calls of other families succeed."""
 
     action: Action
-    reason: str
+    reason: Reason
     status: int | None
     message: str | None
+    seconds: float
+    """How long they have failed."""
+    probe_in_seconds: float | None
+    """Until the next probe may be sent; None while one is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutageStatus:
+    """Why the PIM is taken to be unavailable."""
+
+    families: tuple[str, ...]
+    """Some of those whose calls failed."""
+    reason: Reason
+    status: int | None
+    message: str | None
+    """Of the call or probe that failed last."""
+    seconds: float
+    """How long it has been unavailable."""
+    probe_in_seconds: float | None
+    """Until the next probe may be sent; None while one is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +120,8 @@ class PipelineStatus(WorkStatus):
     gate_seconds: float
     """Until the gate tries again; 0 where it is open."""
     is_gate_closed: bool
-    is_breaker_open: bool
-    probe_seconds_max: float
-    """The longest time from the end of a probe of the PIM to the next one; 0 while closed."""
+    outage: OutageStatus | None
+    """None while the circuit breaker is closed."""
     failing_lanes: int
     calls_in_repair: int
     window_wait_seconds: float
@@ -149,8 +173,7 @@ def status_of(
         rate_limit=gate.rate,
         gate_seconds=max(0.0, (gate.closed_until or now) - now),
         is_gate_closed=gate.is_closed,
-        is_breaker_open=lanes.breaker.is_open,
-        probe_seconds_max=lanes.breaker.probe_seconds_max,
+        outage=_outage(lanes.breaker, now),
         failing_lanes=sum(1 for _ in lanes.failing_lanes()),
         calls_in_repair=sum(1 for _ in lanes.waiting_calls()),
         window_wait_seconds=dispatcher.windows.longest_wait(now),
@@ -164,13 +187,33 @@ def status_of(
                 span=ledger.span(partition),
                 is_paused=partition in paused,
                 progressed_utc_ms=progress.utc_ms[partition],
+                oldest_offset=ledger.oldest(partition),
+                oldest_seconds=ledger.oldest_seconds(partition, now),
             )
             for partition in sorted(ledger.partitions)
         ),
     )
 
 
-def families(dispatcher: Dispatcher) -> list[FamilyStatus]:
+def _outage(breaker: Breaker, now: float) -> OutageStatus | None:
+    if breaker.failure is None:
+        return None
+    return OutageStatus(
+        families=breaker.suspected_families,
+        reason=breaker.failure.reason,
+        status=breaker.failure.response.status,
+        message=breaker.failure.response.message,
+        seconds=now - breaker.opened_at,
+        probe_in_seconds=_probe_in(breaker.probing, breaker.probe_at, now),
+    )
+
+
+def _probe_in(probing: int | None, probe_at: float, now: float) -> float | None:
+    """Return in how many seconds the next probe may be sent; None while one is under way."""
+    return max(0.0, probe_at - now) if probing is None else None
+
+
+def families(dispatcher: Dispatcher, now: float) -> list[FamilyStatus]:
     """Failing families first, then those with most open work, at most `FAMILIES_SHOWN_MAX`."""
     failing = {family for (family, _), _ in dispatcher.lanes.failing_lanes()}
     waiting = Counter(dict(dispatcher.windows.waiting_by_family()))
@@ -194,14 +237,21 @@ def families(dispatcher: Dispatcher) -> list[FamilyStatus]:
             in_flight[family],
             in_repair[family],
             family in failing,
-            tuple(_failures(dispatcher, family)) if family in failing else (),
+            tuple(_failures(dispatcher, family, now)) if family in failing else (),
         )
         for family in shown
     ]
 
 
-def _failures(dispatcher: Dispatcher, family: str) -> Iterator[FailureStatus]:
+def _failures(dispatcher: Dispatcher, family: str, now: float) -> Iterator[FailureStatus]:
     for (of_family, action), state in dispatcher.lanes.failing_lanes():
         if of_family == family and state.failure is not None:
             response = state.failure.response
-            yield FailureStatus(action, state.failure.reason, response.status, response.message)
+            yield FailureStatus(
+                action,
+                state.failure.reason,
+                response.status,
+                response.message,
+                seconds=now - state.began_failing_at,
+                probe_in_seconds=_probe_in(state.probing, state.probe_at, now),
+            )

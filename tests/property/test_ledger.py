@@ -12,7 +12,7 @@ from service.core.limits import DecodeLimits, Limits
 from service.core.model import Partition
 from service.core.records import CompletedChange, LogRecord, PositionCommit
 from service.core.settle import offset_map
-from service.core.settle.ledger import Ledger
+from service.core.settle.ledger import ARRIVALS_SECONDS, Ledger
 
 PLACES = (Partition("events", 0), Partition("events", 1))
 Address = tuple[Partition, int]
@@ -30,6 +30,7 @@ class LedgerModel(RuleBasedStateMachine):
         self.log: dict[Partition, list[int]] = {record_id: [] for record_id in PLACES}
         self.committed_positions = {record_id: PositionCommit(0, "") for record_id in PLACES}
         self.seen: list[Address] = []
+        self.now = 0.0
         self.assign()
 
     def assign(self) -> None:
@@ -40,6 +41,7 @@ class LedgerModel(RuleBasedStateMachine):
             starts[record_id] = Start(commit.position, completed)
         self.ledger = Ledger(starts, RULES)
         self.read_to = {record_id: start.position for record_id, start in starts.items()}
+        self.arrived: dict[Address, float] = {}
         self.open: list[Address] = []
         self.ready: list[Address] = []
         self.in_transaction: list[Address] = []
@@ -66,7 +68,14 @@ class LedgerModel(RuleBasedStateMachine):
             assert is_admitted == ((record_id, offset) not in self.seen)
             if is_admitted:
                 self.open.append((record_id, offset))
+                self.arrived[record_id, offset] = self.now
             assert not self.ledger.admit(record_id, offset, 10), "the same record read twice"
+        self.ledger.note_arrivals(PLACES, self.now)
+
+    @rule(seconds=st.sampled_from([0.3, 1.0, 7.0]))
+    def pass_time(self, seconds: float) -> None:
+        """Nothing happens for a while."""
+        self.now += seconds
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
@@ -132,6 +141,20 @@ class LedgerModel(RuleBasedStateMachine):
         pending = len(self.open) + len(self.ready) + len(self.in_transaction)
         assert self.ledger.pending_changes == pending
         assert self.ledger.pending_bytes == 10 * pending
+
+    @invariant()
+    def knows_the_oldest(self) -> None:
+        """And when it came, to the second."""
+        pending = [*self.open, *self.ready, *self.in_transaction]
+        for record_id in PLACES:
+            oldest = min((offset for p, offset in pending if p == record_id), default=None)
+            assert self.ledger.oldest(record_id) == oldest
+            age = self.ledger.oldest_seconds(record_id, self.now)
+            if oldest is None:
+                assert age == 0
+            else:
+                true_age = self.now - self.arrived[record_id, oldest]
+                assert true_age - 1e-6 <= age <= true_age + ARRIVALS_SECONDS
 
     @invariant()
     def positions_tell_exactly_what_was_seen(self) -> None:

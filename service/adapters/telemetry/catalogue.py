@@ -1,7 +1,8 @@
 """All metrics of asset-sync, from which `/metrics` and `docs/metrics.md` are made.
 
 A label has a fixed set of values, because each value is a time series of its own. What grows with
-the data, such as families, codes and ids, is therefore never a label.
+the data, such as families, codes and ids, is therefore not a label, with one exception: what fails
+is named, for alerts, by at most `FAILING_FAMILIES_MAX` series at once.
 """
 
 from collections.abc import Mapping
@@ -170,6 +171,13 @@ CATALOGUE = (
         "seconds",
         "Time since a record was read, a call ended or a transaction was committed.",
     ),
+    Metric(
+        "oldest_open_change_seconds",
+        "gauge",
+        "seconds",
+        "Time since the oldest pending change arrived in this replica; 0 if none is pending. A "
+        "restart or a new assignment reads it again, so the time begins again.",
+    ),
     # --- batches and calls ---
     Metric(
         "windows",
@@ -260,6 +268,14 @@ CATALOGUE = (
         "lanes",
         "Failing families, counted for upserts and for deletes: their calls fail while those of "
         "other families succeed, and only single probe calls are sent.",
+    ),
+    Metric(
+        "family_failing_since_timestamp_seconds",
+        "gauge",
+        "seconds since 1970",
+        "Since when the upserts or deletes of a family fail while those of other families succeed. "
+        "Only families that fail have a value, and at most 20 series are shown.",
+        {"family": (), "action": ACTIONS, "reason": REASONS_OF["failed"]},
     ),
     Metric(
         "credentials_refused",

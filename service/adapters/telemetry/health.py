@@ -7,11 +7,13 @@ Rule 2: a replica is stuck if it could work and does not; then only a restart he
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 
 from service.core.model import Partition
 from service.core.status import (
     FailureStatus,
     FamilyStatus,
+    OutageStatus,
     PartitionStatus,
     PipelineStatus,
     WaitsFor,
@@ -34,7 +36,7 @@ _REASONS: dict[WaitsFor, str] = {
     "`asset-sync dead-letters list --since 1h`, then run `asset-sync release`.",
     "lease": "Kafka acknowledges no heartbeat of this replica.",
     "commit": "Outcomes cannot be committed to Kafka.",
-    "pim": "PIM unavailable: waiting, probing every {probe:g} s or sooner.",
+    "pim": "{outage}",
     "throttling": "The PIM throttles (429): waiting, the next call is sent in {gate:.1f} s.",
     "deletes": "{held}",
 }
@@ -66,6 +68,11 @@ def partition_lines(status: WorkStatus, lags: Mapping[Partition, int]) -> Iterat
             f"[ ]{topic}/{number} {partition_state(status, one, lag)}: {lag} to read, "
             f"{one.pending} pending, position {one.position}, committed {one.watermark}"
         )
+        if one.oldest_offset is not None:
+            yield (
+                f"[ ]{topic}/{number} oldest open change: offset {one.oldest_offset}, "
+                f"since {time_before(one.oldest_seconds)}"
+            )
 
 
 def waiting_lines(status: PipelineStatus) -> Iterator[str]:
@@ -85,10 +92,36 @@ def why_waiting(status: PipelineStatus) -> str | None:
     return _REASONS[status.waits_for].format(
         dead=status.dead_of_last,
         changes=status.last_changes,
-        probe=status.probe_seconds_max,
+        outage=why_unavailable(status.outage),
         gate=status.gate_seconds,
         held=why_held(status),
     )
+
+
+def why_unavailable(outage: OutageStatus | None) -> str:
+    """Return since when the PIM is unavailable, why, and when it is probed; empty if it is not."""
+    if outage is None:
+        return ""
+    of_families = f" Calls of {', '.join(map(plain, outage.families))} failed." * bool(
+        outage.families
+    )
+    return (
+        f"PIM unavailable since {time_before(outage.seconds)}: "
+        f"{_cause(outage.reason, outage.status, outage.message)}.{of_families} "
+        f"{next_probe(outage.probe_in_seconds)}"
+    )
+
+
+def next_probe(seconds: float | None) -> str:
+    """Return the sentence that says when the next probe may be sent."""
+    if seconds is None:
+        return "A probe is under way."
+    return f"The next probe is due in {seconds:.0f} s."
+
+
+def time_before(seconds: float) -> str:
+    """Return the UTC time so many seconds ago, in ISO 8601."""
+    return datetime.fromtimestamp(time.time() - seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def why_held(status: WorkStatus) -> str:
@@ -114,15 +147,24 @@ def failing_lines(families: Iterable[FamilyStatus]) -> Iterator[str]:
 def why_failing(family: FamilyStatus) -> str:
     """Return which calls of a family fail, with the PIM's last message."""
     return (
-        "; ".join(map(_words, family.failures))
+        " ".join(map(_words, family.failures))
         or "its calls fail while those of other families succeed"
     )
 
 
 def _words(failure: FailureStatus) -> str:
-    status = f" ({failure.status})" if failure.status is not None else ""
-    message = f": {plain(failure.message)}" if failure.message else ""
-    return f"{_CALLS[failure.action]} fail, {failure.reason}{status}{message}"
+    return (
+        f"{_CALLS[failure.action]} fail since {time_before(failure.seconds)}, "
+        f"{_cause(failure.reason, failure.status, failure.message)}. "
+        f"{next_probe(failure.probe_in_seconds)}"
+    )
+
+
+def _cause(reason: str, status: int | None, message: str | None) -> str:
+    """Return the reason of a failure, with the PIM's status and message."""
+    shown_status = f" ({status})" if status is not None else ""
+    shown_message = f": {plain(message).rstrip('.')}" if message else ""
+    return f"{reason}{shown_status}{shown_message}"
 
 
 def plain(text: str) -> str:

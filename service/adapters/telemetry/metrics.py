@@ -4,7 +4,7 @@ import platform
 import time
 from bisect import bisect_left
 from collections import Counter as Counts
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from itertools import accumulate
 
@@ -44,9 +44,11 @@ from service.core.facts import (
 )
 from service.core.model import Partition
 from service.core.records import CompletedChange
-from service.core.status import PipelineStatus
+from service.core.status import FamilyStatus, PipelineStatus
 
 DAY_MS = 86_400_000
+FAILING_FAMILIES_MAX = 20
+"""Most time series of failing families at once; families are named to the label by the DAM."""
 
 
 class Gauges:
@@ -58,11 +60,13 @@ class Gauges:
         lags: Callable[[], Mapping[Partition, int]],
         limits: Mapping[str, float],
         behind_transactions: Callable[[], Mapping[Partition, int]] = dict,
+        families: Callable[[], Iterable[FamilyStatus]] = tuple,
     ) -> None:
         self.status = status
         self._lags = lags
         self._limits = limits
         self._behind_transactions = behind_transactions
+        self._families = families
 
     def single(self, status: PipelineStatus) -> dict[str, float]:
         """Return the gauges of the replica."""
@@ -75,6 +79,9 @@ class Gauges:
             "held_changes": status.held_changes,
             "delete_ceiling_reached": bool(status.over_ceiling),
             "quiet_seconds": status.silent_seconds,
+            "oldest_open_change_seconds": max(
+                (one.oldest_seconds for one in status.partitions), default=0.0
+            ),
             "due_window_wait_seconds": status.window_wait_seconds,
             "calls_in_flight": status.calls_in_flight,
             "calls_at_once_limit": status.calls_limit,
@@ -82,7 +89,7 @@ class Gauges:
             "calls_waiting_for_retry": status.calls_in_repair,
             "throttling": status.is_gate_closed,
             "throttling_wait_seconds": status.gate_seconds,
-            "breaker_open": status.is_breaker_open,
+            "breaker_open": status.outage is not None,
             "failing_lanes": status.failing_lanes,
             "assigned_partitions": len(status.partitions),
             "paused_partitions": sum(one.is_paused for one in status.partitions),
@@ -101,6 +108,15 @@ class Gauges:
                 one.partition: one.progressed_utc_ms / 1000 for one in partitions
             },
         }
+
+    def failing_families(self) -> Iterator[tuple[tuple[str, str, str], float]]:
+        """Yield family, action and reason of what fails, and since when (seconds since 1970)."""
+        failing = [
+            ((one.family, of.action, of.reason), round(time.time() - of.seconds, 3))
+            for one in self._families()
+            for of in one.failures
+        ]
+        yield from failing[:FAILING_FAMILIES_MAX]
 
     def waiting(self, status: PipelineStatus) -> dict[str, float]:
         """Return 1 for the reason why nothing is sent, and 0 for the other reasons."""
@@ -297,3 +313,10 @@ class GaugeCollector(Collector):
         for reason, value in self._gauges.waiting(status).items():
             waiting.add_metric((reason,), value)
         yield waiting
+        name = "family_failing_since_timestamp_seconds"
+        failing = GaugeMetricFamily(
+            PREFIX + name, BY_NAME[name].meaning, labels=tuple(BY_NAME[name].labels)
+        )
+        for labels, since in self._gauges.failing_families():
+            failing.add_metric(labels, since)
+        yield failing

@@ -11,6 +11,7 @@ from service.adapters.telemetry.health import (
     is_working,
     partition_lines,
     partition_state,
+    time_before,
     waiting_lines,
     why_failing,
     why_held,
@@ -19,7 +20,7 @@ from service.adapters.telemetry.health import (
 from service.adapters.telemetry.metrics import Gauges
 from service.adapters.telemetry.recent_outcomes import RecentOutcomes
 from service.core.model import Partition
-from service.core.status import FamilyStatus, PipelineStatus
+from service.core.status import FailureStatus, FamilyStatus, OutageStatus, PipelineStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class StatusReport:
         self._families = families
         self._lags = lags
         self._began_at = time.monotonic()
-        self.gauges = Gauges(status, lags, replica.limits, behind_transactions)
+        self.gauges = Gauges(status, lags, replica.limits, behind_transactions, families)
 
     def live(self) -> dict[str, bool]:
         """Return the checks of `/livez`; a pause on purpose counts as progress."""
@@ -79,6 +80,9 @@ class StatusReport:
             "uptime_seconds": round(time.monotonic() - self._began_at, 3),
             "waiting": why_waiting(status),
             "held": why_held(status),
+            "outage": None
+            if status.outage is None
+            else {"families": status.outage.families, **_failure(status.outage)},
             **self.gauges.single(status),
             "families": [
                 {
@@ -88,6 +92,7 @@ class StatusReport:
                     "waiting_for_retry": one.in_repair,
                     "is_failing": one.is_failing,
                     "failing": why_failing(one) if one.is_failing else "",
+                    "failures": [{"action": of.action, **_failure(of)} for of in one.failures],
                 }
                 for one in self._families()
             ],
@@ -99,8 +104,23 @@ class StatusReport:
                     "lag": lags.get(one.partition, 0),
                     "pending": one.pending,
                     "committed": one.watermark,
+                    "oldest": None
+                    if one.oldest_offset is None
+                    else {"offset": one.oldest_offset, "since": time_before(one.oldest_seconds)},
                 }
                 for one in status.partitions
             ],
             **self._recent_outcomes.show(),
         }
+
+
+def _failure(failure: FailureStatus | OutageStatus) -> dict[str, Any]:
+    """Return why calls fail, since when, and when the next probe may be sent."""
+    probe = failure.probe_in_seconds
+    return {
+        "reason": failure.reason,
+        "status_code": failure.status,
+        "message": failure.message,
+        "since": time_before(failure.seconds),
+        "next_probe": None if probe is None else time_before(-probe),
+    }

@@ -26,7 +26,8 @@ class Decided:
 
     has_opened: bool = False
     """Whether the breaker opened."""
-    has_closed: bool = False
+    outage_seconds: float | None = None
+    """How long the breaker was open, if it has closed."""
     failing: list[Lane] = field(default_factory=list)
     """Lanes from which only probes are sent from now on."""
     gave_up: list[tuple[AssetWork, Failure]] = field(default_factory=list)
@@ -65,8 +66,7 @@ class Attribution:
         self._lanes.mark_recovered(call.lane, now.seconds)
         if breaker.is_open:
             self._attribute_outage(breaker.suspects - {call.lane}, now, decided)
-            self.close_breaker(now.seconds)
-            decided.has_closed = True
+            decided.outage_seconds = self.close_breaker(now.seconds)
             return decided
         for suspect in list(self._lanes.suspected.values()):
             self._attribute(suspect, call.sent, now, decided)
@@ -96,7 +96,7 @@ class Attribution:
             self._lanes.wait(call, now.seconds + delay(call.failures_in_row, self._jitter))
         self._suspicions_in_row.append(call.lane)
         if len(self._suspicions_in_row) >= BREAKER_SUSPICIONS:
-            self._lanes.breaker.open(self._suspicions_in_row, now.seconds)
+            self._lanes.breaker.open(self._suspicions_in_row, failure, now.seconds)
             decided.has_opened = True
         return decided
 
@@ -109,17 +109,21 @@ class Attribution:
 
     def probe_failed(self, call: Call, now: float, *, family_well: bool) -> None:
         """The breaker's probe got no judgement either."""
+        assert call.failure is not None
         self._lanes.lane(call.lane).failure = call.failure
         call.failures_in_row += 1
-        self._lanes.breaker.probe_failed(call.lane, now, family_well=family_well)
+        self._lanes.breaker.probe_failed(call.lane, call.failure, now, family_well=family_well)
         self._lanes.wait(call, self._lanes.breaker.probe_at)
 
-    def close_breaker(self, now: float) -> None:
+    def close_breaker(self, now: float) -> float:
         """Erase every suspicion; calls of several assets that were under one go on as halves.
+
+        Return for how many seconds the breaker was open.
 
         What failed before is sent again soon, and if it fails once more, waits as long as before:
         else a bad asset would open the breaker again three times as fast as others succeed.
         """
+        seconds = now - self._lanes.breaker.opened_at
         self._lanes.breaker.close()
         self._erased_up_to = self._lanes.sends_made
         self._suspicions_in_row.clear()
@@ -132,6 +136,7 @@ class Attribution:
         for call in self._lanes.waiting_calls():
             failures = min(call.failures_in_row, BREAKER_SUSPICIONS)
             self._lanes.wait(call, now + (delay(failures, self._jitter) if failures else 0.0))
+        return seconds
 
     # --- attributing -------------------------------------------------------------------------
 

@@ -5,8 +5,12 @@ Nothing that fails meanwhile counts against any asset: an outage uses up no retr
 
 from collections.abc import Iterable
 
-from service.core.recover.backoff import Jitter, delay, delay_max
+from service.core.recover.backoff import Jitter, delay
 from service.core.recover.call import Lane
+from service.core.verdict_types import Failure
+
+FAMILIES_NAMED_MAX = 3
+"""How many of the families whose calls failed are named to people."""
 
 
 class Breaker:
@@ -18,6 +22,10 @@ class Breaker:
 
     def _reset(self) -> None:
         self.is_open = False
+        self.opened_at = 0.0
+        """Since when it is open (monotonic seconds)."""
+        self.failure: Failure | None = None
+        """Why the last call or probe failed; None while closed."""
         self.suspects: set[Lane] = set()
         """Lanes whose suspicions opened the breaker, and whose probes failed since."""
         self.probing: int | None = None
@@ -30,14 +38,16 @@ class Breaker:
         self._probe_failures = 0
 
     @property
-    def probe_seconds_max(self) -> float:
-        """The longest time from the end of a probe to the next one in seconds; 0 while closed."""
-        return delay_max(max(1, self._probe_failures)) if self.is_open else 0.0
+    def suspected_families(self) -> tuple[str, ...]:
+        """The first families, in the order of their names, whose calls or probes failed."""
+        return tuple(sorted({family for family, _ in self.suspects})[:FAMILIES_NAMED_MAX])
 
-    def open(self, suspects: Iterable[Lane], now: float) -> None:
-        """Open it, because the calls of these lanes failed in a row."""
+    def open(self, suspects: Iterable[Lane], failure: Failure, now: float) -> None:
+        """Open it, because the calls of these lanes failed in a row, the last one as given."""
         self._reset()
         self.is_open = True
+        self.opened_at = now
+        self.failure = failure
         self.suspects = set(suspects)
         self.probe_at = now + delay(1, self._jitter)
 
@@ -45,8 +55,9 @@ class Breaker:
         """Close it after a success."""
         self._reset()
 
-    def probe_failed(self, lane: Lane, now: float, *, family_well: bool) -> None:
+    def probe_failed(self, lane: Lane, failure: Failure, now: float, *, family_well: bool) -> None:
         """Let the next probe be of another lane or asset, later."""
+        self.failure = failure
         self.family_well = family_well
         self.suspects.add(lane)
         self.probing = None

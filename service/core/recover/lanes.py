@@ -27,6 +27,8 @@ class LaneState:
     failure: Failure | None = None
     failing_since: float | None = None
     """By the budget clock."""
+    began_failing_at: float = 0.0
+    """Likewise, in monotonic seconds."""
     outages_survived_by_others: int = 0
     """How often in a row another lane's success closed the breaker while this lane failed."""
     probing: int | None = None
@@ -170,6 +172,7 @@ class Lanes:
         if state.is_failing:
             return False
         state.failing_since = now.budget
+        state.began_failing_at = now.seconds
         self._failing[lane] = state
         return True
 

@@ -124,37 +124,49 @@ class Conclusion:
         if not self._busy.keeps(call.batch):
             return
         if not self._lanes.breaker.is_open or self._lanes.breaker.probing != call.id:
-            self._follow(call.lane, self._attribution.suspected(call, failure, now), failure, now)
+            self._follow(call.lane, self._attribution.suspected(call, failure, now), now)
             return
         call.failure = failure
         if verdict.is_pim_well and is_only_asset:
             # A GET that succeeds has to do as proof: no other asset could show that the PIM works.
-            self._attribution.close_breaker(now.seconds)
-            self._news.append(BreakerClosed(call.family))
-            self._follow(call.lane, self._attribution.own_failure(call, now), failure, now)
+            seconds = self._attribution.close_breaker(now.seconds)
+            self._news.append(BreakerClosed(call.family, round(seconds, 3)))
+            self._follow(call.lane, self._attribution.own_failure(call, now), now)
         else:
             is_well = bool(verdict.is_pim_well)
             self._attribution.probe_failed(call, now.seconds, family_well=is_well)
 
     def _succeed(self, call: Call, now: Now) -> None:
         self._families.mark_seen(call.family, now.seconds)
-        was_failing = self._lanes.is_failing(call.lane)
-        self._follow(call.lane, self._attribution.succeeded(call, now), None, now)
-        if was_failing:
-            self._news.append(FamilyRecovered(call.family, call.action))
+        before = self._lanes.peek(call.lane)
+        self._follow(call.lane, self._attribution.succeeded(call, now), now)
+        if before.is_failing:
+            seconds = round(now.seconds - before.began_failing_at, 3)
+            self._news.append(FamilyRecovered(call.family, call.action, seconds))
 
-    def _follow(self, lane: Lane, decided: Decided, failure: Failure | None, now: Now) -> None:
+    def _follow(self, lane: Lane, decided: Decided, now: Now) -> None:
         """Do what the lanes decided after a call."""
         for failing in decided.failing:
             self._note_failing(failing)
         for work, last in decided.gave_up:
             message = f"Given up after {work.own_failures} failures of its own."
             self._busy.fail_work(work, last, message, now)
-        if decided.has_closed:
-            self._news.append(BreakerClosed(lane[0]))
+        if decided.outage_seconds is not None:
+            self._news.append(BreakerClosed(lane[0], round(decided.outage_seconds, 3)))
         if decided.has_opened:
-            assert failure is not None
-            self._news.append(BreakerOpened(failure.response.message))
+            self._note_opened(now.seconds)
+
+    def _note_opened(self, now: float) -> None:
+        breaker = self._lanes.breaker
+        assert breaker.failure is not None
+        opened = BreakerOpened(
+            families=breaker.suspected_families,
+            reason=breaker.failure.reason,
+            status=breaker.failure.response.status,
+            message=breaker.failure.response.message,
+            probe_in_seconds=round(breaker.probe_at - now, 3),
+        )
+        self._news.append(opened)
 
     def _note_failing(self, lane: Lane) -> None:
         failure = self._lanes.lane(lane).failure

@@ -9,7 +9,7 @@ Rule 3: the watermark moves over offsets that were read. Gaps in the log (compac
 markers) do not stop it.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -33,6 +33,12 @@ class _PartitionLedger:
     binding: Binding
     pending: OrderedDict[int, int] = field(default_factory=OrderedDict)
     """Pending offsets in order, each with the memory that it occupies beyond the usual."""
+    arrivals: deque[tuple[int, float]] = field(default_factory=deque)
+    """Positions reached, and when: the offsets below one and above the earlier ones came then."""
+
+    @property
+    def oldest(self) -> int | None:
+        return next(iter(self.pending), None)
 
     @property
     def span(self) -> int:
@@ -42,6 +48,29 @@ class _PartitionLedger:
         offset is pending whose commit would move the watermark.
         """
         return self.position - next(iter(self.pending), self.position)
+
+    def note_arrival(self, now: float) -> None:
+        """Take note that what was admitted since the last note arrived now (monotonic seconds).
+
+        Notes within a second share the first one's time, so their number stays small.
+        """
+        self._drop_old_arrivals()
+        if self.arrivals and self.arrivals[-1][0] == self.position:
+            return
+        if self.arrivals and now - self.arrivals[-1][1] < ARRIVALS_SECONDS:
+            now = self.arrivals.pop()[1]
+        self.arrivals.append((self.position, now))
+
+    def oldest_since(self) -> float | None:
+        """Return when the oldest pending offset arrived, or up to a second earlier."""
+        self._drop_old_arrivals()
+        return self.arrivals[0][1] if self.arrivals else None
+
+    def _drop_old_arrivals(self) -> None:
+        """Drop the notes of offsets that are no longer pending."""
+        oldest = self.oldest
+        while self.arrivals and (oldest is None or self.arrivals[0][0] <= oldest):
+            self.arrivals.popleft()
 
     def watermark_with(self, chosen: set[int]) -> int:
         """Return the watermark once `chosen` are committed too."""
@@ -70,6 +99,8 @@ class _PartitionLedger:
 
 
 USUAL_OUTCOME_BYTES = 2048
+ARRIVALS_SECONDS = 1.0
+"""Changes that arrive within this time of one another are taken to arrive together."""
 
 Chosen = dict[Partition, set[int]]
 
@@ -159,7 +190,18 @@ class Ledger:
 
     def oldest(self, partition: Partition) -> int | None:
         """Return the oldest pending offset, or None."""
-        return next(iter(self._partitions[partition].pending), None)
+        return self._partitions[partition].oldest
+
+    def note_arrivals(self, partitions: Iterable[Partition], now: float) -> None:
+        """Take note that what was admitted last of these partitions arrived now."""
+        for partition in partitions:
+            if (ledger := self._partitions.get(partition)) is not None:
+                ledger.note_arrival(now)
+
+    def oldest_seconds(self, partition: Partition, now: float) -> float:
+        """Return for how long the oldest pending change is open, in seconds; 0 if there is none."""
+        since = self._partitions[partition].oldest_since()
+        return 0.0 if since is None else max(0.0, now - since)
 
     def take_transaction(self) -> Transaction | None:
         """Choose the next transaction, in order and within its limits; None if there is none."""

@@ -5,6 +5,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
@@ -57,6 +58,7 @@ from service.core.records import CompletedChange
 from service.core.status import (
     FailureStatus,
     FamilyStatus,
+    OutageStatus,
     PartitionStatus,
     PipelineStatus,
     WaitsFor,
@@ -66,6 +68,13 @@ from tests.contract.test_schemas import outcome
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 PLACE = Partition("events", 0)
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+"""A time in ISO 8601."""
+
+
+def seconds_since(shown: str) -> float:
+    """Return how long ago a time in ISO 8601 was."""
+    return time.time() - datetime.fromisoformat(shown).timestamp()
 
 
 def partition(**members: Any) -> PartitionStatus:  # noqa: ANN401 - any member
@@ -89,8 +98,7 @@ def status(**members: Any) -> PipelineStatus:  # noqa: ANN401 - any member
         rate_limit=50,
         gate_seconds=0.0,
         is_gate_closed=False,
-        is_breaker_open=False,
-        probe_seconds_max=0.0,
+        outage=None,
         failing_lanes=0,
         calls_in_repair=0,
         window_wait_seconds=0.0,
@@ -128,7 +136,7 @@ def facts(committed: CompletedChange) -> list[Fact]:
         OptionCreated("f", "color", "red"),
         StructureUnreadable("f"),
         PimThrottled(1.0),
-        BreakerOpened("m"),
+        BreakerOpened(("f",), "timeout", None, "m", 0.5),
         CredentialsRefused(0, "m"),
         PositionLost("m"),
         OffsetMapUnused("m"),
@@ -294,22 +302,82 @@ def test_an_observers_bug_is_logged_and_counted_and_ends_nothing() -> None:
 
 def test_a_failing_family_shows_with_its_reason() -> None:
     """`/readyz?verbose` and the status page show it in one line, whatever the PIM's message is."""
-    why = FailureStatus(DELETE, "forbidden", 403, "Access\ndenied\x1b[31m " + "x" * 500)
+    message = "Access\ndenied\x1b[31m " + "x" * 500
+    why = FailureStatus(DELETE, "forbidden", 403, message, seconds=60.0, probe_in_seconds=None)
     failing = FamilyStatus("pack\nshots", 0, 0, 0, True, (why,))  # noqa: FBT003
     well = FamilyStatus("logos", 1, 0, 0, False)  # noqa: FBT003
     replica = ReplicaInfo("1", "g", {}, 60.0)
     report = StatusReport(replica, RecentOutcomes(), status, lambda: [failing, well], dict)
 
     (line,) = report.ready_lines()
-    assert line.startswith(
-        "[ ]failing family pack shots: deletes fail, forbidden (403): Access denied [31m xxx"
+    told = re.compile(
+        rf"deletes fail since {TIME}, forbidden \(403\): Access denied \[31m x+…\. "
+        r"A probe is under way\."
     )
+    assert told.fullmatch(line.removeprefix("[ ]failing family pack shots: "))
     assert line.isprintable()
     assert len(line) < 450
     assert line in report.live_lines()
     families = report.page()["families"]
-    assert families[0]["failing"].startswith("deletes fail, forbidden (403): Access denied")
-    assert families[1]["failing"] == ""
+    assert told.fullmatch(families[0]["failing"])
+    (failure,) = families[0]["failures"]
+    assert (failure["action"], failure["reason"], failure["next_probe"]) == (
+        DELETE,
+        "forbidden",
+        None,
+    )
+    assert seconds_since(failure["since"]) == pytest.approx(60, abs=2)
+    assert (families[1]["failing"], families[1]["failures"]) == ("", [])
+    (((family, action, reason), since),) = report.gauges.failing_families()
+    assert (family, action, reason) == ("pack\nshots", DELETE, "forbidden")
+    assert time.time() - since == pytest.approx(60, abs=2)
+
+
+def test_no_more_failing_families_are_series_than_prometheus_bears() -> None:
+    """Their names come from a DAM."""
+    why = FailureStatus(DELETE, "timeout", None, None, seconds=1.0, probe_in_seconds=0.0)
+    many = [FamilyStatus(f"f{number}", 0, 0, 0, True, (why,)) for number in range(50)]  # noqa: FBT003
+    gauges = Gauges(status, dict, {}, dict, lambda: many)
+    assert len(list(gauges.failing_families())) == 20
+
+
+def test_an_outage_is_told_with_its_beginning_its_reason_and_the_next_probe() -> None:
+    """Alike in `/readyz?verbose` and on the status page, which has it for programs too."""
+    outage = OutageStatus(("logos", "packshots"), "timeout", None, "No answer.", 3600.0, 12.4)
+    now = status(waits_for="pim", outage=outage)
+    (line,) = waiting_lines(now)
+    assert re.fullmatch(
+        rf"\[ \]waiting: PIM unavailable since {TIME}: timeout: No answer\. Calls of logos, "
+        r"packshots failed\. The next probe is due in 12 s\.",
+        line,
+    )
+    report = StatusReport(
+        ReplicaInfo("1", "g", {}, 60.0), RecentOutcomes(), lambda: now, list, dict
+    )
+    page = report.page()
+    assert page["waiting"] == line.removeprefix("[ ]waiting: ")
+    assert page["breaker_open"] is True
+    shown = page["outage"]
+    assert (shown["reason"], shown["message"]) == ("timeout", "No answer.")
+    assert seconds_since(shown["since"]) == pytest.approx(3600, abs=2)
+    assert seconds_since(shown["next_probe"]) == pytest.approx(-12.4, abs=2)
+
+
+def test_the_oldest_open_change_is_shown_everywhere() -> None:
+    """As a metric, in `/livez?verbose`, and on the status page."""
+    old = partition(pending=3, oldest_offset=7, oldest_seconds=90.0)
+    young = partition(partition=Partition("events", 1), oldest_offset=2, oldest_seconds=1.0)
+    now = status(partitions=(young, old))
+    assert "asset_sync_oldest_open_change_seconds 90.0" in scraped(now)
+    lines = list(partition_lines(now, {}))
+    assert re.fullmatch(rf"\[ \]events/0 oldest open change: offset 7, since {TIME}", lines[-1])
+    report = StatusReport(
+        ReplicaInfo("1", "g", {}, 60.0), RecentOutcomes(), lambda: now, list, dict
+    )
+    shown = report.page()["partitions"][1]["oldest"]
+    assert shown["offset"] == 7
+    assert seconds_since(shown["since"]) == pytest.approx(90, abs=2)
+    assert "asset_sync_oldest_open_change_seconds 0.0" in scraped(status())
 
 
 def test_the_page_of_metrics_is_the_catalogue() -> None:
@@ -343,14 +411,6 @@ def test_waiting_on_purpose_is_progress(reason: WaitsFor) -> None:
                 "Stopped: 501 of the last 1,000 changes would be dead-lettered. See "
                 "`asset-sync dead-letters list --since 1h`, then run `asset-sync release`."
             ),
-        ),
-        (
-            {"waits_for": "pim", "probe_seconds_max": 0.5},
-            "PIM unavailable: waiting, probing every 0.5 s or sooner.",
-        ),
-        (
-            {"waits_for": "pim", "probe_seconds_max": 30.0},
-            "PIM unavailable: waiting, probing every 30 s or sooner.",
         ),
         (
             {"waits_for": "throttling", "gate_seconds": 12.34},
