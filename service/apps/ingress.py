@@ -6,12 +6,12 @@ End: the webhook port answers 503 until open requests are answered, then produce
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
 from service import __version__
-from service.adapters.http.admin_server import AdminHandlers, AdminServer
+from service.adapters.http.admin_server import OVERVIEW_PAGE, AdminHandlers, AdminServer
 from service.adapters.http.webhook_server import WebhookServer
 from service.adapters.kafka.aiokafka_gaps.permissions import needs_of_ingress
 from service.adapters.kafka.options import quieten_aiokafka
@@ -19,6 +19,7 @@ from service.adapters.kafka.preflight import require_topics
 from service.adapters.kafka.raw_topics import RawTopicsWriter
 from service.adapters.published_keys import HttpPublishedKeys
 from service.adapters.telemetry.ingress_metrics import IngressGauges, IngressMeters
+from service.adapters.telemetry.ingress_overview import IngressOverview, IngressTotals, Webhook
 from service.adapters.telemetry.logs import LogObserver, configure
 from service.adapters.telemetry.metrics import process_registry
 from service.adapters.tls import serving
@@ -34,7 +35,7 @@ from service.process.shutdown import Shutdown, close_within, leave_in_time, repo
 from service.runtime.receiver import Receiver
 from service.runtime.secret_cache import SecretCache
 from service.settings import PREFIX, IngressSettings, Loaded
-from service.webhooks.endpoint import by_path
+from service.webhooks.endpoint import Endpoint, by_path
 
 DRAIN_SECONDS_MAX = 10.0
 """How long open requests may take to finish after SIGTERM."""
@@ -73,8 +74,11 @@ class Service:
         self._tls = _tls(settings.ingress)
         registry = process_registry()
         names = [endpoint.source for endpoint in endpoints]
+        totals = IngressTotals()
         observers = Observers(
-            LogObserver(settings.log.level), IngressMeters(registry, __version__, names)
+            LogObserver(settings.log.level),
+            IngressMeters(registry, __version__, names),
+            *([totals] if settings.http.status_page else []),
         )
         self._topics = topics = RawTopicsWriter(settings.kafka, observers.note)
         self._keys = keys = make_keys(observers.note)
@@ -94,6 +98,9 @@ class Service:
         self.port = 0
         """The port for webhooks, once it is open."""
         registry.register(IngressGauges(self._gauges))
+        overview = IngressOverview(
+            __version__, _webhooks(endpoints), totals, self._gauges, lambda: topics.problem
+        )
         self._admin = AdminServer(
             AdminHandlers(
                 live=lambda: {"webhooks": self._server.is_listening},
@@ -101,6 +108,8 @@ class Service:
                 live_lines=self._lines,
                 ready_lines=self._lines,
                 registry=registry,
+                status=(lambda: overview.read().as_json()) if settings.http.status_page else None,
+                page=OVERVIEW_PAGE,
             )
         )
 
@@ -180,6 +189,10 @@ class Service:
             "ingress_reading_bytes": self._server.reading_bytes,
             "ingress_kafka_reachable": self._topics.problem is None,
         }
+
+
+def _webhooks(endpoints: Iterable[Endpoint]) -> list[Webhook]:
+    return [Webhook(one.source, one.path, one.topic, one.scheme.name) for one in endpoints]
 
 
 def _tls(ingress: IngressSettings) -> ssl.SSLContext | None:

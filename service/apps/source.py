@@ -2,14 +2,14 @@
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from service.adapters.kafka.subscription import Subscription
 from service.adapters.telemetry.logs import LogObserver
 from service.adapters.telemetry.progress import SourceProgress
 from service.adapters.telemetry.source_report import SourceReport
-from service.adapters.telemetry.translate_meters import SourceGauges, TranslateMeters
+from service.adapters.telemetry.translate_meters import SourceGauges
 from service.apps.member import Member
 from service.apps.start import contact_watch, traces_of
 from service.apps.watch import Watch
@@ -18,7 +18,7 @@ from service.mapping.fetched import decode_fetched
 from service.mapping.file.hosts import Host
 from service.mapping.file.load import Loaded as LoadedFile
 from service.mapping.file.model import Source
-from service.ports import DamHosts, Observers
+from service.ports import DamHosts, Observer, Observers
 from service.process.shutdown import Shutdown
 from service.runtime.read_tasks import ReadTasks
 from service.settings import KafkaSettings, Settings
@@ -48,12 +48,15 @@ class SourceMember:
         file: LoadedFile,
         name: str,
         hosts: DamHosts,
-        meters: TranslateMeters,
+        observers_of: Callable[[str], Iterable[Observer]],
         shutdown: Shutdown,
         *,
         sources: int,
     ) -> None:
-        """Wire the source of this name; `sources` of them share the limits on pending work."""
+        """Wire the source of this name; `sources` of them share the limits on pending work.
+
+        `observers_of` returns those that hear of all sources, for the one of this name.
+        """
         source = file.model.sources[name]
         self.kafka = kafka = kafka_of(settings.kafka, name, source)
         self.traces: Traces | None = traces_of(settings.model_copy(update={"kafka": kafka}))
@@ -62,7 +65,7 @@ class SourceMember:
             *([self.traces] if self.traces else []),
             LogObserver(settings.log.level, source=name),
             progress,
-            meters.of(name),
+            *observers_of(name),
         )
         self._hosts = hosts_of(source, file.model.hosts)
         self._translator = translator = Translator(

@@ -6,10 +6,12 @@ End: each source: drain, consumer (which leaves the group), producer, runner; th
 
 import asyncio
 from http import HTTPStatus
+from typing import Any
 
 from service import __version__
 from service.adapters.http.admin_server import (
     NOTHING_HELD_BACK,
+    OVERVIEW_PAGE,
     AdminHandlers,
     AdminServer,
     NotReleased,
@@ -25,6 +27,11 @@ from service.adapters.readback.hosts import HttpDamHosts
 from service.adapters.telemetry.logs import LogObserver, configure
 from service.adapters.telemetry.metrics import process_registry
 from service.adapters.telemetry.translate_meters import SourcesCollector, TranslateMeters
+from service.adapters.telemetry.translate_overview import (
+    TranslateAbout,
+    TranslateOverview,
+    TranslateTotals,
+)
 from service.apps.member import work
 from service.apps.source import SourceMember, hosts_of
 from service.apps.sources import (
@@ -35,12 +42,14 @@ from service.apps.sources import (
     selected_sources,
 )
 from service.apps.start import log_start, open_port
+from service.contracts.asyncapi import Topics
+from service.contracts.asyncapi_sources import RawSource, translate_asyncapi
 from service.mapping.file.load import Loaded as LoadedFile
 from service.ports import Observers
 from service.process import program
 from service.process.exit_codes import ExitCode
 from service.process.shutdown import Shutdown, leave_in_time
-from service.settings import Loaded
+from service.settings import Loaded, Settings
 
 
 async def run(loaded: Loaded) -> ExitCode:
@@ -80,12 +89,22 @@ class Translation:
         meters = TranslateMeters(registry, names, used, __version__)
         observers = Observers(LogObserver(settings.log.level), meters)
         self._hosts = hosts = HttpDamHosts(used, reader_of(loaded.secrets), observers)
+        totals = TranslateTotals()
         self._sources = {
-            name: SourceMember(settings, file, name, hosts, meters, shutdown, sources=len(names))
+            name: SourceMember(
+                settings,
+                file,
+                name,
+                hosts,
+                lambda source: (meters.of(source), totals.of(source)),
+                shutdown,
+                sources=len(names),
+            )
             for name in names
         }
         gauges = {name: source.gauges for name, source in self._sources.items()}
         registry.register(SourcesCollector(gauges))
+        overview = TranslateOverview(_about(settings), gauges, totals)
         self._server = AdminServer(
             AdminHandlers(
                 live=self._live,
@@ -93,7 +112,10 @@ class Translation:
                 live_lines=self._live_lines,
                 ready_lines=self._ready_lines,
                 registry=registry,
+                asyncapi=self._asyncapi(),
                 release=self._release,
+                status=(lambda: overview.read().as_json()) if settings.http.status_page else None,
+                page=OVERVIEW_PAGE,
             )
         )
 
@@ -124,6 +146,15 @@ class Translation:
             **needs_of_translate(topics, self._settings.translate_topic),
             **needs_of_outcomes(self._settings.kafka),
         }
+
+    def _asyncapi(self) -> dict[str, Any]:
+        kafka = self._settings.kafka
+        topics = Topics((self._settings.translate_topic,), kafka.outcomes_topic, kafka.group_id)
+        sources = [
+            RawSource(name, one.kafka.events_topic_names, one.kafka.group_id)
+            for name, one in self._sources.items()
+        ]
+        return translate_asyncapi(__version__, topics, sources)
 
     async def _start(self) -> None:
         await asyncio.gather(*(one.member.log.start() for one in self._sources.values()))
@@ -174,3 +205,13 @@ class Translation:
         member = chosen.member
         released = member.runner.release(member.consumer.lags)
         return NOTHING_HELD_BACK if released is None else released
+
+
+def _about(settings: Settings) -> TranslateAbout:
+    pipeline = settings.pipeline
+    return TranslateAbout(
+        __version__,
+        settings.kafka.group_id,
+        pipeline.max_pending_changes,
+        pipeline.max_pending_bytes,
+    )

@@ -6,7 +6,7 @@ import msgspec
 from service import __version__
 from service.adapters.telemetry.metrics_page import as_markdown
 from service.cli.output import say
-from service.contracts.asyncapi import Topics, asyncapi
+from service.contracts.asyncapi_sources import whole_asyncapi
 from service.contracts.reasons import document
 from service.contracts.schema import Language
 from service.contracts.schema import schema as schema_of
@@ -27,7 +27,8 @@ def schema(what: Language | str) -> None:
     With the JSON Schema of the sources file, editors complete and check it: write the schema beside
     the file, and let its first line be: # yaml-language-server: $schema=sources.schema.json
 
-    The AsyncAPI document of a running service, with its own topics, is at /asyncapi.
+    The AsyncAPI document is that of all three programs. Those of a running `run` or `translate`,
+    with their own topics, are at /asyncapi.
     """
     if what == "settings":
         say(reference(), ends_line=False)
@@ -38,7 +39,7 @@ def schema(what: Language | str) -> None:
     elif what == "sources":
         _print(sources_schema())
     elif what == "asyncapi":
-        _print(asyncapi(__version__, Topics()))
+        _print(whole_asyncapi(__version__))
     else:
         _print(schema_of("events" if what == "events" else "outcomes"))
 

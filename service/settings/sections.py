@@ -538,7 +538,8 @@ class HttpSettings(_Group):
     )
     status_page: bool = Field(
         default=False,
-        description="Serve a status page at /, with the open work and the recent outcomes.",
+        description="Serve a status page at /, with the open work and the recent outcomes; in "
+        "translate with its sources and their hosts, in ingress with its webhooks.",
     )
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,6 +12,7 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_structured_event
 
 from service import __version__
 from service.contracts.asyncapi import Topics, asyncapi
+from service.contracts.asyncapi_sources import RawSource, translate_asyncapi, whole_asyncapi
 from service.contracts.reasons import document
 from service.contracts.schema import Language, schema
 from service.core.group.asset_work import AssetWork
@@ -50,7 +52,60 @@ def test_the_asyncapi_document_changes_only_on_purpose() -> None:
     """Likewise."""
     frozen = json.loads((SCHEMAS / "asyncapi.json").read_text())
 
-    assert frozen == asyncapi(__version__, Topics())
+    assert frozen == whole_asyncapi(__version__)
+
+
+def references(document: object) -> Iterator[str]:
+    """Yield every reference in a document."""
+    if isinstance(document, dict):
+        for name, value in document.items():
+            yield from [value] if name == "$ref" else references(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from references(value)
+
+
+def of_translate() -> dict[str, Any]:
+    """Return the document of a translate with two sources."""
+    sources = [
+        RawSource("s3", ("dam.s3", "dam.minio"), "acme.translate.s3"),
+        RawSource("thin", ("dam.thin",), "acme.translate.thin"),
+    ]
+    return translate_asyncapi("1.2.3", Topics(("changes",), "outcomes", "acme"), sources)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [asyncapi("1.2.3", Topics()), whole_asyncapi("1.2.3"), of_translate()],
+    ids=["run", "all", "translate"],
+)
+def test_every_reference_of_an_asyncapi_document_leads_somewhere(document: dict[str, Any]) -> None:
+    found = set(references(document))
+    assert found
+    for path in found:
+        place: Any = document
+        for name in path.removeprefix("#/").split("/"):
+            place = place[name]
+
+
+def test_the_asyncapi_document_of_translate_has_its_topics() -> None:
+    """It reads raw topics and no events topic, and writes changes and outcomes."""
+    document = of_translate()
+    operations = document["operations"].items()
+    receives = {
+        document["channels"][one["channel"]["$ref"].rpartition("/")[2]]["address"]: one["bindings"]
+        for _, one in operations
+        if one["action"] == "receive"
+    }
+    groups = {topic: bound["kafka"]["groupId"]["enum"][0] for topic, bound in receives.items()}
+    sends = {one["channel"]["$ref"] for _, one in operations if one["action"] == "send"}
+    assert groups == {
+        "dam.s3": "acme.translate.s3",
+        "dam.minio": "acme.translate.s3",
+        "dam.thin": "acme.translate.thin",
+    }
+    assert {"#/channels/events", "#/channels/outcomes"} <= sends
+    assert document["channels"]["events"]["address"] == "changes"
 
 
 def test_the_schema_of_the_sources_file_changes_only_on_purpose() -> None:

@@ -26,7 +26,21 @@ Checks = Callable[[], Mapping[str, bool]]
 Lines = Callable[[], Sequence[str]]
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
-STATUS_PAGE = (Path(__file__).parent / "status.html").read_text(encoding="utf-8")
+
+def _page(name: str) -> str:
+    """Return a page with the style and the script that all pages share."""
+    folder = Path(__file__).parent
+    page = (folder / name).read_text(encoding="utf-8")
+    for shared in ("page.css", "page.js"):
+        text = (folder / shared).read_text(encoding="utf-8")
+        page = page.replace(f"/* {shared} */\n", text)
+    return page
+
+
+STATUS_PAGE = _page("status.html")
+"""Shows the state of a replica of `run`."""
+OVERVIEW_PAGE = _page("overview.html")
+"""Shows the tiles and tables of an `Overview`, whatever they are about."""
 ASYNCAPI_PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
@@ -73,6 +87,8 @@ class AdminHandlers:
     """
     status: Callable[[], dict[str, Any]] | None = None
     """The data of the status page; None if there is no status page."""
+    page: str = STATUS_PAGE
+    """The status page, which fetches its data from `/status`."""
 
 
 class AdminServer:
@@ -93,7 +109,7 @@ class AdminServer:
         if handlers.release is not None:
             router.add_post("/release", self._release)
         if handlers.status is not None:
-            router.add_get("/", _status_page)
+            router.add_get("/", self._page)
             router.add_get("/status", self._status)
         self._runner = web.AppRunner(application, access_log=None)
 
@@ -139,6 +155,11 @@ class AdminServer:
         if request.query.get("format") == "json":
             return web.json_response(document)
         return web.Response(text=_asyncapi_page(document), content_type="text/html")
+
+    async def _page(self, _: web.Request) -> web.Response:
+        page = self._handlers.page
+        headers = {"content-security-policy": _policy(page)}
+        return web.Response(text=page, content_type="text/html", headers=headers)
 
     async def _status(self, _: web.Request) -> web.Response:
         assert self._handlers.status is not None
@@ -191,11 +212,6 @@ def _is_loopback(remote: str | None) -> bool:
         return remote is not None and ip_address(remote).is_loopback
     except ValueError:
         return False
-
-
-async def _status_page(_: web.Request) -> web.Response:
-    headers = {"content-security-policy": _policy(STATUS_PAGE)}
-    return web.Response(text=STATUS_PAGE, content_type="text/html", headers=headers)
 
 
 def _policy(page: str) -> str:

@@ -16,7 +16,7 @@ _REASONS: dict[SourceWaitsFor, str] = {
     "commit": "Changes and outcomes cannot be committed to Kafka.",
     "host": "The DAM is unavailable: waiting, trying one read at a time.",
 }
-"""The sentence for each reason to wait; `_waiting_lines` fills in the numbers."""
+"""The sentence for each reason to wait; `why_waiting` fills in the numbers."""
 
 
 class SourceReport:
@@ -57,14 +57,20 @@ class SourceReport:
         return list(_waiting_lines(self._status()))
 
 
+def why_waiting(status: SourceStatus) -> str | None:
+    """Return why nothing of the source is written, with its numbers; None if there is no reason."""
+    if status.waits_for is None:
+        return None
+    return _REASONS[status.waits_for].format(
+        dead=status.dead_of_last,
+        items=status.last_changes,
+        held=status.held_changes,
+        source=status.source,
+    )
+
+
 def _waiting_lines(status: SourceStatus) -> Iterator[str]:
-    if status.waits_for is not None:
-        reason = _REASONS[status.waits_for].format(
-            dead=status.dead_of_last,
-            items=status.last_changes,
-            held=status.held_changes,
-            source=status.source,
-        )
+    if (reason := why_waiting(status)) is not None:
         yield f"[ ]{status.source} waits: {reason}"
     for message in status.failing_hosts.values():
         yield f"[ ]{status.source}: {plain(message)}"
