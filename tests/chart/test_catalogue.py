@@ -2,10 +2,12 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import pytest
 import yaml
 
 from service.adapters.telemetry.catalogue import CATALOGUE, Metric
@@ -60,6 +62,27 @@ def test_every_query_names_metrics_and_labels_of_the_catalogue() -> None:
                     assert value in labels[label], query
 
 
+@pytest.mark.parametrize("catalogue", [TRANSLATE_CATALOGUE, INGRESS_CATALOGUE])
+def test_every_metric_of_a_program_is_looked_at(catalogue: tuple[Metric, ...]) -> None:
+    """By a panel or an alert; those that only `run` has are chosen by hand."""
+    series = {name for query in expressions() for name, _ in SERIES.findall(query)}
+    unseen = [metric.name for metric in catalogue if not names(metric) & series]
+    assert unseen == ["observer_errors"] * unseen.count("observer_errors")
+
+
+def test_no_panel_covers_another() -> None:
+    """Each panel has an id and a place of its own."""
+    panels = json.loads((CHART / "files" / "dashboard.json").read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells = Counter(
+        (place["x"] + x, place["y"] + y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["w"])
+        for y in range(place["h"])
+    )
+    assert max(cells.values()) == 1
+
+
 def test_every_alert_has_its_page() -> None:
     """What it means, the first look, the remedy."""
     runbook = (ROOT / "docs" / "operations.md").read_text()
@@ -89,6 +112,7 @@ def test_the_runbook_names_metrics_and_log_events_that_exist() -> None:
         "compression.type",
         "mapping.file",
         "sources.file",
+        "translate.sources",
     }
     assert len(names) > 40
     for name in names:
