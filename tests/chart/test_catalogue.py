@@ -113,6 +113,8 @@ def test_the_runbook_names_metrics_and_log_events_that_exist() -> None:
         "mapping.file",
         "sources.file",
         "translate.sources",
+        "max_bytes",
+        "max_concurrency",
     }
     assert len(names) > 40
     for name in names:
