@@ -36,7 +36,7 @@ from service.contracts.asyncapi import Topics, asyncapi
 from service.core.effects import RequestEffect
 from service.core.inputs import RequestInput
 from service.core.pipeline import Pipeline
-from service.core.status import families
+from service.core.status import HeldBack, families
 from service.ports import Observers
 from service.process import program
 from service.process.exit_codes import ExitCode
@@ -44,6 +44,11 @@ from service.process.shutdown import Shutdown, leave_in_time
 from service.runtime.request_tasks import RequestTasks
 from service.settings import Loaded, Settings
 
+NO_SOURCES = NotReleased(
+    "This is `asset-sync run`, which has no sources: leave out --source, or give the port of "
+    "`asset-sync translate`.",
+    HTTPStatus.BAD_REQUEST,
+)
 QUIET_MARGIN_SECONDS = 90.0
 """How long pending changes may see nothing happen, beyond their window and a call.
 
@@ -111,18 +116,20 @@ class Service:
             registry=registry,
             asyncapi=asyncapi(__version__, topics),
             release=self._release,
+            held_back=self._held_back,
             status=report.page if self._settings.http.status_page else None,
         )
 
     def _release(self, source: str | None) -> int | NotReleased:
         if source is not None:
-            return NotReleased(
-                "This is `asset-sync run`, which has no sources: leave out --source, or give the "
-                "port of `asset-sync translate`.",
-                HTTPStatus.BAD_REQUEST,
-            )
+            return NO_SOURCES
         released = self._member.runner.release(self._member.consumer.lags)
         return NOTHING_HELD_BACK if released is None else released
+
+    def _held_back(self, source: str | None) -> HeldBack | NotReleased:
+        if source is not None:
+            return NO_SOURCES
+        return self._member.runner.held_back() or NOTHING_HELD_BACK
 
     async def run(self) -> ExitCode:
         """Start, work until the shutdown begins, drain and close; return the exit code."""

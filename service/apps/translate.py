@@ -32,7 +32,7 @@ from service.adapters.telemetry.translate_overview import (
     TranslateOverview,
     TranslateTotals,
 )
-from service.apps.member import work
+from service.apps.member import Member, work
 from service.apps.source import SourceMember, hosts_of
 from service.apps.sources import (
     check_secrets,
@@ -44,12 +44,15 @@ from service.apps.sources import (
 from service.apps.start import log_start, open_port
 from service.contracts.asyncapi import Topics
 from service.contracts.asyncapi_sources import RawSource, translate_asyncapi
+from service.core.status import HeldBack
 from service.mapping.file.load import Loaded as LoadedFile
 from service.ports import Observers
 from service.process import program
 from service.process.exit_codes import ExitCode
 from service.process.shutdown import Shutdown, leave_in_time
 from service.settings import Loaded, Settings
+from service.translation.messages import ReadAnswered
+from service.translation.reads import StartRead
 
 
 async def run(loaded: Loaded) -> ExitCode:
@@ -116,6 +119,7 @@ class Translation:
                 release=self._release,
                 status=(lambda: overview.read().as_json()) if settings.http.status_page else None,
                 page=OVERVIEW_PAGE,
+                held_back=self._held_back,
             )
         )
 
@@ -192,7 +196,21 @@ class Translation:
         return [line for one in self._sources.values() for line in one.watch.ready_lines()]
 
     def _release(self, source: str | None) -> int | NotReleased:
-        """Release what the limit on dead letters holds back of a source."""
+        """Release what the limit or the ceiling holds back of a source."""
+        member = self._member_of(source)
+        if isinstance(member, NotReleased):
+            return member
+        released = member.runner.release(member.consumer.lags)
+        return NOTHING_HELD_BACK if released is None else released
+
+    def _held_back(self, source: str | None) -> HeldBack | NotReleased:
+        member = self._member_of(source)
+        if isinstance(member, NotReleased):
+            return member
+        return member.runner.held_back() or NOTHING_HELD_BACK
+
+    def _member_of(self, source: str | None) -> Member[ReadAnswered, StartRead] | NotReleased:
+        """Return the membership of a source; it may be unnamed if there is only one."""
         if source is None and len(self._sources) == 1:
             source = next(iter(self._sources))
         chosen = self._sources.get(source or "")
@@ -202,9 +220,7 @@ class Translation:
                 f"Name the source to release with --source: one of {found}.",
                 HTTPStatus.BAD_REQUEST,
             )
-        member = chosen.member
-        released = member.runner.release(member.consumer.lags)
-        return NOTHING_HELD_BACK if released is None else released
+        return chosen.member
 
 
 def _about(settings: Settings) -> TranslateAbout:

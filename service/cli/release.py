@@ -1,15 +1,19 @@
 """The command `asset-sync release`: ask a running service to let go what it holds back."""
 
 import json
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
+from service import __version__
 from service.adapters.http.release_token import HEADER, TokenFile
 from service.cli.options import stop
-from service.cli.output import say
+from service.cli.output import say, shown
 from service.settings import SettingsError, load_without_pim
 
 TIMEOUT_SECONDS = 5.0
@@ -24,11 +28,15 @@ TIMEOUT_SECONDS = 5.0
 @click.option(
     "--source", metavar="NAME", help="The source of `asset-sync translate` that was stopped."
 )
-def release(*, port: int | None, source: str | None) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask on a terminal before it is released.")
+def release(*, port: int | None, source: str | None, yes: bool) -> None:
     """Resume after the dead-letter limit stopped intake, or the ceiling held deletes back.
 
-    The changes that the limit holds back become dead letters; the deletes are sent to the PIM.
-    First find out why most changes would be dead-lettered (`asset-sync dead-letters list --since
+    First it shows what is held back: deletes by family with the first codes, dead letters by
+    reason. On a terminal it then asks. The changes that the limit holds back become dead letters;
+    the deletes are sent to the PIM.
+
+    Before, find out why most changes would be dead-lettered (`asset-sync dead-letters list --since
     1h`), or whether so many assets are to be deleted. Run this command where the service runs (in
     its container, as its user). A restart of the service resumes too.
     """
@@ -38,17 +46,59 @@ def release(*, port: int | None, source: str | None) -> None:
         stop(str(error), 2)
     query = f"?{urllib.parse.urlencode({'source': source})}" if source else ""
     url = f"http://127.0.0.1:{port}/release{query}"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     headers = {HEADER: TokenFile(port).read() or ""}
+    request = urllib.request.Request(url, headers=headers)
+    for line in lines_of(_ask(request)):
+        say(line)
+    if not yes and is_asked():
+        click.confirm("Release them?", abort=True, err=True)
     request = urllib.request.Request(url, method="POST", data=b"", headers=headers)
-    try:
-        with opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
-            released = json.load(answer)["released"]
-    except urllib.error.HTTPError as error:
-        stop(json.load(error)["message"])
-    except (OSError, ValueError) as error:
-        stop(f"No asset-sync answers at {url}: {error}")
+    released = _ask(request)["released"]
     say(
         f"Resumed. {released} changes were held back. Those over the dead-letter limit become dead "
         "letters now; deletes over the ceiling go to the PIM."
     )
+
+
+def is_asked() -> bool:
+    """Return whether a person can answer."""
+    return sys.stdin.isatty()
+
+
+def lines_of(held: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each kind of change that is held back."""
+    yield "Held back:"
+    for one in held["deletes"]:
+        named = ", ".join(map(shown, one["codes"]))
+        more = ", …" if one["deletes"] > len(one["codes"]) else ""
+        yield f"  {one['deletes']:,} deletes of {shown(one['family'])}: {named}{more}"
+    if held["further_families"]:
+        yield f"  deletes of {held['further_families']:,} more families"
+    for reason, count in held["dead_letters"].items():
+        yield f"  {count:,} dead letters, {shown(reason)}"
+    if held["others"]:
+        yield f"  {held['others']:,} other changes, which wait behind these"
+
+
+def _ask(request: urllib.request.Request) -> dict[str, Any]:
+    """Return the answer of the service on this machine, without any proxy."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+    except urllib.error.HTTPError as error:
+        stop(_message_of(error))
+    except (OSError, ValueError) as error:
+        stop(f"No asset-sync answers at {request.full_url}: {error}")
+
+
+def _message_of(error: urllib.error.HTTPError) -> str:
+    """Return what the service says; another program on the port may say anything."""
+    try:
+        return str(json.load(error)["message"])
+    except (ValueError, LookupError, TypeError):
+        return (
+            f"The port answers {error.code}: it does not belong to `asset-sync run` or `translate` "
+            f"of version {__version__}."
+        )

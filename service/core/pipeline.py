@@ -48,7 +48,14 @@ from service.core.send.dispatcher import Dispatcher
 from service.core.send.expiry import BudgetClock, Expiry
 from service.core.settle.ledger import Ledger
 from service.core.settle.outbox import Outbox
-from service.core.status import LastProgress, PipelineStatus, WaitsFor, status_of
+from service.core.status import (
+    HeldBack,
+    LastProgress,
+    PipelineStatus,
+    WaitsFor,
+    held_back,
+    status_of,
+)
 
 
 class Pipeline:
@@ -119,6 +126,10 @@ class Pipeline:
             waits_for=self._waits_for(),
             paused=self._intake.paused,
         )
+
+    def held_back(self) -> HeldBack:
+        """Return what a release lets go."""
+        return held_back(self.dispatcher, self._outbox)
 
     def _take(self, happened: Input) -> None:
         if isinstance(happened, Arrived | Assigned | CallEnded | Committed):

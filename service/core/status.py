@@ -2,17 +2,19 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from service.contracts.outcome import Action, Reason
+from service.contracts.outcome import DELETE, Action, Reason
 from service.core.model import Partition
 from service.core.recover.breaker import Breaker
 from service.core.send.dispatcher import Dispatcher
 from service.core.settle.outbox import Outbox
 
 FAMILIES_SHOWN_MAX = 50
+CODES_SHOWN_MAX = 5
+"""How many of a family's held deletes are named."""
 
 WaitsFor = Literal[
     "assignment", "drain", "release", "lease", "commit", "pim", "throttling", "deletes"
@@ -128,6 +130,29 @@ class PipelineStatus(WorkStatus):
     """How long the window that is due longest has waited for a call."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeldFamily:
+    """The deletes of one family that the ceiling holds back."""
+
+    family: str
+    deletes: int
+    codes: tuple[str, ...]
+    """Of the first assets to be deleted, at most `CODES_SHOWN_MAX`."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """What a release lets go."""
+
+    deletes: tuple[HeldFamily, ...]
+    """The families with most held deletes first, at most `FAMILIES_SHOWN_MAX`."""
+    further_families: int
+    """Families with held deletes that are not shown."""
+    dead_letters: Mapping[Reason, int]
+    others: int
+    """Changes that wait behind these, because they must not overtake them."""
+
+
 @dataclass(slots=True)
 class LastProgress:
     """The time of the last progress: in the replica, and in each assigned partition."""
@@ -192,6 +217,48 @@ def status_of(
             )
             for partition in sorted(ledger.partitions)
         ),
+    )
+
+
+def held_back(dispatcher: Dispatcher, outbox: Outbox) -> HeldBack:
+    """Return what the ceiling on deletes and the limit on dead letters hold back."""
+    deletes, others = Counter[str](), 0
+    codes: dict[str, list[str]] = {}
+    for change in dispatcher.held.changes():
+        if change.action != DELETE:
+            others += 1
+            continue
+        note_delete(change.asset.family, change.asset.code, deletes, codes)
+    reasons = Counter[Reason]()
+    for completed in outbox.withheld():
+        if completed.dead_letter is None or completed.reason is None:
+            others += 1
+        else:
+            reasons[completed.reason] += 1
+    return summed_up(deletes, codes, reasons, others)
+
+
+def note_delete(family: str, code: str, deletes: Counter[str], codes: dict[str, list[str]]) -> None:
+    """Count a held delete, and keep its code if it is one of the first of its family."""
+    deletes[family] += 1
+    first = codes.setdefault(family, [])
+    if len(first) < CODES_SHOWN_MAX:
+        first.append(code)
+
+
+def summed_up(
+    deletes: Counter[str],
+    codes: Mapping[str, Sequence[str]],
+    reasons: Mapping[Reason, int],
+    others: int,
+) -> HeldBack:
+    """Return what is held back, from the counts of deletes by family and of dead letters."""
+    shown = deletes.most_common(FAMILIES_SHOWN_MAX)
+    return HeldBack(
+        tuple(HeldFamily(family, count, tuple(codes[family])) for family, count in shown),
+        len(deletes) - len(shown),
+        dict(reasons),
+        others,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 from service.core.effects import CommonEffect
 from service.core.inputs import CommonInput
 from service.core.model import Moment
-from service.core.status import WorkStatus
+from service.core.status import HeldBack, WorkStatus
 
 OwnInput_contra = TypeVar("OwnInput_contra", contravariant=True)
 OwnEffect_co = TypeVar("OwnEffect_co", covariant=True)
@@ -28,6 +28,10 @@ class Machine(Protocol[OwnInput_contra, OwnEffect_co]):
 
     def status(self, now: float) -> WorkStatus:
         """Return what is open at this moment (monotonic seconds)."""
+        ...
+
+    def held_back(self) -> HeldBack:
+        """Return what a release lets go."""
         ...
 
 

@@ -23,6 +23,7 @@ from service.core.inputs import (
     TimePassed,
 )
 from service.core.model import Partition
+from service.core.status import HeldBack
 from service.ports import Clock, Intake, Observer, OutcomeLog
 from service.runtime.inbox import RunnerInbox
 from service.runtime.machine import Machine, Requests
@@ -82,20 +83,28 @@ class Runner(Generic[OwnInput, OwnEffect]):
             for task in self._commits:
                 task.cancel()
 
+    def held_back(self) -> HeldBack | None:
+        """Return what `release` would let go; None if neither limit nor ceiling is reached."""
+        return self._machine.held_back() if self._is_held_back() else None
+
     def release(self, lags: Mapping[Partition, int]) -> int | None:
         """Release what the dead-letter limit and the ceiling on deletes hold back; return how much.
 
         Return None when neither is reached. `lags` are the records behind each partition's
         position: those are released as well, so that they are not held back again.
         """
-        status = self._machine.status(self._clock.now().seconds)
-        if not status.is_limit_reached and not status.over_ceiling:
+        if not self._is_held_back():
             return None
+        status = self._machine.status(self._clock.now().seconds)
         ends = {
             one.partition: one.position + lags.get(one.partition, 0) for one in status.partitions
         }
         self._inbox.submit(Released(ends))
         return status.withheld_changes + status.held_changes
+
+    def _is_held_back(self) -> bool:
+        status = self._machine.status(self._clock.now().seconds)
+        return status.is_limit_reached or bool(status.over_ceiling)
 
     def _step_through_inbox(self) -> None:
         self.stepped_at = self._clock.now().seconds

@@ -8,9 +8,11 @@ So it is when too many items became deletes in an hour, which nothing brings bac
 Rule 3: no more than one transaction is under way.
 """
 
+from collections import Counter
 from collections.abc import Mapping
+from itertools import chain
 
-from service.contracts.outcome import DEAD_STATUSES
+from service.contracts.outcome import DEAD_STATUSES, DELETE, Reason
 from service.core.delete_ceiling import DeleteCeiling
 from service.core.effects import Commit
 from service.core.facts import (
@@ -26,6 +28,7 @@ from service.core.model import Moment, Partition
 from service.core.records import ChangeRecord, Transaction
 from service.core.settle.dead_letter_limit import DeadLetterLimit
 from service.core.settle.report import part_id
+from service.core.status import HeldBack, note_delete, summed_up
 from service.mapping.results import Ended
 from service.translation.backlog import Backlog
 from service.translation.facts import DeletesHeld, PartResult, RecordsTranslated, TranslatedRecord
@@ -96,6 +99,20 @@ class SourceOutbox:
     def held_deletes(self) -> int:
         """The items that became deletes and that the ceiling holds back."""
         return sum(work.deletes for work in self.backlog.ready()) if self.ceiling.reached else 0
+
+    def held_back(self) -> HeldBack:
+        """Return what a release lets go: all that could be written now."""
+        deletes, others = Counter[str](), 0
+        codes: dict[str, list[str]] = {}
+        reasons = Counter[Reason]()
+        for built in chain.from_iterable(work.ends for work in self.backlog.ready()):
+            if isinstance(built, BuiltChange) and built.action == DELETE:
+                note_delete(built.family, built.code, deletes, codes)
+            elif isinstance(built, Ended) and built.status in DEAD_STATUSES:
+                reasons[built.reason] += 1
+            else:
+                others += 1
+        return summed_up(deletes, codes, reasons, others)
 
     def put_back(self) -> bool:
         """Put the newest mapped record back, unless a transaction under way writes it."""

@@ -23,7 +23,7 @@ from service.core.inputs import (
     TimePassed,
 )
 from service.core.model import Moment, Partition, SourceRecord
-from service.core.status import LastProgress, PartitionStatus
+from service.core.status import HeldBack, LastProgress, PartitionStatus
 from service.mapping.results import Ended, MappedSource, Part, RawRecord
 from service.translation.backlog import Backlog
 from service.translation.intake import SourceIntake
@@ -108,6 +108,10 @@ class Translator:
         if self._membership.may_read(now) and (at := self._reads.next_time()) is not None:
             times.append(at)
         return min((time for time in times if time > now), default=None)
+
+    def held_back(self) -> HeldBack:
+        """Return what a release of the source lets go."""
+        return self._outbox.held_back()
 
     def status(self, now: float) -> SourceStatus:
         """Return what is open at this moment (monotonic seconds), for people and metrics."""

@@ -158,6 +158,8 @@ async def test_too_many_dead_letters_wait_for_a_person(system: SystemUnderTest) 
         released = await aside(system, "release", "--port", port)
         if released.returncode:
             assert b"Nothing is held back" in released.stderr
+        else:
+            assert b" dead letters, unknown_family" in released.stdout
         if len(await system.read(system.outcomes, 1500, seconds=3)) == 1500:
             break
     ids = [outcome["id"] for outcome in await system.outcome_data(1500)]
@@ -205,6 +207,7 @@ async def test_too_many_deletes_wait_for_a_person(system: SystemUnderTest) -> No
 
     port = (await system.url()).rpartition(":")[2]
     released = await aside(system, "release", "--port", port)
+    assert b"20 deletes of packshots: mass10, mass11," in released.stdout
     assert b"Resumed. 20 changes were held back" in released.stdout
     ids = [outcome["id"] for outcome in await system.outcome_data(61)]
     assert len(ids) == len(set(ids)) == 61

@@ -118,6 +118,11 @@ def test_upserts_before_a_held_delete_do_not_wait() -> None:
 def test_a_release_lets_go_what_was_read_and_counts_what_comes_later() -> None:
     """One look is enough for what was there; the next mass of deletes needs another."""
     made, ids = held()
+    shown = made.pipeline.held_back()
+    ((of_family),) = shown.deletes
+    assert (of_family.family, len(of_family.codes)) == ("family", 5)
+    assert of_family.deletes + shown.others == made.pipeline.status(made.now).held_changes
+    assert not shown.dead_letters
     unread = [made.delete("family", f"gone{number}") for number in range(5)]
     made._step(Released({Partition("events", 0): len(made._log[0])}))
     made.run(60)

@@ -11,16 +11,19 @@ import html
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from service.adapters.http.release_token import HEADER, TokenFile
+
+if TYPE_CHECKING:
+    from service.core.status import HeldBack
 
 Checks = Callable[[], Mapping[str, bool]]
 Lines = Callable[[], Sequence[str]]
@@ -85,6 +88,8 @@ class AdminHandlers:
 
     Returns how many changes were held back, or why nothing was released.
     """
+    held_back: "Callable[[str | None], HeldBack | NotReleased] | None" = None
+    """Returns what `release` would let go of this source, or why nothing would be."""
     status: Callable[[], dict[str, Any]] | None = None
     """The data of the status page; None if there is no status page."""
     page: str = STATUS_PAGE
@@ -107,6 +112,7 @@ class AdminServer:
         if handlers.asyncapi is not None:
             router.add_get("/asyncapi", self._asyncapi)
         if handlers.release is not None:
+            router.add_get("/release", self._held_back, allow_head=False)
             router.add_post("/release", self._release)
         if handlers.status is not None:
             router.add_get("/", self._page)
@@ -164,6 +170,15 @@ class AdminServer:
     async def _status(self, _: web.Request) -> web.Response:
         assert self._handlers.status is not None
         return web.json_response(self._handlers.status(), headers={"cache-control": "no-store"})
+
+    async def _held_back(self, request: web.Request) -> web.Response:
+        if why := self._why_refused(request):
+            return web.json_response({"message": why}, status=403)
+        assert self._handlers.held_back is not None
+        held = self._handlers.held_back(request.query.get("source"))
+        if isinstance(held, NotReleased):
+            return web.json_response({"message": held.message}, status=held.status)
+        return web.json_response(asdict(held), headers={"cache-control": "no-store"})
 
     async def _release(self, request: web.Request) -> web.Response:
         if why := self._why_refused(request):

@@ -7,7 +7,8 @@ are not counted, because they are the rest of the same events.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from service.contracts.outcome import DELETE
 from service.core.delete_ceiling import DeleteCeiling
@@ -45,6 +46,11 @@ class HeldDeletes:
     def waiting_by_family(self) -> dict[str, int]:
         """Return the number of assets that wait here, by family."""
         return {family: len(assets) for family, assets in self._families.items()}
+
+    def changes(self) -> Iterator[Change]:
+        """Yield every change that waits here, by family and asset."""
+        for assets in self._families.values():
+            yield from chain.from_iterable(assets.values())
 
     # --- coming ------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ Rule 2: no more than one transaction is under way. If Kafka takes none for `COMM
 the outbox is halted: calls whose outcomes could not be committed must not start.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from service.contracts.outcome import Reason, Status
 from service.core.effects import Commit, Effect
@@ -22,6 +23,7 @@ from service.core.group.asset_work import Ended
 from service.core.inputs import CommitRefusal, Start
 from service.core.limits import COMMIT_SILENCE_SECONDS, Limits
 from service.core.model import Asset, Moment, Origin, Partition, Rejection, SourceRecord
+from service.core.records import CompletedChange
 from service.core.settle.dead_letter_limit import DeadLetterLimit
 from service.core.settle.ledger import Group, Ledger
 from service.core.settle.report import why
@@ -62,6 +64,10 @@ class Outbox:
     def withheld_changes(self) -> int:
         """Changes that the limit on dead letters holds back."""
         return sum(map(len, self._withheld))
+
+    def withheld(self) -> Iterator[CompletedChange]:
+        """Yield what the limit on dead letters holds back, in order."""
+        return chain.from_iterable(self._withheld)
 
     # --- outcomes ----------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The HTTP port of the service: health checks, pages and `POST /release`."""
 
 import asyncio
+import dataclasses
 import re
 import tempfile
 from collections.abc import AsyncIterator
@@ -22,6 +23,20 @@ from service.adapters.http.admin_server import (
 from service.adapters.http.release_token import HEADER, TokenFile
 from service.cli.release import release
 from service.contracts.asyncapi import Topics, asyncapi
+from service.core.status import HeldBack, HeldFamily
+
+HELD = HeldBack(
+    deletes=(HeldFamily("pack\nshots", 1200, ("a", "b")), HeldFamily("logos", 1, ("c",))),
+    further_families=2,
+    dead_letters={"unknown_family": 501},
+    others=3,
+)
+
+
+RESUMED = (
+    "Those over the dead-letter limit become dead letters now; deletes over the ceiling go to the "
+    "PIM."
+)
 
 
 @dataclass
@@ -46,8 +61,12 @@ class ServedPort:
             registry=CollectorRegistry(),
             asyncapi=asyncapi("1.2.3", Topics(outcomes="<outcomes>")),
             release=self._release,
+            held_back=self._held_back,
             status=(lambda: self.page) if with_page else None,
         )
+
+    def _held_back(self, _source: str | None) -> HeldBack | NotReleased:
+        return NOTHING_HELD_BACK if self.withheld is None else HELD
 
     def _release(self, source: str | None) -> int | NotReleased:
         self.released_sources.append(source)
@@ -128,7 +147,10 @@ async def test_release_with_the_token_alone(port: ServedPort) -> None:
         assert (status, str(file.path) in text) == (403, True), wrong
     with_origin = {HEADER: token, "Origin": "http://evil.example"}
     assert (await port.get("/release", "POST", **with_origin))[0] == 403
-    for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"):
+    assert (await port.get("/release", **{HEADER: token[:-1]}))[0] == 403
+    assert (await port.get("/release", **{HEADER: token}))[0] == 200
+    assert port.released_sources == []
+    for method in ("HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"):
         assert (await port.get("/release", method, **{HEADER: token}))[0] == 405, method
     assert (await port.get("/release", "POST", **{HEADER: token}))[:2] == (200, '{"released": 7}')
     port.withheld = None
@@ -145,11 +167,54 @@ async def test_the_command_reads_the_token(port: ServedPort) -> None:
 
     for words in ((), ("--source", "s 3&")):
         done = await run_release(*words)
-        assert (done.exit_code, done.output[:18]) == (0, "Resumed. 7 changes"), done.output
+        assert done.exit_code == 0, done.output
+        assert done.output.splitlines() == [
+            "Held back:",
+            "  1,200 deletes of pack\\nshots: a, b, …",
+            "  1 deletes of logos: c",
+            "  deletes of 2 more families",
+            "  501 dead letters, unknown_family",
+            "  3 other changes, which wait behind these",
+            f"Resumed. 7 changes were held back. {RESUMED}",
+        ]
     assert port.released_sources == [None, "s 3&"]
     TokenFile(int(number)).path.unlink()
     done = await run_release()
     assert (done.exit_code, "is missing or wrong" in done.output) == (1, True), done.output
+
+
+async def test_the_command_asks_on_a_terminal(
+    port: ServedPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After it showed what is held back; `--yes` answers."""
+    port.withheld = 7
+    number = port.url.rpartition(":")[2]
+    monkeypatch.setattr("service.cli.release.is_asked", lambda: True)
+    for words, answer, exit_code, released in (
+        ((), "n\n", 1, 0),
+        ((), "", 1, 0),
+        ((), "y\n", 0, 1),
+        (("--yes",), "", 0, 2),
+    ):
+        command = ["--port", number, *words]
+        done = await asyncio.to_thread(CliRunner().invoke, release, command, answer)
+        assert (done.exit_code, len(port.released_sources)) == (exit_code, released), done.output
+        assert "1,200 deletes of" in done.output
+        assert ("Release them?" in done.output) is not bool(words)
+    port.withheld = None
+    done = await asyncio.to_thread(CliRunner().invoke, release, ["--port", number])
+    assert (done.exit_code, "Nothing is held back" in done.output) == (1, True)
+
+
+async def test_the_port_of_a_program_that_holds_nothing_back() -> None:
+    """It is said in a sentence, like every error of a command."""
+    handlers = dataclasses.replace(ServedPort().handlers(with_page=False), release=None)
+    server = AdminServer(handlers)
+    number = str(await server.open("127.0.0.1", 0))
+    done = await asyncio.to_thread(CliRunner().invoke, release, ["--port", number])
+    assert done.exit_code == 1
+    assert "The port answers 404: it does not belong to `asset-sync run`" in done.output
+    await server.close()
 
 
 async def test_release_where_no_token_can_be_written(

@@ -403,6 +403,7 @@ def test_the_count_behind_the_limit_is_true_and_starts_again_at_zero() -> None:
     for offset in range(15):
         replica.read(offset, BAD)
     before = replica.pipeline.status(replica.now)
+    held = replica.pipeline.held_back()
     replica.tell(Released({EVENTS: 15}))
     after = replica.pipeline.status(replica.now)
     for offset in range(15, 30):
@@ -412,6 +413,9 @@ def test_the_count_behind_the_limit_is_true_and_starts_again_at_zero() -> None:
     assert (before.dead_of_last, before.last_changes) == (11, 11), (
         "what is held back is not counted"
     )
+    assert list(held.dead_letters) == ["undecodable"]
+    assert not held.deletes
+    assert sum(held.dead_letters.values()) + held.others == before.withheld_changes == 5
     assert (after.dead_of_last, after.last_changes) == (0, 0)
     assert (again.dead_of_last, again.last_changes) == (11, 11)
 

@@ -486,6 +486,8 @@ def test_a_release_lets_go_what_was_held_back() -> None:
     tested = TranslatorUnderTest(limits=FEW)
     for _ in range(6):
         tested.arrive("reject a")
+    held = tested.translator.held_back()
+    assert (held.dead_letters, held.deletes, held.others) == ({"unmappable": 1}, (), 0)
     tested.step(Released({Partition("raw", 0): 20}))
     for _ in range(14):
         tested.arrive("reject a")
@@ -549,6 +551,8 @@ def test_released_deletes_go_and_do_not_count() -> None:
     for code in ("a", "b", "c"):
         tested.arrive(f"delete {code}")
     assert tested.changed == ["a", "b"]
+    ((of_family),) = tested.translator.held_back().deletes
+    assert (of_family.deletes, of_family.codes) == (1, ("c",))
     tested.step(Released({Partition("raw", 0): 6}))
     for code in ("d", "e", "f", "g", "h", "i"):
         tested.arrive(f"delete {code}")
