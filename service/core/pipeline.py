@@ -6,7 +6,7 @@ Rule 2: whatever belongs to an assignment that is over is dropped: the next owne
 reads those records again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec import Raw
 
@@ -128,7 +128,6 @@ class Pipeline:
         )
 
     def held_back(self) -> HeldBack:
-        """Return what a release lets go."""
         return held_back(self.dispatcher, self._outbox)
 
     def _take(self, happened: Input) -> None:
@@ -138,9 +137,7 @@ class Pipeline:
             case Arrived(records):
                 for record in records:
                     self._admit(record)
-                partitions = {record.origin.partition for record in records}
-                self._note_progress(partitions)
-                self.ledger.note_arrivals(partitions, self._moment.seconds)
+                self._note_progress({record.origin.partition for record in records})
             case CallEnded(call_id, answer):
                 self.dispatcher.ended(call_id, answer, self._now)
                 self._take_news()
@@ -196,8 +193,9 @@ class Pipeline:
         self._outbox.complete(ended, self._moment.utc_ms, is_counted=is_counted)
         self.dispatcher.held.ended(ended, self._moment.seconds)
 
-    def _note_progress(self, partitions: Iterable[Partition]) -> None:
+    def _note_progress(self, partitions: Collection[Partition]) -> None:
         self._progress.note(partitions, self._moment.utc_ms)
+        self.ledger.note_arrivals(partitions, self._moment.seconds)
 
     # --- records -----------------------------------------------------------------------------
 
