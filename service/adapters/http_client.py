@@ -104,13 +104,30 @@ def read_retry_after(text: str | None) -> float | None:
     return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
-async def _read(answer: httpx2.Response, bytes_max: int) -> RawReply:
+def status_text(status: int) -> str:
+    """Return the status as people write it, such as `HTTP 404 Not Found`."""
+    try:
+        return f"HTTP {status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"HTTP {status}"
+
+
+def head_of(answer: httpx2.Response) -> RawReply:
+    """Return the answer without its body.
+
+    Raises:
+        InvalidAnswerError: its status is not the status of an answer.
+    """
     if answer.status_code < 200:
         raise InvalidAnswerError(f"The answer is an unexpected HTTP {answer.status_code}.")
     headers: dict[str, str] = {}
     for name, value in answer.headers.raw:
         headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
-    head = RawReply(answer.status_code, headers, b"")
+    return RawReply(answer.status_code, headers, b"")
+
+
+async def _read(answer: httpx2.Response, bytes_max: int) -> RawReply:
+    head = head_of(answer)
     compressed = bytearray()
     async for part in answer.aiter_raw():
         compressed += part

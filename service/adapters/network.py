@@ -90,6 +90,7 @@ class Network(httpcore2.AsyncNetworkBackend):
         """Connect to the host, without the options that this service never sets.
 
         Raises:
+            NotPublicError: the host must not be connected to.
             httpcore2.ConnectError: the host is unknown or does not answer.
         """
         loop = asyncio.get_running_loop()
@@ -105,7 +106,11 @@ class Network(httpcore2.AsyncNetworkBackend):
         return _Stream(_Socket(opened))
 
     def _check(self, host: str, addresses: list[str]) -> None:
-        """Raise `ConnectError` if the host must not be connected to at these addresses."""
+        """Raise `NotPublicError` if the host must not be connected to at these addresses."""
+
+
+class NotPublicError(httpcore2.ConnectError):
+    """A host has an address to which no connection may be opened."""
 
 
 class PublicNetwork(Network):
@@ -117,7 +122,7 @@ class PublicNetwork(Network):
 
     def _check(self, host: str, addresses: list[str]) -> None:
         if (address := first_not_public(addresses)) is not None:
-            raise httpcore2.ConnectError(f"{host} has the address {address}, which is not public.")
+            raise NotPublicError(f"{host} has the address {address}, which is not public.")
 
 
 class Tunnel(httpcore2.AsyncNetworkBackend):

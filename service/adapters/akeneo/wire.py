@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Raw
 
-from service.adapters.http_client import read_retry_after
+from service.adapters.http_client import read_retry_after, status_text
 from service.contracts.text import finite_number
 from service.core.inputs import CallReply, ItemReply
 from service.core.requests import (
@@ -213,12 +213,12 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> CallRepl
             )
         members = _members.decode(text)
     except _UNREADABLE:
-        message = _phrase(status)
+        message = status_text(status)
         return CallReply(status, message=message, retry_after_seconds=retry_after)
     return CallReply(
         status,
         is_from_pim=_is_from_pim(status, members),
-        message=_text(members.message) or _phrase(status),
+        message=_text(members.message) or status_text(status),
         errors=_errors(members.errors),
         retry_after_seconds=retry_after,
     )
@@ -333,10 +333,3 @@ def _errors(raw: Raw) -> tuple[Raw, ...]:
     except _UNREADABLE:
         return ()
     return tuple(kept)
-
-
-def _phrase(status: int) -> str:
-    try:
-        return f"HTTP {status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return f"HTTP {status}"

@@ -7,7 +7,7 @@ the credentials, of the load or of the host is its trouble, and costs no event.
 from collections.abc import Collection
 from http import HTTPStatus
 
-from service.adapters.http_client import RawReply, read_retry_after
+from service.adapters.http_client import RawReply, read_retry_after, status_text
 from service.mapping.results import NotFound
 from service.translation.read_answers import (
     REFUSAL_CHARACTERS_MAX,
@@ -51,7 +51,7 @@ def read_answer(raw: RawReply, hidden: Collection[str] = ()) -> ReadAnswer:
 def trouble(raw: RawReply, hidden: Collection[str] = ()) -> HostTrouble:
     """Return the trouble that an answer tells of; `hidden` as in `read_answer`."""
     retry_after = read_retry_after(raw.headers.get("retry-after"))
-    message = f"answered {_phrase(raw.status)}"
+    message = f"answered {status_text(raw.status)}"
     if 300 <= raw.status < 400:
         message += ", and redirects are not followed"
     if text := beginning(raw.body, hidden):
@@ -66,10 +66,3 @@ def beginning(body: bytes, hidden: Collection[str] = ()) -> str:
         text = text.replace(secret, COVER)
     words = "".join(one if one.isprintable() else " " for one in text).split()
     return " ".join(words)[:REFUSAL_CHARACTERS_MAX]
-
-
-def _phrase(status: int) -> str:
-    try:
-        return f"HTTP {status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return f"HTTP {status}"

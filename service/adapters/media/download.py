@@ -1,0 +1,201 @@
+"""Downloads media files over HTTP, each into a file of this process's folder.
+
+Rule 1: every URL is judged right before it is asked, the target of a redirect too: its host must be
+one of the settings, and all its addresses public, unless the settings call the host private. The
+connection goes to the addresses that were judged.
+Rule 2: downloads are anonymous: no credentials, no cookies, no proxy of the environment.
+Rule 3: a download that lost its connection asks for the rest, where the source can send exactly
+that. All other retries are the core's.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import httpx2
+
+from service.adapters.http_client import InvalidAnswerError, head_of, in_words, parse_url
+from service.adapters.media.answers import Asked, Body, Redirect, read_head
+from service.adapters.media.folder import MediaFolder
+from service.adapters.media.transfer import Transfer
+from service.adapters.network import Network, NotPublicError, PublicNetwork, Transport
+from service.core.effects import StartDownload
+from service.core.inputs import (
+    Downloaded,
+    DownloadEnd,
+    DownloadFault,
+    DownloadRefused,
+)
+from service.settings import PREFIX
+
+REDIRECTS_MAX = 3
+RESUMES_MAX = 5
+"""How often one download may ask for the rest after a lost connection."""
+SILENCE_SECONDS_MAX = 30.0
+"""How long a source may take for its answer, or for the next byte of the file."""
+
+HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "asset-sync"}
+
+
+class Lost(NamedTuple):
+    """The connection ended before the file was complete; `message` says how."""
+
+    message: str
+
+
+class Target(NamedTuple):
+    """A URL that may be asked, and the transport that judges the addresses of its host."""
+
+    url: httpx2.URL
+    transport: Transport
+
+
+JudgeUrl = Callable[[str], bool | DownloadRefused]
+"""Says whether the host of a URL is a private one, or why the URL may not be asked."""
+
+
+class HttpDownloads:
+    """The port `Downloads` over HTTP."""
+
+    def __init__(
+        self, folder: MediaFolder, judge: JudgeUrl, seconds_max: float, tls: ssl.SSLContext
+    ) -> None:
+        """Prepare the client; connections are opened by the first request.
+
+        Args:
+            folder: where the files are kept.
+            judge: says which hosts may be asked.
+            seconds_max: how long one download may take in all.
+            tls: which certificates are trusted.
+        """
+        self._folder = folder
+        self._judge = judge
+        self._seconds_max = seconds_max
+        self._public = Transport(tls, PublicNetwork())
+        self._private = Transport(tls, Network())
+
+    async def download(self, start: StartDownload) -> DownloadEnd:
+        """Download a file; on any other end than `Downloaded`, nothing of it is kept."""
+        transfer = Transfer(self._folder.new_file(start.file_id), start.bytes_max)
+        end: DownloadEnd | None = None
+        try:
+            async with asyncio.timeout(self._seconds_max):
+                end = await self._download(start, transfer)
+        except TimeoutError:
+            end = DownloadFault(f"The download took more than {self._seconds_max:g} s.")
+        finally:
+            if not isinstance(end, Downloaded):
+                transfer.discard()
+        return end
+
+    def drop(self, file_id: int) -> None:
+        """Remove a file that was downloaded; this does not wait."""
+        self._folder.drop(file_id)
+
+    async def close(self) -> None:
+        """Close the connections, and remove the folder."""
+        await self._public.aclose()
+        await self._private.aclose()
+        await self._folder.close()
+
+    async def _download(self, start: StartDownload, transfer: Transfer) -> DownloadEnd:
+        end = await self._follow(start, transfer)
+        for _ in range(RESUMES_MAX):
+            if not isinstance(end, Lost) or transfer.resumes is None:
+                break
+            received = transfer.received
+            end = await self._follow(start, transfer)
+            if transfer.received <= received:
+                break
+        return DownloadFault(end.message) if isinstance(end, Lost) else end
+
+    async def _follow(self, start: StartDownload, transfer: Transfer) -> DownloadEnd | Lost:
+        """Ask for the file, or what is missing of it, wherever the source redirects to."""
+        url = start.url
+        for _ in range(1 + REDIRECTS_MAX):
+            target = self._target(url)
+            if isinstance(target, DownloadRefused):
+                return target
+            asked = Asked(
+                target.url.path,
+                None if transfer.received else start.etag,
+                transfer.received if transfer.resumes else 0,
+                start.bytes_max,
+            )
+            end = await self._ask(target, asked, transfer)
+            if not isinstance(end, Redirect):
+                return end
+            url = _joined(target.url, end.location)
+        return DownloadRefused(f"The source redirects more than {REDIRECTS_MAX} times.")
+
+    def _target(self, text: str) -> Target | DownloadRefused:
+        """Judge the URL by the host that the connection would go to, however it is written."""
+        try:
+            url = parse_url(text)
+        except ValueError as error:
+            return DownloadRefused(f"The URL cannot be asked: {error}")
+        if url.userinfo:
+            return DownloadRefused("The URL has a user name, but files are downloaded anonymously.")
+        is_private = self._judge(f"{url.scheme}://{url.netloc.decode('ascii')}/")
+        if isinstance(is_private, DownloadRefused):
+            return is_private
+        return Target(url, self._private if is_private else self._public)
+
+    async def _ask(
+        self, target: Target, asked: Asked, transfer: Transfer
+    ) -> DownloadEnd | Redirect | Lost:
+        request = httpx2.Request("GET", target.url, headers=_headers(asked, transfer.resumes))
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS_MAX):
+                answer = await target.transport.handle_async_request(request)
+        except TimeoutError:
+            return DownloadFault(f"The source did not answer within {SILENCE_SECONDS_MAX:g} s.")
+        except Exception as error:  # noqa: BLE001 - no error of a library may end the service
+            return _without_answer(error)
+        try:
+            head = head_of(answer)
+            found = read_head(head.status, head.headers, asked)
+            return await _receive(answer, found, transfer) if isinstance(found, Body) else found
+        except InvalidAnswerError as error:
+            return DownloadFault(str(error))
+        finally:
+            await answer.aclose()
+
+
+async def _receive(answer: httpx2.Response, body: Body, transfer: Transfer) -> DownloadEnd | Lost:
+    """Read the body into the file."""
+    end: DownloadEnd | None = await transfer.begin(body)
+    parts = answer.aiter_raw()
+    while end is None:
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS_MAX):
+                part = await anext(parts, None)
+        except TimeoutError:
+            return DownloadFault(f"The source sent nothing for {SILENCE_SECONDS_MAX:g} s.")
+        except Exception as error:  # noqa: BLE001 - no error of a library may end the service
+            return Lost(in_words(error))
+        end = await (transfer.finish() if part is None else transfer.take(part))
+    return end
+
+
+def _headers(asked: Asked, resumes: str | None) -> Mapping[str, str]:
+    """Return the headers of the request; `resumes` is the ETag of what arrived already."""
+    if asked.offset and resumes is not None:
+        return {**HEADERS, "range": f"bytes={asked.offset}-", "if-range": resumes}
+    return HEADERS if asked.etag is None else {**HEADERS, "if-none-match": asked.etag}
+
+
+def _without_answer(error: Exception) -> DownloadRefused | DownloadFault:
+    if isinstance(error.__cause__, NotPublicError):
+        return DownloadRefused(
+            f"{error} {PREFIX}MEDIA__PRIVATE_HOSTS has to name a host of a private network."
+        )
+    return DownloadFault(in_words(error))
+
+
+def _joined(url: httpx2.URL, location: str) -> str:
+    try:
+        return str(url.join(location))
+    except (httpx2.InvalidURL, UnicodeError):
+        return location
