@@ -2,13 +2,14 @@
 
 import contextlib
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal, NamedTuple, Protocol
 
+from service.core.effects import StartDownload
 from service.core.facts import Fact, ObserverFailed
-from service.core.inputs import Answer, Arrived, CommonInput, DrainKind, Refusal
+from service.core.inputs import Answer, Arrived, CommonInput, DownloadEnd, DrainKind, Refusal
 from service.core.model import Moment, Origin, Partition
 from service.core.records import Transaction
 from service.core.requests import (
@@ -49,6 +50,7 @@ class Endpoint(NamedTuple):
 
 
 FAMILIES_PATH = "/api/rest/v1/asset-families"
+MEDIA_FILES_PATH = "/api/rest/v1/asset-media-files"
 _FAMILY = FAMILIES_PATH + "/{asset_family_code}"
 _ATTRIBUTES = _FAMILY + "/attributes"
 _OPTIONS = _ATTRIBUTES + "/{attribute_code}/options"
@@ -61,7 +63,7 @@ ENDPOINTS: Mapping[type[Request], Endpoint] = {
     GetAttributes: Endpoint("attributes", "GET", _ATTRIBUTES),
     GetOptions: Endpoint("options", "GET", _OPTIONS),
     CreateOption: Endpoint("option", "PATCH", _OPTIONS + "/{code}"),
-    UploadFile: Endpoint("media", "POST", "/api/rest/v1/asset-media-files"),
+    UploadFile: Endpoint("media", "POST", MEDIA_FILES_PATH),
 }
 
 RequestEnd = Literal["2xx", "3xx", "4xx", "429", "5xx", "timeout", "connection", "cancelled"]
@@ -130,6 +132,38 @@ class DamHosts(Protocol):
 
     async def get(self, host: str, url: str) -> ReadAnswer:
         """Read the asset at this URL, which is relative to the host's base; never raise."""
+        ...
+
+
+class Downloads(Protocol):
+    """The sources of media files, from which a file is downloaded to disk."""
+
+    async def download(self, start: StartDownload) -> DownloadEnd:
+        """Download a file; on any other end than `Downloaded`, nothing of it is kept."""
+        ...
+
+    def drop(self, file_id: int) -> None:
+        """Remove a file that was downloaded; this does not wait."""
+        ...
+
+
+class StoredFiles(Protocol):
+    """The media files on disk."""
+
+    async def size(self, file_id: int) -> int:
+        """Return the size of a file in bytes.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        ...
+
+    def read(self, file_id: int) -> AsyncGenerator[bytes, None]:
+        """Yield the content of a file, piece by piece.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
         ...
 
 

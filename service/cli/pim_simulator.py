@@ -34,9 +34,9 @@ A scenario file causes faults at given times:
   {{"phases": [{{"at_seconds": 10, "for_seconds": 60,
                 "fault": {{"route": "any", "status": 503, "times": null}}}}]}}
 A fault selects requests by route (any, token, read, write, upsert, delete,
-option), family and asset, for a number of times. Its effect is one of: status
-(with body and retry_after), delay_seconds, hang, or cut (before, after) with
-stored. While the simulator runs, POST a list of faults to /_control/faults;
+option, upload, download), family and asset, for a number of times. Its effect
+is one of: status (with body and retry_after), delay_seconds, hang, or cut
+(before, after) with stored. While the simulator runs, POST a list of faults to /_control/faults;
 DELETE removes them. The page at / lists all routes.
 """,
 )

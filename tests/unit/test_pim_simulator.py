@@ -5,6 +5,7 @@ import html
 import io
 import json
 from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,7 +54,7 @@ def entry(data: object, locale: str | None = None, channel: str | None = None) -
 def flaws(values: Values, **switches: Any) -> list[str]:  # noqa: ANN401 - of any switch
     """Return the flaws of shape, or else those of the rules."""
     shape = [text for _, text in flaws_of_shape(values, ATTRIBUTES)]
-    rules = BusinessRules(STRUCTURE, Switches(**switches), lambda code: code == "a/b_x.png")
+    rules = BusinessRules(STRUCTURE, Switches(**switches), {"a/b_x.png": b"PNG"})
     return shape or [text for _, text in rules.flaws(values, ATTRIBUTES)]
 
 
@@ -435,6 +436,37 @@ async def test_media_files(start: Start) -> None:
     assets = f"{API}/asset-families/packshots/assets"
     assert (await client.call("PATCH", assets, json=[asset]))[1][0]["status_code"] == 201
     assert (await client.call("POST", path, json={}))[0] == 415
+    _, shown, _ = await client.call("GET", "/_control/media")
+    assert shown == {code: {"bytes": 4, "sha256": sha256(b"\x89PNG").hexdigest()}}
+    assert (await client.call("DELETE", "/_control/media"))[0] == 204
+    assert (await client.call("PATCH", assets, json=[asset]))[1][0]["status_code"] == 422
+
+
+async def test_files_that_the_pim_refuses(start: Start) -> None:
+    """An extension with other characters at upload; the size when the code is used."""
+    client = await start()
+    attributes = client.pim.structure.families["packshots"].attributes
+    assert attributes is not None
+    attributes["media"].max_file_size = "0.000004"  # of a MB: four bytes
+    path = f"{API}/asset-media-files"
+
+    async def upload(name: str, content: bytes) -> tuple[int, Any]:
+        form = aiohttp.FormData()
+        form.add_field("file", content, filename=name)
+        status, _, headers = await client.call("POST", path, data=form)
+        return status, headers.get("asset-media-file-code")
+
+    assert (await upload("a.j-g", b"1234"))[0] == 422
+    for content, expected in ((b"1234", 201), (b"12345", 422)):
+        _, code = await upload("a.jpg", content)
+        asset = {"code": f"a{expected}", "values": {"media": [entry(code)]}}
+        assets = f"{API}/asset-families/packshots/assets"
+        _, items, _ = await client.call("PATCH", assets, json=[asset])
+        assert items[0]["status_code"] == expected
+    client.pim.faults.add(Fault(route="upload", status=500))
+    assert (await upload("a.jpg", b"1234"))[0] == 500
+    client.pim.rights.discard("write")
+    assert (await upload("a.jpg", b"1234"))[0] == 403
 
 
 async def test_it_describes_itself(start: Start) -> None:

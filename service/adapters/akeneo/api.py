@@ -5,6 +5,7 @@ request becomes one of these values:
 
 * an answer, whatever its status                      → CallReply
 * no answer within the timeout                        → CallFault TIMEOUT
+* the file to upload is no longer on disk             → CallReply 422, as of a file that is refused
 * the credentials are refused or cannot be read       → CallFault CREDENTIALS
 * the lease ended before the request was sent         → CallFault CANCELLED
 * any other error                                     → CallFault CONNECTION
@@ -13,9 +14,11 @@ request becomes one of these values:
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from service.adapters.akeneo.auth import NoTokenError, RefusedError, TokenReply, renewal
 from service.adapters.akeneo.client import REPLY_BYTES_MAX, PimClient
+from service.adapters.akeneo.multipart import FileLostError
 from service.adapters.akeneo.wire import HttpRequest, read_answer, read_reply, write_request
 from service.adapters.http_client import RawReply, TooLargeError, in_words
 from service.adapters.tokens import Token, TokenKeeper
@@ -23,14 +26,25 @@ from service.core.facts import RequestEnded
 from service.core.inputs import CANCELLED, Answer, CallFault, CallReply, FaultKind
 from service.core.model import Origin
 from service.core.requests import Request
-from service.ports import Observer, Observers, RequestEnd, status_class
+from service.ports import Observer, Observers, RequestEnd, StoredFiles, status_class
 from service.settings import Credentials, PimSettings, SettingsError
 
 Permit = Callable[[], Awaitable[None]]
 
 
+class Uploads(NamedTuple):
+    """The files that may be uploaded, and how long one upload may take."""
+
+    files: StoredFiles
+    timeout_seconds: float
+
+
 class _LeaseEndedError(Exception):
     """The lease ended while the token was fetched, so the request must not be sent."""
+
+
+class _NoAnswerError(Exception):
+    """A request took longer than it may; the message says how long that is."""
 
 
 class HttpAssetApi:
@@ -41,15 +55,23 @@ class HttpAssetApi:
         pim: PimSettings,
         credentials: Callable[[], Credentials],
         observer: Observer | None = None,
+        uploads: Uploads | None = None,
     ) -> None:
         """Prepare the client; connections are opened by the first request.
+
+        Args:
+            pim: how the PIM is reached.
+            credentials: reads the credentials at each login.
+            observer: receives the end of each request.
+            uploads: the files that may be uploaded; None where media are off.
 
         Raises:
             SettingsError: a URL, a CA or a client certificate in the settings cannot be used.
         """
         self._observer = observer or Observers()
-        self._client = PimClient(pim)
+        self._client = PimClient(pim, uploads.files if uploads else None)
         self._timeout_seconds = pim.timeout_seconds
+        self._upload_seconds = uploads.timeout_seconds if uploads else pim.timeout_seconds
         self._credentials = credentials
         self._tokens = TokenKeeper()
         self._refresh_token: str | None = None
@@ -74,8 +96,10 @@ class HttpAssetApi:
             return CANCELLED
         except NoTokenError as error:
             return _without_token(error.reply)
+        except FileLostError as error:
+            return CallReply(422, is_from_pim=True, message=str(error))
         except Exception as error:  # noqa: BLE001 - no error of a library may end the service
-            return self._fault_of(error)
+            return _fault_of(error)
 
     async def ask(self, method: str, path: str, body: bytes | None = None) -> RawReply | CallFault:
         """Send one request with a valid token, and return the answer unread; commands use this."""
@@ -90,24 +114,7 @@ class HttpAssetApi:
             message = f"The PIM gave no token: {error.reply.message}"
             return CallFault(FaultKind.CONNECTION, message)
         except Exception as error:  # noqa: BLE001 - a command shows the error in its report
-            return self._fault_of(error)
-
-    def _fault_of(self, error: Exception) -> CallFault:
-        """Return the fault of a request without an answer, with a message for the outcome."""
-        match error:
-            case RefusedError():
-                message = f"The PIM refuses the credentials: {error}"
-                return CallFault(FaultKind.CREDENTIALS, message)
-            case SettingsError():
-                return CallFault(FaultKind.CREDENTIALS, f"The credentials cannot be read: {error}")
-            case TimeoutError():
-                message = f"No answer within {self._timeout_seconds:g} s."
-                return CallFault(FaultKind.TIMEOUT, message)
-            case TooLargeError():
-                message = f"The answer has more than {REPLY_BYTES_MAX} bytes."
-                return CallFault(FaultKind.CONNECTION, message)
-            case _:
-                return CallFault(FaultKind.CONNECTION, in_words(error))
+            return _fault_of(error)
 
     async def close(self) -> None:
         await self._client.close()
@@ -168,12 +175,13 @@ class HttpAssetApi:
     async def _request(self, written: HttpRequest, authorization: str) -> RawReply:
         began = time.monotonic()
         ended: RequestEnd = "cancelled"
+        seconds_max = self._timeout_seconds if written.file is None else self._upload_seconds
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(seconds_max):
                 raw = await self._client.exchange(written, authorization)
         except TimeoutError:
             ended = "timeout"
-            raise
+            raise _NoAnswerError(f"No answer within {seconds_max:g} s.") from None
         except Exception:
             ended = "connection"
             raise
@@ -182,6 +190,23 @@ class HttpAssetApi:
             return raw
         finally:
             self._observer.note(_ended(written, ended, time.monotonic() - began))
+
+
+def _fault_of(error: Exception) -> CallFault:
+    """Return the fault of a request without an answer, with a message for the outcome."""
+    match error:
+        case RefusedError():
+            message = f"The PIM refuses the credentials: {error}"
+            return CallFault(FaultKind.CREDENTIALS, message)
+        case SettingsError():
+            return CallFault(FaultKind.CREDENTIALS, f"The credentials cannot be read: {error}")
+        case _NoAnswerError():
+            return CallFault(FaultKind.TIMEOUT, str(error))
+        case TooLargeError():
+            message = f"The answer has more than {REPLY_BYTES_MAX} bytes."
+            return CallFault(FaultKind.CONNECTION, message)
+        case _:
+            return CallFault(FaultKind.CONNECTION, in_words(error))
 
 
 def _ended(written: HttpRequest, ended: RequestEnd, seconds: float) -> RequestEnded:

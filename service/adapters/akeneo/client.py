@@ -2,10 +2,12 @@
 
 import httpx2
 
+from service.adapters.akeneo.multipart import Multipart, multipart
 from service.adapters.akeneo.wire import HttpRequest
 from service.adapters.http_client import HEADERS, RawReply, exchange, parse_url
 from service.adapters.network import Network, Transport, Tunnel, proxy_authorization
 from service.adapters.tls import context, show_certificate
+from service.ports import StoredFiles
 from service.settings import PREFIX, PimSettings, SettingsError
 
 REPLY_BYTES_MAX = 16 * 1024 * 1024
@@ -15,8 +17,12 @@ REPLY_BYTES_MAX = 16 * 1024 * 1024
 class PimClient:
     """Keeps connections to one PIM open between requests, directly or through a proxy."""
 
-    def __init__(self, pim: PimSettings) -> None:
+    def __init__(self, pim: PimSettings, files: StoredFiles | None = None) -> None:
         """Prepare the client; connections are opened by the first request.
+
+        Args:
+            pim: how the PIM is reached.
+            files: the files that may be uploaded.
 
         Raises:
             SettingsError: a URL, a CA or a client certificate in the settings cannot be used.
@@ -40,22 +46,29 @@ class PimClient:
                 url = proxy.copy_with(userinfo=b"")
         self._url = url.copy_with(raw_path=b"/")
         self._transport = Transport(tls, network)
+        self._files = files
 
     async def exchange(self, written: HttpRequest, authorization: str) -> RawReply:
         """Send the request and read its answer; the caller sets the timeout.
 
         Raises:
             TooLargeError: the answer has more than `REPLY_BYTES_MAX` bytes.
+            FileLostError: the file that is to be uploaded cannot be read from disk.
             Exception: there is no answer, or it is not HTTP; `in_words` gives a message.
         """
         headers = {**self._headers, "authorization": authorization}
-        if written.body is not None:
+        content: bytes | Multipart | None = written.body
+        if written.file is not None:
+            assert self._files is not None, "files are uploaded only where there are any"
+            content = await multipart(written.file, self._files)
+            headers |= content.headers
+        elif content is not None:
             headers["content-type"] = "application/json"
         request = httpx2.Request(
             written.method,
             self._url,
             headers=headers,
-            content=written.body,
+            content=content,
             extensions={"target": self._path + written.path.encode("ascii")},
         )
         return await exchange(self._transport, request, REPLY_BYTES_MAX)

@@ -8,7 +8,7 @@ hundred times as much memory.
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 from msgspec import Raw
@@ -29,7 +29,7 @@ from service.core.requests import (
 )
 from service.core.send.verdict import ITEMS_MAX
 from service.core.values import Attribute
-from service.ports import ENDPOINTS, RequestKind
+from service.ports import ENDPOINTS, MEDIA_FILES_PATH, RequestKind
 
 MESSAGE_CHARACTERS_MAX = 2000
 
@@ -46,6 +46,12 @@ OPTIONS_MAX = 10_000
 
 A larger answer is not read as a structure.
 """
+
+MEGABYTES_MAX = 1_000_000
+"""Largest size of a file that is read as a limit."""
+
+MEDIA_CODE_CHARACTERS_MAX = 500
+"""Longest code of a media file that is read; the PIM's have about 100 characters and the name."""
 
 NUMBER_CHARACTERS_MAX = 100
 """Longest number that is read where the PIM shows one as text."""
@@ -89,6 +95,10 @@ class _PimAttribute(msgspec.Struct):
     decimals_allowed: bool | None = None
     min_value: float | str | None = None
     max_value: float | str | None = None
+    allowed_extensions: list[str] | dict[str, str] | None = None
+    """PHP writes a list with gaps as an object."""
+    max_file_size: float | str | None = None
+    """In MB."""
 
 
 class _PimOption(msgspec.Struct):
@@ -133,6 +143,8 @@ class HttpRequest(NamedTuple):
     path: str
     body: bytes | None = None
     route: RequestKind = "other"
+    file: UploadFile | None = None
+    """The file on disk that is sent in place of `body`."""
 
 
 def write_request(request: Request) -> HttpRequest | None:
@@ -142,7 +154,8 @@ def write_request(request: Request) -> HttpRequest | None:
     if not _DOT_SEGMENTS.isdisjoint(codes.values()):
         return None
     path = template.format_map({name: quote(code, safe="") for name, code in codes.items()})
-    return HttpRequest(method, path, _body(request), kind)
+    file = request if isinstance(request, UploadFile) else None
+    return HttpRequest(method, path, _body(request), kind, file)
 
 
 def _codes(request: Request) -> dict[str, str]:
@@ -175,11 +188,22 @@ def _body(request: Request) -> bytes | None:
 def read_answer(
     request: Request, status: int, headers: Mapping[str, str], body: bytes
 ) -> CallReply:
-    """Return the answer to this request, with a structure if one was asked for (akeneo.md §5)."""
+    """Return the answer to this request, with what was asked for: a structure or a file's code."""
+    if isinstance(request, UploadFile) and status == HTTPStatus.CREATED:
+        code = _media_code(headers)
+        return CallReply(status, is_from_pim=code is not None, media_code=code)
     structure = None
     if status == HTTPStatus.OK and len(body) <= STRUCTURE_BYTES_MAX:
         structure = _read_structure(request, body)
     return read_reply(status, headers, body) if structure is None else structure
+
+
+def _media_code(headers: Mapping[str, str]) -> str | None:
+    """Return the code of an uploaded file, which stands in a header of its own or in `Location`."""
+    _, _, tail = headers.get("location", "").partition(MEDIA_FILES_PATH + "/")
+    code = headers.get("asset-media-file-code", "").strip() or unquote(tail)
+    is_usable = 0 < len(code) <= MEDIA_CODE_CHARACTERS_MAX and code.isprintable()
+    return code if is_usable else None
 
 
 def _read_structure(request: Request, body: bytes) -> CallReply | None:
@@ -256,7 +280,21 @@ def _attribute(shown: _PimAttribute) -> Attribute:
         takes_decimals=shown.decimals_allowed,
         least=_number(shown.min_value),
         most=_number(shown.max_value),
+        extensions=_extensions(shown.allowed_extensions),
+        bytes_max=_bytes(shown.max_file_size),
     )
+
+
+def _extensions(listed: list[str] | dict[str, str] | None) -> frozenset[str] | None:
+    """Return the extensions that an attribute takes; None, which means any, if it lists none."""
+    extensions = listed.values() if isinstance(listed, dict) else listed or ()
+    return frozenset(one.lower().removeprefix(".") for one in extensions) or None
+
+
+def _bytes(megabytes: float | str | None) -> int | None:
+    """Return a limit in bytes; the larger kind of MB, so that nothing is refused too early."""
+    number = finite_number(_number(megabytes) or "")
+    return int(number * 1024**2) if number is not None and 0 < number < MEGABYTES_MAX else None
 
 
 def _number(shown: float | str | None) -> str | None:

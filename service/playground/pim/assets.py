@@ -44,7 +44,7 @@ class Assets:
     ) -> None:
         self._structure = structure
         self._switches = switches
-        self._rules = BusinessRules(structure, switches, lambda code: code in media)
+        self._rules = BusinessRules(structure, switches, media)
         self.by_key: dict[tuple[str, str], Asset] = {}
 
     def key(self, family: str, code: str) -> tuple[str, str]:

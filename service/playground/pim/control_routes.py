@@ -1,5 +1,7 @@
 """The simulator's own routes: faults, tokens and counts, for whoever runs it."""
 
+from hashlib import sha256
+
 import msgspec
 from aiohttp import web
 
@@ -26,6 +28,8 @@ class ControlRoutes:
             PimRoute("POST", tokens + "/forget", self._forget, "forget every token"),
             PimRoute("GET", CONTROL + "/counts", self._show_counts, "calls by route, throttled"),
             PimRoute("GET", CONTROL + "/assets", self._show_assets, "all assets, at no cost"),
+            PimRoute("GET", CONTROL + "/media", self._show_media, "the media files, by code"),
+            PimRoute("DELETE", CONTROL + "/media", self._forget_media, "forget every media file"),
         ]
 
     async def _add_faults(self, request: web.Request) -> web.Response:
@@ -54,3 +58,14 @@ class ControlRoutes:
 
     async def _show_assets(self, _: web.Request) -> web.Response:
         return json_response(200, [self._pim.assets.shown(key) for key in self._pim.state])
+
+    async def _show_media(self, _: web.Request) -> web.Response:
+        shown = {
+            code: {"bytes": len(content), "sha256": sha256(content).hexdigest()}
+            for code, content in self._pim.media.items()
+        }
+        return json_response(200, shown)
+
+    async def _forget_media(self, _: web.Request) -> web.Response:
+        self._pim.media.clear()
+        return web.Response(status=204)

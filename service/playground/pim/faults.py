@@ -7,9 +7,11 @@ from typing import Literal
 
 import msgspec
 
-FaultRoute = Literal["any", "token", "read", "write", "upsert", "delete", "option"]
-"""Which calls: `write` stands for upsert, delete and option; `any` for all."""
-_WRITES = frozenset({"upsert", "delete", "option"})
+FaultRoute = Literal[
+    "any", "token", "read", "write", "upsert", "delete", "option", "upload", "download"
+]
+"""Which calls: `write` stands for upsert, delete, option and upload; `any` for all."""
+_WRITES = frozenset({"upsert", "delete", "option", "upload"})
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

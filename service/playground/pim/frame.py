@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 import msgspec
 from aiohttp import web
@@ -17,6 +18,14 @@ RETRY_AFTER = "1"
 HANG_LOOK_SECONDS = 0.1
 GONE = 499
 """Status of a response whose caller is gone: nobody reads it."""
+
+_RIGHTS: Mapping[FaultRoute, str] = {
+    "upsert": "write",
+    "option": "structure",
+    "upload": "write",
+    "download": "read",
+}
+"""The right that a call needs, where it is not called like the route."""
 
 STORED_MAX = web.RequestKey("stored_max", int)
 """How many items a bulk call stores whose connection is about to be cut."""
@@ -128,8 +137,7 @@ class Frame:
             raise RefusedError(401, flaw)
 
     def _check_right(self, route: FaultRoute) -> None:
-        right = {"upsert": "write", "option": "structure"}.get(route, route)
-        if right not in self._pim.rights:
+        if _RIGHTS.get(route, route) not in self._pim.rights:
             raise RefusedError(403, "Access forbidden. You are not allowed to do this.")
 
 

@@ -1,6 +1,7 @@
 """The routes of media files (akeneo.md §6)."""
 
 import secrets
+import string
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -9,6 +10,9 @@ from service.playground.pim.frame import Frame
 from service.playground.pim.responses import API, RefusedError, base_url
 from service.playground.pim.routes import PimRoute
 from service.playground.pim.simulator import PimSimulator
+
+_EXTENSION_CHARACTERS = frozenset(string.ascii_letters + string.digits)
+_NAME_CHARACTERS = _EXTENSION_CHARACTERS | set("._-")
 
 MEDIA_FILES = API + "/asset-media-files"
 
@@ -20,8 +24,8 @@ class MediaRoutes:
         self._media = pim.media
 
     def routes(self, frame: Frame) -> list[PimRoute]:
-        upload = frame.around("write", self._upload)
-        download = frame.around("read", self._download)
+        upload = frame.around("upload", self._upload)
+        download = frame.around("download", self._download)
         return [
             PimRoute("POST", MEDIA_FILES, upload, "upload a media file"),
             PimRoute("GET", MEDIA_FILES + "/{code:.+}", download, "download a media file"),
@@ -33,11 +37,17 @@ class MediaRoutes:
         found = (await request.post()).get("file")
         if not isinstance(found, web.FileField):
             raise RefusedError(422, "The property file is required.")
-        digest = secrets.token_hex(20)
+        with found.file as opened:
+            content = opened.read()
         given = unquote(found.filename)
-        name = "".join(c if c.isalnum() or c in "._-" else "_" for c in given)
+        if set(given.rpartition(".")[2]) - _EXTENSION_CHARACTERS:
+            raise RefusedError(
+                422, "The extension of the file has characters that are not allowed."
+            )
+        name = "".join(c if c in _NAME_CHARACTERS else "_" for c in given)
+        digest = secrets.token_hex(20)
         code = f"{digest[0]}/{digest[1]}/{digest[2]}/{digest[3]}/{digest}_{name}"
-        self._media[code] = found.file.read()
+        self._media[code] = content
         location = f"{base_url(request)}{MEDIA_FILES}/{code}"
         headers = {"Asset-media-file-code": code, "Location": location}
         return web.Response(status=201, headers=headers)

@@ -40,6 +40,8 @@ class Attribute(msgspec.Struct, omit_defaults=False):
     prefix: str | None = None
     suffix: str | None = None
     allowed_extensions: list[str] = []
+    max_file_size: str | None = None
+    """In MB."""
     options: dict[str, dict[str, str]] = {}
     """Option code → labels; options have routes of their own."""
 

@@ -15,6 +15,8 @@ Flaw = tuple[str, str]
 ValueKey = tuple[str | None, str | None]
 """(locale, channel)."""
 
+MEGABYTE = 1024 * 1024
+
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)")
 _SHORT_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -66,14 +68,14 @@ def _has_type(data: object, attribute: Attribute) -> bool:
 
 
 class BusinessRules:
-    """The rules for values whose shape is right; `has_media` tells whether a file was uploaded."""
+    """The rules for values whose shape is right; `media` has the files that were uploaded."""
 
     def __init__(
-        self, structure: Structure, switches: Switches, has_media: Callable[[str], bool]
+        self, structure: Structure, switches: Switches, media: Mapping[str, bytes]
     ) -> None:
         self._structure = structure
         self._switches = switches
-        self._has_media = has_media
+        self._media = media
 
     def flaws(
         self, values: Mapping[str, list[dict[str, Any]]], attributes: Mapping[str, Attribute]
@@ -155,11 +157,15 @@ class BusinessRules:
         return next(filter(None, (self._option(attribute, code) for code in data)), None)
 
     def _media_file(self, attribute: Attribute, data: str) -> str | None:
-        if self._switches.missing_media_file == "refuse" and not self._has_media(data):
+        content = self._media.get(data)
+        if content is None and self._switches.missing_media_file == "refuse":
             return f'The media file "{data}" does not exist.'
         extension = data.rpartition(".")[2].lower()
         if attribute.allowed_extensions and extension not in attribute.allowed_extensions:
             return f'The extension "{extension}" is not allowed.'
+        most = attribute.max_file_size
+        if most is not None and len(content or b"") > Decimal(most) * MEGABYTE:
+            return f"The file exceeds the maximum size of {most} MB."
         return None
 
     def _date(self, attribute: Attribute, data: str) -> str | None:  # noqa: ARG002 - one signature

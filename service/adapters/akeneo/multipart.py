@@ -1,0 +1,70 @@
+"""Writes the upload of a media file: one part named `file`, read from disk (akeneo.md §6)."""
+
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from urllib.parse import quote
+
+from service.core.requests import UploadFile
+from service.ports import StoredFiles
+
+_NAME_CHARACTERS = " !#$&'()+,;=@[]^_`{}~."
+"""What stands in the name of a file as it is, besides letters and digits."""
+_ANY_TYPE = "application/octet-stream"
+
+
+class FileLostError(Exception):
+    """A file that is to be uploaded cannot be read from disk; the message says why."""
+
+
+class Multipart:
+    """The body of an upload. Each iteration reads the file from its beginning, piece by piece."""
+
+    def __init__(self, file: UploadFile, files: StoredFiles, size: int) -> None:
+        self._files = files
+        self._file_id = file.file_id
+        self._boundary = secrets.token_hex(16)
+        name = quote(file.name, safe=_NAME_CHARACTERS)
+        self._head = (
+            f"--{self._boundary}\r\n"
+            f'content-disposition: form-data; name="file"; filename="{name}"\r\n'
+            f"content-type: {file.content_type or _ANY_TYPE}\r\n\r\n"
+        ).encode("ascii")
+        self._tail = f"\r\n--{self._boundary}--\r\n".encode("ascii")
+        self._length = len(self._head) + size + len(self._tail)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers that tell of this body."""
+        return {
+            "content-type": f"multipart/form-data; boundary={self._boundary}",
+            "content-length": str(self._length),
+        }
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._head
+        async with aclosing(self._files.read(self._file_id)) as parts:
+            try:
+                async for part in parts:
+                    yield part
+            except OSError as error:
+                raise _lost(error) from error
+        yield self._tail
+
+
+async def multipart(file: UploadFile, files: StoredFiles) -> Multipart:
+    """Return the body of an upload.
+
+    Raises:
+        FileLostError: the file cannot be read.
+    """
+    try:
+        return Multipart(file, files, await files.size(file.file_id))
+    except OSError as error:
+        raise _lost(error) from error
+
+
+def _lost(error: OSError) -> FileLostError:
+    return FileLostError(
+        f"The downloaded file cannot be read from disk any more: {error.strerror or error}."
+    )
