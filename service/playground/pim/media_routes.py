@@ -4,7 +4,7 @@ import secrets
 import string
 from urllib.parse import unquote
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 from service.playground.pim.frame import Frame
 from service.playground.pim.responses import API, RefusedError, base_url
@@ -14,6 +14,7 @@ from service.playground.pim.simulator import PimSimulator
 _EXTENSION_CHARACTERS = frozenset(string.ascii_letters + string.digits)
 _NAME_CHARACTERS = _EXTENSION_CHARACTERS | set("._-")
 
+MEDIA_BYTES_MAX = 64 * 1024 * 1024
 MEDIA_FILES = API + "/asset-media-files"
 
 
@@ -32,14 +33,7 @@ class MediaRoutes:
         ]
 
     async def _upload(self, request: web.Request) -> web.Response:
-        if request.content_type != "multipart/form-data":
-            raise RefusedError(415, "The Content-Type has to be multipart/form-data.")
-        found = (await request.post()).get("file")
-        if not isinstance(found, web.FileField):
-            raise RefusedError(422, "The property file is required.")
-        with found.file as opened:
-            content = opened.read()
-        given = unquote(found.filename)
+        given, content = await _read_file(request)
         if set(given.rpartition(".")[2]) - _EXTENSION_CHARACTERS:
             raise RefusedError(
                 422, "The extension of the file has characters that are not allowed."
@@ -59,3 +53,30 @@ class MediaRoutes:
         name = code.partition("_")[2]
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return web.Response(body=self._media[code], headers=headers)
+
+
+async def _read_file(request: web.Request) -> tuple[str, bytes]:
+    """Return the name and the content of the part `file`.
+
+    Raises:
+        RefusedError: 415 for another content type, 422 without the part, 413 if it is too large.
+    """
+    if request.content_type != "multipart/form-data":
+        raise RefusedError(415, "The Content-Type has to be multipart/form-data.")
+    try:
+        reader = await request.multipart()
+        while (part := await reader.next()) is not None:
+            if isinstance(part, BodyPartReader) and part.name == "file" and part.filename:
+                return unquote(part.filename), await _read_part(part)
+    except ValueError as error:
+        raise RefusedError(422, f"The form cannot be read: {error}") from error
+    raise RefusedError(422, "The property file is required.")
+
+
+async def _read_part(part: BodyPartReader) -> bytes:
+    content = bytearray()
+    while chunk := await part.read_chunk():
+        content += chunk
+        if len(content) > MEDIA_BYTES_MAX:
+            raise RefusedError(413, "The file is too large.")
+    return bytes(content)

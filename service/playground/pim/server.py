@@ -9,12 +9,10 @@ from service.playground.pim.asset_routes import AssetRoutes
 from service.playground.pim.control_routes import ControlRoutes
 from service.playground.pim.family_routes import FamilyRoutes
 from service.playground.pim.frame import Frame
-from service.playground.pim.media_routes import MediaRoutes
+from service.playground.pim.media_routes import MEDIA_BYTES_MAX, MediaRoutes
 from service.playground.pim.responses import API, json_response
 from service.playground.pim.routes import PimRoute, page_of
 from service.playground.pim.simulator import PimSimulator
-
-MEDIA_BYTES_MAX = 64 * 1024 * 1024
 
 
 async def serve(pim: PimSimulator, port: int = 0) -> tuple[web.AppRunner, str]:
