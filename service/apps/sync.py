@@ -33,8 +33,8 @@ from service.apps.member import Member, work
 from service.apps.start import contact_watch, log_start, open_port, traces_of
 from service.apps.watch import Watch
 from service.contracts.asyncapi import Topics, asyncapi
-from service.core.effects import RequestEffect
-from service.core.inputs import RequestInput
+from service.core.effects import PipelineEffect
+from service.core.inputs import PipelineInput
 from service.core.pipeline import Pipeline
 from service.core.status import HeldBack, families
 from service.ports import Observers
@@ -84,7 +84,7 @@ class Service:
         )
         self._api = api = HttpAssetApi(settings.pim, loaded.credentials, observers)
         pipeline = Pipeline(settings.limits(), random.random)
-        self._member = member = Member[RequestInput, RequestEffect](
+        self._member = member = Member[PipelineInput, PipelineEffect](
             Subscription(settings.kafka, settings.drain.max_seconds, settings.pim.max_concurrency),
             pipeline,
             lambda inbox: RequestTasks(traces.around_api(api) if traces else api, inbox),

@@ -88,4 +88,7 @@ RequestEffect = StartCall | CancelCall | AllowRequest
 MediaEffect = StartDownload | CancelDownload | DropFile
 """What the pipeline asks for the files of assets."""
 
-Effect = CommonEffect | RequestEffect
+PipelineEffect = RequestEffect | MediaEffect
+"""What the pipeline alone asks for."""
+
+Effect = CommonEffect | PipelineEffect

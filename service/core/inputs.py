@@ -236,4 +236,7 @@ RequestInput = CallEnded | RequestWanted
 MediaInput = DownloadEnded
 """What the pipeline is told of the files of assets."""
 
-Input = CommonInput | RequestInput | MediaInput
+PipelineInput = RequestInput | MediaInput
+"""What the pipeline alone is told."""
+
+Input = CommonInput | PipelineInput

@@ -27,6 +27,7 @@ LANE_FAILURES_MAX = 3
 DELAY_SECONDS_MIN = 0.5
 DELAY_SECONDS_MAX = 30.0
 RETRY_AFTER_SECONDS_MAX = 300.0
+"""A longer pause that the PIM or a source of files asks for is cut to this."""
 
 FAMILY_SEEN_SECONDS = 600.0
 """For this long, a write that succeeded proves that its family exists."""

@@ -138,12 +138,15 @@ class UpsertAsset(msgspec.Struct, frozen=True, gc=False):
     size: int
     judged_by: LongForm | None = None
     """Whose family takes the raw values as they are."""
+    has_files: bool = False
+    """Whether any of the values is a file."""
 
 
 class DeleteAsset(msgspec.Struct, frozen=True, gc=False):
     """Delete an asset, which need not exist."""
 
     action: ClassVar[Action] = DELETE
+    has_files: ClassVar[bool] = False
     asset: Asset
     size: int = 0
 

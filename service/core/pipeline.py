@@ -19,6 +19,7 @@ from service.core.inputs import (
     CommitRefusal,
     CommitRefused,
     Committed,
+    DownloadEnded,
     DrainStarted,
     Forgotten,
     Input,
@@ -131,7 +132,7 @@ class Pipeline:
         return held_back(self.dispatcher, self._outbox)
 
     def _take(self, happened: Input) -> None:
-        if isinstance(happened, Arrived | Assigned | CallEnded | Committed):
+        if isinstance(happened, Arrived | Assigned | CallEnded | DownloadEnded | Committed):
             self._progress.seconds = self._moment.seconds
         match happened:
             case Arrived(records):
@@ -141,6 +142,8 @@ class Pipeline:
             case CallEnded(call_id, answer):
                 self.dispatcher.ended(call_id, answer, self._now)
                 self._take_news()
+            case DownloadEnded(file_id, end):
+                self.dispatcher.file_steps.download_ended(file_id, end, self._now)
             case RequestWanted(call_id):
                 self.dispatcher.slots.want_token(call_id)
             case Committed(number):
@@ -164,9 +167,13 @@ class Pipeline:
         self.dispatcher.windows.pass_time(now)
         if self._membership.is_shut_down:
             self.dispatcher.windows.flush(now)
-        if self._can_succeed and not self._membership.is_revoked:
-            self._maybe_expire()
+        if self._can_succeed and not self._membership.is_revoked and self._expiry.is_due(now):
+            self._expiry.look(self._now, self._blocking_changes())
+            self._take_news()
         self._dispatch()
+        if self.dispatcher.files.downloads and self._may_call():
+            self.dispatcher.file_steps.fetch(self._now, may_end=self._can_succeed)
+            self._take_news()
         self._outbox.maybe_commit(now)
         self._take_news()
         self._membership.maybe_finish(now)
@@ -264,11 +271,7 @@ class Pipeline:
         return len(self.dispatcher.slots.writes) > writes
 
     def _may_call(self) -> bool:
-        """Return whether a call may start.
-
-        It is asked before each call, because the one before may have reached the limit on dead
-        letters.
-        """
+        """Return whether a call may start; the last one may have reached the dead-letter limit."""
         now = self._moment.seconds
         if self._outbox.is_halted(now) or self._outbox.limit.is_reached:
             return False
@@ -280,11 +283,6 @@ class Pipeline:
         is_well = not self.dispatcher.lanes.breaker.is_open and not self.dispatcher.gate.is_closed
         has_lease = self._membership.has_lease(self._moment.seconds)
         return is_well and has_lease and not self._outbox.limit.is_reached
-
-    def _maybe_expire(self) -> None:
-        if self._expiry.is_due(self._moment.seconds):
-            self._expiry.look(self._now, self._blocking_changes())
-            self._take_news()
 
     def _blocking_changes(self) -> list[Change]:
         """Return the oldest pending change of each partition at its span limit, if it is open."""

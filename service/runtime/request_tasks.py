@@ -2,8 +2,8 @@
 
 import asyncio
 
-from service.core.effects import AllowRequest, CancelCall, RequestEffect, StartCall
-from service.core.inputs import CANCELLED, Answer, CallEnded, RequestInput, RequestWanted
+from service.core.effects import AllowRequest, CancelCall, PipelineEffect, StartCall
+from service.core.inputs import CANCELLED, Answer, CallEnded, PipelineInput, RequestWanted
 from service.ports import AssetApi
 from service.runtime.inbox import RunnerInbox
 
@@ -11,13 +11,13 @@ from service.runtime.inbox import RunnerInbox
 class RequestTasks:
     """Runs one task for each request in flight."""
 
-    def __init__(self, api: AssetApi, inbox: RunnerInbox[RequestInput]) -> None:
+    def __init__(self, api: AssetApi, inbox: RunnerInbox[PipelineInput]) -> None:
         self._api = api
         self._inbox = inbox
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._permits: dict[int, asyncio.Future[None]] = {}
 
-    def perform(self, effect: RequestEffect) -> None:
+    def perform(self, effect: PipelineEffect) -> None:
         """Start or cancel a request, or let it go on."""
         match effect:
             case StartCall():
@@ -26,6 +26,8 @@ class RequestTasks:
                 self.cancel(call_id)
             case AllowRequest(call_id):
                 self.allow(call_id)
+            case _:
+                raise AssertionError("no host is allowed, so that no file is fetched")
 
     def cancel(self, call_id: int) -> None:
         """Cancel the request of this call, if it is still in flight."""

@@ -14,11 +14,15 @@ from typing import Any
 from service.core.effects import (
     AllowRequest,
     CancelCall,
+    CancelDownload,
     Commit,
     Drained,
+    DropFile,
     Effect,
+    MediaEffect,
     SetIntake,
     StartCall,
+    StartDownload,
 )
 from service.core.facts import Fact
 from service.core.inputs import (
@@ -31,6 +35,7 @@ from service.core.inputs import (
     CommitRefusal,
     CommitRefused,
     Committed,
+    DownloadEnded,
     FaultKind,
     Input,
     ItemReply,
@@ -52,6 +57,7 @@ from service.core.requests import (
     UploadFile,
     UpsertAssets,
 )
+from tests.support.file_source import CANCELLED, FileSource
 
 POLL_SECONDS = 0.05
 POLL_RECORDS_MAX = 500
@@ -87,6 +93,7 @@ class Drive:
     timeout_seconds: float = 60.0
     partitions: int = 1
     limits: dict[str, Any] = field(default_factory=dict)
+    source: FileSource = field(default_factory=FileSource)
     now: float = 0.0
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     settled_at: dict[str, float] = field(default_factory=dict)
@@ -98,6 +105,8 @@ class Drive:
     drained: int | None = None
     """What the last drain left unsettled."""
     pending_max: int = 0
+    uploads: list[UploadFile] = field(default_factory=list)
+    """The files that the PIM took, as long as it was well."""
 
     def __post_init__(self) -> None:
         """Make the replica, and give it every partition."""
@@ -120,7 +129,7 @@ class Drive:
 
     # --- what a test writes ------------------------------------------------------------------
 
-    def upsert(self, family: str, code: str, partition: int = 0, **values: str) -> str:
+    def upsert(self, family: str, code: str, partition: int = 0, **values: object) -> str:
         """Write an upsert; its outcome's id."""
         event = {"action": "upsert", "asset_family": family, "code": code, "values": values}
         return self._write(partition, None, json.dumps(event).encode())
@@ -221,6 +230,8 @@ class Drive:
                 if self._calls.pop(call_id, None) is not None:
                     fault = CallFault(FaultKind.CANCELLED, "cut")
                     self._at(self.now, lambda: self._step(CallEnded(call_id, fault)))
+            case StartDownload() | CancelDownload() | DropFile():
+                self._fetch(effect)
             case AllowRequest():
                 raise AssertionError("nobody here asks for more requests")
             case Commit(number) if self.refusal is not None:
@@ -262,6 +273,22 @@ class Drive:
 
         self._at(self.now + seconds, end)
 
+    def _fetch(self, effect: MediaEffect) -> None:
+        file_id = effect.file_id
+        match effect:
+            case StartDownload():
+                self.source.start(effect)
+                self._at(self.now + self.source.seconds, lambda: self._end_download(file_id))
+            case CancelDownload():
+                if self.source.running.pop(file_id, None) is not None:
+                    self._at(self.now, lambda: self._step(DownloadEnded(file_id, CANCELLED)))
+            case DropFile():
+                self.source.drop(file_id)
+
+    def _end_download(self, file_id: int) -> None:
+        if (end := self.source.end(file_id, self.now)) is not None:
+            self._step(DownloadEnded(file_id, end))
+
     def _answer(self, request: Request) -> CallReply:
         """A PIM that is well, knows every family and every asset once it was written."""
         match request:
@@ -273,8 +300,10 @@ class Drive:
                 return CallReply(200, is_from_pim=True, options=frozenset())
             case CreateOption():
                 return CallReply(201)
-            case UploadFile(file_id, name):
-                return CallReply(201, media_code=f"{file_id}/{name}")
+            case UploadFile(file_id):
+                self.uploads.append(request)
+                code = f"code{len(self.uploads)}:{self.source.on_disk[file_id].sha256}"
+                return CallReply(201, media_code=code)
             case DeleteOne(family, code):
                 known = self._assets.pop((family, code), self) is not self
                 return CallReply(204) if known else CallReply(404, is_from_pim=True)

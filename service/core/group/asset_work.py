@@ -25,6 +25,7 @@ from service.core.group.coalesce import (
     values_of,
 )
 from service.core.group.shape import MissingOption, Shaped, Structure, shape
+from service.core.group.work_files import Content, Place, places_in, with_codes
 from service.core.model import Asset, Change, UpsertAsset
 from service.core.values import merge as merge_values
 from service.core.verdict_types import Failure, PimResponse
@@ -50,6 +51,20 @@ Ended = tuple[tuple[Change, Ending], ...]
 """Changes whose outcomes are committed together, in order."""
 
 
+class WorkFiles:
+    """What became of the files of one asset: the PIM has them, or they end their changes."""
+
+    __slots__ = ("codes", "ends", "has_forgotten", "remembered")
+
+    def __init__(self) -> None:
+        self.codes: dict[Place, str] = {}
+        self.ends: dict[Place, Ending] = {}
+        self.remembered: dict[Place, Content] = {}
+        """The places whose code was remembered from an upload before, with their content."""
+        self.has_forgotten = False
+        """Whether the PIM refused remembered codes, so that their files were uploaded again."""
+
+
 class AssetWork:
     """The changes of one asset in a batch, and the steps still to do for them."""
 
@@ -63,6 +78,8 @@ class AssetWork:
         "asset",
         "behind",
         "failing_since",
+        "files",
+        "is_new",
         "key",
         "last_failure",
         "own_failures",
@@ -91,6 +108,10 @@ class AssetWork:
         self.last_failure: Failure | None = None
         self._shaped: Shaped | None = None
         self._shaped_by: Structure | None = None
+        self.files: WorkFiles | None = None
+        """None as long as no step has named a file."""
+        self.is_new = True
+        """Whether the first step has not ended, and was not taken apart."""
 
     @property
     def step(self) -> Step:
@@ -181,10 +202,36 @@ class AssetWork:
         return self._shaped is not None and self._shaped.missing_count == self._shaped.flaws_count
 
     def body(self) -> UpsertAsset:
-        """Return the command to send for an upsert step."""
+        """Return the command to send for an upsert step, with the codes of its files."""
+        command = self._command()
+        return command if self.files is None else with_codes(command, self.files.codes)
+
+    def _command(self) -> UpsertAsset:
         if self._shaped is None:
             return body_of(self.step)
         return UpsertAsset(self.asset, self._shaped.values, self.step.size)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether any change of the step names a file."""
+        return any([change.command.has_files for change in self._steps[0].changes])  # noqa: C419 - faster for few
+
+    def places(self) -> list[Place]:
+        """Return where the step names files: one that a later value replaces is not named."""
+        values = self._command().values
+        return list(dict.fromkeys(places_in(values))) if isinstance(values, dict) else []
+
+    def end_by_files(self) -> bool:
+        """End the step if a file ends it; merged changes are sent one by one instead.
+
+        Return False if none does.
+        """
+        ends = self.files.ends if self.files is not None else {}
+        ending = next((ends[place] for place in self.places() if place in ends), None)
+        if ending is None:
+            return False
+        self._end_or_take_apart(ending)
+        return True
 
     def reject_flawed(self) -> None:
         """Reject the step because of its flaws; merged changes are sent one by one instead."""
@@ -298,11 +345,16 @@ class AssetWork:
     def _reset(self) -> None:
         if self._steps:
             self.asset = self._steps[0].changes[0].asset
+        self.is_new = False
+        self.forget_failures()
+        self._shaped = self._shaped_by = None
+
+    def forget_failures(self) -> None:
+        """Begin a new retry budget: the step has ended, or a file of it was uploaded."""
         self.own_failures = 0
         self.successes_beside = 0
         self.failing_since = None
         self.last_failure = None
-        self._shaped = self._shaped_by = None
 
 
 def failed(failure: Failure, message: str) -> Ending:

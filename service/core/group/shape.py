@@ -19,7 +19,7 @@ from service.contracts.outcome import ChangeError, ErrorCode
 from service.contracts.text import clip, finite_number
 from service.core.flaws import Flaws
 from service.core.long_form import LongForm
-from service.core.values import Attribute, Scope, Value, ValueData, Values
+from service.core.values import Attribute, MediaFile, Scope, Value, ValueData, Values
 
 OPTIONS_PER_ATTRIBUTE_MAX = 100
 _USUAL_DATA: Mapping[str, type] = {
@@ -238,9 +238,11 @@ def _flaw_of_data(data: ValueData, attribute: Attribute) -> _Flaw | None:
             return _Flaw("too_long", message)
         case (("multiple_options" | "boolean" | "number" | "text"), _):
             return _wrong_type(data, attribute)
+        case "media_file", MediaFile():
+            return None
         case (
             ("single_option" | "media_link" | "media_file" | "date" | "record"),
-            (bool() | list()),
+            (bool() | list() | MediaFile()),
         ):
             return _wrong_type(data, attribute)
         case _:
@@ -248,7 +250,7 @@ def _flaw_of_data(data: ValueData, attribute: Attribute) -> _Flaw | None:
 
 
 def _wrong_type(data: ValueData, attribute: Attribute) -> _Flaw:
-    kind = {bool: "a boolean", list: "a list"}.get(type(data), "text")
+    kind = {bool: "a boolean", list: "a list", MediaFile: "a file"}.get(type(data), "text")
     message = f"{attribute.code} is of type {attribute.type}, which does not accept {kind}."
     return _Flaw("wrong_type", message)
 

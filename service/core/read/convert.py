@@ -4,6 +4,7 @@ A number becomes text exactly as written. A bare value becomes one entry without
 channel. null and [] erase the value. Only the form is checked here; the PIM judges the rest.
 """
 
+from itertools import chain
 from typing import cast
 
 import msgspec
@@ -22,7 +23,8 @@ from service.core.model import (
     Rejection,
     UpsertAsset,
 )
-from service.core.values import Scope, Value, ValueData, Values
+from service.core.read.media_file import read_media_file
+from service.core.values import MediaFile, Scope, Value, ValueData, Values
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 _items = msgspec.json.Decoder(list[Raw])
@@ -34,7 +36,7 @@ ENTRY_OVERHEAD_BYTES = 40
 
 
 _usual = msgspec.json.Decoder(dict[str, str | bool | list[str | Value] | None])
-"""Decodes values of the usual forms at once."""
+"""Decodes values of the usual forms at once; files are none of them."""
 
 
 class _FlawError(Exception):
@@ -77,13 +79,15 @@ def convert(
         size = len(raw) + len(change.asset.code) + ENTRY_OVERHEAD_BYTES
         return UpsertAsset(change.asset, raw, size, long_form)
     values = _read_at_once(change.values)
+    has_files = False
     if values is None:
         found = _read_one_by_one(change, change.values)
         if isinstance(found, Rejection):
             return found
         values = found
+        has_files = any(type(value.data) is MediaFile for value in chain(*values.values()))
     size = len(change.values) + len(change.asset.code) + ENTRY_OVERHEAD_BYTES * (1 + len(values))
-    return UpsertAsset(change.asset, values, size)
+    return UpsertAsset(change.asset, values, size, has_files=has_files)
 
 
 def _read_at_once(text: Raw) -> Values | None:
@@ -109,9 +113,9 @@ def _read_at_once(text: Raw) -> Values | None:
 
 
 def _have_own_scopes(entries: list[Value]) -> bool:
-    """Return whether all scopes differ, and no entry erases its value by an empty list."""
+    """Return whether all scopes differ, and no entry has an empty list, which erases, or a file."""
     for entry in entries:
-        if entry.data == []:
+        if entry.data == [] or type(entry.data) is MediaFile:
             return False
     return len(entries) == 1 or len({(e.locale, e.channel) for e in entries}) == len(entries)
 
@@ -188,11 +192,10 @@ def _datum(text: bytes) -> ValueData:
     if first == b"[":
         return _strings([bytes(item) for item in _items.decode(text)])
     if first == b"{":
-        raise _FlawError(
-            "wrong_type",
-            "has an object as its value, which is reserved; give a string, a number, a boolean, "
-            "null or a list of strings",
-        )
+        file = read_media_file(text)
+        if isinstance(file, str):
+            raise _FlawError("wrong_type", file)
+        return file
     assert first in _NUMBER_STARTS
     return text.decode()
 

@@ -7,10 +7,11 @@ whose estimate is large is measured.
 from collections.abc import Iterable
 from sys import getsizeof
 
+import msgspec
 from msgspec import Raw
 
 from service.core.model import Command, SourceRecord, UpsertAsset
-from service.core.values import Value, Values
+from service.core.values import MediaFile, Value, Values
 
 USUAL_BYTES = 4096
 """A change that occupies at most this much counts as 0."""
@@ -27,6 +28,7 @@ HEADER_BYTES = 100
 ATTRIBUTE_BYTES = 130
 """An attribute's entry in a dictionary, and its list."""
 VALUE_BYTES = 40
+FILE_BYTES = 40
 
 
 def occupied(record: SourceRecord, command: Command | None, values: Raw | None) -> int:
@@ -74,6 +76,8 @@ def _of_values(values: Iterable[Value]) -> int:
             size += getsizeof(value.channel)
         if isinstance(value.data, list):
             size += getsizeof(value.data) + sum(map(getsizeof, value.data))
+        elif isinstance(value.data, MediaFile):
+            size += FILE_BYTES + sum(map(getsizeof, msgspec.structs.astuple(value.data)))
         elif value.data:
             size += getsizeof(value.data)
     return size

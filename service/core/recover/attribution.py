@@ -63,7 +63,10 @@ class Attribution:
         call.suspicions.clear()
         call.failures_in_row = 0
         self._suspicions_in_row.clear()
-        self._lanes.mark_recovered(call.lane, now.seconds)
+        if call.upload is None:
+            self._lanes.mark_recovered(call.lane, now.seconds)
+        else:  # the PIM works, and nothing is known about writes of this family
+            self._lanes.forget_probe(call)
         if breaker.is_open:
             self._attribute_outage(breaker.suspects - {call.lane}, now, decided)
             decided.outage_seconds = self.close_breaker(now.seconds)
@@ -177,6 +180,8 @@ class Attribution:
         work.last_failure = call.failure
         if work.failing_since is None:
             work.failing_since = now.budget
+        if call.upload is not None:
+            return  # what fails is not a write of this family
         state = self._lanes.lane(call.lane)
         if len(state.failing) < LANE_FAILURES_MAX:
             state.failing[work.asset] = None

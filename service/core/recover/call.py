@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from service.contracts.outcome import DELETE, Action
 from service.core.group.asset_work import AssetWork
 from service.core.model import Asset, Origin
-from service.core.requests import DeleteOne, Exchange, Request, UpsertAssets
+from service.core.requests import DeleteOne, Exchange, Request, UploadFile, UpsertAssets
 from service.core.verdict_types import Failure, Verdict
 
 Lane = tuple[str, Action]
@@ -33,6 +33,8 @@ class Call:
     """The number of its last send, counted over all calls: a later send has a higher one."""
     exchange: Exchange[Verdict] | None = None
     """The exchange under way; it is kept when a request of it is throttled or cancelled."""
+    upload: UploadFile | None = None
+    """The file that the call uploads, before its asset can be written."""
 
     @property
     def family(self) -> str:
@@ -51,7 +53,9 @@ class Call:
         return [work.asset for work in self.batch]
 
     def request(self) -> Request:
-        """Return the request of the write."""
+        """Return the request of the write, or of the upload before it."""
+        if self.upload is not None:
+            return self.upload
         if self.action == DELETE:
             return DeleteOne(self.family, self.batch[0].asset.code)
         return UpsertAssets(self.family, tuple([work.body() for work in self.batch]))

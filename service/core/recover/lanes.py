@@ -66,6 +66,8 @@ class Lanes:
         self._waiting = 0
         """Calls that wait to be sent again, of all lanes."""
         self._retries: list[tuple[float, int, Call]] = []
+        self._uploads: list[tuple[float, int, Call]] = []
+        """Likewise, the calls that upload a file: they take turns with all others."""
         self._waits_made = 0
         self._calls_made = 0
         self.sends_made = 0
@@ -102,7 +104,7 @@ class Lanes:
         self._waiting += call.id not in waiting
         waiting[call.id] = call
         self._waits_made += 1
-        heapq.heappush(self._retries, (retry_at, self._waits_made, call))
+        heapq.heappush(self._heap_of(call), (retry_at, self._waits_made, call))
 
     def isolate(self, work: AssetWork, now: float, *, failures: int = 0) -> None:
         """Let the asset wait in a call of its own, as long as after so many failures in a row."""
@@ -124,6 +126,7 @@ class Lanes:
         self._failing.clear()
         self._waiting = 0
         self._retries.clear()
+        self._uploads.clear()
         self.suspected.clear()
         self.breaker.probing = None
 
@@ -190,9 +193,16 @@ class Lanes:
     # --- choosing ----------------------------------------------------------------------------
 
     def take_retry(self, now: float) -> Call | None:
-        """Take the next call whose delay is over, in lanes that are not failing."""
-        while self._retries and self._retries[0][0] <= now:
-            retry_at, _, call = heapq.heappop(self._retries)
+        """Take the next write whose delay is over, in lanes that are not failing."""
+        return self._take_next(self._retries, now)
+
+    def take_upload(self, now: float) -> Call | None:
+        """Take the next upload whose delay is over, in lanes that are not failing."""
+        return self._take_next(self._uploads, now)
+
+    def _take_next(self, heap: list[tuple[float, int, Call]], now: float) -> Call | None:
+        while heap and heap[0][0] <= now:
+            retry_at, _, call = heapq.heappop(heap)
             state = self.peek(call.lane)
             if call.id in state.waiting and call.retry_at == retry_at and not state.is_failing:
                 self.take(call)
@@ -201,7 +211,8 @@ class Lanes:
 
     def next_retry_at(self) -> float | None:
         """Return when the delay of the next call is over (monotonic seconds)."""
-        return self._retries[0][0] if self._retries else None
+        heaps = (self._retries, self._uploads)
+        return min((heap[0][0] for heap in heaps if heap), default=None)
 
     def is_windows_turn(self, lane: Lane) -> bool:
         """Return whether the next probe of the lane comes from its window, not from its calls."""
@@ -211,9 +222,10 @@ class Lanes:
         state.window_turn = not state.window_turn
         return state.window_turn
 
-    def take_waiting_asset(self, lane: Lane) -> Call | None:
+    def take_waiting_asset(self, lane: Lane, *, may_upload: bool) -> Call | None:
         """Take one asset of the call that waits longest, as a call of its own: a probe."""
-        call = next(iter(self.peek(lane).waiting.values()), None)
+        waiting = self.peek(lane).waiting.values()
+        call = next((one for one in waiting if may_upload or one.upload is None), None)
         if call is None:
             return None
         if call.is_alone:
@@ -236,6 +248,9 @@ class Lanes:
         if state is not None and state.probing == call.id:
             state.probing = None
             self._free(call.lane)
+
+    def _heap_of(self, call: Call) -> list[tuple[float, int, Call]]:
+        return self._retries if call.upload is None else self._uploads
 
     def _free(self, lane: Lane) -> None:
         """Forget the lane if nothing is known about it any longer."""

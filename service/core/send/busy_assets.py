@@ -12,6 +12,7 @@ from service.contracts.outcome import DELETE, UPSERT
 from service.core.effects import Effect
 from service.core.group.asset_work import AssetWork, Ended, failed
 from service.core.group.window import Windows
+from service.core.media.files import Files
 from service.core.model import Asset, Change, Now, Partition
 from service.core.recover.lanes import Lanes
 from service.core.send.held_deletes import HeldDeletes
@@ -24,8 +25,11 @@ News = list[Effect | Ended]
 class BusyAssets:
     """Keeps the work of every busy asset, and decides where it goes after each step."""
 
-    def __init__(self, windows: Windows, lanes: Lanes, held: HeldDeletes, news: News) -> None:
+    def __init__(
+        self, windows: Windows, lanes: Lanes, files: Files, held: HeldDeletes, news: News
+    ) -> None:
         self._held = held
+        self._files = files
         self._windows = windows
         self._lanes = lanes
         self._news = news
@@ -49,8 +53,20 @@ class BusyAssets:
             self._held.keep(change)  # even if its asset is busy: with what came before the delete
         elif (work := self._works.get(asset)) is not None:
             work.behind.append(change)
+            if work.files is not None and self._files.may_merge(work, change.admitted_at):
+                self._merge_again(work, now)
         elif command.action != DELETE or not self._held.takes(change, now):
             self._windows.add(change, now)
+
+    def _merge_again(self, work: AssetWork, now: float) -> None:
+        """Let the changes of an asset that waits for files enter a window with those behind it.
+
+        So a file that a later change replaces is not fetched at all.
+        """
+        self._files.leave(work, now)
+        for change in work.open_changes:
+            self._windows.add(change, now)
+        self.free(work, now)
 
     def let_go(self, now: Now) -> None:
         """Let deletes enter their windows that the ceiling admits by now."""
@@ -98,6 +114,8 @@ class BusyAssets:
         After a refusal, and for a delete, the next step goes in a call of its own.
         """
         self._news += work.take_ended()
+        if work.files is not None:
+            self._files.leave(work, now.seconds)
         if work.is_over:
             self.free(work, now.seconds)
         elif self.only_in_flight:
@@ -118,6 +136,16 @@ class BusyAssets:
         enter = self._windows.add if self._held.has(work.key) else self.add
         for change in work.behind:
             enter(change, now)
+
+    def go_on(self, works: Iterable[AssetWork], now: Now) -> None:
+        """Go on with assets that wait for no file any more: send their step, or end it."""
+        for work in works:
+            if not self.keeps([work]):
+                continue
+            if work.end_by_files():
+                self.step_ended(work, now)
+            else:
+                self._windows.resume(work)
 
     # --- giving up ---------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from service.core.facts import (
     RetryCause,
 )
 from service.core.group.asset_work import AssetWork
+from service.core.media.files import Files
 from service.core.model import Now
 from service.core.recover.attribution import Attribution, Decided
 from service.core.recover.call import Call, Lane
@@ -33,6 +34,7 @@ from service.core.verdict_types import (
     Refused,
     Suspicious,
     UnknownFamily,
+    Uploaded,
     Verdict,
 )
 
@@ -47,9 +49,11 @@ class Conclusion:
         attribution: Attribution,
         families: Families,
         structure_cache: StructureCache | None,
+        files: Files,
         news: News,
     ) -> None:
         self._busy = busy
+        self._files = files
         self._lanes = lanes
         self._attribution = attribution
         self._families = families
@@ -65,6 +69,9 @@ class Conclusion:
                 self._succeed(call, now)
                 assert self._judged is None
                 self._judged = call, items
+            case Uploaded(code):
+                self._succeed(call, now)
+                self._busy.go_on(self._files.uploaded(call, code, now.seconds), now)
             case Absent(response):
                 self._succeed(call, now)
                 call.batch[0].apply(response, "absent")
@@ -99,9 +106,12 @@ class Conclusion:
             self._succeed(call, now)
         else:
             self._lanes.forget_probe(call)
-        if not call.is_alone:
+        if call.upload is not None:
+            freed = self._files.upload_refused(call, refused.response, now.seconds)
+            self._busy.go_on(freed, now)
+        elif not call.is_alone:
             self._halve(call, "refused", now)
-        elif not self._waits_for_structure(call.batch[0], now.seconds):
+        elif not self._is_tried_again(call.batch[0], now.seconds):
             call.batch[0].refuse(refused.reason, refused.response)
             self._busy.step_ended(call.batch[0], now)
 
@@ -121,6 +131,7 @@ class Conclusion:
             message=failure.response.message,
         )
         self._news.append(failed_call)
+        self._files.uploads.failed(call, now.seconds)
         if not self._busy.keeps(call.batch):
             return
         if not self._lanes.breaker.is_open or self._lanes.breaker.probing != call.id:
@@ -137,10 +148,11 @@ class Conclusion:
             self._attribution.probe_failed(call, now.seconds, family_well=is_well)
 
     def _succeed(self, call: Call, now: Now) -> None:
-        self._families.mark_seen(call.family, now.seconds)
+        if call.upload is None:  # an upload names no family
+            self._families.mark_seen(call.family, now.seconds)
         before = self._lanes.peek(call.lane)
         self._follow(call.lane, self._attribution.succeeded(call, now), now)
-        if before.is_failing:
+        if before.is_failing and not self._lanes.is_failing(call.lane):
             seconds = round(now.seconds - before.began_failing_at, 3)
             self._news.append(FamilyRecovered(call.family, call.action, seconds))
 
@@ -210,11 +222,20 @@ class Conclusion:
                 self._busy.free(work, now.seconds)
                 return
             work.apply(response, result)
-        elif self._waits_for_structure(work, now.seconds):
+        elif self._is_tried_again(work, now.seconds):
             return
         else:
             work.refuse("refused_by_pim", response)
         self._busy.step_ended(work, now, refused=kind is ItemKind.REFUSED)
+
+    def _is_tried_again(self, work: AssetWork, now: float) -> bool:
+        """Return whether refused values are tried again: shaped, or with files uploaded anew."""
+        if self._waits_for_structure(work, now):
+            return True
+        if self._busy.only_in_flight or not self._files.forget_codes(work):
+            return False
+        self._lanes.isolate(work, now)
+        return True
 
     def _waits_for_structure(self, work: AssetWork, now: float) -> bool:
         """Return whether refused values are tried again, shaped by a structure yet to be read."""

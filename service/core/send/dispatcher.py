@@ -23,16 +23,18 @@ from service.core.group.shape import Structure
 from service.core.group.window import Windows
 from service.core.inputs import CANCELLED, Answer, CallFault, CallReply, FaultKind
 from service.core.limits import CREDENTIALS_NOTE_SECONDS, Limits
+from service.core.media.files import Files
 from service.core.model import Change, Now
 from service.core.recover.attribution import Attribution
 from service.core.recover.backoff import Jitter
 from service.core.recover.call import Call
 from service.core.recover.lanes import Lanes
-from service.core.requests import Exchange
+from service.core.requests import Exchange, Steps
 from service.core.send.busy_assets import BusyAssets, News
 from service.core.send.conclusion import Conclusion
-from service.core.send.exchange import Unreadable, write, write_as_probe
+from service.core.send.exchange import Unreadable, upload, write, write_as_probe
 from service.core.send.families import Families
+from service.core.send.file_steps import FileSteps
 from service.core.send.gate import Gate
 from service.core.send.held_deletes import HeldDeletes
 from service.core.send.scheduler import Scheduler
@@ -45,7 +47,7 @@ from service.core.send.structure_cache import (
     StructureFetch,
 )
 from service.core.send.verdict import is_written
-from service.core.verdict_types import UnknownFamily
+from service.core.verdict_types import UnknownFamily, Verdict
 
 
 class Dispatcher:
@@ -70,13 +72,16 @@ class Dispatcher:
         )
         self.slots = Slots(self.gate, self._news)
         self.held = HeldDeletes(limits.deletes_per_hour_max, self._news)
-        self.busy = BusyAssets(self.windows, self.lanes, self.held, self._news)
+        self.files = Files(limits, jitter, self.lanes, self._news)
+        self.busy = BusyAssets(self.windows, self.lanes, self.files, self.held, self._news)
+        self.file_steps = FileSteps(self.files, self.busy, self.structure_cache)
         self.conclusion = Conclusion(
             self.busy,
             self.lanes,
             self._attribution,
             self.families,
             self.structure_cache,
+            self.files,
             self._news,
         )
         self._scheduler = Scheduler(self.windows, self.lanes, self.structure_cache, self.gate)
@@ -121,6 +126,7 @@ class Dispatcher:
         if self.structure_cache is not None:
             self.structure_cache.forget()
         self.slots.stop_side_requests()
+        self.files.drop_waiting(self.slots.writes)
         self.busy.drop_except(self.slots.works())
 
     def cancel_between_requests(self, now: Now) -> None:
@@ -159,6 +165,7 @@ class Dispatcher:
         times = [self.gate.next_time(now), self.windows.next_due_at]
         if self.structure_cache is not None:
             times.extend(self.structure_cache.next_time())
+        times.append(self.files.downloads.next_time())
         if self.lanes.breaker.is_open:
             times.append(self.lanes.breaker.probe_at)
         else:
@@ -179,14 +186,18 @@ class Dispatcher:
             self._drop(call)
             self.conclusion.reject_unknown(call, response, now)
             return False
-        if self.structure_cache is None or call.action == DELETE:
+        if call.action == DELETE or call.upload is not None:
             return True
-        flawed = self._set_aside(call, self.structure_cache, now.seconds)
+        flawed = []
+        if self.structure_cache is not None:
+            flawed = self._set_aside(call, self.structure_cache, now.seconds)
+        ended = self.file_steps.set_aside(call)
         if not call.batch:
             self._drop(call)
         for work in flawed:
             work.reject_flawed()
             self.busy.step_ended(work, now)
+        self.busy.go_on(ended, now)
         return bool(call.batch)
 
     @staticmethod
@@ -211,14 +222,20 @@ class Dispatcher:
     def _start(self, call: Call, now: float, *, repair: bool) -> None:
         """Send the write; or the check that follows it, where that was throttled or cancelled."""
         if call.exchange is None:
-            codes = [asset.code for asset in call.assets]
-            steps = write(call.request(), call.action, call.family, codes, self.families)
+            steps = self._steps_of(call)
             if self.lanes.breaker.probing == call.id:
                 steps = write_as_probe(steps, call.family)
             call.exchange = Exchange(steps)
             self.lanes.sending(call)
             call.count_attempt()
+        self.files.uploads.started(call, now)
         self.slots.start_write(call, now, repair=repair)
+
+    def _steps_of(self, call: Call) -> Steps[Verdict]:
+        if call.upload is not None:
+            return upload(call.upload)
+        codes = [asset.code for asset in call.assets]
+        return write(call.request(), call.action, call.family, codes, self.families)
 
     # --- ending ------------------------------------------------------------------------------
 

@@ -19,9 +19,10 @@ from service.core.requests import (
     GetOptions,
     Request,
     Steps,
+    UploadFile,
 )
 from service.core.send.families import Families
-from service.core.send.verdict import is_unknown, is_well, judge
+from service.core.send.verdict import is_unknown, is_well, judge, judge_upload
 from service.core.values import Attribute
 from service.core.verdict_types import (
     Absent,
@@ -58,6 +59,12 @@ def write(
         if is_well(answer) and not _is_listed(family, answer):
             return UnknownFamily(response)
     return Suspicious(Failure("pim_error", response))
+
+
+def upload(request: UploadFile) -> Steps[Verdict]:
+    """Upload a file; the PIM answers with its code."""
+    answer, _ = yield request
+    return judge_upload(answer)
 
 
 def _is_listed(family: str, answer: Answer) -> bool:

@@ -28,6 +28,7 @@ class Gate:
         self.rate = 0
         self.in_flight: set[int] = set()
         self.repairs_in_flight: set[int] = set()
+        self.uploads_in_flight: set[int] = set()
 
     def share(self, owned: int, total: int) -> None:
         """Set this replica's share of the deployment's limits, by the partitions that it owns."""
@@ -58,6 +59,11 @@ class Gate:
         """Whether a retry, an isolated asset or a probe may start: at most half of the slots."""
         return len(self.repairs_in_flight) < max(1, self.cap // 2)
 
+    @property
+    def may_upload(self) -> bool:
+        """Whether the upload of a file may start: at most half of the slots, beside repairs."""
+        return len(self.uploads_in_flight) < max(1, self.cap // 2)
+
     def may_send(self, now: float) -> bool:
         """Return whether the rate allows one more request now."""
         while self._sent and now - self._sent[0] >= RATE_SECONDS:
@@ -72,12 +78,14 @@ class Gate:
             return self._closed_until
         return None
 
-    def start(self, call_id: int, now: float, *, repair: bool) -> None:
+    def start(self, call_id: int, now: float, *, repair: bool, upload: bool = False) -> None:
         """Give the call a slot, and count its first request against the rate."""
         assert self.may_start(now)
         self.in_flight.add(call_id)
         if repair:
             self.repairs_in_flight.add(call_id)
+        if upload:
+            self.uploads_in_flight.add(call_id)
         if self._closed_until is not None:
             self._trial = call_id
         self.send(now)
@@ -90,6 +98,7 @@ class Gate:
         """Free the call's slot; if it was a trial without an answer, another call may try."""
         self.in_flight.discard(call_id)
         self.repairs_in_flight.discard(call_id)
+        self.uploads_in_flight.discard(call_id)
         if self._trial == call_id:
             self._trial = None
 

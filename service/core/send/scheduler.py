@@ -1,7 +1,7 @@
 """Choose the call that is sent next (architecture.md D5, D6).
 
-Rule 1: fresh work and repair take turns, and so do upserts and deletes, and families. So each of
-them delays another by no more than one call at a time.
+Rule 1: uploads and writes take turns, and so do fresh work and repair, upserts and deletes, and
+families. So each of them delays another by no more than one call at a time.
 Rule 2: while the breaker is open, only one probe at a time is sent.
 """
 
@@ -38,6 +38,7 @@ class Scheduler:
         self._structure_cache = structure_cache
         self._gate = gate
         self._action_turn: Action = UPSERT
+        self._upload_turn = False
         self._repair_turn = False
         self._probe_turn = False
 
@@ -50,6 +51,18 @@ class Scheduler:
             side := self._structure_cache.next_side_request(now)
         ):
             return Chosen(side)
+        for uploads in (self._upload_turn, not self._upload_turn):
+            chosen = self._next_upload(now) if uploads else self._next_write(now)
+            if chosen is not None:
+                self._upload_turn = not uploads
+                return chosen
+        return None
+
+    def _next_upload(self, now: float) -> Chosen | None:
+        call = self._lanes.take_upload(now) if self._gate.may_upload else None
+        return Chosen(call) if call is not None else None
+
+    def _next_write(self, now: float) -> Chosen | None:
         for repair in (self._repair_turn, not self._repair_turn):
             chosen = self._next_repair(now) if repair else self._next_fresh(now)
             if chosen is not None:
@@ -114,17 +127,16 @@ class Scheduler:
             lanes.update(
                 (family, action) for action in ACTIONS if self._windows.waits(family, action)
             )
-        if not lanes:
-            return None
-        lane = min(lanes, key=lambda lane: (breaker.turns.get(lane, 0), lane[0], lane[1]))
-        breaker.turns[lane] = max(breaker.turns.values(), default=0) + 1
-        call = self._probe_of(lane)
-        assert call is not None
-        breaker.probing = call.id
-        return call
+        for lane in sorted(lanes, key=lambda lane: (breaker.turns.get(lane, 0), lane[0], lane[1])):
+            call = self._probe_of(lane)
+            if call is not None:  # else it has only uploads, and too many are in flight already
+                breaker.turns[lane] = max(breaker.turns.values(), default=0) + 1
+                breaker.probing = call.id
+                return call
+        return None
 
     def _probe_of(self, lane: Lane) -> Call | None:
         """Return a call of one asset of the lane, from waiting calls and the window in turn."""
         if self._windows.waits(*lane) and self._lanes.is_windows_turn(lane):
             return self._lanes.new_call(lane, [self._windows.take_asset(*lane)])
-        return self._lanes.take_waiting_asset(lane)
+        return self._lanes.take_waiting_asset(lane, may_upload=self._gate.may_upload)

@@ -56,7 +56,7 @@ class Slots:
     def start_write(self, call: Call, now: float, *, repair: bool) -> None:
         """Send the next request of a write: the write itself, or a check that follows it."""
         assert call.exchange is not None
-        self._gate.start(call.id, now, repair=repair)
+        self._gate.start(call.id, now, repair=repair, upload=call.upload is not None)
         self.writes[call.id] = call
         origins = () if call.exchange.has_begun else call.origins()
         self._news.append(StartCall(call.id, call.exchange.request, origins))

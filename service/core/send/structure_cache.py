@@ -7,7 +7,7 @@ the change is rejected only after one more attempt to fetch the structure.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
@@ -27,6 +27,7 @@ from service.core.requests import CreateOption, Exchange
 from service.core.send.exchange import Unreadable, create_option, fetch_structure
 from service.core.send.families import Families
 from service.core.send.verdict import is_well, is_written
+from service.core.values import Attribute
 from service.core.verdict_types import UnknownFamily
 
 CREATION_ATTEMPTS_MAX = 5
@@ -194,6 +195,11 @@ class StructureCache:
         """Return what judges the family's values when they arrive, if its structure is known."""
         state = self._families.get(family)
         return state.structure.long_form if state is not None and state.structure else None
+
+    def attributes(self, family: str) -> Mapping[str, Attribute]:
+        """Return the attributes of a family, as far as its structure is known."""
+        state = self._families.get(family)
+        return state.structure.attributes if state is not None and state.structure else {}
 
     def park(self, work: AssetWork) -> None:
         """Let the asset wait for a fetch or for its options."""

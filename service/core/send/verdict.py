@@ -21,6 +21,7 @@ from service.core.verdict_types import (
     Refused,
     Suspicious,
     Throttled,
+    Uploaded,
     Verdict,
 )
 
@@ -53,6 +54,23 @@ def judge(action: Action, codes: Sequence[str], answer: Answer) -> Verdict:
         return Judged((ItemVerdict(ItemKind.APPLIED, response),))
     if action == UPSERT and answer.status == 200:
         return _judge_items(codes, answer)
+    return Suspicious(Failure("pim_error", response))
+
+
+def judge_upload(answer: Answer) -> Verdict:
+    """Return the verdict on the upload of a file (akeneo.md §6)."""
+    if isinstance(answer, CallFault):
+        return _judge_fault(answer)
+    response = PimResponse(answer.status, answer.message, answer.errors)
+    if answer.status == 201 and answer.media_code:
+        return Uploaded(answer.media_code)
+    if answer.status == 201:
+        without = PimResponse(201, "The PIM took the file and gave no code for it.")
+        return Suspicious(Failure("pim_error", without))
+    if answer.status in {401, 403}:
+        return Suspicious(Failure("forbidden", response))
+    if answer.status == 413 or (answer.is_from_pim and answer.status in CALL_REFUSED):
+        return Refused("refused_by_pim", response, is_from_pim=answer.is_from_pim)
     return Suspicious(Failure("pim_error", response))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from service.core.effects import Effect, RequestEffect
+from service.core.effects import Effect, PipelineEffect
 from service.core.facts import Fact
 from service.core.inputs import (
     Answer,
@@ -21,7 +21,7 @@ from service.core.inputs import (
     Forgotten,
     Input,
     LeaseRenewed,
-    RequestInput,
+    PipelineInput,
     Start,
     TimePassed,
 )
@@ -101,8 +101,8 @@ class Neighbours:
 class RunnerUnderTest:
     """A running runner between neighbours in memory."""
 
-    runner: Runner[RequestInput, RequestEffect]
-    inbox: RunnerInbox[RequestInput]
+    runner: Runner[PipelineInput, PipelineEffect]
+    inbox: RunnerInbox[PipelineInput]
     pipeline: Pipeline
     api: GatedApi
     log: MemoryLog
@@ -138,9 +138,9 @@ async def run_on(log: MemoryLog) -> AsyncIterator[RunnerUnderTest]:
     api, neighbours = GatedApi(), Neighbours()
     api.opened.set()
     clock = LoopClock()
-    inbox = RunnerInbox[RequestInput](clock)
+    inbox = RunnerInbox[PipelineInput](clock)
     pipeline = Pipeline(limits, lambda: 0.5)
-    runner = Runner[RequestInput, RequestEffect](
+    runner = Runner[PipelineInput, PipelineEffect](
         pipeline,
         inbox,
         requests=RequestTasks(api, inbox),

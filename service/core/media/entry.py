@@ -1,0 +1,73 @@
+"""A file that assets wait for, from its first mention until the PIM has it."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from service.core.group.asset_work import AssetWork
+from service.core.group.work_files import Content, Place
+from service.core.inputs import Downloaded
+from service.core.media.remembered import Seen, content_of
+from service.core.media.rules import Allowed, FileKey, shown_url
+from service.core.recover.call import Call
+
+
+class FileState(Enum):
+    """Where a file is."""
+
+    WAITING = "waiting"
+    """At its source: its download has not begun, or is to be tried again."""
+    DOWNLOADING = "downloading"
+    STORED = "stored"
+    """On disk, to be uploaded."""
+
+
+@dataclass(slots=True, eq=False)
+class FileEntry:
+    """One file, and the assets that wait for it."""
+
+    id: int
+    allowed: Allowed
+    uses: list[tuple[AssetWork, Place]] = field(default_factory=list)
+    state: FileState = FileState.WAITING
+    size: int = 0
+    """Bytes on disk; while it is fetched, as many as it may have."""
+    seen: Seen | None = None
+    """What the source is asked about: whether the file is still this one."""
+    began_at: float = 0.0
+    """When its download, or its last upload, began (monotonic seconds)."""
+    failures: int = 0
+    failing_since: float | None = None
+    """When the first of these failures happened, by the budget clock."""
+    last_fault: str | None = None
+    found: Downloaded | None = None
+    call: Call | None = None
+    """The call that uploads it, waiting or in flight: that of the first asset that waits for it."""
+
+    @property
+    def key(self) -> FileKey:
+        return self.allowed.key
+
+    @property
+    def host(self) -> str:
+        return self.allowed.host
+
+    @property
+    def shown(self) -> str:
+        """The file's URL for people."""
+        return shown_url(self.key.url)
+
+    @property
+    def content(self) -> Content:
+        """What the file on disk holds."""
+        assert self.found is not None
+        return content_of(self.found.sha256, self.key.extension)
+
+    @property
+    def oldest_admitted_at(self) -> float:
+        """When the oldest change that waits for the file was admitted, by the budget clock."""
+        return min(work.open_changes[0].admitted_at for work, _ in self.uses)
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether its source was not asked for it yet."""
+        return self.state is FileState.WAITING and not self.failures

@@ -1,0 +1,306 @@
+"""The files that assets wait for: each is fetched once, uploaded once, and dropped.
+
+Rule 1: whoever waits for a file waits for all files of its step; then it goes on, or is ended.
+Rule 2: a file is dropped as soon as nobody waits for it.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from enum import Enum
+
+from service.core.effects import Effect
+from service.core.facts import FileRemembered, RememberedBy
+from service.core.group.asset_work import AssetWork, Ended, Ending, WorkFiles
+from service.core.group.work_files import Content, Place
+from service.core.inputs import Downloaded, DownloadEnd, NotModified
+from service.core.limits import Limits
+from service.core.media.downloads import Downloads, failed, refused
+from service.core.media.entry import FileEntry, FileState
+from service.core.media.remembered import Remembered, content_of
+from service.core.media.rules import Allowed, FileKey, Rules
+from service.core.media.uploads import Uploads
+from service.core.model import Asset, Now
+from service.core.recover.backoff import Jitter
+from service.core.recover.call import Call
+from service.core.recover.lanes import Lanes
+from service.core.values import Attribute
+from service.core.verdict_types import PimResponse
+
+REPLACED_SECONDS_MAX = 60.0
+"""A later change joins those that wait for a file only while they are younger than this: else an
+asset that changes all the time would never be sent."""
+
+
+class Found(Enum):
+    """The result of looking for the files of an asset before its call."""
+
+    READY = "ready"
+    WAITING = "waiting"
+    """It must wait until its files are in the PIM."""
+    ENDED = "ended"
+    """One of its files ends its step."""
+
+
+class Files:
+    """Knows every file that an asset waits for, and which codes the PIM gave."""
+
+    def __init__(
+        self, limits: Limits, jitter: Jitter, lanes: Lanes, news: list[Effect | Ended]
+    ) -> None:
+        self._news = news
+        self._rules = Rules(limits.media)
+        self._remembered = Remembered(limits.media.remembered_max)
+        self.downloads = Downloads(limits, jitter, news)
+        self.uploads = Uploads(lanes, news)
+        self._entries: dict[FileKey, FileEntry] = {}
+        self._waiting: dict[Asset, dict[Place, FileEntry]] = {}
+        """For which files each asset still waits, by the key under which it is busy."""
+        self._made = 0
+
+    # --- before a call -----------------------------------------------------------------------
+
+    def look(self, work: AssetWork, attributes: Mapping[str, Attribute]) -> Found:
+        """Look for the files that the step names, and let the asset wait for those not there."""
+        assert work.key not in self._waiting, "whoever waits is in no call"
+        files = work.files = work.files or WorkFiles()
+        wanted: dict[Place, Allowed] = {}
+        for place in work.places():
+            if place in files.ends:
+                return Found.ENDED
+            if place in files.codes:
+                continue
+            judged = self._rules.judge(place[1], attributes.get(place[0]))
+            if isinstance(judged, str):
+                files.ends[place] = refused(judged)
+                return Found.ENDED
+            if not self._is_known(work, place, judged.key):
+                wanted[place] = judged
+        for place, allowed in wanted.items():
+            self._wait(work, place, allowed)
+        return Found.WAITING if wanted else Found.READY
+
+    def _is_known(self, work: AssetWork, place: Place, key: FileKey) -> bool:
+        """Return whether the PIM has the content that the event names."""
+        if key.sha256 is None:
+            return False
+        content = content_of(key.sha256, key.extension)
+        code = self._remembered.code(content)
+        if code is None:
+            return False
+        self._note_remembered([(work, place)], code, content, "sha256")
+        return True
+
+    def _wait(self, work: AssetWork, place: Place, allowed: Allowed) -> None:
+        entry = self._entries.get(allowed.key)
+        if entry is None:
+            self._made += 1
+            seen = None if allowed.key.sha256 else self._remembered.seen(allowed.key.url)
+            if seen is not None and seen.content[1] != allowed.key.extension:
+                seen = None
+            entry = self._entries[allowed.key] = FileEntry(self._made, allowed, seen=seen)
+            self.downloads.add(entry)
+        entry.uses.append((work, place))
+        self._waiting.setdefault(work.key, {})[place] = entry
+
+    # --- downloads ---------------------------------------------------------------------------
+
+    def download_ended(self, file_id: int, end: DownloadEnd, now: Now) -> list[AssetWork]:
+        """Take the end of a download; return the assets that wait for no file any more."""
+        ended = self.downloads.ended(file_id, end, now)
+        if ended is None:
+            return []
+        entry, found = ended
+        match found:
+            case Downloaded():
+                return self._fetched(entry, found, now)
+            case NotModified():
+                return self._not_modified(entry)
+            case Ending():
+                return self._end(entry, found)
+
+    def waited_too_long(self, now: Now) -> list[AssetWork]:
+        """End the files whose host has failed for too long; return whom that lets go on."""
+        ended = list(self.downloads.waited_too_long(now))
+        return [work for entry, ending in ended for work in self._end(entry, ending)]
+
+    def _fetched(self, entry: FileEntry, found: Downloaded, now: Now) -> list[AssetWork]:
+        content = entry.content
+        self._remembered.note_seen(entry.key.url, found.etag, content)
+        code = self._remembered.code(content)
+        if code is not None:
+            return self._give_remembered(entry, code, content, "content")
+        self.uploads.add(entry, now.seconds)
+        return []
+
+    def _not_modified(self, entry: FileEntry) -> list[AssetWork]:
+        seen, entry.seen = entry.seen, None
+        code = self._remembered.code(seen.content) if seen is not None else None
+        if seen is None or code is None:  # forgotten meanwhile: it is fetched whole
+            self.downloads.add(entry)
+            return []
+        return self._give_remembered(entry, code, seen.content, "etag")
+
+    # --- uploads -----------------------------------------------------------------------------
+
+    def uploaded(self, call: Call, code: str, now: float) -> list[AssetWork]:
+        """Note the code of a file; return the assets that wait for no file any more."""
+        call.batch[0].forget_failures()
+        freed = []
+        for entry in self.uploads.ended(call, "uploaded", now):
+            self._remembered.note_code(entry.content, code)
+            for work, place in entry.uses:
+                _files_of(work).codes[place] = code
+            freed += self._resolve(entry)
+        self.uploads.go_on(now)
+        return freed
+
+    def upload_refused(self, call: Call, response: PimResponse, now: float) -> list[AssetWork]:
+        """End a file that the PIM refused; return the assets that go on without it."""
+        freed = []
+        for entry in self.uploads.ended(call, "refused", now):
+            message = f"The PIM refused the file {entry.shown}"
+            message = f"{message}: {response.message}" if response.message else f"{message}."
+            ending = Ending("rejected", reason="refused_by_pim", response=response, message=message)
+            freed += self._end(entry, ending)
+        self.uploads.go_on(now)
+        return freed
+
+    # --- codes that the PIM does not take any more -------------------------------------------
+
+    def forget_codes(self, work: AssetWork) -> bool:
+        """Forget the remembered codes that a refused step used; return whether to try it again.
+
+        That happens once for an asset's work: the second time the PIM refuses something else.
+        """
+        files = work.files
+        if files is None or files.has_forgotten:
+            return False
+        used = [place for place in work.places() if place in files.remembered]
+        for place in used:
+            self._remembered.forget(files.codes.pop(place), files.remembered.pop(place))
+        files.has_forgotten = bool(used)
+        return bool(used)
+
+    # --- assets that end, merge or wait no longer --------------------------------------------
+
+    def is_waiting(self, work: AssetWork) -> bool:
+        """Return whether the asset waits for a file."""
+        return work.key in self._waiting
+
+    def may_merge(self, work: AssetWork, budget: float) -> bool:
+        """Return whether a later change may join those that wait: nothing was begun for them."""
+        waiting = self._waiting.get(work.key)
+        if waiting is None or not work.is_new:
+            return False
+        changes = work.open_changes
+        if changes[0].admitted_at < budget - REPLACED_SECONDS_MAX:
+            return False
+        return not any(change.attempts for change in changes) and all(
+            entry.is_untouched for entry in waiting.values()
+        )
+
+    def leave(self, work: AssetWork, now: float) -> None:
+        """Let the asset wait no longer: its step ended, or its changes merge with a later one."""
+        for place, entry in self._waiting.pop(work.key, {}).items():
+            entry.uses.remove((work, place))
+            if entry.state is FileState.STORED:
+                self.uploads.leave(entry, work, now)
+            if not entry.uses:
+                self._drop(entry)
+        self.uploads.go_on(now)
+
+    def failing_works(self) -> Iterable[AssetWork]:
+        """Return the assets that wait for a file which could not be fetched so far."""
+        return {
+            work.key: work
+            for entry in self._entries.values()
+            if self.downloads.is_failing(entry)
+            for work, _ in entry.uses
+        }.values()
+
+    def give_up(self, work: AssetWork, message: str) -> bool:
+        """End the step by a file that could not be fetched so far; return whether there is one."""
+        for place, entry in self._waiting.get(work.key, {}).items():
+            if self.downloads.is_failing(entry):
+                _files_of(work).ends[place] = failed(entry, message)
+                return True
+        return False
+
+    def drop_waiting(self, in_flight: Collection[int]) -> None:
+        """Drop all files but those that these calls upload, and whoever waits but for those."""
+        self._waiting.clear()
+        kept = self.uploads.keep(in_flight)
+        for entry in list(self._entries.values()):
+            if entry.id in kept:
+                assert entry.call is not None
+                work = entry.call.batch[0]
+                entry.uses = [use for use in entry.uses if use[0] is work]
+                self._waiting[work.key] = {place: entry for _, place in entry.uses}
+            else:
+                entry.uses.clear()
+                self._drop(entry)
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _give_remembered(
+        self, entry: FileEntry, code: str, content: Content, by: RememberedBy
+    ) -> list[AssetWork]:
+        self._note_remembered(entry.uses, code, content, by)
+        return self._resolve(entry)
+
+    def _note_remembered(
+        self,
+        uses: Iterable[tuple[AssetWork, Place]],
+        code: str,
+        content: Content,
+        by: RememberedBy,
+    ) -> None:
+        for work, place in uses:
+            files = _files_of(work)
+            files.codes[place] = code
+            files.remembered[place] = content
+        self._news.append(FileRemembered(by))
+
+    def _end(self, entry: FileEntry, ending: Ending) -> list[AssetWork]:
+        for work, place in entry.uses:
+            _files_of(work).ends[place] = ending
+        return self._resolve(entry)
+
+    def _resolve(self, entry: FileEntry) -> list[AssetWork]:
+        """Let nobody wait for the file any longer; return the assets that wait for no other."""
+        del self._entries[entry.key]
+        uses, entry.uses = entry.uses, []
+        self.downloads.stop(entry)
+        freed = []
+        for work, place in uses:
+            waiting = self._waiting[work.key]
+            del waiting[place]
+            if place in _files_of(work).ends:
+                self._leave_idle(work, waiting, entry)
+            if not waiting:
+                del self._waiting[work.key]
+                freed.append(work)
+        return freed
+
+    def _leave_idle(
+        self, work: AssetWork, waiting: dict[Place, FileEntry], ended: FileEntry
+    ) -> None:
+        """Let an asset that is ended wait only for uploads that are its own calls."""
+        for place, entry in list(waiting.items()):
+            is_own = entry.call is not None and entry.call.batch[0] is work
+            if entry is ended or is_own:
+                continue
+            del waiting[place]
+            entry.uses.remove((work, place))
+            if entry.state is FileState.STORED:
+                self.uploads.drop_unused(entry)
+            if not entry.uses:
+                self._drop(entry)
+
+    def _drop(self, entry: FileEntry) -> None:
+        del self._entries[entry.key]
+        self.downloads.stop(entry)
+
+
+def _files_of(work: AssetWork) -> WorkFiles:
+    assert work.files is not None, "whoever waits for files has some"
+    return work.files

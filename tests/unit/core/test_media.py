@@ -1,0 +1,610 @@
+"""Files of assets: fetched once, uploaded once, and the code in their place (contract.md §9)."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from service.core.inputs import (
+    Answer,
+    CallFault,
+    CallReply,
+    DownloadEnd,
+    DownloadFault,
+    DownloadRefused,
+    FaultKind,
+    ItemReply,
+)
+from service.core.limits import MediaOptions, StructureOptions
+from service.core.requests import GetAttributes, Request, UploadFile, UpsertAssets
+from service.core.values import Attribute, Values
+from tests.support.drive import Drive, Pim
+from tests.support.file_source import FileSource, downloaded, sha256_of
+
+URL = "https://cdn.example/boot.jpg"
+MEDIA = MediaOptions(hosts=frozenset({"cdn.example", "other.example"}))
+
+
+def drive(pim: Pim = lambda _request, _now: None, **given: Any) -> Drive:  # noqa: ANN401 - any field
+    """A replica that may fetch from cdn.example."""
+    limits = {"media": MEDIA, "window_seconds_max": 0.1} | given.pop("limits", {})
+    return Drive(pim, limits=limits, **given)
+
+
+def file(url: str = URL, **members: str) -> dict[str, str]:
+    """A value that is a file."""
+    return {"url": url, **members}
+
+
+def sent_values(made: Drive) -> list[Values]:
+    """The values of each asset that was written, in order."""
+    return [
+        asset.values
+        for sent in made.writes
+        if isinstance(sent.request, UpsertAssets)
+        for asset in sent.request.assets
+        if isinstance(asset.values, dict)
+    ]
+
+
+def codes(made: Drive, attribute: str = "media") -> list[object]:
+    """What was written into an attribute, write by write."""
+    return [values[attribute][0].data for values in sent_values(made) if attribute in values]
+
+
+def outcome(made: Drive, id_: str) -> tuple[str, str | None]:
+    found = made.outcomes[id_]
+    return found["status"], found["reason"] or found["result"]
+
+
+class TestOneFile:
+    """From the source to the PIM."""
+
+    def test_its_code_takes_its_place(self) -> None:
+        made = drive()
+        id_ = made.upsert("packshots", "a", media=file(), text="x")
+        made.run()
+
+        assert outcome(made, id_) == ("applied", "created")
+        assert codes(made) == [f"code1:{sha256_of(URL)}"]
+        assert codes(made, "text") == ["x"]
+        assert made.source.urls == [URL]
+        assert [upload.name for upload in made.uploads] == ["boot.jpg"]
+        assert not made.source.on_disk, "it is dropped"
+
+    def test_it_stands_as_the_data_of_an_entry_too(self) -> None:
+        made = drive()
+        entries = [{"locale": locale, "channel": None, "data": file()} for locale in ("de", "en")]
+        made.upsert("packshots", "a", media=entries)
+        made.run()
+
+        (values,) = sent_values(made)
+        assert {value.data for value in values["media"]} == {f"code1:{sha256_of(URL)}"}
+        assert [value.locale for value in values["media"]] == ["de", "en"]
+
+    def test_others_of_its_family_go_on(self) -> None:
+        """The asset alone waits for its file."""
+        made = drive(source=FileSource(seconds=100.0))
+        waiting = made.upsert("packshots", "a", media=file())
+        other = made.upsert("packshots", "b", text="x")
+        made.run()
+
+        assert made.settled_at[other] < 5 < made.settled_at[waiting]
+
+    def test_later_changes_of_the_asset_wait_behind_a_download(self) -> None:
+        made = drive(source=FileSource(seconds=10.0))
+        first = made.upsert("packshots", "a", media=file())
+        made.run(5.0)
+        second = made.upsert("packshots", "a", text="later")
+        made.run()
+
+        assert outcome(made, second) == ("applied", "updated")
+        assert made.settled_at[first] < made.settled_at[second]
+        assert len(made.writes) == 2
+
+    def test_a_name_is_made_usual(self) -> None:
+        made = drive()
+        made.upsert("packshots", "a", media=file(name="Böse Schuhe (neu).JPG"))
+        made.run()
+
+        assert [upload.name for upload in made.uploads] == ["B_se_Schuhe_neu_.JPG"]
+
+
+class TestOnce:
+    """A file is fetched once, and uploaded once."""
+
+    def test_two_assets_with_one_new_file_upload_it_once(self) -> None:
+        made = drive()
+        made.upsert("packshots", "a", media=file())
+        made.upsert("manuals", "b", media=file())
+        made.run()
+
+        assert made.source.urls == [URL]
+        assert len(made.uploads) == 1
+        assert codes(made) == [f"code1:{sha256_of(URL)}"] * 2
+
+    def test_one_content_under_two_urls_is_uploaded_once(self) -> None:
+        """URLs are signed anew for each event."""
+        source = FileSource(lambda _url, _now: downloaded("boot"))
+        made = drive(source=source)
+        for number in range(5):
+            made.upsert("packshots", f"a{number}", media=file(f"{URL}?signature={number}"))
+        made.run()
+
+        assert len(source.urls) == 5
+        assert len(made.uploads) == 1
+        assert len(set(codes(made))) == 1
+        assert not source.on_disk
+
+    def test_one_content_with_two_extensions_is_two_files(self) -> None:
+        source = FileSource(lambda _url, _now: downloaded("boot"))
+        made = drive(source=source)
+        made.upsert("packshots", "a", media=file(), other=file(name="boot.png"))
+        made.run()
+
+        assert sorted(upload.name for upload in made.uploads) == ["boot.jpg", "boot.png"]
+
+    def test_a_known_digest_is_not_fetched_again(self) -> None:
+        made = drive()
+        made.upsert("packshots", "a", media=file())
+        made.run()
+        made.upsert(
+            "packshots", "b", media=file("https://other.example/x.jpg", sha256=sha256_of(URL))
+        )
+        made.run()
+
+        assert made.source.urls == [URL]
+        assert codes(made) == [f"code1:{sha256_of(URL)}"] * 2
+        assert len(made.noted("media.remembered")) == 1
+
+    def test_a_file_that_has_not_changed_is_not_fetched_again(self) -> None:
+        """Its source is asked with the ETag of the last answer."""
+        made = drive()
+        for code in "ab":
+            made.upsert("packshots", code, media=file())
+            made.run()
+
+        first, second = made.source.started
+        assert first.etag is None
+        assert second.etag == downloaded(URL).etag
+        assert len(made.uploads) == 1
+        assert len(set(codes(made))) == 1
+
+    def test_a_file_that_has_changed_is_uploaded(self) -> None:
+        source = FileSource(lambda _url, now: downloaded("old" if now < 50 else "new"))
+        made = drive(source=source)
+        made.upsert("packshots", "a", media=file())
+        made.run(100.0)
+        made.upsert("packshots", "a", media=file())
+        made.run()
+
+        assert codes(made) == [f"code1:{sha256_of('old')}", f"code2:{sha256_of('new')}"]
+
+    def test_only_the_newest_uploads_are_remembered(self) -> None:
+        limits = {"media": MediaOptions(hosts=MEDIA.hosts, remembered_max=1)}
+        made = drive(limits=limits)
+        for url in (URL, "https://cdn.example/b.jpg", URL):
+            made.upsert("packshots", "a", media=file(url))
+            made.run()
+
+        assert len(made.uploads) == 3
+
+    def test_a_remembered_code_that_the_pim_refuses_is_forgotten_once(self) -> None:
+        """The file is uploaded once more; if the PIM still refuses, something else is wrong."""
+        forgotten: set[object] = set()
+
+        def pim(request: Request, _now: float) -> Answer | None:
+            if isinstance(request, UpsertAssets):
+                named = {value.data for asset in request.assets for value in of(asset.values)}
+                if named & forgotten:
+                    items = (ItemReply("a", 422, "no such file"),)
+                    return CallReply(200, is_from_pim=True, items=items)
+            return None
+
+        made = drive(pim)
+        made.upsert("packshots", "a", media=file())
+        made.run()
+        forgotten.add(f"code1:{sha256_of(URL)}")
+        again = made.upsert("packshots", "a", media=file())
+        made.run()
+        assert outcome(made, again) == ("applied", "updated")
+        assert codes(made)[-2:] == [f"code1:{sha256_of(URL)}", f"code2:{sha256_of(URL)}"]
+
+        forgotten.update(f"code{number}:{sha256_of(URL)}" for number in (2, 3))
+        refused = made.upsert("packshots", "a", media=file())
+        made.run()
+        assert outcome(made, refused) == ("rejected", "refused_by_pim")
+        assert len(made.uploads) == 3
+
+    def test_a_code_that_was_just_uploaded_is_not_uploaded_again(self) -> None:
+        def pim(request: Request, _now: float) -> Answer | None:
+            is_write = isinstance(request, UpsertAssets)
+            items = (ItemReply("a", 422, "no"),)
+            return CallReply(200, is_from_pim=True, items=items) if is_write else None
+
+        made = drive(pim)
+        id_ = made.upsert("packshots", "a", media=file())
+        made.run()
+
+        assert outcome(made, id_) == ("rejected", "refused_by_pim")
+        assert len(made.uploads) == 1
+
+
+def of(values: object) -> Iterable[Any]:
+    """All values of an asset."""
+    assert isinstance(values, dict)
+    return [value for given in values.values() for value in given]
+
+
+def knows(**attributes: Attribute) -> Pim:
+    """A PIM whose families have these attributes."""
+
+    def pim(request: Request, _now: float) -> Answer | None:
+        if isinstance(request, GetAttributes):
+            found = (Attribute("text", "text"), *attributes.values())
+            return CallReply(200, is_from_pim=True, attributes=found)
+        return None
+
+    return pim
+
+
+PICTURE = Attribute("media", "media_file", extensions=frozenset({"jpg", "png"}), bytes_max=2_000)
+
+
+class TestRefused:
+    """What may not be fetched, or is not what the event says, never reaches the PIM."""
+
+    @pytest.mark.parametrize(
+        ("value", "named"),
+        [
+            (file("https://evil.example/boot.jpg"), "'evil.example'"),
+            (file("https://x.cdn.example/boot.jpg"), "'x.cdn.example'"),
+            (file("http://cdn.example/boot.jpg"), "no TLS"),
+            (file("ftp://cdn.example/boot.jpg"), "not an address of the web"),
+            (file("boot.jpg"), "not an address of the web"),
+            (file("https://[::1/boot.jpg"), "not valid"),
+            (file("https://user:pass@cdn.example/boot.jpg"), "names a user"),
+            (file("https://cdn.example/boot.gif"), "the extension gif; media accepts jpg, png"),
+            (file("https://cdn.example/boot"), "no extension"),
+            (file(name="boot.gif"), "boot.gif has the extension gif"),
+        ],
+    )
+    def test_before_anything_is_fetched(self, value: object, named: str) -> None:
+        made = drive(knows(media=PICTURE), limits={"structure": StructureOptions()})
+        id_ = made.upsert("packshots", "a", media=value)
+        made.run()
+
+        assert outcome(made, id_) == ("rejected", "media_refused")
+        assert named in made.outcomes[id_]["message"]
+        assert "pass" not in made.outcomes[id_]["message"]
+        assert made.outcomes[id_]["pim"] is None
+        assert not made.source.started
+        assert not made.writes
+
+    def test_media_are_off_without_hosts(self) -> None:
+        made = drive(limits={"media": MediaOptions()})
+        id_ = made.upsert("packshots", "a", media=file())
+        made.run()
+
+        assert outcome(made, id_) == ("rejected", "media_refused")
+        assert "ASSET_SYNC_MEDIA__HOSTS" in made.outcomes[id_]["message"]
+
+    def test_a_file_is_for_media_files_alone(self) -> None:
+        made = drive(knows(media=PICTURE), limits={"structure": StructureOptions()})
+        id_ = made.upsert("packshots", "a", text=file())
+        made.run()
+
+        assert outcome(made, id_) == ("rejected", "invalid_values")
+        assert "does not accept a file" in made.outcomes[id_]["message"]
+
+    @pytest.mark.parametrize(
+        ("end", "value", "named"),
+        [
+            (DownloadRefused("the host answers 404."), file(), "404"),
+            (downloaded("x", size=2_001), file(), "2001 bytes; the limit is 2000"),
+            (downloaded("x"), file(sha256="0" * 64), "SHA-256"),
+        ],
+    )
+    def test_by_what_was_fetched(self, end: DownloadEnd, value: object, named: str) -> None:
+        source = FileSource(lambda _url, _now: end)
+        made = drive(knows(media=PICTURE), limits={"structure": StructureOptions()}, source=source)
+        id_ = made.upsert("packshots", "a", media=value)
+        made.run()
+
+        assert outcome(made, id_) == ("rejected", "media_refused")
+        assert named in made.outcomes[id_]["message"]
+        assert source.started[0].bytes_max == 2_000
+        assert not source.on_disk
+        assert not made.uploads
+        assert not made.writes
+
+    def test_a_url_is_shown_without_its_query(self) -> None:
+        source = FileSource(lambda _url, _now: DownloadRefused("the host answers 403."))
+        made = drive(source=source)
+        id_ = made.upsert("packshots", "a", media=file(f"{URL}?signature=secret"))
+        made.run()
+
+        assert URL in made.outcomes[id_]["message"]
+        assert "secret" not in str(made.outcomes[id_])
+        assert "secret" not in str(made.facts)
+
+    def test_a_merged_change_is_refused_alone(self) -> None:
+        """The other changes of the asset are applied, in order."""
+        source = FileSource(lambda url, _now: DownloadRefused("404.") if "gone" in url else None)
+        made = drive(source=source)
+        ids = [
+            made.upsert("packshots", "a", text="1"),
+            made.upsert("packshots", "a", media=file("https://cdn.example/gone.jpg")),
+            made.upsert("packshots", "a", other=file()),
+        ]
+        made.run()
+
+        assert [outcome(made, id_) for id_ in ids] == [
+            ("applied", "created"),
+            ("rejected", "media_refused"),
+            ("applied", "updated"),
+        ]
+        assert source.urls.count("https://cdn.example/gone.jpg") == 1
+
+    def test_the_pim_may_refuse_a_file(self) -> None:
+        """That ends every asset that waits for it, without another upload."""
+
+        def pim(request: Request, _now: float) -> Answer | None:
+            if isinstance(request, UploadFile):
+                return CallReply(422, is_from_pim=True, message="Bad file.")
+            return None
+
+        made = drive(pim)
+        ids = [made.upsert("packshots", code, media=file()) for code in "ab"]
+        made.run()
+
+        assert [outcome(made, id_) for id_ in ids] == [("rejected", "refused_by_pim")] * 2
+        assert made.outcomes[ids[0]]["pim"]["status_code"] == 422
+        assert sum(isinstance(sent.request, UploadFile) for sent in made.sent) == 1
+        assert not made.source.on_disk
+
+
+class TestFailing:
+    """Sources that fail are tried again; then their changes fail."""
+
+    def test_a_source_that_comes_back_costs_nothing(self) -> None:
+        source = FileSource(lambda _url, now: DownloadFault("503.") if now < 20 else None)
+        made = drive(source=source)
+        id_ = made.upsert("packshots", "a", media=file())
+        made.run()
+
+        assert outcome(made, id_) == ("applied", "created")
+        assert len(source.urls) > 2
+
+    def test_after_so_many_tries_the_change_fails(self) -> None:
+        source = FileSource(lambda _url, _now: DownloadFault("No answer within 300 s."))
+        made = drive(source=source, limits={"retry_attempts_max": 3})
+        id_ = made.upsert("packshots", "a", media=file())
+        behind = made.upsert("packshots", "a", text="x")
+        made.run()
+
+        assert outcome(made, id_) == ("failed", "media_failed")
+        assert "No answer within 300 s." in made.outcomes[id_]["message"]
+        assert len(source.urls) == 3
+        assert outcome(made, behind) == ("applied", "created")
+
+    def test_a_source_says_when_to_come_again(self) -> None:
+        source = FileSource(lambda _url, now: DownloadFault("429.", 100.0) if now < 50 else None)
+        made = drive(source=source)
+        made.upsert("packshots", "a", media=file())
+        made.run()
+
+        assert len(source.urls) == 2
+        assert made.now > 100
+
+    def test_a_host_that_fails_delays_no_other_host(self) -> None:
+        """Hosts take turns, and one that fails is asked for one file at a time."""
+
+        def answer(url: str, _now: float) -> DownloadEnd | None:
+            return DownloadFault("No connection.") if "cdn" in url else None
+
+        source = FileSource(answer, seconds=30.0)
+        made = drive(source=source, limits={"dead_letter_share_max": 1.0})
+        failing = [
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+            for n in range(200)
+        ]
+        made.run(200.0)
+        well = [
+            made.upsert("packshots", f"b{n}", media=file(f"https://other.example/{n}.jpg"))
+            for n in range(10)
+        ]
+        made.run()
+
+        assert made.last_completed_at(well) < 200 + 200
+        assert made.statuses(well) == {"applied": 10}
+        assert made.statuses(failing) == {"failed": 200}
+        assert made.last_completed_at(failing) < 1_500, "they fail together"
+        assert {made.outcomes[id_]["reason"] for id_ in failing} == {"media_failed"}
+
+
+class TestMerged:
+    """A later change replaces a file that was not fetched yet."""
+
+    def test_a_file_whose_download_has_not_begun_is_replaced(self) -> None:
+        limits = {"media": MediaOptions(hosts=MEDIA.hosts, downloads_at_once_max=1)}
+        made = drive(limits=limits, source=FileSource(seconds=10.0))
+        made.upsert("packshots", "first", media=file("https://cdn.example/first.jpg"))
+        made.run(1.0)
+        old = made.upsert("packshots", "a", media=file("https://cdn.example/old.jpg"))
+        made.run(2.0)
+        new = made.upsert("packshots", "a", media=file("https://cdn.example/new.jpg"))
+        made.run()
+
+        assert outcome(made, old) == ("applied", "merged")
+        assert outcome(made, new) == ("applied", "created")
+        assert made.source.urls == ["https://cdn.example/first.jpg", "https://cdn.example/new.jpg"]
+
+    def test_a_delete_makes_the_download_needless(self) -> None:
+        limits = {"media": MediaOptions(hosts=MEDIA.hosts, downloads_at_once_max=1)}
+        made = drive(limits=limits, source=FileSource(seconds=10.0))
+        made.upsert("packshots", "first", media=file("https://cdn.example/first.jpg"))
+        made.run(1.0)
+        old = made.upsert("packshots", "a", media=file("https://cdn.example/old.jpg"))
+        made.run(2.0)
+        gone = made.delete("packshots", "a")
+        made.run()
+
+        assert outcome(made, old)[0] == "superseded"
+        assert outcome(made, gone) == ("applied", "absent")
+        assert made.source.urls == ["https://cdn.example/first.jpg"]
+
+    def test_an_asset_that_changes_all_the_time_is_sent_all_the_same(self) -> None:
+        limits = {"media": MediaOptions(hosts=MEDIA.hosts, downloads_at_once_max=1)}
+        made = drive(limits=limits, source=FileSource(seconds=50.0))
+        for number in range(4):
+            url = f"https://cdn.example/{number}.jpg"
+            made.upsert("packshots", f"first{number}", media=file(url))
+        made.run(1.0)
+        ids = []
+        for number in range(300):
+            ids.append(
+                made.upsert("packshots", "a", media=file(f"https://cdn.example/{number}.png"))
+            )
+            made.run(1.0)
+        assert made.statuses(ids)["applied"] > 10
+
+
+class TestLimits:
+    """What files may take."""
+
+    def test_downloads_and_bytes_on_disk_are_bounded(self) -> None:
+        media = MediaOptions(
+            hosts=MEDIA.hosts,
+            file_bytes_max=1_000,
+            disk_bytes_max=2_500,
+            downloads_at_once_max=3,
+        )
+
+        def pim(request: Request, now: float) -> Answer | None:
+            is_out = isinstance(request, UploadFile) and now < 30
+            return CallFault(FaultKind.CONNECTION, "refused") if is_out else None
+
+        source = FileSource(lambda url, _now: downloaded(url, size=700))
+        made = drive(pim, limits={"media": media}, source=source)
+        ids = [
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+            for n in range(40)
+        ]
+        made.run()
+
+        assert made.statuses(ids) == {"applied": 40}
+        assert source.at_once_max == 2, "two files of the largest size fit"
+        assert source.bytes_max <= 2_500
+        assert not source.on_disk
+
+    def test_uploads_take_at_most_half_of_the_slots(self) -> None:
+        out: set[float] = set()
+        made = drive(limits={"calls_at_once_max": 4}, call_seconds=5.0)
+        for number in range(30):
+            made.upsert("packshots", f"a{number}", media=file(f"https://cdn.example/{number}.jpg"))
+        made.run()
+
+        uploads = [sent for sent in made.sent if isinstance(sent.request, UploadFile)]
+        for one in uploads:
+            out.add(sum(o.at <= one.at < o.ended_at for o in uploads))
+        assert len(uploads) == 30
+        assert max(out) == 2
+
+    def test_each_upload_counts_against_the_rate(self) -> None:
+        made = drive(limits={"calls_per_second_max": 2})
+        for number in range(10):
+            made.upsert("packshots", f"a{number}", media=file(f"https://cdn.example/{number}.jpg"))
+        made.run()
+
+        times = sorted(sent.at for sent in made.sent)
+        assert all(later - at >= 1.0 - 1e-9 for at, later in zip(times, times[2:], strict=False))
+
+
+class TestUploads:
+    """An upload is a call of its asset alone."""
+
+    def test_an_outage_of_the_pim_uses_up_no_budget(self) -> None:
+        def pim(_request: Request, now: float) -> Answer | None:
+            return CallReply(503) if 5 < now < 2_000 else None
+
+        made = drive(pim, source=FileSource(seconds=10.0))
+        ids = [
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+            for n in range(10)
+        ]
+        made.run()
+
+        assert made.statuses(ids) == {"applied": 10}
+        assert made.noted("breaker.opened")
+
+    def test_a_throttled_upload_goes_again(self) -> None:
+        asked: list[float] = []
+
+        def pim(request: Request, now: float) -> Answer | None:
+            if isinstance(request, UploadFile):
+                asked.append(now)
+                return CallReply(429, retry_after_seconds=20.0) if len(asked) == 1 else None
+            return None
+
+        made = drive(pim)
+        id_ = made.upsert("packshots", "a", media=file())
+        made.run()
+
+        assert outcome(made, id_) == ("applied", "created")
+        assert asked[1] - asked[0] >= 20.0
+        assert made.source.urls == [URL], "it is still on disk"
+
+    def test_an_upload_that_fails_by_itself_fails_its_asset(self) -> None:
+        """The next asset that waits for the file tries it; then the file is dropped."""
+
+        def pim(request: Request, _now: float) -> Answer | None:
+            is_bad = isinstance(request, UploadFile) and request.name == "bad.jpg"
+            return CallReply(500) if is_bad else None
+
+        made = drive(pim, limits={"retry_attempts_max": 3})
+        bad = [
+            made.upsert("packshots", code, media=file("https://cdn.example/bad.jpg"))
+            for code in "ab"
+        ]
+        for number in range(200):
+            made.upsert("manuals", f"c{number}", text="x")
+            made.run(1.0)
+        made.run()
+
+        assert made.statuses(bad) == {"failed": 2}
+        assert {made.outcomes[id_]["reason"] for id_ in bad} == {"pim_error"}
+        assert made.statuses()["applied"] == 200
+        assert not made.source.on_disk
+
+    def test_an_upload_without_a_code_is_no_success(self) -> None:
+        answers = iter([CallReply(201), CallReply(201, media_code="the/code")])
+
+        def pim(request: Request, _now: float) -> Answer | None:
+            return next(answers) if isinstance(request, UploadFile) else None
+
+        made = drive(pim)
+        made.upsert("packshots", "a", media=file())
+        made.run()
+
+        assert codes(made) == ["the/code"]
+
+    def test_a_family_that_fails_for_files_does_not_fail_for_others(self) -> None:
+        """Uploads name no family: what fails them makes no lane failing."""
+
+        def pim(request: Request, _now: float) -> Answer | None:
+            return CallReply(500) if isinstance(request, UploadFile) else None
+
+        made = drive(pim, limits={"retry_attempts_max": 4})
+        bad = [
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+            for n in range(6)
+        ]
+        for number in range(300):
+            made.upsert("packshots", f"b{number}", text="x")
+            made.run(1.0)
+        made.run()
+
+        assert not made.noted("family.failing")
+        assert made.statuses(bad) == {"failed": 6}
+        assert made.statuses()["applied"] == 300
