@@ -1,6 +1,7 @@
 """The settings of asset-sync and the code that reads them (contract.md §3)."""
 
 from service.settings.load import Credentials, Loaded, SettingsError, load, load_without_pim
+from service.settings.media import MediaSettings
 from service.settings.model import Settings
 from service.settings.reference import reference, variables
 from service.settings.secrets import SecretStore, Unreadable, reserved_names
@@ -22,6 +23,7 @@ __all__ = [
     "IngressSettings",
     "KafkaSettings",
     "Loaded",
+    "MediaSettings",
     "PimSettings",
     "SecretStore",
     "Settings",

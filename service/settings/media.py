@@ -15,8 +15,13 @@ _HOST_OR_ANY = re.compile(rf"(?:\*\.)?{_HOST.pattern}")
 
 
 def _names(text: str) -> tuple[str, ...]:
+    """Return the names as DNS compares them, without duplicates; IPv6 addresses in brackets."""
     names = (part.strip().rstrip(".").lower() for part in text.split(","))
     return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _bare(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.strip("[]") for name in names)
 
 
 def _check_hosts(text: str) -> str:
@@ -116,12 +121,12 @@ class MediaSettings(BaseModel):
     @property
     def public_host_names(self) -> tuple[str, ...]:
         """The hosts that must have public addresses; `*.` stands for one label or more."""
-        return _names(self.hosts)
+        return _bare(_names(self.hosts))
 
     @property
     def private_host_names(self) -> tuple[str, ...]:
         """The hosts that may have any address."""
-        return _names(self.private_hosts)
+        return _bare(_names(self.private_hosts))
 
     @property
     def are_on(self) -> bool:

@@ -40,6 +40,11 @@ ANSWER_BYTES = 16 * MIB
 BODY_COPIES = 3
 """Copies of a request body: the merged values, their JSON, and the bytes being sent."""
 
+TRANSFER_BYTES = 1 * MIB
+"""Memory of one download or upload: what was received, what is written, and the connection."""
+REMEMBERED_BYTES = 1_280
+"""Memory of one uploaded file that is remembered, with the longest ETag and code."""
+
 EVENT_OBJECTS_PER_BYTE = 32
 """Memory for each byte of the one raw event that is mapped at a time."""
 ANSWER_COPIES = 3
@@ -80,7 +85,17 @@ def memory_terms(settings: "Settings", largest_batch_bytes: int = 0) -> list[Ter
         Term("calls", settings.pim.max_concurrency * (ANSWER_BYTES + BODY_COPIES * body)),
         Term("one transaction", TRANSACTION_BYTES),
         Term("structures", STRUCTURES_BYTES),
+        Term("media files", _media_bytes(settings)),
     ]
+
+
+def _media_bytes(settings: "Settings") -> int:
+    """Return the memory of downloads, uploads and remembered files; 0 where media are off."""
+    media = settings.media
+    if not media.are_on:
+        return 0
+    transfers = media.max_concurrency + max(1, settings.pim.max_concurrency // 2)
+    return transfers * TRANSFER_BYTES + media.remember * REMEMBERED_BYTES
 
 
 def memory_bytes(settings: "Settings", largest_batch_bytes: int = 0) -> int:

@@ -8,7 +8,8 @@ from urllib.parse import quote
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from service.core.limits import DecodeLimits, Limits, StructureOptions
+from service.core.limits import DecodeLimits, Limits, MediaOptions, StructureOptions
+from service.settings.media import MediaSettings
 from service.settings.sections import (
     INGRESS_OVERHEAD_BYTES,
     DeadLettersSettings,
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     structure: StructureSettings = Field(
         default_factory=lambda: StructureSettings.model_validate({})
     )
+    media: MediaSettings = Field(default_factory=lambda: MediaSettings.model_validate({}))
     window: WindowSettings = Field(default_factory=lambda: WindowSettings.model_validate({}))
     retry: RetrySettings = Field(default_factory=lambda: RetrySettings.model_validate({}))
     pipeline: PipelineSettings = Field(default_factory=lambda: PipelineSettings.model_validate({}))
@@ -153,6 +155,14 @@ class Settings(BaseSettings):
                 create_options=self.structure.create_options,
                 default_locale=self.structure.default_locale,
                 max_age_seconds=self.structure.max_age_seconds,
+            ),
+            media=MediaOptions(
+                hosts=frozenset(self.media.public_host_names),
+                private_hosts=frozenset(self.media.private_host_names),
+                file_bytes_max=self.media.max_bytes,
+                disk_bytes_max=self.media.disk_bytes,
+                downloads_at_once_max=self.media.max_concurrency,
+                remembered_max=self.media.remember,
             ),
             retry_attempts_max=self.retry.max_attempts,
             retry_seconds_max=self.retry.max_seconds,

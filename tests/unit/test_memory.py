@@ -7,6 +7,8 @@ import yaml
 
 from service.adapters.akeneo.client import REPLY_BYTES_MAX
 from service.adapters.kafka.aiokafka_gaps import fetching, unpacking
+from service.adapters.media.folder import READ_BYTES
+from service.adapters.media.transfer import BUFFER_BYTES
 from service.core import limits
 from service.core.send.structure_cache import FAMILIES_KEPT_MAX
 from service.mapping import json_values
@@ -43,6 +45,7 @@ def test_the_sum_is_made_of_the_limits_of_the_code() -> None:
     assert memory.ANSWER_BYTES == REPLY_BYTES_MAX
     assert 3 * limits.TRANSACTION_BYTES_MAX == memory.TRANSACTION_BYTES
     assert FAMILIES_KEPT_MAX * 24 * 1024 <= memory.STRUCTURES_BYTES
+    assert 3 * BUFFER_BYTES + READ_BYTES <= memory.TRANSFER_BYTES
     assert memory.CHANGES_BYTES == translation_limits.CHANGES_BYTES_MAX
     assert memory.CHANGES_BYTES >= translation_limits.TRANSACTION_BYTES_MAX
     most = json_values.TOKENS_MAX * json_values.TOKEN_BYTES
@@ -89,6 +92,22 @@ def test_what_the_sources_add(given: dict[str, int], more_mib: int) -> None:
 def test_what_each_setting_adds_to_translate(name: str, value: str, more_mib: int) -> None:
     more = translate_bytes(settings(**{name: value}), 1)
     assert more - translate_bytes(settings(), 1) == more_mib * MIB
+
+
+@pytest.mark.parametrize(
+    ("given", "more_mib"),
+    [
+        ({}, 250),
+        ({"MEDIA__REMEMBER": "0"}, 6),
+        ({"MEDIA__REMEMBER": "0", "MEDIA__MAX_CONCURRENCY": "10"}, 12),
+        ({"MEDIA__REMEMBER": "819200", "PIM__MAX_CONCURRENCY": "1"}, 1005 - 3 * 28),
+    ],
+)
+def test_what_media_files_add(given: dict[str, str], more_mib: int) -> None:
+    """Only where they are on; docs/operations.md has the same numbers."""
+    more = memory_bytes(settings(MEDIA__PRIVATE_HOSTS="dam", **given)) - memory_bytes(settings())
+    assert round(more / MIB) == more_mib
+    assert memory_bytes(settings(MEDIA__MAX_CONCURRENCY="10")) == memory_bytes(settings())
 
 
 def limit_of(*path: str) -> int:

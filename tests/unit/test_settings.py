@@ -44,6 +44,31 @@ def test_an_unknown_variable_names_the_nearest() -> None:
     assert "ASSET_SYNC_X" in load(given, None).warnings[0]
 
 
+def test_hosts_of_media_files() -> None:
+    """Names are compared as DNS does, and media are off without any."""
+    given = {
+        "ASSET_SYNC_MEDIA__HOSTS": " CDN.Example., *.dam.example,cdn.example,,[2001:DB8::1]",
+        "ASSET_SYNC_MEDIA__PRIVATE_HOSTS": "dam,10.1.2.3",
+    }
+    settings = load(MINIMUM | given, None).settings
+
+    assert settings.limits().media.hosts == {"cdn.example", "*.dam.example", "2001:db8::1"}
+    assert settings.limits().media.private_hosts == {"dam", "10.1.2.3"}
+    assert settings.media.are_on
+    assert load(MINIMUM | dict([given.popitem()]), None).settings.media.are_on
+    assert not load(MINIMUM, None).settings.media.are_on
+
+
+def test_the_largest_file_must_find_room() -> None:
+    """Otherwise its download would wait for ever."""
+    assert problem(MEDIA__MAX_BYTES="3GiB") == (
+        "ASSET_SYNC_MEDIA: DISK_BYTES (2147483648) must be at least MAX_BYTES (3221225472): "
+        "otherwise the largest file would never find room."
+    )
+    both = {"ASSET_SYNC_MEDIA__MAX_BYTES": "3GiB", "ASSET_SYNC_MEDIA__DISK_BYTES": "3GiB"}
+    assert load(MINIMUM | both, None).settings.limits().media.disk_bytes_max == 3 * 1024**3
+
+
 def test_service_links_are_ignored() -> None:
     """Kubernetes sets them for a Service named asset-sync-…."""
     link = {"ASSET_SYNC_WEB_PORT_80_TCP": "tcp://10.0.0.1:80", "ASSET_SYNC_WEB_SERVICE_HOST": "x"}
@@ -85,6 +110,18 @@ def test_service_links_are_ignored() -> None:
         ("PIM__PROXY_URL", "http://user:t0p-secret@proxy:99999"),
         ("PIM__PROXY_URL", "http://user:t0p-secret@proxy/path"),
         ("WINDOW__MAX_ASSETS", "101"),
+        ("MEDIA__HOSTS", "https://cdn.example"),
+        ("MEDIA__HOSTS", "cdn.example/path"),
+        ("MEDIA__HOSTS", "cdn.example:443"),
+        ("MEDIA__HOSTS", "*"),
+        ("MEDIA__HOSTS", "cdn.*.example"),
+        ("MEDIA__HOSTS", "cdn..example"),
+        ("MEDIA__HOSTS", "b\u00fccher.example"),
+        ("MEDIA__PRIVATE_HOSTS", "*.internal"),
+        ("MEDIA__PRIVATE_HOSTS", "10.0.0.0/8"),
+        ("MEDIA__DISK_BYTES", "199MiB"),
+        ("MEDIA__MAX_BYTES", "0"),
+        ("MEDIA__TIMEOUT_SECONDS", "0"),
         ("WINDOW__MAX_BYTES", "1 parsec"),
         ("KAFKA__SECURITY_PROTOCOL", "SASL_SSL"),
         ("KAFKA__OUTCOMES_TOPIC", "dam.asset-changes"),
