@@ -6,7 +6,7 @@ netrc and the proxy variables of the environment, and decompress answers of any 
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -24,6 +24,10 @@ HEADERS = {
 }
 
 _HOST = re.compile(r"[A-Za-z0-9._~-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?")
+
+
+TakePart = Callable[[bytes, int | None], None]
+"""Takes a part of a body, and the length of the whole body as far as it is known."""
 
 
 class InvalidAnswerError(Exception):
@@ -63,6 +67,32 @@ async def exchange(
         if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             # The server may not have read the body, and then resets the connection later.
             await answer.extensions["network_stream"].aclose()
+
+
+async def exchange_in_parts(
+    transport: httpx2.AsyncHTTPTransport, request: httpx2.Request, take: TakePart, bytes_max: int
+) -> RawReply:
+    """Send the request once, and pass the body of a 200 on as it comes.
+
+    The caller sets the timeout. Any other answer is returned with its body, of at most `bytes_max` bytes.
+
+    Raises:
+        InvalidAnswerError: the answer is compressed, which was not accepted.
+        Exception: as `exchange` raises.
+    """
+    answer = await transport.handle_async_request(request)
+    try:
+        if answer.status_code != HTTPStatus.OK:
+            return await _read(answer, bytes_max)
+        head = head_of(answer)
+        if head.headers.get("content-encoding", "identity") != "identity":
+            raise InvalidAnswerError("The answer is compressed, which was not accepted.")
+        length = head.headers.get("content-length", "")
+        async for part in answer.aiter_raw():
+            take(part, int(length) if length.isdecimal() else None)
+        return head
+    finally:
+        await answer.aclose()
 
 
 def parse_url(text: str) -> httpx2.URL:

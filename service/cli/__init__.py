@@ -28,6 +28,7 @@ COMMANDS = (
     "dead-letters",
     "mapping",
     "convert",
+    "media",
     "pim-simulator",
     "schema",
 )

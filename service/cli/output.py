@@ -16,7 +16,7 @@ import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, Protocol, TextIO, cast
 
 import click
 import msgspec
@@ -148,9 +148,18 @@ def complain(message: str) -> None:
     click.echo(shown(message, keep="\n"), file=sys.stderr)
 
 
+class Update(Protocol):
+    """Takes how much is done; `total` where it was not known before."""
+
+    def __call__(self, done: int, total: int | None = None) -> None: ...
+
+
 @contextmanager
-def progress(action: str, total: int, *columns: ProgressColumn) -> Iterator[Callable[[int], None]]:
-    """Show a bar on stderr if that is a terminal; yield the callback that takes the progress."""
+def progress(action: str, total: int | None, *columns: ProgressColumn) -> Iterator[Update]:
+    """Show a bar on stderr if that is a terminal; yield the callback that takes the progress.
+
+    `total` is None as long as it is not known.
+    """
     out = console(is_stderr=True)
     with Progress(
         TextColumn(action),
@@ -162,7 +171,11 @@ def progress(action: str, total: int, *columns: ProgressColumn) -> Iterator[Call
         disable=not out.is_terminal,
     ) as bar:
         task = bar.add_task(action, total=total)
-        yield lambda done: bar.update(task, completed=done)
+
+        def update(done: int, total: int | None = None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield update
 
 
 def _escaped(text: str, escape: Callable[[str], str], keep: str, *, is_ascii: bool = False) -> str:

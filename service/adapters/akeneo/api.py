@@ -15,18 +15,26 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
+from urllib.parse import quote
 
 from service.adapters.akeneo.auth import NoTokenError, RefusedError, TokenReply, renewal
 from service.adapters.akeneo.client import REPLY_BYTES_MAX, PimClient
 from service.adapters.akeneo.multipart import FileLostError
 from service.adapters.akeneo.wire import HttpRequest, read_answer, read_reply, write_request
-from service.adapters.http_client import RawReply, TooLargeError, in_words
+from service.adapters.http_client import RawReply, TakePart, TooLargeError, in_words
 from service.adapters.tokens import Token, TokenKeeper
 from service.core.facts import RequestEnded
 from service.core.inputs import CANCELLED, Answer, CallFault, CallReply, FaultKind
 from service.core.model import Origin
 from service.core.requests import Request
-from service.ports import Observer, Observers, RequestEnd, StoredFiles, status_class
+from service.ports import (
+    MEDIA_FILES_PATH,
+    Observer,
+    Observers,
+    RequestEnd,
+    StoredFiles,
+    status_class,
+)
 from service.settings import Credentials, PimSettings, SettingsError
 
 Permit = Callable[[], Awaitable[None]]
@@ -103,18 +111,45 @@ class HttpAssetApi:
 
     async def ask(self, method: str, path: str, body: bytes | None = None) -> RawReply | CallFault:
         """Send one request with a valid token, and return the answer unread; commands use this."""
+        return await self._ask(HttpRequest(method, path, body))
 
+    async def get_media_file(self, code: str, take: TakePart) -> RawReply | CallFault:
+        """Read an uploaded file (akeneo.md §6), and pass its content on as it comes.
+
+        It may take as long as it takes, while the PIM is never silent for the timeout of a request.
+        """
+        return await self._ask(HttpRequest("GET", f"{MEDIA_FILES_PATH}/{quote(code)}"), take)
+
+    async def _ask(
+        self, written: HttpRequest, take: TakePart | None = None
+    ) -> RawReply | CallFault:
         async def permit() -> None: ...
 
         try:
             token, _ = await self._token(permit)
-            written = HttpRequest(method, path, body)
-            return await self._request(written, f"Bearer {token.access}")
+            authorization = f"Bearer {token.access}"
+            if take is None:
+                return await self._request(written, authorization)
+            return await self._stream(written, authorization, take)
         except NoTokenError as error:
             message = f"The PIM gave no token: {error.reply.message}"
             return CallFault(FaultKind.CONNECTION, message)
         except Exception as error:  # noqa: BLE001 - a command shows the error in its report
             return _fault_of(error)
+
+    async def _stream(self, written: HttpRequest, authorization: str, take: TakePart) -> RawReply:
+        seconds_max = self._timeout_seconds
+        now = asyncio.get_running_loop().time
+
+        def take_in_time(part: bytes, length: int | None) -> None:
+            limit.reschedule(now() + seconds_max)
+            take(part, length)
+
+        try:
+            async with asyncio.timeout(seconds_max) as limit:
+                return await self._client.exchange_in_parts(written, authorization, take_in_time)
+        except TimeoutError:
+            raise _NoAnswerError(f"No answer within {seconds_max:g} s.") from None
 
     async def close(self) -> None:
         await self._client.close()

@@ -4,7 +4,14 @@ import httpx2
 
 from service.adapters.akeneo.multipart import Multipart, multipart
 from service.adapters.akeneo.wire import HttpRequest
-from service.adapters.http_client import HEADERS, RawReply, exchange, parse_url
+from service.adapters.http_client import (
+    HEADERS,
+    RawReply,
+    TakePart,
+    exchange,
+    exchange_in_parts,
+    parse_url,
+)
 from service.adapters.network import Network, Transport, Tunnel, proxy_authorization
 from service.adapters.tls import context, show_certificate
 from service.ports import StoredFiles
@@ -56,6 +63,25 @@ class PimClient:
             FileLostError: the file that is to be uploaded cannot be read from disk.
             Exception: there is no answer, or it is not HTTP; `in_words` gives a message.
         """
+        return await exchange(
+            self._transport, await self._request(written, authorization), REPLY_BYTES_MAX
+        )
+
+    async def exchange_in_parts(
+        self, written: HttpRequest, authorization: str, take: TakePart
+    ) -> RawReply:
+        """Send the request, and pass the body of a 200 on as it comes.
+
+        Raises:
+            Exception: there is no answer, or it is not HTTP; `in_words` gives a message.
+        """
+        request = await self._request(written, authorization)
+        return await exchange_in_parts(self._transport, request, take, REPLY_BYTES_MAX)
+
+    async def close(self) -> None:
+        await self._transport.aclose()
+
+    async def _request(self, written: HttpRequest, authorization: str) -> httpx2.Request:
         headers = {**self._headers, "authorization": authorization}
         content: bytes | Multipart | None = written.body
         if written.file is not None:
@@ -64,17 +90,13 @@ class PimClient:
             headers |= content.headers
         elif content is not None:
             headers["content-type"] = "application/json"
-        request = httpx2.Request(
+        return httpx2.Request(
             written.method,
             self._url,
             headers=headers,
             content=content,
             extensions={"target": self._path + written.path.encode("ascii")},
         )
-        return await exchange(self._transport, request, REPLY_BYTES_MAX)
-
-    async def close(self) -> None:
-        await self._transport.aclose()
 
 
 def _url(name: str, text: str) -> httpx2.URL:
