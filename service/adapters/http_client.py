@@ -74,7 +74,7 @@ async def exchange_in_parts(
 ) -> RawReply:
     """Send the request once, and pass the body of a 200 on as it comes.
 
-    The caller sets the timeout. Any other answer is returned with its body, of at most `bytes_max` bytes.
+    The caller sets the timeout. Any other answer is returned with its body, as by `exchange`.
 
     Raises:
         InvalidAnswerError: the answer is compressed, which was not accepted.

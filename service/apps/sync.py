@@ -1,7 +1,7 @@
 """`asset-sync run`: makes every part of the service and wires it to the others.
 
 Start: settings, topics, HTTP port, producer, runner, consumer.
-End: drain, consumer (which leaves the group), producer, runner, HTTP port.
+End: drain, consumer (which leaves the group), producer, runner, HTTP port, folder of media files.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from service.adapters.telemetry.metrics import GaugeCollector, Meters, process_r
 from service.adapters.telemetry.progress import Progress
 from service.adapters.telemetry.recent_outcomes import RecentOutcomes
 from service.adapters.telemetry.status_report import ReplicaInfo, StatusReport
+from service.apps.media import media_of
 from service.apps.member import Member, work
 from service.apps.start import contact_watch, log_start, open_port, traces_of
 from service.apps.watch import Watch
@@ -41,6 +42,8 @@ from service.ports import Observers
 from service.process import program
 from service.process.exit_codes import ExitCode
 from service.process.shutdown import Shutdown, leave_in_time
+from service.runtime.download_tasks import DownloadTasks
+from service.runtime.pipeline_tasks import PipelineTasks
 from service.runtime.request_tasks import RequestTasks
 from service.settings import Loaded, Settings
 
@@ -82,12 +85,17 @@ class Service:
             Meters(registry, __version__),
             *([recent_outcomes] if settings.http.status_page else []),
         )
-        self._api = api = HttpAssetApi(settings.pim, loaded.credentials, observers)
+        self._media = media = media_of(settings.media)
+        uploads = media.uploads if media is not None else None
+        self._api = api = HttpAssetApi(settings.pim, loaded.credentials, observers, uploads)
         pipeline = Pipeline(settings.limits(), random.random)
         self._member = member = Member[PipelineInput, PipelineEffect](
             Subscription(settings.kafka, settings.drain.max_seconds, settings.pim.max_concurrency),
             pipeline,
-            lambda inbox: RequestTasks(traces.around_api(api) if traces else api, inbox),
+            lambda inbox: PipelineTasks(
+                RequestTasks(traces.around_api(api) if traces else api, inbox),
+                DownloadTasks(media.downloads, inbox) if media is not None else None,
+            ),
             observers,
             shutdown,
             traces=traces,
@@ -133,6 +141,13 @@ class Service:
 
     async def run(self) -> ExitCode:
         """Start, work until the shutdown begins, drain and close; return the exit code."""
+        try:
+            return await self._run()
+        finally:
+            if self._media is not None:
+                await self._media.close()
+
+    async def _run(self) -> ExitCode:
         log_start(self._loaded)
         kafka = self._settings.kafka
         if await self._shutdown.interrupts(require_topics(kafka, needs_of_run(kafka))):
@@ -180,8 +195,21 @@ def _replica(settings: Settings) -> ReplicaInfo:
             "pending_changes_limit": pipeline.max_pending_changes,
             "pending_bytes_limit": pipeline.max_pending_bytes,
         },
-        # A window waits for its time; then a token and the call may each take their timeout.
-        quiet_seconds_max=QUIET_MARGIN_SECONDS
+        quiet_seconds_max=_quiet_seconds_max(settings),
+    )
+
+
+def _quiet_seconds_max(settings: Settings) -> float:
+    """Return how long pending changes may see nothing happen.
+
+    A window waits for its time; then a token and the call may each take their timeout. Before that,
+    a file may take the timeout of its download or its upload.
+    """
+    media = settings.media
+    file_seconds = max(media.timeout_seconds, media.upload_timeout_seconds)
+    return (
+        QUIET_MARGIN_SECONDS
         + settings.window.max_seconds
-        + 2 * settings.pim.timeout_seconds,
+        + 2 * settings.pim.timeout_seconds
+        + (file_seconds if media.are_on else 0.0)
     )

@@ -3,7 +3,7 @@
 import asyncio
 
 from service.core.effects import CancelDownload, DropFile, MediaEffect, StartDownload
-from service.core.inputs import DownloadEnd, DownloadEnded, DownloadFault, MediaInput
+from service.core.inputs import DownloadEnd, DownloadEnded, DownloadFault, PipelineInput
 from service.ports import Downloads
 from service.runtime.inbox import RunnerInbox
 
@@ -13,7 +13,7 @@ CANCELLED = DownloadFault("Cancelled by asset-sync.", is_cancelled=True)
 class DownloadTasks:
     """Runs one task for each download."""
 
-    def __init__(self, downloads: Downloads, inbox: RunnerInbox[MediaInput]) -> None:
+    def __init__(self, downloads: Downloads, inbox: RunnerInbox[PipelineInput]) -> None:
         self._downloads = downloads
         self._inbox = inbox
         self._tasks: dict[int, asyncio.Task[None]] = {}

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.core.effects import AllowRequest, CancelCall, PipelineEffect, StartCall
+from service.core.effects import AllowRequest, CancelCall, RequestEffect, StartCall
 from service.core.inputs import CANCELLED, Answer, CallEnded, PipelineInput, RequestWanted
 from service.ports import AssetApi
 from service.runtime.inbox import RunnerInbox
@@ -17,7 +17,7 @@ class RequestTasks:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._permits: dict[int, asyncio.Future[None]] = {}
 
-    def perform(self, effect: PipelineEffect) -> None:
+    def perform(self, effect: RequestEffect) -> None:
         """Start or cancel a request, or let it go on."""
         match effect:
             case StartCall():
@@ -26,8 +26,6 @@ class RequestTasks:
                 self.cancel(call_id)
             case AllowRequest(call_id):
                 self.allow(call_id)
-            case _:
-                raise AssertionError("no host is allowed, so that no file is fetched")
 
     def cancel(self, call_id: int) -> None:
         """Cancel the request of this call, if it is still in flight."""

@@ -9,10 +9,14 @@ from pathlib import Path
 
 from aiohttp import web
 
-from service.adapters.media.download import HttpDownloads, JudgeUrl
+from service.adapters.media.download import HttpDownloads
 from service.adapters.media.folder import MediaFolder
 from service.core.effects import StartDownload
-from service.core.inputs import Downloaded, DownloadEnd, DownloadRefused
+from service.core.inputs import Downloaded, DownloadEnd
+from service.core.media.hosts import AllowedHosts
+
+HERE = AllowedHosts((), ("localhost", "127.0.0.1", "no-such-host.invalid"))
+"""Names of this machine, and one that nobody has."""
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -77,11 +81,6 @@ async def speaking(*answers: bytes) -> AsyncIterator[str]:
     await server.wait_closed()
 
 
-def any_private(_: str) -> bool | DownloadRefused:
-    """Allow every host, as a private one."""
-    return True
-
-
 @dataclass
 class Client:
     """Downloads into a folder of its own."""
@@ -111,13 +110,13 @@ class Client:
 @asynccontextmanager
 async def client_in(
     directory: Path,
-    judge: JudgeUrl = any_private,
+    hosts: AllowedHosts = HERE,
     seconds_max: float = 30.0,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Client]:
     """Give a client whose folder is in this directory."""
     folder = MediaFolder(directory)
     trusted = tls or ssl.create_default_context()
-    client = Client(folder, HttpDownloads(folder, judge, seconds_max, trusted))
+    client = Client(folder, HttpDownloads(folder, hosts, seconds_max, trusted))
     yield client
     await client.downloads.close()

@@ -10,7 +10,7 @@ that. All other retries are the core's.
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import httpx2
@@ -27,6 +27,7 @@ from service.core.inputs import (
     DownloadFault,
     DownloadRefused,
 )
+from service.core.media.hosts import AllowedHosts
 from service.settings import PREFIX
 
 REDIRECTS_MAX = 3
@@ -51,26 +52,22 @@ class Target(NamedTuple):
     transport: Transport
 
 
-JudgeUrl = Callable[[str], bool | DownloadRefused]
-"""Says whether the host of a URL is a private one, or why the URL may not be asked."""
-
-
 class HttpDownloads:
     """The port `Downloads` over HTTP."""
 
     def __init__(
-        self, folder: MediaFolder, judge: JudgeUrl, seconds_max: float, tls: ssl.SSLContext
+        self, folder: MediaFolder, hosts: AllowedHosts, seconds_max: float, tls: ssl.SSLContext
     ) -> None:
         """Prepare the client; connections are opened by the first request.
 
         Args:
             folder: where the files are kept.
-            judge: says which hosts may be asked.
+            hosts: the hosts that may be asked.
             seconds_max: how long one download may take in all.
             tls: which certificates are trusted.
         """
         self._folder = folder
-        self._judge = judge
+        self._hosts = hosts
         self._seconds_max = seconds_max
         self._public = Transport(tls, PublicNetwork())
         self._private = Transport(tls, Network())
@@ -137,9 +134,16 @@ class HttpDownloads:
             return DownloadRefused(f"The URL cannot be asked: {error}")
         if url.userinfo:
             return DownloadRefused("The URL has a user name, but files are downloaded anonymously.")
-        is_private = self._judge(f"{url.scheme}://{url.netloc.decode('ascii')}/")
-        if isinstance(is_private, DownloadRefused):
-            return is_private
+        host = url.raw_host.decode("ascii")
+        is_private = self._hosts.is_private(host)
+        if not self._hosts.allow(host):
+            return DownloadRefused(
+                f"Files may not be downloaded from {host}: {PREFIX}MEDIA__HOSTS does not allow it."
+            )
+        if url.scheme != "https" and not (is_private and url.scheme == "http"):
+            return DownloadRefused(
+                f"Files are downloaded over https, but the URL at {host} is of {url.scheme}."
+            )
         return Target(url, self._private if is_private else self._public)
 
     async def _ask(

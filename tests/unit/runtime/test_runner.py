@@ -32,6 +32,7 @@ from service.core.records import Transaction
 from service.core.requests import Request
 from service.ports import FatalError
 from service.runtime.inbox import RunnerInbox
+from service.runtime.pipeline_tasks import PipelineTasks
 from service.runtime.request_tasks import RequestTasks
 from service.runtime.runner import Runner
 from tests.simulation.pim import SimPim
@@ -143,7 +144,7 @@ async def run_on(log: MemoryLog) -> AsyncIterator[RunnerUnderTest]:
     runner = Runner[PipelineInput, PipelineEffect](
         pipeline,
         inbox,
-        requests=RequestTasks(api, inbox),
+        requests=PipelineTasks(RequestTasks(api, inbox), None),
         log=log,
         intake=neighbours,
         observer=neighbours,

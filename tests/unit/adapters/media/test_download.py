@@ -26,6 +26,7 @@ from service.core.inputs import (
     DownloadRefused,
     NotModified,
 )
+from service.core.media.hosts import AllowedHosts
 from tests.support.media import Answer, Client, Source, client_in, say, serving, speaking
 
 MIB = 1024 * 1024
@@ -360,51 +361,38 @@ async def test_three_redirects_are_followed(source: Source, client: Client) -> N
     assert source.asked[-1][0] == "/3"
 
 
-async def test_each_redirect_is_judged_anew(tmp_path: Path) -> None:
-    """By the host that would be asked, not as the source writes it."""
-    judged: list[str] = []
-
-    def judge(url: str) -> bool | DownloadRefused:
-        judged.append(url)
-        return DownloadRefused("not this host") if "elsewhere" in url else True
-
-    async with serving() as source, client_in(tmp_path, judge) as client:
-        for target in ("https://Elsewhere.example/x?secret=1", "//elsewhere.example:8443/"):
-            source.answers["/f"] = say(b"", 302, Location=target)
-            assert refusal(await client.get(source.url + "/f")) == "not this host"
-        assert judged == [
-            source.url + "/",
-            "https://elsewhere.example/",
-            source.url + "/",
-            "http://elsewhere.example:8443/",
-        ]
-
-
 @pytest.mark.parametrize(
-    "target", ["ftp://x/", "file:///etc/passwd", "http://", "http://[x", "http://a b/", "gopher:"]
+    ("target", "said"),
+    [
+        ("https://Elsewhere.example/x?secret=1", "from elsewhere.example: ASSET_SYNC_MEDIA__HOSTS"),
+        ("//elsewhere.example:8443/", "from elsewhere.example: ASSET_SYNC_MEDIA__HOSTS"),
+        ("https://cdn.example.evil/", "from cdn.example.evil: ASSET_SYNC_MEDIA__HOSTS"),
+        ("https://localhost@evil.example/", "user name"),
+        ("https://evil.example\\@localhost/", "user name"),
+        ("http://cdn.example/", "over https, but the URL at cdn.example is of http"),
+        ("ftp://localhost/", "over https, but the URL at localhost is of ftp"),
+        ("file:///etc/passwd", "cannot be asked"),
+        ("http://[x", "cannot be asked"),
+        ("http://a b/", "from a%20b: ASSET_SYNC_MEDIA__HOSTS"),
+        ("gopher:", "cannot be asked"),
+    ],
 )
-async def test_a_redirect_to_what_is_no_url_of_a_host(tmp_path: Path, target: str) -> None:
-    """Whether the URL cannot be read, or the rules know no such scheme."""
-
-    def judge(url: str) -> bool | DownloadRefused:
-        return url.startswith("http://localhost:") or DownloadRefused("not this one")
-
-    async with serving() as source, client_in(tmp_path, judge) as client:
+async def test_each_redirect_is_judged_anew(tmp_path: Path, target: str, said: str) -> None:
+    """By the host that would be asked, however the source writes it."""
+    hosts = AllowedHosts(["cdn.example"], ["localhost"])
+    async with serving() as source, client_in(tmp_path, hosts) as client:
         source.answers["/f"] = say(b"", 302, Location=target)
-        refusal(await client.get(source.url + "/f"))
+        assert said in refusal(await client.get(source.url + "/f"))
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "[::1]", "localhost", "169.254.169.254", "10.1.2.3", "[::ffff:10.0.0.1]"]
+    "host", ["127.0.0.1", "[::1]", "169.254.169.254", "10.1.2.3", "[::ffff:10.0.0.1]"]
 )
 async def test_an_address_inside_is_refused_before_it_is_asked(tmp_path: Path, host: str) -> None:
     """Such as that of a cloud's metadata, also as the target of a redirect."""
-
-    def judge(url: str) -> bool | DownloadRefused:
-        return ":1/" not in url
-
-    async with serving() as source, client_in(tmp_path, judge) as client:
-        url = f"http://{host}:1/latest/meta-data"
+    hosts = AllowedHosts([host.strip("[]")], ["localhost"])
+    async with serving() as source, client_in(tmp_path, hosts) as client:
+        url = f"https://{host}:1/latest/meta-data"
         source.answers["/f"] = say(b"", 302, Location=url)
         for asked in (url, source.url + "/f"):
             said = refusal(await client.get(asked))
