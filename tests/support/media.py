@@ -38,11 +38,13 @@ class Source:
     answers: dict[str, Answer | list[Answer]] = field(default_factory=dict)
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     url: str = ""
+    usual: Answer = field(default_factory=say)
+    """The answer to all other paths."""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
         self.asked.append((request.raw_path, request.headers))
-        answer = self.answers.get(request.path, say())
+        answer = self.answers.get(request.path, self.usual)
         return await (answer.pop(0) if isinstance(answer, list) else answer)(request)
 
     def headers(self, name: str) -> list[str | None]:
@@ -51,9 +53,11 @@ class Source:
 
 
 @asynccontextmanager
-async def serving(tls: ssl.SSLContext | None = None) -> AsyncIterator[Source]:
+async def serving(
+    usual: Answer | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Source]:
     """Run a source on a free port of loopback."""
-    source = Source()
+    source = Source(usual=usual or say())
     app = web.Application()
     app.router.add_get("/{any:.*}", source.answer)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)

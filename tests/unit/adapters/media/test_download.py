@@ -534,7 +534,7 @@ async def test_certificates_are_verified(tmp_path: Path) -> None:
     ca.issue_cert("localhost").configure_cert(serving_tls)
     trusting = ssl.create_default_context()
     ca.configure_trust(trusting)
-    async with serving(serving_tls) as source:
+    async with serving(tls=serving_tls) as source:
         async with client_in(tmp_path, tls=trusting) as client:
             assert await client.content(await client.get(source.url + "/f")) == b"a file"
         async with client_in(tmp_path) as client:

@@ -1,0 +1,183 @@
+"""Media files with processes and a real broker: every asset ends with the file of its event."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from service.adapters.media.folder import PREFIX
+from service.playground.pim.faults import Fault
+from service.playground.pim.simulator import PimSimulator
+from service.playground.pim.structure import sample
+from tests.support.media import Source, say, serving
+from tests.support.proof import upsert
+from tests.support.service import Input, SystemUnderTest, system_around
+
+pytestmark = [pytest.mark.kafka, pytest.mark.processes]
+
+FILES = 200
+EVENTS = 1000
+
+
+class MediaSystem:
+    """The system, and a source of files whose content is their path."""
+
+    def __init__(self, system: SystemUnderTest, source: Source, directory: Path) -> None:
+        self.system = system
+        self.source = source
+        self.directory = directory
+
+    def start(self, **settings: str) -> Any:  # noqa: ANN401 - a process
+        """Start a replica with media."""
+        given = {"MEDIA__PRIVATE_HOSTS": "localhost", "MEDIA__DIR": str(self.directory)}
+        return self.system.start(**(given | settings))
+
+    def event(self, code: str, path: str, **more: object) -> Input:
+        """An event that gives an asset a file."""
+        file = {"url": f"{self.source.url}{path}", **more}
+        partition = sum(code.encode()) % 3
+        return partition, f"packshots/{code}".encode(), upsert("packshots", code, {"media": file})
+
+    async def outcomes(self, count: int, seconds: float = 90.0) -> dict[str, dict[str, Any]]:
+        """The data of the outcomes by asset, each asset once."""
+        found = [outcome["data"] for outcome in await self.system.outcome_data(count, seconds)]
+        by_code = {data["code"]: data for data in found}
+        assert len(by_code) == len(found) == count, self.system.logs()[-3000:]
+        return by_code
+
+    def file_of(self, code: str) -> bytes | None:
+        """The content of the file that the asset has in the PIM."""
+        asset = self.system.pim.state.get(("packshots", code))
+        if asset is None or "media" not in asset.values:
+            return None
+        return self.system.pim.media[asset.values["media"][None, None]]
+
+    @property
+    def uploads(self) -> int:
+        return self.system.pim.counts["upload"]
+
+    def kept(self) -> list[str]:
+        """The files on disk, in the folders of all processes."""
+        return [path.name for path in self.directory.glob(f"{PREFIX}*/*") if path.name != "lock"]
+
+
+async def echo(request: web.Request) -> web.StreamResponse:
+    """Answer with a file whose content is the path."""
+    return web.Response(body=request.path.encode(), headers={"ETag": f'"{hash(request.path)}"'})
+
+
+@pytest.fixture
+async def media(bootstrap: str, tmp_path: Path) -> AsyncIterator[MediaSystem]:
+    """A PIM with a real structure, and a source."""
+    directory = tmp_path / "media"
+    pim = PimSimulator(sample(), call_seconds=0.01)
+    async with serving(echo) as source, system_around(bootstrap, tmp_path, pim) as system:
+        yield MediaSystem(system, source, directory)
+
+
+async def test_every_asset_has_its_file_and_each_file_is_uploaded_once(media: MediaSystem) -> None:
+    """1,000 events with 200 files take at most 200 uploads of one replica."""
+    events = [media.event(f"a{number}", f"/{number % FILES}.jpg") for number in range(EVENTS)]
+    await media.system.publish(events)
+    replica = media.start()
+    outcomes = await media.outcomes(EVENTS)
+
+    assert {data["status"] for data in outcomes.values()} == {"applied"}
+    for number in range(EVENTS):
+        assert media.file_of(f"a{number}") == b"/%d.jpg" % (number % FILES)
+    assert media.uploads == FILES
+    assert not media.kept()
+    assert replica.stop(30) == 0
+    assert list(media.directory.iterdir()) == []
+
+
+async def test_files_that_cannot_be_had(media: MediaSystem) -> None:
+    """Each is the change's own end, and no call is made for it; the others go on."""
+    media.source.answers |= {
+        "/gone.jpg": say(b"", 404),
+        "/large.jpg": say(b"x" * 2000),
+        "/login.jpg": say(b"<html>", Content_Type="text/html"),
+        "/broken.jpg": say(b"", 500),
+        "/moved.jpg": say(b"", 302, Location="https://169.254.169.254/latest/meta-data.jpg"),
+    }
+    wrong = "0" * 64
+    await media.system.publish(
+        [
+            *(media.event(name, f"/{name}.jpg") for name in ("gone", "large", "login", "moved")),
+            media.event("ending", "/a.exe"),
+            media.event("digest", "/b.jpg", sha256=wrong),
+            (
+                0,
+                None,
+                upsert("packshots", "host", {"media": {"url": "https://evil.example/a.jpg"}}),
+            ),
+            (0, None, upsert("packshots", "text", {"photographer": {"url": "https://x/a.jpg"}})),
+            media.event("broken", "/broken.jpg"),
+            media.event("well", "/well.jpg"),
+        ]
+    )
+    media.start(MEDIA__MAX_BYTES="1000", RETRY__MAX_ATTEMPTS="2", RETRY__MAX_SECONDS="5")
+    outcomes = await media.outcomes(10)
+
+    refused = {"gone", "large", "login", "moved", "ending", "digest", "host"}
+    reasons = {code: data["reason"] for code, data in outcomes.items()}
+    assert reasons == {
+        **dict.fromkeys(refused, "media_refused"),
+        "text": "invalid_values",
+        "broken": "media_failed",
+        "well": None,
+    }
+    said = {code: data["message"] for code, data in outcomes.items()}
+    for code, words in {
+        "gone": "HTTP 404",
+        "large": "at most 1,000 bytes",
+        "login": "web page",
+        "moved": "ASSET_SYNC_MEDIA__HOSTS",
+        "broken": "HTTP 500",
+    }.items():
+        assert words in said[code]
+    assert media.uploads == 1
+    assert {code for _, code in media.system.pim.state} == {"well"}
+    assert not media.kept()
+
+
+async def test_a_replica_that_is_killed_during_an_upload(media: MediaSystem) -> None:
+    """The next one uploads the file again, and removes what was left on disk."""
+    media.system.pim.faults.add(Fault(route="upload", hang=True))
+    await media.system.publish([media.event("a", "/a.jpg")])
+    first = media.start()
+    async with asyncio.timeout(60):
+        while not media.uploads:  # noqa: ASYNC110 - the PIM counts
+            await asyncio.sleep(0.05)
+    assert len(media.kept()) == 1
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert len(media.kept()) == 1
+
+    second = media.start()
+    outcomes = await media.outcomes(1)
+    assert outcomes["a"]["status"] == "applied"
+    assert media.file_of("a") == b"/a.jpg"
+    assert media.uploads == 2
+    assert not media.kept()
+    assert len(list(media.directory.iterdir())) == 1
+    assert second.stop(30) == 0
+    assert list(media.directory.iterdir()) == []
+
+
+async def test_a_code_that_the_pim_has_forgotten(media: MediaSystem) -> None:
+    """The remembered code is refused, and the file is uploaded once more."""
+    media.start()
+    await media.system.publish([media.event("a", "/a.jpg")])
+    await media.outcomes(1)
+    media.system.pim.media.clear()
+    await media.system.publish([media.event("b", "/a.jpg")])
+    outcomes = await media.outcomes(2)
+
+    assert {data["status"] for data in outcomes.values()} == {"applied"}
+    assert media.file_of("b") == b"/a.jpg"
+    assert media.uploads == 2
