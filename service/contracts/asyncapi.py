@@ -46,17 +46,14 @@ def asyncapi(version: str, topics: Topics) -> dict[str, Any]:
         },
         "operations": {
             **{f"receive_{name}": _receive(name, topics.group) for name in channels},
-            "send_outcomes": {
-                "action": "send",
-                "channel": {"$ref": "#/channels/outcomes"},
-                "summary": "Sends one outcome for each change, in a transaction.",
-            },
-            "send_dead_letters": {
-                "action": "send",
-                "channel": {"$ref": "#/channels/dead_letters"},
-                "summary": "Sends the record of each rejected or failed change, in the transaction "
-                "of its outcome.",
-            },
+            "send_outcomes": _send(
+                "outcomes", "Sends one outcome for each change, in a transaction."
+            ),
+            "send_dead_letters": _send(
+                "dead_letters",
+                "Sends the record of each rejected or failed change, in the transaction of its "
+                "outcome.",
+            ),
         },
         "components": {
             "schemas": schemas,
@@ -132,6 +129,10 @@ def _dead_letter(title: str, headers: dict[str, Any], payload: dict[str, Any]) -
         "payload": payload,
         "bindings": {"kafka": {"bindingVersion": BINDING}},
     }
+
+
+def _send(channel: str, summary: str) -> dict[str, Any]:
+    return {"action": "send", "channel": {"$ref": f"#/channels/{channel}"}, "summary": summary}
 
 
 def _receive(channel: str, group: str) -> dict[str, Any]:
