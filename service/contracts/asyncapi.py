@@ -10,6 +10,10 @@ from service.contracts.schema import components
 
 BINDING = "0.5.0"
 CLOUD_EVENTS = "application/cloudevents+json"
+_DEAD_LETTER = (
+    "The record of a rejected or failed change, with the headers that say why; its key and value "
+    "are those of the original record"
+)
 _KEY = {"type": "string", "description": "FAMILY/CODE"}
 
 
@@ -64,12 +68,7 @@ def asyncapi(version: str, topics: Topics) -> dict[str, Any]:
                 ),
                 "tombstone": _message("A tombstone: delete", "application/json", {"type": "null"}),
                 "outcome": _message("The outcome of one change", CLOUD_EVENTS, outcome),
-                "dead_letter": _dead_letter(
-                    "The record of a rejected or failed change, with the headers that say why; its "
-                    "key and value are those of the original record",
-                    dead_letter,
-                    {},
-                ),
+                "dead_letter": _dead_letter(_DEAD_LETTER, dead_letter, {}),
                 "replay_mark": _dead_letter("A dead letter was replayed", mark, {"type": "null"}),
             },
         },
