@@ -1,7 +1,5 @@
 """The command `asset-sync schema`: print schemas and reference pages."""
 
-from typing import cast, get_args
-
 import click
 import msgspec
 
@@ -20,16 +18,11 @@ from service.settings import reference
 @click.argument(
     "what",
     type=click.Choice(
-        [
-            *get_args(Language),
-            *("asyncapi", "sources", "settings", "metrics", "reasons"),
-        ]
+        ["events", "outcomes", "asyncapi", "sources", "settings", "metrics", "reasons"]
     ),
 )
-def schema(what: str) -> None:
+def schema(what: Language | str) -> None:
     """Print reference documents: JSON Schemas, AsyncAPI, settings, metrics, reasons.
-
-    Of events and outcomes the schema is that of the value, of dead letters that of the headers.
 
     With the JSON Schema of the sources file, editors complete and check it: write the schema beside
     the file, and let its first line be: # yaml-language-server: $schema=sources.schema.json
@@ -48,7 +41,7 @@ def schema(what: str) -> None:
     elif what == "asyncapi":
         _print(whole_asyncapi(__version__))
     else:
-        _print(schema_of(cast("Language", what)))
+        _print(schema_of("events" if what == "events" else "outcomes"))
 
 
 def _print(document: object) -> None:

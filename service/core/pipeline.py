@@ -67,10 +67,8 @@ class Pipeline:
         self._effects: list[Effect] = []
         """What the step under way asks for, in order; the parts below append to it too."""
         self._clock = BudgetClock()
-        self.dispatcher = Dispatcher(limits, jitter)
-        self._expiry = Expiry(
-            limits, self.dispatcher.windows, self.dispatcher.lanes, self.dispatcher.busy
-        )
+        self.dispatcher = parts = Dispatcher(limits, jitter)
+        self._expiry = Expiry(limits, parts.windows, parts.lanes, parts.busy, parts.files)
         self._outbox = Outbox(limits, self._effects)
         self._membership = Membership(self.dispatcher, self._outbox, self._effects)
         self._intake = Intake(limits, self._effects)

@@ -9,6 +9,8 @@ from typing import Literal
 from service.contracts.outcome import DELETE, Action, Reason
 from service.core.model import Partition
 from service.core.recover.breaker import Breaker
+from service.core.recover.call import Call
+from service.core.recover.lanes import Lanes
 from service.core.send.dispatcher import Dispatcher
 from service.core.settle.outbox import Outbox
 
@@ -128,6 +130,10 @@ class PipelineStatus(WorkStatus):
     calls_in_repair: int
     window_wait_seconds: float
     """How long the window that is due longest has waited for a call."""
+    assets_waiting_for_files: int = 0
+    downloads_in_flight: int = 0
+    files_disk_bytes: int = 0
+    """What files take on disk, and what downloads in flight may bring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +206,11 @@ def status_of(
         is_gate_closed=gate.is_closed,
         outage=_outage(lanes.breaker, now),
         failing_lanes=sum(1 for _ in lanes.failing_lanes()),
-        calls_in_repair=sum(1 for _ in lanes.waiting_calls()),
+        calls_in_repair=sum(1 for _ in _in_repair(lanes)),
         window_wait_seconds=dispatcher.windows.longest_wait(now),
+        assets_waiting_for_files=len(dispatcher.files.waiting),
+        downloads_in_flight=dispatcher.files.downloads.in_flight,
+        files_disk_bytes=dispatcher.files.downloads.disk_bytes,
         silent_seconds=now - progress.seconds,
         partitions=tuple(
             PartitionStatus(
@@ -280,16 +289,22 @@ def _probe_in(probing: int | None, probe_at: float, now: float) -> float | None:
     return max(0.0, probe_at - now) if probing is None else None
 
 
+def _in_repair(lanes: Lanes) -> Iterator[Call]:
+    """Yield the writes that wait to be sent again; an asset that is to be uploaded waits for it."""
+    return (call for call in lanes.waiting_calls() if call.upload is None)
+
+
 def families(dispatcher: Dispatcher, now: float) -> list[FamilyStatus]:
     """Failing families first, then those with most open work, at most `FAMILIES_SHOWN_MAX`."""
     failing = {family for (family, _), _ in dispatcher.lanes.failing_lanes()}
     waiting = Counter(dict(dispatcher.windows.waiting_by_family()))
     waiting.update(dispatcher.held.waiting_by_family())
+    waiting.update(asset.family for asset in dispatcher.files.waiting)
     in_flight: Counter[str] = Counter()
     for call in dispatcher.slots.writes.values():
-        in_flight[call.family] += len(call.batch)
+        in_flight[call.family] += len(call.batch) if call.upload is None else 0
     in_repair: Counter[str] = Counter()
-    for call in dispatcher.lanes.waiting_calls():
+    for call in _in_repair(dispatcher.lanes):
         in_repair[call.family] += len(call.batch)
     total = waiting + in_flight + in_repair
     shown = heapq.nlargest(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.simulation.media import ATTRIBUTES
 from tests.simulation.pim import SimPim
 from tests.simulation.plan import POLL_RECORDS_MAX, UNKNOWN_FAMILY, Plan, PlannedRecord
 
@@ -40,6 +41,8 @@ class Auditor:
     )
     """When a replica was told, in an assignment, that it deleted an asset of a family, as long as
     no person let its deletes go."""
+    file_flaws: set[tuple[int, str]] = field(default_factory=set)
+    """Limits on files that a replica did not keep."""
     limits_reached: int = 0
     """Times that a replica stopped because of too many dead letters."""
 
@@ -58,6 +61,7 @@ class Auditor:
             *self._outages_fail_nobody(),
             *self._deletes_are_few(),
             *self._memory_is_bounded(),
+            *self._files_keep_their_limits(),
             *self._everything_settles_in_time(),
             *(f"{call}: it outlived its assignment" for call in self.outlived),
         ]
@@ -99,10 +103,32 @@ class Auditor:
             record = self.written.get(address)
             if record is None:
                 continue
-            flaw = _flaw_of_status(record, data, by_id)
+            flaw = _flaw_of_status(record, data, by_id) or self._flaw_of_files(record, data)
             if flaw:
                 flaws.append(f"{id_}: {flaw}")
         return flaws
+
+    def _flaw_of_files(self, record: PlannedRecord, data: dict[str, Any]) -> str | None:
+        """Whether the outcome fits what is wrong, or not, with the files of a record."""
+        media = self.plan.limits.media
+        reason = data["reason"]
+        if reason == "media_failed" and self.plan.trouble != "everything":
+            return "its file could not be fetched, though every host is well"
+        if reason == "media_refused" and not record.flaws - {"refused", "poison"}:
+            return "its file was refused, though nothing is wrong with it"
+        is_own = data["status"] == "applied" and data["result"] != "merged"
+        # Without the family's structure, extensions are left to the PIM; this one takes them all.
+        is_known = self.plan.reads_structure and self.plan.trouble == "calm"
+        unchecked = {"poison"} if is_known else {"poison", "wrong extension"}
+        if is_own and record.flaws - unchecked:
+            # only a later change that it was merged into may have replaced the file
+            return f"applied, though a file is bad ({sorted(record.flaws)})"
+        is_refused = reason == "refused_by_pim" and "bad" not in record.values
+        may_be = "refused" in record.flaws or (media is not None and media.forgets_at)
+        return "refused by the PIM without a reason" if is_refused and not may_be else None
+
+    def _files_keep_their_limits(self) -> list[str]:
+        return [f"replica {number}: {flaw}" for number, flaw in sorted(self.file_flaws)]
 
     def _dead_letters_are_the_records(self) -> list[str]:
         dead = {
@@ -212,8 +238,11 @@ def _flaw_of_status(
     if status == "applied" and "bad" in record.values:
         # overwritten by a merged later change it would not have been judged; it never is here
         return "applied, though the PIM refuses it"
-    if status == "rejected" and not (
-        "bad" in record.values or record.asset[0].startswith(UNKNOWN_FAMILY)
-    ):
+    may_be_rejected = (
+        "bad" in record.values
+        or any(attribute in record.values for attribute in ATTRIBUTES)  # see `_flaw_of_files`
+        or record.asset[0].startswith(UNKNOWN_FAMILY)
+    )
+    if status == "rejected" and not may_be_rejected:
         return f"rejected ({data['reason']}), though nothing is wrong with it"
     return None

@@ -16,9 +16,11 @@ from service.core.requests import (
     UpsertAssets,
 )
 from service.core.values import Attribute, Value, Values
+from tests.simulation.media import ATTRIBUTES
 from tests.simulation.plan import FAMILIES
 
 REFUSED_ATTRIBUTE = "bad"
+TYPES = frozenset({"jpg", "png"})
 
 
 @dataclass
@@ -29,6 +31,11 @@ class SimPim:
     """Attributes with options in each family."""
     folds_case: bool = False
     assets: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    """The content of each file that was uploaded, by its code."""
+    uploads: int = 0
+    is_mended: bool = False
+    """Whether files that made it fail are taken by now."""
 
     def answer(self, request: Request, limit: int | None = None) -> CallReply:
         """Apply the request, of a bulk one only the first `limit` items, and answer."""
@@ -48,17 +55,33 @@ class SimPim:
             case GetAttributes():
                 known = [Attribute(f"v{number}", "text") for number in range(3)]
                 known += [Attribute(f"o{n}", "single_option") for n in range(self.options)]
+                known += [Attribute(name, "media_file", extensions=TYPES) for name in ATTRIBUTES]
                 return CallReply(200, is_from_pim=True, attributes=tuple(known))
             case GetOptions():
                 return CallReply(200, is_from_pim=True, options=frozenset())
             case CreateOption():
                 return CallReply(201)
-            case UploadFile(file_id, name):
-                return CallReply(201, media_code=f"{file_id}/{name}")
+            case UploadFile():
+                raise AssertionError("a request does not have the file: `upload` takes it")
             case DeleteOne(family, code):
                 if self.assets.pop(self.identity(family, code), None) is None:
                     return CallReply(404, is_from_pim=True, message="absent")
                 return CallReply(204)
+
+    def upload(self, content: str) -> CallReply:
+        """Keep a file under a new code, or refuse it."""
+        if content.startswith("refused"):
+            return CallReply(422, is_from_pim=True, message="bad file")
+        if content.startswith("poison") and not self.is_mended:
+            return CallReply(500)
+        self.uploads += 1
+        code = f"code{self.uploads}"
+        self.files[code] = content
+        return CallReply(201, media_code=code)
+
+    def mend(self) -> None:
+        """Let an administrator mend what was the PIM's own."""
+        self.is_mended = True
 
     def identity(self, family: str, code: str) -> tuple[str, str]:
         """Which asset a spelling means."""
@@ -68,6 +91,10 @@ class SimPim:
         named = {attribute: _text(value) for attribute, (value,) in values.items()}
         if REFUSED_ATTRIBUTE in named:
             return ItemReply(code, 422, "business rules")
+        for attribute in named.keys() & set(ATTRIBUTES):
+            if (content := self.files.get(named[attribute])) is None:
+                return ItemReply(code, 422, "no such file")
+            named[attribute] = content
         identity = self.identity(family, code)
         is_new = identity not in self.assets
         self.assets.setdefault(identity, {}).update(named)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from service.core.limits import DELAY_SECONDS_MAX, STRUCTURE_RETRY_SECONDS
+from tests.simulation.media import ATTRIBUTES, FILES, MediaPlan, media_of
 
 SESSION_SECONDS = 6.0
 DRAIN_SECONDS = 8.0
@@ -37,6 +38,9 @@ class PlannedRecord:
     kind: Literal["upsert", "delete", "broken", "foreign"]
     asset: tuple[str, str]
     values: dict[str, str] = field(default_factory=dict)
+    """What the asset has afterwards; of a file, its content."""
+    flaws: frozenset[str] = frozenset()
+    """What is wrong with the files that it names."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class WorldLimits:
     """Chance of a record that spells its asset's code in capitals; the PIM folds case."""
     deletes_per_hour_max: int = 1_000
     """Of a family, by each replica; beyond, a person is waited for. 0: no limit."""
+    media: MediaPlan | None = None
+    """The files that events name; None: they name none."""
 
 
 ROOMY = WorldLimits()
@@ -122,14 +128,18 @@ class Plan:
     @property
     def fails_by_itself(self) -> bool:
         """Whether the PIM fails on some requests until its administrator mends it."""
-        return bool(self.poison or self.sick_family or self.no_delete_right)
+        media = self.limits.media
+        is_poisoned = media is not None and media.is_poisoned
+        return bool(self.poison or self.sick_family or self.no_delete_right or is_poisoned)
 
     @property
     def last_fault_at(self) -> float:
         """When the last fault ends."""
         if self.fails_by_itself:
             return self.ends_at + MENDED_SECONDS
-        return max([self.ends_at, *(end for _, end in self.outages)])
+        media = self.limits.media
+        hosts = [end for _, end, _ in media.outages] if media is not None else []
+        return max([self.ends_at, *(end for _, end in self.outages), *hosts])
 
     @property
     def completes_within(self) -> float:
@@ -152,7 +162,11 @@ class Plan:
         looks = len(self.records) / 10 * 20 if self.dead_letter_share < 1 else 0
         if self.limits.deletes_per_hour_max:
             looks += len(self.records) / self.limits.deletes_per_hour_max * 20
-        return group + delays + looks + requests * (1 / rate + 2 * self.call_seconds)
+        files = 0.0
+        if self.limits.media is not None:
+            requests += len(self.records) * 4
+            files = 2 * DELAY_SECONDS_MAX + len(self.records) * 4 * self.limits.media.seconds
+        return group + delays + looks + files + requests * (1 / rate + 2 * self.call_seconds)
 
 
 def plan(seed: int, trouble: Trouble | None = None, limits: WorldLimits | None = None) -> Plan:
@@ -165,9 +179,14 @@ def plan(seed: int, trouble: Trouble | None = None, limits: WorldLimits | None =
     ends_at = chance.uniform(5, 60)
     partitions = chance.randint(1, 4)
     owners = chance.randint(1, 3)
-    drawn = _limits(random.Random(seed ^ LIMITS), kind, ends_at)
+    drawn = replace(
+        _limits(random.Random(seed ^ LIMITS), kind, ends_at),
+        media=media_of(seed, ends_at, rough=rough, calm=kind == "calm"),
+    )
     limits = limits or drawn
     records = _records(chance, partitions, ends_at, rough=rough)
+    if limits.media is not None:
+        records = _with_files(records, random.Random(seed ^ FILES ^ LATER), limits.media)
     records = _respelt(records, random.Random(seed ^ LIMITS ^ LATER), partitions, limits)
     assets = sorted({record.asset for record in records})
 
@@ -241,6 +260,29 @@ def _limits(chance: random.Random, kind: Trouble, ends_at: float) -> WorldLimits
         odd_case_share=chance.choice((0.0, 0.3)),
         deletes_per_hour_max=chance.choice((1_000, 0, 1, 3)),
     )
+
+
+def _with_files(
+    records: tuple[PlannedRecord, ...], chance: random.Random, media: MediaPlan
+) -> tuple[PlannedRecord, ...]:
+    """The same records, some of which name files."""
+    return tuple(
+        _with_file(record, chance, media) if record.kind == "upsert" else record
+        for record in records
+    )
+
+
+def _with_file(record: PlannedRecord, chance: random.Random, media: MediaPlan) -> PlannedRecord:
+    assert record.value is not None
+    event, values, flaws = json.loads(record.value), dict(record.values), set(record.flaws)
+    for attribute in ATTRIBUTES:
+        if chance.random() < media.share:
+            file = chance.choice(media.files)
+            event["values"][attribute] = file.value
+            values[attribute] = file.content
+            flaws.update({file.flaw} if file.flaw else ())
+    value = json.dumps(event).encode()
+    return replace(record, value=value, values=values, flaws=frozenset(flaws))
 
 
 def _respelt(

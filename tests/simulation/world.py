@@ -13,12 +13,16 @@ from functools import partial
 from service.core.effects import (
     AllowRequest,
     CancelCall,
+    CancelDownload,
     Commit,
     Drained,
     DropAssignment,
+    DropFile,
     Effect,
+    MediaEffect,
     SetIntake,
     StartCall,
+    StartDownload,
 )
 from service.core.facts import DeadLetterLimitReached, DeleteCeilingReached
 from service.core.inputs import (
@@ -31,6 +35,7 @@ from service.core.inputs import (
     CommitRefusal,
     CommitRefused,
     Committed,
+    DownloadEnded,
     DrainKind,
     DrainStarted,
     FaultKind,
@@ -42,14 +47,15 @@ from service.core.inputs import (
     Start,
     TimePassed,
 )
-from service.core.limits import DecodeLimits, Limits, StructureOptions
+from service.core.limits import DecodeLimits, Limits, MediaOptions, StructureOptions
 from service.core.model import Moment, Origin, Partition, SourceRecord
 from service.core.pipeline import Pipeline
 from service.core.records import PositionCommit, Transaction
-from service.core.requests import DeleteOne, UpsertAssets
+from service.core.requests import DeleteOne, UploadFile, UpsertAssets
 from service.core.settle import offset_map
 from tests.simulation.auditor import Auditor
 from tests.simulation.bounds import bounds
+from tests.simulation.media import FILES
 from tests.simulation.pim import SimPim
 from tests.simulation.plan import (
     DRAIN_SECONDS,
@@ -61,6 +67,8 @@ from tests.simulation.plan import (
     Plan,
     PlannedRecord,
 )
+from tests.support.file_source import CANCELLED as CUT
+from tests.support.file_source import FileSource, sha256_of
 
 HEARTBEAT_SECONDS = 1.0
 CALL_TIMEOUT_SECONDS = 5.0
@@ -96,6 +104,7 @@ class Owner:
     """Partition → index of the next record to read."""
     paused: frozenset[Partition] = frozenset()
     calls: dict[int, SimCall] = field(default_factory=dict)
+    source: FileSource = field(default_factory=FileSource)
     mailbox: list[Input] = field(default_factory=list)
     wake_up: int = 0
     last_heartbeat: float = 0.0
@@ -113,6 +122,8 @@ class World:
         self.chance = random.Random(plan.seed ^ 0x5EED)
         self.later = random.Random(plan.seed ^ LATER)
         self.limiting = random.Random(plan.seed ^ LIMITS ^ 0x5EED)
+        self.media = plan.limits.media
+        self.fetching = random.Random(plan.seed ^ FILES ^ 0x5EED)
         self.pim = SimPim(plan.limits.options, folds_case=plan.limits.odd_case_share > 0)
         self._asked: deque[float] = deque()
         """When the PIM was asked in the last second."""
@@ -149,6 +160,9 @@ class World:
             self.now = time
             happen()
         self.bound.update(self.auditor.bounds())
+        for owner in self._owners:
+            if owner.is_alive and owner.frozen_until <= self.now and owner.source.on_disk:
+                self.auditor.file_flaws.add((owner.number, "files are left on disk"))
         return self.auditor.verdict(self.pim)
 
     @property
@@ -156,7 +170,9 @@ class World:
         return (
             self.now > self.plan.ends_at + SESSION_SECONDS
             and self.auditor.settled >= len(self.plan.records)
-            and not any(owner.calls for owner in self._owners if owner.is_alive)
+            and not any(
+                owner.calls or owner.source.running for owner in self._owners if owner.is_alive
+            )
         )
 
     def _plan_troubles(self) -> None:
@@ -171,6 +187,9 @@ class World:
         for time, number in self.plan.leaves:
             self._at(time, partial(self._leave, number))
         self._at(self.plan.ends_at, self._ensure_somebody)
+        self._at(self.plan.ends_at + MENDED_SECONDS, self.pim.mend)
+        for time in self.media.forgets_at if self.media is not None else ():
+            self._at(time, self.pim.files.clear)
 
     def _at(self, time: float, happen: Callable[[], None]) -> None:
         self._count += 1
@@ -345,10 +364,15 @@ class World:
             dead_letter_share_max=self.plan.dead_letter_share,
             dead_letter_share_changes=20,
             deletes_per_hour_max=bounds.deletes_per_hour_max,
+            media=self.media.options if self.media is not None else MediaOptions(),
         )
         number = len(self._owners)
         chance = random.Random(self.plan.seed * 1000 + number)
         owner = Owner(number, self._make_pipeline(limits, chance.random))
+        if self.media is not None:
+            owner.source.answer = partial(
+                self.media.fetch, chance=self.fetching, ends_at=self.plan.ends_at
+            )
         owner.last_heartbeat = self.now
         self._owners.append(owner)
         self._members.append(owner)
@@ -441,15 +465,12 @@ class World:
         match effect:
             case StartCall():
                 self._call(owner, effect)
+            case StartDownload() | CancelDownload() | DropFile():
+                self._fetch(owner, effect)
             case CancelCall(call_id):
-                call = owner.calls.pop(call_id, None)
-                if call is not None:
-                    self._abandon(call)
-                    fault = CallFault(FaultKind.CANCELLED, "cut")
-                    self._later(0.0, owner, CallEnded(call_id, fault))
-            case AllowRequest(call_id):
-                if call_id in owner.calls:
-                    self._send(owner.calls[call_id])
+                self._cancel(owner, call_id)
+            case AllowRequest(call_id) if call_id in owner.calls:
+                self._send(owner.calls[call_id])
             case Commit(number, transaction):
                 generation = owner.generation
                 self._at(
@@ -469,6 +490,12 @@ class World:
                 self._call_person(owner, effect)
             case _:
                 pass
+
+    def _cancel(self, owner: Owner, call_id: int) -> None:
+        call = owner.calls.pop(call_id, None)
+        if call is not None:
+            self._abandon(call)
+            self._later(0.0, owner, CallEnded(call_id, CallFault(FaultKind.CANCELLED, "cut")))
 
     def _call_person(self, owner: Owner, reached: Effect) -> None:
         """Somebody comes some time later, looks, and lets go what is held back."""
@@ -495,12 +522,45 @@ class World:
             self._members.remove(owner)
             self._rebalance()
 
+    # --- files -------------------------------------------------------------------------------
+
+    def _fetch(self, owner: Owner, effect: MediaEffect) -> None:
+        assert self.media is not None, "no event names a file"
+        file_id, source = effect.file_id, owner.source
+        match effect:
+            case StartDownload():
+                source.start(effect)
+                options = self.media.options
+                if source.bytes_max > options.disk_bytes_max:
+                    self.auditor.file_flaws.add((owner.number, "too many bytes on disk"))
+                if source.at_once_max > options.downloads_at_once_max:
+                    self.auditor.file_flaws.add((owner.number, "too many downloads"))
+                seconds = self.media.seconds * self.fetching.uniform(0.5, 2)
+                self._at(self.now + seconds, lambda: self._end_download(owner, file_id))
+            case CancelDownload() if self.fetching.random() < 0.2:
+                self._end_download(owner, file_id)  # it had ended already
+            case CancelDownload():
+                if source.running.pop(file_id, None) is not None:
+                    self._later(0.0, owner, DownloadEnded(file_id, CUT))
+            case DropFile():
+                source.drop(file_id)
+
+    def _end_download(self, owner: Owner, file_id: int) -> None:
+        if owner.is_alive and (end := owner.source.end(file_id, self.now)) is not None:
+            self._later(0.0, owner, DownloadEnded(file_id, end))
+
+    def _see_upload(self, owner: Owner) -> None:
+        uploads = [c for c in owner.calls.values() if isinstance(c.request.request, UploadFile)]
+        if len(uploads) > max(1, owner.pipeline.dispatcher.gate.cap // 2):
+            self.auditor.file_flaws.add((owner.number, "more than half of the slots"))
+
     # --- calls -------------------------------------------------------------------------------
 
     def _call(self, owner: Owner, request: StartCall) -> None:
         call = SimCall(request, owner, owner.epoch)
         assert request.call_id not in owner.calls, "one request at a time in a call's slot"
         owner.calls[request.call_id] = call
+        self._see_upload(owner)
         if self.later.random() < self.plan.token_share:
             self._later(0.01, owner, RequestWanted(request.call_id))
         else:
@@ -596,7 +656,15 @@ class World:
         self._apply_now(call, limit)
 
     def _apply_now(self, call: SimCall, limit: int | None) -> None:
-        call.reply = self.pim.answer(call.request.request, limit)
+        request = call.request.request
+        if not isinstance(request, UploadFile):
+            call.reply = self.pim.answer(request, limit)
+        elif (found := call.owner.source.on_disk.get(request.file_id)) is not None:
+            assert self.media is not None
+            contents = {sha256_of(file.content): file.content for file in self.media.files}
+            call.reply = self.pim.upload(contents[found.sha256])
+        else:
+            assert call.is_given_up, "the file of an upload in flight is on disk"
 
     def _answer(self, call: SimCall, answer: Answer | None) -> None:
         if call.is_given_up:

@@ -45,6 +45,11 @@ class Downloads:
         """Return whether any file waits to be fetched, or is fetched."""
         return bool(self._queue)
 
+    @property
+    def in_flight(self) -> int:
+        """The number of downloads in flight."""
+        return len(self._running)
+
     def add(self, entry: FileEntry) -> None:
         """Let the file wait for its turn."""
         self._queue.add(entry)
@@ -153,7 +158,7 @@ class Downloads:
         self._queue.failed(entry, now)
         if not is_spent:
             return None
-        return entry, failed(entry, f"given up after {entry.failures} tries.")
+        return entry, failed(entry, f"Given up after {entry.failures} tries.")
 
     # --- giving up ---------------------------------------------------------------------------
 
@@ -166,7 +171,7 @@ class Downloads:
         for since, entries in self._queue.failing():
             for entry in entries if since <= horizon else ():
                 if entry.oldest_admitted_at <= horizon:
-                    message = f"waited too long: no file of {entry.host} can be fetched at present."
+                    message = f"Waited too long: no file of {entry.host} can be fetched at present."
                     yield entry, failed(entry, message)
 
     def is_failing(self, entry: FileEntry) -> bool:
@@ -202,10 +207,9 @@ def refused(message: str) -> Ending:
 
 def failed(entry: FileEntry, message: str) -> Ending:
     """Return the ending of a change whose file could not be fetched."""
-    last = f" The last failure: {entry.last_fault}" if entry.last_fault else ""
-    return Ending(
-        "failed", reason="media_failed", message=f"The file {entry.shown}: {message}{last}"
-    )
+    why = f": {entry.last_fault}" if entry.last_fault else "."
+    message = f"{message} The file {entry.shown} could not be fetched{why}"
+    return Ending("failed", reason="media_failed", message=message)
 
 
 def _flaw_of(entry: FileEntry, found: Downloaded) -> str | None:

@@ -41,7 +41,9 @@ class FileEntry:
     last_fault: str | None = None
     found: Downloaded | None = None
     call: Call | None = None
-    """The call that uploads it, waiting or in flight: that of the first asset that waits for it."""
+    """The call that uploads it, waiting or in flight."""
+    uploader: AssetWork | None = None
+    """The asset of that call, also when it was taken out because it ended."""
 
     @property
     def key(self) -> FileKey:

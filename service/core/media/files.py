@@ -119,8 +119,11 @@ class Files:
 
     def waited_too_long(self, now: Now) -> list[AssetWork]:
         """End the files whose host has failed for too long; return whom that lets go on."""
-        ended = list(self.downloads.waited_too_long(now))
-        return [work for entry, ending in ended for work in self._end(entry, ending)]
+        freed: list[AssetWork] = []
+        for entry, ending in list(self.downloads.waited_too_long(now)):
+            if entry.uses:  # else whoever waited for it was ended by another file
+                freed += self._end(entry, ending)
+        return freed
 
     def _fetched(self, entry: FileEntry, found: Downloaded, now: Now) -> list[AssetWork]:
         content = entry.content
@@ -157,8 +160,7 @@ class Files:
         """End a file that the PIM refused; return the assets that go on without it."""
         freed = []
         for entry in self.uploads.ended(call, "refused", now):
-            message = f"The PIM refused the file {entry.shown}"
-            message = f"{message}: {response.message}" if response.message else f"{message}."
+            message = f"The PIM refused the file {entry.shown}."
             ending = Ending("rejected", reason="refused_by_pim", response=response, message=message)
             freed += self._end(entry, ending)
         self.uploads.go_on(now)
@@ -182,9 +184,10 @@ class Files:
 
     # --- assets that end, merge or wait no longer --------------------------------------------
 
-    def is_waiting(self, work: AssetWork) -> bool:
-        """Return whether the asset waits for a file."""
-        return work.key in self._waiting
+    @property
+    def waiting(self) -> Collection[Asset]:
+        """The assets that wait for files, with their codes' case folded."""
+        return self._waiting.keys()
 
     def may_merge(self, work: AssetWork, budget: float) -> bool:
         """Return whether a later change may join those that wait: nothing was begun for them."""
@@ -200,8 +203,8 @@ class Files:
 
     def leave(self, work: AssetWork, now: float) -> None:
         """Let the asset wait no longer: its step ended, or its changes merge with a later one."""
-        for place, entry in self._waiting.pop(work.key, {}).items():
-            entry.uses.remove((work, place))
+        for entry in dict.fromkeys(self._waiting.pop(work.key, {}).values()):
+            entry.uses = [use for use in entry.uses if use[0] is not work]
             if entry.state is FileState.STORED:
                 self.uploads.leave(entry, work, now)
             if not entry.uses:
@@ -217,13 +220,18 @@ class Files:
             for work, _ in entry.uses
         }.values()
 
-    def give_up(self, work: AssetWork, message: str) -> bool:
-        """End the step by a file that could not be fetched so far; return whether there is one."""
-        for place, entry in self._waiting.get(work.key, {}).items():
-            if self.downloads.is_failing(entry):
-                _files_of(work).ends[place] = failed(entry, message)
-                return True
-        return False
+    def give_up(self, work: AssetWork, message: str) -> list[AssetWork]:
+        """End the asset's files that could not be fetched so far; return it if that ends it."""
+        waiting = self._waiting.get(work.key, {})
+        failing = {
+            place: entry for place, entry in waiting.items() if self.downloads.is_failing(entry)
+        }
+        if not failing:
+            return []
+        for place, entry in failing.items():
+            _files_of(work).ends[place] = failed(entry, message)
+        self._leave_idle(work, waiting)
+        return self._free(work, waiting)
 
     def drop_waiting(self, in_flight: Collection[int]) -> None:
         """Drop all files but those that these calls upload, and whoever waits but for those."""
@@ -231,8 +239,8 @@ class Files:
         kept = self.uploads.keep(in_flight)
         for entry in list(self._entries.values()):
             if entry.id in kept:
-                assert entry.call is not None
-                work = entry.call.batch[0]
+                work = entry.uploader
+                assert work is not None
                 entry.uses = [use for use in entry.uses if use[0] is work]
                 self._waiting[work.key] = {place: entry for _, place in entry.uses}
             else:
@@ -275,20 +283,23 @@ class Files:
             waiting = self._waiting[work.key]
             del waiting[place]
             if place in _files_of(work).ends:
-                self._leave_idle(work, waiting, entry)
-            if not waiting:
-                del self._waiting[work.key]
-                freed.append(work)
+                self._leave_idle(work, waiting)
+            freed += self._free(work, waiting)
         return freed
 
-    def _leave_idle(
-        self, work: AssetWork, waiting: dict[Place, FileEntry], ended: FileEntry
-    ) -> None:
+    def _free(self, work: AssetWork, waiting: dict[Place, FileEntry]) -> list[AssetWork]:
+        """Return the asset if it waits for no file any longer."""
+        if waiting:
+            return []
+        del self._waiting[work.key]
+        return [work]
+
+    def _leave_idle(self, work: AssetWork, waiting: dict[Place, FileEntry]) -> None:
         """Let an asset that is ended wait only for uploads that are its own calls."""
         for place, entry in list(waiting.items()):
-            is_own = entry.call is not None and entry.call.batch[0] is work
-            if entry is ended or is_own:
-                continue
+            is_own = entry.uploader is work
+            if is_own or not entry.uses:
+                continue  # without uses, it is the file that ends the asset
             del waiting[place]
             entry.uses.remove((work, place))
             if entry.state is FileState.STORED:

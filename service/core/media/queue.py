@@ -75,14 +75,6 @@ class DownloadQueue:
         host.delayed.pop(entry.id, None)
         self._free(entry.host)
 
-    def clear(self) -> None:
-        """Take all files out; what is known of the hosts stays."""
-        self._later.clear()
-        for name, host in list(self._hosts.items()):
-            host.ready.clear()
-            host.delayed.clear()
-            self._free(name)
-
     # --- choosing ----------------------------------------------------------------------------
 
     def first(self, now: float) -> FileEntry | None:

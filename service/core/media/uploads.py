@@ -54,7 +54,7 @@ class Uploads:
         if entry is None:  # of an assignment that is over
             return []
         self._note(entry, end, now)
-        self._uploading.discard(call.batch[0].key)
+        self._uploading.discard(_uploader_of(entry).key)
         return self._stored.pop(entry.content)
 
     def go_on(self, now: float) -> None:
@@ -64,10 +64,10 @@ class Uploads:
 
     def leave(self, entry: FileEntry, work: AssetWork, now: float) -> None:
         """Let the next asset upload a file on disk, where this one was to do it."""
-        if entry.call is not None and entry.call.batch[0] is work:
+        if entry.call is not None and entry.uploader is work:
             del self._by_call[entry.call.id]
             self._uploading.discard(work.key)
-            entry.call = None
+            entry.call = entry.uploader = None
         self.drop_unused(entry)
         self._upload_first(entry.content, now)
 
@@ -104,7 +104,7 @@ class Uploads:
         self._uploading.add(work.key)
         call = self._lanes.new_call((work.asset.family, UPSERT), [work])
         call.upload = UploadFile(entry.id, entry.allowed.upload_name, entry.found.content_type)
-        entry.call = call
+        entry.call, entry.uploader = call, work
         self._by_call[call.id] = entry
         self._lanes.wait(call, now)
 
@@ -114,3 +114,8 @@ class Uploads:
     def _note(self, entry: FileEntry, end: UploadEndName, now: float) -> None:
         seconds = round(now - entry.began_at, 3)
         self._news.append(FileUploadEnded(end=end, seconds=seconds, size=entry.size))
+
+
+def _uploader_of(entry: FileEntry) -> AssetWork:
+    assert entry.uploader is not None, "an upload under way is that of an asset"
+    return entry.uploader

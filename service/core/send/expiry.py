@@ -13,6 +13,7 @@ from service.contracts.outcome import ACTIONS, DELETE, UPSERT, Action
 from service.core.group.asset_work import AssetWork
 from service.core.group.window import Entry, Windows
 from service.core.limits import REPAIR_SHARE_MAX, Limits
+from service.core.media.files import Files
 from service.core.model import Change, Now
 from service.core.recover.call import Call, Lane
 from service.core.recover.lanes import Lanes, LaneState
@@ -51,6 +52,18 @@ class _WaitingWork:
 
 
 @dataclass(frozen=True, slots=True)
+class _WaitingFiles:
+    """An asset that waits for files which could not be fetched so far."""
+
+    work: AssetWork
+
+    @property
+    def changes(self) -> list[Change]:
+        """The changes that wait with this asset, in order."""
+        return [*self.work.open_changes, *self.work.behind]
+
+
+@dataclass(frozen=True, slots=True)
 class _WaitingEntry:
     """An asset in the window of a failing lane."""
 
@@ -66,8 +79,11 @@ class _WaitingEntry:
 class Expiry:
     """Fails changes whose retry budget is used up. Looks only while the budget clock runs."""
 
-    def __init__(self, limits: Limits, windows: Windows, lanes: Lanes, busy: BusyAssets) -> None:
+    def __init__(
+        self, limits: Limits, windows: Windows, lanes: Lanes, busy: BusyAssets, files: Files
+    ) -> None:
         self._limits = limits
+        self._files = files
         self._windows = windows
         self._lanes = lanes
         self._busy = busy
@@ -75,8 +91,9 @@ class Expiry:
 
     @property
     def next_time(self) -> float | None:
-        """When to look again (monotonic seconds), None while no call waits to be retried."""
-        return self._next_look_at if self._lanes.may_expire else None
+        """When to look again (monotonic seconds), None while no call or file waits."""
+        may_expire = self._lanes.may_expire or self._files.downloads
+        return self._next_look_at if may_expire else None
 
     def is_due(self, now: float) -> bool:
         """Return whether it is time to look again."""
@@ -140,6 +157,7 @@ class Expiry:
                 if self._is_in_repair(call, work):
                     self._give_up(_WaitingWork(call, work), message, now)
                 return
+        self._give_up(_WaitingFiles(work), message, now)
 
     def _unblock_window(self, change: Change, message: str, now: Now) -> None:
         for action in ACTIONS:
@@ -167,7 +185,9 @@ class Expiry:
             count -= len(changes)
             size -= sum(change.size for change in changes)
 
-    def _waiting(self) -> Iterator[_WaitingWork | _WaitingEntry]:
+    def _waiting(self) -> Iterator[_WaitingWork | _WaitingFiles | _WaitingEntry]:
+        for work in self._files.failing_works():
+            yield _WaitingFiles(work)
         for call in self._lanes.waiting_calls():
             for work in call.batch:
                 if self._is_in_repair(call, work):
@@ -184,8 +204,12 @@ class Expiry:
         """
         return work.successes_beside > 1 or self._lanes.is_failing(call.lane)
 
-    def _give_up(self, one: _WaitingWork | _WaitingEntry, message: str, now: Now) -> None:
+    def _give_up(
+        self, one: _WaitingWork | _WaitingFiles | _WaitingEntry, message: str, now: Now
+    ) -> None:
         match one:
+            case _WaitingFiles(work):
+                self._busy.go_on(self._files.give_up(work, message), now)
             case _WaitingWork(call, work):
                 failure = work.last_failure or self._failure_of(call.lane)
                 self._lanes.take_out(call, work)
