@@ -30,7 +30,7 @@ RUN /opt/asset-sync/bin/pip install --no-deps --no-build-isolation . \
     && python3 -m compileall -q /opt/asset-sync
 
 FROM ${BASE}
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 LABEL org.opencontainers.image.title="asset-sync" \
       org.opencontainers.image.url="https://asset-sync.example" \
       org.opencontainers.image.description="Carries asset changes from DAM systems over Kafka to Akeneo PIM" \

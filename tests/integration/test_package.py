@@ -18,6 +18,7 @@ import yaml
 from service import __version__
 from service.contracts.documents import HOME, page
 from tools.readme_links import LINK, absolute
+from tools.release_version import PLACES, problems
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("package")]
 
@@ -126,6 +127,31 @@ def test_the_description_links_to_absolute_addresses(metadata: Message) -> None:
 def test_only_relative_links_are_changed(text: str, expected: str) -> None:
     """Those to a section or another site already lead somewhere."""
     assert absolute(text, HOME) == expected
+
+
+def test_a_release_wants_everything_to_agree_with_its_tag(tmp_path: Path) -> None:
+    """Versions, changelog and address; at present the last two do not."""
+    found = list(problems(f"v{__version__}"))
+    assert [text.split()[0] for text in found] == ["CHANGELOG.md", "The"]
+    assert len(list(problems("v9.9.9"))) == 5
+
+    for name in (*PLACES, "CHANGELOG.md", "service/contracts/documents.py"):
+        text = (ROOT / name).read_text().replace("(not released)", "(2026-12-01)")
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text.replace(".example", ".org"))
+    assert list(problems(f"v{__version__}", tmp_path)) == []
+
+
+def test_every_action_of_the_release_is_pinned_by_commit() -> None:
+    """A tag of an action can be moved to other code, which would sign in our name."""
+    workflow = (ROOT / ".github/workflows/release.yml").read_text()
+    used = re.findall(r"uses: (\S+)(.*)", workflow)
+    assert len(used) > 10
+    for action, comment in used:
+        assert re.fullmatch(r"[a-z-]+/[a-z-]+@[0-9a-f]{40}", action), action
+        assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), action
+    jobs = yaml.safe_load(workflow)["jobs"]
+    assert all("permissions" in job for job in jobs.values())
 
 
 def test_the_address_of_the_project_stands_everywhere_alike() -> None:
