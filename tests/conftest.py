@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from service.playground.embedded_kafka import EmbeddedKafka, embedded_kafka
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.support.kafka import Broker, broker_of
@@ -64,6 +65,13 @@ def broker(
 def bootstrap(broker: Broker) -> str:
     """The address of a running broker."""
     return broker.bootstrap_servers
+
+
+@pytest.fixture
+def own_broker() -> Iterator[EmbeddedKafka]:
+    """A broker that may be killed."""
+    with embedded_kafka() as broker:
+        yield broker
 
 
 @pytest.fixture

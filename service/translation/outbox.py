@@ -23,9 +23,9 @@ from service.core.facts import (
     TransactionRefused,
 )
 from service.core.inputs import ChangesRefused, CommitRefusal, Refusal
-from service.core.limits import COMMIT_SILENCE_SECONDS
 from service.core.model import Moment, Partition
 from service.core.records import ChangeRecord, Transaction
+from service.core.settle.commit_pace import CommitPace
 from service.core.settle.dead_letter_limit import DeadLetterLimit
 from service.core.settle.report import part_id
 from service.core.status import HeldBack, note_delete, summed_up
@@ -62,17 +62,14 @@ class SourceOutbox:
         """The changes of the transaction under way, in order."""
         self._uncounted: dict[Partition, int] = {}
         """Records below these offsets were released before: the limit does not count them."""
-        self._last_transaction_at = float("-inf")
-        self._transactions_made = 0
-        self._silent_since: float | None = None
-        """Since when a transaction has been outstanding or refused."""
+        self._pace = CommitPace(limits.commit_interval_seconds)
 
     def begin(self, backlog: Backlog) -> None:
         """Write the records of this backlog from now on, and nothing of an earlier one."""
         self.backlog = backlog
         self._chosen = []
         self._changes = ()
-        self._silent_since = None
+        self._pace.rest()
 
     @property
     def is_committing(self) -> bool:
@@ -120,17 +117,11 @@ class SourceOutbox:
 
     def is_halted(self, now: float) -> bool:
         """Return whether records are ready and nothing could be committed for too long."""
-        since = self._silent_since
-        return since is not None and now - since >= COMMIT_SILENCE_SECONDS
+        return self._pace.is_halted(now)
 
     def next_times(self) -> list[float]:
         """Return when time alone changes something (monotonic seconds)."""
-        times = []
-        if self._silent_since is not None:
-            times.append(self._silent_since + COMMIT_SILENCE_SECONDS)
-        if self.can_commit:
-            times.append(self._last_transaction_at + self._limits.commit_interval_seconds)
-        return times
+        return self._pace.next_times(can_commit=self.can_commit)
 
     def release(self, ends: Mapping[Partition, int]) -> None:
         """Let go what the limit or the ceiling holds back: a person looked at it.
@@ -152,31 +143,23 @@ class SourceOutbox:
 
     def maybe_commit(self, moment: Moment) -> None:
         """Ask for the next transaction, once the commit interval is over."""
-        now = moment.seconds
-        if (
-            now < self._last_transaction_at + self._limits.commit_interval_seconds
-            or not self.can_commit
-        ):
+        if not self._pace.is_due(moment.seconds) or not self.can_commit:
             return
-        chosen = self._choose(moment)
-        if not chosen:
-            return
-        self._chosen = chosen
-        if self._silent_since is None:
-            self._silent_since = now
-        self._last_transaction_at = now
-        self._transactions_made += 1
-        self._effects.append(Commit(self._transactions_made, self._transaction(moment.utc_ms)))
+        if chosen := self._choose(moment):
+            self._chosen = chosen
+            number = self._pace.begin(moment.seconds)
+            self._effects.append(Commit(number, self._transaction(moment.utc_ms)))
 
     def committed(self, number: int, now: float) -> frozenset[Partition]:
         """Take note that the transaction is on the log; return the partitions of its records."""
         assert self.is_under_way(number)
-        works, self._chosen, self._silent_since = self._chosen, [], None
+        works, self._chosen = self._chosen, []
+        self._pace.rest()
         self.backlog.committed(works)
         for _ in range(sum(work.deletes for work in works if not self._is_released(work))):
             self.ceiling.count(_SOURCE, now)
-        seconds = round(now - self._last_transaction_at, 4)
         translated = tuple(_translated(work) for work in works)
+        seconds = self._pace.seconds(now)
         fact = RecordsTranslated(len(works), len(self._changes), seconds, translated)
         self._effects.append(fact)
         self._changes = ()
@@ -200,7 +183,7 @@ class SourceOutbox:
 
     def is_under_way(self, number: int) -> bool:
         """Return whether this is the transaction under way, and not one of an ended assignment."""
-        return self.is_committing and number == self._transactions_made
+        return self.is_committing and self._pace.is_last(number)
 
     def _choose(self, moment: Moment) -> list[Work]:
         """Return the records of the next transaction: at least one, if it may pass."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from service.adapters.kafka import raw_topics
 from service.adapters.kafka.raw_topics import RawTopicsWriter
 from service.core.facts import Fact, KafkaReachable, KafkaUnreachable
-from service.playground.embedded_kafka import EmbeddedKafka, embedded_kafka
+from service.playground.embedded_kafka import EmbeddedKafka
 from service.ports import FatalError
 from service.settings import KafkaSettings
 from service.webhooks.facts import ProducerReplaced, RecordNotWritten
@@ -92,13 +92,6 @@ async def bench(bootstrap: str) -> AsyncIterator[Bench]:
     """Yield a writer on the broker of the session."""
     async with bench_on(bootstrap) as made:
         yield made
-
-
-@pytest.fixture
-def own_broker() -> Iterator[EmbeddedKafka]:
-    """A broker that may be killed."""
-    with embedded_kafka() as broker:
-        yield broker
 
 
 async def test_concurrent_writes_are_acknowledged(bench: Bench) -> None:

@@ -3,25 +3,18 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from service.playground.embedded_kafka import EmbeddedKafka, embedded_kafka
+from service.playground.embedded_kafka import EmbeddedKafka
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.support.proof import assert_exactly_once, events
 from tests.support.service import SystemUnderTest, system_around
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
-
-
-@pytest.fixture
-def own_broker() -> Iterator[EmbeddedKafka]:
-    """A broker that may be killed."""
-    with embedded_kafka() as broker:
-        yield broker
 
 
 @pytest.fixture

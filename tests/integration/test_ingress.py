@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from service.apps.ingress import Service
-from service.playground.embedded_kafka import EmbeddedKafka, embedded_kafka
+from service.playground.embedded_kafka import EmbeddedKafka
 from service.process.exit_codes import ExitCode
 from service.process.shutdown import Shutdown
 from service.settings import load
@@ -47,13 +47,6 @@ async def ingress(bootstrap: str, tmp_path: Path) -> AsyncIterator[IngressUnderT
     await made.create_topics()
     yield made
     made.end()
-
-
-@pytest.fixture
-def own_broker() -> Iterator[EmbeddedKafka]:
-    """A broker that may be killed."""
-    with embedded_kafka() as broker:
-        yield broker
 
 
 @contextlib.asynccontextmanager

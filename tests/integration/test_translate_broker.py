@@ -1,25 +1,18 @@
 """The broker goes away under `translate` and comes back, on a broker of the test's own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from service.playground.embedded_kafka import EmbeddedKafka, embedded_kafka
+from service.playground.embedded_kafka import EmbeddedKafka
 from service.playground.local_system import LoggedProcess
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.support.raw import RawSystem, bucket_records, raw_system, thin_records
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
-
-
-@pytest.fixture
-def own_broker() -> Iterator[EmbeddedKafka]:
-    """A broker that may be killed."""
-    with embedded_kafka() as broker:
-        yield broker
 
 
 @pytest.fixture

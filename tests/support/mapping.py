@@ -36,6 +36,18 @@ TABLES: dict[str, dict[str, str | list[str]]] = {
 NOTHING = object()
 """What a value that is not sent is compared with."""
 
+SIMPLE = """\
+version: 1
+hosts: {dam: {base: "https://dam.example"}}
+sources:
+  one:
+    topics: [dam.one]
+    family: {const: packshots}
+    code: id
+    rules: [{do: upsert}]
+"""
+"""A sources file with one source; it ends where a test adds to that."""
+
 
 def line_of(at: DocumentPath) -> str:
     """Name a part by its keys, which a test can tell apart."""

@@ -21,9 +21,10 @@ from service.core.facts import (
 )
 from service.core.group.asset_work import Ended
 from service.core.inputs import CommitRefusal, Start
-from service.core.limits import COMMIT_SILENCE_SECONDS, Limits
+from service.core.limits import Limits
 from service.core.model import Asset, Moment, Origin, Partition, Rejection, SourceRecord
 from service.core.records import CompletedChange
+from service.core.settle.commit_pace import CommitPace
 from service.core.settle.dead_letter_limit import DeadLetterLimit
 from service.core.settle.ledger import Group, Ledger
 from service.core.settle.report import why
@@ -44,10 +45,7 @@ class Outbox:
         self._withheld_assets: set[Asset] = set()
         self._uncounted: dict[Partition, int] = {}
         """Changes below these offsets were released before: the limit does not count them."""
-        self._last_transaction_at = float("-inf")
-        self._transactions_made = 0
-        self._silent_since: float | None = None
-        """Since when a transaction has been outstanding or refused."""
+        self._pace = CommitPace(limits.commit_interval_seconds)
 
     def begin(self, starts: Mapping[Partition, Start]) -> None:
         """Keep a new ledger: an assignment begins."""
@@ -58,7 +56,7 @@ class Outbox:
         self.ledger = Ledger({}, self._limits)
         self._withheld.clear()
         self._withheld_assets.clear()
-        self._silent_since = None
+        self._pace.rest()
 
     @property
     def withheld_changes(self) -> int:
@@ -139,27 +137,22 @@ class Outbox:
 
     def maybe_commit(self, now: float) -> None:
         """Ask for the next transaction, once the commit interval is over."""
-        is_early = now < self._last_transaction_at + self._limits.commit_interval_seconds
-        if is_early or not self.ledger.can_commit:
+        if not self._pace.is_due(now) or not self.ledger.can_commit:
             return
         transaction = self.ledger.take_transaction()
         if transaction is None:  # the watermark must move first: only a call can do that
-            self._silent_since = None
+            self._pace.rest()
             return
-        if self._silent_since is None:
-            self._silent_since = now
-        self._last_transaction_at = now
-        self._transactions_made += 1
-        self._effects.append(Commit(self._transactions_made, transaction))
+        self._effects.append(Commit(self._pace.begin(now), transaction))
 
     def committed(self, number: int, moment: Moment) -> Group:
         """Take note that the transaction is on the log; return the changes that it completed."""
         if not self.is_under_way(number):
             return ()
         completed = self.ledger.committed()
-        self._silent_since = None
-        seconds = moment.seconds - self._last_transaction_at
-        committed = TransactionCommitted(len(completed), round(seconds, 4), completed)
+        self._pace.rest()
+        seconds = self._pace.seconds(moment.seconds)
+        committed = TransactionCommitted(len(completed), seconds, completed)
         self._effects.append(committed)
         return completed
 
@@ -175,18 +168,12 @@ class Outbox:
 
         The answer to a transaction may come when its assignment is over; it is ignored then.
         """
-        return self.ledger.is_committing and number == self._transactions_made
+        return self.ledger.is_committing and self._pace.is_last(number)
 
     def is_halted(self, now: float) -> bool:
         """Return whether outcomes wait and nothing could be committed for too long."""
-        since = self._silent_since
-        return since is not None and now - since >= COMMIT_SILENCE_SECONDS
+        return self._pace.is_halted(now)
 
     def next_times(self) -> list[float]:
         """Return when time alone changes something (monotonic seconds)."""
-        times = []
-        if self._silent_since is not None:
-            times.append(self._silent_since + COMMIT_SILENCE_SECONDS)
-        if self.ledger.can_commit:
-            times.append(self._last_transaction_at + self._limits.commit_interval_seconds)
-        return times
+        return self._pace.next_times(can_commit=self.ledger.can_commit)

@@ -8,23 +8,13 @@ from service.mapping import profiles
 from service.mapping.file.checks import Surroundings
 from service.mapping.file.load import FAULTS_MAX, Loaded, load
 from service.mapping.file.merge import DIGEST_CHARACTERS
+from tests.support.mapping import SIMPLE
 
 EXAMPLE = Path(__file__).parents[3] / "support" / "sources" / "example.yaml"
 AROUND = Surroundings(
     own_topics={"pim.asset-outcomes": "ASSET_SYNC_KAFKA__OUTCOMES_TOPIC"},
     reserved_secrets=frozenset({"pim__password"}),
 )
-
-SOURCE = """\
-version: 1
-hosts: {dam: {base: "https://dam.example"}}
-sources:
-  one:
-    topics: [dam.one]
-    family: {const: packshots}
-    code: id
-    rules: [{do: upsert}]
-"""
 
 
 def parsed(content: str) -> Loaded:
@@ -43,7 +33,7 @@ def faults(content: str) -> list[str]:
 
 def with_lines(*lines: str) -> str:
     """Return the smallest file with these lines at its source; the first is line 9."""
-    return SOURCE + "".join(f"    {line}\n" for line in lines)
+    return SIMPLE + "".join(f"    {line}\n" for line in lines)
 
 
 def test_the_example_of_the_contract_has_no_fault() -> None:
@@ -135,16 +125,16 @@ def test_a_fault_has_its_place_and_its_remedy(line: str, place: str, message: st
         ("version: 1\nsources: {A b: {topics: [t]}}", "2:11: `A b`: should be a letter, then at"),
         ("version: 1\nsources: {a: {topics: [t/1]}}", "2:24: `topics`: should be the name of a"),
         ("version: 1\nsources: {a: {topics: [t]}}", "2:14: This source has no `rules`, so it"),
-        (SOURCE.replace("upsert}", "delete, because: x}"), "8:35: `because` goes with `do: skip`"),
-        (SOURCE.replace("    code: id\n", ""), "7:13: A rule that ends in upsert needs `code`"),
-        (SOURCE.replace("    family: {const: packshots}\n", ""), "that ends in upsert needs"),
-        (SOURCE.replace("dam.one", "pim.asset-outcomes"), "5:14: The topic pim.asset-outcomes is"),
-        (SOURCE.replace("dam.one", "a, a"), "5:17: The topic a is listed already, for source one."),
-        (SOURCE.replace("https", "http"), "2:14: `dam`: http://dam.example is plain http: use"),
-        (SOURCE.replace("dam.example", "u:p@dam.example"), "2:21: `base`: should be a URL such as"),
-        (SOURCE.replace('e"}', 'e", auth: {}}'), "`auth`: needs exactly one of bearer, basic,"),
-        (SOURCE.replace('e"}', 'e", max_bytes: 1QB}'), "`max_bytes`: give bytes, or a number"),
-        (SOURCE.replace("{do:", "{for_each: a, do:") + "    for_each: b",
+        (SIMPLE.replace("upsert}", "delete, because: x}"), "8:35: `because` goes with `do: skip`"),
+        (SIMPLE.replace("    code: id\n", ""), "7:13: A rule that ends in upsert needs `code`"),
+        (SIMPLE.replace("    family: {const: packshots}\n", ""), "that ends in upsert needs"),
+        (SIMPLE.replace("dam.one", "pim.asset-outcomes"), "5:14: The topic pim.asset-outcomes is"),
+        (SIMPLE.replace("dam.one", "a, a"), "5:17: The topic a is listed already, for source one."),
+        (SIMPLE.replace("https", "http"), "2:14: `dam`: http://dam.example is plain http: use"),
+        (SIMPLE.replace("dam.example", "u:p@dam.example"), "2:21: `base`: should be a URL such as"),
+        (SIMPLE.replace('e"}', 'e", auth: {}}'), "`auth`: needs exactly one of bearer, basic,"),
+        (SIMPLE.replace('e"}', 'e", max_bytes: 1QB}'), "`max_bytes`: give bytes, or a number"),
+        (SIMPLE.replace("{do:", "{for_each: a, do:") + "    for_each: b",
          "8:14: `for_each` is given at the source already"),
     ],
 )  # fmt: skip
@@ -205,7 +195,7 @@ def test_a_faulty_table_is_not_reported_as_unknown() -> None:
 
 def test_deletes_that_become_values_need_a_family() -> None:
     """`families` is for deletes alone, which these no longer are."""
-    content = SOURCE.replace("{const: packshots}", "a").replace("    family: a\n", "")
+    content = SIMPLE.replace("{const: packshots}", "a").replace("    family: a\n", "")
     content = content.replace("do: upsert", "do: delete") + "    families: [packshots]\n"
 
     assert parsed(content).model.sources["one"].families == ["packshots"]
@@ -233,9 +223,9 @@ def test_an_asset_that_the_dam_no_longer_has_is_named_by_its_event(
 ) -> None:
     """Whether the fetch is that of the source or of the rule."""
     fetch = "fetch: {host: dam, url: '/{id}', not_found: delete}"
-    at_source = SOURCE.replace("code: id", f"code: {code}") + f"    identity: id\n    {fetch}\n"
+    at_source = SIMPLE.replace("code: id", f"code: {code}") + f"    identity: id\n    {fetch}\n"
     at_rule = (
-        SOURCE.replace("code: id", f"identity: id\n    code: {code}").replace(
+        SIMPLE.replace("code: id", f"identity: id\n    code: {code}").replace(
             "rules: [{do: upsert}]", f"rules: [{{do: upsert, {fetch}}}]"
         )
     )  # fmt: skip
@@ -263,7 +253,7 @@ def test_tombstones_that_delete_must_name_an_asset() -> None:
     ],
 )
 def test_the_secrets_of_a_host_are_known(auth: str, secrets: tuple[str, ...]) -> None:
-    host = parsed(SOURCE.replace('e"}', f'e", auth: {auth}}}')).model.hosts["dam"]
+    host = parsed(SIMPLE.replace('e"}', f'e", auth: {auth}}}')).model.hosts["dam"]
 
     assert host.auth is not None
     assert host.auth.secrets == secrets
@@ -271,15 +261,15 @@ def test_the_secrets_of_a_host_are_known(auth: str, secrets: tuple[str, ...]) ->
 
 @pytest.mark.parametrize("url", ["https://", "ftp://a", "https://a:99999", "https://a b", "a"])
 def test_a_base_is_a_url(url: str) -> None:
-    assert "should be a URL such as" in faults(SOURCE.replace("https://dam.example", url))[0]
+    assert "should be a URL such as" in faults(SIMPLE.replace("https://dam.example", url))[0]
 
 
 def test_a_webhook_path_belongs_to_one_source() -> None:
     hook = "    webhook: {path: /d, verify: {none: I trust the network}}\n"
-    other = SOURCE.partition("sources:\n")[2].replace("one", "two")
+    other = SIMPLE.partition("sources:\n")[2].replace("one", "two")
 
-    assert "10" not in faults(SOURCE + hook + other + hook)[0]
-    assert "This path belongs to source one already." in faults(SOURCE + hook + other + hook)[0]
+    assert "10" not in faults(SIMPLE + hook + other + hook)[0]
+    assert "This path belongs to source one already." in faults(SIMPLE + hook + other + hook)[0]
 
 
 def test_what_is_short_has_its_long_form() -> None:
@@ -341,7 +331,7 @@ def test_messages_name_the_line_of_a_part() -> None:
 
 def test_messages_leave_out_the_folder_and_faults_do_not() -> None:
     """Outcomes carry messages to readers elsewhere; a fault is for whoever can open the file."""
-    sound = load(SOURCE.encode(), "/etc/conf/sources.yaml")
+    sound = load(SIMPLE.encode(), "/etc/conf/sources.yaml")
     wrong = load(b"a", "/etc/conf/sources.yaml")
 
     assert isinstance(sound, Loaded)
@@ -352,7 +342,7 @@ def test_messages_leave_out_the_folder_and_faults_do_not() -> None:
 
 def test_the_digest_names_the_file_with_its_profiles() -> None:
     digests = {
-        parsed(content).digest for content in (SOURCE, SOURCE + "# more", with_lines("profile: s3"))
+        parsed(content).digest for content in (SIMPLE, SIMPLE + "# more", with_lines("profile: s3"))
     }
 
     assert len(digests) == 3

@@ -11,20 +11,10 @@ from service.mapping import profiles, starters
 from service.mapping.file.load import Loaded, load
 from service.mapping.file.schema import keys_at, sources_schema
 from service.mapping.file.text import Document, read
+from tests.support.mapping import SIMPLE
 
 EXAMPLE = Path(__file__).parents[3] / "support" / "sources" / "example.yaml"
 VALIDATOR = jsonschema.Draft202012Validator(sources_schema())
-
-SOURCE = """\
-version: 1
-hosts: {dam: {base: "https://dam.example"}}
-sources:
-  one:
-    topics: [dam.one]
-    family: {const: packshots}
-    code: id
-    rules: [{do: upsert}]
-"""
 
 
 def data(content: bytes) -> dict[str, Any]:
@@ -36,7 +26,7 @@ def data(content: bytes) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "content", [EXAMPLE.read_bytes(), *map(starters.content, profiles.names()), SOURCE.encode()]
+    "content", [EXAMPLE.read_bytes(), *map(starters.content, profiles.names()), SIMPLE.encode()]
 )
 def test_what_the_loader_accepts_the_schema_accepts(content: bytes) -> None:
     assert list(VALIDATOR.iter_errors(data(content))) == []
@@ -44,7 +34,7 @@ def test_what_the_loader_accepts_the_schema_accepts(content: bytes) -> None:
 
 @pytest.mark.parametrize("name", profiles.names())
 def test_a_profile_is_a_source_without_topics(name: str) -> None:
-    file = data(SOURCE.encode())
+    file = data(SIMPLE.encode())
     file["sources"] = {"one": {"topics": ["t"], **data(profiles.content(name))}}
 
     assert list(VALIDATOR.iter_errors(file)) == []
@@ -98,7 +88,7 @@ def test_a_profile_is_a_source_without_topics(name: str) -> None:
 )
 def test_what_the_loader_refuses_the_schema_refuses(line: str) -> None:
     """Wherever a schema can: it knows no paths, and only one part of the file at a time."""
-    content = f"{SOURCE}    {line}\n".encode()
+    content = f"{SIMPLE}    {line}\n".encode()
 
     assert not isinstance(load(content, "sources.yaml"), Loaded)
     assert list(VALIDATOR.iter_errors(data(content))) != []
@@ -114,7 +104,7 @@ def test_what_the_loader_refuses_the_schema_refuses(line: str) -> None:
     ],
 )
 def test_credentials_of_a_host_are_exactly_one_kind(auth: dict[str, Any]) -> None:
-    file = copy.deepcopy(data(SOURCE.encode()))
+    file = copy.deepcopy(data(SIMPLE.encode()))
     file["hosts"]["dam"]["auth"] = auth
 
     assert list(VALIDATOR.iter_errors(file)) != []
