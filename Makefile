@@ -86,6 +86,7 @@ ci: lint test ## run what CI runs
 schemas: setup ## write schemas and generated pages; a diff of a schema is a change of the contract
 	$(BIN)/asset-sync schema events > tests/contract/schemas/events.json
 	$(BIN)/asset-sync schema outcomes > tests/contract/schemas/outcomes.json
+	$(BIN)/asset-sync schema dead-letters > tests/contract/schemas/dead-letters.json
 	$(BIN)/asset-sync schema asyncapi > tests/contract/schemas/asyncapi.json
 	$(BIN)/asset-sync schema reasons > docs/reasons.md
 	$(BIN)/asset-sync schema settings > docs/settings.md

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from benchmarks import floor, ingress
+from benchmarks import floor, ingress, translate
 from benchmarks.corpus import corpus_event, tombstone, x_event
 from benchmarks.http_calls import AKENEO_CALLS_PER_SECOND, cost
 from benchmarks.system import (
@@ -36,6 +36,7 @@ FLOORS_MAX = 1.5
 BARE_SHARE_MIN = 0.7
 """The least share of the rate of a bare webhook handler."""
 WEBHOOKS = 40_000
+UPLOADS_PER_CPU_SECOND = 30_000
 FLAT = 0.03
 """Growth of memory that still counts as flat: an allocator's own variation."""
 
@@ -443,6 +444,54 @@ async def webhooks(run: Run) -> list[Result]:
     return [Result("webhooks", measured, "≥ 70 % of bare", share >= BARE_SHARE_MIN)]
 
 
+async def many_webhooks(run: Run) -> list[Result]:
+    """Send 100,000 signed webhooks in one run, and look for the record of each."""
+    count = run.count(100_000)
+    sent, seconds, missing = await ingress.deliver(run.broker.bootstrap_servers, run.folder, count)
+    measured = (
+        f"{sent:,} signed webhooks answered with 200 in {seconds:.0f} s; {missing:,} of their "
+        "records missing in the raw topic"
+    )
+    return [Result("many webhooks", measured, "none missing", missing == 0)]
+
+
+async def raw_uploads(run: Run) -> list[Result]:
+    """Translate uploads of Cloudinary from a raw topic into changes."""
+    count = run.count(300_000)
+    found = await translate.throughput(run.broker, run.folder, count)
+    measured = (
+        f"{found.per_cpu_second:,.0f} raw Cloudinary uploads per second of CPU "
+        f"({found.per_second:,.0f} a second by the clock), from the raw topic to committed "
+        f"changes; at most {found.memory_bytes / 1e6:.0f} MB; {count:,} events"
+    )
+    is_met = found.per_cpu_second >= UPLOADS_PER_CPU_SECOND
+    return [Result("translate", measured, f"≥ {UPLOADS_PER_CPU_SECOND:,}", is_met)]
+
+
+async def nine_sources(run: Run) -> list[Result]:
+    """Translate nine sources side by side, two of which read back."""
+    count = run.count(10_000)
+    found, ends = await translate.side_by_side(run.broker, run.folder, count)
+    first, last = (chosen(ends, key=lambda one: ends[one]) for chosen in (min, max))
+    measured = (
+        f"{found.per_cpu_second:,.0f} events per second of CPU of nine sources of one replica, "
+        f"{count:,} of each; the first ({first}) was done after {ends[first]:.0%} of the time, the "
+        f"last is {last}; at most {found.memory_bytes / 1e6:.0f} MB"
+    )
+    return [Result("nine sources", measured, "reported")]
+
+
+async def translate_latency(run: Run) -> list[Result]:
+    """Measure what translate adds between a raw event and its change, at 500 events/s."""
+    ages = await translate.latency(run.broker, run.folder, 500, max(5.0, 30 * run.scale))
+    p50, p99 = (ages[int(len(ages) * share)] for share in (0.50, 0.99))
+    measured = (
+        f"from raw event to change at a read_committed reader: p50 {p50:.0f} ms, p99 {p99:.0f} ms, "
+        f"at most {ages[-1]:.0f} ms; 500 events/s, the commit interval is {COMMIT_INTERVAL_MS} ms"
+    )
+    return [Result("latency of translate", measured, "p99 ≤ 300 ms", p99 <= 300)]
+
+
 Bench = Callable[[Run], Coroutine[Any, Any, list[Result]]]
 BENCHES: dict[str, Bench] = {
     "limit": limit,
@@ -455,5 +504,9 @@ BENCHES: dict[str, Bench] = {
     "growth": growth,
     "start": start_and_drain,
     "webhooks": webhooks,
+    "many-webhooks": many_webhooks,
+    "translate": raw_uploads,
+    "nine-sources": nine_sources,
+    "translate-latency": translate_latency,
 }
 """The benches by name, in the order of the table."""

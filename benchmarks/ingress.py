@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,6 +73,29 @@ async def compare(bootstrap: str, folder: Path, requests: int) -> tuple[Measured
     return ours, bare
 
 
+async def deliver(bootstrap: str, folder: Path, count: int) -> tuple[int, float, int]:
+    """Send that many webhooks to ingress, each once.
+
+    Return how many were answered with 200, in how many seconds, and how many of these have no
+    record in the raw topic.
+    """
+    ingress = IngressUnderTest(bootstrap, folder)
+    await ingress.create_topics()
+    try:
+        ingress.start()
+        port = int((await ingress.url()).rpartition(":")[2])
+        waits: list[float] = []
+        began = time.monotonic()
+        names = [[f"{sender}-{n}" for n in range(count // SENDERS)] for sender in range(SENDERS)]
+        await asyncio.gather(*(_send(port, map(_request, one), waits) for one in names))
+        seconds = time.monotonic() - began
+        found = {json.loads(one.value)["id"] for one in await ingress.records(ingress.topic)}
+    finally:
+        ingress.end()
+    missing = {name for one in names for name in one} - found
+    return len(waits), seconds, len(missing)
+
+
 async def _round(pid: int, url: str, requests: int) -> Round:
     """Send requests over connections that stay open, each as soon as the last was answered."""
     port = int(url.rpartition(":")[2])
@@ -87,7 +110,7 @@ async def _round(pid: int, url: str, requests: int) -> Round:
     return Round(used / count, count / wall, waits[count // 2], waits[int(count * 0.99)])
 
 
-async def _send(port: int, requests: Sequence[bytes], waits: list[float]) -> None:
+async def _send(port: int, requests: Iterable[bytes], waits: list[float]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for written in requests:
         began = time.monotonic()

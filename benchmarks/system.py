@@ -38,8 +38,9 @@ class MeasuredSystem(LocalSystem):
         """Return the environment of a replica."""
         return super().environ(**settings) | {"PYTHONPATH": str(ROOT)}
 
-    async def load(self, events: Iterable[Event]) -> None:
-        """Write the events in order, dealt to the partitions in turn."""
+    async def load(self, events: Iterable[Event], topic: str = "") -> None:
+        """Write the events in order, dealt to the partitions of the events topic or another."""
+        topic = topic or self.events
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, max_batch_size=BATCH_BYTES)
         await producer.start()
         filling = [producer.create_batch() for _ in range(self.partitions)]
@@ -47,11 +48,11 @@ class MeasuredSystem(LocalSystem):
             at = number % self.partitions
             self.loaded += 1
             if not _append(filling[at], event):
-                await producer.send_batch(filling[at], self.events, partition=at)
+                await producer.send_batch(filling[at], topic, partition=at)
                 filling[at] = producer.create_batch()
                 _append(filling[at], event)
         for at, batch in enumerate(filling):
-            await producer.send_batch(batch, self.events, partition=at)
+            await producer.send_batch(batch, topic, partition=at)
         await producer.flush()
         await producer.stop()
 

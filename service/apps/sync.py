@@ -115,7 +115,12 @@ class Service:
 
     def _handlers(self, registry: CollectorRegistry, report: StatusReport) -> AdminHandlers:
         kafka = self._settings.kafka
-        topics = Topics(kafka.events_topic_names, kafka.outcomes_topic, kafka.group_id)
+        topics = Topics(
+            kafka.events_topic_names,
+            kafka.outcomes_topic,
+            kafka.group_id,
+            kafka.dead_letters_topic,
+        )
         return AdminHandlers(
             live=self._watch.live,
             ready=self._watch.ready,

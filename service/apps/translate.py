@@ -153,7 +153,12 @@ class Translation:
 
     def _asyncapi(self) -> dict[str, Any]:
         kafka = self._settings.kafka
-        topics = Topics((self._settings.translate_topic,), kafka.outcomes_topic, kafka.group_id)
+        topics = Topics(
+            (self._settings.translate_topic,),
+            kafka.outcomes_topic,
+            kafka.group_id,
+            kafka.dead_letters_topic,
+        )
         sources = [
             RawSource(name, one.kafka.events_topic_names, one.kafka.group_id)
             for name, one in self._sources.items()

@@ -2,8 +2,11 @@
 
 import asyncio
 import sys
+from dataclasses import asdict
+from typing import NoReturn
 
 import click
+from rich.console import Console
 from rich.text import Text
 
 from service.adapters.akeneo.api import HttpAssetApi
@@ -22,19 +25,29 @@ from service.apps.sources import (
     selected_sources,
     topics_of_webhooks,
 )
+from service.cli.check_sandbox import STYLES, check_sandbox, line_of
 from service.cli.options import stop
-from service.cli.output import console, shown
+from service.cli.output import console, say, shown
 from service.mapping.file.load import Loaded as SourcesFile
 from service.mapping.pim_names import uses_of
 from service.ports import Finding
 from service.settings import Loaded, Settings, SettingsError, load
 
 NEEDED_BY_INGRESS = "`asset-sync ingress` does not start without it; other programs do."
-STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 @click.command()
-def check() -> None:
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object per finding, one per line."
+)
+@click.option(
+    "--sandbox",
+    is_flag=True,
+    help="Instead, compare a PIM with what is believed of it, by writing test assets to a family.",
+)
+@click.option("--family", metavar="FAMILY", help="The family of --sandbox.")
+@click.option("--yes", is_flag=True, help="Do not ask before --sandbox writes.")
+def check(*, as_json: bool, sandbox: bool, family: str | None, yes: bool) -> None:
     """Check the settings, Kafka access, PIM access and the sources file. Changes nothing.
 
     With ASSET_SYNC_SOURCES_FILE, it also runs the tests of that file, looks for the families,
@@ -42,32 +55,62 @@ def check() -> None:
 
     Prints one line per finding: ok, warning or failed, with what to do. The exit code is 1 if
     something failed, 2 if the settings cannot be read.
+
+    With --sandbox it asks the PIM what Akeneo's documents leave open, or what asset-sync relies on,
+    in a family for tests: it creates about 220 assets whose codes begin with asset_sync_check_,
+    uploads a picture of one pixel, and deletes the assets again. It prints where the PIM differs.
     """
+    if sandbox != (family is not None):
+        raise click.UsageError("Give --sandbox and --family together.")
     try:
         quieten_aiokafka(entirely=True)  # the command prints each error itself, once
-        findings = asyncio.run(_findings(load()))
+        loaded = load()
+        if family is not None:
+            sys.exit(check_sandbox(loaded, family, yes=yes, as_json=as_json))
+        found = asyncio.run(_findings(loaded))
     except SettingsError as error:
-        stop(f"The settings cannot be used:\n{error}", 2)
+        _stop_by_settings(error, as_json=as_json)
     out = console()
-    for finding in findings:
-        grade = Text(f"{finding.grade:<8}", STYLES[finding.grade])
-        out.print(grade + Text(shown(finding.message)))
-        if finding.remedy:
-            out.print(f"        → {shown(finding.remedy)}")
-    sys.exit(1 if any(finding.grade == "failed" for finding in findings) else 0)
+    for part, findings in found:
+        for finding in findings:
+            if as_json:
+                say(line_of({"part": part, **asdict(finding)}))
+            else:
+                _print(out, finding)
+    graded = [finding.grade for _, findings in found for finding in findings]
+    sys.exit(1 if "failed" in graded else 0)
 
 
-async def _findings(loaded: Loaded) -> list[Finding]:
+def _print(out: Console, finding: Finding) -> None:
+    out.print(Text(f"{finding.grade:<8}", STYLES[finding.grade]) + Text(shown(finding.message)))
+    if finding.remedy:
+        out.print(f"        → {shown(finding.remedy)}")
+
+
+def _stop_by_settings(error: SettingsError, *, as_json: bool) -> NoReturn:
+    if not as_json:
+        stop(f"The settings cannot be used:\n{error}", 2)
+    for line in str(error).splitlines():
+        finding = Finding("failed", line, "Correct the settings.")
+        say(line_of({"part": "settings", **asdict(finding)}))
+    sys.exit(2)
+
+
+async def _findings(loaded: Loaded) -> list[tuple[str, list[Finding]]]:
+    """Return the findings by the part that they are about."""
     settings = loaded.settings
     sources = ", ".join(loaded.sources)
     api = HttpAssetApi(settings.pim, loaded.credentials)
     try:
-        return [
+        of_settings = [
             Finding("ok", f"The settings come from: {sources}."),
             *(Finding("warning", warning) for warning in loaded.warnings),
-            *await check_kafka(settings.kafka),
-            *await check_pim(api, settings.pim),
-            *await _sources(loaded, api),
+        ]
+        return [
+            ("settings", of_settings),
+            ("kafka", await check_kafka(settings.kafka)),
+            ("pim", await check_pim(api, settings.pim)),
+            ("sources", await _sources(loaded, api)),
         ]
     finally:
         await api.close()

@@ -60,6 +60,11 @@ class Since(click.ParamType[int]):
         return round(moment.timestamp() * 1000)
 
 
+def is_asked() -> bool:
+    """Return whether a person at a terminal can answer a question."""
+    return sys.stdin.isatty()
+
+
 def settings_without_pim() -> Settings:
     """Load all settings except the PIM's; exit with 2 if they are wrong."""
     quieten_aiokafka(entirely=True)  # the command prints each error itself, once

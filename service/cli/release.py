@@ -1,7 +1,6 @@
 """The command `asset-sync release`: ask a running service to let go what it holds back."""
 
 import json
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -12,7 +11,7 @@ import click
 
 from service import __version__
 from service.adapters.http.release_token import HEADER, TokenFile
-from service.cli.options import stop
+from service.cli.options import is_asked, stop
 from service.cli.output import say, shown
 from service.settings import SettingsError, load_without_pim
 
@@ -58,11 +57,6 @@ def release(*, port: int | None, source: str | None, yes: bool) -> None:
         f"Resumed. {released} changes were held back. Those over the dead-letter limit become dead "
         "letters now; deletes over the ceiling go to the PIM."
     )
-
-
-def is_asked() -> bool:
-    """Return whether a person can answer."""
-    return sys.stdin.isatty()
 
 
 def lines_of(held: dict[str, Any]) -> Iterator[str]:

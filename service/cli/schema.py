@@ -1,5 +1,7 @@
 """The command `asset-sync schema`: print schemas and reference pages."""
 
+from typing import cast, get_args
+
 import click
 import msgspec
 
@@ -18,11 +20,16 @@ from service.settings import reference
 @click.argument(
     "what",
     type=click.Choice(
-        ["events", "outcomes", "asyncapi", "sources", "settings", "metrics", "reasons"]
+        [
+            *get_args(Language),
+            *("asyncapi", "sources", "settings", "metrics", "reasons"),
+        ]
     ),
 )
-def schema(what: Language | str) -> None:
+def schema(what: str) -> None:
     """Print reference documents: JSON Schemas, AsyncAPI, settings, metrics, reasons.
+
+    Of events and outcomes the schema is that of the value, of dead letters that of the headers.
 
     With the JSON Schema of the sources file, editors complete and check it: write the schema beside
     the file, and let its first line be: # yaml-language-server: $schema=sources.schema.json
@@ -41,7 +48,7 @@ def schema(what: Language | str) -> None:
     elif what == "asyncapi":
         _print(whole_asyncapi(__version__))
     else:
-        _print(schema_of("events" if what == "events" else "outcomes"))
+        _print(schema_of(cast("Language", what)))
 
 
 def _print(document: object) -> None:

@@ -1,24 +1,32 @@
-"""JSON Schemas (draft 2020-12) of events and outcomes, made from the types in this package."""
+"""JSON Schemas (draft 2020-12) of what is on the topics, made from the types in this package."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from service.contracts.asset_change import CloudEvent, PlainDelete, PlainUpsert
+from service.contracts.dead_letter import DeadLetterHeaders
 from service.contracts.outcome import Outcome
 
-Language = Literal["events", "outcomes"]
+Language = Literal["events", "outcomes", "dead-letters"]
 Shapes = tuple[dict[str, Any], ...]
 Components = dict[str, dict[str, Any]]
 
-GROWING = {"OutcomeData": ("result", "reason"), "ChangeError": ("code",)}
+GROWING = {
+    "OutcomeData": ("result", "reason"),
+    "ChangeError": ("code",),
+    "DeadLetterHeaders": ("dlq.reason",),
+}
 """Members of each type that may get new words within v1; statuses may not."""
+
+TYPES: Mapping[Language, type] = {"outcomes": Outcome, "dead-letters": DeadLetterHeaders}
+"""The languages that are one type each."""
 
 
 def schema(language: Language) -> dict[str, Any]:
-    """Return the schema of a record's value: of an event or of an outcome."""
-    made = _events() if language == "events" else _outcomes()
+    """Return the schema of a record's value (an event, an outcome) or headers (a dead letter)."""
+    made = _events() if language == "events" else _one(TYPES[language])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
 
 
@@ -33,8 +41,10 @@ def components(types: Sequence[Any], ref_template: str) -> tuple[Shapes, Compone
 
 def _open(member: dict[str, Any]) -> dict[str, Any]:
     """Return a schema with the known words as examples, so that a later word is valid too."""
-    words = next(choice["enum"] for choice in member["anyOf"] if "enum" in choice)
     description = "Within v1 more words may be added."
+    if "enum" in member:
+        return {"type": "string", "examples": member["enum"], "description": description}
+    words = next(choice["enum"] for choice in member["anyOf"] if "enum" in choice)
     known = {"type": "string", "examples": words, "description": description}
     return member | {"anyOf": [known, {"type": "null"}]}
 
@@ -45,6 +55,6 @@ def _events() -> dict[str, Any]:
     return {"anyOf": list(shapes), "$defs": found}
 
 
-def _outcomes() -> dict[str, Any]:
-    (shape,), found = components((Outcome,), "#/$defs/{name}")
+def _one(of: type) -> dict[str, Any]:
+    (shape,), found = components((of,), "#/$defs/{name}")
     return {**shape, "$defs": found}

@@ -70,15 +70,17 @@ def described(value: Value) -> str:
 def _stepped(read: ValueOf, steps: Sequence[Whole]) -> ValueOf:
     def stepped(scope: Scope) -> Datum:
         found = read(scope)
+        if found is ABSENT or found is None:
+            return found
         if isinstance(found, bool):
             found = text_of_boolean(found)
         if not isinstance(found, str) or len(found) > FREE_CHARACTERS:
             _count(found, scope.work)
         for step in steps:
-            if not isinstance(found, (str, list)) or not found:
+            if not found or not isinstance(found, (str, list)):
                 break
             found = step(found)
-        return tidy(found)
+        return (found.strip() or None) if isinstance(found, str) else tidy(found)
 
     return stepped
 

@@ -7,8 +7,6 @@ Rule 2: across partitions, what arrived first is written first.
 from collections import deque
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import merge
-from itertools import takewhile
 
 from service.core.inputs import Start
 from service.core.model import Binding, Partition, SourceRecord
@@ -40,14 +38,12 @@ class Backlog:
         self._mapped: dict[Work, None] = {}
         """Mapped records, in order: all that arrived before the first in `_unmapped`."""
         self._unmapped: deque[Work] = deque()
-        self._sizes: dict[Work, tuple[int, int]] = {}
-        """Bytes and parts of each pending record, as they are counted at present."""
         self.pending_bytes = 0
         self.pending_parts = 0
 
     @property
     def pending_records(self) -> int:
-        return len(self._sizes)
+        return len(self._mapped) + len(self._unmapped)
 
     @property
     def mapped_records(self) -> int:
@@ -92,21 +88,24 @@ class Backlog:
 
     def measure(self, work: Work) -> None:
         """Count a pending record by its present size."""
-        bytes_before, parts_before = self._sizes.get(work, (0, 0))
-        self._sizes[work] = work.size, work.items
-        self.pending_bytes += work.size - bytes_before
-        self.pending_parts += work.items - parts_before
+        bytes_before, parts_before = work.counted
+        size, parts = work.counted = work.size, work.items
+        self.pending_bytes += size - bytes_before
+        self.pending_parts += parts - parts_before
 
-    def is_pending(self, work: Work) -> bool:
-        return work in self._sizes
+    def is_mapped(self, work: Work) -> bool:
+        return work in self._mapped
 
     def ready(self) -> Iterator[Work]:
         """Yield the records that may be written, in order."""
-        prefixes = [
-            takewhile(lambda work: work.is_ready, partition.works)
-            for partition in self._partitions.values()
-        ]
-        return merge(*prefixes, key=lambda work: work.arrival)
+        waiting: set[Partition] = set()
+        for work in self._mapped:
+            if not work.is_ready:
+                waiting.add(work.record.origin.partition)
+                if len(waiting) == len(self._partitions):
+                    return
+            elif not waiting or work.record.origin.partition not in waiting:
+                yield work
 
     @property
     def has_ready(self) -> bool:
@@ -132,7 +131,7 @@ class Backlog:
             assert first is work, "records are written in order"
             partition.watermark = work.record.origin.offset + 1
             del self._mapped[work]
-            size, parts = self._sizes.pop(work)
+            size, parts = work.counted
             self.pending_bytes -= size
             self.pending_parts -= parts
 

@@ -11,8 +11,9 @@ Rule 3: no more than one transaction is under way.
 from collections import Counter
 from collections.abc import Mapping
 from itertools import chain
+from typing import get_args
 
-from service.contracts.outcome import DEAD_STATUSES, DELETE, Reason
+from service.contracts.outcome import DEAD_STATUSES, DELETE, Action, Reason
 from service.core.delete_ceiling import DeleteCeiling
 from service.core.effects import Commit
 from service.core.facts import (
@@ -273,7 +274,10 @@ def _translated(work: Work) -> TranslatedRecord:
     )
 
 
+_CHANGED = {action: PartResult(action) for action in get_args(Action)}
+
+
 def _result(built: Built) -> PartResult:
     if isinstance(built, BuiltChange):
-        return PartResult(built.action)
+        return _CHANGED[built.action]
     return PartResult(built.status, built.reason)

@@ -42,8 +42,13 @@ class Replay:
         return ((REPLAY_HEADER, of.encode()), (REPLAY_COUNT_HEADER, count.encode()))
 
 
+NO_REPLAY = Replay()
+
+
 def replay_of(headers: Headers) -> Replay:
     """Return what the headers of a raw record say of a replay."""
+    if not headers:
+        return NO_REPLAY
     found = {
         name: content.decode("utf-8", "replace")
         for name, content in headers

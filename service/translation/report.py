@@ -17,7 +17,7 @@ from service.contracts.outcome import (
     OutcomeData,
     SourceEvent,
 )
-from service.core.model import SourceRecord
+from service.core.model import Headers, SourceRecord
 from service.core.records import ChangeRecord, LogRecord
 from service.core.settle.report import (
     CONTENT_TYPE,
@@ -41,6 +41,9 @@ CHANGE_TYPES = {
     "upsert": "asset-sync.asset.upserted.v1",
     "delete": "asset-sync.asset.deleted.v1",
 }
+
+_HEADERS: Headers = (("content-type", CONTENT_TYPE),)
+"""Those of every change; a raw record without headers adds none."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -105,11 +108,10 @@ class SourceReporter:
             time=change.event.time or UNSET,
             correlationid=header_attribute(change.event.id),
         )
-        headers = (
-            ("content-type", CONTENT_TYPE),
-            *trace_context(record.headers),
-            *replay.headers(change.part),
-        )
+        headers = _HEADERS
+        if record.headers or replay.of is not None:
+            further = (*trace_context(record.headers), *replay.headers(change.part))
+            headers = (*_HEADERS, *further)
         at = record.origin
         return ChangeRecord(path.encode(), _encode(event), headers, at.partition, at.offset)
 

@@ -199,6 +199,8 @@ class Translator:
         parts = self._parts_of(work)
         reads = work.take(parts, self._reporter, self._limits)
         self._backlog.measure(work)
+        if not reads:
+            return []
         timestamp_ms = work.record.timestamp_ms
         return [
             Wanted(Ticket(work, work.times_mapped, index), read, timestamp_ms)
@@ -223,7 +225,7 @@ class Translator:
             work = decided.ticket.work
             if decided.ticket.is_outdated:
                 continue
-            assert self._backlog.is_pending(work), "the plan forgets the reads of an assignment"
+            assert self._backlog.is_mapped(work), "the plan forgets the reads of an assignment"
             work.decide(decided.ticket.index, decided.parts, self._reporter, self._limits)
             self._backlog.measure(work)
             self._put_back()

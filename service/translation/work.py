@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+import msgspec
+
 from service.contracts.outcome import DEAD_STATUSES, DELETE
 from service.core.model import SourceRecord
 from service.core.records import ChangeRecord, LogRecord
@@ -19,11 +21,12 @@ from service.translation.replay import Replay, replay_of
 from service.translation.report import SourceReporter
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltChange:
+class BuiltChange(msgspec.Struct, frozen=True, gc=False):
     """The record of a change, and what an outcome would say of it if the record is refused."""
 
     record: ChangeRecord
+    size: int
+    """Bytes of the record."""
     action: Action
     part: int
     family: str
@@ -48,19 +51,14 @@ class BuiltChange:
 Built = BuiltChange | Ended
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True, gc=False):
     """The records that a transaction holds for one raw record."""
 
+    size: int
+    """Bytes of all its records."""
     changes: tuple[ChangeRecord, ...]
-    outcomes: tuple[LogRecord, ...]
-    dead_letter: LogRecord | None
-
-    @property
-    def size(self) -> int:
-        """Bytes of all its records."""
-        dead = self.dead_letter.size if self.dead_letter is not None else 0
-        return dead + sum(one.size for one in (*self.changes, *self.outcomes))
+    outcomes: tuple[LogRecord, ...] = ()
+    dead_letter: LogRecord | None = None
 
     @property
     def records(self) -> int:
@@ -78,6 +76,12 @@ class Work:
     replay: Replay = field(init=False)
     parts: list[tuple[Built, ...] | None] | None = None
     """What each part became; None while it waits for a read."""
+    open_parts: int = 0
+    """How many of them wait."""
+    deletes: int = 0
+    """How many items became deletes, of one family or of several."""
+    counted: tuple[int, int] = (0, 0)
+    """Bytes and parts, as the backlog counts them at present."""
     times_mapped: int = 0
     """A read that was asked for at an earlier time decides nothing any more."""
     decoded_bytes: int = 0
@@ -85,6 +89,7 @@ class Work:
     changes_bytes: int = 0
     is_counted: bool = False
     """Whether the limit on dead letters has counted it."""
+    _ends: list[Built] | None = None
     _written: Written | None = None
 
     def __post_init__(self) -> None:
@@ -93,8 +98,8 @@ class Work:
     @property
     def size(self) -> int:
         """Memory that it takes, in bytes, approximately."""
-        waits = self.parts is not None and not self.is_ready
-        return self.record.size + self.changes_bytes + (self.decoded_bytes if waits else 0)
+        size = self.record.size + self.changes_bytes
+        return size + self.decoded_bytes if self.open_parts else size
 
     @property
     def items(self) -> int:
@@ -104,35 +109,33 @@ class Work:
     @property
     def is_ready(self) -> bool:
         """Whether every part is decided."""
-        return self.parts is not None and None not in self.parts
+        return self.parts is not None and not self.open_parts
 
     @property
     def ends(self) -> list[Built]:
         """What its parts became, in order."""
-        assert self.parts is not None
-        return [built for part in self.parts for built in part or ()]
+        if self._ends is None:
+            assert self.parts is not None
+            self._ends = [built for part in self.parts for built in part or ()]
+        return self._ends
 
     @property
     def dead(self) -> list[Ended]:
         """The parts that died."""
         return [one for one in self.ends if isinstance(one, Ended) and one.status in DEAD_STATUSES]
 
-    @property
-    def deletes(self) -> int:
-        """How many items became deletes, of one family or of several."""
-        assert self.parts is not None
-        return sum(
-            any(isinstance(one, BuiltChange) and one.action == DELETE for one in part or ())
-            for part in self.parts
-        )
-
     def take(
         self, parts: Sequence[Part], reporter: SourceReporter, limits: TranslationLimits
     ) -> list[tuple[int, Read]]:
         """Take what the record was mapped to; return the reads that it waits for, by index."""
         self.times_mapped += 1
-        by_part = [list(results) for _, results in groupby(parts, lambda part: part.part)]
+        by_part: Sequence[Sequence[Part]] = (
+            (parts,)
+            if len(parts) == 1
+            else [list(results) for _, results in groupby(parts, lambda part: part.part)]
+        )
         self.parts = [None] * len(by_part)
+        self.open_parts = len(by_part)
         reads: list[tuple[int, Read]] = []
         for index, results in enumerate(by_part):
             decided = [one for one in results if not isinstance(one, Read)]
@@ -147,9 +150,8 @@ class Work:
 
     def forget(self) -> None:
         """Forget what it was mapped to."""
-        self.parts = None
-        self.decoded_bytes = self.changes_bytes = 0
-        self._written = None
+        self.parts = self._ends = self._written = None
+        self.open_parts = self.deletes = self.decoded_bytes = self.changes_bytes = 0
 
     def decide(
         self,
@@ -162,9 +164,11 @@ class Work:
         assert self.parts is not None
         if index >= len(self.parts) or self.parts[index] is not None:
             return
-        built = _one_end(self._build(one, reporter, limits) for one in results)
+        built = _one_end([self._build(one, reporter, limits) for one in results])
         self.parts[index] = built
-        self.changes_bytes += sum(one.record.size for one in built if isinstance(one, BuiltChange))
+        self.open_parts -= 1
+        self.deletes += _is_delete(built)
+        self.changes_bytes += _size_of(built)
         if self.changes_bytes > CHANGES_BYTES_MAX:
             self._reject_whole()
 
@@ -175,30 +179,43 @@ class Work:
             f"The change has {refused.size} bytes: more than {topic} accepts "
             "(max.message.bytes of the topic)."
         )
-        for index, part in enumerate(self.parts):
-            self.parts[index] = _one_end(
+        decided = [
+            _one_end(
                 one.rejected(why) if isinstance(one, BuiltChange) and one.record is refused else one
                 for one in part or ()
             )
-        self._written = None
+            for part in self.parts
+        ]
+        self.parts = list(decided)
+        self.deletes = sum(map(_is_delete, decided))
+        self.changes_bytes = sum(map(_size_of, decided))
+        self._ends = self._written = None
 
     def written(self, reporter: SourceReporter, utc_ms: int) -> Written:
         """Return the records that a transaction writes for it."""
         assert self.is_ready
         if self._written is None:
-            ended = [one for one in self.ends if isinstance(one, Ended)]
-            dead = self.dead
-            self._written = Written(
-                changes=tuple(one.record for one in self.ends if isinstance(one, BuiltChange)),
-                outcomes=tuple(
-                    reporter.outcome(self.record, one, self.replay, self.received_utc_ms, utc_ms)
-                    for one in ended
-                ),
-                dead_letter=(
-                    reporter.dead_letter(self.record, dead, self.replay, utc_ms) if dead else None
-                ),
-            )
+            changes = tuple(one.record for one in self.ends if isinstance(one, BuiltChange))
+            if len(changes) == len(self.ends):
+                self._written = Written(self.changes_bytes, changes)
+            else:
+                self._written = self._with_ended(changes, reporter, utc_ms)
         return self._written
+
+    def _with_ended(
+        self, changes: tuple[ChangeRecord, ...], reporter: SourceReporter, utc_ms: int
+    ) -> Written:
+        """Return its records, with the outcomes of the parts that became no change."""
+        outcomes = tuple(
+            reporter.outcome(self.record, one, self.replay, self.received_utc_ms, utc_ms)
+            for one in self.ends
+            if isinstance(one, Ended)
+        )
+        size = self.changes_bytes + sum(one.size for one in outcomes)
+        if not (dead := self.dead):
+            return Written(size, changes, outcomes)
+        letter = reporter.dead_letter(self.record, dead, self.replay, utc_ms)
+        return Written(size + letter.size, changes, outcomes, letter)
 
     def _build(
         self, result: Change | Ended, reporter: SourceReporter, limits: TranslationLimits
@@ -206,8 +223,10 @@ class Work:
         if isinstance(result, Ended):
             return result
         record = reporter.change(self.record, result, self.replay)
+        size = record.size
         built = BuiltChange(
             record,
+            size,
             result.action,
             result.part,
             result.family,
@@ -215,10 +234,10 @@ class Work:
             result.rule,
             result.event,
         )
-        if record.size <= limits.record_bytes_max:
+        if size <= limits.record_bytes_max:
             return built
         return built.rejected(
-            f"The change has {record.size} bytes of key, value and headers; the limit is "
+            f"The change has {size} bytes of key, value and headers; the limit is "
             f"{limits.record_bytes_max} (ASSET_SYNC_KAFKA__MAX_RECORD_BYTES)."
         )
 
@@ -227,7 +246,8 @@ class Work:
         event = next((one.event for one in self.ends), NO_FACTS)
         message = f"The changes of the record have more than {CHANGES_BYTES_MAX} bytes together."
         self.parts = [(Ended(None, "rejected", "too_large", message, event=event),)]
-        self.changes_bytes = 0
+        self.open_parts = self.deletes = self.changes_bytes = 0
+        self._ends = None
 
 
 def _one_end(results: Iterable[Built]) -> tuple[Built, ...]:
@@ -236,4 +256,16 @@ def _one_end(results: Iterable[Built]) -> tuple[Built, ...]:
     A part has one outcome, whatever number of families its asset is to be deleted from.
     """
     built = tuple(results)
+    if len(built) == 1:
+        return built
     return next(((one,) for one in built if isinstance(one, Ended)), built)
+
+
+def _is_delete(built: tuple[Built, ...]) -> bool:
+    """Return whether a part became a delete, of one family or of each of several."""
+    return isinstance(built[0], BuiltChange) and built[0].action == DELETE
+
+
+def _size_of(built: tuple[Built, ...]) -> int:
+    """Return the bytes of the records of a part's changes."""
+    return sum(one.size for one in built if isinstance(one, BuiltChange))

@@ -2,21 +2,24 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import jsonschema
+import msgspec
 import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_structured_event
 
 from service import __version__
 from service.contracts.asyncapi import Topics, asyncapi
 from service.contracts.asyncapi_sources import RawSource, translate_asyncapi, whole_asyncapi
+from service.contracts.dead_letter import DeadLetterHeaders, ReplayMark
 from service.contracts.reasons import document
 from service.contracts.schema import Language, schema
 from service.core.group.asset_work import AssetWork
-from service.core.model import Change, SourceRecord
+from service.core.model import Change, Omission, SourceRecord
 from service.core.records import LogRecord
 from service.core.settle.report import Reporter
 from service.core.verdict_types import PimResponse
@@ -138,6 +141,37 @@ def test_an_outcome_is_what_its_schema_says() -> None:
     assert event["causationid"] == "e1"
     assert event["data"]["result"] == "created"
     assert event["data"]["pim"] == {"status_code": 201, "message": None, "errors": []}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        plain(values=[]),
+        SourceRecord(plain().origin, None, b"{", (("a", b"b"),), -1),
+        msgspec.structs.replace(
+            plain(), omission=Omission("too_large", "Large.", ("value", "headers"))
+        ),
+    ],
+)
+def test_the_headers_of_a_dead_letter_are_what_their_schema_says(record: SourceRecord) -> None:
+    """Those of the original record stand before them, and may be any."""
+    reporter = Reporter("/asset-sync/test")
+    letter = reporter.of_rejection(record, rejected(record), 1_795_000_000_000).dead_letter
+    assert letter is not None
+    headers = {name: (content or b"").decode() for name, content in letter.headers}
+    jsonschema.validate(headers, schema("dead-letters"))
+    headers["dlq.original.partition"] = "x"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(headers, schema("dead-letters"))
+
+
+def test_every_header_of_a_dead_letter_is_described() -> None:
+    """A header that is added in the code is added to the schema too."""
+    described = {field.encode_name for field in msgspec.structs.fields(DeadLetterHeaders)}
+    described |= {field.encode_name for field in msgspec.structs.fields(ReplayMark)}
+    sources = "".join(path.read_text() for path in (ROOT / "service" / "core").rglob("*.py"))
+    named = set(re.findall(r'"(dlq\.[a-z.]+[a-z])"', sources))
+    assert named - {"dlq.original"} == described
 
 
 def test_the_official_sdk_reads_an_outcome() -> None:
