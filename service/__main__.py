@@ -11,7 +11,7 @@ from service.process.early_signals import (
     end_service_on_signals,
 )
 
-SERVICES = frozenset({"run", "translate", "ingress"})
+SERVICES = frozenset({"run", "translate", "ingress", "console"})
 """The commands that run until a signal ends them."""
 
 

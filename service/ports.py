@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal, NamedTuple, Protocol
 
+from service.console.entry import StoredOutcome
+from service.console.facts import WhyRebuilt
+from service.console.waiting import Waiting
 from service.core.effects import StartDownload
 from service.core.facts import Fact, ObserverFailed
 from service.core.inputs import Answer, Arrived, CommonInput, DownloadEnd, DrainKind, Refusal
@@ -206,6 +209,61 @@ class PublishedKeys(Protocol):
 
     async def close(self) -> None:
         """Close the connections."""
+        ...
+
+
+class OutcomeBatch(NamedTuple):
+    """Records of the outcomes topic, and the next offset of each partition after them."""
+
+    records: tuple[StoredOutcome, ...]
+    positions: Mapping[int, int]
+
+
+class OutcomeFeed(Protocol):
+    """The outcomes topic, read by somebody who keeps the positions."""
+
+    async def identify(self) -> str:
+        """Return the identity of the topic: another one if it was created again."""
+        ...
+
+    async def begin(self, positions: Mapping[int, int]) -> bool:
+        """Read each partition from its position, or else from where outcomes are wanted.
+
+        Returns:
+            False if the topic ends before a position, so that it is not the one that was read.
+        """
+        ...
+
+    async def read(self) -> OutcomeBatch | None:
+        """Return the next records, perhaps none; None if the topic was created again."""
+        ...
+
+
+class OutcomeStore(Protocol):
+    """The index of the outcomes."""
+
+    async def open(self, topic: str, why: WhyRebuilt | None = None) -> Mapping[int, int]:
+        """Open the index of this topic, or begin a new one; return the next offsets.
+
+        Raises:
+            FatalError: its folder cannot be used.
+        """
+        ...
+
+    async def write(self, batch: OutcomeBatch) -> bool:
+        """Add outcomes and positions in one transaction; False if the index is damaged.
+
+        Raises:
+            FatalError: its folder cannot be used.
+        """
+        ...
+
+
+class Replicas(Protocol):
+    """The replicas of `run`."""
+
+    async def ask(self) -> Waiting:
+        """Return what the replicas are working on, and which did not answer; never raise."""
         ...
 
 

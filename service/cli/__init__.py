@@ -17,6 +17,7 @@ COMMANDS = (
     "run",
     "translate",
     "ingress",
+    "console",
     "webhook",
     "demo",
     "init",

@@ -73,6 +73,7 @@ def _show_addresses(addresses: Addresses) -> None:
         f"Kafka:         {addresses.kafka}\n"
         f"PIM simulator: {addresses.pim}\n"
         f"asset-sync:    {addresses.service} (status page, /readyz, /metrics)\n"
+        f"console:       {addresses.console} (where is my asset?)\n"
         f"service log:   {addresses.service_log}\n\n"
         "They keep running until Ctrl-C or SIGTERM. To use them from another terminal:\n\n"
         f"  export ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS={addresses.kafka}"

@@ -25,12 +25,16 @@ class ReadEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReadData(msgspec.Struct, frozen=True, gc=False):
-    """The members of an outcome's `data` that readers in this project use."""
+    """The members of an outcome's `data` that readers in this project use.
+
+    `errors` is any JSON value; today it is a list of objects.
+    """
 
     status: str
     result: str | None = None
     reason: str | None = None
     message: str | None = None
+    errors: msgspec.Raw = msgspec.Raw(b"null")
     action: str | None = None
     asset_family: str | None = None
     code: str | None = None

@@ -18,7 +18,13 @@ from typing import Any
 from service.playground.audit import Audit, ItemAudit, audit, audit_items
 from service.playground.dam import believable_events
 from service.playground.embedded_kafka import embedded_kafka
-from service.playground.local_system import LocalSystem, LoggedProcess, Stored, decoded
+from service.playground.local_system import (
+    LocalSystem,
+    LoggedProcess,
+    Stored,
+    address,
+    decoded,
+)
 from service.playground.pim.server import served
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import sample
@@ -48,6 +54,8 @@ SETTINGS = {
     "SOURCES_FILE": "sources.yaml",
     "INGRESS__HOST": "127.0.0.1",
     "INGRESS__PORT": "0",
+    "CONSOLE__HOST": "127.0.0.1",
+    "CONSOLE__PORT": "0",
     f"SECRET__{SECRET_NAME.upper()}": SECRET,
 }
 
@@ -83,6 +91,7 @@ class Addresses:
     pim: str
     service: str
     service_log: Path
+    console: str
 
 
 Keep = Callable[[DemoResult, Addresses], None]
@@ -121,8 +130,9 @@ async def _run(
             )
             if keep is not None:
                 await _stay(system, result, keep)
-            for replica in system.replicas[-3:]:
-                await asyncio.to_thread(replica.stop, STOP_SECONDS_MAX)
+            for replica in system.replicas:
+                if replica.poll() is None:
+                    await asyncio.to_thread(replica.stop, STOP_SECONDS_MAX)
         return result
 
 
@@ -188,10 +198,19 @@ async def _stay(system: LocalSystem, result: DemoResult, keep: Keep) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    log = system.replicas[-1].log
-    try:
-        service = await system.url(-1)
-    except TimeoutError:
-        service = f"(not listening yet, see {log})"
-    keep(result, Addresses(system.bootstrap, system.pim_url, service, log))
+    run = system.replicas[-1]
+    service = await _url(run, "http.listening")
+    place = service.removeprefix("http://")
+    own = {"CONSOLE__DIR": str(system.folder / "console"), "CONSOLE__REPLICAS": place}
+    console = system.start_program("console", **SETTINGS, **own)
+    pages = await _url(console, "console.listening")
+    keep(result, Addresses(system.bootstrap, system.pim_url, service, run.log, pages))
     await stopped.wait()
+
+
+async def _url(replica: LoggedProcess, event: str) -> str:
+    """Return the address of a replica's port, or where its log is if it does not listen."""
+    try:
+        return await address(replica, event)
+    except TimeoutError:
+        return f"(not listening yet, see {replica.log})"

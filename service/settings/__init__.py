@@ -1,5 +1,6 @@
 """The settings of asset-sync and the code that reads them (contract.md §3)."""
 
+from service.settings.console import ConsoleSettings
 from service.settings.load import Credentials, Loaded, SettingsError, load, load_without_pim
 from service.settings.media import MediaSettings
 from service.settings.model import Settings
@@ -18,6 +19,7 @@ from service.settings.variables import PREFIX
 
 __all__ = [
     "PREFIX",
+    "ConsoleSettings",
     "Credentials",
     "HttpSettings",
     "IngressSettings",

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.core.limits import DecodeLimits, Limits, MediaOptions, StructureOptions
+from service.settings.console import ConsoleSettings
 from service.settings.media import MediaSettings
 from service.settings.sections import (
     INGRESS_OVERHEAD_BYTES,
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
         default_factory=lambda: TranslateSettings.model_validate({})
     )
     ingress: IngressSettings = Field(default_factory=lambda: IngressSettings.model_validate({}))
+    console: ConsoleSettings = Field(default_factory=lambda: ConsoleSettings.model_validate({}))
     structure: StructureSettings = Field(
         default_factory=lambda: StructureSettings.model_validate({})
     )

@@ -19,7 +19,7 @@ from pydantic import (
 
 from service.contracts.sizes import parse_size
 
-_SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(?::(\d{1,5}))?")
+SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(?::(\d{1,5}))?")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
@@ -31,7 +31,7 @@ def _parse_names(text: object) -> object:
 
 def _check_servers(text: str) -> str:
     for server in text.split(","):
-        found = _SERVER.fullmatch(server.strip())
+        found = SERVER.fullmatch(server.strip())
         if found is None or not 0 < int(found[1] or 9092) < 2**16:
             raise ValueError(
                 "must be HOST:PORT, comma separated, such as kafka-1:9092,kafka-2:9092"
@@ -522,6 +522,10 @@ class DrainSettings(_Group):
     )
 
 
+HTTP_PORT = 8080
+"""The port of health checks, metrics and pages, unless the settings say another one."""
+
+
 class HttpSettings(_Group):
     """Settings of the HTTP port for health checks, metrics and pages."""
 
@@ -530,7 +534,7 @@ class HttpSettings(_Group):
         description="Address to listen on for health checks, metrics and the status page.",
     )
     port: int = Field(
-        8080,
+        HTTP_PORT,
         ge=0,
         le=65_535,
         description="Port to listen on for health checks, metrics and the status page. With 0, a "

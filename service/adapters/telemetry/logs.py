@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 import structlog
 
+from service.console import facts as console
 from service.contracts.outcome import DEAD_STATUSES
 from service.core import facts
 from service.core.facts import ChangeCompleted, Fact, ObserverFailed, TransactionCommitted
@@ -42,6 +43,12 @@ _LEVEL_OF: dict[type[Fact], Literal["debug", "info", "warning", "error"]] = {
     facts.TransactionRetried: "warning",
     facts.StructureRead: "debug",
     facts.WindowClosed: "debug",
+    console.IndexRebuilt: "warning",
+    console.OutcomesIndexed: "debug",
+    console.OutcomesMissed: "warning",
+    console.PageAnswered: "debug",
+    console.ReplicaUnreachable: "warning",
+    console.SearchEnded: "debug",
     webhooks.KeyNotFetched: "warning",
     webhooks.ProducerReplaced: "warning",
     webhooks.RecordNotWritten: "error",
@@ -59,6 +66,7 @@ _LEVEL_OF: dict[type[Fact], Literal["debug", "info", "warning", "error"]] = {
 
 _KIND_OF: dict[type[Fact], tuple[str, ...]] = {
     ObserverFailed: ("observer", "while_noting"),
+    console.ReplicaUnreachable: ("address",),
     webhooks.KeyNotFetched: (),
     webhooks.RecordNotWritten: ("topic",),
     webhooks.RequestRefused: ("source", "why"),

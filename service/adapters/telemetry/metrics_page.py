@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from service.adapters.telemetry.catalogue import BY_NAME, CATALOGUE, Metric
+from service.adapters.telemetry.console_catalogue import CONSOLE_CATALOGUE
 from service.adapters.telemetry.ingress_catalogue import INGRESS_CATALOGUE
 from service.adapters.telemetry.translate_catalogue import SHARED, TRANSLATE_CATALOGUE
 
@@ -29,6 +30,10 @@ def as_markdown() -> str:
         "## asset-sync ingress",
         "",
         *_table(INGRESS_CATALOGUE),
+        "",
+        "## asset-sync console",
+        "",
+        *_table(CONSOLE_CATALOGUE),
     ]
     return "\n".join(lines) + "\n"
 

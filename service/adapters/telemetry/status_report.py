@@ -1,5 +1,6 @@
 """The state of this replica for health checks, gauges and the status page."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class StatusReport:
             "outage": None
             if status.outage is None
             else {"families": status.outage.families, **_failure(status.outage)},
-            **self.gauges.single(status),
+            **{name: _finite(value) for name, value in self.gauges.single(status).items()},
             "families": [
                 {
                     "family": one.family,
@@ -124,3 +125,8 @@ def _failure(failure: FailureStatus | OutageStatus) -> dict[str, Any]:
         "since": time_before(failure.seconds),
         "next_probe": None if probe is None else time_before(-probe),
     }
+
+
+def _finite(value: float) -> float | None:
+    """Return the value, or None where JSON has no word for it: nothing has happened yet."""
+    return value if math.isfinite(value) else None

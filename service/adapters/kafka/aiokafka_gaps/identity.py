@@ -48,6 +48,16 @@ async def identify(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Identit
     return _identity(await _ask(consumer, MetadataWithIds(topics)))
 
 
+async def identify_once(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Identity:
+    """Do the same for a consumer without a group, by one request to one broker.
+
+    Raises:
+        KafkaError: the broker refuses to answer, or does not answer.
+    """
+    client = consumer._client  # noqa: SLF001 - no method of the consumer asks for it
+    return _identity(await client.send(client.get_random_node(), MetadataWithIds(topics)))
+
+
 async def identify_for(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> Identity:
     """Do the same for a command, through an admin client.
 

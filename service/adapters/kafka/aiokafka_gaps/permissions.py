@@ -56,6 +56,11 @@ def needs_of_ingress(raw_topics: Iterable[str]) -> Needs:
     return dict.fromkeys(raw_topics, "Write")
 
 
+def needs_of_console(kafka: KafkaSettings) -> Needs:
+    """Return what `asset-sync console` needs: to read the outcomes."""
+    return {kafka.outcomes_topic: "Read"}
+
+
 async def topics(admin: AIOKafkaAdminClient, needs: Needs) -> list[Topic]:
     """Return each topic, with the permission if it is missing.
 

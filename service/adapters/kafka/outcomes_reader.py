@@ -1,0 +1,263 @@
+"""Reads the outcomes topic for the console, without a group: the index keeps the positions.
+
+Rule 1: partitions are read side by side: one that is `AHEAD_MS` ahead of another in time waits for
+it. So the index gets its outcomes about in the order of time, and drops the oldest first.
+Rule 2: the topic's identity and its ends are asked for every `LOOK_SECONDS`. A topic that was
+created again ends the reading; partitions that were added are read from their beginnings.
+Rule 3: while Kafka cannot be reached, the reader waits and says so.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from service.adapters.kafka.aiokafka_gaps.fetching import FETCH_LIMITS, read_in_steps
+from service.adapters.kafka.aiokafka_gaps.identity import identify_once
+from service.adapters.kafka.ends import ask_ends
+from service.adapters.kafka.errors import describe, is_final
+from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, RETRY_SECONDS, connection
+from service.console.entry import StoredOutcome
+from service.console.facts import OutcomesMissed
+from service.core.facts import Fact, KafkaReachable, KafkaUnreachable
+from service.ports import FatalError, OutcomeBatch
+from service.settings import KafkaSettings
+
+POLL_MS = 500
+POLL_RECORDS_MAX = 2_000
+ISOLATION = "read_committed"
+"""Outcomes of aborted transactions are not outcomes (contract.md §1, P1)."""
+LOOK_SECONDS = 5.0
+ANSWER_SECONDS_MAX = 5.0
+AHEAD_MS = 3_600_000
+
+
+class OutcomesReader:
+    """The port `OutcomeFeed` on Kafka."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        oldest_wanted_ms: Callable[[], int],
+        note: Callable[[Fact], None],
+    ) -> None:
+        """Prepare the reader.
+
+        Args:
+            kafka: how to connect, and the topic.
+            oldest_wanted_ms: returns since when outcomes are wanted (UTC, in milliseconds).
+            note: where facts are noted.
+        """
+        self._kafka = kafka
+        self._topic = kafka.outcomes_topic
+        self._oldest_wanted_ms = oldest_wanted_ms
+        self._note = note
+        self._consumer: AIOKafkaConsumer | None = None
+        self._identity = ""
+        self._looked_at = float("-inf")
+        self._ends: dict[TopicPartition, int] = {}
+        self._positions: dict[TopicPartition, int] = {}
+        """The next offset to read of each partition."""
+        self._read_ms: dict[TopicPartition, int] = {}
+        """The newest timestamp that was read of each partition that is not at its end."""
+        self.problem: str | None = None
+        """Why Kafka cannot be reached, or None."""
+
+    async def start(self) -> None:
+        """Connect to Kafka.
+
+        Raises:
+            FatalError: Kafka refuses the connection.
+        """
+        read_in_steps()
+        consumer = AIOKafkaConsumer(
+            **connection(self._kafka),
+            **FETCH_LIMITS,
+            isolation_level=ISOLATION,
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+        )
+        try:
+            await consumer.start()
+        except KafkaError as error:
+            await consumer.stop()
+            raise FatalError(describe(error, self._kafka)) from error
+        self._consumer = consumer
+
+    async def stop(self) -> None:
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    @property
+    def lag(self) -> int | None:
+        """The offsets that are not read yet; None if Kafka does not tell them."""
+        if self.problem is not None or self._consumer is None or not self._ends:
+            return None
+        return sum(max(0, end - self._positions.get(at, end)) for at, end in self._ends.items())
+
+    async def identify(self) -> str:
+        """Return the ids of cluster and topic with the topic's name."""
+        while True:
+            try:
+                self._identity, partitions = await self._ask_identity()
+            except (KafkaError, OSError) as error:
+                self._say_unreachable(error)
+            else:
+                if partitions:  # none while the topic is deleted and created again
+                    return self._identity
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def begin(self, positions: Mapping[int, int]) -> bool:
+        """Assign every partition of the topic, and go to its position."""
+        while True:
+            try:
+                return await self._begin(positions)
+            except (KafkaError, OSError) as error:
+                self._say_unreachable(error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def read(self) -> OutcomeBatch | None:
+        """Return what the next poll has; None if the topic was created again."""
+        if time.monotonic() - self._looked_at >= LOOK_SECONDS and not await self._look():
+            return None
+        self._pace()
+        consumer = self._opened
+        try:
+            polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS_MAX)
+        except OffsetOutOfRangeError as error:
+            return await self._begin_within(error.args[0])
+        except KafkaError as error:
+            self._say_unreachable(error)
+            await asyncio.sleep(RETRY_SECONDS)
+            return OutcomeBatch((), {})
+        for at, records in polled.items():
+            if records:
+                self._read_ms[at] = records[-1].timestamp
+        self._positions = {at: await consumer.position(at) for at in consumer.assignment()}
+        return OutcomeBatch(
+            tuple(
+                StoredOutcome(record.partition, record.offset, record.timestamp, record.value)
+                for records in polled.values()
+                for record in records
+            ),
+            {at.partition: position for at, position in self._positions.items() if polled},
+        )
+
+    # --- where to read -----------------------------------------------------------------------
+
+    @property
+    def _opened(self) -> AIOKafkaConsumer:
+        assert self._consumer is not None, "the reader is used before its start"
+        return self._consumer
+
+    async def _ask_identity(self) -> tuple[str, list[TopicPartition]]:
+        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            found = await identify_once(self._opened, [self._topic])
+        topic_id = found.topic_ids.get(self._topic, "")
+        partitions = list(found.partitions.get(self._topic, ()))
+        return f"{found.cluster_id}/{self._topic}/{topic_id}", partitions
+
+    async def _begin(self, positions: Mapping[int, int]) -> bool:
+        _, partitions = await self._ask_identity()
+        consumer = self._opened
+        consumer.assign(partitions)
+        self._read_ms.clear()
+        self._ends, self._positions = {}, {}
+        return await self._seek(partitions, positions)
+
+    async def _seek(
+        self, partitions: Iterable[TopicPartition], positions: Mapping[int, int]
+    ) -> bool:
+        """Go to the positions, or where there is none, to the first outcome that is wanted.
+
+        Returns:
+            False if a partition ends before its position.
+        """
+        consumer, partitions = self._opened, list(partitions)
+        starts = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        wanted_ms = max(0, self._oldest_wanted_ms())
+        by_time = await consumer.offsets_for_times(dict.fromkeys(partitions, wanted_ms))
+        for at in partitions:
+            found = by_time.get(at)
+            default = ends[at] if found is None else found.offset
+            position = positions.get(at.partition, default)
+            if position > ends[at]:
+                return False
+            if position < starts[at]:
+                self._note(OutcomesMissed(at.partition, starts[at] - position))
+            consumer.seek(at, max(position, starts[at]))
+            self._positions[at] = max(position, starts[at])
+        self._ends |= ends
+        return True
+
+    async def _begin_within(self, lost: Mapping[TopicPartition, int]) -> OutcomeBatch | None:
+        """Go on where the topic begins or ends now; None if it was created again."""
+        positions = {at.partition: offset for at, offset in lost.items()}
+        try:
+            is_same = await self._seek(list(lost), positions)
+        except (KafkaError, OSError) as error:
+            self._say_unreachable(error)
+            return OutcomeBatch((), {})
+        return OutcomeBatch((), {}) if is_same else None
+
+    # --- looking -----------------------------------------------------------------------------
+
+    async def _look(self) -> bool:
+        """Ask for the identity and the ends; return whether the topic is still the same."""
+        self._looked_at = time.monotonic()
+        try:
+            identity, partitions = await self._ask_identity()
+            if partitions and identity != self._identity:
+                return False
+            await self._add(partitions)
+            found = await ask_ends(self._opened, partitions)
+        except (KafkaError, OSError) as error:
+            self._say_unreachable(error)
+            return True
+        self._ends = {at: ends.stable for at, ends in found.items()}
+        self._say_reachable()
+        return True
+
+    async def _add(self, partitions: list[TopicPartition]) -> None:
+        """Assign partitions that were added, which are read from their beginnings."""
+        consumer = self._opened
+        added = set(partitions) - consumer.assignment()
+        if not added:
+            return
+        consumer.assign(partitions)
+        for at, position in self._positions.items():
+            consumer.seek(at, position)
+        await self._seek(added, dict.fromkeys((at.partition for at in added), 0))
+
+    def _pace(self) -> None:
+        """Pause the partitions that are too far ahead of the slowest one."""
+        consumer = self._opened
+        unread = {at for at, end in self._ends.items() if self._positions.get(at, end) < end}
+        times = {at: self._read_ms.get(at, 0) for at in unread}
+        slowest = min(times.values(), default=0)
+        ahead = {at for at, read_ms in times.items() if read_ms > slowest + AHEAD_MS and slowest}
+        paused = consumer.paused()
+        consumer.pause(*ahead - paused)
+        consumer.resume(*paused - ahead)
+
+    def _say_unreachable(self, error: Exception) -> None:
+        """Note why Kafka cannot be reached, once.
+
+        Raises:
+            FatalError: Kafka refuses the connection, so that waiting does not help.
+        """
+        text = describe(error, self._kafka)
+        if is_final(error):
+            raise FatalError(text) from error
+        if self.problem is None:
+            self._note(KafkaUnreachable(self._kafka.bootstrap_servers, text))
+        self.problem = text
+
+    def _say_reachable(self) -> None:
+        if self.problem is not None:
+            self.problem = None
+            self._note(KafkaReachable(self._kafka.bootstrap_servers))

@@ -1,0 +1,193 @@
+"""`asset-sync console`: makes every part of the program and wires it to the others.
+
+Start: topic, port for probes, reader of the topic, port for pages; the index is opened by its
+thread. End: the port for pages closes, then the index, the reader and the port for probes.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from service import __version__
+from service.adapters.http.admin_server import AdminHandlers, AdminServer
+from service.adapters.http.console_server import ConsoleHandlers, ConsoleServer
+from service.adapters.kafka.aiokafka_gaps.permissions import needs_of_console
+from service.adapters.kafka.options import quieten_aiokafka
+from service.adapters.kafka.outcomes_reader import OutcomesReader
+from service.adapters.kafka.preflight import require_topics
+from service.adapters.outcome_index.index import Limits, OutcomeIndex
+from service.adapters.outcome_index.threads import IndexThreads
+from service.adapters.replica_status import HttpReplicas
+from service.adapters.telemetry.console_metrics import ConsoleGauges, ConsoleMeters
+from service.adapters.telemetry.logs import LogObserver, configure
+from service.adapters.telemetry.metrics import process_registry
+from service.apps.listening import listening
+from service.apps.start import log_start, open_port
+from service.console.hits import IndexState
+from service.console.links import Links
+from service.core.facts import Fact
+from service.ports import FatalError, Observers
+from service.process import program
+from service.process.exit_codes import ExitCode
+from service.process.shutdown import Shutdown, close_within, leave_in_time, report_end
+from service.runtime.indexer import Indexer
+from service.settings import PREFIX, ConsoleSettings, Loaded, SettingsError
+
+CLOSE_SECONDS_MAX = 4.0
+"""How long each part may take to close."""
+UNKNOWN = float("nan")
+
+
+async def run(loaded: Loaded) -> ExitCode:
+    """Run the console until SIGTERM or SIGINT, and return the exit code (contract.md §2).
+
+    Raises:
+        SettingsError: no directory is set for the index.
+    """
+    configure(loaded.settings.log.format, loaded.settings.log.level)
+    quieten_aiokafka()
+    shutdown = Shutdown()
+    return await program.run(Service(loaded, shutdown).run, shutdown)
+
+
+class Service:
+    """The console: its parts, wired when it is made, and how they start and close."""
+
+    def __init__(self, loaded: Loaded, shutdown: Shutdown) -> None:
+        self._loaded = loaded
+        self._settings = settings = loaded.settings
+        self._shutdown = shutdown
+        self._log = structlog.get_logger()
+        registry = process_registry()
+        note = Observers(LogObserver(settings.log.level), ConsoleMeters(registry, __version__)).note
+        self._index = index = _index(settings.console, note)
+        self._threads = threads = IndexThreads(index)
+        self._reader = OutcomesReader(settings.kafka, lambda: index.oldest_wanted_ms, note)
+        self._is_open = False
+        """Whether the index has been opened, so that it can be searched."""
+        self._indexer = Indexer(self._reader, threads, self._note_open)
+        places = settings.console.replica_places
+        self._replicas = HttpReplicas(places, note) if places else None
+        self._server = ConsoleServer(
+            ConsoleHandlers(
+                search=threads.search,
+                index=self._index_state,
+                replicas=self._replicas,
+                links=Links(settings.console.dam_link or "", settings.console.pim_link or ""),
+                user_header=settings.console.user_header,
+                note=note,
+            )
+        )
+        registry.register(ConsoleGauges(self._gauges))
+        self._admin = AdminServer(
+            AdminHandlers(
+                live=lambda: {"pages": self._server.is_listening},
+                ready=self._ready,
+                live_lines=self._lines,
+                ready_lines=self._lines,
+                registry=registry,
+            )
+        )
+
+    async def run(self) -> ExitCode:
+        """Start, work until the shutdown begins, and close; return the exit code."""
+        log_start(self._loaded)
+        if await self._shutdown.interrupts(self._start()):
+            await self._close()
+            return ExitCode.DRAINED
+        indexing = asyncio.create_task(self._indexer.run())
+        self._shutdown.fail_with(indexing)
+        code = ExitCode.FAILED
+        try:
+            code = await self._work()
+        finally:
+            leave_in_time(code)
+            indexing.cancel()
+            await self._close()
+        return code
+
+    async def _start(self) -> None:
+        """Check the topic, and open the ports and the reader."""
+        console, kafka = self._settings.console, self._settings.kafka
+        await require_topics(kafka, needs_of_console(kafka))
+        await open_port(self._admin, self._settings.http)
+        await self._reader.start()
+        with listening(console.host, console.port, "CONSOLE"):
+            port = await self._server.open(console.host, console.port)
+        self._log.info("console.listening", port=port, user_header=console.user_header)
+
+    async def _work(self) -> ExitCode:
+        """Work until the shutdown begins, and return the exit code."""
+        try:
+            await self._shutdown.begun()
+        except FatalError as error:
+            report_end(error)
+            return ExitCode.FAILED
+        except Exception:
+            # Before closing, which may hang and then ends the process without a traceback.
+            self._log.exception("service.bug", message="A bug in asset-sync. Please report it.")
+            raise
+        self._log.info("service.drained", outcomes=self._index.outcomes)
+        return ExitCode.DRAINED
+
+    async def _close(self) -> None:
+        await close_within(CLOSE_SECONDS_MAX, self._server.close())
+        await close_within(CLOSE_SECONDS_MAX, self._threads.close())
+        await close_within(CLOSE_SECONDS_MAX, self._reader.stop())
+        if self._replicas is not None:
+            await self._replicas.close()
+        await self._admin.close()
+
+    # --- its state ---------------------------------------------------------------------------
+
+    def _note_open(self) -> None:
+        self._is_open = True
+
+    def _index_state(self) -> IndexState:
+        index = self._index
+        return IndexState(index.outcomes, index.size_bytes, index.oldest_ms, self._reader.lag)
+
+    def _ready(self) -> dict[str, bool]:
+        """Return the checks of `/readyz`: in an outage of Kafka, what is indexed can be found."""
+        return {
+            "pages": self._server.is_listening,
+            "index": self._is_open,
+            "not_draining": not self._shutdown.has_begun,
+        }
+
+    def _lines(self) -> list[str]:
+        """Return the additional lines of `/livez?verbose` and `/readyz?verbose`."""
+        state = self._index_state()
+        limit = self._settings.console.max_bytes
+        lines = [f"[ ]index: {state.outcomes} outcomes, {state.size_bytes} of {limit} bytes"]
+        if state.lag is not None:
+            lines.append(f"[ ]outcomes to index: {state.lag}")
+        if self._reader.problem is not None:
+            lines.append(
+                f"[-]Kafka at {self._settings.kafka.bootstrap_servers}: {self._reader.problem}"
+            )
+        return lines
+
+    def _gauges(self) -> dict[str, float]:
+        state = self._index_state()
+        return {
+            "console_index_outcomes": state.outcomes,
+            "console_index_bytes": state.size_bytes,
+            "console_index_bytes_limit": self._settings.console.max_bytes,
+            "console_lag": UNKNOWN if state.lag is None else state.lag,
+            "console_kafka_reachable": self._reader.problem is None,
+        }
+
+
+def _index(console: ConsoleSettings, note: Callable[[Fact], None]) -> OutcomeIndex:
+    """Return the index, which is not opened yet.
+
+    Raises:
+        SettingsError: no directory is set for it.
+    """
+    if console.dir is None:
+        raise SettingsError(
+            f"{PREFIX}CONSOLE__DIR is required: a directory for the index of outcomes."
+        )
+    return OutcomeIndex(console.dir, Limits(console.max_bytes, console.days), note)

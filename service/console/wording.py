@@ -1,0 +1,79 @@
+"""What became of a change, why, and who must act, in plain words."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, cast, get_args
+
+from service.console.entry import Ending, Entry
+from service.console.query import PROBLEMS
+from service.contracts.outcome import Reason, Result, Status
+from service.contracts.reasons import NOBODY, REASONS, RESULTS, STATUSES, Meaning
+
+_HEADLINES: Mapping[Ending, str] = {
+    Ending("applied", "created"): "In the PIM: the asset was created",
+    Ending("applied", "updated"): "In the PIM: the asset was updated",
+    Ending("applied", "deleted"): "Deleted from the PIM",
+    Ending("applied", "absent"): "Nothing to delete: the PIM did not have the asset",
+    Ending("applied", "merged"): "In the PIM, together with a later change",
+}
+
+_HEADLINES_OF_STATUS: Mapping[str, str] = {
+    "applied": "In the PIM",
+    "superseded": "Not needed: the asset was deleted by a later change",
+    "rejected": "Not in the PIM: the change was rejected",
+    "failed": "Not in the PIM: all attempts failed",
+    "skipped": "Left out on purpose",
+}
+"""The headlines of endings that have none of their own."""
+
+_UNKNOWN = Meaning(
+    "This page does not know this word: asset-sync may be newer than the page.",
+    "the operator",
+    "Update the console.",
+)
+
+
+class Told(NamedTuple):
+    """What became of a change. `who` is empty if nobody has to act."""
+
+    headline: str
+    why: str
+    who: str
+    remedy: str
+
+
+def tell(entry: Entry) -> Told:
+    """Return what became of the change, why, who must act, and how."""
+    meaning = meaning_of(entry.ending)
+    is_done = meaning.who == NOBODY
+    return Told(
+        headline=headline(entry.ending),
+        why=meaning.meaning,
+        who="" if is_done else meaning.who,
+        remedy="" if is_done else meaning.remedy,
+    )
+
+
+def headline(ending: Ending) -> str:
+    """Return in a few words what became of changes that ended like this."""
+    known = _HEADLINES.get(ending) or _HEADLINES_OF_STATUS.get(ending.status)
+    return known or f"Ended as {ending.status}"
+
+
+def meaning_of(ending: Ending) -> Meaning:
+    """Return the meaning of the reason or the result, or else that of the status."""
+    reason = REASONS.get(cast("Reason", ending.detail))
+    result = RESULTS.get(cast("Result", ending.detail))
+    status = STATUSES.get(cast("Status", ending.status))
+    if ending.detail and reason is None and result is None:
+        return _UNKNOWN
+    return reason or result or status or _UNKNOWN
+
+
+def choices() -> Iterator[tuple[str, str]]:
+    """Yield the endings that a search may ask for, each with its words."""
+    yield "", "anything"
+    yield PROBLEMS, "it needs somebody"
+    for status in get_args(Status):
+        yield status, f"{_HEADLINES_OF_STATUS[status]} ({status})"
+    for reason in get_args(Reason):
+        yield reason, f"{REASONS[reason].meaning} ({reason})".replace("`", "")

@@ -1,0 +1,42 @@
+"""Fills the index from the outcomes topic, for as long as the console runs.
+
+Rule 1: what is read is written with the positions behind it, in one transaction of the index. So a
+crash at any moment loses nothing and doubles nothing.
+Rule 2: an index that is damaged, or whose topic was created again, is built from the beginning.
+"""
+
+from collections.abc import Callable
+
+from service.console.facts import WhyRebuilt
+from service.ports import OutcomeFeed, OutcomeStore
+
+
+class Indexer:
+    """Carries outcomes from the topic into the index."""
+
+    def __init__(
+        self, feed: OutcomeFeed, store: OutcomeStore, opened: Callable[[], None] = lambda: None
+    ) -> None:
+        """`opened` is called whenever the index is open and can be searched."""
+        self._feed = feed
+        self._store = store
+        self._opened = opened
+
+    async def run(self) -> None:
+        """Index without end.
+
+        Raises:
+            FatalError: the index's folder or the topic cannot be used.
+        """
+        why: WhyRebuilt | None = None
+        while True:
+            positions = await self._store.open(await self._feed.identify(), why)
+            self._opened()
+            why = await self._follow() if await self._feed.begin(positions) else "positions"
+
+    async def _follow(self) -> WhyRebuilt:
+        """Index until the index has to be built again, and return why."""
+        while (batch := await self._feed.read()) is not None:
+            if batch.positions and not await self._store.write(batch):
+                return "damaged"
+        return "topic"

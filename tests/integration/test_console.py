@@ -1,0 +1,258 @@
+"""`asset-sync console` as a process, on a real broker: nothing is missing and nothing doubled."""
+
+import asyncio
+import json
+import re
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.console import ConsoleUnderTest, outcome, read_page
+from tests.support.service import SystemUnderTest
+
+pytestmark = [pytest.mark.kafka, pytest.mark.processes]
+
+
+@pytest.fixture
+async def console(bootstrap: str, tmp_path: Path) -> AsyncIterator[ConsoleUnderTest]:
+    """Yield the topic of a console that is not started yet."""
+    made = ConsoleUnderTest(bootstrap, tmp_path)
+    await made.create_topic()
+    yield made
+    made.end()
+
+
+async def until_indexed(console: ConsoleUnderTest, count: int, seconds: float = 90.0) -> None:
+    """Wait until the newest console has exactly so many outcomes and nothing more to read."""
+    text = ""
+    try:
+        async with asyncio.timeout(seconds):
+            while not (
+                f"asset_sync_console_index_outcomes {float(count)}\n" in text
+                and "asset_sync_console_lag 0.0\n" in text
+            ):
+                text = await console.metrics()
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        shown = [line for line in text.splitlines() if line.startswith("asset_sync_console")]
+        raise AssertionError("\n".join([*shown, console.logs()[-3000:]])) from None
+
+
+async def all_codes(console: ConsoleUnderTest, query: str) -> Counter[str]:
+    """Return the codes of the hits on all pages of a search."""
+    found: Counter[str] = Counter()
+    path = f"/?{query}"
+    while True:
+        status, text = await console.get(path)
+        assert status == 200, text
+        found.update(re.findall(r"asset\?family=packshots&amp;code=(sku_\d+)", text))
+        following = [
+            given["href"]
+            for name, given in read_page(text).elements
+            if name == "a" and given.get("rel") == "next"
+        ]
+        if not following:
+            return found
+        path = f"/{(following[0] or '').removeprefix('./')}"
+
+
+async def test_an_asset_is_found_by_all_that_people_know_of_it(console: ConsoleUnderTest) -> None:
+    process = console.start(
+        CONSOLE__DAM_LINK="https://dam.example/{context.dam_id}",
+        CONSOLE__USER_HEADER="X-Forwarded-User",
+    )
+    refused = outcome(
+        7,
+        status="rejected",
+        result=None,
+        reason="refused_by_pim",
+        message="The <b>PIM</b> refused it.",
+        errors=[{"attribute": "caption", "locale": "en_US", "message": "too long"}],
+    )
+    await console.write([outcome(n) for n in range(50)] + [refused, b"no outcome", b"{}"])
+    await until_indexed(console, 51)
+    ann = {"X-Forwarded-User": "ann"}
+
+    for query in ("code=SKU_7", "code=packshots/sku_7", "id=dam-7", "id=evt-7", "id=events/0/7"):
+        status, page = await console.get(f"/?{query}", **ann)
+        assert status == 200
+        assert "Not in the PIM: the change was rejected" in page, query
+        assert "The &lt;b&gt;PIM&lt;/b&gt; refused it." in page
+        assert "https://dam.example/DAM-7" in page
+        assert "Who must act: content people." in page
+    _, page = await console.get("/?ending=problems&family=packshots", **ann)
+    assert page.count("In the PIM: the asset") == 0
+    assert page.count("<tr ") == 2
+    _, page = await console.get("/asset?family=packshots&code=sku_7", **ann)
+    assert page.index("rejected: refused_by_pim") < page.index("applied: updated")
+    assert (await console.get("/?code=sku_7"))[0] == 403
+
+    metrics = await console.metrics()
+    for line in (
+        'asset_sync_console_rebuilds_total{why="missing"} 1.0',
+        "asset_sync_console_indexed_total 51.0",
+        "asset_sync_console_ignored_total 2.0",
+        'asset_sync_console_pages_total{answer="403"} 1.0',
+        'asset_sync_console_search_duration_seconds_count{kind="exact"} 3.0',
+        "asset_sync_console_kafka_reachable 1.0",
+    ):
+        assert line in metrics, line
+    assert process.stop(20) == 0
+    assert "The <b>PIM</b>" not in console.logs(), "no message of an outcome is logged"
+    console.start(CONSOLE__USER_HEADER="X-Forwarded-User")
+    await until_indexed(console, 51)
+    assert '"index.opened"' in console.processes[-1].log.read_text()
+
+
+async def test_nothing_is_lost_or_doubled_when_it_is_killed(console: ConsoleUnderTest) -> None:
+    """Again and again in the middle of indexing."""
+    count = 12_000
+    await console.write(outcome(n) for n in range(count))
+    seen = 0
+    for _ in range(5):
+        process = console.start()
+        await console.url()
+        now = await until_more(console, min(count, seen + 1500))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        seen = now
+    console.start()
+    await until_indexed(console, count)
+    assert sum("index.rebuilt" in line for line in console.logs().splitlines()) == 1
+    for first in (0, 1111, 5999, count - 100):
+        found = await all_codes(console, f"code=sku_{first}&begins=1")
+        wanted = {f"sku_{n}" for n in range(count) if str(n).startswith(str(first))}
+        assert found == Counter(dict.fromkeys(wanted, 1))
+
+
+async def until_logged(console: ConsoleUnderTest, words: str) -> None:
+    async with asyncio.timeout(60):
+        while words not in console.logs():  # noqa: ASYNC110 - a log tells no event
+            await asyncio.sleep(0.1)
+
+
+async def until_more(console: ConsoleUnderTest, count: int) -> int:
+    """Wait until at least so many outcomes are indexed, and return how many are."""
+    async with asyncio.timeout(60):
+        while True:
+            metrics = await console.metrics()
+            found = re.search(r"asset_sync_console_index_outcomes (\d+)", metrics)
+            if found is not None and int(found[1]) >= count:
+                return int(found[1])
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["running", "stopped"])
+async def test_a_topic_that_was_created_again_is_indexed_anew(
+    console: ConsoleUnderTest, *, is_running: bool
+) -> None:
+    """Even if it has as many records as before, so that no offset is out of range."""
+    process = console.start()
+    await console.write(outcome(n) for n in range(30))
+    await until_indexed(console, 30)
+    if not is_running:
+        assert process.stop(20) == 0
+    await console.delete_topic()
+    await asyncio.sleep(1)
+    await console.create_topic()
+    await console.write(outcome(n) for n in range(1000, 1060))
+    if is_running:
+        await until_logged(console, '"why": "topic"')
+    else:
+        console.start()
+    await until_indexed(console, 60)
+    assert await all_codes(console, "code=sku_1&begins=1") == Counter(
+        {f"sku_{n}": 1 for n in range(1000, 1060)}
+    )
+    assert '"why": "topic"' in console.logs()
+
+
+def overwrite(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8192] + b"\xa5" * (len(whole) - 8192))
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda path: path.write_bytes(b"no database"), "damaged"),
+        (overwrite, "damaged"),
+        (Path.unlink, "missing"),
+    ],
+    ids=["another file", "damaged pages", "lost"],
+)
+async def test_an_index_that_is_damaged_or_lost_is_built_again(
+    console: ConsoleUnderTest, damage: Callable[[Path], None], why: str
+) -> None:
+    await console.write(outcome(n) for n in range(3000))
+    process = console.start()
+    await until_indexed(console, 3000)
+    assert process.stop(20) == 0
+    (file,) = (console.folder / "index").glob("outcomes-*.sqlite")
+    damage(file)
+    console.start()
+    await console.url()
+    await console.get("/?code=sku_77")  # meets what nobody has read yet
+    await console.write([outcome(3000)])
+    await until_indexed(console, 3001)
+    assert f'"why": "{why}"' in console.processes[-1].log.read_text()
+    assert await all_codes(console, "code=sku_77") == Counter({"sku_77": 1})
+
+
+async def test_added_partitions_are_indexed(console: ConsoleUnderTest) -> None:
+    from aiokafka.admin import AIOKafkaAdminClient, NewPartitions  # noqa: PLC0415 - only here
+
+    console.start()
+    await console.write(outcome(n) for n in range(9))
+    await until_indexed(console, 9)
+    admin = AIOKafkaAdminClient(bootstrap_servers=console.bootstrap)
+    await admin.start()
+    await admin.create_partitions({console.topic: NewPartitions(5)})
+    await admin.close()
+    console.partitions = 5
+    await asyncio.sleep(1)
+    await console.write(outcome(n) for n in range(100, 110))
+    await until_indexed(console, 19)
+
+
+async def test_what_waits_is_asked_of_the_replicas(
+    console: ConsoleUnderTest, system: SystemUnderTest
+) -> None:
+    system.start(HTTP__STATUS_PAGE="true")
+    await system.until_ready()
+    port = (await system.url()).rpartition(":")[2]
+    console.start(CONSOLE__REPLICAS=f"localhost:{port},nobody.invalid:1")
+    status, page = await console.get("/waiting")
+    assert status == 200
+    assert "Nothing is waiting" in page
+    assert "nobody.invalid" in page
+    assert "cannot be resolved" in page
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "words"),
+    [
+        ({"CONSOLE__DIR": ""}, 2, "ASSET_SYNC_CONSOLE__DIR is required"),
+        ({"CONSOLE__DIR": "/proc/nowhere"}, 1, "ASSET_SYNC_CONSOLE__DIR"),
+        ({"CONSOLE__DAM_LINK": "javascript:x"}, 2, "must be an http or https URL"),
+        ({"KAFKA__OUTCOMES_TOPIC": "not.there"}, 1, "does not exist"),
+    ],
+)
+async def test_what_an_operator_has_to_correct_is_said(
+    console: ConsoleUnderTest, settings: dict[str, str], code: int, words: str
+) -> None:
+    process = console.start(**settings)
+    assert await asyncio.to_thread(process.wait, 60) == code
+    assert words in console.logs()
+    assert "Traceback" not in console.logs()
+
+
+async def test_a_second_console_does_not_use_the_same_index(console: ConsoleUnderTest) -> None:
+    console.start()
+    await until_indexed(console, 0)
+    second = console.start()
+    assert await asyncio.to_thread(second.wait, 60) == 1
+    assert "Another process uses the index" in second.log.read_text()
+    assert json.loads(second.log.read_text().splitlines()[0])
