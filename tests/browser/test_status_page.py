@@ -74,6 +74,9 @@ async def test_the_page_shows_the_service_at_work(system: SystemUnderTest) -> No
     document, _ = await look(url, system.folder, *options)
     assert 'class="state waiting" role="status">PIM unavailable' in document
     assert "unavailable<" in document
+    told = r"PIM unavailable since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ: pim_error \(503\)"
+    assert re.search(told, document)
+    assert any(row[5].startswith("offset ") for row in cells(document, "partitions"))
     assert sum(int(row[1]) + int(row[2]) + int(row[3]) for row in cells(document, "families")) > 0
 
     replica.kill()
