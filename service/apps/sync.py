@@ -199,6 +199,7 @@ def _replica(settings: Settings) -> ReplicaInfo:
         limits={
             "pending_changes_limit": pipeline.max_pending_changes,
             "pending_bytes_limit": pipeline.max_pending_bytes,
+            "media_disk_bytes_limit": settings.media.disk_bytes if settings.media.are_on else 0,
         },
         quiet_seconds_max=_quiet_seconds_max(settings),
     )

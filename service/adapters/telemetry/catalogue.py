@@ -12,7 +12,13 @@ from typing import Literal, get_args
 
 from service.contracts.outcome import ACTIONS, Status
 from service.contracts.reasons import REASONS_OF
-from service.core.facts import ClosedBy, RetryCause
+from service.core.facts import (
+    ClosedBy,
+    DownloadEndName,
+    RememberedBy,
+    RetryCause,
+    UploadEndName,
+)
 from service.core.inputs import CommitRefusal
 from service.core.status import WaitsFor
 from service.ports import RequestEnd, RequestKind
@@ -24,6 +30,7 @@ _PARTITION: Mapping[str, tuple[str, ...]] = {"topic": (), "partition": ()}
 """The labels of a partition: only assigned partitions have values."""
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 AGE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0)
+FILE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _COUNTS = (1, 2, 5, 10, 20, 50, 75, 99, 100)
 _BATCH = (1, 10, 50, 100, 250, 500, 1000, 2500, 5000)
 
@@ -296,6 +303,73 @@ CATALOGUE = (
         "options",
         "Options that asset-sync tried to create in the PIM, by result.",
         {"result": ("created", "refused")},
+    ),
+    # --- media files ---
+    Metric(
+        "assets_waiting_for_files",
+        "gauge",
+        "assets",
+        "Assets whose changes wait until their media files are in the PIM.",
+    ),
+    Metric(
+        "media_downloads_in_flight", "gauge", "downloads", "Downloads of media files in flight."
+    ),
+    Metric(
+        "media_disk_bytes",
+        "gauge",
+        "bytes",
+        "Bytes that media files take on disk, and that downloads in flight may bring.",
+    ),
+    Metric(
+        "media_disk_bytes_limit",
+        "gauge",
+        "bytes",
+        "MEDIA__DISK_BYTES; 0 if no host of media files is allowed.",
+    ),
+    Metric(
+        "media_downloads",
+        "counter",
+        "downloads",
+        "Downloads of media files, by how they ended: downloaded; not_modified since the last "
+        "time; refused, which rejects the change; failed, which is tried again; cancelled.",
+        {"end": get_args(DownloadEndName)},
+    ),
+    Metric(
+        "media_download_duration_seconds",
+        "histogram",
+        "seconds",
+        "Duration of downloads of media files, however they ended.",
+        buckets=FILE_SECONDS,
+    ),
+    Metric(
+        "media_uploads",
+        "counter",
+        "uploads",
+        "Uploads of media files to the PIM, by how they ended.",
+        {"end": get_args(UploadEndName)},
+    ),
+    Metric(
+        "media_upload_duration_seconds",
+        "histogram",
+        "seconds",
+        "Duration of uploads of media files to the PIM, however they ended.",
+        buckets=FILE_SECONDS,
+    ),
+    Metric(
+        "media_bytes",
+        "counter",
+        "bytes",
+        "Bytes of the media files that were downloaded and uploaded.",
+        {"direction": ("downloaded", "uploaded")},
+    ),
+    Metric(
+        "media_remembered",
+        "counter",
+        "files",
+        "Media files that were not uploaded because the PIM has them already, by how that was "
+        "known: from the sha256 of the event, from the source's answer that the file has not "
+        "changed (etag), or from the content that was downloaded.",
+        {"by": get_args(RememberedBy)},
     ),
     # --- partitions ---
     Metric("assigned_partitions", "gauge", "partitions", "Partitions assigned to this replica."),

@@ -11,7 +11,13 @@ import structlog
 from service.console import facts as console
 from service.contracts.outcome import DEAD_STATUSES
 from service.core import facts
-from service.core.facts import ChangeCompleted, Fact, ObserverFailed, TransactionCommitted
+from service.core.facts import (
+    ChangeCompleted,
+    Fact,
+    FileDownloadEnded,
+    ObserverFailed,
+    TransactionCommitted,
+)
 from service.translation.facts import DeletesHeld, HostFailing, ReadEnded, RecordsTranslated
 from service.webhooks import facts as webhooks
 
@@ -31,6 +37,8 @@ _LEVEL_OF: dict[type[Fact], Literal["debug", "info", "warning", "error"]] = {
     facts.DeadLettersTruncated: "warning",
     facts.DeleteCeilingReached: "error",
     facts.FamilyFailing: "warning",
+    facts.FileRemembered: "debug",
+    facts.FileUploadEnded: "debug",
     facts.ObserverFailed: "error",
     facts.GroupBegunAgain: "warning",
     facts.GroupTooLarge: "warning",
@@ -157,6 +165,8 @@ class LogObserver:
 def _level_of(fact: Fact) -> str:
     if isinstance(fact, ChangeCompleted):
         return "warning" if fact.status in DEAD_STATUSES else "debug"
+    if isinstance(fact, FileDownloadEnded):
+        return "warning" if fact.end == "failed" else "debug"
     return _LEVEL_OF.get(type(fact), "info")
 
 

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from service.adapters.telemetry.catalogue import BY_NAME, PREFIX
 from service.adapters.telemetry.catalogue import Metric as Described
+from service.adapters.telemetry.media_meters import MediaMeters
 from service.core.facts import (
     BreakerOpened,
     CallFailed,
@@ -29,6 +30,9 @@ from service.core.facts import (
     CredentialsRefused,
     DeadLettersTruncated,
     Fact,
+    FileDownloadEnded,
+    FileRemembered,
+    FileUploadEnded,
     ObserverFailed,
     OffsetMapUnused,
     OptionCreated,
@@ -91,6 +95,9 @@ class Gauges:
             "throttling_wait_seconds": status.gate_seconds,
             "breaker_open": status.outage is not None,
             "failing_lanes": status.failing_lanes,
+            "assets_waiting_for_files": status.assets_waiting_for_files,
+            "media_downloads_in_flight": status.downloads_in_flight,
+            "media_disk_bytes": status.files_disk_bytes,
             "assigned_partitions": len(status.partitions),
             "paused_partitions": sum(one.is_paused for one in status.partitions),
         }
@@ -155,6 +162,7 @@ class Meters:
         self._retried = self._counter("calls_retried")
         self._failed = self._counter("calls_failed")
         self._options = self._counter("options")
+        self._media = MediaMeters(self._counter, self._histogram)
         self._times = {
             PimThrottled: self._counter("throttled"),
             BreakerOpened: self._counter("breaker_opened"),
@@ -190,6 +198,8 @@ class Meters:
                 self._options.labels("created").inc()
             case OptionRefused():
                 self._options.labels("refused").inc()
+            case FileDownloadEnded() | FileUploadEnded() | FileRemembered():
+                self._media.note(fact)
             case _:
                 self._count_times(fact)
 

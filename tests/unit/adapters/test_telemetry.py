@@ -41,6 +41,9 @@ from service.core.facts import (
     DeadLettersTruncated,
     Fact,
     FamilyFailing,
+    FileDownloadEnded,
+    FileRemembered,
+    FileUploadEnded,
     ObserverFailed,
     OffsetMapUnused,
     OptionCreated,
@@ -141,6 +144,11 @@ def facts(committed: CompletedChange) -> list[Fact]:
         PositionLost("m"),
         OffsetMapUnused("m"),
         DeadLettersTruncated(2, 0),
+        FileDownloadEnded("https://dam/a", "downloaded", 0.2, 700, None),
+        FileDownloadEnded("https://dam/a", "failed", 0.2, 300, "HTTP 500"),
+        FileUploadEnded("uploaded", 0.2, 700),
+        FileUploadEnded("refused", 0.2, 700),
+        FileRemembered("etag"),
         PimThrottlingEnded(),
         FamilyFailing("f", "upsert", "forbidden", 403, "m"),
         ObserverFailed("RecentOutcomes", "x", "KeyError('x')", "t"),
@@ -150,7 +158,9 @@ def facts(committed: CompletedChange) -> list[Fact]:
 def scraped(now: PipelineStatus, lags: Mapping[Partition, int] | None = None) -> str:
     """Return `/metrics` after one fact of each kind."""
     registry = process_registry()
-    limits = {"pending_changes_limit": 10_000.0, "pending_bytes_limit": 1e8}
+    limits = dict.fromkeys(
+        ("pending_changes_limit", "pending_bytes_limit", "media_disk_bytes_limit"), 1e8
+    )
     meters = Meters(registry, "1.2.3")
     registry.register(GaugeCollector(Gauges(lambda: now, lambda: lags or {}, limits)))
     born_ms = round(time.time() * 1000) - 700
@@ -172,6 +182,11 @@ def test_metrics_count_facts_and_read_the_state() -> None:
     assert 'asset_sync_waiting{reason="drain"} 0.0' in text
     assert 'asset_sync_consumer_lag{partition="0",topic="events"} 5.0' in text
     assert "asset_sync_dead_letters_truncated_total 1.0" in text
+    assert 'asset_sync_media_downloads_total{end="failed"} 1.0' in text
+    assert 'asset_sync_media_uploads_total{end="uploaded"} 1.0' in text
+    assert 'asset_sync_media_bytes_total{direction="downloaded"} 700.0' in text
+    assert 'asset_sync_media_bytes_total{direction="uploaded"} 700.0' in text
+    assert 'asset_sync_media_remembered_total{by="etag"} 1.0' in text
     assert re.search(r"^process_resident_memory_bytes \d", text, re.MULTILINE)
 
 
@@ -465,7 +480,9 @@ def test_a_partition_is_not_stuck_while_kafka_is_away() -> None:
 def test_the_status_report_shows_one_state_everywhere() -> None:
     """Health checks, their lines and the status page agree."""
     now = status(pending_changes=3, waits_for="release", is_limit_reached=True, withheld_changes=2)
-    limits = {"pending_changes_limit": 10.0, "pending_bytes_limit": 10.0}
+    limits = dict.fromkeys(
+        ("pending_changes_limit", "pending_bytes_limit", "media_disk_bytes_limit"), 10.0
+    )
     replica = ReplicaInfo("1.2.3", "group", limits, 60.0)
     recent_outcomes = RecentOutcomes()
     report = StatusReport(
@@ -523,4 +540,6 @@ def test_facts_are_logged_at_their_levels() -> None:
         assert ("message" in response[-1]) is (level == "debug")
         assert response[-1]["log_level"] == "warning"
         assert "position.lost" in names
+        downloads = [line for line in response if line["event"] == "media.download_ended"]
+        assert [line["end"] for line in downloads] == ["downloaded", "failed"][level == "info" :]
     structlog.reset_defaults()
