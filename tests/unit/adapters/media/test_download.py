@@ -6,9 +6,11 @@ import errno
 import gzip
 import hashlib
 import os
+import shutil
 import ssl
+import subprocess
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -539,3 +541,31 @@ async def test_certificates_are_verified(tmp_path: Path) -> None:
             assert await client.content(await client.get(source.url + "/f")) == b"a file"
         async with client_in(tmp_path) as client:
             assert "certificate" in fault(await client.get(source.url + "/f"))
+
+
+# --- a disk that is full -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one MiB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode != 0:  # noqa: S603
+        pytest.skip("no file system can be mounted here (mount needs a privilege)")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)  # noqa: S603, S607 - as it was mounted
+
+
+async def test_a_full_disk_is_a_fault_and_keeps_nothing(small_disk: Path, source: Source) -> None:
+    """What is on it already stays, and when there is room again, the download succeeds."""
+    source.answers |= {"/small": say(b"s" * 600_000), "/large": say(b"l" * 900_000)}
+    async with client_in(small_disk) as client:
+        small = await client.get(source.url + "/small", file_id=1)
+        assert "The disk is full" in fault(await client.get(source.url + "/large", file_id=2))
+        assert await client.content(small) == b"s" * 600_000
+        assert client.kept == {"1"}
+        client.downloads.drop(1)
+        large = await client.get(source.url + "/large", file_id=2)
+        assert await client.content(large, 2) == b"l" * 900_000
