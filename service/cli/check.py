@@ -16,6 +16,7 @@ from service.adapters.kafka.aiokafka_gaps.permissions import needs_of_ingress, n
 from service.adapters.kafka.options import quieten_aiokafka
 from service.adapters.kafka.tools.check_kafka import check_kafka
 from service.adapters.kafka.tools.check_programs import check_ingress, check_translate
+from service.adapters.media.check_hosts import check_media_hosts
 from service.adapters.readback.check_hosts import check_hosts
 from service.apps.source import kafka_of
 from service.apps.sources import (
@@ -49,6 +50,8 @@ NEEDED_BY_INGRESS = "`asset-sync ingress` does not start without it; other progr
 @click.option("--yes", is_flag=True, help="Do not ask before --sandbox writes.")
 def check(*, as_json: bool, sandbox: bool, family: str | None, yes: bool) -> None:
     """Check the settings, Kafka access, PIM access and the sources file. Changes nothing.
+
+    It asks each host in ASSET_SYNC_MEDIA__HOSTS and ASSET_SYNC_MEDIA__PRIVATE_HOSTS for an answer.
 
     With ASSET_SYNC_SOURCES_FILE, it also runs the tests of that file, looks for the families,
     attributes, locales, channels and options that it names in the PIM, and asks each of its hosts.
@@ -110,6 +113,7 @@ async def _findings(loaded: Loaded) -> list[tuple[str, list[Finding]]]:
             ("settings", of_settings),
             ("kafka", await check_kafka(settings.kafka)),
             ("pim", await check_pim(api, settings.pim)),
+            ("media", await check_media_hosts(settings.media)),
             ("sources", await _sources(loaded, api)),
         ]
     finally:

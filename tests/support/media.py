@@ -59,7 +59,7 @@ async def serving(
     """Run a source on a free port of loopback."""
     source = Source(usual=usual or say())
     app = web.Application()
-    app.router.add_get("/{any:.*}", source.answer)
+    app.router.add_get("/{any:.*}", source.answer, allow_head=True)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
