@@ -90,18 +90,21 @@ async def test_a_host_inside_the_network() -> None:
 
 async def test_a_host_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_hosts, "SILENCE_SECONDS_MAX", 0.1)
+    closed = asyncio.Event()
 
     async def read_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(-1)
         writer.close()
+        await writer.wait_closed()
+        closed.set()
 
     server = await asyncio.start_server(read_on, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     monkeypatch.setattr(check_hosts, "PublicNetwork", lambda: Loopback(port))
     [found] = await check(hosts="cdn.example")
     assert (found.grade, "did not answer within 0.1 s" in found.message) == ("failed", True)
+    await asyncio.wait_for(closed.wait(), 10)
     server.close()
-    await server.wait_closed()
 
 
 async def test_a_ca_that_cannot_be_read(tmp_path: Path) -> None:
