@@ -12,6 +12,11 @@ _KEPT_CHARACTERS = NAME_CHARACTERS_MAX - _HASH_CHARACTERS - 1
 _CODE = re.compile(rf"[A-Za-z0-9_]{{1,{NAME_CHARACTERS_MAX}}}")
 _NOT_IN_CODES = re.compile(r"[^A-Za-z0-9_]+")
 _NOT_IN_SLUGS = re.compile(r"[^a-z0-9]+")
+_ASCII_IN_SLUGS = {
+    number: chr(number).lower() if chr(number).isalnum() else " " for number in range(128)
+}
+"""What each ASCII character becomes in a slug, before blanks separate its words: three times as
+fast as the expression."""
 
 
 def code_of(text: str) -> str:
@@ -22,18 +27,19 @@ def code_of(text: str) -> str:
     """
     if _CODE.fullmatch(text):
         return text
-    clean = _NOT_IN_CODES.sub("_", _without_accents(text)).strip("_")
+    plain = text if text.isascii() else _without_accents(text)
+    clean = _NOT_IN_CODES.sub("_", plain).strip("_")
     digest = hashlib.sha256(text.encode()).hexdigest()
     return f"{clean[:_KEPT_CHARACTERS]}_{digest[:_HASH_CHARACTERS]}"
 
 
 def slug_of(text: str) -> str:
     """Return lower case ASCII letters and digits with `_` between; empty if there are none."""
+    if text.isascii():
+        return "_".join(text.translate(_ASCII_IN_SLUGS).split())
     return _NOT_IN_SLUGS.sub("_", _without_accents(text).casefold()).strip("_")
 
 
 def _without_accents(text: str) -> str:
-    if text.isascii():
-        return text
     decomposed = unicodedata.normalize("NFKD", text)
     return "".join(each for each in decomposed if not unicodedata.combining(each))

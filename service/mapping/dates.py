@@ -40,16 +40,25 @@ def conversion(date_format: str, zone: str) -> Callable[[str], str]:
     """
     read = _reader(date_format)
     local = _zone(zone)
+    is_iso = date_format == "iso"
 
     def convert(text: str) -> str:
         try:
             if len(text) <= CHARACTERS_MAX:
-                return _in_utc(read(text), local)
+                moment = read(text)
+                if is_iso and moment.tzinfo is UTC and _is_usual(text):
+                    return f"{text[:_CHARACTERS_TO_THE_SECOND]}+00:00"
+                return _in_utc(moment, local)
         except _NOT_A_DATE:
             pass
         raise UnmappableError(f"{shown(text)} is not a date of the format {date_format}")
 
     return convert
+
+
+def _is_usual(text: str) -> bool:
+    """Return whether a valid time is written like `2026-11-23T07:00:00Z`."""
+    return len(text) == _CHARACTERS_TO_THE_SECOND + 1 and text[4:17:3] == "--T::"
 
 
 def _in_utc(moment: datetime, local: tzinfo) -> str:

@@ -1,10 +1,14 @@
 """Steps: what each does, and that they run in one order (docs/sources.md)."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from service.mapping import codes
 from tests.support.mapping import NOTHING, fault_of, refused, sent
 
 HOSTILE = "a" * 100_000 + "!"
@@ -83,6 +87,8 @@ def stepped(steps: Mapping[str, Any], text: object) -> object:
         ({"as": "list"}, ["a", "b"], ["a", "b"]),
         ({"as": "slug"}, "Été: à la plage!", "ete_a_la_plage"),
         ({"as": "slug"}, ["New In", "new in"], ["new_in"]),
+        ({"as": "slug"}, "__A--B\x1f c\t1\u00a0é!", "a_b_c_1_e"),
+        ({"as": "slug"}, "_A__b \x1cC\x7f9_", "a_b_c_9"),
         ({"as": "code"}, "AB_12", "AB_12"),
         ({"as": "code"}, "packshots/AB12 front.jpg", "packshots_AB12_front_jpg_01c79015"),
         ({"join": ","}, ["a", "b"], "a,b"),
@@ -100,6 +106,9 @@ def test_a_step(steps: Mapping[str, Any], text: object, made: object) -> None:
     ("steps", "text", "made"),
     [
         ({"date": "iso"}, "2026-11-23T07:00:00Z", "2026-11-23T07:00:00+00:00"),
+        ({"date": "iso"}, "2026-W48-1T07:00:00Z", "2026-11-23T07:00:00+00:00"),
+        ({"date": "iso"}, "20261123T070000.123Z", "2026-11-23T07:00:00+00:00"),
+        ({"date": "%Y-%d-%mT%H:%M:%S%z"}, "2026-11-10T07:00:00Z", "2026-10-11T07:00:00+00:00"),
         ({"date": "iso"}, "2026-11-23T07:00:00.1234567Z", "2026-11-23T07:00:00+00:00"),
         ({"date": "iso"}, "2026-11-23T07:00:00.123456789+02:00", "2026-11-23T05:00:00+00:00"),
         ({"date": "iso"}, "2026-11-23T07:00:00", "2026-11-23T07:00:00+00:00"),
@@ -204,8 +213,8 @@ def test_steps_run_in_one_order_whatever_the_order_in_the_file() -> None:
         "join": "+",
         "cut": 6,
     }
-    for given in (steps, dict(reversed(steps.items()))):
-        assert stepped(given, "folder/x<a-d-ef%2B>.jpg") == "b+c+d…"
+    for order in (steps, dict(reversed(steps.items()))):
+        assert stepped(order, "folder/x<a-d-ef%2B>.jpg") == "b+c+d…"
     assert stepped({"multiply": 1000, "date": "epoch_ms"}, "1") == "1970-01-01T00:00:01+00:00"
 
 
@@ -227,3 +236,9 @@ def test_two_texts_do_not_become_one_code() -> None:
 
 def test_hostile_text_costs_a_pattern_little() -> None:
     assert stepped({"extract": r"^(\w+\s?)*$"}, HOSTILE) is NOTHING
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_the_slug_of_an_ascii_text_is_that_of_the_expression(text: str) -> None:
+    """Which says what a slug is; texts of other characters are made by it."""
+    assert codes.slug_of(text) == re.sub(r"[^a-z0-9]+", "_", text.casefold()).strip("_")
