@@ -134,6 +134,28 @@ class PimAnswer(msgspec.Struct, frozen=True, gc=False):
     errors: list[msgspec.Raw]
 
 
+FileResult = Literal["uploaded", "remembered", "refused", "failed"]
+
+FILES_MAX = 20
+"""How many files of a change an outcome shows."""
+
+
+class OutcomeFile(msgspec.Struct, frozen=True, gc=False):
+    """A file that the change named, and what became of it.
+
+    `url` is without its query. `result` is null for a file that was not fetched, because a later
+    change replaced it or another file ended the change.
+    """
+
+    attribute: str
+    url: str
+    sha256: str | None = None
+    bytes: int | None = None
+    code: str | None = None
+    """The PIM's code of the file."""
+    result: FileResult | None = None
+
+
 class OutcomeData(msgspec.Struct, frozen=True, gc=False):
     """What happened to one change."""
 
@@ -156,6 +178,7 @@ class OutcomeData(msgspec.Struct, frozen=True, gc=False):
     completed_at: str
     errors_truncated: bool | UnsetType = UNSET
     mapping: MappingUse | None = None
+    media: list[OutcomeFile] | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):

@@ -12,6 +12,8 @@ DEPTH_MAX = 500
 """Most levels of JSON that an outcome repeats; many parsers fail at about 1,000."""
 
 SHOWN_CHARACTERS_MAX = 80
+URL_CHARACTERS_MAX = 200
+"""How much of a URL is shown."""
 
 _CONTROL = re.compile(r"[\u0000-\u001f\u007f-\u009f]")
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
@@ -27,6 +29,14 @@ def shown(text: str | bytes) -> str:
     if isinstance(text, bytes):
         text = text[: 4 * SHOWN_CHARACTERS_MAX].decode("utf-8", "replace")
     return repr(text if len(text) <= SHOWN_CHARACTERS_MAX else text[:77] + "...")
+
+
+def shown_url(url: str) -> str:
+    """Return a URL for people: without its query, which may hold a signature, and not too long."""
+    scheme, _, rest = url.partition("?")[0].partition("#")[0].rpartition("://")
+    authority, slash, path = rest.partition("/")
+    without_user = f"{authority.rpartition('@')[2]}{slash}{path}"
+    return clip(f"{scheme}://{without_user}" if scheme else without_user, URL_CHARACTERS_MAX)
 
 
 def flaw_of_name(name: str) -> str | None:

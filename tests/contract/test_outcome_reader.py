@@ -68,7 +68,7 @@ def test_the_status_page_shows_outcomes_with_a_context(context: object) -> None:
 GROWN: list[dict[str, object]] = [
     {"reason": "virus_found"},
     {"result": "renamed"},
-    {"media": {"file": "x"}},
+    {"attachments": {"file": "x"}},
     {"errors": [{"message": "m", "hint": 7}, "text"]},
     {"pim": {"status_code": 200, "warnings": []}},
     {"event": {"id": None, "context": [1], "sequence": 4}},

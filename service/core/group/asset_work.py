@@ -11,10 +11,24 @@ never written.
 """
 
 from collections.abc import Sequence
+from itertools import islice
 
 import msgspec
 
-from service.contracts.outcome import DELETE, UPSERT, Action, ChangeError, Reason, Result, Status
+from service.contracts.asset_change import NAME_CHARACTERS_MAX
+from service.contracts.outcome import (
+    DELETE,
+    FILES_MAX,
+    UPSERT,
+    Action,
+    ChangeError,
+    FileResult,
+    OutcomeFile,
+    Reason,
+    Result,
+    Status,
+)
+from service.contracts.text import clip, shown_url
 from service.core.flaws import sentence
 from service.core.group.coalesce import (
     Step,
@@ -25,7 +39,7 @@ from service.core.group.coalesce import (
     values_of,
 )
 from service.core.group.shape import MissingOption, Shaped, Structure, shape
-from service.core.group.work_files import Content, Place, places_in, with_codes
+from service.core.group.work_files import FoundFile, Place, places_in, with_codes
 from service.core.model import Asset, Change, UpsertAsset
 from service.core.values import merge as merge_values
 from service.core.verdict_types import Failure, PimResponse
@@ -45,6 +59,8 @@ class Ending(msgspec.Struct, frozen=True, gc=False):
     by: str | None = None
     errors: tuple[ChangeError, ...] = ()
     """Errors that asset-sync found without a call."""
+    files: tuple[OutcomeFile, ...] = ()
+    """What became of the files that the change named."""
 
 
 Ended = tuple[tuple[Change, Ending], ...]
@@ -54,15 +70,29 @@ Ended = tuple[tuple[Change, Ending], ...]
 class WorkFiles:
     """What became of the files of one asset: the PIM has them, or they end their changes."""
 
-    __slots__ = ("codes", "ends", "has_forgotten", "remembered")
+    __slots__ = ("ends", "found", "has_forgotten")
 
     def __init__(self) -> None:
-        self.codes: dict[Place, str] = {}
+        self.found: dict[Place, FoundFile] = {}
         self.ends: dict[Place, Ending] = {}
-        self.remembered: dict[Place, Content] = {}
-        """The places whose code was remembered from an upload before, with their content."""
         self.has_forgotten = False
         """Whether the PIM refused remembered codes, so that their files were uploaded again."""
+
+    def of_change(self, change: Change) -> tuple[OutcomeFile, ...]:
+        """Return what became of the first files that a change names."""
+        places = dict.fromkeys(places_in(values_of(change)))
+        return tuple(map(self._shown, islice(places, FILES_MAX)))
+
+    def _shown(self, place: Place) -> OutcomeFile:
+        attribute, url = clip(place[0], NAME_CHARACTERS_MAX), shown_url(place[1].url)
+        if (found := self.found.get(place)) is not None:
+            result: FileResult = "remembered" if found.is_remembered else "uploaded"
+            digest = found.content[0].hex()
+            return OutcomeFile(attribute, url, digest, found.size, found.code, result)
+        if (ending := self.ends.get(place)) is not None:
+            result = "failed" if ending.status == "failed" else "refused"
+            return OutcomeFile(attribute, url, place[1].sha256, result=result)
+        return OutcomeFile(attribute, url, place[1].sha256)
 
 
 class AssetWork:
@@ -204,7 +234,7 @@ class AssetWork:
     def body(self) -> UpsertAsset:
         """Return the command to send for an upsert step, with the codes of its files."""
         command = self._command()
-        return command if self.files is None else with_codes(command, self.files.codes)
+        return command if self.files is None else with_codes(command, self.files.found)
 
     def _command(self) -> UpsertAsset:
         if self._shaped is None:
@@ -255,8 +285,8 @@ class AssetWork:
         self._reset()
 
     def apply_alone(self, response: PimResponse, result: Result) -> Ended | None:
-        """Do the same as `apply` for the usual single change; return None if there are several."""
-        if len(self._unreleased) > 1:
+        """Do the same as `apply` for a single change without files; return None for any other."""
+        if len(self._unreleased) > 1 or self.files is not None:
             return None
         (change,) = self._unreleased
         self._unreleased.clear()
@@ -340,6 +370,8 @@ class AssetWork:
 
     def _end(self, change: Change, ending: Ending) -> None:
         assert id(change) not in self._endings
+        if self.files is not None and change.command.has_files:
+            ending = msgspec.structs.replace(ending, files=self.files.of_change(change))
         self._endings[id(change)] = ending
 
     def _reset(self) -> None:

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from service.contracts.text import shown_url
 from service.core.group.asset_work import AssetWork
 from service.core.group.work_files import Content, Place
 from service.core.inputs import Downloaded
 from service.core.media.remembered import Seen, content_of
-from service.core.media.rules import Allowed, FileKey, shown_url
+from service.core.media.rules import Allowed, FileKey
 from service.core.recover.call import Call
 
 

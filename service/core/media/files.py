@@ -10,7 +10,7 @@ from enum import Enum
 from service.core.effects import Effect
 from service.core.facts import FileRemembered, RememberedBy
 from service.core.group.asset_work import AssetWork, Ended, Ending, WorkFiles
-from service.core.group.work_files import Content, Place
+from service.core.group.work_files import FoundFile, Place
 from service.core.inputs import Downloaded, DownloadEnd, NotModified
 from service.core.limits import Limits
 from service.core.media.downloads import Downloads, failed, refused
@@ -66,7 +66,7 @@ class Files:
         for place in work.places():
             if place in files.ends:
                 return Found.ENDED
-            if place in files.codes:
+            if place in files.found:
                 continue
             judged = self._rules.judge(place[1], attributes.get(place[0]))
             if isinstance(judged, str):
@@ -86,7 +86,9 @@ class Files:
         code = self._remembered.code(content)
         if code is None:
             return False
-        self._note_remembered([(work, place)], code, content, "sha256")
+        self._note_remembered(
+            [(work, place)], FoundFile(code, content, None, is_remembered=True), "sha256"
+        )
         return True
 
     def _wait(self, work: AssetWork, place: Place, allowed: Allowed) -> None:
@@ -130,7 +132,8 @@ class Files:
         self._remembered.note_seen(entry.key.url, found.etag, content)
         code = self._remembered.code(content)
         if code is not None:
-            return self._give_remembered(entry, code, content, "content")
+            remembered = FoundFile(code, content, found.size, is_remembered=True)
+            return self._give_remembered(entry, remembered, "content")
         self.uploads.add(entry, now.seconds)
         return []
 
@@ -140,7 +143,8 @@ class Files:
         if seen is None or code is None:  # forgotten meanwhile: it is fetched whole
             self.downloads.add(entry)
             return []
-        return self._give_remembered(entry, code, seen.content, "etag")
+        remembered = FoundFile(code, seen.content, None, is_remembered=True)
+        return self._give_remembered(entry, remembered, "etag")
 
     # --- uploads -----------------------------------------------------------------------------
 
@@ -150,8 +154,9 @@ class Files:
         freed = []
         for entry in self.uploads.ended(call, "uploaded", now):
             self._remembered.note_code(entry.content, code)
+            found = FoundFile(code, entry.content, entry.size, is_remembered=False)
             for work, place in entry.uses:
-                _files_of(work).codes[place] = code
+                _files_of(work).found[place] = found
             freed += self._resolve(entry)
         self.uploads.go_on(now)
         return freed
@@ -176,11 +181,11 @@ class Files:
         files = work.files
         if files is None or files.has_forgotten:
             return False
-        used = [place for place in work.places() if place in files.remembered]
-        for place in used:
-            self._remembered.forget(files.codes.pop(place), files.remembered.pop(place))
-        files.has_forgotten = bool(used)
-        return bool(used)
+        for place in work.places():
+            if files.found[place].is_remembered:
+                files.has_forgotten = True
+                self._remembered.forget(files.found.pop(place))
+        return files.has_forgotten
 
     # --- assets that end, merge or wait no longer --------------------------------------------
 
@@ -250,22 +255,16 @@ class Files:
     # --- inside ------------------------------------------------------------------------------
 
     def _give_remembered(
-        self, entry: FileEntry, code: str, content: Content, by: RememberedBy
+        self, entry: FileEntry, found: FoundFile, by: RememberedBy
     ) -> list[AssetWork]:
-        self._note_remembered(entry.uses, code, content, by)
+        self._note_remembered(entry.uses, found, by)
         return self._resolve(entry)
 
     def _note_remembered(
-        self,
-        uses: Iterable[tuple[AssetWork, Place]],
-        code: str,
-        content: Content,
-        by: RememberedBy,
+        self, uses: Iterable[tuple[AssetWork, Place]], found: FoundFile, by: RememberedBy
     ) -> None:
         for work, place in uses:
-            files = _files_of(work)
-            files.codes[place] = code
-            files.remembered[place] = content
+            _files_of(work).found[place] = found
         self._news.append(FileRemembered(by))
 
     def _end(self, entry: FileEntry, ending: Ending) -> list[AssetWork]:

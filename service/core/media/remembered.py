@@ -7,7 +7,7 @@ import hashlib
 from collections import OrderedDict
 from typing import NamedTuple
 
-from service.core.group.work_files import Content
+from service.core.group.work_files import Content, FoundFile
 
 ETAG_CHARACTERS_MAX = 200
 CODE_CHARACTERS_MAX = 300
@@ -59,10 +59,10 @@ class Remembered:
             self._codes[content] = code
             _shrink(self._codes, self._most)
 
-    def forget(self, code: str, content: Content) -> None:
+    def forget(self, refused: FoundFile) -> None:
         """Forget a code that the PIM refused, unless another one took its place."""
-        if self._codes.get(content) == code:
-            del self._codes[content]
+        if self._codes.get(refused.content) == refused.code:
+            del self._codes[refused.content]
 
 
 def content_of(sha256: str, extension: str) -> Content:

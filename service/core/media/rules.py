@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from service.contracts.text import clip, shown
+from service.contracts.text import shown, shown_url
 from service.core.limits import MediaOptions
 from service.core.media.hosts import AllowedHosts
 from service.core.values import Attribute, MediaFile
@@ -15,7 +15,6 @@ from service.core.values import Attribute, MediaFile
 UPLOAD_NAME_CHARACTERS_MAX = 100
 EXTENSION_CHARACTERS_MAX = 10
 """What stands behind the last dot of a name is an extension only if it is not longer."""
-URL_SHOWN_CHARACTERS_MAX = 200
 EXTENSIONS_NAMED_MAX = 10
 
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
@@ -83,14 +82,6 @@ class Rules:
         if parts.scheme == "http" and not self._hosts.is_private(host):
             return f"The URL {shown_url(url)} has no TLS: use https."
         return None
-
-
-def shown_url(url: str) -> str:
-    """Return a URL for people: without its query, which may hold a signature, and not too long."""
-    scheme, _, rest = url.partition("?")[0].partition("#")[0].rpartition("://")
-    authority, slash, path = rest.partition("/")
-    without_user = f"{authority.rpartition('@')[2]}{slash}{path}"
-    return clip(f"{scheme}://{without_user}" if scheme else without_user, URL_SHOWN_CHARACTERS_MAX)
 
 
 def upload_name(name: str) -> str:

@@ -112,6 +112,7 @@ class Reporter:
             received_at=timestamp(change.received_utc_ms),
             completed_at=timestamp(utc_ms),
             errors_truncated=is_truncated or UNSET,
+            media=list(ending.files) or None,
         )
         return self._outcome(change.record, data, change.extensions, asset.path, utc_ms)
 
@@ -454,11 +455,16 @@ def _leave_out_errors(data: OutcomeData) -> OutcomeData:
     return replace(data, errors=[], errors_truncated=True) if data.errors else data
 
 
+def _leave_out_files(data: OutcomeData) -> OutcomeData:
+    return replace(data, media=None)
+
+
 _SHORTER: Sequence[Callable[[OutcomeData], OutcomeData]] = (
     _truncate_origins,
     _leave_out_pim_errors,
     _truncate_messages,
     _leave_out_errors,
+    _leave_out_files,
 )
 
 

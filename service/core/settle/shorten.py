@@ -28,14 +28,19 @@ def shortened(outcome: LogRecord) -> LogRecord | None:
 def _short_data(data: dict[str, Raw]) -> dict[str, object]:
     event, origin, pim = (_object(data.get(name)) for name in ("event", "origin", "pim"))
     short_pim = pim | {"message": _clipped(pim.get("message")), "errors": []} if pim else None
-    return data | {
-        "message": _clipped(data.get("message")),
-        "errors": [],
-        "event": {name: _clipped(raw) for name, raw in event.items()} | {"context": None},
-        "origin": origin | {"key": _clipped(origin.get("key"))},
-        "pim": short_pim,
-        "errors_truncated": True,
-    }
+    without_files = {"media": None} if "media" in data else {}
+    return (
+        data
+        | without_files
+        | {
+            "message": _clipped(data.get("message")),
+            "errors": [],
+            "event": {name: _clipped(raw) for name, raw in event.items()} | {"context": None},
+            "origin": origin | {"key": _clipped(origin.get("key"))},
+            "pim": short_pim,
+            "errors_truncated": True,
+        }
+    )
 
 
 def _object(raw: Raw | None) -> dict[str, Raw]:

@@ -148,7 +148,7 @@ def _kind(change: Change, ending: Ending) -> Kind | None:
     response = ending.response
     if ending.status != "applied" or ending.by or change.extensions or not change.attempts:
         return None
-    if response is None or response.message is not None or response.errors:
+    if response is None or response.message is not None or response.errors or ending.files:
         return None
     headers = change.record.headers
     if headers and not _COPIED_HEADERS.isdisjoint([name for name, _ in headers]):

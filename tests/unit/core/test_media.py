@@ -1,5 +1,6 @@
 """Files of assets: fetched once, uploaded once, and the code in their place (contract.md §9)."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,7 +20,7 @@ from service.core.limits import MediaOptions, StructureOptions
 from service.core.requests import GetAttributes, Request, UploadFile, UpsertAssets
 from service.core.values import Attribute, Values
 from tests.support.drive import Drive, Pim
-from tests.support.file_source import FileSource, downloaded, sha256_of
+from tests.support.file_source import FILE_BYTES, FileSource, downloaded, sha256_of
 
 URL = "https://cdn.example/boot.jpg"
 MEDIA = MediaOptions(hosts=frozenset({"cdn.example", "other.example"}))
@@ -71,6 +72,44 @@ class TestOneFile:
         assert made.source.urls == [URL]
         assert [upload.name for upload in made.uploads] == ["boot.jpg"]
         assert not made.source.on_disk, "it is dropped"
+
+    def test_the_outcome_says_what_became_of_it(self) -> None:
+        made = drive()
+        signed = f"{URL}?signature=secret"
+        without = made.upsert("packshots", "b", text="x")
+        ids = [made.upsert("packshots", "a", media=file(signed))]
+        made.run()
+        ids.append(made.upsert("packshots", "a", media=file(sha256=sha256_of(signed))))
+        made.run()
+        ids.append(made.upsert("packshots", "a", media=file("https://evil.example/x.jpg")))
+        made.run()
+
+        known = {
+            "attribute": "media",
+            "url": URL,
+            "sha256": sha256_of(signed),
+            "bytes": FILE_BYTES,
+            "code": made.outcomes[ids[0]]["media"][0]["code"],
+            "result": "uploaded",
+        }
+        refused = {"url": "https://evil.example/x.jpg", "sha256": None, "bytes": None, "code": None}
+        assert made.outcomes[without]["media"] is None
+        assert [made.outcomes[id_]["media"] for id_ in ids] == [
+            [known],
+            [known | {"bytes": None, "result": "remembered"}],
+            [known | refused | {"result": "refused"}],
+        ]
+
+    def test_an_outcome_shows_twenty_files_and_stays_small(self) -> None:
+        made = drive()
+        name = "é" * 4_000
+        many = {f"{n}{name}": file(f"https://cdn.example/{'x' * 500}/{n}.jpg") for n in range(30)}
+        event = {"action": "upsert", "asset_family": "packshots", "code": "a", "values": many}
+        id_ = made.event(event)
+        made.run()
+
+        assert len(made.outcomes[id_]["media"]) == 20
+        assert len(json.dumps(made.outcomes[id_], ensure_ascii=False).encode()) < 64 * 1024
 
     def test_it_stands_as_the_data_of_an_entry_too(self) -> None:
         made = drive()
