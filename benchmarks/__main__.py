@@ -21,6 +21,8 @@ PIM simulator and the load generator share its cores, so compare rates within th
 other machines. CPU is that of the service (user and system), without its start; memory is its
 peak. The events are of eight kinds that DAMs send (`benchmarks/corpus.py`), 1 KB in the mean.
 [ADR 8](adr/0008-usual-values-are-judged-as-json.md) says what makes them cheap, and what did not.
+The raw events of translate are uploads as Cloudinary sends them, and real events of nine DAMs
+(`benchmarks/raw_events.py`), 0.6 KB in the mean.
 
 With many small families, most CPU goes into HTTP calls. At the 100 calls per second that Akeneo
 allows, HTTP takes about 4 % of a core, so "many small families" has no target (ADR 7).

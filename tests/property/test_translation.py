@@ -8,7 +8,7 @@ are committed, refused or fenced, replicas crash and drain, reads are answered l
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
@@ -27,6 +27,8 @@ WORDS = ("upsert", "delete", "families", "skip", "reject", "read")
 LIMITS = TranslationLimits(
     1024 * 1024, pending_changes_max=12, commit_interval_seconds=0.05, dead_letter_share_max=1.0
 )
+CROWDED_BYTES = 1_500
+"""So few that a handful of changes is too many: the newest records are put back."""
 
 
 @dataclass
@@ -47,11 +49,15 @@ class World:
     _collected: int = 0
 
     def __post_init__(self) -> None:
+        bytes_max = self.chance.choice((LIMITS.pending_bytes_max, CROWDED_BYTES))
+        self.limits = replace(LIMITS, pending_bytes_max=bytes_max)
         self.replica = self._start()
 
     def _start(self) -> TranslatorUnderTest:
         """Start a replica where the committed positions are."""
-        replica = TranslatorUnderTest(PARTITIONS, LIMITS, is_committing=False, seconds=self.seconds)
+        replica = TranslatorUnderTest(
+            PARTITIONS, self.limits, is_committing=False, seconds=self.seconds
+        )
         replica.assign(self.positions)
         self.read = {number: self.positions.get(number, 0) for number in range(PARTITIONS)}
         self._collected = 0
