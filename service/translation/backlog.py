@@ -39,6 +39,8 @@ class Backlog:
         """Mapped records, in order: all that arrived before the first in `_unmapped`."""
         self._unmapped: deque[Work] = deque()
         self.pending_bytes = 0
+        self.unmapped_bytes = 0
+        """Those of them that no mapping can free."""
         self.pending_parts = 0
 
     @property
@@ -61,6 +63,7 @@ class Backlog:
         work = Work(record, received_utc_ms, self._arrivals)
         partition.works.append(work)
         self._unmapped.append(work)
+        self.unmapped_bytes += record.size
         self.measure(work)
         return True
 
@@ -69,6 +72,7 @@ class Backlog:
         if not self._unmapped:
             return None
         work = self._unmapped.popleft()
+        self.unmapped_bytes -= work.record.size
         self._mapped[work] = None
         return work
 
@@ -83,6 +87,7 @@ class Backlog:
         del self._mapped[newest]
         newest.forget()
         self._unmapped.appendleft(newest)
+        self.unmapped_bytes += newest.record.size
         self.measure(newest)
         return True
 
@@ -92,6 +97,11 @@ class Backlog:
         size, parts = work.counted = work.size, work.items
         self.pending_bytes += size - bytes_before
         self.pending_parts += parts - parts_before
+
+    def has_half(self, bytes_max: int) -> bool:
+        """Return whether half of the room is free that the unmapped records leave to the mapped."""
+        mapped_bytes = self.pending_bytes - self.unmapped_bytes
+        return mapped_bytes < (bytes_max - self.unmapped_bytes) / 2
 
     def is_mapped(self, work: Work) -> bool:
         return work in self._mapped

@@ -77,7 +77,7 @@ class Translator:
         self._membership = SourceMembership()
         self._progress = LastProgress()
         self._is_crowded = False
-        """Whether records were put back since there was room for half of what may be pending."""
+        """Whether records were put back since half of the room for mapped ones was free."""
         self._moment = Moment(float("-inf"), 0)
 
     @property
@@ -182,7 +182,7 @@ class Translator:
         One record is always mapped, so that full memory never stops everything.
         """
         backlog, bytes_max = self._backlog, self._limits.pending_bytes_max
-        self._is_crowded = self._is_crowded and backlog.pending_bytes >= bytes_max // 2
+        self._is_crowded = self._is_crowded and not backlog.has_half(bytes_max)
         wanted: list[Wanted[Ticket]] = []
         while not backlog.mapped_records or (
             backlog.pending_bytes < bytes_max and not self._is_crowded
@@ -233,7 +233,7 @@ class Translator:
     def _put_back(self) -> None:
         """Put the newest records back while memory is full: what is read may make much of little.
 
-        They are mapped and read again once half of it is free.
+        They are mapped and read again once half of the room for mapped records is free.
         """
         while self._backlog.pending_bytes >= self._limits.pending_bytes_max:
             if not self._outbox.put_back():

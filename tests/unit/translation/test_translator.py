@@ -414,6 +414,23 @@ def test_reads_that_make_much_of_little_stay_within_memory() -> None:
     assert [change["id"] for change in tested.changes] == [f"raw/0/{n}#0" for n in range(50)]
 
 
+def test_a_long_queue_does_not_keep_what_was_put_back_from_its_turn() -> None:
+    """The records that were never mapped take most of the memory, which no mapping can free."""
+    tested = TranslatorUnderTest(
+        limits=replace(LIMITS, pending_bytes_max=20_000), mapping=WordMapping(pad=2000)
+    )
+    tested.is_committing = False
+    long = b" " * 300
+    tested.deliver(*[tested.record(long + b'["read a"]') for _ in range(50)])
+    tested.answer("/a")
+    tested.commit()
+    waiting = tested.translator.status(0.0).pending_records
+    assert waiting * 300 > 10_000
+    tested.answer("/a")
+
+    assert len(tested.open[0].transaction.changes) > 1
+
+
 def test_nothing_is_read_again_while_the_oldest_record_waits() -> None:
     """Reading ahead would only be for what has no room."""
     tested = TranslatorUnderTest(
