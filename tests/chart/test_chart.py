@@ -24,7 +24,8 @@ CHART = ROOT / "deploy" / "helm" / "asset-sync"
 TOOLS = ROOT / ".cache" / "chart-tools"
 VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 VERSIONS = ("1.25.0", "1.34.0", "1.37.0")
-CRDS = {path.stem: json.loads(path.read_text()) for path in (HERE / "crds").glob("*.json")}
+CRDS = {path.stem: yaml.safe_load(path.read_text()) for path in (HERE / "crds").glob("*.yaml")}
+"""The definitions of the custom resources by kind, as their operators publish them."""
 NO_POLICY = {
     "container-ephemeral-storage-request-and-limit": "the limit would count the container's log",
     "container-image-pull-policy": "tags are fixed; pulling each time is one more way to fail",
@@ -78,7 +79,7 @@ def test_kubernetes_schemas(values: Path, version: str, tmp_path: Path) -> None:
     built_in = []
     for found in yaml.safe_load_all(render(values, version)):
         if found and found["kind"] in CRDS:
-            jsonschema.validate(found, CRDS[found["kind"]])
+            jsonschema.validate(found, schema_of(found))
         elif found:
             built_in.append(found)
     manifests = tmp_path / "manifests.yaml"
@@ -92,6 +93,30 @@ def test_kubernetes_schemas(values: Path, version: str, tmp_path: Path) -> None:
     assert len(built_in) >= 4
 
 
+def schema_of(resource: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a custom resource, which refuses fields that it does not name."""
+    definition = CRDS[resource["kind"]]["spec"]
+    (version,) = definition["versions"]
+    assert resource["apiVersion"] == f"{definition['group']}/{version['name']}"
+    schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]
+    return closed(schema | {"properties": schema["properties"] | {"metadata": {}}})
+
+
+def closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema of a custom resource that refuses the fields that Kubernetes would drop."""
+    made = dict(schema)
+    for keyword in ("items", "additionalProperties"):
+        if isinstance(schema.get(keyword), dict):
+            made[keyword] = closed(schema[keyword])
+    if "(?i)" in schema.get("pattern", ""):  # Go takes the flag anywhere, Python at the start
+        made["pattern"] = "(?i)" + schema["pattern"].replace("(?i)", "")
+    if "properties" in schema:
+        made["properties"] = {name: closed(one) for name, one in schema["properties"].items()}
+        if not schema.get("x-kubernetes-preserve-unknown-fields"):
+            made["additionalProperties"] = False
+    return made
+
+
 def test_the_schemas_would_notice(tmp_path: Path) -> None:
     """A wrong field fails."""
     wrong = tmp_path / "wrong.yaml"
@@ -101,6 +126,14 @@ def test_the_schemas_would_notice(tmp_path: Path) -> None:
             sys.executable, "-m", "kubernetes_validate", "--strict", "-k", "1.34", str(wrong),
             PYTHONPATH=str(TOOLS / "python"),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CRDS)
+def test_the_schemas_of_the_operators_would_notice(kind: str) -> None:
+    """A field that is misspelt fails."""
+    found = next(one for path in VALUES for one in documents(path) if one["kind"] == kind)
+    with pytest.raises(jsonschema.ValidationError, match="intervall"):
+        jsonschema.validate(found | {"spec": found["spec"] | {"intervall": 1}}, schema_of(found))
 
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
