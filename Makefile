@@ -9,7 +9,7 @@ export BASE CA KAFKA
 SEEDS ?= 10000
 FROM ?= 0
 
-.PHONY: help setup demo test test-fast test-containers test-chart test-servers test-browser chaos soak bench bench-peers lint format sim mutants lock ci schemas clean
+.PHONY: help setup demo test test-fast test-containers test-chart test-cluster test-servers test-browser chaos soak bench bench-peers lint format sim mutants lock ci schemas clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
@@ -23,13 +23,15 @@ demo: setup ## run the whole system on this machine and kill the service once (f
 
 # With coverage the simulation takes five times as long and covers no other lines, so it runs without.
 test: setup ## run all tests (COVERAGE=1: with coverage and its minimum)
-	$(PYTEST) -n auto --dist loadgroup -m "not containers and not browser and not chart and not servers" \
+	$(PYTEST) -n auto --dist loadgroup \
+		-m "not containers and not browser and not chart and not cluster and not servers" \
 		$(if $(COVERAGE),--ignore tests/simulation)
 	$(if $(COVERAGE),$(BIN)/python -m pytest -n auto tests/simulation)
 	$(if $(COVERAGE),@$(BIN)/coverage combine -q && $(BIN)/coverage report)
 
 test-fast: setup ## run the tests that need no broker and little computing, in under a minute
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not kafka and not processes and not containers and not browser and not chart and not servers and not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not kafka and not processes and not containers \
+		and not browser and not chart and not cluster and not servers and not slow"
 
 test-containers: setup ## test the image with a broker from testcontainers (needs a Docker engine)
 	tests/containers/build
@@ -38,6 +40,10 @@ test-containers: setup ## test the image with a broker from testcontainers (need
 test-chart: setup ## test the rendered chart (needs Go and npm, no cluster)
 	tests/chart/tools
 	$(BIN)/python -m pytest -n auto tests/chart
+
+test-cluster: setup ## test chart and image on a real Kubernetes (needs Linux and root, or a cluster)
+	tests/cluster/node/tools
+	$(BIN)/python -m pytest tests/cluster
 
 test-servers: setup ## test the PIM client behind nginx, Apache, HAProxy, tinyproxy and Squid
 	$(BIN)/python -m pytest -n auto tests/servers

@@ -28,12 +28,17 @@ async def send_raw_events(
     for source, own in by_source(events):
         if source == "cloudinary":
             url = await address(ingress, "webhooks.listening")
-            await _send_webhooks(url + WEBHOOK_PATH, own)
+            await send_webhooks(url + WEBHOOK_PATH, own)
         else:
-            await _publish(system.bootstrap, TOPICS[source], own)
+            await publish(system.bootstrap, TOPICS[source], own)
 
 
-async def _send_webhooks(url: str, events: Sequence[RawEvent]) -> None:
+async def send_webhooks(url: str, events: Sequence[RawEvent]) -> None:
+    """Send the events to this URL of ingress, in order, as Cloudinary signs them.
+
+    Raises:
+        RuntimeError: ingress does not accept a webhook.
+    """
     async with aiohttp.ClientSession(trust_env=False) as session:
         for event in events:
             await _send_webhook(session, url, event.value)
@@ -51,7 +56,8 @@ async def _send_webhook(session: aiohttp.ClientSession, url: str, body: bytes) -
     raise RuntimeError(f"Ingress answered a webhook {TRIES_MAX} times with 503.")
 
 
-async def _publish(bootstrap: str, topic: str, events: Sequence[RawEvent]) -> None:
+async def publish(bootstrap: str, topic: str, events: Sequence[RawEvent]) -> None:
+    """Write the events to a raw topic, in order."""
     async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
         for event in events:
             await producer.send_and_wait(topic, event.value, key=event.key)

@@ -1,0 +1,1 @@
+"""One node of Kubernetes on this machine, which leaves nothing behind (needs root and Linux)."""
