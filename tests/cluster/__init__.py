@@ -1,1 +1,10 @@
-"""The chart and the image on a real Kubernetes: what only a cluster can show."""
+"""The chart and the image on a real Kubernetes: what only a cluster can show.
+
+By default the tests start a node on this machine, which needs Linux and root. To use a cluster of
+your own, start Kafka and `asset-sync pim-simulator` where its pods and the tests reach them:
+
+    pytest tests/cluster --kubeconfig=FILE --cluster-broker=HOST:PORT --cluster-pim=URL \
+        --cluster-image=REPOSITORY:TAG
+
+Each option is also a variable, such as TEST_CLUSTER_BROKER. What needs to stop Kafka is skipped.
+"""

@@ -96,8 +96,12 @@ class Release:
     values: Mapping[str, Any]
 
     async def run_helm(self, *words: str) -> str:
+        return (await self.say(*words)).out
+
+    async def say(self, *words: str) -> Said:
+        """Run Helm and return its warnings too."""
         command = (self.helm.program, *words, f"--namespace={self.namespace}")
-        return (await run(*command, environ=self.cluster.environ)).out
+        return await run(*command, environ=self.cluster.environ)
 
     async def apply(self, *options: str, **values: object) -> str:
         """Install or upgrade with more values; without options, wait until all pods are ready."""
