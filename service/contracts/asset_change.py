@@ -29,15 +29,27 @@ Scalar = str | float | bool | None
 """A single value; a number is sent to the PIM as text, exactly as it was written."""
 
 
+URL_CHARACTERS_MAX = 8_000
+FILE_NAME_CHARACTERS_MAX = 1_000
+
+
+class FileValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file to fetch and to upload to the PIM, for attributes of type `media_file`."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=URL_CHARACTERS_MAX)]
+    name: Annotated[str, Meta(max_length=FILE_NAME_CHARACTERS_MAX)] | None = None
+    sha256: Annotated[str, Meta(pattern="^[0-9A-Fa-f]{64}$")] | None = None
+
+
 class AssetValue(msgspec.Struct, frozen=True):
     """One value in the PIM's own shape. An absent locale or channel means null."""
 
-    data: Scalar | list[str]
+    data: Scalar | list[str] | FileValue
     locale: str | None = None
     channel: str | None = None
 
 
-Values = dict[str, Scalar | list[AssetValue | str]]
+Values = dict[str, Scalar | list[AssetValue | str] | FileValue]
 """By attribute code: a list in the PIM's shape, or a bare value.
 
 A bare value is short for one entry without locale and channel. A list has either entries or

@@ -186,6 +186,7 @@ def test_the_official_sdk_reads_an_outcome() -> None:
     assert headers["ce_id"] == b"events/0/0"
 
 
+FILE = {"url": "https://cdn.example/boot.jpg", "name": None, "sha256": "9f" * 32}
 BASE64 = base64.b64encode(b'{"asset_family": "packshots", "code": "a", "values": {}}').decode()
 
 
@@ -199,6 +200,7 @@ BASE64 = base64.b64encode(b'{"asset_family": "packshots", "code": "a", "values":
         plain(code="\U0001f4f7" * 255),
         cloud(),
         cloud(data=..., data_base64=BASE64),
+        plain(values={"media": FILE, "other": [{"locale": "de", "data": FILE}]}),
     ],
 )
 def test_what_is_read_is_what_the_schema_says(source: SourceRecord) -> None:
@@ -213,3 +215,14 @@ def test_a_code_that_is_refused_is_refused_by_the_schema_too(code: str) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(json.loads(plain(code=code).value or b""), schema("events"))
     assert rejected(plain(code=code)).reason == "invalid_event"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"url": ""}, {"sha256": "9f"}, {"size": 5}, {"name": "x" * 1_001}]
+)
+def test_a_file_that_is_refused_is_refused_by_the_schema_too(wrong: dict[str, object]) -> None:
+    """Likewise."""
+    record = plain(values={"media": FILE | wrong})
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(json.loads(record.value or b""), schema("events"))
+    assert rejected(record).reason == "invalid_event"

@@ -4,11 +4,9 @@ import re
 
 import msgspec
 
+from service.contracts.asset_change import FILE_NAME_CHARACTERS_MAX, URL_CHARACTERS_MAX
 from service.contracts.text import shown
 from service.core.values import MediaFile
-
-URL_CHARACTERS_MAX = 8_000
-NAME_CHARACTERS_MAX = 1_000
 
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -39,8 +37,8 @@ def _of_texts(texts: dict[str, str | None]) -> MediaFile | str:
         return "has an object as its value without `url`, so it is not a file"
     if len(url) > URL_CHARACTERS_MAX:
         return f"has a file whose `url` has more than {URL_CHARACTERS_MAX} characters"
-    if name is not None and len(name) > NAME_CHARACTERS_MAX:
-        return f"has a file whose `name` has more than {NAME_CHARACTERS_MAX} characters"
+    if name is not None and len(name) > FILE_NAME_CHARACTERS_MAX:
+        return f"has a file whose `name` has more than {FILE_NAME_CHARACTERS_MAX} characters"
     if sha256 is not None and not _SHA256.fullmatch(sha256):
         return "has a file whose `sha256` does not consist of 64 hexadecimal digits"
     return MediaFile(url, name or None, sha256.lower() if sha256 else None)

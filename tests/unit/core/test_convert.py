@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from service.contracts.outcome import ErrorCode
 from service.core.model import DeleteAsset, Rejection, UpsertAsset
 from service.core.read.convert import _read_at_once, _read_one_by_one, convert
-from service.core.values import Value, ValueData
+from service.core.values import MediaFile, Value, ValueData
 from tests.support.builders import Flat, command, decoded, flat, plain, record, rejected
 
 
@@ -126,3 +126,85 @@ def test_values_read_at_once_are_those_read_one_by_one(values: dict[str, object]
         assert any(datum is None or isinstance(datum, str) for datum in left), (
             "only numbers and entries with an empty list are left"
         )
+
+
+DIGEST = "9F" * 32
+URL = "https://cdn.example/boot.jpg"
+
+
+@pytest.mark.parametrize(
+    ("given", "file"),
+    [
+        ({"url": URL}, MediaFile(URL)),
+        ({"url": URL, "name": "a.jpg"}, MediaFile(URL, "a.jpg")),
+        ({"url": URL, "name": None, "sha256": None}, MediaFile(URL)),
+        ({"url": URL, "name": ""}, MediaFile(URL)),
+        ({"url": URL, "sha256": DIGEST}, MediaFile(URL, None, DIGEST.lower())),
+    ],
+)
+def test_an_object_with_a_url_is_a_file(given: object, file: MediaFile) -> None:
+    """As a bare value, and as the data of an entry."""
+    assert values_of({"v": given}) == {("v", None, None): file}
+    assert values_of({"v": [{"locale": "de", "data": given}]}) == {("v", "de", None): file}
+
+
+@pytest.mark.parametrize(
+    "values", [{"v": {"url": URL}}, {"v": [{"data": {"url": URL}}], "n": 1, "t": "x"}]
+)
+def test_a_command_knows_that_it_names_files(values: object) -> None:
+    """So nobody looks for files where there are none."""
+    found = command(plain(values=values))
+    assert found.has_files
+    assert not command(plain(values={"v": "x", "w": [{"data": URL}]})).has_files
+    assert not DeleteAsset(found.asset).has_files
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({}, "without `url`"),
+        ({"url": None}, "without `url`"),
+        ({"url": ""}, "without `url`"),
+        ({"url": 5}, "whose `url` is not a string"),
+        ({"url": ["x"]}, "whose `url` is not a string"),
+        ({"url": "x" * 8_001}, "more than 8000 characters"),
+        ({"url": URL, "name": 5}, "whose `name` is not a string"),
+        ({"url": URL, "name": "x" * 1_001}, "more than 1000 characters"),
+        ({"url": URL, "sha256": "9f" * 31}, "64 hexadecimal digits"),
+        ({"url": URL, "sha256": "xx" * 32}, "64 hexadecimal digits"),
+        ({"url": URL, "size": 5}, "the member 'size'"),
+        ({"file": {"url": URL}}, "the member 'file'"),
+    ],
+)
+def test_any_other_object_is_rejected(given: object, named: str) -> None:
+    """With what is wrong with it; as a bare value, and as the data of an entry."""
+    for value in (given, [{"locale": "de", "data": given}]):
+        found = rejected(plain(values={"v": value, "w": "x"}))
+        assert found.reason == "invalid_event"
+        assert named in found.message
+
+
+def test_a_list_of_files_is_rejected() -> None:
+    """An attribute takes one file for each locale and channel."""
+    assert rejected(plain(values={"v": [{"url": URL}]})).reason == "invalid_event"
+    assert rejected(plain(values={"v": [{"data": [{"url": URL}]}]})).reason == "invalid_event"
+
+
+texts = st.none() | st.text(max_size=5) | st.integers()
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["url", "name", "sha256", "x"]), texts | st.just(DIGEST) | st.just(URL)
+    )
+)
+def test_whatever_an_object_holds_it_is_a_file_or_rejected(given_file: dict[str, object]) -> None:
+    """Nothing raises, and nothing else comes out."""
+    for value in (given_file, [{"data": given_file}]):
+        found = convert(decoded(plain(values={"v": value})))
+        if isinstance(found, UpsertAsset):
+            assert isinstance(found.values, dict)
+            assert isinstance(found.values["v"][0].data, MediaFile)
+            assert found.has_files
+        else:
+            assert isinstance(found, Rejection)

@@ -127,3 +127,16 @@ def test_delays_grow_to_their_limit_with_full_jitter() -> None:
         0.5, 1.0, 2.0, DELAY_SECONDS_MAX, DELAY_SECONDS_MAX,
     ]  # fmt: skip
     assert delay(5, lambda: 0.0) == 0.0
+
+
+@pytest.mark.parametrize(("slots", "uploads"), [(1, 1), (2, 1), (4, 2), (5, 2)])
+def test_uploads_take_at_most_half_of_the_slots(slots: int, uploads: int) -> None:
+    """At least one; repairs have a half of their own."""
+    made = gate(at_once=slots)
+    for number in range(uploads):
+        assert made.may_upload
+        made.start(number, 0.0, repair=False, upload=True)
+    assert not made.may_upload
+    assert made.may_repair
+    made.end(0)
+    assert made.may_upload

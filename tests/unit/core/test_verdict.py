@@ -4,9 +4,10 @@ import pytest
 
 from service.contracts.outcome import DELETE, UPSERT
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind, ItemReply
-from service.core.send.verdict import judge
+from service.core.send.verdict import judge, judge_upload
 from service.core.verdict_types import (
     Cancelled,
+    Failure,
     Forbidden,
     ItemKind,
     Judged,
@@ -15,6 +16,7 @@ from service.core.verdict_types import (
     Refused,
     Suspicious,
     Throttled,
+    Uploaded,
     Verdict,
 )
 
@@ -22,6 +24,38 @@ from service.core.verdict_types import (
 def upsert(answer: Answer, *codes: str) -> Verdict:
     """The verdict on a bulk call."""
     return judge(UPSERT, codes or ("a",), answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (CallReply(201, media_code="1/2/boot.jpg"), Uploaded("1/2/boot.jpg")),
+        (CallReply(422, is_from_pim=True), Refused("refused_by_pim", PimResponse(422))),
+        (CallReply(413, is_from_pim=True), Refused("refused_by_pim", PimResponse(413))),
+        (CallReply(413), Refused("refused_by_pim", PimResponse(413), is_from_pim=False)),
+        (CallReply(422), Suspicious(Failure("pim_error", PimResponse(422)))),
+        (CallReply(404, is_from_pim=True), Suspicious(Failure("pim_error", PimResponse(404)))),
+        (CallReply(200), Suspicious(Failure("pim_error", PimResponse(200)))),
+        (CallReply(503), Suspicious(Failure("pim_error", PimResponse(503)))),
+        (CallReply(403), Suspicious(Failure("forbidden", PimResponse(403)))),
+        (
+            CallFault(FaultKind.TIMEOUT, "late"),
+            Suspicious(Failure("timeout", PimResponse(None, "late"))),
+        ),
+    ],
+)
+def test_the_answer_to_an_upload(answer: Answer, verdict: Verdict) -> None:
+    """Only 201 with a code is a success (akeneo.md §6)."""
+    assert judge_upload(answer) == verdict
+
+
+@pytest.mark.parametrize("code", [None, ""])
+def test_an_upload_without_a_code_is_a_suspicion(code: str | None) -> None:
+    """The PIM may have the file: it is uploaded again, which leaves an orphan there."""
+    verdict = judge_upload(CallReply(201, media_code=code))
+
+    assert isinstance(verdict, Suspicious)
+    assert verdict.failure.response.message == "The PIM took the file and gave no code for it."
 
 
 def items(*statuses: int | None) -> CallReply:
