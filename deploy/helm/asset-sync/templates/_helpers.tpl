@@ -95,6 +95,18 @@ labels:
 {{- get .Values.settings "KAFKA__DEAD_LETTERS_TOPIC" | default "pim.asset-dead-letters" }}
 {{- end }}
 
+{{/* Not empty where media files may be downloaded. */}}
+{{- define "asset-sync.hasMedia" -}}
+{{- if or (get .Values.settings "MEDIA__HOSTS") (get .Values.settings "MEDIA__PRIVATE_HOSTS") }}yes{{ end }}
+{{- end }}
+{{- define "asset-sync.mediaDiskBytes" -}}
+{{- include "asset-sync.bytes" (get .Values.settings "MEDIA__DISK_BYTES" | default "2GiB") }}
+{{- end }}
+{{/* Not empty where the chart mounts a volume for media files: the settings name no directory. */}}
+{{- define "asset-sync.hasMediaVolume" -}}
+{{- if and (include "asset-sync.hasMedia" .) (not (get .Values.settings "MEDIA__DIR")) }}yes{{ end }}
+{{- end }}
+
 {{/* The budget of a drain, and 15 s for the last transaction and for leaving the group. */}}
 {{- define "asset-sync.gracePeriodSeconds" -}}
 {{- $needed := add (include "asset-sync.drainSeconds" . | float64 | ceil | int) 15 }}
@@ -138,7 +150,12 @@ labels:
 {{- $mib := 1048576 }}
 {{- $fixed := mul (add 96 20 32 24 24) $mib }}
 {{- $perSetting := add (mul 2 $pending) (mul 8192 $changes) (mul 32 (add 524288 $record)) (mul 3 (max (mul 8 $mib) $record)) (mul 2 (max (mul 4 $mib) $batch)) }}
-{{- add $fixed $perSetting (mul $calls (add (mul 16 $mib) (mul 3 $body))) }}
+{{- $media := 0 }}
+{{- if include "asset-sync.hasMedia" . }}
+{{- $transfers := add (get $settings "MEDIA__MAX_CONCURRENCY" | default 4 | int64) (max 1 (div $calls 2)) }}
+{{- $media = add (mul $transfers $mib) (mul 1280 (hasKey $settings "MEDIA__REMEMBER" | ternary (get $settings "MEDIA__REMEMBER") 200000 | int64)) }}
+{{- end }}
+{{- add $fixed $perSetting (mul $calls (add (mul 16 $mib) (mul 3 $body))) $media }}
 {{- end }}
 
 {{/* Refuses values that cannot work, and says what to do. */}}
@@ -151,6 +168,10 @@ labels:
 {{- end }}
 {{- if not (get .Values.settings "PIM__BASE_URL") }}
 {{- fail "settings.PIM__BASE_URL is required: the PIM, such as https://example.cloud.akeneo.com" }}
+{{- end }}
+{{- $largest := include "asset-sync.bytes" (get .Values.settings "MEDIA__MAX_BYTES" | default "200MiB") | int64 }}
+{{- if lt (include "asset-sync.mediaDiskBytes" . | int64) $largest }}
+{{- fail "settings.MEDIA__DISK_BYTES is below MEDIA__MAX_BYTES: the largest media file would never find room" }}
 {{- end }}
 {{- if and .Values.externalSecret.enabled .Values.secret.existingSecret }}
 {{- fail "secret.existingSecret and externalSecret.enabled exclude one another: leave one out" }}
@@ -194,7 +215,7 @@ labels:
 {{- $limit := include "asset-sync.bytes" . | int64 }}
 {{- $needed := include "asset-sync.memoryBytes" $ | int64 }}
 {{- if lt $limit $needed }}
-{{- fail (printf "resources.limits.memory is %v: these settings may need %d MiB (docs/operations.md, Memory). Raise it to %dMi, or lower PIPELINE__MAX_PENDING_BYTES" . (divf $needed 1048576 | ceil | int64) (divf $needed 1048576 | ceil | int64)) }}
+{{- fail (printf "resources.limits.memory is %v: these settings may need %d MiB (docs/operations.md, Memory). Raise it to %dMi, or lower PIPELINE__MAX_PENDING_BYTES%s" . (divf $needed 1048576 | ceil | int64) (divf $needed 1048576 | ceil | int64) (include "asset-sync.hasMedia" $ | empty | ternary "" " or MEDIA__REMEMBER")) }}
 {{- end }}
 {{- end }}
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled }}
@@ -249,6 +270,10 @@ labels:
     fieldRef:
       fieldPath: metadata.name
 {{- end }}
+{{- if include "asset-sync.hasMediaVolume" . }}
+- name: ASSET_SYNC_MEDIA__DIR
+  value: /var/lib/asset-sync/media
+{{- end }}
 {{- with .Values.tls.kafka }}
 {{- if .caSecret }}
 - name: ASSET_SYNC_KAFKA__SSL_CA_FILE
@@ -295,6 +320,10 @@ labels:
 - name: secrets
   mountPath: /run/secrets/asset-sync
   readOnly: true
+{{- if include "asset-sync.hasMediaVolume" . }}
+- name: media
+  mountPath: /var/lib/asset-sync/media
+{{- end }}
 {{- if .Values.tls.kafka.existingSecret }}
 - name: kafka-tls
   mountPath: /run/secrets/kafka-tls
@@ -336,6 +365,12 @@ labels:
     items:
       {{- toYaml . | nindent 6 }}
     {{- end }}
+{{- if include "asset-sync.hasMediaVolume" . }}
+- name: media
+  emptyDir:
+    {{- /* With room for the folder itself: the service keeps the files below MEDIA__DISK_BYTES. */}}
+    sizeLimit: {{ add 16 (divf (include "asset-sync.mediaDiskBytes" . | int64) 1048576 | ceil | int64) }}Mi
+{{- end }}
 {{- with .Values.tls.kafka.existingSecret }}
 - name: kafka-tls
   secret:
