@@ -42,7 +42,7 @@ test-chart: setup ## test the rendered chart (needs Go and npm, no cluster)
 	$(BIN)/python -m pytest -n auto tests/chart
 
 test-cluster: setup ## test chart and image on a real Kubernetes (needs Linux and root, or a cluster)
-	tests/cluster/node/tools
+	$(if $(TEST_KUBECONFIG),,tests/cluster/node/tools)
 	$(BIN)/python -m pytest tests/cluster
 
 test-servers: setup ## test the PIM client behind nginx, Apache, HAProxy, tinyproxy and Squid

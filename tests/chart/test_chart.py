@@ -153,6 +153,29 @@ def test_policies(values: Path) -> None:
 
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_every_selector_selects_something(values: Path) -> None:
+    """A monitor, a Service or a policy that finds nothing does nothing, and nobody is told."""
+    found = documents(values)
+    pods = [one["spec"]["template"]["metadata"]["labels"] for one in found if is_workload(one)]
+    services = [one["metadata"]["labels"] for one in found if one["kind"] == "Service"]
+    names = {(one["kind"], one["metadata"]["name"]) for one in found if is_workload(one)}
+    for one in found:
+        spec = one.get("spec", {})
+        selector = spec.get("selector") or spec.get("podSelector")
+        if "scaleTargetRef" in spec:
+            assert (spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]) in names
+        if selector is not None:
+            wanted = selector.get("matchLabels", selector).items()
+            targets = services if one["kind"] == "ServiceMonitor" else pods
+            assert any(wanted <= labels.items() for labels in targets), one["metadata"]["name"]
+
+
+def is_workload(resource: dict[str, Any]) -> bool:
+    """Return whether a resource makes pods that stay."""
+    return resource["kind"] in {"Deployment", "StatefulSet"}
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
 def test_nothing_secret_stands_in_a_manifest(values: Path) -> None:
     """Secrets are named, never held."""
     for found in documents(values):

@@ -6,5 +6,6 @@ your own, start Kafka and `asset-sync pim-simulator` where its pods and the test
     pytest tests/cluster --kubeconfig=FILE --cluster-broker=HOST:PORT --cluster-pim=URL \
         --cluster-image=REPOSITORY:TAG
 
-Each option is also a variable, such as TEST_CLUSTER_BROKER. What needs to stop Kafka is skipped.
+Each option is also a variable (TEST_KUBECONFIG, TEST_CLUSTER_BROKER and so on), which `make
+test-cluster` takes. What needs to stop Kafka is skipped there.
 """

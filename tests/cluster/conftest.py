@@ -133,6 +133,8 @@ def skip_where_no_node_runs() -> None:
     """Skip the test where a node cannot run on this machine, and say what to do about it."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("a node of Kubernetes needs Linux and root; or give a cluster (--kubeconfig)")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        pytest.skip("a machine can be one node only: run these tests without -n")
     programs = [name for name in ("unshare", "nsenter", "ip") if shutil.which(name) is None]
     if programs:
         pytest.skip(f"a node needs util-linux and iproute2: {', '.join(programs)} is not on PATH")

@@ -11,6 +11,47 @@ spec:
     - {{- include "asset-sync.monitor.endpoint" $monitor | nindent 6 }}
 {{- end }}
 
+{{/* A ServiceMonitor of one program. Takes (list $ NAME SELECTOR-LABELS), which its Service has too. */}}
+{{- define "asset-sync.serviceMonitor" -}}
+{{- $root := index . 0 }}{{ $monitor := $root.Values.monitoring.serviceMonitor }}
+apiVersion: monitoring.coreos.com/v1
+kind: ServiceMonitor
+metadata:
+  {{- include "asset-sync.monitor.metadata" (list $root (index . 1) $monitor) | nindent 2 }}
+spec:
+  {{- include "asset-sync.monitor.selector" (list $root (index . 2) $monitor) | trim | nindent 2 }}
+  endpoints:
+    - {{- include "asset-sync.monitor.endpoint" $monitor | nindent 6 }}
+{{- end }}
+
+{{/* The Service of a program's metrics, and its ServiceMonitor. Takes (list $ .Values.PROGRAM "PROGRAM"). */}}
+{{- define "asset-sync.program.serviceMonitor" -}}
+{{- $root := index . 0 }}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ include "asset-sync.program.metricsName" . }}
+  namespace: {{ include "asset-sync.namespace" $root }}
+  labels:
+    {{- include "asset-sync.labels" $root | nindent 4 }}
+    app.kubernetes.io/component: {{ index . 2 }}
+spec:
+  # Headless: Prometheus scrapes it; it balances no traffic.
+  clusterIP: None
+  selector:
+    {{- include "asset-sync.program.selectorLabels" . | nindent 4 }}
+  ports:
+    - name: http
+      port: {{ include "asset-sync.program.httpPort" . }}
+      targetPort: http
+---
+{{- include "asset-sync.serviceMonitor" (list $root (include "asset-sync.program.name" .) (include "asset-sync.program.selectorLabels" .)) }}
+{{- end }}
+
+{{- define "asset-sync.program.metricsName" -}}
+{{- printf "%s-%s-metrics" (include "asset-sync.fullname" (index . 0) | trunc 45 | trimSuffix "-") (index . 2) }}
+{{- end }}
+
 {{- define "asset-sync.monitor.metadata" -}}
 {{- $root := index . 0 }}{{ $monitor := index . 2 -}}
 name: {{ index . 1 }}
@@ -50,13 +91,15 @@ metricRelabelings:
 {{- end }}
 {{- end }}
 
-{{/* The names of the programs that run: each is the last part of the job in its series. */}}
+{{/* The last part of the job in the series of each program: a PodMonitor's name, or a Service's. */}}
 {{- define "asset-sync.monitor.jobs" -}}
 {{- $names := list (include "asset-sync.fullname" .) }}
 {{- range $program := list "translate" "ingress" }}
 {{- $values := get $.Values $program }}
-{{- if and $values.enabled $.Values.monitoring.podMonitor.enabled }}
-{{- $names = append $names (include "asset-sync.program.name" (list $ $values $program)) }}
+{{- if $values.enabled }}
+{{- $byService := $.Values.monitoring.serviceMonitor.enabled }}
+{{- $name := $byService | ternary "asset-sync.program.metricsName" "asset-sync.program.name" }}
+{{- $names = append $names (include $name (list $ $values $program)) }}
 {{- end }}
 {{- end }}
 {{- join "|" $names }}
@@ -70,10 +113,10 @@ metricRelabelings:
 {{- $jobs := include "asset-sync.monitor.jobs" $root }}
 {{- $own := printf "namespace=%q" $namespace }}
 {{- if $monitoring.podMonitor.enabled }}
-{{- $prefix := default $namespace $monitoring.podMonitor.namespace }}
-{{- $own = contains "|" $jobs | ternary (printf "%s,job=~\"%s/(%s)\"" $own $prefix $jobs) (printf "%s,job=\"%s/%s\"" $own $prefix $jobs) }}
+{{- $prefix := printf "%s/" (default $namespace $monitoring.podMonitor.namespace) }}
+{{- $own = contains "|" $jobs | ternary (printf "%s,job=~\"%s(%s)\"" $own $prefix $jobs) (printf "%s,job=\"%s%s\"" $own $prefix $jobs) }}
 {{- else if $monitoring.serviceMonitor.enabled }}
-{{- $own = printf "%s,job=%q" $own $jobs }}
+{{- $own = contains "|" $jobs | ternary (printf "%s,job=~%q" $own $jobs) (printf "%s,job=%q" $own $jobs) }}
 {{- end }}
 {{- $series := "(asset_sync_[a-z_]+|process_start_time_seconds)" }}
 {{- $query := regexReplaceAll (printf "%s\\{" $series) (index . 1) (printf "${1}{%s," $own) }}

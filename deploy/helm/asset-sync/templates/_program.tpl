@@ -131,8 +131,5 @@ ASSET_SYNC_{{ $name }}: {{ if kindIs "float64" $value }}{{ $value | int64 | floa
 {{- if and $root.Values.sources.file $root.Values.sources.existingConfigMap }}
 {{- fail "sources.file and sources.existingConfigMap exclude one another: leave one out" }}
 {{- end }}
-{{- if $root.Values.monitoring.serviceMonitor.enabled }}
-{{- fail (printf "monitoring.serviceMonitor does not scrape %s, which has no Service for it: enable monitoring.podMonitor instead" (index . 2)) }}
-{{- end }}
 {{- include "asset-sync.validatePort" (list $root (printf "HTTP__PORT of %s" (index . 2)) (include "asset-sync.program.httpPort" .)) }}
 {{- end }}

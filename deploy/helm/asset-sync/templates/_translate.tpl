@@ -3,7 +3,7 @@
 {{- $settings := include "asset-sync.program.settings" (list . .Values.translate "translate") | fromYaml }}
 {{- $file := .Values.sources.file | default "" | fromYaml }}
 {{- $chosen := get $settings "TRANSLATE__SOURCES" | default "" | toString | splitList "," | compact }}
-{{- max 1 (len (coalesce $chosen (get $file "sources") .Values.translate.sources dict)) }}
+{{- max 1 (len (coalesce $chosen (get $file "sources") .Values.translate.sources | default dict)) }}
 {{- end }}
 
 {{/* The most memory that a replica may need, in bytes: the sum of service/settings/memory.py. */}}
