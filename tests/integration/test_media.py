@@ -70,6 +70,17 @@ async def echo(request: web.Request) -> web.StreamResponse:
     return web.Response(body=request.path.encode(), headers={"ETag": f'"{hash(request.path)}"'})
 
 
+async def slowly(request: web.Request) -> web.StreamResponse:
+    """Answer as `echo`, byte by byte."""
+    body = request.path.encode()
+    response = web.StreamResponse(headers={"content-length": str(len(body))})
+    await response.prepare(request)
+    for byte in body:
+        await response.write(bytes([byte]))
+        await asyncio.sleep(0.01)
+    return response
+
+
 @pytest.fixture
 async def media(bootstrap: str, tmp_path: Path) -> AsyncIterator[MediaSystem]:
     """A PIM with a real structure, and a source."""
@@ -166,6 +177,31 @@ async def test_a_replica_that_is_killed_during_an_upload(media: MediaSystem) -> 
     assert not media.kept()
     assert len(list(media.directory.iterdir())) == 1
     assert second.stop(30) == 0
+    assert list(media.directory.iterdir()) == []
+
+
+async def test_replicas_that_are_killed_again_and_again(media: MediaSystem) -> None:
+    """One outcome for each change, the right file for each asset, and nothing left on disk."""
+    count, files = 300, 60
+    media.source.usual = slowly
+    await media.system.publish(
+        [media.event(f"a{number}", f"/{number % files}.jpg") for number in range(count)]
+    )
+    for uploads in (10, 30):
+        replica = media.start(PIPELINE__COMMIT_INTERVAL_SECONDS="0.5")
+        async with asyncio.timeout(60):
+            while media.uploads < uploads:  # noqa: ASYNC110 - the PIM counts
+                await asyncio.sleep(0.02)
+        replica.send_signal(signal.SIGKILL)
+        replica.wait()
+    last = media.start()
+    outcomes = await media.outcomes(count)
+
+    assert {data["status"] for data in outcomes.values()} == {"applied"}
+    for number in range(count):
+        assert media.file_of(f"a{number}") == b"/%d.jpg" % (number % files)
+    assert media.system.pim.at_once_seen <= 4
+    assert last.stop(30) == 0
     assert list(media.directory.iterdir()) == []
 
 

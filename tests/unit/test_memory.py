@@ -1,5 +1,7 @@
 """The memory that a replica needs, compared with the limits in the code and with the docs."""
 
+import tracemalloc
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,12 @@ from service.adapters.kafka.aiokafka_gaps import fetching, unpacking
 from service.adapters.media.folder import READ_BYTES
 from service.adapters.media.transfer import BUFFER_BYTES
 from service.core import limits
+from service.core.media.remembered import (
+    CODE_CHARACTERS_MAX,
+    ETAG_CHARACTERS_MAX,
+    Remembered,
+    content_of,
+)
 from service.core.send.structure_cache import FAMILIES_KEPT_MAX
 from service.mapping import json_values
 from service.settings import Settings, load, memory
@@ -50,6 +58,24 @@ def test_the_sum_is_made_of_the_limits_of_the_code() -> None:
     assert memory.CHANGES_BYTES >= translation_limits.TRANSACTION_BYTES_MAX
     most = json_values.TOKENS_MAX * json_values.TOKEN_BYTES
     assert most <= memory.EVENT_OBJECTS_PER_BYTE * MIB
+
+
+def test_a_remembered_file_takes_no_more_than_is_said() -> None:
+    """With the longest ETag and code that are remembered."""
+    count = 5_000
+    remembered = Remembered(count)
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            content = content_of(sha256(str(number).encode()).hexdigest(), f"jp{number % 10}")
+            remembered.note_code(content, f"{number:08}".ljust(CODE_CHARACTERS_MAX, "x"))
+            etag = f'"{number:08}'.ljust(ETAG_CHARACTERS_MAX, "x")
+            remembered.note_seen(f"https://dam.example/{number}", etag, content)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(remembered) == count
+    assert 0.5 * memory.REMEMBERED_BYTES < taken / count <= memory.REMEMBERED_BYTES
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,35 @@ def test_a_limit_that_is_not_one_limits_nothing(limits: dict[str, object]) -> No
     assert shaped.flaws_count == 0
 
 
+@pytest.mark.parametrize(
+    ("shown", "extensions", "bytes_max"),
+    [
+        ({}, None, None),
+        ({"allowed_extensions": [], "max_file_size": None}, None, None),
+        ({"allowed_extensions": None, "max_file_size": "10"}, None, 10 * 1024**2),
+        ({"allowed_extensions": ["JPG", ".png"], "max_file_size": 0.5}, {"jpg", "png"}, 512 * 1024),
+        ({"allowed_extensions": {"1": "jpg"}, "max_file_size": "10.00"}, {"jpg"}, 10 * 1024**2),
+        ({"max_file_size": "0"}, None, None),
+        ({"max_file_size": "-1"}, None, None),
+        ({"max_file_size": "NaN"}, None, None),
+        ({"max_file_size": "1e900"}, None, None),
+        ({"max_file_size": "9" * 5000}, None, None),
+    ],
+)
+def test_the_limits_of_a_media_file(
+    shown: dict[str, object], extensions: set[str] | None, bytes_max: int | None
+) -> None:
+    """Numbers come as text too, and PHP writes a list with gaps as an object."""
+    body = json.dumps([{"code": "media", "type": "media_file", **shown}]).encode()
+    reply = read_answer(GetAttributes("packshots"), 200, {}, body)
+
+    assert reply.attributes is not None
+    assert (reply.attributes[0].extensions, reply.attributes[0].bytes_max) == (
+        extensions,
+        bytes_max,
+    )
+
+
 MANY = 8 * 1024 * 1024
 
 
