@@ -291,11 +291,13 @@ def _event(entry: Entry) -> Html:
 
 def _why(entry: Entry) -> Html:
     told = tell(entry)
-    parts: list[Child] = [tag("p", prose(told.why))]
+    parts: list[Child] = [tag("p", prose(told.why)) if told.why else NOTHING]
     if entry.message:
         parts.append(tag("p", foreign(entry.message), class_="message"))
     if entry.errors:
         parts.append(tag("ul", join(map(_error, entry.errors)), class_="message"))
+    if (later := entry.merged_into or entry.superseded_by) is not None:
+        parts.append(tag("p", link(f"./?{urlencode({'id': later})}", "See the later change")))
     if told.who:
         parts.append(tag("p", tag("b", f"Who must act: {told.who}."), " ", prose(told.remedy)))
     return join(parts)

@@ -6,7 +6,7 @@ from typing import NamedTuple, cast, get_args
 from service.console.entry import Ending, Entry
 from service.console.query import PROBLEMS
 from service.contracts.outcome import Reason, Result, Status
-from service.contracts.reasons import NOBODY, REASONS, RESULTS, STATUSES, Meaning
+from service.contracts.reasons import CONTENT, NOBODY, REASONS, RESULTS, STATUSES, Meaning
 
 _HEADLINES: Mapping[Ending, str] = {
     Ending("applied", "created"): "In the PIM: the asset was created",
@@ -25,6 +25,21 @@ _HEADLINES_OF_STATUS: Mapping[str, str] = {
 }
 """The headlines of endings that have none of their own."""
 
+_PLAIN: Mapping[Reason, Meaning] = {
+    "refused_by_pim": Meaning(
+        "The PIM refused the change; its messages are below.",
+        CONTENT,
+        "Correct the values that the messages name, and save the asset in the DAM again.",
+    ),
+    "invalid_values": Meaning(
+        "The values do not fit the family's attributes in the PIM. The change was not sent.",
+        REASONS["invalid_values"].who,
+        "Correct the value, or the attribute in the PIM, that the messages name. Then save the "
+        "asset in the DAM again.",
+    ),
+}
+"""What people who look after assets have to do themselves, without the names of fields."""
+
 _UNKNOWN = Meaning(
     "This page does not know this word: asset-sync may be newer than the page.",
     "the operator",
@@ -33,7 +48,10 @@ _UNKNOWN = Meaning(
 
 
 class Told(NamedTuple):
-    """What became of a change. `who` is empty if nobody has to act."""
+    """What became of a change. `why` is empty if the headline says all.
+
+    `who` and `remedy` are empty if nobody has to act.
+    """
 
     headline: str
     why: str
@@ -47,7 +65,7 @@ def tell(entry: Entry) -> Told:
     is_done = meaning.who == NOBODY
     return Told(
         headline=headline(entry.ending),
-        why=meaning.meaning,
+        why="" if entry.ending in _HEADLINES else meaning.meaning,
         who="" if is_done else meaning.who,
         remedy="" if is_done else meaning.remedy,
     )
@@ -61,7 +79,8 @@ def headline(ending: Ending) -> str:
 
 def meaning_of(ending: Ending) -> Meaning:
     """Return the meaning of the reason or the result, or else that of the status."""
-    reason = REASONS.get(cast("Reason", ending.detail))
+    known = cast("Reason", ending.detail)
+    reason = _PLAIN.get(known) or REASONS.get(known)
     result = RESULTS.get(cast("Result", ending.detail))
     status = STATUSES.get(cast("Status", ending.status))
     if ending.detail and reason is None and result is None:

@@ -9,7 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
+from service.playground.embedded_kafka import embedded_kafka
 from tests.support.console import ConsoleUnderTest, outcome, read_page
 from tests.support.service import SystemUnderTest
 
@@ -202,8 +205,6 @@ async def test_an_index_that_is_damaged_or_lost_is_built_again(
 
 
 async def test_added_partitions_are_indexed(console: ConsoleUnderTest) -> None:
-    from aiokafka.admin import AIOKafkaAdminClient, NewPartitions  # noqa: PLC0415 - only here
-
     console.start()
     await console.write(outcome(n) for n in range(9))
     await until_indexed(console, 9)
@@ -215,6 +216,59 @@ async def test_added_partitions_are_indexed(console: ConsoleUnderTest) -> None:
     await asyncio.sleep(1)
     await console.write(outcome(n) for n in range(100, 110))
     await until_indexed(console, 19)
+
+
+async def test_what_the_topic_no_longer_has_is_said(console: ConsoleUnderTest) -> None:
+    """The console was stopped for longer than the topic's retention."""
+    process = console.start()
+    await console.write(outcome(n) for n in range(30))
+    await until_indexed(console, 30)
+    assert process.stop(20) == 0
+    await console.write(outcome(n) for n in range(30, 90))
+    await delete_records(console, 20)
+    console.start()
+    await until_indexed(console, 60)
+    assert console.logs().count('"index.missed"') == console.partitions
+    assert await all_codes(console, "code=sku_3&begins=1") == Counter({"sku_3": 1})
+
+
+async def delete_records(console: ConsoleUnderTest, before: int) -> None:
+    """Delete the records of each partition below an offset, as retention does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=console.bootstrap)
+    await admin.start()
+    partitions = [TopicPartition(console.topic, number) for number in range(console.partitions)]
+    await admin.delete_records(
+        {partition: RecordsToDelete(before_offset=before) for partition in partitions}
+    )
+    await admin.close()
+
+
+async def test_in_an_outage_of_kafka_what_is_indexed_is_found(tmp_path: Path) -> None:
+    with embedded_kafka() as broker:
+        console = ConsoleUnderTest(broker.bootstrap_servers, tmp_path)
+        await console.create_topic()
+        console.start()
+        await console.write(outcome(n) for n in range(30))
+        await until_indexed(console, 30)
+        broker.kill()
+        await until_metric(console, "console_kafka_reachable 0.0")
+        status, page = await console.get("/?code=sku_7")
+        assert status == 200
+        assert "In the PIM" in page
+        assert "Kafka does not answer at present" in page
+        assert "console_lag NaN" in await console.metrics()
+        broker.start()
+        await until_metric(console, "console_kafka_reachable 1.0")
+        await console.write(outcome(n) for n in range(30, 60))
+        await until_indexed(console, 60)
+        assert '"kafka.reachable"' in console.logs()
+        console.end()
+
+
+async def until_metric(console: ConsoleUnderTest, line: str) -> None:
+    async with asyncio.timeout(90):
+        while line not in await console.metrics():  # noqa: ASYNC110 - metrics tell no event
+            await asyncio.sleep(0.2)
 
 
 async def test_what_waits_is_asked_of_the_replicas(

@@ -322,3 +322,36 @@ def test_ingress_explains_what_does_not_fit() -> None:
     assert "INGRESS__MAX_BODY_BYTES (1048576) must be at most 1015808" in too_large
     assert "TLS_CERT_FILE and TLS_KEY_FILE" in problem(INGRESS__TLS_KEY_FILE="key.pem")
     assert "ASSET_SYNC_INGRESS__MAX_IN_FLIGHT" in problem(INGRESS__MAX_IN_FLIGHT="0")
+
+
+@pytest.mark.parametrize(
+    ("given", "places"),
+    [
+        ("", ()),
+        ("asset-sync-headless:8080", (("asset-sync-headless", 8080),)),
+        ("10.0.0.1:80, [::1]:81", (("10.0.0.1", 80), ("::1", 81))),
+        ("replica", (("replica", 8080),)),
+    ],
+)
+def test_the_replicas_of_the_console_are_places(
+    given: str, places: tuple[tuple[str, int], ...]
+) -> None:
+    settings = load(MINIMUM | {"ASSET_SYNC_CONSOLE__REPLICAS": given}, None).settings
+    assert settings.console.replica_places == places
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("CONSOLE__REPLICAS", "http://replica:8080", "HOST:PORT"),
+        ("CONSOLE__USER_HEADER", "X User", "the name of an HTTP header"),
+        ("CONSOLE__DAM_LINK", "ftp://dam/{code}", "http or https URL"),
+        ("CONSOLE__PIM_LINK", "https://pim/{id}", "unknown placeholder {id}"),
+        ("CONSOLE__MAX_BYTES", "1MiB", "greater than or equal"),
+        ("CONSOLE__DAYS", "0", "greater than or equal"),
+    ],
+)
+def test_a_wrong_setting_of_the_console_is_said(name: str, value: str, words: str) -> None:
+    found = problem(**{name: value})
+    assert f"ASSET_SYNC_{name}" in found
+    assert words in found

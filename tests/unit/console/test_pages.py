@@ -93,12 +93,12 @@ def test_a_hit_says_what_why_and_who() -> None:
     shown = texts(PAGES["hits"])
     for words in (
         "Not in the PIM: the change was rejected",
-        "The PIM refused the change;",
+        "The PIM refused the change; its messages are below.",
         "The PIM refused it.",
         "caption (en_US)",
         "too long",
         "Who must act: content people.",
-        "Fix the values named by",
+        "Correct the values",
         "In the PIM: the asset was updated",
         "sku_1",
         "rejected: refused_by_pim",
@@ -126,6 +126,13 @@ def test_pages_of_results_are_linked() -> None:
     assert "./?id=x&after=-1.1.1." in links
     assert "Search further" in texts(PAGES["partial"])
     assert "Next page" in texts(PAGES["hits"])
+
+
+def test_a_change_that_a_later_one_settled_leads_to_it() -> None:
+    merged = entry(1, result="merged", merged_into="events/0/9")
+    gone = entry(2, status="superseded", result=None, superseded_by="events/0/8")
+    links = links_of(search(Hits((merged, gone)), code="x"))
+    assert {"./?id=events%2F0%2F9", "./?id=events%2F0%2F8"} <= set(links)
 
 
 def test_nothing_found_says_where_else_to_look() -> None:

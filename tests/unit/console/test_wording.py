@@ -7,7 +7,7 @@ import pytest
 from service.console.entry import Ending
 from service.console.wording import choices, headline, meaning_of, tell
 from service.contracts.outcome import DEAD_STATUSES, Reason, Result, Status
-from service.contracts.reasons import REASONS, REASONS_OF, REASONS_OF_TRANSLATION
+from service.contracts.reasons import CONTENT, NOBODY, REASONS, REASONS_OF, REASONS_OF_TRANSLATION
 from tests.support.console import entry
 
 WORDS = {*get_args(Status), *get_args(Result), *get_args(Reason)}
@@ -30,13 +30,20 @@ def test_every_status_has_a_headline_in_plain_words(status: Status) -> None:
 @pytest.mark.parametrize("reason", get_args(Reason))
 def test_every_reason_says_why_who_and_how(reason: Reason) -> None:
     told = tell(entry(status="rejected", result=None, reason=reason))
-    assert told.why == REASONS[reason].meaning
-    assert (told.who, told.remedy) in {("", ""), (REASONS[reason].who, REASONS[reason].remedy)}
+    assert told.why.endswith(".")
+    assert told.who in {"", REASONS[reason].who}
+    assert bool(told.who) == bool(told.remedy) == (REASONS[reason].who != NOBODY)
+
+
+@pytest.mark.parametrize("reason", get_args(Reason))
+def test_what_content_people_have_to_do_is_said_without_names_of_fields(reason: Reason) -> None:
+    told = tell(entry(status="rejected", result=None, reason=reason))
+    assert CONTENT not in told.who or "`" not in told.why + told.remedy
 
 
 def test_nobody_has_to_act_for_what_is_in_the_pim() -> None:
     assert tell(entry()) == (
-        "In the PIM: the asset was updated", "The asset existed.", "", "",
+        "In the PIM: the asset was updated", "", "", "",
     )  # fmt: skip
     assert tell(entry(status="superseded", result=None)).who == ""
 

@@ -94,7 +94,7 @@ metricRelabelings:
 {{/* The last part of the job in the series of each program: a PodMonitor's name, or a Service's. */}}
 {{- define "asset-sync.monitor.jobs" -}}
 {{- $names := list (include "asset-sync.fullname" .) }}
-{{- range $program := list "translate" "ingress" }}
+{{- range $program := list "translate" "ingress" "console" }}
 {{- $values := get $.Values $program }}
 {{- if $values.enabled }}
 {{- $byService := $.Values.monitoring.serviceMonitor.enabled }}

@@ -1,4 +1,4 @@
-{{/* What the pods of ingress and translate share. Each takes (list $ .Values.PROGRAM "PROGRAM"). */}}
+{{/* What the pods of console, ingress and translate share. Each takes (list $ .Values.PROGRAM "PROGRAM"). */}}
 
 {{- define "asset-sync.program.name" -}}
 {{- $root := index . 0 }}{{ $program := index . 2 }}
@@ -28,7 +28,7 @@ labels:
 {{/* The settings of a program: those of `settings` that it uses, and its own on top. */}}
 {{- define "asset-sync.program.settings" -}}
 {{- $settings := dict }}
-{{- $own := dict "ingress" "INGRESS" "translate" "TRANSLATE|OUTCOMES|EVENTS|RETRY|PIPELINE|DRAIN|DEAD_LETTERS|TRACES" }}
+{{- $own := dict "console" "CONSOLE" "ingress" "INGRESS" "translate" "TRANSLATE|OUTCOMES|EVENTS|RETRY|PIPELINE|DRAIN|DEAD_LETTERS|TRACES" }}
 {{- $pattern := printf "^((KAFKA|LOG|HTTP|%s)__|DELETES_MAX_PER_HOUR$)" (get $own (index . 2)) }}
 {{- range $name, $value := (index . 0).Values.settings }}
 {{- if regexMatch $pattern $name }}
@@ -58,8 +58,10 @@ ASSET_SYNC_{{ $name }}: {{ if kindIs "float64" $value }}{{ $value | int64 | floa
 {{- define "asset-sync.program.ownEnv" -}}
 - name: ASSET_SYNC_SECRETS_DIR
   value: /run/secrets/asset-sync
+{{- if ne (index . 2) "console" }}
 - name: ASSET_SYNC_SOURCES_FILE
   value: /etc/asset-sync/{{ (index . 0).Values.sources.key }}
+{{- end }}
 {{- with (index . 1).tls.kafka }}
 {{- if .caSecret }}
 - name: ASSET_SYNC_KAFKA__SSL_CA_FILE
@@ -82,7 +84,9 @@ ASSET_SYNC_{{ $name }}: {{ if kindIs "float64" $value }}{{ $value | int64 | floa
 
 {{- define "asset-sync.program.volumeMounts" -}}
 {{- $program := index . 1 -}}
+{{- if ne (index . 2) "console" }}
 - {name: sources, mountPath: /etc/asset-sync, readOnly: true}
+{{- end }}
 - {name: tmp, mountPath: /tmp}
 - {name: secrets, mountPath: /run/secrets/asset-sync, readOnly: true}
 {{- if $program.tls.kafka.caSecret }}
@@ -95,9 +99,11 @@ ASSET_SYNC_{{ $name }}: {{ if kindIs "float64" $value }}{{ $value | int64 | floa
 
 {{- define "asset-sync.program.volumes" -}}
 {{- $program := index . 1 -}}
+{{- if ne (index . 2) "console" }}
 - name: sources
   configMap:
     name: {{ include "asset-sync.sourcesConfigMap" (index . 0) }}
+{{- end }}
 - name: tmp
   emptyDir: {sizeLimit: 16Mi}
 - name: secrets
