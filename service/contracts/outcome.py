@@ -46,6 +46,15 @@ ErrorCode = Literal[
     "out_of_range",
     "too_long",
     "too_deep",
+    "missing_asset",
+    "missing_member",
+    "invalid_name",
+    "invalid_base64",
+    "contradiction",
+    "wrong_content_type",
+    "unsupported_version",
+    "quoted_header",
+    "not_utf8",
 ]
 Action = Literal["upsert", "delete"]
 UPSERT: Final = "upsert"

@@ -232,6 +232,29 @@ ERROR_CODES: Mapping[ErrorCode, Meaning] = {
     "too_deep": Meaning(
         "The value nests too deeply.", DAM, "Send a value of a form that contract.md §4 names."
     ),
+    "missing_asset": Meaning(
+        "The event names no asset.", DAM, "Give family and code, or a key of the form FAMILY/CODE."
+    ),
+    "missing_member": Meaning(
+        "A member or header that the event needs is missing or empty.", DAM, "Give it."
+    ),
+    "invalid_name": Meaning(
+        "A family or code is empty, too long, or has characters that are not allowed.",
+        DAM,
+        "Correct it by contract.md §4.",
+    ),
+    "invalid_base64": Meaning("`data_base64` is not Base64.", DAM, "Encode it, or give `data`."),
+    "contradiction": Meaning("Two members exclude each other.", DAM, "Give one of them."),
+    "wrong_content_type": Meaning(
+        "The content type does not say what the record is, or says that it is not JSON.",
+        DAM,
+        "Set the header or attribute as contract.md §4 says.",
+    ),
+    "unsupported_version": Meaning("The CloudEvents version is not 1.0.", DAM, "Send 1.0."),
+    "quoted_header": Meaning(
+        "A `ce_*` header is in JSON quotes.", DAM, "Write these headers as plain text."
+    ),
+    "not_utf8": Meaning("A header is not UTF-8.", DAM, "Encode headers in UTF-8."),
 }
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.model import Binding, Rejection
+from service.core.model import Binding, Command, Rejection
 from service.core.read.convert import convert
 from service.core.read.decode import decode
 from service.core.settle import offset_map
@@ -26,14 +26,21 @@ json_values = st.recursive(
 )
 
 
+def has_codes(end: Command | Rejection) -> bool:
+    """Return whether an invalid event names each of its errors by a code and a place."""
+    if not isinstance(end, Rejection) or end.reason != "invalid_event":
+        return True
+    return bool(end.errors) and all(error.code and error.path for error in end.errors)
+
+
 @given(st.none() | st.binary(), st.none() | st.binary(), headers)
 def test_arbitrary_bytes_never_raise(
     value: bytes | None, key: bytes | None, given_headers: tuple[tuple[str, bytes | None], ...]
 ) -> None:
     """Whatever the record, the answer is a value."""
     found = decode(record(value, key, given_headers), LIMITS)
-    if not isinstance(found, Rejection):
-        convert(found)
+    end = found if isinstance(found, Rejection) else convert(found)
+    assert has_codes(end)
 
 
 @given(json_values, json_values, st.sampled_from(["upsert", "delete"]), st.booleans())
@@ -50,8 +57,8 @@ def test_arbitrary_values_never_raise(
         kind = "asset.updated" if action == "upsert" else "asset.deleted"
         event = {"specversion": "1.0", "id": "1", "source": "s", "type": kind, "data": data}
     found = decode(record(event, headers=(STRUCTURED,) if structured else ()), LIMITS)
-    if not isinstance(found, Rejection):
-        convert(found)
+    end = found if isinstance(found, Rejection) else convert(found)
+    assert has_codes(end)
 
 
 @given(st.integers(0, 2**50), st.frozensets(st.integers(0, 24_000), max_size=200))

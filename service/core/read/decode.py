@@ -18,7 +18,14 @@ from msgspec import Raw
 
 from service.contracts.asset_change import CONTEXT_BYTES_MAX, NAME_CHARACTERS_MAX
 from service.contracts.json_flaw import TOO_DEEP, flaw_of_bytes, flaw_of_json
-from service.contracts.outcome import Action, Reason, SourceEvent, Status
+from service.contracts.outcome import (
+    Action,
+    ChangeError,
+    ErrorCode,
+    Reason,
+    SourceEvent,
+    Status,
+)
 from service.contracts.text import DEPTH_MAX, flaw_of_name, is_too_deep, shown
 from service.core.limits import DecodeLimits
 from service.core.model import Asset, AssetChange, Extensions, Rejection, SourceRecord
@@ -33,6 +40,8 @@ _BINARY_ATTRIBUTES = tuple(
 )
 """The headers of a CloudEvent in binary mode, and whether each must be valid UTF-8."""
 OWN_ECHO = "com.akeneo."
+NO_VALUES = "An upsert needs `values`, an object; it may be {}."
+DATA = "`data`"
 TYPES_KEPT_MAX = 100
 """How many types are remembered with their action."""
 TYPE_CHARACTERS_KEPT_MAX = 255
@@ -102,10 +111,17 @@ class _Known(msgspec.Struct, gc=False):
 class _RejectedError(Exception):
     """Ends the decoding of a record; `decode` turns it into a `Rejection`."""
 
-    def __init__(self, reason: Reason, message: str, status: Status = "rejected") -> None:
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        status: Status = "rejected",
+        error: ChangeError | None = None,
+    ) -> None:
         self.reason = reason
         self.message = message
         self.status = status
+        self.errors = () if error is None else (error,)
 
 
 def decode(record: SourceRecord, limits: DecodeLimits) -> AssetChange | Rejection:
@@ -121,6 +137,7 @@ def decode(record: SourceRecord, limits: DecodeLimits) -> AssetChange | Rejectio
             status=rejected.status,
             reason=rejected.reason,
             message=rejected.message,
+            errors=rejected.errors,
             action=known.action,
             asset=known.asset,
             event=known.event,
@@ -163,7 +180,8 @@ def _read_tombstone(record: SourceRecord, known: _Known) -> None:
     known.action = "delete"
     asset = _asset_of_path(_key_text(record))
     if asset is None:
-        _reject("invalid_event", "A tombstone names its asset by its key: it must be FAMILY/CODE.")
+        message = "A tombstone names its asset by its key: it must be FAMILY/CODE."
+        _invalid("missing_asset", "key", message)
     known.asset = asset
 
 
@@ -188,10 +206,10 @@ def _read_structured(
     data = _data_of(envelope)
     if data is None:
         if known.action == "upsert":
-            _reject("invalid_event", "An upsert needs `data` with its `values`.")
+            _invalid("missing_member", "data", "An upsert needs `data` with its `values`.")
         known.asset = _asset_beside_data(record, known)
         return None
-    return _read_data(_object(data, "`data`"), record, known)
+    return _read_data(_object(data, DATA), record, known)
 
 
 def _data_of(envelope: Mapping[str, Raw]) -> bytes | Raw | None:
@@ -199,11 +217,12 @@ def _data_of(envelope: Mapping[str, Raw]) -> bytes | Raw | None:
     if not _given(envelope, "data_base64"):
         return envelope["data"] if _given(envelope, "data") else None
     if _given(envelope, "data"):
-        _reject("invalid_event", "The event has both `data` and `data_base64`: give only one.")
+        message = "The event has both `data` and `data_base64`: give only one."
+        _invalid("contradiction", "data_base64", message)
     try:
         decoded = base64.b64decode(_string(envelope, "data_base64"), validate=True)
     except (binascii.Error, ValueError):
-        _reject("invalid_event", "`data_base64` is not valid Base64.")
+        _invalid("invalid_base64", "data_base64", "`data_base64` is not valid Base64.")
     return _json_text(decoded, "The content of `data_base64`")
 
 
@@ -216,7 +235,8 @@ def _read_binary(
     attributes = _attributes_in(headers)
     missing = [f"ce_{name}" for name in MANDATORY_ATTRIBUTES if not attributes.get(name)]
     if missing:
-        _reject("invalid_event", f"The CloudEvents headers are incomplete: {', '.join(missing)}.")
+        message = f"The CloudEvents headers are incomplete: {', '.join(missing)}."
+        _invalid("missing_member", missing[0], message)
     known.event = SourceEvent(
         id=attributes["id"],
         source=attributes["source"],
@@ -230,7 +250,8 @@ def _read_binary(
     known.action = _action_of(attributes["type"], limits)
     if record.value is None:
         if known.action == "upsert":
-            _reject("invalid_event", "An upsert needs a value; the value of this record is null.")
+            message = "An upsert needs a value; the value of this record is null."
+            _invalid("missing_member", "value", message)
         known.asset = _asset_beside_data(record, known)
         return None
     content_type = headers.get("content-type")
@@ -265,8 +286,9 @@ def _refuse_quotes(attributes: Mapping[str, str]) -> None:
     """
     for name, text in attributes.items():
         if text[:1] == '"' and len(text) > 1 and text[-1] == '"' and name not in EXTENSIONS:
-            _reject(
-                "invalid_event",
+            _invalid(
+                "quoted_header",
+                f"ce_{name}",
                 f"The header ce_{name} is in JSON quotes ({shown(text)}): "
                 "the producer must write the ce_* headers as plain text.",
             )
@@ -281,8 +303,9 @@ def _read_plain(record: SourceRecord, known: _Known) -> Raw | None:
     if "action" not in members and "specversion" in members:
         given = dict(record.headers).get("content-type")
         found = f"; it has {shown(given)}" if given else ""
-        _reject(
-            "invalid_event",
+        _invalid(
+            "wrong_content_type",
+            "content-type",
             "The value looks like a structured CloudEvent; "
             f"its record needs the header content-type: application/cloudevents+json{found}.",
         )
@@ -293,7 +316,8 @@ def _read_plain(record: SourceRecord, known: _Known) -> Raw | None:
     )
     action = _optional_string(members, "action")
     if action not in ("upsert", "delete"):
-        _reject("invalid_event", 'Plain JSON needs "action": "upsert" or "action": "delete".')
+        message = 'Plain JSON needs "action": "upsert" or "action": "delete".'
+        _invalid("missing_member", "action", message)
     known.action = "upsert" if action == "upsert" else "delete"
     return _read_data(members, record, known)
 
@@ -306,7 +330,7 @@ def _read_data(data: Mapping[str, Raw], record: SourceRecord, known: _Known) -> 
     if known.action == "delete":
         return None
     if not _given(data, "values"):
-        _reject("invalid_event", "An upsert needs `values`, an object; it may be {}.")
+        _invalid("missing_member", "values", NO_VALUES)
     return data["values"]
 
 
@@ -372,7 +396,7 @@ def _take_data(data: _QuickData, known: _Known) -> Raw | None:
     if known.action == "delete":
         return None
     if data.values is _ABSENT or not _is_given(data.values):
-        _reject("invalid_event", "An upsert needs `values`, an object; it may be {}.")
+        _invalid("missing_member", "values", NO_VALUES)
     return data.values
 
 
@@ -412,7 +436,8 @@ def _asset_in_data(data: Mapping[str, Raw]) -> Asset | None:
     for name in ("asset_family", "code"):
         if name not in data:
             other = "code" if name == "asset_family" else "asset_family"
-            _reject("invalid_event", f"`{other}` is given without `{name}`: give both, or neither.")
+            message = f"`{other}` is given without `{name}`: give both, or neither."
+            _invalid("missing_member", name, message)
     return Asset(_name(data, "asset_family"), _name(data, "code"))
 
 
@@ -420,8 +445,9 @@ def _asset_beside_data(record: SourceRecord, known: _Known) -> Asset:
     """Return family and code from the subject, else from the key."""
     asset = _asset_of_path(known.event.subject) or _asset_of_path(_key_text(record))
     if asset is None:
-        _reject(
-            "invalid_event",
+        _invalid(
+            "missing_asset",
+            "asset_family",
             "The event names no asset: neither `data` (asset_family and code), "
             "nor the subject, nor the key (FAMILY/CODE).",
         )
@@ -439,14 +465,14 @@ def _name(data: Mapping[str, Raw], member: str) -> str:
     name = _string(data, member)
     flaw = flaw_of_name(name)
     if flaw:
-        _reject("invalid_event", f"`{member}` {flaw}.")
+        _invalid("invalid_name", member, f"`{member}` {flaw}.")
     return name
 
 
 def _context(raw: Raw) -> Raw:
     text = bytes(raw)
     if not text.startswith(b"{"):
-        _reject("invalid_event", "`context` must be an object.")
+        _invalid("wrong_type", "context", "`context` must be an object.")
     if len(text) > CONTEXT_BYTES_MAX:
         _reject("too_large", f"`context` has {len(text)} bytes; the limit is {CONTEXT_BYTES_MAX}.")
     if is_too_deep(text):
@@ -486,9 +512,8 @@ def _plain_extensions(headers: Mapping[str, bytes | None]) -> Extensions:
 
 def _require_version(specversion: str) -> None:
     if specversion != "1.0":
-        _reject(
-            "invalid_event", f"CloudEvents version {shown(specversion)} is not supported, only 1.0."
-        )
+        message = f"CloudEvents version {shown(specversion)} is not supported, only 1.0."
+        _invalid("unsupported_version", "specversion", message)
 
 
 def _require_json(media_type: str) -> None:
@@ -498,7 +523,8 @@ def _require_json(media_type: str) -> None:
     kind, _, name = essence.partition("/")
     is_json = kind and (name == "json" or name.endswith("+json"))
     if not is_json or len(essence.split()) > 1:
-        _reject("invalid_event", f"The data is {shown(media_type)}; only JSON is supported.")
+        message = f"The data is {shown(media_type)}; only JSON is supported."
+        _invalid("wrong_content_type", "datacontenttype", message)
 
 
 # --- JSON and text ---------------------------------------------------------------------------
@@ -528,7 +554,8 @@ def _object(text: bytes | Raw, what: str) -> dict[str, Raw]:
     try:
         return _members.decode(text)
     except msgspec.ValidationError:
-        _reject("invalid_event", f"{what} is {_kind_of(text)}; it must be a JSON object.")
+        path = "data" if what == DATA else "value"
+        _invalid("wrong_type", path, f"{what} is {_kind_of(text)}; it must be a JSON object.")
     except _UNREADABLE:
         _reject("undecodable", f"{what} {TOO_DEEP}.")
 
@@ -551,10 +578,10 @@ def _given(members: Mapping[str, Raw], name: str) -> bool:
 
 def _attribute(envelope: Mapping[str, Raw], name: str) -> str:
     if not _given(envelope, name):
-        _reject("invalid_event", f"The CloudEvent has no `{name}`.")
+        _invalid("missing_member", name, f"The CloudEvent has no `{name}`.")
     text = _string(envelope, name)
     if not text:
-        _reject("invalid_event", f"The CloudEvent's `{name}` is empty.")
+        _invalid("missing_member", name, f"The CloudEvent's `{name}` is empty.")
     return text
 
 
@@ -562,7 +589,7 @@ def _string(members: Mapping[str, Raw], name: str) -> str:
     try:
         return _text.decode(members[name])
     except msgspec.ValidationError:
-        _reject("invalid_event", f"`{name}` must be a string.")
+        _invalid("wrong_type", name, f"`{name}` must be a string.")
     except _UNREADABLE as error:
         _reject("undecodable", f"`{name}` cannot be read: {error}.")
 
@@ -583,7 +610,7 @@ def _header_text(name: str, content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        _reject("invalid_event", f"The header {name} is not UTF-8.")
+        _invalid("not_utf8", name, f"The header {name} is not UTF-8.")
 
 
 def _key_text(record: SourceRecord) -> str | None:
@@ -591,6 +618,11 @@ def _key_text(record: SourceRecord) -> str | None:
         return record.key.decode() if record.key else None
     except UnicodeDecodeError:
         return None
+
+
+def _invalid(code: ErrorCode, path: str, message: str) -> NoReturn:
+    """Reject the record as `invalid_event`; `path` is the member or header that is wrong."""
+    raise _RejectedError("invalid_event", message, error=ChangeError(path, message, code=code))
 
 
 def _reject(reason: Reason, message: str) -> NoReturn:

@@ -6,8 +6,9 @@ import json
 import pytest
 from msgspec import Raw
 
+from service.contracts.outcome import ErrorCode
 from service.core.limits import DecodeLimits
-from service.core.model import Asset, Rejection
+from service.core.model import Asset, Rejection, SourceRecord
 from service.core.read.decode import decode
 from tests.support.builders import (
     BINARY,
@@ -388,3 +389,47 @@ def test_trace_context_is_carried() -> None:
         "traceparent": "event",
         "tracestate": "s",
     }
+
+
+DATA = {"asset_family": "packshots", "code": "a", "values": {}}
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "path"),
+    [
+        (record(None, key=b"no slash"), "missing_asset", "key"),
+        (cloud(data=...), "missing_member", "data"),
+        (cloud(data_base64="e30="), "contradiction", "data_base64"),
+        (cloud(data=..., data_base64="e"), "invalid_base64", "data_base64"),
+        (record(DATA, headers=BINARY[1:]), "missing_member", BINARY[0][0]),
+        (record(None, headers=BINARY), "missing_member", "value"),
+        (
+            record(DATA, headers=(*BINARY[:3], ("ce_type", b'"asset.updated"'))),
+            "quoted_header",
+            "ce_type",
+        ),
+        (record({"specversion": "1.0"}), "wrong_content_type", "content-type"),
+        (plain(action="rename"), "missing_member", "action"),
+        (plain(values=...), "missing_member", "values"),
+        (plain(asset_family=...), "missing_member", "asset_family"),
+        (plain(asset_family=..., code=...), "missing_asset", "asset_family"),
+        (plain(code="a/b"), "invalid_name", "code"),
+        (plain(code=5), "wrong_type", "code"),
+        (plain(context=[1]), "wrong_type", "context"),
+        (cloud(specversion="0.3"), "unsupported_version", "specversion"),
+        (cloud(datacontenttype="text/xml"), "wrong_content_type", "datacontenttype"),
+        (cloud(id=""), "missing_member", "id"),
+        (cloud(data=[1]), "wrong_type", "data"),
+        (record([1]), "wrong_type", "value"),
+        (record(DATA, headers=(("ce_id", b"\xff"), *BINARY[1:])), "not_utf8", "ce_id"),
+    ],
+)
+def test_an_invalid_event_names_what_is_wrong_for_programs(
+    source: SourceRecord, code: ErrorCode, path: str
+) -> None:
+    """By a code and the member or header; people read the same message twice."""
+    found = rejected(source)
+    assert found.reason == "invalid_event"
+    assert [(error.code, error.path, error.message) for error in found.errors] == [
+        (code, path, found.message)
+    ]
