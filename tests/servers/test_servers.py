@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 import trustme
 
-from service.adapters.akeneo.api import HttpAssetApi
+from service.adapters.akeneo.api import HttpAssetApi, Uploads
 from service.adapters.akeneo.client import PimClient
 from service.adapters.akeneo.wire import HttpRequest
 from service.adapters.http_client import RawReply
+from service.adapters.media.folder import MediaFolder
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.core.model import Asset, UpsertAsset
-from service.core.requests import GetFamilies, UpsertAssets
+from service.core.requests import GetFamilies, UploadFile, UpsertAssets
 from service.playground.pim.server import serve
 from service.playground.pim.simulator import PimSimulator
 from service.settings import PimSettings
@@ -67,11 +68,11 @@ class Front:
         port = self.site.secure if scheme == "https" else self.site.plain
         return f"{scheme}://localhost:{port}"
 
-    def api(self, scheme: str, **settings: object) -> HttpAssetApi:
+    def api(self, scheme: str, uploads: Uploads | None = None, **settings: object) -> HttpAssetApi:
         """Return a client of the server."""
         given = {"base_url": self.url(scheme), "ca_file": self.ca_file, "timeout_seconds": 20}
         pim = PimSettings.model_validate({**given, **NO_CONNECTION, **settings})
-        client = HttpAssetApi(pim, lambda: credentials_of(self.pim))
+        client = HttpAssetApi(pim, lambda: credentials_of(self.pim), uploads=uploads)
         self.clients.append(client)
         return client
 
@@ -125,7 +126,7 @@ def write(data_bytes: int = 10) -> UpsertAssets:
     return UpsertAssets("packshots", (UpsertAsset(Asset("packshots", "a"), values, 0),))
 
 
-async def send(api: HttpAssetApi, request: UpsertAssets | GetFamilies) -> Answer:
+async def send(api: HttpAssetApi, request: UpsertAssets | GetFamilies | UploadFile) -> Answer:
     """Send a request, with the requests that its token takes."""
 
     async def permit() -> None: ...
@@ -175,6 +176,28 @@ async def test_a_body_of_4_mib(server: Server, scheme: str, ca: trustme.CA, tmp_
             assert reply(await send(api, write(900_000))).status == 200
         await api.close()
         assert behind.pim.writes == 10
+
+
+@each_server
+@each_scheme
+async def test_uploads(server: Server, scheme: str, ca: trustme.CA, tmp_path: Path) -> None:
+    """A file arrives whole; one that is too large for the server gets a 413 each time."""
+    folder = MediaFolder(tmp_path / "media")
+    for file_id, size in ((1, 900_000), (2, 4 * 1024 * 1024)):
+        file = folder.new_file(file_id)
+        await file.write(b"x" * size)
+        await file.finish()
+    async with front(server, ca, tmp_path) as behind:
+        api = behind.api(scheme, Uploads(folder, 20.0))
+        for _ in range(5):
+            taken = reply(await send(api, UploadFile(1, "small.jpg", "image/jpeg")))
+            assert taken.status == 201
+            assert behind.pim.media[taken.media_code or ""] == b"x" * 900_000
+            refused = reply(await send(api, UploadFile(2, "large.jpg", "image/jpeg")))
+            assert (refused.status, refused.is_from_pim) == (413, False)
+        await api.close()
+        assert len(behind.pim.media) == 5
+    await folder.close()
 
 
 @each_server

@@ -490,10 +490,12 @@ async def test_a_source_that_loses_every_connection(source: Source, client: Clie
     source.answers["/f"] = breaking(b"o" * 10_000, after=10)
     fault(await client.get(source.url + "/f"))
     assert len(source.asked) == 1 + RESUMES_MAX
-    source.answers["/f"] = breaking(b"o" * 10_000, after=0)
-    source.asked.clear()
-    fault(await client.get(source.url + "/f"))
-    assert len(source.asked) == 1
+    breaks = [breaking(b"o" * 10_000, after=after) for after in (10, 0, 10)]
+    for answers, times in ((breaks, 2), (breaks[1:], 1)):
+        source.answers["/f"] = list(answers)
+        source.asked.clear()
+        fault(await client.get(source.url + "/f"))
+        assert len(source.asked) == times
 
 
 async def test_the_limits_hold_for_the_whole_file(source: Source, client: Client) -> None:
