@@ -1,6 +1,7 @@
 """The service as one process, without its neighbours."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -8,7 +9,7 @@ from structlog.testing import capture_logs
 from service.apps import sync, watch
 from service.apps.sync import Service
 from service.process.shutdown import Shutdown
-from service.settings import load
+from service.settings import SettingsError, load
 
 SETTINGS = {
     "ASSET_SYNC_PIM__BASE_URL": "http://127.0.0.1:1",
@@ -43,3 +44,47 @@ async def test_the_service_ends_with_its_watch(monkeypatch: pytest.MonkeyPatch) 
 
     [bug] = [line for line in logged if line["event"] == "service.bug"]
     assert bug["exc_info"], "said before closing, which may hang"
+
+
+async def test_the_folder_of_media_files_comes_and_goes_with_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the service ends before it has begun; without a host there is none."""
+    directory = tmp_path / "media"
+    given = SETTINGS | {"ASSET_SYNC_MEDIA__DIR": str(directory)}
+    Service(load(given, dotenv=None), Shutdown())
+    assert not directory.exists()
+
+    async def broken(*_: object) -> None:
+        assert len(list(directory.iterdir())) == 1
+        raise AssertionError("our bug")
+
+    monkeypatch.setattr(sync, "require_topics", broken)
+    on = given | {"ASSET_SYNC_MEDIA__HOSTS": "cdn.example"}
+    with capture_logs(), pytest.raises(AssertionError, match="our bug"):
+        await Service(load(on, dotenv=None), Shutdown()).run()
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("MEDIA__DIR", "file/below", "cannot be used for media files: Not a directory"),
+        ("MEDIA__CA_FILE", "file", "cannot be used"),
+        ("MEDIA__CA_FILE", "none.pem", "cannot be read: No such file"),
+    ],
+)
+async def test_media_settings_that_cannot_be_used(
+    tmp_path: Path, name: str, value: str, said: str
+) -> None:
+    """The service does not start, and says which setting it is."""
+    (tmp_path / "file").touch()
+    given = SETTINGS | {
+        "ASSET_SYNC_MEDIA__HOSTS": "cdn.example",
+        "ASSET_SYNC_MEDIA__DIR": str(tmp_path / "media"),
+        f"ASSET_SYNC_{name}": str(tmp_path / value),
+    }
+    with pytest.raises(SettingsError) as caught:
+        Service(load(given, dotenv=None), Shutdown())
+    assert f"ASSET_SYNC_{name}: " in str(caught.value)
+    assert said in str(caught.value)
