@@ -26,7 +26,7 @@ class Terminal:
         self._environ = {
             "ASSET_SYNC_PIM__BASE_URL": url,
             "ASSET_SYNC_PIM__APP_TOKEN": "t0ken",
-            "ASSET_SYNC_PIM__TIMEOUT_SECONDS": "1",
+            "ASSET_SYNC_PIM__TIMEOUT_SECONDS": "3",
         }
         pim.tokens.app_token = "t0ken"
 
@@ -67,7 +67,7 @@ async def test_a_file_is_saved(terminal: Terminal) -> None:
         (Fault(route="download", status=403), "may not read media files"),
         (Fault(route="download", status=401), "HTTP 401"),
         (Fault(route="download", cut="before"), "The connection failed"),
-        (Fault(route="download", hang=True), "No answer within 1 s"),
+        (Fault(route="download", hang=True), "No answer within 3 s"),
     ],
 )
 async def test_what_is_not_there_whole_is_not_saved(
