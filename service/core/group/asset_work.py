@@ -244,7 +244,10 @@ class AssetWork:
     @property
     def has_files(self) -> bool:
         """Whether any change of the step names a file."""
-        return any([change.command.has_files for change in self._steps[0].changes])  # noqa: C419 - faster for few
+        for change in self._steps[0].changes:  # noqa: SIM110 - it is asked for every asset
+            if change.command.has_files:
+                return True
+        return False
 
     def places(self) -> list[Place]:
         """Return where the step names files: one that a later value replaces is not named."""

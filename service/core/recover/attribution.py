@@ -68,7 +68,9 @@ class Attribution:
         else:  # the PIM works, and nothing is known about writes of this family
             self._lanes.forget_probe(call)
         if breaker.is_open:
-            self._attribute_outage(breaker.suspects - {call.lane}, now, decided)
+            # An upload is not a write: where it succeeds, even its own family's writes may fail.
+            itself = {call.lane} if call.upload is None else set()
+            self._attribute_outage(breaker.suspects - itself, now, decided)
             decided.outage_seconds = self.close_breaker(now.seconds)
             return decided
         for suspect in list(self._lanes.suspected.values()):

@@ -197,14 +197,15 @@ class Lanes:
         return self._take_next(self._retries, now)
 
     def take_upload(self, now: float) -> Call | None:
-        """Take the next upload whose delay is over, in lanes that are not failing."""
+        """Take the next upload whose delay is over, in any lane: it is not a write of it."""
         return self._take_next(self._uploads, now)
 
     def _take_next(self, heap: list[tuple[float, int, Call]], now: float) -> Call | None:
         while heap and heap[0][0] <= now:
             retry_at, _, call = heapq.heappop(heap)
             state = self.peek(call.lane)
-            if call.id in state.waiting and call.retry_at == retry_at and not state.is_failing:
+            may_go = not state.is_failing or heap is self._uploads
+            if call.id in state.waiting and call.retry_at == retry_at and may_go:
                 self.take(call)
                 return call
         return None

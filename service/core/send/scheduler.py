@@ -107,7 +107,7 @@ class Scheduler:
     def _lane_probe(self, now: float) -> Call | None:
         for lane, state in self._lanes.failing_lanes():
             if state.probing is None and state.probe_at <= now:
-                call = self._probe_of(lane)
+                call = self._probe_of(lane, may_upload=False)
                 if call is not None:
                     state.probing = call.id
                     return call
@@ -128,15 +128,18 @@ class Scheduler:
                 (family, action) for action in ACTIONS if self._windows.waits(family, action)
             )
         for lane in sorted(lanes, key=lambda lane: (breaker.turns.get(lane, 0), lane[0], lane[1])):
-            call = self._probe_of(lane)
+            call = self._probe_of(lane, may_upload=self._gate.may_upload)
             if call is not None:  # else it has only uploads, and too many are in flight already
                 breaker.turns[lane] = max(breaker.turns.values(), default=0) + 1
                 breaker.probing = call.id
                 return call
         return None
 
-    def _probe_of(self, lane: Lane) -> Call | None:
+    def _probe_of(self, lane: Lane, *, may_upload: bool) -> Call | None:
         """Return a call of one asset of the lane, from waiting calls and the window in turn."""
-        if self._windows.waits(*lane) and self._lanes.is_windows_turn(lane):
-            return self._lanes.new_call(lane, [self._windows.take_asset(*lane)])
-        return self._lanes.take_waiting_asset(lane, may_upload=self._gate.may_upload)
+        in_window = self._windows.waits(*lane)
+        if not in_window or not self._lanes.is_windows_turn(lane):
+            call = self._lanes.take_waiting_asset(lane, may_upload=may_upload)
+            if call is not None or not in_window:
+                return call
+        return self._lanes.new_call(lane, [self._windows.take_asset(*lane)])

@@ -628,6 +628,28 @@ class TestUploads:
 
         assert codes(made) == ["the/code"]
 
+    def test_a_failing_family_keeps_no_file_of_another_from_the_disk(self) -> None:
+        """Its files are uploaded too: an upload names no family."""
+        media = MediaOptions(hosts=MEDIA.hosts, file_bytes_max=1_000, disk_bytes_max=2_000)
+
+        def pim(request: Request, _now: float) -> Answer | None:
+            is_sick = isinstance(request, UpsertAssets) and request.family == "sick"
+            return CallReply(502) if is_sick else None
+
+        made = drive(pim, limits={"media": media, "dead_letter_share_max": 1.0})
+        for number in range(30):
+            made.upsert("sick", f"a{number}", media=file(f"https://cdn.example/{number}.jpg"))
+            made.upsert("well", f"a{number}", text="x")
+        made.run(200.0)
+        assert made.noted("family.failing")
+        well = [
+            made.upsert("well", f"b{number}", media=file(f"https://cdn.example/{number}.png"))
+            for number in range(10)
+        ]
+        made.run(60.0)
+
+        assert made.statuses(well) == {"applied": 10}
+
     def test_a_family_that_fails_for_files_does_not_fail_for_others(self) -> None:
         """Uploads name no family: what fails them makes no lane failing."""
 
