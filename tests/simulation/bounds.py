@@ -16,11 +16,14 @@ BY_CORE = (
     "changes an asset",
     "dead letters",
     "deletes an hour",
+    "downloads at once",
+    "files on disk",
     "map",
     "outcomes a transaction",
     "pending bytes",
     "pending changes",
     "span",
+    "uploads at once",
 )
 LIMITS = (
     *BY_CORE,
@@ -52,6 +55,7 @@ def bounds(pipeline: Pipeline, effects: Sequence[Effect]) -> Iterator[str]:
                 yield "deletes an hour"
     if pipeline.ledger.waits_for_watermark:
         yield "map"
+    yield from _of_files(pipeline)
 
 
 def _of_gate(pipeline: Pipeline) -> Iterator[str]:
@@ -62,6 +66,16 @@ def _of_gate(pipeline: Pipeline) -> Iterator[str]:
         yield "calls at once"
     elif gate.cap > 0 and len(gate._sent) >= gate.rate:
         yield "calls a second"
+
+
+def _of_files(pipeline: Pipeline) -> Iterator[str]:
+    downloads, gate = pipeline.dispatcher.files.downloads, pipeline.dispatcher.gate
+    waiting = downloads._queue.first(pipeline._moment.seconds) if downloads else None
+    if waiting is not None:
+        is_full = downloads.in_flight >= downloads._limits.media.downloads_at_once_max
+        yield "downloads at once" if is_full else "files on disk"
+    if gate.cap and not gate.may_upload and pipeline.dispatcher.lanes._uploads:
+        yield "uploads at once"
 
 
 def _of_call(pipeline: Pipeline, call_id: int) -> Iterator[str]:

@@ -7,10 +7,15 @@ import pytest
 from service.core.delete_ceiling import DeleteCeiling
 from service.core.effects import Drained
 from service.core.group.asset_work import AssetWork, Ending
+from service.core.media import downloads
+from service.core.media.downloads import Downloads
+from service.core.media.entry import FileEntry, FileState
+from service.core.media.uploads import Uploads
 from service.core.membership import Membership
 from service.core.model import Now
 from service.core.send.busy_assets import BusyAssets
 from service.core.send.dispatcher import Dispatcher
+from service.core.send.gate import Gate
 from service.core.send.held_deletes import HeldDeletes
 from service.core.settle import ledger, offset_map
 from tests.simulation.plan import plan
@@ -144,3 +149,43 @@ def test_it_finds_overtaking_while_a_merge_is_taken_apart(
     monkeypatch.setattr(BusyAssets, "step_ended", careless)
 
     assert finds_a_flaw(3)
+
+
+def test_it_finds_uploads_in_more_than_half_of_the_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uploads of minutes would leave no slot for writes."""
+    monkeypatch.setattr(Gate, "may_upload", True)
+
+    assert finds_a_flaw()
+
+
+def test_it_finds_downloads_that_reserve_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each fits, and all together fill the disk."""
+    stock = Downloads._resize
+
+    def late(self: Downloads, entry: FileEntry, size: int) -> None:
+        stock(self, entry, 0 if entry.state is FileState.DOWNLOADING else size)
+
+    monkeypatch.setattr(Downloads, "_resize", late)
+
+    assert finds_a_flaw()
+
+
+def test_it_finds_files_that_nobody_drops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk fills up with what was uploaded long ago."""
+    monkeypatch.setattr(Downloads, "stop", lambda *_: None)
+
+    assert finds_a_flaw()
+
+
+def test_it_finds_uploads_that_end_with_their_asset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever else waits for the file would wait for ever."""
+    monkeypatch.setattr(Uploads, "leave", lambda *_: None)
+
+    assert finds_a_flaw()
+
+
+def test_it_finds_a_file_that_is_not_what_the_event_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that lies puts another picture onto the product."""
+    monkeypatch.setattr(downloads, "_flaw_of", lambda *_: None)
+
+    assert finds_a_flaw()
