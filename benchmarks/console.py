@@ -43,6 +43,8 @@ REBUILD_SECONDS_MAX = 20 * 60
 MEMORY_BYTES_MAX = 200 * 1000**2
 LAG_MAX = 5 * ARRIVING_PER_SECOND
 """Outcomes that may wait to be indexed while others arrive."""
+CPU_PERCENT_MAX = 60
+"""So that a core has time for searches while outcomes are indexed."""
 MAX_BYTES = "8GiB"
 FAMILIES = ("packshots", "ambient", "videos", "manuals", "swatches", "logos")
 REFUSED = "The attribute caption requires a text that is not longer than 255 characters."
@@ -108,9 +110,16 @@ async def _measure(count: int, seconds: float) -> list[Measured]:
         try:
             rebuilt = await _rebuild(system, count)
             said.print(f"indexed in {rebuilt:.0f} s", style="dim")
+            cpu = await _gauge(await system.url(-1), "process_cpu_seconds_total", prefix="")
             durations, lag = await _search_while_more_arrive(system, process, count, seconds)
             return [
                 Measured(f"{count:,} outcomes indexed from nothing", rebuilt, _share(count), "s"),
+                Measured(
+                    f"CPU for {ARRIVING_PER_SECOND:,} outcomes/s, start included",
+                    100 * cpu * ARRIVING_PER_SECOND / count,
+                    CPU_PERCENT_MAX,
+                    "% of a core",
+                ),
                 *durations.measured(),
                 Measured(f"most to index at {ARRIVING_PER_SECOND:,}/s", lag, LAG_MAX, "outcomes"),
                 Measured("memory at its peak", _peak_bytes(process) / 1e6, 200, "MB"),
@@ -208,9 +217,9 @@ async def _rebuild(system: LocalSystem, count: int) -> float:
     return time.monotonic() - began
 
 
-async def _gauge(url: str, name: str) -> float:
+async def _gauge(url: str, name: str, prefix: str = "asset_sync_") -> float:
     async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as answer:
-        found = re.search(rf"^asset_sync_{name} (\S+)$", await answer.text(), re.MULTILINE)
+        found = re.search(rf"^{prefix}{name} (\S+)$", await answer.text(), re.MULTILINE)
     return float(found[1]) if found else 0.0
 
 

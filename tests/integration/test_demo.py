@@ -64,6 +64,10 @@ def test_a_kept_demo_stays_up_until_a_signal(number: signal.Signals, tmp_path: P
         assert found is not None, told
         with urllib.request.urlopen(f"{found[1]}/readyz", timeout=SECONDS_MAX) as answer:  # noqa: S310 - http to loopback
             assert answer.status == 200
+        pages = re.search(r"^console: +(http://127\.0\.0\.1:\d+)", told, re.MULTILINE)
+        assert pages is not None, told
+        with urllib.request.urlopen(f"{pages[1]}/waiting", timeout=SECONDS_MAX) as answer:  # noqa: S310 - http to loopback
+            assert b"Nothing is waiting" in answer.read()
         assert demo.poll() is None
         demo.send_signal(number)
         rest, _ = demo.communicate(timeout=SECONDS_MAX)

@@ -26,7 +26,11 @@ from service.ports import FatalError, OutcomeBatch
 from service.settings import KafkaSettings
 
 POLL_MS = 500
-POLL_RECORDS_MAX = 2_000
+POLL_RECORDS_MAX = 500
+"""Records that are unpacked in one go; people wait for their pages meanwhile."""
+BATCH_RECORDS_MAX = 4_000
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+"""Records and bytes of values that are returned together, since few transactions cost less."""
 ISOLATION = "read_committed"
 """Outcomes of aborted transactions are not outcomes (contract.md §1, P1)."""
 LOOK_SECONDS = 5.0
@@ -124,27 +128,46 @@ class OutcomesReader:
         if time.monotonic() - self._looked_at >= LOOK_SECONDS and not await self._look():
             return None
         self._pace()
-        consumer = self._opened
         try:
-            polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS_MAX)
+            records = await self._poll_batch()
         except OffsetOutOfRangeError as error:
             return await self._begin_within(error.args[0])
         except KafkaError as error:
             self._say_unreachable(error)
             await asyncio.sleep(RETRY_SECONDS)
             return OutcomeBatch((), {})
+        consumer = self._opened
+        self._positions = {at: await consumer.position(at) for at in consumer.assignment()}
+        positions = {at.partition: position for at, position in self._positions.items()}
+        return OutcomeBatch(tuple(records), positions if records else {})
+
+    async def _poll_batch(self) -> list[StoredOutcome]:
+        """Return what a poll has, and what others have that need not wait."""
+        batch: list[StoredOutcome] = []
+        size = 0
+        polled = await self._poll(POLL_MS)
+        while polled:
+            batch += polled
+            size += sum(len(record.value or b"") for record in polled)
+            if len(batch) >= BATCH_RECORDS_MAX or size >= BATCH_BYTES_MAX:
+                break
+            await asyncio.sleep(0)  # lets pages be answered
+            try:
+                polled = await self._poll(0)
+            except KafkaError:  # the next poll meets it again, and nothing of this batch is lost
+                break
+        return batch
+
+    async def _poll(self, timeout_ms: int) -> list[StoredOutcome]:
+        polled = await self._opened.getmany(timeout_ms=timeout_ms, max_records=POLL_RECORDS_MAX)
         for at, records in polled.items():
             if records:
                 self._read_ms[at] = records[-1].timestamp
-        self._positions = {at: await consumer.position(at) for at in consumer.assignment()}
-        return OutcomeBatch(
-            tuple(
-                StoredOutcome(record.partition, record.offset, record.timestamp, record.value)
-                for records in polled.values()
-                for record in records
-            ),
-            {at.partition: position for at, position in self._positions.items() if polled},
-        )
+        return [
+            StoredOutcome(record.partition, record.offset, record.timestamp, record.value)
+            for records in polled.values()
+            for record in records
+        ]
 
     # --- where to read -----------------------------------------------------------------------
 

@@ -1,0 +1,176 @@
+"""The reader of the outcomes topic loses nothing of a batch, and reads partitions side by side."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+)
+
+from service.adapters.kafka import outcomes_reader
+from service.adapters.kafka.aiokafka_gaps.fetching import FetchedRecord
+from service.adapters.kafka.outcomes_reader import AHEAD_MS, BATCH_RECORDS_MAX, OutcomesReader
+from service.console.facts import OutcomesMissed
+from service.core.facts import Fact, KafkaUnreachable
+from service.ports import FatalError
+from service.settings import KafkaSettings
+
+ZERO, ONE = TopicPartition("outcomes", 0), TopicPartition("outcomes", 1)
+KAFKA = KafkaSettings.model_validate({"outcomes_topic": "outcomes"})
+
+
+def record(at: TopicPartition, offset: int, timestamp: int = 1, size: int = 1) -> FetchedRecord:
+    return FetchedRecord(
+        at.topic, at.partition, offset, timestamp, 0, None, b"x" * size, None, 0, 0, ()
+    )
+
+
+class Consumer:
+    """A consumer that returns or raises what a test says, one after another."""
+
+    def __init__(
+        self, *polls: Mapping[TopicPartition, Sequence[FetchedRecord]] | KafkaError
+    ) -> None:
+        self._polls: Iterator[Any] = iter(polls)
+        self.places = {ZERO: 0, ONE: 0}
+        self.begins = {ZERO: 0, ONE: 0}
+        self.ends = {ZERO: 100, ONE: 100}
+        self.at_pause: set[TopicPartition] = set()
+
+    async def getmany(self, **_: object) -> Mapping[TopicPartition, Sequence[FetchedRecord]]:
+        polled: Any = next(self._polls, {})
+        if isinstance(polled, KafkaError):
+            raise polled
+        for at, records in polled.items():
+            self.places[at] = records[-1].offset + 1
+        found: Mapping[TopicPartition, Sequence[FetchedRecord]] = polled
+        return found
+
+    async def position(self, at: TopicPartition) -> int:
+        return self.places[at]
+
+    async def beginning_offsets(self, _: object) -> dict[TopicPartition, int]:
+        return self.begins
+
+    async def end_offsets(self, _: object) -> dict[TopicPartition, int]:
+        return self.ends
+
+    async def offsets_for_times(self, given: Mapping[TopicPartition, int]) -> dict[object, object]:
+        return dict.fromkeys(given)
+
+    def assignment(self) -> set[TopicPartition]:
+        return set(self.places)
+
+    def seek(self, at: TopicPartition, offset: int) -> None:
+        self.places[at] = offset
+
+    def paused(self) -> set[TopicPartition]:
+        return set(self.at_pause)
+
+    def pause(self, *at: TopicPartition) -> None:
+        self.at_pause |= set(at)
+
+    def resume(self, *at: TopicPartition) -> None:
+        self.at_pause -= set(at)
+
+
+def reader_of(consumer: Consumer, facts: list[Fact] | None = None) -> OutcomesReader:
+    """Return a reader that has begun, and does not look at the topic during a test."""
+    noted = [] if facts is None else facts
+    made = OutcomesReader(KAFKA, lambda: 0, noted.append)
+    made._consumer = consumer
+    made._looked_at = float("inf")
+    made._ends = dict(consumer.ends)
+    return made
+
+
+async def test_polls_that_need_not_wait_are_one_batch() -> None:
+    consumer = Consumer({ZERO: [record(ZERO, 4)]}, {ONE: [record(ONE, 7), record(ONE, 8)]}, {})
+    batch = await reader_of(consumer).read()
+    assert batch is not None
+    assert [(one.partition, one.offset) for one in batch.records] == [(0, 4), (1, 7), (1, 8)]
+    assert batch.positions == {0: 5, 1: 9}
+
+
+@pytest.mark.parametrize("error", [KafkaConnectionError(), OffsetOutOfRangeError({ONE: 7})])
+async def test_an_error_after_records_loses_none_of_them(error: KafkaError) -> None:
+    consumer = Consumer({ZERO: [record(ZERO, 4)]}, error)
+    batch = await reader_of(consumer).read()
+    assert batch is not None
+    assert [one.offset for one in batch.records] == [4]
+    assert batch.positions == {0: 5, 1: 0}
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+async def test_a_batch_is_bounded(size: int) -> None:
+    polls = [{ZERO: [record(ZERO, 10 * n + i, size=size) for i in range(10)]} for n in range(1000)]
+    batch = await reader_of(Consumer(*polls)).read()
+    assert batch is not None
+    assert len(batch.records) == (BATCH_RECORDS_MAX if size == 1 else 50)
+    assert batch.positions[0] == batch.records[-1].offset + 1
+
+
+async def test_without_records_nothing_is_to_be_written() -> None:
+    batch = await reader_of(Consumer()).read()
+    assert batch == ((), {})
+
+
+async def test_what_retention_removed_is_noted_and_skipped() -> None:
+    facts: list[Fact] = []
+    consumer = Consumer(OffsetOutOfRangeError({ONE: 7}))
+    consumer.begins = {ZERO: 0, ONE: 50}
+    assert await reader_of(consumer, facts).read() == ((), {})
+    assert consumer.places[ONE] == 50
+    assert facts == [OutcomesMissed(1, 43)]
+
+
+async def test_a_topic_that_ends_before_the_position_is_another_one() -> None:
+    consumer = Consumer(OffsetOutOfRangeError({ONE: 700}))
+    assert await reader_of(consumer).read() is None
+
+
+async def test_an_outage_is_noted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcomes_reader, "RETRY_SECONDS", 0.0)
+    facts: list[Fact] = []
+    made = reader_of(Consumer(KafkaConnectionError(), KafkaConnectionError()), facts)
+    assert [await made.read(), await made.read()] == [((), {})] * 2
+    assert [type(fact) for fact in facts] == [KafkaUnreachable]
+    assert made.problem is not None
+    assert made.lag is None
+
+
+async def test_a_refusal_ends_the_console() -> None:
+    with pytest.raises(FatalError):
+        await reader_of(Consumer(TopicAuthorizationFailedError({"outcomes"}))).read()
+
+
+async def test_a_partition_that_is_ahead_waits_for_the_others() -> None:
+    """So that the index gets the outcomes about in the order of time."""
+    old, new = 1_000, 1_000 + AHEAD_MS + 1
+    consumer = Consumer(
+        {ZERO: [record(ZERO, 1, old)], ONE: [record(ONE, 1, new)]},
+        {},
+        {ZERO: [record(ZERO, 2, new)]},
+        {},
+        {},
+    )
+    made = reader_of(consumer)
+    await made.read()
+    await made.read()
+    assert consumer.at_pause == {ONE}
+    await made.read()
+    assert consumer.at_pause == set()
+
+
+async def test_a_partition_at_its_end_holds_up_no_other() -> None:
+    consumer = Consumer({ZERO: [record(ZERO, 99, 1)], ONE: [record(ONE, 1, AHEAD_MS * 9)]}, {}, {})
+    made = reader_of(consumer)
+    await made.read()
+    await made.read()
+    assert consumer.at_pause == set()
+    assert made.lag == 98
