@@ -462,6 +462,47 @@ class TestFailing:
         assert {made.outcomes[id_]["reason"] for id_ in failing} == {"media_failed"}
 
 
+class TestGivenUpEarly:
+    """A file that cannot be fetched may not hold up others."""
+
+    def test_a_partition_at_its_span_limit_goes_on(self) -> None:
+        def answer(url: str, _now: float) -> DownloadEnd | None:
+            return DownloadFault("503.") if "bad" in url else None
+
+        made = drive(limits={"span_pause_offsets": 20}, source=FileSource(answer))
+        bad = made.upsert("packshots", "a", media=file("https://cdn.example/bad.jpg"))
+        ids = [made.upsert("packshots", f"b{number}", text="x") for number in range(60)]
+        made.run()
+
+        assert outcome(made, bad) == ("failed", "media_failed")
+        assert "Given up early" in made.outcomes[bad]["message"]
+        assert made.statuses(ids) == {"applied": 60}
+        assert made.last_completed_at(ids) < 60, "long before its retry budget was used up"
+
+    def test_files_that_fail_hold_at_most_a_quarter_of_what_may_be_pending(self) -> None:
+        source = FileSource(lambda _url, _now: DownloadFault("503."), seconds=5.0)
+        made = drive(source=source, limits={"pending_changes_max": 40})
+        for number in range(40):
+            made.upsert("packshots", f"a{number}", media=file(f"https://cdn.example/{number}.jpg"))
+        well = [made.upsert("packshots", f"b{number}", text="x") for number in range(20)]
+        made.run(200.0)
+
+        assert made.statuses(well) == {"applied": 20}
+        assert made.last_completed_at(well) < 60
+        reasons = {found["message"][:14] for found in made.outcomes.values() if found["message"]}
+        assert reasons == {"Given up early"}
+
+    def test_a_slow_file_is_not_given_up(self) -> None:
+        """It has not failed: its partition waits."""
+        made = drive(limits={"span_pause_offsets": 20}, source=FileSource(seconds=200.0))
+        slow = made.upsert("packshots", "a", media=file())
+        for number in range(60):
+            made.upsert("packshots", f"b{number}", text="x")
+        made.run()
+
+        assert outcome(made, slow) == ("applied", "created")
+
+
 class TestMerged:
     """A later change replaces a file that was not fetched yet."""
 
