@@ -66,6 +66,7 @@ def fitting(attribute: Attribute) -> st.SearchStrategy[object]:
         "number": st.integers(0, 9).map(str),
         "single_option": st.sampled_from(sorted(COLORS)),
         "multiple_options": st.lists(st.sampled_from(sorted(COLORS)), min_size=1, max_size=3),
+        "media_file": st.sampled_from(["a/code", {"url": "https://cdn.example/a.jpg"}]),
     }
     datum = of_type.get(attribute.type, st.text(max_size=5)) | st.none()
     locale = st.sampled_from(["en_US", "fr_FR"]) if attribute.per_locale else st.none()
@@ -183,6 +184,8 @@ def test_the_short_form_becomes_the_long_one(short: str, long: object) -> None:
         '{"colors": ["red", {"locale": null, "channel": null, "data": ["red"]}]}',
         '{"label": [%s, %s]}' % ((json.dumps(LONG["label"][0]),) * 2),
         '{"title": "\\ud800"}',
+        '{"file": {"url": "https://cdn.example/a.jpg"}}',
+        '{"file": [{"locale": null, "channel": null, "data": {"url": "https://cdn.example/a.jpg"}}]}',
         "[]",
     ],
 )
