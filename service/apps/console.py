@@ -36,6 +36,8 @@ from service.settings import PREFIX, ConsoleSettings, Loaded, SettingsError
 
 CLOSE_SECONDS_MAX = 4.0
 """How long each part may take to close."""
+QUIET_SECONDS_MAX = 300.0
+"""How long one read or write may take before only a restart can help."""
 UNKNOWN = float("nan")
 
 
@@ -82,7 +84,7 @@ class Service:
         registry.register(ConsoleGauges(self._gauges))
         self._admin = AdminServer(
             AdminHandlers(
-                live=lambda: {"pages": self._server.is_listening},
+                live=self._live,
                 ready=self._ready,
                 live_lines=self._lines,
                 ready_lines=self._lines,
@@ -147,6 +149,14 @@ class Service:
     def _index_state(self) -> IndexState:
         index = self._index
         return IndexState(index.outcomes, index.size_bytes, index.oldest_ms, self._reader.lag)
+
+    def _live(self) -> dict[str, bool]:
+        """Return the checks of `/livez`; waiting for Kafka counts as progress."""
+        is_waiting = self._reader.problem is not None
+        return {
+            "pages": self._server.is_listening,
+            "indexing": is_waiting or self._indexer.quiet_seconds <= QUIET_SECONDS_MAX,
+        }
 
     def _ready(self) -> dict[str, bool]:
         """Return the checks of `/readyz`: in an outage of Kafka, what is indexed can be found."""

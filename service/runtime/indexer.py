@@ -5,6 +5,7 @@ crash at any moment loses nothing and doubles nothing.
 Rule 2: an index that is damaged, or whose topic was created again, is built from the beginning.
 """
 
+import time
 from collections.abc import Callable
 
 from service.console.facts import WhyRebuilt
@@ -21,6 +22,12 @@ class Indexer:
         self._feed = feed
         self._store = store
         self._opened = opened
+        self._progressed_at = time.monotonic()
+
+    @property
+    def quiet_seconds(self) -> float:
+        """How long no read, be it of nothing, and no write has ended."""
+        return time.monotonic() - self._progressed_at
 
     async def run(self) -> None:
         """Index without end.
@@ -32,6 +39,7 @@ class Indexer:
         while True:
             positions = await self._store.open(await self._feed.identify(), why)
             self._opened()
+            self._note_progress()
             why = await self._follow() if await self._feed.begin(positions) else "positions"
 
     async def _follow(self) -> WhyRebuilt:
@@ -39,4 +47,8 @@ class Indexer:
         while (batch := await self._feed.read()) is not None:
             if batch.positions and not await self._store.write(batch):
                 return "damaged"
+            self._note_progress()
         return "topic"
+
+    def _note_progress(self) -> None:
+        self._progressed_at = time.monotonic()

@@ -86,6 +86,31 @@ async def test_batches_are_written_until_the_index_must_begin_again(
     assert len(told) == len(opened)
 
 
+async def test_each_read_is_progress_and_a_write_that_hangs_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An empty read says that the topic has nothing new, which is as it should be."""
+    now = 0.0
+    monkeypatch.setattr("service.runtime.indexer.time.monotonic", lambda: now)
+    written = asyncio.Event()
+
+    class Hanging(Store):
+        async def write(self, batch: OutcomeBatch) -> bool:
+            written.set()
+            await asyncio.sleep(3600)
+            return await super().write(batch)
+
+    indexer = Indexer(Feed([EMPTY, BATCH], []), Hanging([]))
+    now = 100.0
+    assert indexer.quiet_seconds == 100
+    running = asyncio.create_task(indexer.run())
+    await written.wait()
+    assert indexer.quiet_seconds == 0
+    now = 500.0
+    assert indexer.quiet_seconds == 400
+    running.cancel()
+
+
 async def test_a_fatal_error_ends_it() -> None:
     class Full(Store):
         async def write(self, batch: OutcomeBatch) -> bool:
