@@ -10,7 +10,7 @@ import os
 import queue
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -21,10 +21,11 @@ from tests.mutants.results import Result, Results
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.table import is_satisfied, read_table, summary, write_table
 from tests.mutants.trial import (
+    FAST,
     ROOT,
     WITHOUT_A_TEST,
     Copy,
-    stages_of,
+    files_of,
     with_broker,
     without_broker,
 )
@@ -93,25 +94,27 @@ def _try_all(mutants: Sequence[Mutant], results: Results, jobs: int, *, uses_bro
 
 def _try_fast(left: list[Mutant], copies: Sequence[Copy], results: Results) -> None:
     """Every mutant on the quickest tests, what survives on the next, and so on."""
-    for stage in range(max((len(stages_of(mutant.path)) for mutant in left), default=0)):
-        now = [mutant for mutant in left if stage < len(stages_of(mutant.path))]
-        suites = {tuple(stages_of(mutant.path)[stage]): mutant.path for mutant in now}
-        for path in suites.values():
-            _require_success(copies[0], path, stage)
-        found = _try_stage(now, stage, copies, results)
+    for stage in range(len(FAST)):
+        files = {mutant.name: files_of(stage, mutant.path) for mutant in left}
+        _require_success(copies[0], sorted({name for names in files.values() for name in names}))
+        found = _try_stage(left, stage, files, copies, results)
         left = [mutant for mutant in left if mutant.name not in found]
     for mutant in left:
         results.add(mutant, Result(None, has_broker=False))
 
 
-def _require_success(copy: Copy, path: str, stage: int) -> None:
-    """Raise unless the tests of a stage pass without any mutant, or a failure proves nothing."""
-    if (failed := without_broker(copy, path, stage, None)) is not None:
+def _require_success(copy: Copy, files: Sequence[str]) -> None:
+    """Raise unless these tests pass without any mutant, or a failure proves nothing."""
+    if (failed := without_broker(copy, files)) is not None:
         raise RuntimeError(f"The tests fail without any mutant: {failed}")
 
 
 def _try_stage(
-    mutants: Sequence[Mutant], stage: int, copies: Sequence[Copy], results: Results
+    mutants: Sequence[Mutant],
+    stage: int,
+    files: Mapping[str, Sequence[str]],
+    copies: Sequence[Copy],
+    results: Results,
 ) -> set[str]:
     """The names of those that a test of the stage found."""
     free: queue.SimpleQueue[Copy] = queue.SimpleQueue()
@@ -121,11 +124,11 @@ def _try_stage(
     def attempt(mutant: Mutant) -> tuple[Mutant, str | None]:
         copy = free.get()
         try:
-            likely = results.likely(mutant, has_broker=False)
+            likely = results.likely(mutant, has_broker=False) if stage == 0 else None
             with copy.having(mutant):
-                found_by = without_broker(copy, mutant.path, stage, likely)
+                found_by = without_broker(copy, files[mutant.name], likely)
             if found_by in WITHOUT_A_TEST:
-                _require_success(copy, mutant.path, stage)
+                _require_success(copy, files[mutant.name])
             return mutant, found_by
         finally:
             free.put(copy)

@@ -1,6 +1,7 @@
 """A copy of the project with one bug in it, and the tests that are to find it."""
 
 import contextlib
+import functools
 import importlib
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeGuard
 
+import grimp
 import pytest
 
 from tests.mutants.patch import Mutant
@@ -30,14 +32,13 @@ SECONDS_MAX = 1200.0
 """A bug may also wait for ever, outside of any test."""
 
 FAST = (
-    ("tests/unit/core", "tests/unit/runtime"),
-    ("tests/property/test_coalesce.py", "tests/property/test_window.py"),
-    ("tests/simulation",),
+    ("tests/unit/core", "tests/unit/runtime", "tests/unit/adapters"),
+    ("tests/contract",),
     ("tests/property",),
-    ("tests/unit", "tests/contract"),
+    ("tests/simulation",),
+    ("tests/unit",),
 )
 """The tests without a broker, the quick and telling ones first."""
-FAST_OF_KAFKA = (("tests/unit/adapters", "tests/contract", "tests/unit/runtime"),)
 OF_CORE = tuple(
     f"tests/integration/test_{name}.py" for name in ("main_job", "group", "pim_edge", "operate")
 )
@@ -150,23 +151,40 @@ def _run_tests(folder: Path, words: list[str], sending: Connection) -> None:
     sending.send((int(code), seen.name))
 
 
-def stages_of(path: str) -> Sequence[Sequence[str]]:
-    """The tests without a broker that see a bug in this file, the quickest first."""
-    return FAST_OF_KAFKA if "kafka" in path else FAST
+def files_of(stage: int, path: str) -> list[str]:
+    """The test files of a stage that can see a bug in a file: those that import it."""
+    earlier = tuple(f"{folder}/" for folders in FAST[:stage] for folder in folders)
+    folders = tuple(f"{folder}/" for folder in FAST[stage])
+    return [
+        name
+        for name in _importers(path)
+        if name.startswith(folders) and not name.startswith(earlier)
+    ]
 
 
-def without_broker(copy: Copy, path: str, stage: int, likely: str | None) -> str | None:
-    """The first test of a stage that fails. Before the first stage, `likely` is tried."""
+@functools.cache
+def _importers(path: str) -> list[str]:
+    """The test files that import a file, by themselves or through others."""
+    module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    importers = _imports().find_downstream_modules(module)
+    return sorted(
+        f"{name.replace('.', '/')}.py"
+        for name in importers
+        if name.startswith("tests.") and name.rpartition(".")[2].startswith("test_")
+    )
+
+
+@functools.cache
+def _imports() -> grimp.ImportGraph:
+    return grimp.build_graph("service", "tests", cache_dir=None)
+
+
+def without_broker(copy: Copy, files: Sequence[str], likely: str | None = None) -> str | None:
+    """The first test of these files that fails; `likely` is tried before them."""
     options = ("-n0", "-m", NO_BROKER, "--timeout=120")
-    if (
-        stage == 0
-        and _exists(likely)
-        and (failed := copy.first_failure([likely], *options)) is not None
-    ):
+    if _exists(likely) and (failed := copy.first_failure([likely], *options)) is not None:
         return failed
-    stages = stages_of(path)
-    ignored = [f"--ignore={done}" for tests in stages[:stage] for done in tests]
-    return copy.first_failure(stages[stage], *options, *ignored)
+    return copy.first_failure(files, *options) if files else None
 
 
 def with_broker(copy: Copy, mutant: Mutant, bootstrap: str, likely: str | None) -> str | None:
