@@ -314,13 +314,10 @@ async def test_the_settings_reference(system: SystemUnderTest) -> None:
     assert "ASSET_SYNC_WINDOW__MAX_ASSETS" in shown
 
 
-async def test_help_on_every_level(system: SystemUnderTest) -> None:
-    """A line a command, and more for each."""
-    names = ("run", "demo", "check", "publish", "outcomes", "convert", "pim-simulator", "schema")
-    shown = run(system, "--help").stdout.decode()
-    for name in names:
-        assert name in shown
-        assert run(system, name, "--help").returncode == 0
+async def test_help(system: SystemUnderTest) -> None:
+    """A line for each command, and more about one."""
+    assert "pim-simulator" in run(system, "--help").stdout.decode()
+    assert run(system, "run", "-h").stdout.startswith(b"Usage: ")
 
 
 async def test_wrong_settings_of_kafka(system: SystemUnderTest, file: Path) -> None:
