@@ -136,6 +136,20 @@ def test_a_release_lets_go_what_was_read_and_counts_what_comes_later() -> None:
     assert len(made.noted("deletes.ceiling_reached")) == 2
 
 
+def test_a_release_ends_before_the_offset_that_it_names() -> None:
+    """The first record of later has its place below the ceiling like those after it."""
+    made, _ = held()
+    for number in range(15):
+        made.upsert("family", f"later{number}")
+    made.run(60)
+    end = len(made._log[0])
+    later = [made.delete("family", f"later{number}") for number in range(15)]
+    made._step(Released({Partition("events", 0): end}))
+    made.run(60)
+
+    assert made.statuses(later) == {"applied": CEILING}
+
+
 def test_a_release_of_nothing_is_nothing() -> None:
     made = filled(drive())
     made._step(Released())

@@ -364,8 +364,10 @@ def test_a_large_record_is_too_large() -> None:
     """Key, value and headers count."""
     big = record({}, key=b"k" * 600, headers=(("h", b"v" * 600),))
 
-    assert isinstance(found := decode(big, DecodeLimits(1000)), Rejection)
+    assert isinstance(found := decode(big, DecodeLimits(big.size - 1)), Rejection)
     assert found.reason == "too_large"
+    assert isinstance(found := decode(big, DecodeLimits(big.size)), Rejection)
+    assert found.reason != "too_large", "as large as the limit"
 
 
 def test_a_cloud_event_without_its_header_is_told_so() -> None:

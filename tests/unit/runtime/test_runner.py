@@ -175,6 +175,15 @@ async def test_records_become_outcomes(tested: RunnerUnderTest) -> None:
     assert tested.log.positions[PARTITION].position == 2
 
 
+async def test_the_observer_is_told_every_fact(tested: RunnerUnderTest) -> None:
+    """The log and the metrics know what happened by nothing else."""
+    await tested.assign()
+    tested.arrive("a")
+    await tested.until(lambda: "transaction.committed" in tested.neighbours.facts)
+
+    assert "window.closed" in tested.neighbours.facts
+
+
 async def test_an_additional_request_waits_for_its_permit(tested: RunnerUnderTest) -> None:
     """A token request counts against the rate limit, so the core decides when it leaves."""
     tested.api.wants_permit = True
