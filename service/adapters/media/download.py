@@ -43,6 +43,8 @@ class Lost(NamedTuple):
     """The connection ended before the file was complete; `message` says how."""
 
     message: str
+    is_progress: bool
+    """Whether the connection brought any of the file."""
 
 
 class Target(NamedTuple):
@@ -99,12 +101,9 @@ class HttpDownloads:
     async def _download(self, start: StartDownload, transfer: Transfer) -> DownloadEnd:
         end = await self._follow(start, transfer)
         for _ in range(RESUMES_MAX):
-            if not isinstance(end, Lost) or transfer.resumes is None:
+            if not isinstance(end, Lost) or transfer.resumes is None or not end.is_progress:
                 break
-            received = transfer.received
             end = await self._follow(start, transfer)
-            if transfer.received <= received:
-                break
         return DownloadFault(end.message) if isinstance(end, Lost) else end
 
     async def _follow(self, start: StartDownload, transfer: Transfer) -> DownloadEnd | Lost:
@@ -170,6 +169,7 @@ class HttpDownloads:
 async def _receive(answer: httpx2.Response, body: Body, transfer: Transfer) -> DownloadEnd | Lost:
     """Read the body into the file."""
     end: DownloadEnd | None = await transfer.begin(body)
+    is_progress = False
     parts = answer.aiter_raw()
     while end is None:
         try:
@@ -178,7 +178,8 @@ async def _receive(answer: httpx2.Response, body: Body, transfer: Transfer) -> D
         except TimeoutError:
             return DownloadFault(f"The source sent nothing for {SILENCE_SECONDS_MAX:g} s.")
         except Exception as error:  # noqa: BLE001 - no error of a library may end the service
-            return Lost(in_words(error))
+            return Lost(in_words(error), is_progress)
+        is_progress = True
         end = await (transfer.finish() if part is None else transfer.take(part))
     return end
 

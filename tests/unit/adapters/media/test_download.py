@@ -405,11 +405,13 @@ async def test_an_address_inside_is_refused_before_it_is_asked(tmp_path: Path, h
 # --- lost connections ----------------------------------------------------------------------------
 
 
-def breaking(content: bytes, *, after: int, etag: str = '"v1"') -> Answer:
+def breaking(
+    content: bytes, *, after: int, etag: str = '"v1"', knows_ranges: bool = True
+) -> Answer:
     """An answer that ends in the middle; a later one sends the rest that was asked for."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        begin = request.http_range.start or 0
+        begin = (request.http_range.start or 0) if knows_ranges else 0
         headers = {"etag": etag, "accept-ranges": "bytes"}
         if begin:
             headers["content-range"] = f"bytes {begin}-{len(content) - 1}/{len(content)}"
@@ -448,13 +450,19 @@ async def test_a_file_that_changed_meanwhile_is_taken_from_its_beginning(
     source: Source, client: Client
 ) -> None:
     """The source answers 200 to a range whose ETag is not the file's any more."""
-    old, new = b"o" * 2 * BUFFER_BYTES, b"new"
-    source.answers["/f"] = [breaking(old, after=BUFFER_BYTES), say(new, ETag='"v2"')]
+    old, new = b"o" * 2 * BUFFER_BYTES, os.urandom(BUFFER_BYTES)
+    source.answers["/f"] = [
+        breaking(old, after=BUFFER_BYTES + 100),
+        breaking(new, after=1000, etag='"v2"', knows_ranges=False),
+        breaking(new, after=BUFFER_BYTES, etag='"v2"'),
+    ]
     end = await client.get(source.url + "/f")
     assert await client.content(end) == new
     assert end == Downloaded(
         hashlib.sha256(new).hexdigest(), len(new), '"v2"', "application/octet-stream"
     )
+    assert source.headers("range") == [None, f"bytes={BUFFER_BYTES + 100}-", "bytes=1000-"]
+    assert source.headers("if-range") == [None, '"v1"', '"v2"']
 
 
 @pytest.mark.parametrize(
