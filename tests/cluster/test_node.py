@@ -39,8 +39,9 @@ def test_what_runtimes_write_stays_in_the_sandbox(tmp_path: Path, name: str, pla
     written = Path(place) / "asset-sync-of-a-test"
     with Sandbox(tmp_path / "sandbox") as sandbox:
         sandbox.run("touch", str(written))
-    assert not written.exists()
-    assert (tmp_path / "sandbox" / name / written.name).exists()
+        assert not written.exists()
+        assert (tmp_path / "sandbox" / name / written.name).exists()
+    assert not (tmp_path / "sandbox" / name).exists()
 
 
 def test_processes_of_a_sandbox_see_only_one_another(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -64,7 +65,7 @@ class Sandbox:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        """Kill every process of the sandbox, those that detached themselves too."""
+        """Kill every process of the sandbox, those that detached themselves too; keep the logs."""
         self._started[0].kill()
         deadline = time.monotonic() + END_SECONDS_MAX
         while Path(f"/proc/{self._init}").exists() and time.monotonic() < deadline:
@@ -72,6 +73,8 @@ class Sandbox:
         for process in self._started:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(END_SECONDS_MAX)
+        for name in PLACES:
+            shutil.rmtree(self.folder / name, ignore_errors=True)  # a gigabyte of images
 
     def start(self, name: str, *command: str, path: str = "") -> LoggedProcess:
         """Start a process that logs to `logs/NAME.log`; `path` comes first in its PATH."""
