@@ -137,6 +137,25 @@ def test_bytes_make_a_window_due() -> None:
     assert filled.take_batch(UPSERT)
 
 
+def test_what_ends_without_a_call_counts_in_no_later_window() -> None:
+    """Changes that were due by their time are not among the bytes of what came after them."""
+    filled = FilledWindows()
+    filled.add("f", "c", {"x": "due"})
+    filled.add("f", "a", {"x": "due"})
+    filled.wait(SECONDS_MAX)
+    _, entry = filled.windows.entries("f", UPSERT)
+    assert filled.windows.take_first(entry, UPSERT, 1) == filled.added[Asset("f", "a")]
+    large: dict[str, ValueData] = {
+        "x": "y" * (BYTES_MAX - change({"x": ""}, Asset("f", "b"), 1).command.size)
+    }
+    filled.add("f", "b", large)
+
+    assert filled.added[Asset("f", "b")][0].command.size == BYTES_MAX
+    assert filled.take_batch(UPSERT)
+    assert not filled.taken[Asset("f", "b")], "it has no room beside what was due"
+    assert filled.take_batch(UPSERT), "its bytes alone fill the window"
+
+
 def test_families_take_turns() -> None:
     """A busy family does not starve another."""
     filled = FilledWindows()
