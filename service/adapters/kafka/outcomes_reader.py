@@ -26,7 +26,7 @@ from service.ports import FatalError, OutcomeBatch
 from service.settings import KafkaSettings
 
 POLL_MS = 500
-POLL_RECORDS_MAX = 500
+POLL_RECORDS_MAX = 200
 """Records that are unpacked in one go; people wait for their pages meanwhile."""
 BATCH_RECORDS_MAX = 4_000
 BATCH_BYTES_MAX = 4 * 1024 * 1024
