@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOMS = ("service/core", "service/runtime", "service/adapters/kafka")
+ROOMS = (
+    *("service/core", "service/runtime", "service/adapters/kafka"),
+    *("service/mapping", "service/translation", "service/webhooks"),
+)
 """Folders that mutants are put into; one that does not exist is left out."""
 
 

@@ -11,13 +11,15 @@ from tests.mutants.survivors import SURVIVORS
 HEAD = """\
 # Mutants
 
-`make mutants` puts small bugs into `service/core`, the runner and the Kafka adapter, one at a time,
-and runs the tests against each: first those that need no broker, then, if the bug survives, those
+`make mutants` puts small bugs into `service/core`, the runner, the Kafka adapter and the packages
+`mapping`, `translation` and `webhooks` of `service`, one at a time, and runs the tests against
+each: first those that need no broker, then, if the bug survives, those
 on a real broker. The command writes this page, also when it is interrupted; a later run tries the
-tests that are named here first. The bugs that a person wrote are in `tests/mutants/written.py`,
-each with the promise of the [contract](contract.md) (P1 to P8) or the decision of the
-[architecture](architecture.md) (D3 to D8) that it breaks. The generated ones are chosen with a
-fixed seed from all comparisons, constants, boundaries and calls.
+tests that are named here first. The bugs that a person wrote are in `tests/mutants/written.py` and
+`written_sources.py`, each with what it breaks: a promise of the [contract](contract.md) (P1 to P8),
+a section of it (§7, §8), a decision of the [architecture](architecture.md) (D3 to D8), or a part of
+[sources.md](sources.md). The generated ones are chosen with a fixed seed from all comparisons,
+constants, boundaries and calls of the first three.
 
 """
 

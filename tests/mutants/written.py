@@ -5,6 +5,7 @@ names the entries to correct; where a mechanism goes, its entry goes too.
 """
 
 from tests.mutants.patch import Written
+from tests.mutants.written_sources import OF_SOURCES
 
 WRITTEN = (
     # --- exact commits out of order (D3) ----------------------------------------------------
@@ -559,8 +560,8 @@ WRITTEN = (
     Written(
         "resume-at-once",
         "P6",
-        "share = 0.5 if self._is_full else 1.0",
-        "share = 1.0",
+        "share = 0.5 if self._is_full else 1.0\n        changes_max",
+        "share = 1.0\n        changes_max",
         "Intake pauses and resumes at every change.",
     ),
     Written(
@@ -610,15 +611,15 @@ WRITTEN = (
     Written(
         "records-of-another-epoch",
         "P1, D8",
-        "return self.is_assigned and origin.epoch == self._epoch and self.drain is None",
-        "return self.is_assigned and self.drain is None",
+        "origin.epoch == self._epoch and self.drain is None\n\n    # --- lease",
+        "self.drain is None\n\n    # --- lease",
         "Records of an assignment that is over are taken in.",
     ),
     Written(
         "pause-forgotten-by-assignment",
         "D8",
-        "        self._set_intake(is_new_assignment=True)",
-        "        self._set_intake()",
+        "assigned.partitions_total)\n        self._set_intake(is_new_assignment=True)",
+        "assigned.partitions_total)\n        self._set_intake()",
         "After a rebalance paused partitions are read.",
     ),
     Written(
@@ -692,4 +693,5 @@ WRITTEN = (
         "    return topic_partitions[(hashed & 0x3FFFFFFF) % len(topic_partitions)]",
         "Outcomes lie where no reader of one key looks.",
     ),
+    *OF_SOURCES,
 )
