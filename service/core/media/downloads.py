@@ -22,6 +22,8 @@ from service.core.media.queue import DownloadQueue
 from service.core.model import Now
 from service.core.recover.backoff import Jitter, delay
 
+UNASKED = DownloadFault("The host answers that the file has not changed, which it was not asked.")
+
 LOOK_SECONDS = 0.5
 """Seconds between two looks for files whose host has failed for too long."""
 
@@ -109,6 +111,8 @@ class Downloads:
         match end:
             case Downloaded():
                 return self._fetched(entry, end, now)
+            case NotModified() if entry.seen is None:
+                return self._failed(entry, UNASKED, now)
             case NotModified():
                 self._queue.succeeded(entry)
                 self._note_end(entry, "not_modified", now)

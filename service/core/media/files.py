@@ -139,8 +139,9 @@ class Files:
 
     def _not_modified(self, entry: FileEntry) -> list[AssetWork]:
         seen, entry.seen = entry.seen, None
-        code = self._remembered.code(seen.content) if seen is not None else None
-        if seen is None or code is None:  # forgotten meanwhile: it is fetched whole
+        assert seen is not None, "only what was seen before can be unchanged"
+        code = self._remembered.code(seen.content)
+        if code is None:  # forgotten meanwhile: it is fetched whole
             self.downloads.add(entry)
             return []
         remembered = FoundFile(code, seen.content, None, is_remembered=True)

@@ -15,6 +15,7 @@ from service.core.inputs import (
     DownloadRefused,
     FaultKind,
     ItemReply,
+    NotModified,
 )
 from service.core.limits import MediaOptions, StructureOptions
 from service.core.requests import GetAttributes, Request, UploadFile, UpsertAssets
@@ -460,6 +461,15 @@ class TestFailing:
         assert made.statuses(failing) == {"failed": 200}
         assert made.last_completed_at(failing) < 1_500, "they fail together"
         assert {made.outcomes[id_]["reason"] for id_ in failing} == {"media_failed"}
+
+    def test_a_host_that_was_not_asked_whether_a_file_has_changed_fails(self) -> None:
+        source = FileSource(lambda _url, _now: NotModified())
+        made = drive(source=source, limits={"retry_attempts_max": 3})
+        id_ = made.upsert("packshots", "a", media=file())
+        made.run()
+
+        assert outcome(made, id_) == ("failed", "media_failed")
+        assert len(source.urls) == 3
 
 
 class TestGivenUpEarly:
