@@ -91,6 +91,12 @@ def test_the_file_chooses_the_key(key: str | None, has_identity: object) -> None
     assert (made.identity is not None) is has_identity
 
 
+def test_the_value_is_the_body_byte_for_byte() -> None:
+    """A signature covers it, and so may whoever reads the topic."""
+    body = b' \xef\xbb\xbf{"id": "a"}\r\n\x00'
+    assert endpoint().record_for(Delivery(HeaderFields([]), body, NOW)).value == body
+
+
 def test_an_endpoint_is_found_by_its_path() -> None:
     other = endpoint(path="/b", topic="dam.other")
     assert by_path([endpoint(), other])["/b"].topic == "dam.other"
