@@ -17,7 +17,7 @@ from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.beginning import Beginning
 from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
-from service.core.inputs import CommitRefusal
+from service.core.inputs import CommitRefusal, LeaseRenewed
 from service.settings import KafkaSettings
 
 TOPIC_PARTITION = TopicPartition("dam.asset-changes", 0)
@@ -28,6 +28,7 @@ class Beginner:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
         self.begun_as: list[GroupMetadata] = []
+        self.steps: list[str] = []
         self.failures: list[BaseException] = []
         self.rejoins = 0
         self._error = error
@@ -37,7 +38,7 @@ class Beginner:
         self._group._send_req, self._group.request_rejoin = None, self._rejoin
         monkeypatch.setattr(start_positions, "identify", self._identify)
         monkeypatch.setattr(start_positions, "begin_group", self._begin_group)
-        monkeypatch.setattr(assignment, "keep_heartbeat", lambda _: None)
+        monkeypatch.setattr(assignment, "keep_heartbeat", self._keep_heartbeat)
 
     async def assign(self) -> None:
         """A partition is assigned."""
@@ -57,8 +58,12 @@ class Beginner:
     def _rejoin(self) -> None:
         self.rejoins += 1
 
+    def _keep_heartbeat(self, _: object) -> None:
+        self.steps.append("heartbeats begin")
+
     async def _identify(self, *_: object) -> Identity:
         """A heartbeat shows meanwhile that the group removed the member."""
+        self.steps.append("positions are read")
         self._group.generation, self._group.member_id = -1, ""
         return Identity("cluster", {}, {})
 
@@ -78,6 +83,35 @@ async def test_a_group_is_begun_as_the_member_that_was_assigned(
     await beginner.assign()
 
     assert beginner.begun_as == [GroupMetadata("asset-sync", 7, "member", None)]
+
+
+async def test_heartbeats_go_on_while_positions_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading them may take longer than the session, which would cost the membership."""
+    beginner = Beginner(monkeypatch, GroupMovedOnError())
+
+    await beginner.assign()
+
+    assert beginner.steps == ["heartbeats begin", "positions are read"]
+
+
+async def test_a_lease_ends_before_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts from when the acknowledged heartbeat was sent, and leaves a second to cut calls."""
+    watched: list[Any] = []
+    monkeypatch.setattr(assignment, "watch_membership", lambda _, heard, *__: watched.append(heard))
+    inbox = SimpleNamespace(submitted=[])
+    inbox.submit = inbox.submitted.append
+    kafka = KafkaSettings.model_validate({"session_timeout_seconds": 45.0})
+    nobody: Any = object()
+    made = Assignment(
+        Subscription(kafka, 10), TransactionLog(kafka), inbox, nobody, nobody, lambda: nobody
+    )
+    await made.on_partitions_revoked([])
+    (acknowledged,) = watched
+
+    acknowledged(100.0)
+
+    assert inbox.submitted == [LeaseRenewed(144.0)]
+    assert made.lease_renewed_at == 100.0
 
 
 @pytest.mark.parametrize("refusal", CommitRefusal)
