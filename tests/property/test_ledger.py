@@ -181,6 +181,49 @@ TestLedger: Callable[..., object] = pytest.mark.slow(LedgerModel.TestCase)
 LedgerModel.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 
 
+SIZE = _completed((PLACES[0], 10)).size
+
+
+@pytest.mark.parametrize(
+    ("outcomes_max", "bytes_max", "taken"),
+    [(5, 1 << 20, [5, 5, 2]), (100, 4 * SIZE, [4, 4, 4]), (12, 12 * SIZE, [12])],
+)
+def test_a_transaction_keeps_its_limits(
+    outcomes_max: int, bytes_max: int, taken: list[int]
+) -> None:
+    """Outcomes beyond them go with the next one."""
+    assert (
+        _sizes_of_transactions([[offset] for offset in range(10, 22)], outcomes_max, bytes_max)
+        == taken
+    )
+
+
+def test_a_group_beyond_the_limits_goes_whole_and_alone() -> None:
+    """Its outcomes name each other."""
+    groups = [[10], list(range(11, 18)), [18]]
+    assert _sizes_of_transactions(groups, 5, 4 * SIZE) == [1, 7, 1]
+
+
+def _sizes_of_transactions(groups: list[list[int]], outcomes_max: int, bytes_max: int) -> list[int]:
+    """How many outcomes each transaction has, until every group is committed."""
+    place = PLACES[0]
+    limits = Limits(
+        DecodeLimits(1 << 20),
+        transaction_outcomes_max=outcomes_max,
+        transaction_bytes_max=bytes_max,
+    )
+    ledger = Ledger({place: Start(10)}, limits)
+    for group in groups:
+        assert all(ledger.admit(place, offset, 10) for offset in group)
+    for group in groups:
+        ledger.complete(tuple(_completed((place, offset)) for offset in group))
+    sizes = []
+    while (transaction := ledger.take_transaction()) is not None:
+        sizes.append(len(transaction.outcomes))
+        ledger.committed()
+    return sizes
+
+
 def test_a_wide_gap_costs_nothing() -> None:
     """Of a compacted topic a trillion offsets may be missing: no map spans them."""
     record_id, far = PLACES[0], 10**12
