@@ -1,6 +1,7 @@
 """The folder of media files: who owns it, and what is left behind."""
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import shutil
@@ -162,6 +163,39 @@ async def test_a_folder_that_is_taken_for_abandoned_before_it_is_locked(
     assert len(made) == 2
     assert folders_in(tmp_path) == {folder.path.name} == {made[1].name}
     await folder.close()
+
+
+async def test_a_folder_that_is_removed_while_it_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever removed it held the lock until then; a lock on a removed file locks nothing."""
+    original = fcntl.flock
+    removed: list[Path] = []
+
+    def removed_meanwhile(descriptor: int, how: int) -> None:
+        if not removed:
+            removed.extend(tmp_path.iterdir())
+            shutil.rmtree(removed[0])
+            (removed[0]).mkdir()
+            (removed[0] / LOCK).touch()
+        original(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", removed_meanwhile)
+    folder = MediaFolder(tmp_path)
+    assert folder.path != removed[0]
+    await folder.close()
+
+
+async def test_a_write_that_the_disk_takes_in_parts(
+    folder: MediaFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = os.write
+    monkeypatch.setattr(os, "write", lambda to, data: original(to, bytes(data[:1000])))
+    content = os.urandom(10_500)
+    file = folder.new_file(1)
+    await file.write(content)
+    assert await file.finish() == hashlib.sha256(content).hexdigest()
+    assert b"".join([part async for part in folder.read(1)]) == content
 
 
 async def test_what_is_not_ours_stays(tmp_path: Path) -> None:
