@@ -580,8 +580,7 @@ def test_repair_gives_up_early_at_its_share_of_the_pending_limit(seed: int) -> N
     assert drive.pending_max <= 400 + 500, "one poll more than the limit"
 
 
-@pytest.mark.slow
-@settings(few, max_examples=2)
+@few
 @given(SEEDS)
 def test_a_partition_at_its_span_limit_gives_up_what_stops_it(seed: int) -> None:
     """One bad asset at the watermark: the partition does not wait for its whole budget."""
@@ -589,14 +588,14 @@ def test_a_partition_at_its_span_limit_gives_up_what_stops_it(seed: int) -> None
         lambda r, _: TIMEOUT if "bad" in codes_of(r) else None,
         seed,
         call_seconds=0.01,
-        limits={"calls_per_second_max": 1000},
+        limits={"calls_per_second_max": 1000, "span_pause_offsets": 1_000},
     )
     bad = drive.upsert("packshots", "bad")
-    ids = [drive.upsert("packshots", f"a{number % 5000}") for number in range(24_000)]
+    ids = [drive.upsert("packshots", f"a{number % 300}") for number in range(2_000)]
     drive.run()
 
-    assert drive.outcomes[bad]["status"] == "failed"
-    assert drive.statuses(ids) == {"applied": 24_000}
+    assert drive.outcomes[bad]["message"].startswith("Given up early: its partition")
+    assert drive.statuses(ids) == {"applied": 2_000}
 
 
 @few
