@@ -1,26 +1,14 @@
 """Intake pauses at its limits and resumes at half of them; turns, the rate, and a shutdown."""
 
-from service.core.effects import AllowRequest, Effect, StartCall
-from service.core.facts import IntakeResumed
-from service.core.inputs import (
-    Arrived,
-    Assigned,
-    DrainKind,
-    DrainStarted,
-    Input,
-    LeaseRenewed,
-    RequestWanted,
-    Start,
-    TimePassed,
-)
-from service.core.limits import DecodeLimits, Limits
-from service.core.model import Moment, Origin, Partition, SourceRecord
-from service.core.pipeline import Pipeline
-from service.core.requests import DeleteOne
-from tests.support.builders import plain
-from tests.support.drive import FOREVER, POLL_RECORDS_MAX, Drive, family_of
+from dataclasses import replace
 
-PLACE = Partition("events", 0)
+from service.core.effects import AllowRequest
+from service.core.facts import IntakeResumed
+from service.core.inputs import DrainKind, DrainStarted, RequestWanted, TimePassed
+from service.core.requests import DeleteOne
+from tests.support.clocked import LIMITS, Clocked, calls
+from tests.support.drive import POLL_RECORDS_MAX, Drive, family_of
+
 CHANGES = 3_000
 
 
@@ -66,42 +54,10 @@ def test_upserts_and_deletes_take_turns() -> None:
     assert len({family_of(sent.request) for sent in first}) >= 5
 
 
-class Clocked:
-    """A pipeline whose time a test sets, for families of one asset each."""
-
-    def __init__(self, *, window_seconds: float, calls_per_second: int = 50) -> None:
-        limits = Limits(
-            DecodeLimits(1 << 20),
-            window_seconds_max=window_seconds,
-            calls_per_second_max=calls_per_second,
-        )
-        self.pipeline = Pipeline(limits, lambda: 0.5)
-        self.step(0.0, LeaseRenewed(FOREVER))
-        self.step(0.0, Assigned(1, {PLACE: Start(0)}, 1))
-
-    def step(self, now: float, happened: Input) -> list[Effect]:
-        """The effects of an input."""
-        return self.pipeline.step(happened, Moment(now, round(now * 1000)))
-
-    def arrive(self, now: float, families: int) -> list[Effect]:
-        """An upsert in each of so many families."""
-        events = [plain(asset_family=f"family{number}").value for number in range(families)]
-        records = [
-            SourceRecord(Origin(PLACE, offset, 1), None, event)
-            for offset, event in enumerate(events)
-        ]
-        return self.step(now, Arrived(tuple(records)))
-
-
-def calls(effects: list[Effect]) -> list[StartCall]:
-    """Those that start."""
-    return [effect for effect in effects if isinstance(effect, StartCall)]
-
-
 def test_a_shutdown_sends_what_waits_in_windows() -> None:
     """It does not wait for their time."""
-    made = Clocked(window_seconds=1000.0)
-    assert not calls(made.arrive(1.0, 1))
+    made = Clocked(replace(LIMITS, window_seconds_max=1000.0))
+    assert not made.arrive(1.0, 1)
 
     (sent,) = calls(made.step(2.0, DrainStarted(DrainKind.SHUTDOWN, 30.0)))
 
@@ -110,10 +66,9 @@ def test_a_shutdown_sends_what_waits_in_windows() -> None:
 
 def test_a_request_for_a_token_takes_from_the_rate() -> None:
     """With two requests a second, a call and its request for a token leave none."""
-    made = Clocked(window_seconds=0.0, calls_per_second=2)
-    (first, *others) = calls(made.arrive(10.0, 1))
-    assert not others
+    made = Clocked(replace(LIMITS, calls_per_second_max=2))
+    (first,) = made.arrive(10.0, 1)
     assert AllowRequest(first.call_id) in made.step(10.0, RequestWanted(first.call_id))
 
-    assert not calls(made.arrive(10.1, 3))
+    assert not made.arrive(10.1, 4)
     assert len(calls(made.step(11.0, TimePassed()))) == 2

@@ -1,10 +1,13 @@
 """How soon work goes on after a refusal and after an outage, and what is remembered."""
 
-from service.core.inputs import Answer, CallReply, ItemReply
+from dataclasses import replace
+
+from service.core.inputs import Answer, CallEnded, CallReply, ItemReply
 from service.core.limits import BREAKER_SUSPICIONS, FAMILIES_REMEMBERED_MAX, FAMILY_SEEN_SECONDS
 from service.core.requests import Request, UpsertAssets
 from service.core.send.families import Families
 from service.core.verdict_types import PimResponse
+from tests.support.clocked import LIMITS, Clocked, applied, calls
 from tests.support.drive import Drive
 
 WINDOW_SECONDS = 2.0
@@ -48,6 +51,17 @@ def test_a_breaker_that_a_get_closed_opens_after_as_many_failures_as_before() ->
         between = [sent for sent in drive.writes if begin < sent.ended_at <= end]
         assert len(between) == BREAKER_SUSPICIONS
     assert len(opened) > 1
+
+
+def test_a_success_that_was_sent_before_a_failure_proves_nothing() -> None:
+    """The PIM may have gone down between the two; with one attempt, proof would fail the second."""
+    made = Clocked(replace(LIMITS, retry_attempts_max=1))
+    first, second = made.arrive(1.0, 2)
+    made.step(2.0, CallEnded(second.call_id, DOWN))
+
+    (again,) = calls(made.step(3.0, applied(first)))
+
+    assert again.request == second.request
 
 
 def test_a_family_counts_as_seen_until_its_time_is_over() -> None:
