@@ -29,7 +29,8 @@ def assert_it_ended_rightly(system: SystemUnderTest) -> None:
     """A replica ends in an outage only where a restart alone can read what a commit came to."""
     ends = [replica.returncode for replica in system.replicas if replica.poll() is not None]
     assert ends == [1] * system.logs().count('"service.ended"'), system.logs()[-3000:]
-    assert len(ends) == system.logs().count("nly a restart can read whether it was committed")
+    reasons = system.logs().count("nly a restart can read whether it was committed")
+    assert len(ends) == reasons, system.logs()[-3000:]
     assert "Traceback" not in system.logs()
 
 
