@@ -77,8 +77,8 @@ format: setup ## format the code
 sim: setup ## simulate SEEDS worlds (10000) from seed FROM (0)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM)
 
-mutants: setup ## put in small bugs one at a time and see which test finds each (ONLY=name, NO_BROKER=1)
-	$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY)) $(if $(NO_BROKER),--no-broker)
+mutants: setup ## put in small bugs one at a time and see which test finds each (ONLY=name, NO_BROKER=1, QUICK=1)
+	$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY)) $(if $(NO_BROKER),--no-broker) $(if $(QUICK),--quick)
 
 lock: setup ## resolve both lock files again: for development and for the image (needs uv)
 	uv pip compile pyproject.toml --extra demo --extra otel --group test --group lint --universal \
