@@ -611,3 +611,22 @@ def test_a_drain_ends_also_when_the_group_fences_us_meanwhile(seed: int, kind: D
 
     assert drive.drained == 1, "the change is left to the next owner, and that is told"
     assert not drive.outcomes
+
+
+@few
+@given(SEEDS)
+def test_an_outage_uses_no_budget_of_a_failing_family(seed: int) -> None:
+    """What waited in it when the PIM went down has the rest of its time afterwards."""
+
+    def pim(request: Request, now: float) -> Answer | None:
+        if 60 <= now < HOUR:
+            return DOWN
+        return DOWN if now < 60 and is_write(request) and family_of(request) == "failing" else None
+
+    drive = Drive(pim, seed)
+    failing = [drive.upsert("failing", f"s{number}") for number in range(20)]
+    with_traffic(drive, 60)
+    drive.run()
+
+    assert drive.noted("family.failing")
+    assert drive.statuses(failing) == {"applied": 20}
