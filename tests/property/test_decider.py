@@ -630,3 +630,26 @@ def test_an_outage_uses_no_budget_of_a_failing_family(seed: int) -> None:
 
     assert drive.noted("family.failing")
     assert drive.statuses(failing) == {"applied": 20}
+
+
+@few
+@given(SEEDS)
+def test_a_family_that_fails_beside_others_soon_takes_few_calls(seed: int) -> None:
+    """Three of its assets fail while others succeed: then it has one probe at a time."""
+    drive = Drive(
+        lambda r, _: DOWN if is_write(r) and family_of(r) == "failing" else None,
+        seed,
+        limits={"window_seconds_max": 0.1},
+    )
+    for turn in range(600):
+        if turn % 20 == 10:
+            drive.upsert("failing", f"s{turn}")
+        for number in range(3):
+            drive.upsert(f"well{number}", f"w{turn}")
+        drive.run(0.05)
+
+    (noted,) = drive.noted("family.failing")
+    assert noted < 5
+    assert not drive.noted("breaker.opened")
+    calls = [sent for sent in drive.writes if family_of(sent.request) == "failing"]
+    assert len(calls) < 30
