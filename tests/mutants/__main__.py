@@ -88,7 +88,8 @@ def _digest_of_tests(files: dict[str, str]) -> str:
 
 def _try_hints(mutants: Sequence[Mutant], results: Results, jobs: int) -> None:
     """Try each mutant on the test without a broker that found it before, and on no other."""
-    hinted = [mutant for mutant in mutants if results.likely(mutant, has_broker=False)]
+    left = [mutant for mutant in mutants if not results.is_known(mutant)]
+    hinted = [mutant for mutant in left if results.likely(mutant, has_broker=False)]
     no_files: dict[str, list[str]] = {mutant.name: [] for mutant in hinted}
     with contextlib.ExitStack() as stack:
         copies = [Copy(stack.enter_context(_folder())) for _ in range(jobs)]
