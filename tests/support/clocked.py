@@ -26,9 +26,9 @@ LIMITS = Limits(DecodeLimits(1 << 20), window_seconds_max=0.0)
 class Clocked:
     """A pipeline with one partition, for upserts of one asset in each of some families."""
 
-    def __init__(self, limits: Limits = LIMITS) -> None:
+    def __init__(self, limits: Limits = LIMITS, lease_until: float = FOREVER) -> None:
         self.pipeline = Pipeline(limits, lambda: 0.5)
-        self.step(0.0, LeaseRenewed(FOREVER))
+        self.step(0.0, LeaseRenewed(lease_until))
         login, *_ = calls(self.step(0.0, Assigned(1, {PLACE: Start(0)}, 1)))
         self.step(0.0, CallEnded(login.call_id, CallReply(200, is_from_pim=True)))
 
