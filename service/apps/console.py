@@ -4,7 +4,6 @@ Start: topic, port for probes, reader of the topic, port for pages; the index is
 thread. End: the port for pages closes, then the index, the reader and the port for probes.
 """
 
-import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -23,14 +22,15 @@ from service.adapters.telemetry.console_metrics import ConsoleGauges, ConsoleMet
 from service.adapters.telemetry.logs import LogObserver, configure
 from service.adapters.telemetry.metrics import process_registry
 from service.apps.listening import listening
-from service.apps.start import log_start, open_port
+from service.apps.serving import ServingProgram
+from service.apps.start import open_port
 from service.console.hits import IndexState
 from service.console.links import Links
 from service.core.facts import Fact
-from service.ports import FatalError, Observers
+from service.ports import Observers
 from service.process import program
 from service.process.exit_codes import ExitCode
-from service.process.shutdown import Shutdown, close_within, leave_in_time, report_end
+from service.process.shutdown import Shutdown, close_within
 from service.runtime.indexer import Indexer
 from service.settings import PREFIX, ConsoleSettings, Loaded, SettingsError
 
@@ -53,13 +53,12 @@ async def run(loaded: Loaded) -> ExitCode:
     return await program.run(Service(loaded, shutdown).run, shutdown)
 
 
-class Service:
+class Service(ServingProgram):
     """The console: its parts, wired when it is made, and how they start and close."""
 
     def __init__(self, loaded: Loaded, shutdown: Shutdown) -> None:
-        self._loaded = loaded
+        super().__init__(loaded, shutdown)
         self._settings = settings = loaded.settings
-        self._shutdown = shutdown
         self._log = structlog.get_logger()
         registry = process_registry()
         note = Observers(LogObserver(settings.log.level), ConsoleMeters(registry, __version__)).note
@@ -92,23 +91,6 @@ class Service:
             )
         )
 
-    async def run(self) -> ExitCode:
-        """Start, work until the shutdown begins, and close; return the exit code."""
-        log_start(self._loaded)
-        if await self._shutdown.interrupts(self._start()):
-            await self._close()
-            return ExitCode.DRAINED
-        indexing = asyncio.create_task(self._indexer.run())
-        self._shutdown.fail_with(indexing)
-        code = ExitCode.FAILED
-        try:
-            code = await self._work()
-        finally:
-            leave_in_time(code)
-            indexing.cancel()
-            await self._close()
-        return code
-
     async def _start(self) -> None:
         """Check the topic, and open the ports and the reader."""
         console, kafka = self._settings.console, self._settings.kafka
@@ -119,19 +101,11 @@ class Service:
             port = await self._server.open(console.host, console.port)
         self._log.info("console.listening", port=port, user_header=console.user_header)
 
-    async def _work(self) -> ExitCode:
-        """Work until the shutdown begins, and return the exit code."""
-        try:
-            await self._shutdown.begun()
-        except FatalError as error:
-            report_end(error)
-            return ExitCode.FAILED
-        except Exception:
-            # Before closing, which may hang and then ends the process without a traceback.
-            self._log.exception("service.bug", message="A bug in asset-sync. Please report it.")
-            raise
+    async def _work(self) -> None:
+        await self._indexer.run()
+
+    async def _finish(self) -> None:
         self._log.info("service.drained", outcomes=self._index.outcomes)
-        return ExitCode.DRAINED
 
     async def _close(self) -> None:
         await close_within(CLOSE_SECONDS_MAX, self._server.close())

@@ -4,7 +4,6 @@ Start: sources file, secrets, topics, HTTP port, producer, webhook port.
 End: the webhook port answers 503 until open requests are answered, then producer and HTTP port.
 """
 
-import asyncio
 import ssl
 from collections.abc import Callable, Iterable
 
@@ -25,13 +24,14 @@ from service.adapters.telemetry.metrics import process_registry
 from service.adapters.tls import serving
 from service.apps.endpoints import endpoints_of
 from service.apps.listening import listening
+from service.apps.serving import ServingProgram
 from service.apps.sources import check_secrets, load_sources, secrets_of_webhooks
-from service.apps.start import log_start, open_port
+from service.apps.start import open_port
 from service.core.facts import Fact
-from service.ports import FatalError, Observers, PublishedKeys
+from service.ports import Observers, PublishedKeys
 from service.process import program
 from service.process.exit_codes import ExitCode
-from service.process.shutdown import Shutdown, close_within, leave_in_time, report_end
+from service.process.shutdown import Shutdown, close_within
 from service.runtime.receiver import Receiver
 from service.runtime.secret_cache import SecretCache
 from service.settings import PREFIX, IngressSettings, Loaded
@@ -60,13 +60,12 @@ async def run(loaded: Loaded, make_keys: MakeKeys = HttpPublishedKeys) -> ExitCo
     return await program.run(service.run, shutdown)
 
 
-class Service:
+class Service(ServingProgram):
     """One replica: its parts, wired when it is made, and how they start and close."""
 
     def __init__(self, loaded: Loaded, shutdown: Shutdown, make_keys: MakeKeys) -> None:
-        self._loaded = loaded
+        super().__init__(loaded, shutdown)
         self._settings = settings = loaded.settings
-        self._shutdown = shutdown
         self._log = structlog.get_logger()
         file = load_sources(settings)
         check_secrets(loaded.secrets, secrets_of_webhooks(file.model))
@@ -113,23 +112,6 @@ class Service:
             )
         )
 
-    async def run(self) -> ExitCode:
-        """Start, work until the shutdown begins, drain and close; return the exit code."""
-        log_start(self._loaded)
-        if await self._shutdown.interrupts(self._start()):
-            await self._close()
-            return ExitCode.DRAINED
-        keeping = asyncio.create_task(self._topics.keep_going())
-        self._shutdown.fail_with(keeping)
-        code = ExitCode.FAILED
-        try:
-            code = await self._work()
-        finally:
-            leave_in_time(code)
-            keeping.cancel()
-            await self._close()
-        return code
-
     async def _start(self) -> None:
         """Check the topics, open the port for probes, the producer and the port for webhooks."""
         ingress = self._settings.ingress
@@ -142,20 +124,13 @@ class Service:
         paths = {endpoint.path: endpoint.source for endpoint in self._endpoints}
         self._log.info("webhooks.listening", port=self.port, tls=self._tls is not None, paths=paths)
 
-    async def _work(self) -> ExitCode:
-        """Work until the shutdown begins, then answer what is open; return the exit code."""
-        try:
-            await self._shutdown.begun()
-        except FatalError as error:
-            report_end(error)
-            return ExitCode.FAILED
-        except Exception:
-            # Before closing, which may hang and then ends the process without a traceback.
-            self._log.exception("service.bug", message="A bug in asset-sync. Please report it.")
-            raise
+    async def _work(self) -> None:
+        await self._topics.keep_going()
+
+    async def _finish(self) -> None:
+        """Answer the requests that are open."""
         await self._server.drain(DRAIN_SECONDS_MAX)
         self._log.info("service.drained", open_requests=self._server.open_requests)
-        return ExitCode.DRAINED
 
     async def _close(self) -> None:
         await close_within(CLOSE_SECONDS_MAX, self._server.close())

@@ -4,7 +4,6 @@ from typing import get_args
 
 import pytest
 from prometheus_client import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from service.adapters.telemetry.ingress_catalogue import INGRESS_CATALOGUE
@@ -24,6 +23,7 @@ from service.webhooks.facts import (
     RequestUnjudged,
     SubscriptionNotConfirmed,
 )
+from tests.support.metrics import assert_catalogued
 
 FACTS: list[Fact] = [
     RequestAnswered("bynder", "200", 0.004),
@@ -53,21 +53,7 @@ def scraped(*facts: Fact) -> str:
 
 def test_the_catalogue_is_what_is_shown() -> None:
     """Every metric, with exactly its labels, and no value that a label does not have."""
-    families = {
-        family.name: family
-        for family in text_string_to_metric_families(scraped(*FACTS))
-        if family.name.startswith("asset_sync_")
-    }
-    known = {metric.full_name.removesuffix("_total"): metric for metric in INGRESS_CATALOGUE}
-    assert families.keys() == known.keys()
-    for name, family in families.items():
-        metric = known[name]
-        assert family.documentation == metric.meaning
-        for sample in family.samples:
-            labels = {k: v for k, v in sample.labels.items() if k != "le"}
-            assert labels.keys() == metric.labels.keys(), sample
-            for label, value in labels.items():
-                assert not metric.labels[label] or value in metric.labels[label], sample
+    assert_catalogued(scraped(*FACTS), INGRESS_CATALOGUE)
 
 
 def test_every_fact_is_counted() -> None:
