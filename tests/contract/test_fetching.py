@@ -179,15 +179,15 @@ def test_records_that_are_too_large_to_keep(codec: int) -> None:
         (b"value", b"x" * 20 * MIB, [("h", b"y")]),
         (b"k" * MIB, b"x" * 20 * MIB, []),
         (b"headers", b"x", many),
-        (b"both", b"x" * 20 * MIB, many),
         (b"empty", b"", many),
         (b"none", None, many),
+        (b"both", b"x" * 20 * MIB, many),
         (b"after", b"x", []),
     ]
     found = read(fetcher.MemoryRecords, batch(records, codec))
     assert [record.offset for record in found] == list(range(100, 108))
     assert [record.key for record in found] == [
-        b"before", b"value", None, b"headers", b"both", b"empty", b"none", b"after"
+        b"before", b"value", None, b"headers", b"empty", b"none", b"both", b"after"
     ]  # fmt: skip
     omitted = [getattr(record.value, "omission", None) for record in found]
     assert [one and one.parts for one in omitted] == [
@@ -196,8 +196,8 @@ def test_records_that_are_too_large_to_keep(codec: int) -> None:
         ("value", "key"),
         ("value", "headers"),
         ("value", "headers"),
-        ("value", "headers"),
         ("headers",),
+        ("value", "headers"),
         None,
     ]
     assert found[1].headers == [("h", b"y")]
