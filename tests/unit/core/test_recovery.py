@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from service.core.inputs import Answer, CallEnded, CallReply, ItemReply
 from service.core.limits import BREAKER_SUSPICIONS, FAMILIES_REMEMBERED_MAX, FAMILY_SEEN_SECONDS
-from service.core.requests import Request, UpsertAssets
+from service.core.requests import DeleteOne, Request, UpsertAssets
 from service.core.send.families import Families
 from service.core.verdict_types import PimResponse
 from tests.support.clocked import LIMITS, Clocked, applied, calls
@@ -38,6 +38,21 @@ def test_after_a_refusal_the_next_step_goes_at_once() -> None:
     assert [drive.outcomes[id_]["status"] for id_ in ids] == ["applied", "rejected", "applied"]
     assert len(drive.writes) == 4
     assert drive.last_completed_at(ids) < WINDOW_SECONDS + 4 * 0.1 + 0.2
+
+
+def test_upserts_that_a_refused_delete_superseded_are_sent_after_all() -> None:
+    """They were left out only because the asset was to be deleted."""
+
+    def pim(request: Request, _: float) -> Answer | None:
+        return CallReply(422, is_from_pim=True) if isinstance(request, DeleteOne) else None
+
+    drive = Drive(pim)
+    upserts = [drive.upsert("packshots", "boot", label=label) for label in ("a", "b")]
+    delete = drive.delete("packshots", "boot")
+    drive.run()
+
+    assert drive.statuses(upserts) == {"applied": 2}
+    assert drive.statuses([delete]) == {"rejected": 1}
 
 
 def test_a_breaker_that_a_get_closed_opens_after_as_many_failures_as_before() -> None:
