@@ -86,3 +86,25 @@ async def test_a_partition_without_a_start_position_stays_paused() -> None:
     adapter.set_paused(frozenset())
 
     assert paused == {undecided}
+
+
+def test_what_is_paused_is_not_polled() -> None:
+    """Its records would be taken in although there is no room for them."""
+    kafka = KafkaSettings.model_validate({})
+    nothing: Any = object()
+    adapter = Consumer(
+        Subscription(kafka, 10), TransactionLog(kafka), nothing, lambda _: None, no_error
+    )
+    assigned = {TopicPartition("events", number) for number in range(2)}
+    consumer: Any = SimpleNamespace(
+        assignment=lambda: assigned,
+        paused=set,
+        pause=lambda *_: None,
+        resume=lambda *_: None,
+    )
+    adapter._subscriber.consumer = consumer
+    adapter.set_paused(frozenset({Partition("events", 1)}))
+    assert adapter._open_partitions() == [TopicPartition("events", 0)]
+
+    adapter.set_paused(frozenset())
+    assert set(adapter._open_partitions()) == assigned

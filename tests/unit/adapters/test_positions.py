@@ -1,14 +1,18 @@
 """Where a partition begins, for every relation of a committed position to its log."""
 
 import re
+import time
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka.aiokafka_gaps.identity import Identity
 from service.adapters.kafka.beginning import _beginning
 from service.adapters.kafka.positions import Committed, Log, decide_start, is_above_end
-from service.core.facts import OffsetMapUnused, PositionLost
+from service.adapters.kafka.start_positions import REREAD_SECONDS, StartPositions
+from service.adapters.kafka.transaction import TransactionLog
+from service.core.facts import Fact, OffsetMapUnused, PositionLost
 from service.core.inputs import Start
 from service.core.model import Binding
 from service.core.settle import offset_map
@@ -137,3 +141,25 @@ def test_a_new_group_begins_where_the_setting_says(start_from: str, position: in
     binding = identity.binding(kafka.group_id, PLACE)
     assert begun.offset == position
     assert offset_map.decode(position, begun.metadata, binding) == frozenset()
+
+
+def test_a_position_above_the_end_is_believed_after_a_second_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A broker that is starting may not have loaded its last records yet."""
+    kafka = KafkaSettings.model_validate({})
+    identity = Identity("cluster", {"events": "topic-id"}, {})
+    binding = identity.binding(kafka.group_id, PLACE)
+    found = OffsetAndMetadata(201, offset_map.encode(201, 0, binding))
+    facts: list[Fact] = []
+    positions = StartPositions(kafka, TransactionLog(kafka), facts.append)
+    now = 1_000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    first = positions._resume(identity, {PLACE: found}, {PLACE: LOG})
+    assert (first.starts, first.reread_seconds, facts) == ({}, REREAD_SECONDS, [])
+
+    now += REREAD_SECONDS
+    second = positions._resume(identity, {PLACE: found}, {PLACE: LOG})
+    assert second == ({PLACE: Start(100, binding=binding)}, None)
+    assert [type(fact) for fact in facts] == [PositionLost]
