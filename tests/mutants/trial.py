@@ -199,5 +199,5 @@ def with_broker(copy: Copy, mutant: Mutant, bootstrap: str, likely: str | None) 
 def _exists(test: str | None) -> TypeGuard[str]:
     if test is None:
         return False
-    path, _, name = test.partition("::")
+    path, name = test.partition("::")[0], test.rpartition("::")[2]
     return (ROOT / path).is_file() and name in (ROOT / path).read_text()
