@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from service.console.links import flaw_of_template
-from service.settings.sections import HTTP_PORT, SERVER, Size
+from service.settings.sections import HTTP_PORT, SERVER, Group, Size
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
@@ -34,10 +34,8 @@ def _check_replicas(text: str) -> str:
 _Template = Annotated[str, AfterValidator(_check_template)]
 
 
-class ConsoleSettings(BaseModel):
+class ConsoleSettings(Group):
     """Settings of the program whose pages say what became of an asset."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field(
         "0.0.0.0",  # noqa: S104 - a proxy reaches it from other hosts

@@ -2,12 +2,13 @@
 
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from service.settings.sections import Size
+from service.settings.sections import Group, Size
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\]")
@@ -24,30 +25,32 @@ def _bare(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name.strip("[]") for name in names)
 
 
-def _check_hosts(text: str) -> str:
-    for name in _names(text):
-        if not _HOST_OR_ANY.fullmatch(name):
-            raise ValueError(
-                "must be host names such as assets.dam.example or *.cdn.example, separated by "
-                f"commas, without https://, port or path (found {name!r})"
-            )
-    return text
+def _each(allowed: re.Pattern[str], form: str) -> Callable[[str], str]:
+    """Return a check that each name has the allowed form, which the error describes."""
+
+    def check(text: str) -> str:
+        for name in _names(text):
+            if not allowed.fullmatch(name):
+                raise ValueError(f"must be {form} (found {name!r})")
+        return text
+
+    return check
 
 
-def _check_private_hosts(text: str) -> str:
-    for name in _names(text):
-        if not _HOST.fullmatch(name):
-            raise ValueError(
-                "must be host names such as dam.internal, separated by commas, without https://, "
-                f"port or path, and without * (found {name!r})"
-            )
-    return text
+_check_hosts = _each(
+    _HOST_OR_ANY,
+    "host names such as assets.dam.example or *.cdn.example, separated by commas, "
+    "without https://, port or path",
+)
+_check_private_hosts = _each(
+    _HOST,
+    "host names such as dam.internal, separated by commas, without https://, port or path, "
+    "and without *",
+)
 
 
-class MediaSettings(BaseModel):
+class MediaSettings(Group):
     """Settings of media files, which are downloaded and uploaded to the PIM."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     hosts: Annotated[str, AfterValidator(_check_hosts)] = Field(
         "",

@@ -94,11 +94,13 @@ _Topic = Annotated[_Text, AfterValidator(_check_topic)]
 _Topics = Annotated[_Text, AfterValidator(_check_topics)]
 
 
-class _Group(BaseModel):
+class Group(BaseModel):
+    """Settings of one section: they never change, and an unknown name is refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class KafkaSettings(_Group):
+class KafkaSettings(Group):
     """Settings of the brokers, the consumer group and the topics."""
 
     bootstrap_servers: _Servers = Field(
@@ -206,7 +208,7 @@ class KafkaSettings(_Group):
         return self
 
 
-class OutcomesSettings(_Group):
+class OutcomesSettings(Group):
     """Settings of the outcomes that this deployment writes."""
 
     source: Annotated[str, AfterValidator(_check_source)] | None = Field(
@@ -216,7 +218,7 @@ class OutcomesSettings(_Group):
     )
 
 
-class EventsSettings(_Group):
+class EventsSettings(Group):
     """Settings that select the events to handle."""
 
     type_prefix: str = Field(
@@ -226,7 +228,7 @@ class EventsSettings(_Group):
     )
 
 
-class PimSettings(_Group):
+class PimSettings(Group):
     """Settings of the PIM: its address, the credentials and the limits on calling it."""
 
     base_url: _Text = Field(
@@ -312,7 +314,7 @@ class PimSettings(_Group):
         return self
 
 
-class StructureSettings(_Group):
+class StructureSettings(Group):
     """Settings that say how the PIM's families, attributes and options are used."""
 
     validate_values: bool = Field(
@@ -340,7 +342,7 @@ class StructureSettings(_Group):
     )
 
 
-class WindowSettings(_Group):
+class WindowSettings(Group):
     """Settings that say when the changes in a family's window are sent."""
 
     max_seconds: float = Field(
@@ -365,7 +367,7 @@ class WindowSettings(_Group):
     )
 
 
-class RetrySettings(_Group):
+class RetrySettings(Group):
     """Settings that limit the retries of a failing asset."""
 
     max_attempts: int = Field(
@@ -384,7 +386,7 @@ class RetrySettings(_Group):
     )
 
 
-class PipelineSettings(_Group):
+class PipelineSettings(Group):
     """Settings that limit pending changes and the frequency of commits."""
 
     max_pending_changes: int = Field(
@@ -410,7 +412,7 @@ class PipelineSettings(_Group):
     )
 
 
-class DeadLettersSettings(_Group):
+class DeadLettersSettings(Group):
     """Settings of the limit at which the service stops dead-lettering until an operator looks."""
 
     max_share: float = Field(
@@ -423,7 +425,7 @@ class DeadLettersSettings(_Group):
     )
 
 
-class TracesSettings(_Group):
+class TracesSettings(Group):
     """Settings of OpenTelemetry traces, which need the extra `otel`."""
 
     endpoint: Annotated[str, AfterValidator(_check_endpoint)] | None = Field(
@@ -440,7 +442,7 @@ class TracesSettings(_Group):
     )
 
 
-class TranslateSettings(_Group):
+class TranslateSettings(Group):
     """Settings of the program that translates the events of DAMs."""
 
     topic: _Topic | None = Field(
@@ -465,7 +467,7 @@ INGRESS_OVERHEAD_BYTES = 32 * 1024
 """Room in a record for the headers and the key that ingress adds to a body."""
 
 
-class IngressSettings(_Group):
+class IngressSettings(Group):
     """Settings of the program that receives the webhooks of DAMs."""
 
     host: str = Field(
@@ -509,7 +511,7 @@ class IngressSettings(_Group):
         return self
 
 
-class DrainSettings(_Group):
+class DrainSettings(Group):
     """Settings that limit how long a replica takes to stop."""
 
     max_seconds: float = Field(
@@ -526,7 +528,7 @@ HTTP_PORT = 8080
 """The port of health checks, metrics and pages, unless the settings say another one."""
 
 
-class HttpSettings(_Group):
+class HttpSettings(Group):
     """Settings of the HTTP port for health checks, metrics and pages."""
 
     host: str = Field(
@@ -547,7 +549,7 @@ class HttpSettings(_Group):
     )
 
 
-class LogSettings(_Group):
+class LogSettings(Group):
     """Settings of the format and the level of the log."""
 
     format: Literal["json", "console"] | None = Field(

@@ -9,18 +9,17 @@ from service.core.inputs import (
     DrainKind,
     DrainStarted,
     Input,
-    ItemReply,
     LeaseRenewed,
     Start,
     TimePassed,
 )
 from service.core.limits import DecodeLimits, Limits
-from service.core.model import Moment, Origin, Partition, SourceRecord
+from service.core.model import Moment, Origin, SourceRecord
 from service.core.pipeline import Pipeline
-from service.core.requests import GetFamilies, UpsertAssets
+from service.core.requests import GetFamilies
 from tests.support.builders import plain
+from tests.support.clocked import PLACE, applied, calls
 
-PLACE = Partition("events", 0)
 RULES = Limits(
     decode=DecodeLimits(1 << 20), calls_at_once_max=1, window_assets_max=2, structure=None
 )
@@ -33,7 +32,7 @@ class Steps:
         self.pipeline = Pipeline(RULES, lambda: 0.5)
         self.now = 0.0
         self.step(LeaseRenewed(1e9))
-        (login,) = self.calls(self.step(Assigned(1, {PLACE: Start(0)}, 1)))
+        (login,) = calls(self.step(Assigned(1, {PLACE: Start(0)}, 1)))
         assert isinstance(login.request, GetFamilies)
         self.step(CallEnded(login.call_id, CallReply(200, is_from_pim=True)))
 
@@ -42,24 +41,13 @@ class Steps:
         self.now += 1.0
         return self.pipeline.step(happened, Moment(self.now, round(self.now * 1000)))
 
-    def calls(self, effects: list[Effect]) -> list[StartCall]:
-        """Those that start."""
-        return [effect for effect in effects if isinstance(effect, StartCall)]
-
     def arrive(self, *codes: str) -> list[StartCall]:
         """Upserts of these assets, in order; the calls that start."""
         records = []
         for code in codes:
             given = plain(code=code)
             records.append(SourceRecord(Origin(PLACE, int(code), 1), None, given.value, (), 1_000))
-        return self.calls(self.step(Arrived(tuple(records))))
-
-
-def applied(call: StartCall) -> CallEnded:
-    """Each asset was created."""
-    assert isinstance(call.request, UpsertAssets)
-    items = tuple(ItemReply(asset.asset.code, 201) for asset in call.request.assets)
-    return CallEnded(call.call_id, CallReply(200, is_from_pim=True, items=items))
+        return calls(self.step(Arrived(tuple(records))))
 
 
 def test_the_next_call_leaves_before_the_last_one_is_worked_through() -> None:
@@ -68,7 +56,7 @@ def test_the_next_call_leaves_before_the_last_one_is_worked_through() -> None:
     (first,) = made.arrive("0", "1", "2", "3")
     effects = made.step(applied(first))
 
-    assert len(made.calls(effects)) == 1
+    assert len(calls(effects)) == 1
     assert not any(isinstance(effect, Commit) for effect in effects)
     assert made.pipeline.next_time() == made.now, "at once"
     (complete,) = (effect for effect in made.step(TimePassed()) if isinstance(effect, Commit))
@@ -89,5 +77,5 @@ def test_a_drain_waits_for_nobody() -> None:
     (first,) = made.arrive("0", "1", "2", "3")
     made.step(DrainStarted(DrainKind.REVOCATION, made.now + 60.0))
     effects = made.step(applied(first))
-    assert not made.calls(effects)
+    assert not calls(effects)
     assert any(isinstance(effect, Commit) for effect in effects)
