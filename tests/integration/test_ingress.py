@@ -268,7 +268,7 @@ async def test_messages_of_sns_are_keyed_by_the_asset(
     for name, value in ingress.environ().items():
         if name.startswith("ASSET_SYNC_"):
             monkeypatch.setenv(name, value)
-    monkeypatch.setattr("service.apps.ingress.leave_in_time", lambda _: None)  # ends the process
+    monkeypatch.setattr("service.process.shutdown.exit_at_once", lambda _: None)
     keys = KnownKeys({CERTIFICATE_URL: public_pem(private_key())})
     shutdown = Shutdown()
     service = Service(load(needs_pim=False), shutdown, lambda _: keys)
