@@ -45,7 +45,8 @@ test-cluster: setup ## test chart and image on a real Kubernetes (needs Linux an
 	$(if $(TEST_KUBECONFIG),,tests/cluster/node/tools)
 	$(BIN)/python -m pytest tests/cluster
 
-test-servers: setup ## test the PIM client behind nginx, Apache, HAProxy, tinyproxy and Squid
+test-servers: setup ## test against real servers, proxies and senders (nginx, Squid, Svix, …)
+	tests/servers/senders/setup
 	$(BIN)/python -m pytest -n auto tests/servers
 
 test-browser: setup ## test the status page in Chromium (TEST_CHROMIUM: its path)

@@ -59,7 +59,12 @@ def test_the_image_is_locked_as_the_tests_were() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["requirements.lock", "requirements-run.lock", "benchmarks/peers/python/requirements.txt"],
+    [
+        "requirements.lock",
+        "requirements-run.lock",
+        "benchmarks/peers/python/requirements.txt",
+        "tests/servers/senders/requirements.txt",
+    ],
 )
 def test_locks_have_hashes_and_no_addresses(name: str) -> None:
     """Any index that has the same files will do."""

@@ -1,1 +1,1 @@
-"""The client of the PIM behind real servers and proxies; .ci/tools installs them."""
+"""The client of the PIM behind real servers and proxies, and ingress with real senders."""

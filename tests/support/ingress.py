@@ -30,6 +30,8 @@ from tests.support.webhooks import TOPIC_ARN
 
 SECRET = "a-shared-secret"
 HMAC = BodyHmac("x-signature", ("hook_secret",), "sha256", "hex", "sha256=")
+HMAC_IN_FILE = {"header": "X-Signature", "secret": "hook_secret", "prefix": "sha256="}
+"""The same scheme in the sources file."""
 
 
 @dataclass
@@ -39,6 +41,9 @@ class IngressUnderTest:
     bootstrap: str
     folder: Path
     partitions: int = 3
+    verify: Mapping[str, Any] = field(default_factory=lambda: {"hmac": HMAC_IN_FILE})
+    """How the sources file says that requests to `/hooks` are verified."""
+    secrets: Mapping[str, str] = field(default_factory=lambda: {"hook_secret": SECRET})
     suffix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     processes: list[LoggedProcess] = field(default_factory=list)
 
@@ -51,8 +56,7 @@ class IngressUnderTest:
         return f"dam.sns.{self.suffix}"
 
     def sources(self) -> dict[str, Any]:
-        """Return the sources file: one source with an HMAC, one with SNS."""
-        verify = {"header": "X-Signature", "secret": "hook_secret", "prefix": "sha256="}
+        """Return the sources file: `hooks` with the scheme that is wanted, and one with SNS."""
         values: dict[str, Any] = {"family": {"const": "packshots"}, "code": "id"}
         return {
             "version": 1,
@@ -62,7 +66,7 @@ class IngressUnderTest:
                     "identity": "id",
                     "webhook": {
                         "path": "/hooks",
-                        "verify": {"hmac": verify},
+                        "verify": self.verify,
                         "headers": ["X-Topic"],
                     },
                     "rules": [{"do": "upsert"}],
@@ -95,11 +99,11 @@ class IngressUnderTest:
         return {
             "KAFKA__BOOTSTRAP_SERVERS": self.bootstrap,
             "SOURCES_FILE": str(file),
-            "SECRET__HOOK_SECRET": SECRET,
             "HTTP__HOST": "127.0.0.1",
             "HTTP__PORT": "0",
             "INGRESS__HOST": "127.0.0.1",
             "INGRESS__PORT": "0",
+            **{f"SECRET__{name.upper()}": secret for name, secret in self.secrets.items()},
         }
 
     def environ(self, **settings: str) -> dict[str, str]:

@@ -35,7 +35,7 @@ class AdobeVerify(Part):
 
 
 class StandardVerify(Part):
-    """Standard Webhooks: webhook-id, webhook-timestamp and webhook-signature."""
+    """Standard Webhooks: webhook-id, webhook-timestamp and webhook-signature, or svix-id, …."""
 
     secret: Secrets = Field(description="Secret with the key, which begins with whsec_ or whpk_.")
     max_age_seconds: MaxAge = Field(300, description="Oldest timestamp that is accepted.")

@@ -1,6 +1,8 @@
 """Standard Webhooks: `webhook-id`, `webhook-timestamp` and `webhook-signature`.
 
 Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+Senders that use Svix begin the names with `svix-`, unless they were told otherwise
+(https://docs.svix.com/receiving/verifying-payloads/how-manual).
 
 Rule 1: a secret `whsec_…` verifies signatures `v1` (HMAC-SHA256), and a public key `whpk_…`
 verifies signatures `v1a` (Ed25519). A secret without prefix is one for `v1`.
@@ -16,7 +18,7 @@ from typing import ClassVar
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from service.webhooks.delivery import Delivery, ReadSecret, Refused, Verdict
+from service.webhooks.delivery import Delivery, HeaderFields, ReadSecret, Refused, Verdict
 from service.webhooks.schemes.scheme import (
     Scheme,
     SchemeName,
@@ -27,6 +29,8 @@ from service.webhooks.schemes.scheme import (
 )
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
+NAMES = ((ID, TIMESTAMP, SIGNATURE), ("svix-id", "svix-timestamp", "svix-signature"))
+"""The three headers as each kind of sender names them."""
 SECRET_PREFIX, PUBLIC_KEY_PREFIX = "whsec_", "whpk_"
 SIGNATURES_MAX = 20
 """How many signatures of a request are tried; a rotation needs two."""
@@ -43,12 +47,11 @@ class Standard(Scheme):
 
     @property
     def own_headers(self) -> frozenset[str]:
-        return frozenset({SIGNATURE})
+        return frozenset(signature for _, _, signature in NAMES)
 
     def judge(self, delivery: Delivery, read_secret: ReadSecret) -> Verdict:
         headers = delivery.headers
-        message_id, timestamp = headers.first(ID), headers.first(TIMESTAMP)
-        given = headers.first(SIGNATURE)
+        message_id, timestamp, given = map(headers.first, _names_in(headers))
         if not message_id or not timestamp or not given:
             return Refused("missing")
         refused = refused_by_age(timestamp, delivery.utc_seconds, self.max_age_seconds)
@@ -66,6 +69,11 @@ class Standard(Scheme):
             return any(is_same(wanted, signature) for signature in signatures[b"v1"])
 
         return judge_by_secrets(self.secrets, read_secret, is_signed_with)
+
+
+def _names_in(headers: HeaderFields) -> tuple[str, str, str]:
+    """Return the names that this sender uses: those of one kind, never a mixture."""
+    return next((names for names in NAMES if headers.first(names[-1])), NAMES[0])
 
 
 def _signatures(header: bytes) -> dict[bytes, list[bytes]]:

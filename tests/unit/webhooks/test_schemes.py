@@ -281,12 +281,21 @@ class TestStandard:
         headers = standard.signed(BODY, STANDARD_SECRET, "m1", int(NOW))
         assert judged(self.scheme, delivery(headers, BODY), {"s": secret}) == Unjudged("secret")
 
-    @pytest.mark.parametrize("missing", ["webhook-id", "webhook-timestamp", "webhook-signature"])
-    def test_all_three_headers_are_needed(self, missing: str) -> None:
-        headers = standard.signed(BODY, STANDARD_SECRET, "m1", int(NOW))
-        del headers[missing]
-        given = delivery(headers, BODY)
-        assert judged(self.scheme, given, {"s": STANDARD_SECRET}) == REFUSED_MISSING
+    @pytest.mark.parametrize("missing", ["id", "timestamp", "signature"])
+    @pytest.mark.parametrize(("prefix", "other"), [("webhook-", "svix-"), ("svix-", "webhook-")])
+    def test_all_three_headers_are_needed(self, prefix: str, other: str, missing: str) -> None:
+        """A header of the other kind of sender does not stand for the missing one."""
+        headers = {
+            name.replace("webhook-", prefix): value
+            for name, value in standard.signed(BODY, STANDARD_SECRET, "m1", int(NOW)).items()
+        }
+        secrets = {"s": STANDARD_SECRET}
+        assert judged(self.scheme, delivery(headers, BODY), secrets) == Verified()
+        headers[other + missing] = headers.pop(prefix + missing)
+        assert judged(self.scheme, delivery(headers, BODY), secrets) == REFUSED_MISSING
+
+    def test_no_signature_reaches_a_topic(self) -> None:
+        assert self.scheme.own_headers == {"webhook-signature", "svix-signature"}
 
 
 class TestBodyHmac:
