@@ -37,8 +37,6 @@ class StartDownload(msgspec.Struct, frozen=True):
 
     file_id: int
     url: str
-    is_private: bool
-    """Whether its host may have any address and be asked without TLS, as an operator allowed."""
     bytes_max: int
     etag: str | None = None
     """The ETag of the last answer to this URL, to ask whether the file has changed since."""

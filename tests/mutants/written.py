@@ -654,7 +654,7 @@ WRITTEN = (
     Written(
         "cut-does-nothing",
         "P7, D8",
-        "                self.cancel(call_id)",
+        "                self._tasks.cancel(call_id)",
         "                pass",
         "Calls that are given up go on.",
     ),

@@ -96,7 +96,7 @@ class Client:
         self, url: str, *, bytes_max: int = 1 << 20, etag: str | None = None, file_id: int = 1
     ) -> DownloadEnd:
         """Download a file once."""
-        start = StartDownload(file_id, url, is_private=True, bytes_max=bytes_max, etag=etag)
+        start = StartDownload(file_id, url, bytes_max, etag)
         return await self.downloads.download(start)
 
     async def content(self, end: DownloadEnd, file_id: int = 1) -> bytes:

@@ -68,8 +68,8 @@ class Downloads:
             self._running[entry.id] = entry
             self._resize(entry, entry.key.bytes_max)
             etag = entry.seen.etag if entry.seen is not None else None
-            key, is_private = entry.key, entry.allowed.is_private
-            self._news.append(StartDownload(entry.id, key.url, is_private, key.bytes_max, etag))
+            key = entry.key
+            self._news.append(StartDownload(entry.id, key.url, key.bytes_max, etag))
 
     def stop(self, entry: FileEntry) -> None:
         """Take the file back, wherever it is: nobody waits for it any more."""

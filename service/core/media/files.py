@@ -82,23 +82,18 @@ class Files:
         """Return whether the PIM has the content that the event names."""
         if key.sha256 is None:
             return False
-        content = content_of(key.sha256, key.extension)
-        code = self._remembered.code(content)
-        if code is None:
-            return False
-        self._note_remembered(
-            [(work, place)], FoundFile(code, content, None, is_remembered=True), "sha256"
-        )
-        return True
+        found = self._remembered.find(content_of(key.sha256, key.extension))
+        if found is not None:
+            self._note_remembered([(work, place)], found, "sha256")
+        return found is not None
 
     def _wait(self, work: AssetWork, place: Place, allowed: Allowed) -> None:
-        entry = self._entries.get(allowed.key)
+        key = allowed.key
+        entry = self._entries.get(key)
         if entry is None:
             self._made += 1
-            seen = None if allowed.key.sha256 else self._remembered.seen(allowed.key.url)
-            if seen is not None and seen.content[1] != allowed.key.extension:
-                seen = None
-            entry = self._entries[allowed.key] = FileEntry(self._made, allowed, seen=seen)
+            seen = None if key.sha256 else self._remembered.seen(key.url, key.extension)
+            entry = self._entries[key] = FileEntry(self._made, allowed, seen=seen)
             self.downloads.add(entry)
         entry.uses.append((work, place))
         self._waiting.setdefault(work.key, {})[place] = entry
@@ -128,11 +123,9 @@ class Files:
         return freed
 
     def _fetched(self, entry: FileEntry, found: Downloaded, now: Now) -> list[AssetWork]:
-        content = entry.content
-        self._remembered.note_seen(entry.key.url, found.etag, content)
-        code = self._remembered.code(content)
-        if code is not None:
-            remembered = FoundFile(code, content, found.size, is_remembered=True)
+        self._remembered.note_seen(entry.key.url, found.etag, entry.content)
+        remembered = self._remembered.find(entry.content, found.size)
+        if remembered is not None:
             return self._give_remembered(entry, remembered, "content")
         self.uploads.add(entry, now.seconds)
         return []
@@ -140,11 +133,10 @@ class Files:
     def _not_modified(self, entry: FileEntry) -> list[AssetWork]:
         seen, entry.seen = entry.seen, None
         assert seen is not None, "only what was seen before can be unchanged"
-        code = self._remembered.code(seen.content)
-        if code is None:  # forgotten meanwhile: it is fetched whole
+        remembered = self._remembered.find(seen.content)
+        if remembered is None:  # forgotten meanwhile: it is fetched whole
             self.downloads.add(entry)
             return []
-        remembered = FoundFile(code, seen.content, None, is_remembered=True)
         return self._give_remembered(entry, remembered, "etag")
 
     # --- uploads -----------------------------------------------------------------------------

@@ -32,17 +32,23 @@ class Remembered:
     def __len__(self) -> int:
         return len(self._codes)
 
-    def code(self, content: Content) -> str | None:
-        """Return the code that the PIM has for this content, if that is known."""
-        found = self._codes.get(content)
-        if found is not None:
-            self._codes.move_to_end(content)
-        return found
+    def find(self, content: Content, size: int | None = None) -> FoundFile | None:
+        """Return the file of this content, if the PIM is known to have it.
 
-    def seen(self, url: str) -> Seen | None:
-        """Return what the URL led to, if the PIM is known to have it."""
+        `size` is that of a file that was fetched to learn its content, in bytes.
+        """
+        code = self._codes.get(content)
+        if code is None:
+            return None
+        self._codes.move_to_end(content)
+        return FoundFile(code, content, size, is_remembered=True)
+
+    def seen(self, url: str, extension: str) -> Seen | None:
+        """Return what the URL led to, if the PIM is known to have it with this extension."""
         found = self._seen.get(_digest(url))
-        return found if found is not None and found.content in self._codes else None
+        if found is None or found.content not in self._codes:
+            return None
+        return found if found.content[1] == extension else None
 
     def note_seen(self, url: str, etag: str | None, content: Content) -> None:
         """Remember what a URL led to; without an ETag, nobody can ask whether it has changed."""

@@ -35,7 +35,6 @@ class Allowed(NamedTuple):
     key: FileKey
     upload_name: str
     host: str
-    is_private: bool
 
 
 class Rules:
@@ -65,7 +64,7 @@ class Rules:
                 return _wrong_extension(name, extension, attribute.code, attribute.extensions)
             bytes_max = min(bytes_max, attribute.bytes_max or bytes_max)
         key = FileKey(file.url, file.sha256, extension, bytes_max)
-        return Allowed(key, name, host, self._hosts.is_private(host))
+        return Allowed(key, name, host)
 
     def _flaw_of_url(self, url: str, parts: SplitResult, host: str) -> str | None:
         if self._hosts.are_none:

@@ -11,7 +11,7 @@ from service.core.model import Now
 
 def entry(number: int, host: str = "cdn.example") -> FileEntry:
     key = FileKey(f"https://{host}/{number}", None, "jpg", 1_000)
-    return FileEntry(number, Allowed(key, "x.jpg", host, is_private=False))
+    return FileEntry(number, Allowed(key, "x.jpg", host))
 
 
 def now(seconds: float) -> Now:

@@ -53,23 +53,21 @@ def test_only_named_hosts_are_private() -> None:
 @pytest.mark.parametrize(
     ("url", "name", "expected"),
     [
-        ("https://cdn.example/a/boot.JPG?x=1#y", None, ("boot.JPG", "jpg", False)),
-        ("https://cdn.example/a/b%C3%B6se%20Schuhe.jpg", None, ("b_se_Schuhe.jpg", "jpg", False)),
-        ("https://cdn.example/a%2Fb.jpg", None, ("b.jpg", "jpg", False)),
-        ("https://cdn.example/x", "boot.png", ("boot.png", "png", False)),
-        ("https://cdn.example/", None, ("file", "", False)),
-        ("https://cdn.example:8443", None, ("file", "", False)),
-        ("http://minio.local:9000/boot.tar.gz", None, ("boot.tar.gz", "gz", True)),
-        ("HTTPS://CDN.example/boot.jpg", None, ("boot.jpg", "jpg", False)),
+        ("https://cdn.example/a/boot.JPG?x=1#y", None, ("boot.JPG", "jpg")),
+        ("https://cdn.example/a/b%C3%B6se%20Schuhe.jpg", None, ("b_se_Schuhe.jpg", "jpg")),
+        ("https://cdn.example/a%2Fb.jpg", None, ("b.jpg", "jpg")),
+        ("https://cdn.example/x", "boot.png", ("boot.png", "png")),
+        ("https://cdn.example/", None, ("file", "")),
+        ("https://cdn.example:8443", None, ("file", "")),
+        ("http://minio.local:9000/boot.tar.gz", None, ("boot.tar.gz", "gz")),
+        ("HTTPS://CDN.example/boot.jpg", None, ("boot.jpg", "jpg")),
     ],
 )
-def test_a_file_that_may_be_fetched(
-    url: str, name: str | None, expected: tuple[str, str, bool]
-) -> None:
+def test_a_file_that_may_be_fetched(url: str, name: str | None, expected: tuple[str, str]) -> None:
     found = RULES.judge(MediaFile(url, name), None)
 
     assert isinstance(found, Allowed)
-    assert (found.upload_name, found.key.extension, found.is_private) == expected
+    assert (found.upload_name, found.key.extension) == expected
     assert found.key.url == url
     assert found.key.bytes_max == 1_000
 
