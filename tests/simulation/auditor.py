@@ -150,8 +150,8 @@ class Auditor:
         return flaws
 
     def _pim_is_the_replay(self, pim: SimPim) -> list[str]:
-        status = {
-            (data["origin"]["partition"], data["origin"]["offset"]): data["status"]
+        ends = {
+            (data["origin"]["partition"], data["origin"]["offset"]): data
             for data in (outcome["data"] for outcome in self.outcomes)
         }
         replay: dict[tuple[str, str], dict[str, str]] = {}
@@ -159,9 +159,12 @@ class Auditor:
         for address in sorted(self.written):
             record = self.written[address]
             asset = pim.identity(*record.asset)
-            if status.get(address) == "failed":
-                uncertain.add(asset)  # the PIM may have applied what it did not answer
-            if status.get(address) != "applied":
+            end = ends.get(address)
+            if end is None:
+                continue
+            if self._may_be_applied(record, end):
+                uncertain.add(asset)
+            if end["status"] != "applied":
                 continue
             if record.kind == "delete":
                 replay.pop(asset, None)
@@ -173,6 +176,17 @@ class Auditor:
             for asset in sorted(has.keys() | replay.keys())
             if asset not in uncertain and has.get(asset) != replay.get(asset)
         ]
+
+    def _may_be_applied(self, record: PlannedRecord, end: dict[str, Any]) -> bool:
+        """Whether the PIM may have a change that did not end as applied.
+
+        It may have applied what it did not answer. A change ends as refused after that only where
+        the PIM forgot its file before it was asked again.
+        """
+        media = self.plan.limits.media
+        forgets = media is not None and media.forgets_at and record.values.keys() & set(ATTRIBUTES)
+        is_refused = end["reason"] == "refused_by_pim"
+        return end["status"] == "failed" or bool(is_refused and forgets)
 
     def _deletes_are_few(self) -> list[str]:
         """No replica deletes more of a family in an hour, before a person has looked."""

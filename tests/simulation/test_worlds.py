@@ -44,6 +44,11 @@ TIGHT_REGRESSIONS = {
 }
 """Likewise, in worlds whose limits bind."""
 
+MEDIA_REGRESSIONS = {
+    20680: "The PIM applied a change without an answer, forgot its file, and refused the change "
+    "when it was sent again: no outcome can tell that it has the change.",
+}
+"""Likewise, in worlds with files."""
 
 FIRST_SEEDS = [
     CHUNK,
@@ -75,3 +80,9 @@ def test_a_seed_that_failed_by_a_limit_never_fails_again(seed: int) -> None:
     found = plan(seed)
     without_later = replace(found.limits, deletes_per_hour_max=0, media=None)  # they came after
     assert World(plan(seed, limits=without_later)).run() == []
+
+
+@pytest.mark.parametrize("seed", MEDIA_REGRESSIONS)
+def test_a_seed_that_failed_by_a_file_never_fails_again(seed: int) -> None:
+    """Each failing seed stays, with its story above."""
+    assert World(plan(seed)).run() == []
