@@ -1,7 +1,9 @@
 """Media files with processes and a real broker: every asset ends with the file of its event."""
 
 import asyncio
+import json
 import signal
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,36 @@ from service.adapters.media.folder import PREFIX
 from service.playground.pim.faults import Fault
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import sample
+from tests.support.file_source import sha256_of
 from tests.support.media import Source, say, serving
 from tests.support.proof import upsert
+from tests.support.raw import Item, raw_system
 from tests.support.service import Input, SystemUnderTest, system_around
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 FILES = 200
 EVENTS = 1000
+
+DRAIN_SECONDS = 3
+ENDING_SECONDS_MAX = 5
+"""What a process may take after its drain to leave the group and to close."""
+
+MAPPING = """
+version: 1
+sources:
+  bucket:
+    topics: [raw.bucket.{suffix}]
+    event: {{id: id}}
+    for_each: items
+    family: {{const: packshots}}
+    code: code
+    values:
+      media: {{file: {{url: "{{dam}}/{{folder|url}}/{{code}}.jpg?token={{token}}", name: title}}}}
+    rules:
+      - {{name: kept, do: upsert}}
+"""
+"""A source whose assets have files, at a URL that is put together."""
 
 
 class MediaSystem:
@@ -51,10 +75,13 @@ class MediaSystem:
 
     def file_of(self, code: str) -> bytes | None:
         """The content of the file that the asset has in the PIM."""
-        asset = self.system.pim.state.get(("packshots", code))
-        if asset is None or "media" not in asset.values:
-            return None
-        return self.system.pim.media[asset.values["media"][None, None]]
+        return file_of(self.system.pim, code)
+
+    async def until_uploads(self, count: int) -> None:
+        """Wait until so many uploads have begun."""
+        async with asyncio.timeout(60):
+            while self.uploads < count:  # noqa: ASYNC110 - the PIM counts
+                await asyncio.sleep(0.02)
 
     @property
     def uploads(self) -> int:
@@ -63,6 +90,21 @@ class MediaSystem:
     def kept(self) -> list[str]:
         """The files on disk, in the folders of all processes."""
         return [path.name for path in self.directory.glob(f"{PREFIX}*/*") if path.name != "lock"]
+
+
+def file_of(pim: PimSimulator, code: str) -> bytes | None:
+    """The content of the file that an asset has in the PIM."""
+    asset = pim.state.get(("packshots", code))
+    if asset is None or "media" not in asset.values:
+        return None
+    return pim.media[asset.values["media"][None, None]]
+
+
+def plain(number: int) -> Input:
+    """An event that gives an asset a text."""
+    code = f"plain{number}"
+    value = upsert("packshots", code, {"photographer": "ann"})
+    return number % 3, f"packshots/{code}".encode(), value
 
 
 async def echo(request: web.Request) -> web.StreamResponse:
@@ -161,9 +203,7 @@ async def test_a_replica_that_is_killed_during_an_upload(media: MediaSystem) -> 
     media.system.pim.faults.add(Fault(route="upload", hang=True))
     await media.system.publish([media.event("a", "/a.jpg")])
     first = media.start()
-    async with asyncio.timeout(60):
-        while not media.uploads:  # noqa: ASYNC110 - the PIM counts
-            await asyncio.sleep(0.05)
+    await media.until_uploads(1)
     assert len(media.kept()) == 1
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -180,6 +220,31 @@ async def test_a_replica_that_is_killed_during_an_upload(media: MediaSystem) -> 
     assert list(media.directory.iterdir()) == []
 
 
+async def test_a_deploy_during_an_upload_that_outlasts_the_drain(media: MediaSystem) -> None:
+    """The drain cuts the upload, the next replica sends it again, and nobody else waits for it."""
+    media.system.pim.faults.add(Fault(route="upload", hang=True))
+    first = media.start(DRAIN__MAX_SECONDS=str(DRAIN_SECONDS))
+    await media.system.publish([media.event("long", "/long.jpg")])
+    await media.until_uploads(1)
+    await media.system.publish([plain(number) for number in range(30)])
+    before = await media.outcomes(30)
+    assert "long" not in before
+    assert len(media.system.pim.in_flight) == 1, "the upload goes on"
+
+    await media.system.publish([plain(number) for number in range(30, 60)])
+    first.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    media.start()
+    assert await asyncio.to_thread(first.wait, 30) == 0, media.system.logs()[-3000:]
+    assert DRAIN_SECONDS - 1 < time.monotonic() - began < DRAIN_SECONDS + ENDING_SECONDS_MAX
+    outcomes = await media.outcomes(61)
+
+    assert {data["status"] for data in outcomes.values()} == {"applied"}
+    assert media.file_of("long") == b"/long.jpg"
+    assert media.uploads == 2
+    assert not media.kept()
+
+
 async def test_replicas_that_are_killed_again_and_again(media: MediaSystem) -> None:
     """One outcome for each change, the right file for each asset, and nothing left on disk."""
     count, files = 300, 60
@@ -189,9 +254,7 @@ async def test_replicas_that_are_killed_again_and_again(media: MediaSystem) -> N
     )
     for uploads in (10, 30):
         replica = media.start(PIPELINE__COMMIT_INTERVAL_SECONDS="0.5")
-        async with asyncio.timeout(60):
-            while media.uploads < uploads:  # noqa: ASYNC110 - the PIM counts
-                await asyncio.sleep(0.02)
+        await media.until_uploads(uploads)
         replica.send_signal(signal.SIGKILL)
         replica.wait()
     last = media.start()
@@ -217,3 +280,32 @@ async def test_a_code_that_the_pim_has_forgotten(media: MediaSystem) -> None:
     assert {data["status"] for data in outcomes.values()} == {"applied"}
     assert media.file_of("b") == b"/a.jpg"
     assert media.uploads == 2
+
+
+async def test_a_file_that_a_mapping_names(bootstrap: str, tmp_path: Path) -> None:
+    """A raw event passes two programs; then the PIM has the file, and the outcome tells of it."""
+    pim = PimSimulator(sample())
+    async with serving(echo) as source, raw_system(bootstrap, tmp_path, pim) as system:
+        system.write_sources(MAPPING.format(suffix=system.suffix))
+        system.start_translate()
+        system.start(MEDIA__PRIVATE_HOSTS="localhost", MEDIA__DIR=str(tmp_path / "media"))
+        item: Item = {"code": "boot", "folder": "a b", "token": "signature", "title": "Böse.jpg"}
+        raw = await system.publish_raw("bucket", [(0, [item | {"dam": source.url}])])
+        [outcome] = await system.outcome_data(1)
+
+        code = outcome["data"]["media"][0]["code"]
+        assert (outcome["data"]["status"], outcome["causationid"]) == ("applied", f"{raw[0]}#0")
+        assert outcome["data"]["media"] == [
+            {
+                "attribute": "media",
+                "url": f"{source.url}/a%20b/boot.jpg",
+                "sha256": sha256_of("/a b/boot.jpg"),
+                "bytes": len("/a b/boot.jpg"),
+                "code": code,
+                "result": "uploaded",
+            }
+        ]
+        assert code.endswith("_B_se.jpg")
+        assert file_of(pim, "boot") == b"/a b/boot.jpg"
+        assert [path for path, _ in source.asked] == ["/a%20b/boot.jpg?token=signature"]
+        assert "signature" not in json.dumps(outcome) + system.logs()
