@@ -280,6 +280,14 @@ def test_records_that_fill_the_buffer_are_counted(count_max: int, counted: int) 
     assert stream.whole_records(count_max) == (counted, counted * len(record))
 
 
+def test_no_more_is_unpacked_than_is_read() -> None:
+    """A record that is buffered whole needs no further piece, which memory would have to hold."""
+    pieces = iter([b"ab", b"cd"])
+    stream = fetching._Stream(pieces)
+    assert [stream.fill(2), stream.fill(2)] == [2, 2]
+    assert next(pieces) == b"cd"
+
+
 @given(st.integers(1, 4), st.binary(max_size=400))
 def test_unpacking_is_total(codec: int, packed: bytes) -> None:
     """Any bytes yield pieces or raise `UnpackError`."""

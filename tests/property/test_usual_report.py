@@ -5,7 +5,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from service.contracts.outcome import SourceEvent
+from service.contracts.outcome import ATTRIBUTE_BYTES_MAX, SourceEvent
 from service.core.group.asset_work import Ending
 from service.core.model import (
     Asset,
@@ -96,11 +96,14 @@ def usual(code: str, event_: SourceEvent) -> tuple[Change, Ending]:
     return change, Ending("applied", "updated", response=PimResponse(204))
 
 
-def test_the_changes_of_a_call_share_a_template(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`report` is asked once."""
+@pytest.mark.parametrize("event_id", ["e1", None, "x" * (ATTRIBUTE_BYTES_MAX // 4)])
+def test_the_changes_of_a_call_share_a_template(
+    monkeypatch: pytest.MonkeyPatch, event_id: str | None
+) -> None:
+    """`report` is asked once, also where events have no id, or a long one that fits a header."""
     reporter = UsualReporter("/asset-sync/test")
     for number in range(100):
-        change, ending = usual(f"a{number}", SourceEvent(f"e{number}"))
+        change, ending = usual(f"a{number}", SourceEvent(event_id))
         reporter.of_change(change, ending, NOW)
         monkeypatch.setattr(reporter, "_reporter", None)
     assert len(reporter._templates) == 1

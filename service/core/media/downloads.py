@@ -83,11 +83,8 @@ class Downloads:
                 self._resize(entry, 0)
 
     def next_time(self) -> float | None:
-        """Return when time alone lets a download begin, or a wait end (monotonic seconds)."""
-        at = self._queue.next_time()
-        if next(self._queue.failing(), None) is not None:
-            return self._look_at if at is None else min(at, self._look_at)
-        return at
+        """Return when time alone lets a download begin (monotonic seconds)."""
+        return self._queue.next_time()
 
     # --- ends --------------------------------------------------------------------------------
 

@@ -120,13 +120,17 @@ async def test_without_records_nothing_is_to_be_written() -> None:
     assert batch == ((), {})
 
 
-async def test_what_retention_removed_is_noted_and_skipped() -> None:
+@pytest.mark.parametrize(("position", "noted"), [(7, [OutcomesMissed(1, 43)]), (50, [])])
+async def test_what_retention_removed_is_noted_and_skipped(
+    position: int, noted: list[Fact]
+) -> None:
+    """Nothing was missed where the log begins at the position."""
     facts: list[Fact] = []
-    consumer = Consumer(OffsetOutOfRangeError({ONE: 7}))
+    consumer = Consumer(OffsetOutOfRangeError({ONE: position}))
     consumer.begins = {ZERO: 0, ONE: 50}
     assert await reader_of(consumer, facts).read() == ((), {})
     assert consumer.places[ONE] == 50
-    assert facts == [OutcomesMissed(1, 43)]
+    assert facts == noted
 
 
 async def test_a_topic_that_ends_before_the_position_is_another_one() -> None:

@@ -2,24 +2,31 @@
 
 import re
 import time
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
+from service.adapters.kafka import start_positions, transaction
+from service.adapters.kafka.aiokafka_gaps.fencing import GroupMetadata
 from service.adapters.kafka.aiokafka_gaps.identity import Identity
 from service.adapters.kafka.beginning import _beginning
 from service.adapters.kafka.positions import Committed, Log, decide_start, is_above_end
 from service.adapters.kafka.start_positions import REREAD_SECONDS, StartPositions
 from service.adapters.kafka.transaction import TransactionLog
-from service.core.facts import Fact, OffsetMapUnused, PositionLost
+from service.core.facts import Fact, GroupBegun, OffsetMapUnused, PositionLost
 from service.core.inputs import Start
 from service.core.model import Binding
 from service.core.settle import offset_map
 from service.ports import FatalError
 from service.settings import KafkaSettings
+from tests.support.scripted_producer import Script, ScriptedProducer
 
 PLACE = TopicPartition("events", 0)
+ADDED = TopicPartition("events", 1)
 BINDING = Binding("cluster:group:events:0", "first-topic")
 LATER = Binding("cluster:group:events:0", "second-topic")
 LOG = Log(first=100, last=200)
@@ -163,3 +170,42 @@ def test_a_position_above_the_end_is_believed_after_a_second_look(
     second = positions._resume(identity, {PLACE: found}, {PLACE: LOG})
     assert second == ({PLACE: Start(100, binding=binding)}, None)
     assert [type(fact) for fact in facts] == [PositionLost]
+
+
+async def test_an_added_partition_begins_at_its_first_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its beginning is committed before it is read; the others resume at their positions."""
+    kafka = KafkaSettings.model_validate({})
+    identity = Identity("cluster", {"events": "topic-id"}, {})
+    here, there = (identity.binding(kafka.group_id, place) for place in (PLACE, ADDED))
+    known = {PLACE: OffsetAndMetadata(150, offset_map.encode(150, 0, here))}
+
+    def answers(found: object) -> Any:  # noqa: ANN401 - each of them has its own type
+        async def answer(*_: object) -> object:
+            return found
+
+        return answer
+
+    script = Script()
+    monkeypatch.setattr(transaction, "FencingProducer", partial(ScriptedProducer, script))
+    monkeypatch.setattr(start_positions, "identify", answers(identity))
+    monkeypatch.setattr(start_positions, "begin_group", answers(None))
+    monkeypatch.setattr(start_positions, "stable_committed", answers(known))
+    facts: list[Fact] = []
+    log = TransactionLog(kafka)
+    await log.start()
+    log.group = GroupMetadata(kafka.group_id, 1, "member", None)
+    consumer: Any = SimpleNamespace(
+        beginning_offsets=answers({PLACE: 100, ADDED: 7}),
+        end_offsets=answers({PLACE: 200, ADDED: 9}),
+    )
+
+    positions = StartPositions(kafka, log, facts.append)
+    found = await positions.read(consumer, log.group, [PLACE, ADDED])
+    await log.stop()
+
+    assert found == ({PLACE: Start(150, binding=here), ADDED: Start(7, binding=there)}, None)
+    assert script.steps == ["open", "begin", "offsets", "commit"]
+    assert [type(fact) for fact in facts] == [GroupBegun]
+    assert "events/1 at 7 (2 records)" in str(facts)

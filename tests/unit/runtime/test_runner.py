@@ -131,6 +131,11 @@ class RunnerUnderTest:
             while not condition():  # noqa: ASYNC110 - any condition
                 await asyncio.sleep(0.005)
 
+    async def drain(self, seconds: float) -> int:
+        """Drain within this time, and return what is left; fail 5 seconds after it."""
+        async with asyncio.timeout(seconds + 5):
+            return await self.inbox.drain(DrainKind.SHUTDOWN, seconds)
+
 
 @contextlib.asynccontextmanager
 async def run_on(log: MemoryLog) -> AsyncIterator[RunnerUnderTest]:
@@ -197,7 +202,7 @@ async def test_a_drain_finishes_and_returns_what_is_left(tested: RunnerUnderTest
     await tested.assign()
     tested.arrive("a", "b", "c")
     await tested.until(lambda: tested.pipeline.pending_changes or tested.log.outcomes)
-    left = await tested.inbox.drain(DrainKind.SHUTDOWN, 5)
+    left = await tested.drain(5)
 
     assert left == 0
     assert len(tested.log.outcomes) == 3
@@ -234,7 +239,7 @@ async def test_a_drain_cancels_calls_at_its_deadline(tested: RunnerUnderTest) ->
     tested.api.opened.clear()
     tested.arrive("a")
     await tested.until(lambda: len(tested.api.requests) >= 2)
-    left = await tested.inbox.drain(DrainKind.SHUTDOWN, 0.1)
+    left = await tested.drain(0.1)
 
     assert left == 1
     assert tested.api.cancelled >= 1

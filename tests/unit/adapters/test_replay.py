@@ -1,0 +1,119 @@
+"""What a replay writes in one transaction, and what it leaves out, on producers with a script."""
+
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+import pytest
+from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
+
+from service.adapters.kafka.tools import replay
+from service.adapters.kafka.tools.replay import TRANSACTION_RECORDS, Replayer, ReplayError
+from service.adapters.kafka.tools.time_order import StoredRecord
+from service.core.model import Origin, Partition, Rejection, SourceRecord
+from service.core.settle.dead_letters import DeadLetter, read_dead_letter
+from service.core.settle.report import Reporter
+from service.settings import KafkaSettings
+from tests.support.scripted_producer import PARTITIONS, Script, ScriptedProducer
+
+KAFKA = KafkaSettings.model_validate({})
+MIB = 1024 * 1024
+
+
+def buried(offset: int, *, size: int = 1, partition: int = 0) -> tuple[DeadLetter, StoredRecord]:
+    """A dead letter of this offset, of a record of so many bytes from that partition."""
+    record = SourceRecord(Origin(Partition("events", partition), offset, 0), None, b"x" * size)
+    why = Rejection("rejected", "invalid_event", "It is not JSON.")
+    dead = Reporter("/asset-sync/test").of_rejection(record, why, 1).dead_letter
+    assert dead is not None
+    letter = read_dead_letter((0, offset), dead.key, dead.value, dead.headers, 0)
+    return letter, StoredRecord(0, offset, dead.key, dead.value, dead.headers, 0)
+
+
+class Scripted:
+    """A replayer, the dead letters on its topic, and what it told of its progress."""
+
+    def __init__(self) -> None:
+        self.script = Script()
+        self.topic: list[StoredRecord] = []
+        self.progress: list[int] = []
+
+    async def replay(
+        self, found: Sequence[tuple[DeadLetter, StoredRecord]], *, deleted: int | None = None
+    ) -> replay.Replayed:
+        """Write these dead letters back; that of one offset is not on the topic any more."""
+        self.topic = [record for _, record in found if record.offset != deleted]
+        replayer = Replayer(KAFKA)
+        await replayer.start()
+        try:
+            return await replayer.replay([letter for letter, _ in found], self.progress.append)
+        finally:
+            await replayer.stop()
+
+    async def read(self, *_: object) -> AsyncIterator[StoredRecord]:
+        """Yield the dead-letter topic."""
+        for record in self.topic:
+            yield record
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
+    made = Scripted()
+    monkeypatch.setattr(replay, "AIOKafkaProducer", partial(ScriptedProducer, made.script))
+    monkeypatch.setattr(replay, "read", made.read)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "transactions"),
+    [
+        (3, 1, [3]),
+        (TRANSACTION_RECORDS + 1, 1, [TRANSACTION_RECORDS, 1]),
+        (6, MIB, [4, 2]),
+    ],
+)
+async def test_a_transaction_is_bounded(
+    scripted: Scripted, count: int, size: int, transactions: list[int]
+) -> None:
+    """In records, and in bytes: the broker aborts what takes too long."""
+    done = await scripted.replay([buried(offset, size=size) for offset in range(count)])
+
+    assert (done.count, done.refused) == (count, [])
+    assert scripted.progress == transactions
+    assert scripted.script.steps.count("commit") == len(transactions)
+
+
+async def test_a_record_that_is_too_large_is_refused_alone(scripted: Scripted) -> None:
+    """The others of its transaction are written, by new producers: sequence numbers have a gap."""
+    refused_at = ("events of both", "markers of both", "event of the first")
+    scripted.script.send_errors = [MessageSizeTooLargeError(batch) for batch in refused_at]
+    first, second = buried(1), buried(2)
+    done = await scripted.replay([first, second])
+
+    assert done.count == 1
+    assert done.refused == [(first[0], "the events topic refuses it as too large")]
+    events_and_markers = ["begin", "events", KAFKA.dead_letters_topic]
+    refused = ["open", *events_and_markers]
+    assert scripted.script.steps == [*refused, *refused, "open", *events_and_markers, "commit"]
+
+
+async def test_a_record_of_a_partition_that_is_gone_is_refused(scripted: Scripted) -> None:
+    gone, there = buried(1, partition=PARTITIONS), buried(2)
+    done = await scripted.replay([gone, there])
+
+    assert done.count == 1
+    assert done.refused == [(gone[0], "its original partition no longer exists")]
+
+
+async def test_a_dead_letter_that_retention_removed_is_refused(scripted: Scripted) -> None:
+    lost, there = buried(1), buried(2)
+    done = await scripted.replay([lost, there], deleted=1)
+
+    assert done.count == 1
+    assert done.refused == [(lost[0], "the broker deleted it meanwhile")]
+
+
+async def test_a_later_run_ends_this_one(scripted: Scripted) -> None:
+    scripted.script.send_errors = [ProducerFenced()]
+    with pytest.raises(ReplayError, match="Another replay run has taken over"):
+        await scripted.replay([buried(1)])
+    assert "commit" not in scripted.script.steps
