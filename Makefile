@@ -9,7 +9,7 @@ export BASE CA KAFKA
 SEEDS ?= 10000
 FROM ?= 0
 
-.PHONY: help setup demo test test-fast test-containers test-chart test-cluster test-servers test-browser chaos soak bench bench-peers lint format sim mutants lock ci schemas clean
+.PHONY: help setup demo test test-fast test-containers test-chart test-cluster test-servers test-browser chaos chaos-webhooks soak bench bench-peers lint format sim mutants lock ci schemas clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,9 @@ test-browser: setup ## test the status page in Chromium (TEST_CHROMIUM: its path
 
 chaos: setup ## inject faults of all kinds for SECONDS (120) from SEED, then check every promise
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED))
+
+chaos-webhooks: setup ## kill ingress and Kafka while REQUESTS (100000) webhooks come, then look for each
+	$(BIN)/python -m tests.chaos.webhooks --requests $(or $(REQUESTS),100000) $(if $(SEED),--seed $(SEED))
 
 soak: setup ## run load without faults for SECONDS (3600), traced and scraped; memory must stay flat
 	$(BIN)/python -m tests.chaos --calm --seconds $(or $(SECONDS),3600)

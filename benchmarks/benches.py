@@ -444,17 +444,6 @@ async def webhooks(run: Run) -> list[Result]:
     return [Result("webhooks", measured, "≥ 70 % of bare", share >= BARE_SHARE_MIN)]
 
 
-async def many_webhooks(run: Run) -> list[Result]:
-    """Send 100,000 signed webhooks in one run, and look for the record of each."""
-    count = run.count(100_000)
-    sent, seconds, missing = await ingress.deliver(run.broker.bootstrap_servers, run.folder, count)
-    measured = (
-        f"{sent:,} signed webhooks answered with 200 in {seconds:.0f} s; {missing:,} of their "
-        "records missing in the raw topic"
-    )
-    return [Result("many webhooks", measured, "none missing", missing == 0)]
-
-
 async def raw_uploads(run: Run) -> list[Result]:
     """Translate uploads of Cloudinary from a raw topic into changes."""
     count = run.count(300_000)
@@ -504,7 +493,6 @@ BENCHES: dict[str, Bench] = {
     "growth": growth,
     "start": start_and_drain,
     "webhooks": webhooks,
-    "many-webhooks": many_webhooks,
     "translate": raw_uploads,
     "nine-sources": nine_sources,
     "translate-latency": translate_latency,

@@ -73,29 +73,6 @@ async def compare(bootstrap: str, folder: Path, requests: int) -> tuple[Measured
     return ours, bare
 
 
-async def deliver(bootstrap: str, folder: Path, count: int) -> tuple[int, float, int]:
-    """Send that many webhooks to ingress, each once.
-
-    Return how many were answered with 200, in how many seconds, and how many of these have no
-    record in the raw topic.
-    """
-    ingress = IngressUnderTest(bootstrap, folder)
-    await ingress.create_topics()
-    try:
-        ingress.start()
-        port = int((await ingress.url()).rpartition(":")[2])
-        waits: list[float] = []
-        began = time.monotonic()
-        names = [[f"{sender}-{n}" for n in range(count // SENDERS)] for sender in range(SENDERS)]
-        await asyncio.gather(*(_send(port, map(_request, one), waits) for one in names))
-        seconds = time.monotonic() - began
-        found = {json.loads(one.value)["id"] for one in await ingress.records(ingress.topic)}
-    finally:
-        ingress.end()
-    missing = {name for one in names for name in one} - found
-    return len(waits), seconds, len(missing)
-
-
 async def _round(pid: int, url: str, requests: int) -> Round:
     """Send requests over connections that stay open, each as soon as the last was answered."""
     port = int(url.rpartition(":")[2])

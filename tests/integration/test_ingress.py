@@ -23,6 +23,7 @@ from tests.support.ingress import (
     KnownKeys,
     Load,
     assert_nothing_is_lost,
+    connections,
     headers_of,
     signed,
 )
@@ -53,9 +54,7 @@ async def ingress(bootstrap: str, tmp_path: Path) -> AsyncIterator[IngressUnderT
 async def senders(url: str) -> AsyncIterator[Load]:
     """Send from many senders at once until the block ends."""
     load = Load(url=url)
-    timeout = aiohttp.ClientTimeout(total=30)
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+    async with connections() as session:
         tasks = [asyncio.create_task(load.send_for_ever(session)) for _ in range(SENDERS)]
         yield load
         for task in tasks:

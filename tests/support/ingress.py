@@ -1,6 +1,7 @@
 """A running ingress for the tests: its topics, its sources file, its process and its senders."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -8,7 +9,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -173,12 +174,19 @@ def signed(body: bytes, **headers: str) -> dict[str, str]:
     return {**HMAC.signed(body, SECRET), "content-type": "application/json", **headers}
 
 
+def body_of(number: int) -> bytes:
+    """Return the event with this number; its id is the number."""
+    return json.dumps({"id": str(number)}).encode()
+
+
 @dataclass
 class Load:
-    """Senders that post events without end, and what they were answered."""
+    """Senders that post events, and what they were answered."""
 
-    accepted: set[str] = field(default_factory=set)
-    """The ids of the events that were answered with 200."""
+    sent: Counter[bytes] = field(default_factory=Counter)
+    """How often each event was sent."""
+    accepted: set[bytes] = field(default_factory=set)
+    """The events that were answered with 200."""
     answers: Counter[str] = field(default_factory=Counter)
     """How often each status, or each class of connection error, was met."""
     seconds: list[float] = field(default_factory=list)
@@ -187,24 +195,38 @@ class Load:
     """The headers Retry-After of the answers with 503."""
     url: str = ""
     """Where the senders post to; it changes when a replica starts again."""
-    _numbers: Any = field(default_factory=itertools.count)
+    pause_seconds: float = 0.05
+    """How long a sender waits after a failure."""
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     async def send_for_ever(self, session: aiohttp.ClientSession) -> None:
-        """Post one event after another; a short pause follows a failure."""
-        while True:
-            event_id = str(next(self._numbers))
-            body = json.dumps({"id": event_id}).encode()
-            started = time.monotonic()
-            try:
-                status = await self._post(session, body)
-            except (aiohttp.ClientError, OSError) as error:
-                status = type(error).__name__
-            self.answers[status] += 1
-            if status == str(HTTPStatus.OK.value):
-                self.accepted.add(event_id)
-                self.seconds.append(time.monotonic() - started)
-            else:
-                await asyncio.sleep(0.05)
+        """Post one event after another, each once."""
+        for number in self._numbers:
+            await self._send(session, body_of(number))
+
+    async def send_until_accepted(
+        self, session: aiohttp.ClientSession, numbers: Iterable[int]
+    ) -> None:
+        """Post each event again and again until it is answered with 200, as a DAM does."""
+        for number in numbers:
+            while not await self._send(session, body_of(number)):
+                pass
+
+    async def _send(self, session: aiohttp.ClientSession, body: bytes) -> bool:
+        """Post an event, and return whether it was accepted; a short pause follows a failure."""
+        self.sent[body] += 1
+        started = time.monotonic()
+        try:
+            status = await self._post(session, body)
+        except (aiohttp.ClientError, OSError) as error:
+            status = type(error).__name__
+        self.answers[status] += 1
+        if status != str(HTTPStatus.OK.value):
+            await asyncio.sleep(self.pause_seconds)
+            return False
+        self.accepted.add(body)
+        self.seconds.append(time.monotonic() - started)
+        return True
 
     async def _post(self, session: aiohttp.ClientSession, body: bytes) -> str:
         url = self.url + "/hooks"
@@ -214,10 +236,34 @@ class Load:
             return str(answer.status)
 
 
+@contextlib.asynccontextmanager
+async def connections() -> AsyncIterator[aiohttp.ClientSession]:
+    """Yield a session with as many connections at once as it is used for."""
+    timeout = aiohttp.ClientTimeout(total=30)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        yield session
+
+
+def flaws_of(load: Load, written: Counter[bytes]) -> dict[str, set[bytes]]:
+    """Return the events that a topic with these records breaks a promise for, by the promise.
+
+    A request without an answer may have its record, and is sent again. So an event has at most as
+    many records as it was sent, and one that was accepted has at least one.
+    """
+    flaws = {
+        "answered with 200, and not written": load.accepted - written.keys(),
+        "written, and never sent": written.keys() - load.sent.keys(),
+        "written more often than sent": {
+            body for body in load.sent if written[body] > load.sent[body]
+        },
+    }
+    return {promise: events for promise, events in flaws.items() if events}
+
+
 async def assert_nothing_is_lost(ingress: IngressUnderTest, load: Load) -> None:
-    """Every event that was answered with 200 is in the topic."""
-    written = {json.loads(record.value)["id"] for record in await ingress.records(ingress.topic)}
-    assert load.accepted <= written, sorted(load.accepted - written)[:10]
+    written = Counter(record.value for record in await ingress.records(ingress.topic))
+    assert flaws_of(load, written) == {}
     assert load.accepted
 
 
