@@ -10,8 +10,11 @@ from service.adapters.kafka.tools.create_topics import (
     DEAD_LETTER_DAYS,
     create_topics,
 )
-from service.cli.options import kafka_settings, run_on_kafka
+from service.apps.endpoints import topics_of_webhooks
+from service.apps.sources import read_sources
+from service.cli.options import run_on_kafka, settings_without_pim, stop
 from service.cli.output import console, say, shown
+from service.settings import Settings, SettingsError
 
 STYLES = {"created": "green", "exists": "dim", "refused": "red"}
 
@@ -23,6 +26,8 @@ def topics() -> None:
 
 @topics.command(
     help=f"""Create the events, outcomes and dead-letter topics that do not exist yet.
+
+    With ASSET_SYNC_SOURCES_FILE also the raw topics that `asset-sync ingress` writes to.
 
     Topics that exist are left as they are; `asset-sync check` tells whether they suit. Dead
     letters are kept for {DEAD_LETTER_DAYS} days and may be larger than an event; everything else
@@ -47,9 +52,14 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="Let the brokers check it, and create nothing.")
 def create(*, partitions: int | None, replicas: int | None, dry_run: bool) -> None:
     """Create what is missing."""
-    kafka = kafka_settings()
+    settings = settings_without_pim()
+    kafka = settings.kafka
     work = create_topics(
-        kafka, partitions or BROKER_DEFAULT, replicas or BROKER_DEFAULT, dry_run=dry_run
+        kafka,
+        _raw_topics(settings),
+        partitions or BROKER_DEFAULT,
+        replicas or BROKER_DEFAULT,
+        dry_run=dry_run,
     )
     found = run_on_kafka(kafka, work, needs="Create on the topics")
     out = console()
@@ -63,3 +73,13 @@ def create(*, partitions: int | None, replicas: int | None, dry_run: bool) -> No
         sys.exit(1)
     if not dry_run:
         say("Check access and limits with: asset-sync check")
+
+
+def _raw_topics(settings: Settings) -> list[str]:
+    """Return the topics of the webhooks; exit with 2 if the sources file is wrong."""
+    if settings.sources_file is None:
+        return []
+    try:
+        return topics_of_webhooks(read_sources(settings.sources_file, settings).model)
+    except SettingsError as error:
+        stop(str(error), 2)

@@ -55,9 +55,7 @@ def compile_source(
 
 def _rules(source: Source, at: DocumentPath, compiler: Compiler) -> tuple[CompiledRule, ...]:
     return tuple(
-        compile_rule(
-            rule, rule.name or f"rule {index + 1}", source, (*at, "rules", index), compiler
-        )
+        compile_rule(rule, rule.name or str(index + 1), source, (*at, "rules", index), compiler)
         for index, rule in enumerate(source.rules)
     )
 

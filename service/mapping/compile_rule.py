@@ -103,7 +103,7 @@ class _RuleCompiler:
     def _because(self, do: Do) -> str:
         if self.rule.because is not None:
             return self.rule.because
-        by = "" if self.name is None else f" by {self.name}"
+        by = "" if self.name is None else f" by rule {self.name}"
         if self.rule.do in {"delete", "archive"}:
             return f"`on_{self.rule.do}` is skip: the {self.rule.do}{by} changes nothing."
         return f"The event is {'skipped' if do == 'skip' else 'rejected'}{by}."

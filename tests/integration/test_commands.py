@@ -178,25 +178,51 @@ async def write(
             await producer.send_and_wait(topic, value, key=key)
 
 
-async def test_topics_are_created_on_request(system: SystemUnderTest) -> None:
+WEBHOOK = """\
+version: 1
+sources:
+  dam:
+    topics: [not-written-by-ingress, TOPIC]
+    family: {const: packshots}
+    code: id
+    webhook: {path: /dam, topic: TOPIC, verify: {none: I trust the network}}
+    rules: [{do: upsert}]
+"""
+
+
+async def test_topics_are_created_on_request(system: SystemUnderTest, tmp_path: Path) -> None:
     """What is missing is created once, with its policies, so that the check has nothing to say."""
+    raw = f"{system.events}.raw"
+    sources = tmp_path / "sources.yaml"
+    sources.write_text(WEBHOOK.replace("TOPIC", raw))
     events, outcomes = f"{system.events}.new", f"{system.outcomes}.new"
 
     def command(*words: str) -> subprocess.CompletedProcess[bytes]:
-        return run(system, *words, KAFKA__EVENTS_TOPICS=events, KAFKA__OUTCOMES_TOPIC=outcomes)
+        return run(
+            system,
+            *words,
+            SOURCES_FILE=str(sources),
+            KAFKA__EVENTS_TOPICS=events,
+            KAFKA__OUTCOMES_TOPIC=outcomes,
+        )
 
     words = ("topics", "create", "--partitions", "5", "--replicas", "1")
     dry = command(*words, "--dry-run")
-    assert dry.stdout.count(b"would be created") == 2, dry.stderr
+    assert dry.stdout.count(b"would be created") == 3, dry.stderr
     made = command(*words)
-    assert (made.returncode, made.stdout.count(b"created")) == (0, 2), made.stderr
+    assert (made.returncode, made.stdout.count(b"created")) == (0, 3), made.stderr
+    assert f"created          {raw}".encode() in made.stdout
+    assert b"not-written-by-ingress" not in made.stdout
     assert f"exists           {system.dead_letters}".encode() in made.stdout
     again = command(*words)
-    assert (again.returncode, again.stdout.count(b"exists")) == (0, 3)
+    assert (again.returncode, again.stdout.count(b"exists")) == (0, 4)
     assert f"Topic {events} (5 partitions): access granted.".encode() in command("check").stdout
     refused = run(system, "topics", "create", "--replicas", "9", KAFKA__EVENTS_TOPICS="a.b")
     assert refused.returncode == 1
     assert b"refused          a.b  " in refused.stdout
+    sources.write_text("version: 2")
+    wrong = command(*words)
+    assert (wrong.returncode, b"sources.yaml:1" in wrong.stderr) == (2, True), wrong.stderr
 
 
 async def test_outcomes_in_the_order_of_time(system: SystemUnderTest) -> None:
@@ -375,7 +401,7 @@ async def test_check_finds_all_well(system: SystemUnderTest) -> None:
         (
             {"KAFKA__OUTCOMES_TOPIC": "nowhere"},
             "Topic nowhere does not exist",
-            "asset-sync does not create topics",
+            "asset-sync topics create",
         ),
         ({"PIM__PASSWORD": "wrong"}, "The PIM refuses the credentials", "PIM__CLIENT_ID"),
         ({"PIM__BASE_URL": "http://127.0.0.1:9"}, "The connection failed", "PIM__BASE_URL"),

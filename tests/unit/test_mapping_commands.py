@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,6 +140,18 @@ def test_an_event_is_explained(run: Run, words: list[str]) -> None:
     ]  # fmt: skip
     assert rows["label"][-1] == '[{"locale":"en_US","data":"AB 12"}]'
     assert rows["uploaded_on"] == ["sources.yaml line 30", "created_at", "absent", "absent"]
+
+
+def test_the_first_webhook_is_explained_as_its_page_says(run: Run) -> None:
+    """docs/webhooks.md: a file, a sample, and what becomes of it. Its rule has no name."""
+    page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
+    (file,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (sample,) = re.findall(r"echo '(.*)' > sample.json", page)
+    Path("sources.yaml").write_text(textwrap.dedent("   " + file.lstrip()))
+    explained = run("mapping", "explain", "sources.yaml", "-", given=sample)
+
+    assert "contentful, rule 1: upsert ambient/a1" in explained.output
+    assert explained.output.splitlines()[0] in page
 
 
 def test_a_rejected_event_is_explained_up_to_where_it_ended(run: Run) -> None:

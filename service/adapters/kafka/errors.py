@@ -314,7 +314,9 @@ def topic_problem(topic: Topic) -> str | None:
     if topic.is_hidden:
         return f"Topic {name} is hidden from the Kafka user: grant {missing} on it."
     if not topic.partitions:
-        return f"Topic {name} does not exist: create it; asset-sync does not create topics."
+        return (
+            f"Topic {name} does not exist: create it, for instance with `asset-sync topics create`."
+        )
     if missing is not None:
         return f"The Kafka user may not {missing.lower()} topic {name}: grant {missing} on it."
     return None

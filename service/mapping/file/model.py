@@ -113,7 +113,9 @@ class _Defaults(Part):
 class Rule(_Defaults):
     """A rule; the first one whose condition holds decides."""
 
-    name: Text | None = Field(None, description="Name in messages and outcomes.")
+    name: Text | None = Field(
+        None, description="Name in messages and outcomes. Default: its number, from 1."
+    )
     when: Condition | None = Field(None, description="Condition; default: always.")
     do: Literal["upsert", "delete", "archive", "skip", "reject"] = Field(
         description="What happens to the asset."

@@ -47,9 +47,9 @@ def test_the_first_rule_whose_condition_holds_decides() -> None:
     ends = [ended(spec, {"a": a}) for a in range(3, 8)]
     assert [(end.status, end.reason, end.message, end.rule) for end in ends] == [
         ("skipped", "not_selected", "Three is ours.", "third"),
-        ("skipped", "not_selected", "The event is skipped by rule 4.", "rule 4"),
+        ("skipped", "not_selected", "The event is skipped by rule 4.", "4"),
         ("rejected", "unmappable", "Never five.", "fifth"),
-        ("rejected", "unmappable", "The event is rejected by sixth.", "sixth"),
+        ("rejected", "unmappable", "The event is rejected by rule sixth.", "sixth"),
         ("skipped", "not_selected", "No rule takes it.", None),
     ]
     assert {end.part for end in ends} == {None}
@@ -297,7 +297,7 @@ def test_on_delete_and_on_archive(do: str, spec: dict[str, Any], made: str) -> N
 def test_a_skipped_delete_says_why() -> None:
     rules = [{"name": "gone", "do": "delete"}]
     assert ended({"on_delete": "skip", "rules": rules}, {}).message == (
-        "`on_delete` is skip: the delete by gone changes nothing."
+        "`on_delete` is skip: the delete by rule gone changes nothing."
     )
 
 

@@ -34,7 +34,7 @@ def topic_finding(topic: Topic, lacking: Grade = "failed") -> Finding:
     problem = topic_problem(topic)
     if problem is None:
         return Finding("ok", f"Topic {topic.name} ({topic.partitions} partitions): access granted.")
-    remedy = "Create it, or grant what is missing; asset-sync does not create topics."
+    remedy = "Create it (`asset-sync topics create`), or grant what is missing."
     grade: Grade = "failed" if topic.missing_permission is None else lacking
     return Finding(grade, problem, remedy)
 

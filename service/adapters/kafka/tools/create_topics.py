@@ -1,5 +1,6 @@
 """Create the topics of the settings, with the policies that the service needs (contract.md §5)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,9 +31,16 @@ class CreatedTopic:
 
 
 async def create_topics(
-    kafka: KafkaSettings, partitions: int, replicas: int, *, dry_run: bool
+    kafka: KafkaSettings,
+    raw_topics: Iterable[str],
+    partitions: int,
+    replicas: int,
+    *,
+    dry_run: bool,
 ) -> list[CreatedTopic]:
     """Create each topic that does not exist, or with `dry_run` let the brokers only check it.
+
+    These are the topics of the settings and the raw topics.
 
     Raises:
         KafkaError: the brokers cannot be reached, or do not answer.
@@ -46,16 +54,18 @@ async def create_topics(
         )
         new = [
             NewTopic(name, partitions, replicas, assignments, configs)
-            for name, configs in _configs(kafka).items()
+            for name, configs in _configs(kafka, raw_topics).items()
         ]
         return [await _create(admin, kafka, topic, dry_run=dry_run) for topic in new]
     finally:
         await admin.close()
 
 
-def _configs(kafka: KafkaSettings) -> dict[str, dict[str, str]]:
+def _configs(kafka: KafkaSettings, raw_topics: Iterable[str]) -> dict[str, dict[str, str]]:
     """Return the topics by name, with the settings that differ from those of the brokers."""
-    events: dict[str, dict[str, str]] = {name: {} for name in kafka.events_topic_names}
+    read: dict[str, dict[str, str]] = {
+        name: {} for name in (*raw_topics, *kafka.events_topic_names)
+    }
     largest = kafka.max_record_bytes + DEAD_LETTER_ROOM_BYTES
     dead_letters = {
         "cleanup.policy": "delete",
@@ -63,7 +73,7 @@ def _configs(kafka: KafkaSettings) -> dict[str, dict[str, str]]:
         "max.message.bytes": str(max(largest, BROKER_LARGEST_BYTES + DEAD_LETTER_ROOM_BYTES)),
     }
     return {
-        **events,
+        **read,
         kafka.outcomes_topic: {"cleanup.policy": "delete"},
         kafka.dead_letters_topic: dead_letters,
     }
