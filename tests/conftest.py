@@ -45,8 +45,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the tests that wait first: those that compute fill the cores meanwhile."""
-    items.sort(key=lambda item: item.get_closest_marker("kafka") is None)
+    """Start the tests that wait first: those that compute fill the cores meanwhile.
+
+    The groups come before all: the tests of a group run one after another, in one worker.
+    """
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("kafka") is None,
+            item.get_closest_marker("xdist_group") is None,
+        )
+    )
 
 
 @pytest.fixture(scope="session")
@@ -67,11 +75,19 @@ def bootstrap(broker: Broker) -> str:
     return broker.bootstrap_servers
 
 
-@pytest.fixture
-def own_broker() -> Iterator[EmbeddedKafka]:
-    """A broker that may be killed."""
+@pytest.fixture(scope="session")
+def broker_to_kill() -> Iterator[EmbeddedKafka]:
+    """A broker that may be killed, for all tests of a worker."""
     with embedded_kafka() as broker:
         yield broker
+
+
+@pytest.fixture
+def own_broker(broker_to_kill: EmbeddedKafka) -> EmbeddedKafka:
+    """A broker that may be killed; it runs when the test begins."""
+    if not broker_to_kill.is_running:
+        broker_to_kill.start()
+    return broker_to_kill
 
 
 @pytest.fixture

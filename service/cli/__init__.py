@@ -13,27 +13,39 @@ import click
 from service import __version__
 from service.cli.output import OutputError, complain, take_streams
 
-COMMANDS = (
-    "run",
-    "translate",
-    "ingress",
-    "console",
-    "webhook",
-    "demo",
-    "init",
-    "check",
-    "release",
-    "topics",
-    "publish",
-    "outcomes",
-    "dead-letters",
-    "mapping",
-    "convert",
-    "media",
-    "pim-simulator",
-    "schema",
-)
+SECTIONS = {
+    "Programs": {
+        "run": "Carry changes from Kafka to the PIM.",
+        "translate": "Turn events as DAMs send them into changes for run.",
+        "ingress": "Receive webhooks of DAMs and write them to Kafka.",
+        "console": "Serve pages that say what became of each asset.",
+    },
+    "First steps": {
+        "demo": "Run the whole system on this machine, and kill parts of it.",
+        "init": "Write settings, sample events and Helm values to start with.",
+        "topics": "Create the topics of the settings.",
+        "check": "Check settings, Kafka, PIM and sources file before a start.",
+        "pim-simulator": "Serve a simulated PIM with Akeneo's Asset API.",
+    },
+    "Changes": {
+        "publish": "Write the events of a file to the events topic.",
+        "convert": "Show what the service would do with the events of a file.",
+        "outcomes": "Print what became of each change.",
+        "dead-letters": "Show changes that were rejected or failed, and replay them.",
+        "release": "Resume after a limit on dead letters or deletes.",
+    },
+    "Sources": {
+        "mapping": "Write, test and explain what the events of a DAM mean.",
+        "webhook": "Send a signed sample to a running ingress.",
+    },
+    "Reference": {
+        "media": "Look at the media files of the PIM.",
+        "schema": "Print JSON Schemas, AsyncAPI and other reference documents.",
+    },
+}
 """The commands in the order of the help. `dead-letters` is `dead_letters` in `dead_letters.py`."""
+
+COMMANDS = tuple(name for section in SECTIONS.values() for name in section)
 
 
 def command_of(name: str) -> click.Command | None:
@@ -54,6 +66,12 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         return command_of(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        width = len(max(COMMANDS, key=len))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
         take_streams()

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +26,9 @@ START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 15.0
 PROGRESS_SECONDS = 2.0
 JARS_MB = 45
+
+STARTER = ThreadPoolExecutor(1, "embedded-kafka")
+"""Starts every broker: the kernel kills a child when the thread that started it ends."""
 
 PROPERTIES = """
 process.roles=broker,controller
@@ -98,6 +102,7 @@ class EmbeddedKafka:
         for starts_left in reversed(range(STARTS_MAX)):
             if self._comes_up():
                 return
+            self.kill()
             log_end = (self._folder / "broker.log").read_text(errors="replace")[-2000:]
             if starts_left == 0 or PORT_TAKEN not in log_end:
                 raise EmbeddedKafkaError(f"The embedded broker does not start:\n{log_end}")
@@ -105,19 +110,26 @@ class EmbeddedKafka:
 
     def _comes_up(self) -> bool:
         """Start the process, and return whether it listens before it ends or its time is up."""
+        self._process = STARTER.submit(self._start_process).result()
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not _listens(self._port):
+            if not self.is_running or time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def _start_process(self) -> subprocess.Popen[bytes]:
         with (self._folder / "broker.log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own command
+            return subprocess.Popen(  # noqa: S603 - our own command
                 [*self._command, "-Xms128m", "-Xmx384m", "kafka.Kafka", str(self._properties)],
                 stdout=log,
                 stderr=log,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - one call to the kernel, no threads
             )
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while not _listens(self._port):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                return False
-            time.sleep(0.1)
-        return True
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
         assert self._process is not None
@@ -126,7 +138,7 @@ class EmbeddedKafka:
 
     def stop(self) -> None:
         """Stop the broker with SIGTERM, and kill it where that takes too long."""
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None or not self.is_running:
             return
         self._process.terminate()
         try:

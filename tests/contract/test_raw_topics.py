@@ -101,6 +101,7 @@ async def test_concurrent_writes_are_acknowledged(bench: Bench) -> None:
     assert not bench.facts
 
 
+@pytest.mark.xdist_group("broker of ingress")
 async def test_an_outage_is_no_success_and_leaves_nothing_behind(
     own_broker: EmbeddedKafka,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The broker goes away and comes back, on a broker of the test's own."""
+"""The broker goes away and comes back, on a broker that no other test uses then."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from service.playground.pim.structure import free
 from tests.support.proof import assert_exactly_once, events
 from tests.support.service import SystemUnderTest, system_around
 
-pytestmark = [pytest.mark.kafka, pytest.mark.processes]
+pytestmark = [pytest.mark.kafka, pytest.mark.processes, pytest.mark.xdist_group("broker")]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
-from service.playground.embedded_kafka import embedded_kafka
+from service.playground.embedded_kafka import EmbeddedKafka
 from tests.support.console import ConsoleUnderTest, outcome, read_page
 from tests.support.service import SystemUnderTest
 
@@ -243,26 +243,28 @@ async def delete_records(console: ConsoleUnderTest, before: int) -> None:
     await admin.close()
 
 
-async def test_in_an_outage_of_kafka_what_is_indexed_is_found(tmp_path: Path) -> None:
-    with embedded_kafka() as broker:
-        console = ConsoleUnderTest(broker.bootstrap_servers, tmp_path)
-        await console.create_topic()
-        console.start()
-        await console.write(outcome(n) for n in range(30))
-        await until_indexed(console, 30)
-        broker.kill()
-        await until_metric(console, "console_kafka_reachable 0.0")
-        status, page = await console.get("/?code=sku_7")
-        assert status == 200
-        assert "In the PIM" in page
-        assert "Kafka does not answer at present" in page
-        assert "console_lag NaN" in await console.metrics()
-        broker.start()
-        await until_metric(console, "console_kafka_reachable 1.0")
-        await console.write(outcome(n) for n in range(30, 60))
-        await until_indexed(console, 60)
-        assert '"kafka.reachable"' in console.logs()
-        console.end()
+@pytest.mark.xdist_group("broker of ingress")
+async def test_in_an_outage_of_kafka_what_is_indexed_is_found(
+    own_broker: EmbeddedKafka, tmp_path: Path
+) -> None:
+    console = ConsoleUnderTest(own_broker.bootstrap_servers, tmp_path)
+    await console.create_topic()
+    console.start()
+    await console.write(outcome(n) for n in range(30))
+    await until_indexed(console, 30)
+    own_broker.kill()
+    await until_metric(console, "console_kafka_reachable 0.0")
+    status, page = await console.get("/?code=sku_7")
+    assert status == 200
+    assert "In the PIM" in page
+    assert "Kafka does not answer at present" in page
+    assert "console_lag NaN" in await console.metrics()
+    own_broker.start()
+    await until_metric(console, "console_kafka_reachable 1.0")
+    await console.write(outcome(n) for n in range(30, 60))
+    await until_indexed(console, 60)
+    assert '"kafka.reachable"' in console.logs()
+    console.end()
 
 
 async def until_metric(console: ConsoleUnderTest, line: str) -> None:

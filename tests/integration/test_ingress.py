@@ -119,6 +119,7 @@ async def test_nothing_is_lost_when_ingress_is_killed(ingress: IngressUnderTest)
     await assert_nothing_is_lost(ingress, load)
 
 
+@pytest.mark.xdist_group("broker of ingress")
 @pytest.mark.parametrize("away_seconds", [1, 14, 35])
 async def test_nothing_is_lost_when_the_broker_is_killed(
     own_broker: EmbeddedKafka, tmp_path: Path, away_seconds: float

@@ -21,7 +21,7 @@ from service.ports import FatalError
 from service.settings import KafkaSettings
 from tests.support.group import Group, group_of_one
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("outcome log")]
 
 FORGETFUL = """
 transactional.id.expiration.ms=2000
@@ -41,9 +41,9 @@ class ForgetfulKafka(EmbeddedKafka):
             properties.write(FORGETFUL)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def forgetful() -> Iterator[EmbeddedKafka]:
-    """A broker for one test, which may be killed."""
+    """A broker that may be killed, and is started again by the test that kills it."""
     with started(ForgetfulKafka) as broker:
         yield broker
 

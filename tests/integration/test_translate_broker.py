@@ -1,4 +1,4 @@
-"""The broker goes away under `translate` and comes back, on a broker of the test's own."""
+"""The broker goes away under `translate` and comes back: one that no other test uses then."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,11 @@ from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.support.raw import RawSystem, bucket_records, raw_system, thin_records
 
-pytestmark = [pytest.mark.kafka, pytest.mark.processes]
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.processes,
+    pytest.mark.xdist_group("broker of translate"),
+]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import click
 
-from service.cli import main
+from service.cli import SECTIONS, main
 
 Level = tuple[str, ...]
 
@@ -35,3 +35,14 @@ def test_every_command_says_what_it_does_and_takes() -> None:
         if isinstance(command, click.Group):
             for inner in command.list_commands(click.Context(command)):
                 assert f"\n  {inner} " in shown, name
+
+
+def test_every_command_has_a_line_of_its_own() -> None:
+    """The list of commands imports none of them, and wraps no sentence at 80 columns."""
+    shown = main.get_help(click.Context(main)).splitlines()
+    for title, commands in SECTIONS.items():
+        assert f"{title}:" in shown
+        for name, text in commands.items():
+            assert text.endswith(".")
+            assert [line.split(maxsplit=1) for line in shown].count([name, text]) == 1
+            assert main.get_command(click.Context(main), name) is not None
