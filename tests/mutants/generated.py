@@ -14,7 +14,7 @@ from typing import Literal
 from tests.mutants.patch import Mutant
 
 ROOMS = ("service/core/", "service/runtime/", "service/adapters/kafka/")
-"""Where bugs are generated; those of mapping, translation and webhooks are all written."""
+"""Where bugs are generated; those of media, mapping, translation and webhooks are all written."""
 SEED = 20261125
 COUNT = 60
 

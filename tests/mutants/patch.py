@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOMS = (
     *("service/core", "service/runtime", "service/adapters/kafka"),
-    *("service/mapping", "service/translation", "service/webhooks"),
+    *("service/adapters/media", "service/mapping", "service/translation", "service/webhooks"),
 )
 """Folders that mutants are put into; one that does not exist is left out."""
 

@@ -11,15 +11,16 @@ from tests.mutants.survivors import SURVIVORS
 HEAD = """\
 # Mutants
 
-`make mutants` puts small bugs into `service/core`, the runner, the Kafka adapter and the packages
-`mapping`, `translation` and `webhooks` of `service`, one at a time, and runs the tests against
-each: first those that need no broker, then, if the bug survives, those
-on a real broker. The command writes this page, also when it is interrupted; a later run tries the
-tests that are named here first. The bugs that a person wrote are in `tests/mutants/written.py` and
-`written_sources.py`, each with what it breaks: a promise of the [contract](contract.md) (P1 to P8),
-a section of it (§7, §8), a decision of the [architecture](architecture.md) (D3 to D8), or a part of
+`make mutants` puts small bugs into `service/core`, the runner, the adapters of Kafka and of media
+files, and the packages `mapping`, `translation` and `webhooks` of `service`, one at a time, and
+runs the tests against each: first those that need no broker, then, if the bug survives, those on a
+real broker. The command writes this page, also when it is interrupted; a later run tries the tests
+that are named here first. The bugs that a person wrote are in `tests/mutants/written.py`,
+`written_media.py` and `written_sources.py`, each with what it breaks: a promise of the
+[contract](contract.md) (P1 to P8), a section of it (§7 to §9), a decision of the
+[architecture](architecture.md) (D3 to D8), or a part of [media.md](media.md) or
 [sources.md](sources.md). The generated ones are chosen with a fixed seed from all comparisons,
-constants, boundaries and calls of the first three.
+constants, boundaries and calls of the core, the runner and the adapter of Kafka.
 
 """
 

@@ -147,7 +147,9 @@ def _run_tests(folder: Path, words: list[str], sending: Connection) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] in {"service", "tests"}]:
         del sys.modules[name]
     seen = _FirstFailure()
-    code = pytest.main(words, plugins=[seen])
+    code: int = pytest.ExitCode.INTERNAL_ERROR
+    with contextlib.suppress(Exception):  # pytest raises for what a failed test left open
+        code = pytest.main(words, plugins=[seen])
     sending.send((int(code), seen.name))
 
 

@@ -5,6 +5,7 @@ names the entries to correct; where a mechanism goes, its entry goes too.
 """
 
 from tests.mutants.patch import Written
+from tests.mutants.written_media import OF_MEDIA
 from tests.mutants.written_sources import OF_SOURCES
 
 WRITTEN = (
@@ -693,5 +694,6 @@ WRITTEN = (
         "    return topic_partitions[(hashed & 0x3FFFFFFF) % len(topic_partitions)]",
         "Outcomes lie where no reader of one key looks.",
     ),
+    *OF_MEDIA,
     *OF_SOURCES,
 )

@@ -64,8 +64,10 @@ async def serving(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     source.url = f"{'https' if tls else 'http'}://localhost:{runner.addresses[0][1]}"
-    yield source
-    await runner.cleanup()
+    try:
+        yield source
+    finally:
+        await runner.cleanup()
 
 
 @asynccontextmanager
@@ -80,9 +82,11 @@ async def speaking(*answers: bytes) -> AsyncIterator[str]:
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/file.jpg"
-    server.close()
-    await server.wait_closed()
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/file.jpg"
+    finally:
+        server.close()
+        await server.wait_closed()
 
 
 @dataclass
@@ -122,5 +126,7 @@ async def client_in(
     folder = MediaFolder(directory)
     trusted = tls or ssl.create_default_context()
     client = Client(folder, HttpDownloads(folder, hosts, seconds_max, trusted))
-    yield client
-    await client.downloads.close()
+    try:
+        yield client
+    finally:
+        await client.downloads.close()

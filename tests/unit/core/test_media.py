@@ -502,6 +502,26 @@ class TestGivenUpEarly:
         reasons = {found["message"][:14] for found in made.outcomes.values() if found["message"]}
         assert reasons == {"Given up early"}
 
+    def test_a_probe_that_is_given_up_frees_its_host(self) -> None:
+        """The host is asked for the next file, instead of waiting for one that was cancelled."""
+        source = FileSource(lambda _url, now: DownloadFault("503.") if now < 10 else None)
+        made = drive(limits={"span_pause_offsets": 20}, source=source)
+        for number in range(5):
+            made.upsert("packshots", f"a{number}", media=file(f"https://cdn.example/{number}.jpg"))
+        made.run(5.0)
+        source.seconds = 1_000.0
+        made.run(20.0)
+        assert len(source.running) == 1, "the host is failing"
+        for number in range(60):
+            made.upsert("packshots", f"b{number}", text="x")
+        made.run(10.0)
+        assert not source.running
+        source.seconds = 1.0
+        later = made.upsert("packshots", "c", media=file("https://cdn.example/later.jpg"))
+        made.run(60.0)
+
+        assert outcome(made, later) == ("applied", "created")
+
     def test_a_slow_file_is_not_given_up(self) -> None:
         """It has not failed: its partition waits."""
         made = drive(limits={"span_pause_offsets": 20}, source=FileSource(seconds=200.0))
