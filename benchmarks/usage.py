@@ -186,6 +186,23 @@ def resident_bytes(pid: int) -> int:
     return _status_bytes(pid, "VmRSS")
 
 
+def shared_memory_bytes(pid: int) -> int:
+    """Return the resident memory of a process, each page divided by the processes that share it.
+
+    So the sum over a process and its children counts each page once (Linux).
+    """
+    found = re.search(
+        r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE
+    )
+    return int(found[1]) * 1024 if found else 0
+
+
+def process_family(pid: int) -> list[int]:
+    """Return a process, its children and theirs (Linux)."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(one for child in children for one in process_family(int(child)))]
+
+
 def _status_bytes(pid: int, name: str) -> int:
     found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) * 1024 if found else 0

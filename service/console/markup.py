@@ -3,15 +3,21 @@
 import html
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_UNSHOWN = r"\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
+_CONTROLS = re.compile(f"[{_UNSHOWN}]")
+_NOT_AS_IT_IS = re.compile(f"[&<>\"'{_UNSHOWN}]")
 _PICTURES: Final = 0x2400
 """The first of the characters that picture the control characters, such as ␀ for NUL."""
 _DELETE, _DELETE_PICTURE, _UNKNOWN = "\x7f", "\u2421", "\ufffd"
 _VOID = frozenset({"br", "input", "link", "meta"})
 _SCHEMES = ("http://", "https://")
 _CODE = re.compile(r"`([^`]*)`")
+_TAGS_KEPT = 1024
+_SENTENCES_KEPT = 256
+"""A page repeats its few tags and sentences in each of its rows: most are made once."""
 
 
 class Html(str):
@@ -28,6 +34,8 @@ Value = str | bool | None
 
 def text(foreign: str) -> Html:
     """Return text as markup that shows it; control characters are pictured."""
+    if _NOT_AS_IT_IS.search(foreign) is None:  # as most texts, and much faster
+        return Html(foreign)
     return Html(html.escape(_CONTROLS.sub(_picture, foreign)))
 
 
@@ -36,6 +44,7 @@ def foreign(words: str | None) -> Html:
     return NOTHING if words is None else tag("bdi", words)
 
 
+@lru_cache(_SENTENCES_KEPT)
 def prose(words: str) -> Html:
     """Return one of our own sentences; what is in backticks is set as code."""
     return join(
@@ -49,10 +58,10 @@ def tag(name: str, /, *children: Child, **attributes: Value) -> Html:
 
     An underscore at the end of an attribute's name is left out, and others become hyphens.
     """
-    opening = "".join([name, *(_attribute(key, value) for key, value in attributes.items())])
+    opening = _opening(name, tuple(attributes.items()))
     if name in _VOID:
-        return Html(f"<{opening}>")
-    return Html(f"<{opening}>{join(children)}</{name}>")
+        return Html(opening)
+    return Html(f"{opening}{join(children)}</{name}>")
 
 
 def link(address: str, words: Child, /, **attributes: Value) -> Html:
@@ -68,11 +77,21 @@ def link_out(address: str, words: Child) -> Html:
 
 def join(children: Iterable[Child]) -> Html:
     """Return the children one after another; None is left out."""
-    return Html("".join(_child(child) for child in children if child is not None))
+    return Html(
+        "".join(
+            [
+                child if isinstance(child, Html) else text(child)
+                for child in children
+                if child is not None
+            ]
+        )
+    )
 
 
-def _child(child: str) -> str:
-    return child if isinstance(child, Html) else text(child)
+@lru_cache(_TAGS_KEPT)
+def _opening(name: str, attributes: tuple[tuple[str, Value], ...]) -> str:
+    """Return the beginning of an element, with its attributes."""
+    return f"<{name}{''.join(_attribute(key, value) for key, value in attributes)}>"
 
 
 def _attribute(name: str, value: Value) -> str:
