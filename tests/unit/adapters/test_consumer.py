@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import CorruptRecordException, KafkaConnectionError
+from aiokafka.errors import (
+    CorruptRecordException,
+    KafkaConnectionError,
+    OffsetOutOfRangeError,
+)
 
 from service.adapters.kafka.consumer import Consumer, guard
 from service.adapters.kafka.subscription import Subscription
@@ -24,10 +28,12 @@ def no_error(error: BaseException) -> None:
 
 
 class Guarded:
-    """A guarded consumer whose polls follow a script."""
+    """A guarded consumer whose polls follow a script. Its log begins at offset 50."""
 
-    def __init__(self, *polls: Poll | Exception) -> None:
+    def __init__(self, *polls: Poll | Exception, owns: bool = True) -> None:
         self.failures: list[BaseException] = []
+        self.lost: list[str] = []
+        self.seeks: list[tuple[TopicPartition, int]] = []
         script = iter(polls)
 
         async def getmany(*_: TopicPartition, **__: object) -> Poll:
@@ -36,15 +42,23 @@ class Guarded:
                 raise poll
             return poll
 
+        async def beginning_offsets(wanted: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+            return dict.fromkeys(wanted, 50)
+
         fetcher = SimpleNamespace(_records={}, _get_actions_per_node=None)
-        self.consumer: Any = SimpleNamespace(getmany=getmany, _fetcher=fetcher)
+        self.consumer: Any = SimpleNamespace(
+            getmany=getmany,
+            beginning_offsets=beginning_offsets,
+            seek=lambda *at: self.seeks.append(at),
+            _fetcher=fetcher,
+        )
         guard(
             self.consumer,
             lambda: [TOPIC_PARTITION],
             lambda: None,
             self.failures.append,
-            lambda _: True,
-            pytest.fail,
+            lambda _: owns,
+            self.lost.append,
         )
 
     async def poll(self, times: int) -> Sequence[Poll]:
@@ -57,7 +71,7 @@ async def test_nothing_is_returned_after_a_failed_poll(error: Exception) -> None
     """It may have taken records, which a later position would skip."""
     guarded = Guarded(error, {TOPIC_PARTITION: ["behind"]})
     assert await guarded.poll(2) == [{}, {}]
-    assert guarded.failures == [error]
+    assert (guarded.failures, guarded.lost) == ([error], [])
 
 
 async def test_an_unreachable_broker_is_waited_for() -> None:
@@ -65,6 +79,22 @@ async def test_an_unreachable_broker_is_waited_for() -> None:
     guarded = Guarded(KafkaConnectionError(), {TOPIC_PARTITION: ["next"]})
     assert await guarded.poll(2) == [{}, {TOPIC_PARTITION: ["next"]}]
     assert guarded.failures == []
+
+
+async def test_a_position_that_retention_overtook_moves_to_the_start_of_the_log() -> None:
+    """And says so: the records between them are lost."""
+    guarded = Guarded(OffsetOutOfRangeError({TOPIC_PARTITION: 7}), {TOPIC_PARTITION: ["next"]})
+    assert await guarded.poll(2) == [{}, {TOPIC_PARTITION: ["next"]}]
+    assert guarded.seeks == [(TOPIC_PARTITION, 50)]
+    assert [message.partition(": ")[2] for message in guarded.lost] == ["events/0 at 7"]
+    assert guarded.failures == []
+
+
+async def test_a_position_of_a_revoked_partition_is_not_reported() -> None:
+    """The next owner reads where it begins."""
+    guarded = Guarded(OffsetOutOfRangeError({TOPIC_PARTITION: 7}), owns=False)
+    assert await guarded.poll(1) == [{}]
+    assert (guarded.seeks, guarded.lost, guarded.failures) == ([], [], [])
 
 
 async def test_a_partition_without_a_start_position_stays_paused() -> None:
