@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = ROOT / ".cache" / "chart-tools" / "bin" / "prometheus"
 ALERTS = ROOT / "deploy" / "helm" / "asset-sync" / "files" / "alerts.yaml"
 NAMESPACE, JOB = "bridges", "asset-sync"
-WAIT_SECONDS_MAX = 60.0
+WAIT_SECONDS_MAX = 120.0
+SCRAPE_SECONDS = 1
 LOOK_SECONDS = 0.5
 
 Series = dict[str, Any]
@@ -58,26 +59,33 @@ class Prometheus:
         return data
 
 
-def with_minutes_as_seconds(text: str) -> str:
-    """Return rules or a query whose windows are sixty times as short: a minute is a second."""
-    seconds = {"m": 1, "h": 60, "d": 1440}
-    windows = re.sub(r"\[(\d+)([mhd])\]", lambda one: f"[{int(one[1]) * seconds[one[2]]}s]", text)
+def with_short_minutes(text: str, seconds_of_minute: int) -> str:
+    """Return rules whose windows take so many seconds for each of their minutes."""
+    minutes = {"m": 1, "h": 60, "d": 1440}
     return re.sub(
-        r"for: (\d+)([mhd])\b", lambda one: f"for: {int(one[1]) * seconds[one[2]]}s", windows
+        r"(\[|for: )(\d+)([mhd])\b",
+        lambda one: f"{one[1]}{int(one[2]) * minutes[one[3]] * seconds_of_minute}s",
+        text,
     )
 
 
 @asynccontextmanager
-async def running_prometheus(folder: Path, ports: Iterable[int]) -> AsyncIterator[Prometheus]:
-    """Run Prometheus with replicas on these ports of loopback as its targets."""
+async def running_prometheus(
+    folder: Path, ports: Iterable[int], seconds_of_minute: int = 1
+) -> AsyncIterator[Prometheus]:
+    """Run Prometheus with replicas on these ports of loopback as its targets.
+
+    A minute of the chart's rules takes so many seconds.
+    """
     rules = folder / "alerts.yaml"
-    rules.write_text(with_minutes_as_seconds(ALERTS.read_text()))
+    rules.write_text(with_short_minutes(ALERTS.read_text(), seconds_of_minute))
     config = folder / "prometheus.yaml"
+    period = f"{SCRAPE_SECONDS}s"
     targets = [f"127.0.0.1:{port}" for port in ports]
     config.write_text(
         yaml.safe_dump(
             {
-                "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+                "global": {"scrape_interval": period, "evaluation_interval": period},
                 "rule_files": [str(rules)],
                 "scrape_configs": [
                     {

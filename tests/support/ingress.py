@@ -169,9 +169,9 @@ class KnownKeys:
         """Close nothing."""
 
 
-def signed(body: bytes, **headers: str) -> dict[str, str]:
+def signed(body: bytes, secret: str = SECRET, **headers: str) -> dict[str, str]:
     """Return the headers of a delivery for the source `hooks`."""
-    return {**HMAC.signed(body, SECRET), "content-type": "application/json", **headers}
+    return {**HMAC.signed(body, secret), "content-type": "application/json", **headers}
 
 
 def body_of(number: int) -> bytes:
