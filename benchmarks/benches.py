@@ -12,7 +12,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from benchmarks import floor, ingress, translate
+from benchmarks import floor, ingress, media, translate
 from benchmarks.corpus import corpus_event, tombstone, x_event
 from benchmarks.http_calls import AKENEO_CALLS_PER_SECOND, cost
 from benchmarks.system import (
@@ -408,6 +408,29 @@ async def _grown(run: Run, count: int, groups: Sequence[int]) -> float:
     return course.outcomes_per_cpu_second
 
 
+async def writes_beside_uploads(run: Run) -> list[Result]:
+    """Compare writes beside long uploads with the same writes that have the slots left over.
+
+    An operator asks what a wave of large files costs all other changes. That uploads take up to
+    half of the slots is documented; this shows whether they cost more than that, by their turns
+    or by the writes that follow them. In turns, because the machine's speed changes.
+    """
+    count = run.count(40_000)
+    ways = (media.alone, media.beside_uploads, media.beside_uploads, media.alone)
+    rates = [(await way(run.broker, run.folder, count)).outcomes_per_second for way in ways]
+    beside, alone = (rates[1] + rates[2]) / 2, (rates[0] + rates[3]) / 2
+    return [
+        Result(
+            "writes beside uploads",
+            f"{beside / alone:.1%} of the rate with the slots that uploads leave "
+            f"({beside:,.0f} and {alone:,.0f} assets/s); uploads of {media.UPLOAD_SECONDS:g} s "
+            f"each took {media.SLOTS - media.LEFT_SLOTS} of {media.SLOTS} slots all the time",
+            "≥ 95 %",
+            beside / alone >= 0.95,
+        )
+    ]
+
+
 async def start_and_drain(run: Run) -> list[Result]:
     """Measure the time from start to first outcome, and of a drain at full load."""
     count = run.count(40_000)
@@ -490,6 +513,7 @@ BENCHES: dict[str, Bench] = {
     "calls": calls,
     "latency": latency,
     "deletes": deletes,
+    "media": writes_beside_uploads,
     "growth": growth,
     "start": start_and_drain,
     "webhooks": webhooks,

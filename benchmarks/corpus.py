@@ -103,6 +103,16 @@ def x_event(family: int, asset: int) -> Event:
     return Event(asset_path(family, asset).encode(), *_plain(asset, data))
 
 
+def file_event(family: int, asset: int, url: str) -> Event:
+    """Return an upsert that gives an asset the file at a URL."""
+    data = {
+        "asset_family": family_code(family),
+        "code": f"asset_{asset:07}",
+        "values": {"media": {"url": url}},
+    }
+    return Event(asset_path(family, asset).encode(), *_plain(asset, data))
+
+
 def tombstone(family: int, asset: int) -> Event:
     """Return a delete of an asset."""
     return Event(asset_path(family, asset).encode(), None)
@@ -125,6 +135,7 @@ def _attributes() -> Sequence[Attribute]:
         Attribute("file_size_mb", "number", decimals_allowed=True, min_value="0"),
         Attribute("usable", "boolean"),
         Attribute("publish_on", "date"),
+        Attribute("media", "media_file"),
     )
 
 
