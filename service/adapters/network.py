@@ -91,6 +91,7 @@ class Network(httpcore2.AsyncNetworkBackend):
 
         Raises:
             NotPublicError: the host must not be connected to.
+            NotListeningError: the host refuses connections to this port.
             httpcore2.ConnectError: the host is unknown or does not answer.
         """
         loop = asyncio.get_running_loop()
@@ -100,6 +101,8 @@ class Network(httpcore2.AsyncNetworkBackend):
             opened = await aiohappyeyeballs.start_connection(
                 found, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS, interleave=1, loop=loop
             )
+        except ConnectionRefusedError as error:
+            raise NotListeningError(_in_words(error)) from error
         except (OSError, UnicodeError) as error:
             raise httpcore2.ConnectError(_in_words(error)) from error
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -111,6 +114,10 @@ class Network(httpcore2.AsyncNetworkBackend):
 
 class NotPublicError(httpcore2.ConnectError):
     """A host has an address to which no connection may be opened."""
+
+
+class NotListeningError(httpcore2.ConnectError):
+    """A host is there, but nothing listens on the port."""
 
 
 class PublicNetwork(Network):

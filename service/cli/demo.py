@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from service.adapters.kafka.options import quieten_aiokafka
 from service.cli.options import stop
 from service.cli.output import console, say, shown
 from service.playground.demo import Addresses, DemoResult, Progress, run_demo
@@ -32,6 +33,7 @@ def demo(*, events: int, keep: bool) -> None:
 
     The first run downloads Apache Kafka (45 MB). The exit code is 1 if the numbers do not add up.
     """
+    quieten_aiokafka(entirely=True)  # a new topic has no leader for a moment
     out = console()
     columns = (TextColumn("outcomes"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
@@ -69,6 +71,7 @@ def _show(out: Console, result: DemoResult) -> None:
 
 def _show_addresses(addresses: Addresses) -> None:
     """Print the addresses that a person or a script needs to use the running parts."""
+    exports = "\n".join(f"  export {name}={value}" for name, value in addresses.environ.items())
     say(
         f"Kafka:         {addresses.kafka}\n"
         f"PIM simulator: {addresses.pim}\n"
@@ -76,7 +79,7 @@ def _show_addresses(addresses: Addresses) -> None:
         f"console:       {addresses.console} (where is my asset?)\n"
         f"service log:   {addresses.service_log}\n\n"
         "They keep running until Ctrl-C or SIGTERM. To use them from another terminal:\n\n"
-        f"  export ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS={addresses.kafka}"
+        f"{exports}"
     )
     sys.stdout.flush()
 

@@ -8,7 +8,7 @@ the others are in the words of three DAMs, and go through `ingress` and `transla
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from service.playground.local_system import (
     Stored,
     address,
     decoded,
+    variables,
 )
 from service.playground.pim.server import served
 from service.playground.pim.simulator import PimSimulator
@@ -52,12 +53,16 @@ SETTINGS = {
     "HTTP__STATUS_PAGE": "true",
     "LOG__FORMAT": "json",
     "SOURCES_FILE": "sources.yaml",
+    "MEDIA__PRIVATE_HOSTS": "localhost",
+    "MEDIA__DIR": "media",
     "INGRESS__HOST": "127.0.0.1",
     "INGRESS__PORT": "0",
     "CONSOLE__HOST": "127.0.0.1",
     "CONSOLE__PORT": "0",
     f"SECRET__{SECRET_NAME.upper()}": SECRET,
 }
+COMMANDS_NEED = ("KAFKA__BOOTSTRAP_SERVERS", "PIM__")
+"""How the settings begin without which commands find neither Kafka nor the PIM."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,8 @@ class Addresses:
     service: str
     service_log: Path
     console: str
+    environ: Mapping[str, str]
+    """The variables by which commands find Kafka and the PIM."""
 
 
 Keep = Callable[[DemoResult, Addresses], None]
@@ -204,7 +211,12 @@ async def _stay(system: LocalSystem, result: DemoResult, keep: Keep) -> None:
     own = {"CONSOLE__DIR": str(system.folder / "console"), "CONSOLE__REPLICAS": place}
     console = system.start_program("console", **SETTINGS, **own)
     pages = await _url(console, "console.listening")
-    keep(result, Addresses(system.bootstrap, system.pim_url, service, run.log, pages))
+    settings = system.settings().items()
+    needed = {name: value for name, value in settings if name.startswith(COMMANDS_NEED)}
+    keep(
+        result,
+        Addresses(system.bootstrap, system.pim_url, service, run.log, pages, variables(needed)),
+    )
     await stopped.wait()
 
 

@@ -7,7 +7,13 @@ import httpx2
 
 from service.adapters.http_client import head_of, in_words, parse_url, status_text
 from service.adapters.media.download import HEADERS, SILENCE_SECONDS_MAX
-from service.adapters.network import Network, NotPublicError, PublicNetwork, Transport
+from service.adapters.network import (
+    Network,
+    NotListeningError,
+    NotPublicError,
+    PublicNetwork,
+    Transport,
+)
 from service.adapters.tls import context
 from service.ports import Finding
 from service.settings import PREFIX, MediaSettings, SettingsError
@@ -40,13 +46,20 @@ async def _check(host: str, tls: ssl.SSLContext) -> Finding:
 
 
 async def _check_private(host: str, tls: ssl.SSLContext) -> Finding:
-    """Ask over https, and if that fails over http, because either is allowed for a private host."""
+    """Ask over https, and if that fails over http, because either is allowed for a private host.
+
+    Stores of objects in one's own network often listen on another port alone, such as 9000.
+    """
     try:
         found = await _ask(f"https://{_in_url(host)}/", Transport(tls, Network()))
     except Exception as error:  # noqa: BLE001 - the check shows every error
         try:
             found = await _ask(f"http://{_in_url(host)}/", Transport(tls, Network()))
-        except Exception:  # noqa: BLE001 - the error of https says more
+        except Exception as of_http:  # noqa: BLE001 - the error of https says more
+            causes = (error.__cause__, of_http.__cause__)
+            if all(isinstance(cause, NotListeningError) for cause in causes):
+                message = f"The private media host {host} does not listen on ports 443 and 80."
+                return Finding("warning", message, "Ignore this if its URLs name another port.")
             return _failed(host, error)
         message = f"The private media host {host} answers ({found}), but over plain http only."
         return Finding("warning", message, "Use https where you can: files could be exchanged.")

@@ -80,6 +80,22 @@ async def test_a_private_host_without_tls(monkeypatch: pytest.MonkeyPatch) -> No
     assert public.grade == "failed"
 
 
+async def test_a_private_host_on_another_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which port the URLs of its files name is not known, so this is no failure."""
+    monkeypatch.setattr(check_hosts, "Network", lambda: Loopback(https=1, http=1))
+    [found] = await check(private_hosts="minio")
+    assert (found.grade, "does not listen on ports 443 and 80" in found.message) == (
+        "warning",
+        True,
+    )
+    assert "another port" in found.remedy
+
+
+async def test_a_private_host_that_is_not_there() -> None:
+    [found] = await check(private_hosts="no-such-host.invalid")
+    assert found.grade == "failed"
+
+
 async def test_a_host_inside_the_network() -> None:
     """Where to name it instead."""
     [found] = await check(hosts="127.0.0.1")
