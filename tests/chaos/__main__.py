@@ -8,9 +8,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from itertools import count
+from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 from aiokafka import AIOKafkaProducer
@@ -18,7 +17,9 @@ from aiokafka.errors import KafkaError
 
 from service.adapters.kafka.options import quieten_aiokafka
 from service.playground.dam import believable_events
+from service.playground.local_system import Event
 from tests.chaos.auditor import Verdict, judge
+from tests.chaos.files import with_file
 from tests.chaos.plan import Incident, plan
 from tests.chaos.system import SETTINGS, ChaosSystem, chaos_system
 from tests.chaos.topic_reader import TopicReader
@@ -94,7 +95,7 @@ async def _suffer(system: ChaosSystem, incident: Incident, began: float) -> None
 
 async def _load(system: ChaosSystem, rate: float, seconds: float) -> int:
     """Write events at this rate, wait while the broker is down; return how many were written."""
-    events = _events()
+    events = _events(system.files.url)
     began = time.monotonic()
     number = 0
     while time.monotonic() - began < seconds:
@@ -116,10 +117,11 @@ async def _load(system: ChaosSystem, rate: float, seconds: float) -> int:
     return number
 
 
-def _events() -> Iterator[Any]:
-    """Yield a DAM's events without end, for the same thousand assets."""
-    for _ in count():
-        yield from believable_events(4000)
+def _events(files_url: str) -> Iterator[Event]:
+    """Yield a DAM's events without end, for the same thousand assets; some name files."""
+    events = cycle(believable_events(4000))
+    for number, event in enumerate(events):
+        yield with_file(event, number, files_url)
 
 
 async def _scrape(system: ChaosSystem) -> None:
@@ -171,6 +173,7 @@ def _print(verdict: Verdict, incidents: list[Incident], system: ChaosSystem) -> 
         "processes started": sum(host.starts for host in system.hosts),
         "that ended by themselves": len(system.exits),
         "calls to the PIM": system.pim.writes,
+        "uploads": system.pim.counts["upload"],
         "calls at once, at most": system.calls_at_once,
         "also frozen and cancelled ones": system.pim.at_once_seen,
         "memory of a replica, at most": f"{verdict.memory_max_bytes / 2**20:.0f} MiB",

@@ -10,6 +10,7 @@ from typing import Any
 
 from service.playground.audit import audit
 from service.playground.local_system import Stored
+from tests.chaos.files import with_urls
 from tests.chaos.system import CALLS_AT_ONCE, ChaosSystem
 
 MEMORY_BYTES_MAX = 250 * 1024 * 1024
@@ -37,7 +38,7 @@ def judge(
     exits: Sequence[int],
 ) -> Verdict:
     """Return the verdict on a run."""
-    found = audit({at: value for at, (_, value) in events.items()}, outcomes, system.pim.state)
+    found = audit({at: value for at, (_, value) in events.items()}, outcomes, with_urls(system.pim))
     verdict = Verdict(len(events), found.statuses, flaws=list(found.flaws))
     verdict.flaws += _in_order(outcomes)
     verdict.flaws += _dead_letters(system.events, events, outcomes, dead_letters)
@@ -52,6 +53,8 @@ def judge(
         verdict.flaws.append(
             f"P7: at the end, with nothing pending, the replicas exited with {list(exits)}."
         )
+    if left := [str(path) for path in system.media_folder.iterdir()]:
+        verdict.flaws.append(f"Files are left on disk: {left}.")
     unexpected = [code for code in system.exits if code not in {0, 1}]
     if unexpected:
         verdict.flaws.append(f"Processes ended by themselves with {unexpected}.")

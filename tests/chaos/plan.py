@@ -8,7 +8,7 @@ Kind = Literal[
     "kill", "terminate", "freeze", "kill_broker", "slow_broker",
     "kafka_cut", "kafka_delay", "kafka_throttle", "kafka_silence",
     "pim_cut", "pim_delay", "pim_throttle", "pim_down", "pim_errors", "pim_429",
-    "pim_half", "tokens_lost", "poison",
+    "pim_half", "tokens_lost", "poison", "slow_upload",
 ]  # fmt: skip
 """The kinds of faults."""
 

@@ -17,8 +17,10 @@ from service.playground.pim.faults import Fault
 from service.playground.pim.server import served
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import sample
+from tests.chaos.files import own_url
 from tests.chaos.plan import Incident
 from tests.chaos.proxy import Proxy, Trouble
+from tests.support.media import Source, serving
 from tests.support.service import SystemUnderTest
 
 CALL_SECONDS = 0.05
@@ -36,6 +38,8 @@ SETTINGS = {
     "DRAIN__MAX_SECONDS": "8",
     "DEAD_LETTERS__MAX_SHARE": "1",
     "DELETES_MAX_PER_HOUR": "0",
+    "MEDIA__PRIVATE_HOSTS": "localhost",
+    "MEDIA__UPLOAD_TIMEOUT_SECONDS": "20",
 }
 TEMPTED_FAMILY = "packshots"
 """The family of the asset that is poisoned now and then."""
@@ -100,6 +104,7 @@ class ChaosSystem(SystemUnderTest):
 
     broker: ProxiedKafka = field(kw_only=True)
     hosts: list[ReplicaHost] = field(kw_only=True)
+    files: Source = field(kw_only=True)
     is_closing: bool = False
     exits: list[int] = field(default_factory=list)
     """Exit codes of processes that ended by themselves."""
@@ -107,6 +112,11 @@ class ChaosSystem(SystemUnderTest):
     """The highest number of calls at once of processes that were not frozen."""
     _signalled: set[int] = field(default_factory=set)
     _killing_broker: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def media_folder(self) -> Path:
+        """Where the replicas keep files between download and upload."""
+        return self.folder / "media"
 
     # --- replicas ----------------------------------------------------------------------------
 
@@ -118,6 +128,7 @@ class ChaosSystem(SystemUnderTest):
             **SETTINGS,
             KAFKA__BOOTSTRAP_SERVERS=f"127.0.0.1:{host.kafka.port}",
             PIM__BASE_URL=f"http://127.0.0.1:{host.pim.port}",
+            MEDIA__DIR=str(self.media_folder),
             **more,
         )
 
@@ -206,6 +217,7 @@ class ChaosSystem(SystemUnderTest):
             "pim_errors": Fault(status=500, times=5, body="html"),
             "pim_429": Fault(route="any", status=429, times=None, retry_after="1"),
             "pim_half": Fault(route="upsert", cut="after", stored=30, times=3),
+            "slow_upload": Fault(route="upload", hang=True),
             "poison": Fault(status=500, times=None, family=TEMPTED_FAMILY, asset="dam_00000"),
         }
         self.pim.faults.add(faults[incident.kind], seconds=incident.seconds)
@@ -251,7 +263,7 @@ async def chaos_system(replicas: int) -> AsyncIterator[ChaosSystem]:
     )
     make = partial(ProxiedKafka, replicas=replicas)
     with tempfile.TemporaryDirectory(prefix="asset-sync-chaos-") as folder, started(make) as broker:
-        async with served(pim) as url:
+        async with served(pim) as url, serving(own_url) as files:
             target = int(url.rpartition(":")[2])
             pim_lines = [Proxy(port, target, is_late=False) for port in free_ports(replicas)]
             lines = zip(broker.lines, pim_lines, strict=True)
@@ -263,6 +275,7 @@ async def chaos_system(replicas: int) -> AsyncIterator[ChaosSystem]:
                 partitions=6,
                 pim=pim,
                 broker=broker,
+                files=files,
                 hosts=[ReplicaHost(number, *both) for number, both in enumerate(lines)],
             )
             for line in (*broker.lines, *pim_lines):
