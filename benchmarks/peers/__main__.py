@@ -11,6 +11,13 @@ from rich.table import Table
 
 from benchmarks.peers.bridges import BRIDGES, Bridge, is_set_up
 from benchmarks.peers.rounds import Harm, Speed, with_faults, without_faults
+from benchmarks.peers.translators import (
+    TRANSLATORS,
+    UPLOADS,
+    Translation,
+    Translator,
+    compare,
+)
 from benchmarks.system import broker
 from benchmarks.usage import machine
 
@@ -18,6 +25,9 @@ PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "peers.md"
 COLUMNS = (
     "bridge", "events", "events/s", "CPU s per 1,000", "memory", "calls", "429s",
     "lost", "duplicated", "out of order", "without outcome",
+)  # fmt: skip
+COLUMNS_OF_TRANSLATORS = (
+    "translator", "uploads per s of CPU", "uploads/s", "memory", "duplicated", "missing",
 )  # fmt: skip
 WIDTH_MIN = 140
 """The table is at least this many columns wide, also in a file or a narrow terminal."""
@@ -40,6 +50,17 @@ with 500, the bridge is killed with `kill -9` at 20 % and at 60 % of the outcome
 down for 10 s at 40 %. *Lost*: other assets whose state in the PIM is not that of their last
 event. *Duplicated*: events with more than one outcome. *Out of order*: events whose outcome came
 after that of a later event of the same asset. *Without outcome*: events without any outcome.
+
+"""
+
+HEAD_OF_TRANSLATORS = """
+## Events as a DAM sends them
+
+Here {uploads:,} raw uploads of Cloudinary become changes on the events topic. The other programs
+have the mapping in Python, written by hand; their changes are compared with those of `asset-sync
+translate`. The last two columns are of a separate run in which the program is killed with `kill -9`
+at 20 % and at 60 % of the changes. *Duplicated*: uploads with more than one change. *Missing*:
+uploads without a change.
 
 """
 
@@ -71,53 +92,77 @@ class Row:
         )
 
 
+def _cells(name: str, done: Translation) -> tuple[str, ...]:
+    """The cells of a translator's row, in the order of `COLUMNS_OF_TRANSLATORS`."""
+    return (
+        name,
+        f"{done.uploads_per_cpu_second:,.0f}",
+        f"{done.uploads_per_second:,.0f}",
+        f"{done.memory_bytes / 2**20:.0f} MiB",
+        f"{done.duplicated:,}",
+        f"{done.missing:,}",
+    )
+
+
 def main() -> int:
     """Run what the command line asks for; return the exit code."""
-    names = [bridge.name for bridge in BRIDGES]
+    names = [one.name for one in (*BRIDGES, *TRANSLATORS)]
     parser = argparse.ArgumentParser(prog="make bench-peers", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="BRIDGE", help=f"of {', '.join(names)}")
+    parser.add_argument("names", nargs="*", metavar="PROGRAM", help=f"of {', '.join(names)}")
     parser.add_argument("--write", action="store_true", help="write docs/peers.md")
     wanted = parser.parse_args()
     if unknown := set(wanted.names) - set(names):
-        parser.error(f"no such bridge: {', '.join(unknown)}")
+        parser.error(f"no such program: {', '.join(unknown)}")
     if not is_set_up():
-        parser.error("the other bridges are not installed: run `make bench-peers`")
-    chosen = [bridge for bridge in BRIDGES if bridge.name in (wanted.names or names)]
-    rows = asyncio.run(_run(chosen))
+        parser.error("the other programs are not installed: run `make bench-peers`")
+    bridges = [one for one in BRIDGES if one.name in (wanted.names or names)]
+    translators = [one for one in TRANSLATORS if one.name in (wanted.names or names)]
+    rows, translations = asyncio.run(_run(bridges, translators))
     console = Console()
     console.width = max(console.width, WIDTH_MIN)
-    console.print(_table(rows))
+    console.print(_table(COLUMNS, [row.cells for row in rows]))
+    console.print(_table(COLUMNS_OF_TRANSLATORS, translations))
     if wanted.write:
-        PAGE.write_text(_page(rows))
+        PAGE.write_text(_page(rows, translations))
     return 0
 
 
-async def _run(chosen: list[Bridge]) -> list[Row]:
+async def _run(
+    bridges: list[Bridge], translators: list[Translator]
+) -> tuple[list[Row], list[tuple[str, ...]]]:
     console = Console(stderr=True)
     rows = []
     with broker() as (running, folder):
-        for bridge in chosen:
+        for bridge in bridges:
             console.print(f"{bridge.name} …", style="dim")
             speed = await without_faults(bridge, running, folder)
             console.print(f"  {speed}")
             harm = await with_faults(bridge, running, folder)
             console.print(f"  {harm}")
             rows.append(Row(bridge, speed, harm))
-    return rows
+        found = await compare(translators, running, folder)
+    return rows, [_cells(name, done) for name, done in found.items()]
 
 
-def _table(rows: list[Row]) -> Table:
+def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
     table = Table(title=machine())
-    for name in COLUMNS:
-        table.add_column(name, justify="left" if name == "bridge" else "right")
-    for row in rows:
-        table.add_row(*row.cells)
+    for name in columns:
+        table.add_column(name, justify="left" if name == columns[0] else "right")
+    for cells in rows:
+        table.add_row(*cells)
     return table
 
 
-def _page(rows: list[Row]) -> str:
-    lines = [COLUMNS, ("---",) + ("--:",) * (len(COLUMNS) - 1), *(row.cells for row in rows)]
-    return HEAD.format(machine=machine()) + "".join(f"| {' | '.join(one)} |\n" for one in lines)
+def _page(rows: list[Row], translations: list[tuple[str, ...]]) -> str:
+    bridges = _markdown(COLUMNS, [row.cells for row in rows])
+    translators = _markdown(COLUMNS_OF_TRANSLATORS, translations)
+    head = HEAD_OF_TRANSLATORS.format(uploads=UPLOADS)
+    return HEAD.format(machine=machine()) + bridges + head + translators
+
+
+def _markdown(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [columns, ("---",) + ("--:",) * (len(columns) - 1), *rows]
+    return "".join(f"| {' | '.join(one)} |\n" for one in lines)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,223 @@
+"""Compares translate with programs that a user might write: uploads of Cloudinary become changes.
+
+A translator is judged by the changes that a committed reader gets. They have to be those of
+translate, so that nobody is quick by doing less.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from benchmarks import raw_events
+from benchmarks.peers.bridges import HERE, PYTHON
+from benchmarks.system import MeasuredSystem
+from benchmarks.translate import SETTINGS, load, translating
+from benchmarks.usage import cpu_seconds, peak_memory_bytes
+from service.playground.embedded_kafka import EmbeddedKafka
+from service.playground.local_system import LoggedProcess
+
+UPLOADS = 100_000
+COMPARED = 100
+"""How many changes have to be the same as those of translate."""
+KILL_AT = (0.2, 0.6)
+"""Shares of the changes at which the translator is killed, in the round with faults."""
+LOOK_SECONDS = 0.1
+ROUND_SECONDS_MAX = 240.0
+SILENCE_SECONDS_MAX = 75.0
+"""A round ends when there was no new change for this long.
+
+A transaction of a program that was killed hides the changes behind it for a minute.
+"""
+SECOND_LOOK_SECONDS = 3.0
+"""How long to wait for changes that are there twice, after the last new one."""
+OF_THE_PROGRAM = frozenset({"id", "source"})
+"""Attributes of a change that name its topic or its program."""
+
+
+@dataclass(frozen=True)
+class Translator:
+    """A program that translates; `words` are its Python file and arguments, or none for ours."""
+
+    name: str
+    words: tuple[str, ...] = ()
+
+    def start(self, system: MeasuredSystem) -> LoggedProcess:
+        """Start its process as one more replica of the system."""
+        log = system.folder / f"translator-{len(system.replicas)}.log"
+        process = LoggedProcess(self._command(), self._environ(system), log)
+        system.replicas.append(process)
+        return process
+
+    def _command(self) -> list[str]:
+        if not self.words:
+            return [sys.executable, "-m", "service", "translate"]
+        return [str(PYTHON), str(HERE / "python" / self.words[0]), *self.words[1:]]
+
+    def _environ(self, system: MeasuredSystem) -> dict[str, str]:
+        if not self.words:
+            file = str(system.folder / "sources.yaml")
+            return system.environ(SOURCES_FILE=file, **SETTINGS, KAFKA__SESSION_TIMEOUT_SECONDS="6")
+        return os.environ | {
+            "PEER_BOOTSTRAP": system.bootstrap,
+            "PEER_RAW": raw_events.topic_of("cloudinary", system.suffix),
+            "PEER_EVENTS": system.events,
+            "PEER_GROUP": system.group,
+        }
+
+
+TRANSLATORS = (
+    Translator("asset-sync translate"),
+    Translator("FastStream, Python by hand", ("faststream_uploads.py",)),
+    Translator("Quix Streams, at least once", ("quix_uploads.py", "at-least-once")),
+    Translator("Quix Streams, exactly once", ("quix_uploads.py", "exactly-once")),
+)
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What a translator did, without faults and with them."""
+
+    uploads_per_cpu_second: float
+    uploads_per_second: float
+    memory_bytes: int
+    duplicated: int
+    """Uploads with more than one change, after two kills."""
+    missing: int
+    """Uploads without a change, after two kills."""
+
+
+@dataclass
+class _Seen:
+    """The changes that a committed reader saw."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    """How often each change was there, by its id."""
+    first: dict[str, Any] = field(default_factory=dict)
+    """Some changes by the id of their asset."""
+
+    def take(self, value: bytes) -> None:
+        change = msgspec.json.decode(value)
+        self.counts[change["id"].partition("/")[2]] += 1  # without the name of the raw topic
+        if len(self.first) < COMPARED:
+            content = {name: change[name] for name in change.keys() - OF_THE_PROGRAM}
+            self.first[change["subject"]] = content
+
+
+async def compare(
+    translators: Sequence[Translator], broker: EmbeddedKafka, folder: Path
+) -> dict[str, Translation]:
+    """Run every translator without faults and with them; return what each did.
+
+    Raises:
+        RuntimeError: a translator writes other changes than translate.
+    """
+    if not translators:
+        return {}
+    ours = await _some_of_ours(broker, folder)
+    return {one.name: await _translate(one, broker, folder, ours) for one in translators}
+
+
+async def _some_of_ours(broker: EmbeddedKafka, folder: Path) -> dict[str, Any]:
+    async with _round(broker, folder, COMPARED) as (system, seen):
+        await _until(TRANSLATORS[0], system, seen, COMPARED)
+        return seen.first
+
+
+async def _translate(
+    translator: Translator, broker: EmbeddedKafka, folder: Path, ours: dict[str, Any]
+) -> Translation:
+    async with _round(broker, folder, UPLOADS) as (system, seen):
+        process = await _until(translator, system, seen, round(0.1 * UPLOADS))
+        first = (time.monotonic(), len(seen.counts), cpu_seconds(process.pid))
+        await _until(translator, system, seen, round(0.9 * UPLOADS))
+        last = (time.monotonic(), len(seen.counts), cpu_seconds(process.pid))
+        await _until(translator, system, seen, UPLOADS)
+        seconds, count, cpu = (after - before for before, after in zip(first, last, strict=True))
+        memory = peak_memory_bytes(process.pid)
+        _require_same(translator, seen.first, ours)
+    harmed = await _with_kills(translator, broker, folder)
+    duplicated = sum(count > 1 for count in harmed.counts.values())
+    missing = UPLOADS - len(harmed.counts)
+    return Translation(count / cpu, count / seconds, memory, duplicated, missing)
+
+
+async def _with_kills(translator: Translator, broker: EmbeddedKafka, folder: Path) -> _Seen:
+    async with _round(broker, folder, UPLOADS) as (system, seen):
+        for share in KILL_AT:
+            process = await _until(translator, system, seen, round(share * UPLOADS))
+            process.kill()
+            process.wait()
+        await _until(translator, system, seen, UPLOADS)
+        await asyncio.sleep(SECOND_LOOK_SECONDS)
+        return seen
+
+
+async def _until(
+    translator: Translator, system: MeasuredSystem, seen: _Seen, count: int
+) -> LoggedProcess:
+    """Wait until there are so many changes, or no new ones come; return the translator's process.
+
+    It is started where it does not run, as Kubernetes would.
+    """
+    began = grown_at = time.monotonic()
+    known = len(seen.counts)
+    while len(seen.counts) < count:
+        if not system.replicas or system.replicas[-1].poll() is not None:
+            translator.start(system)
+        await asyncio.sleep(LOOK_SECONDS)
+        now = time.monotonic()
+        if len(seen.counts) > known:
+            known, grown_at = len(seen.counts), now
+        if now - grown_at > SILENCE_SECONDS_MAX or now - began > ROUND_SECONDS_MAX:
+            break
+    return system.replicas[-1]
+
+
+def _require_same(translator: Translator, found: dict[str, Any], ours: dict[str, Any]) -> None:
+    common = found.keys() & ours.keys()
+    if not common:
+        raise RuntimeError(f"{translator.name}: no change to compare among {list(found)}")
+    for asset in common:
+        if found[asset] != ours[asset]:
+            raise RuntimeError(f"{translator.name}: {found[asset]} is not {ours[asset]}")
+
+
+@contextlib.asynccontextmanager
+async def _round(
+    broker: EmbeddedKafka, folder: Path, count: int
+) -> AsyncIterator[tuple[MeasuredSystem, _Seen]]:
+    async with translating(broker, folder, ["cloudinary"]) as system:
+        await load(system, "cloudinary", raw_events.uploads(count))
+        seen = _Seen()
+        reading = asyncio.ensure_future(_read(system, seen))
+        try:
+            yield system, seen
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _read(system: MeasuredSystem, seen: _Seen) -> None:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=system.bootstrap, isolation_level="read_committed"
+    )
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(system.events, n) for n in range(system.partitions)])
+        await consumer.seek_to_beginning()
+        while True:
+            for records in (await consumer.getmany(timeout_ms=100, max_records=5000)).values():
+                for record in records:
+                    seen.take(record.value)
+    finally:
+        await consumer.stop()
