@@ -1,10 +1,13 @@
 """`asset-sync console`: makes every part of the program and wires it to the others.
 
-Start: topic, port for probes, reader of the topic, port for pages; the index is opened by its
-thread. End: the port for pages closes, then the index, the reader and the port for probes.
+It has two processes: this one answers people, and another one (`console_indexer`) fills the index.
+Start: the other process, which waits; topic, port for probes, port for pages; then the other
+process begins. End: the other process closes the index while the port for pages closes.
 """
 
-from collections.abc import Callable
+import asyncio
+from pathlib import Path
+from socket import socket
 
 import structlog
 
@@ -13,26 +16,27 @@ from service.adapters.http.admin_server import AdminHandlers, AdminServer
 from service.adapters.http.console_server import ConsoleHandlers, ConsoleServer
 from service.adapters.kafka.aiokafka_gaps.permissions import needs_of_console
 from service.adapters.kafka.options import quieten_aiokafka
-from service.adapters.kafka.outcomes_reader import OutcomesReader
 from service.adapters.kafka.preflight import require_topics
-from service.adapters.outcome_index.index import Limits, OutcomeIndex
-from service.adapters.outcome_index.threads import IndexThreads
+from service.adapters.outcome_index.threads import SearchThreads
+from service.adapters.outcome_index.view import IndexView
 from service.adapters.replica_status import HttpReplicas
 from service.adapters.telemetry.console_metrics import ConsoleGauges, ConsoleMeters
 from service.adapters.telemetry.logs import LogObserver, configure
 from service.adapters.telemetry.metrics import process_registry
+from service.apps import console_indexer
+from service.apps.indexer_process import IndexerProcess
 from service.apps.listening import listening
 from service.apps.serving import ServingProgram
 from service.apps.start import open_port
 from service.console.hits import IndexState
 from service.console.links import Links
-from service.core.facts import Fact
+from service.console.reports import Progress
 from service.ports import Observers
 from service.process import program
+from service.process.child import Child, fork
 from service.process.exit_codes import ExitCode
 from service.process.shutdown import Shutdown, close_within
-from service.runtime.indexer import Indexer
-from service.settings import PREFIX, ConsoleSettings, Loaded, SettingsError
+from service.settings import PREFIX, ConsoleSettings, Loaded, Settings, SettingsError
 
 CLOSE_SECONDS_MAX = 4.0
 """How long each part may take to close."""
@@ -41,38 +45,47 @@ QUIET_SECONDS_MAX = 300.0
 UNKNOWN = float("nan")
 
 
-async def run(loaded: Loaded) -> ExitCode:
+def run(loaded: Loaded) -> ExitCode:
     """Run the console until SIGTERM or SIGINT, and return the exit code (contract.md §2).
 
     Raises:
         SettingsError: no directory is set for the index.
     """
-    configure(loaded.settings.log.format, loaded.settings.log.level)
+    settings = loaded.settings
+    folder = _folder(settings.console)
+    configure(settings.log.format, settings.log.level)
     quieten_aiokafka()
+    indexer = fork(lambda connection: _index(settings, folder, connection))
+    return asyncio.run(_serve(loaded, folder, indexer))
+
+
+def _index(settings: Settings, folder: Path, connection: socket) -> ExitCode:
+    """Fill the index, in the other process."""
+    return asyncio.run(console_indexer.run(settings.kafka, settings.console, folder, connection))
+
+
+async def _serve(loaded: Loaded, folder: Path, indexer: Child) -> ExitCode:
     shutdown = Shutdown()
-    return await program.run(Service(loaded, shutdown).run, shutdown)
+    return await program.run(Service(loaded, shutdown, folder, indexer).run, shutdown)
 
 
 class Service(ServingProgram):
-    """The console: its parts, wired when it is made, and how they start and close."""
+    """The process of the pages: its parts, wired when it is made, and how they start and close."""
 
-    def __init__(self, loaded: Loaded, shutdown: Shutdown) -> None:
+    def __init__(self, loaded: Loaded, shutdown: Shutdown, folder: Path, indexer: Child) -> None:
         super().__init__(loaded, shutdown)
         self._settings = settings = loaded.settings
         self._log = structlog.get_logger()
         registry = process_registry()
         note = Observers(LogObserver(settings.log.level), ConsoleMeters(registry, __version__)).note
-        self._index = index = _index(settings.console, note)
-        self._threads = threads = IndexThreads(index)
-        self._reader = OutcomesReader(settings.kafka, lambda: index.oldest_wanted_ms, note)
-        self._is_open = False
-        """Whether the index has been opened, so that it can be searched."""
-        self._indexer = Indexer(self._reader, threads, self._note_open)
+        self._indexer = IndexerProcess(indexer, self._show, note)
+        self._index = IndexView(folder, settings.console.days, self._indexer.report_damage)
+        self._searches = SearchThreads(self._index)
         places = settings.console.replica_places
         self._replicas = HttpReplicas(places, note) if places else None
         self._server = ConsoleServer(
             ConsoleHandlers(
-                search=threads.search,
+                search=self._searches.search,
                 index=self._index_state,
                 replicas=self._replicas,
                 links=Links(settings.console.dam_link or "", settings.console.pim_link or ""),
@@ -92,14 +105,14 @@ class Service(ServingProgram):
         )
 
     async def _start(self) -> None:
-        """Check the topic, and open the ports and the reader."""
+        """Check the topic, open the ports, and let the other process begin."""
         console, kafka = self._settings.console, self._settings.kafka
         await require_topics(kafka, needs_of_console(kafka))
         await open_port(self._admin, self._settings.http)
-        await self._reader.start()
         with listening(console.host, console.port, "CONSOLE"):
             port = await self._server.open(console.host, console.port)
         self._log.info("console.listening", port=port, user_header=console.user_header)
+        await self._indexer.begin()
 
     async def _work(self) -> None:
         await self._indexer.run()
@@ -108,25 +121,26 @@ class Service(ServingProgram):
         self._log.info("service.drained", outcomes=self._index.outcomes)
 
     async def _close(self) -> None:
+        self._indexer.stop()
         await close_within(CLOSE_SECONDS_MAX, self._server.close())
-        await close_within(CLOSE_SECONDS_MAX, self._threads.close())
-        await close_within(CLOSE_SECONDS_MAX, self._reader.stop())
+        self._searches.close()
+        await self._indexer.close(CLOSE_SECONDS_MAX)
         if self._replicas is not None:
             await self._replicas.close()
         await self._admin.close()
 
     # --- its state ---------------------------------------------------------------------------
 
-    def _note_open(self) -> None:
-        self._is_open = True
+    def _show(self, progress: Progress) -> None:
+        self._index.show(progress.segments)
 
     def _index_state(self) -> IndexState:
         index = self._index
-        return IndexState(index.outcomes, index.size_bytes, index.oldest_ms, self._reader.lag)
+        return IndexState(index.outcomes, index.size_bytes, index.oldest_ms, self._indexer.lag)
 
     def _live(self) -> dict[str, bool]:
         """Return the checks of `/livez`; waiting for Kafka counts as progress."""
-        is_waiting = self._reader.problem is not None
+        is_waiting = self._indexer.problem is not None
         return {
             "pages": self._server.is_listening,
             "indexing": is_waiting or self._indexer.quiet_seconds <= QUIET_SECONDS_MAX,
@@ -136,7 +150,7 @@ class Service(ServingProgram):
         """Return the checks of `/readyz`: in an outage of Kafka, what is indexed can be found."""
         return {
             "pages": self._server.is_listening,
-            "index": self._is_open,
+            "index": self._indexer.is_open,
             "not_draining": not self._shutdown.has_begun,
         }
 
@@ -147,9 +161,9 @@ class Service(ServingProgram):
         lines = [f"[ ]index: {state.outcomes} outcomes, {state.size_bytes} of {limit} bytes"]
         if state.lag is not None:
             lines.append(f"[ ]outcomes to index: {state.lag}")
-        if self._reader.problem is not None:
+        if self._indexer.problem is not None:
             lines.append(
-                f"[-]Kafka at {self._settings.kafka.bootstrap_servers}: {self._reader.problem}"
+                f"[-]Kafka at {self._settings.kafka.bootstrap_servers}: {self._indexer.problem}"
             )
         return lines
 
@@ -160,18 +174,18 @@ class Service(ServingProgram):
             "console_index_bytes": state.size_bytes,
             "console_index_bytes_limit": self._settings.console.max_bytes,
             "console_lag": UNKNOWN if state.lag is None else state.lag,
-            "console_kafka_reachable": self._reader.problem is None,
+            "console_kafka_reachable": self._indexer.problem is None,
         }
 
 
-def _index(console: ConsoleSettings, note: Callable[[Fact], None]) -> OutcomeIndex:
-    """Return the index, which is not opened yet.
+def _folder(console: ConsoleSettings) -> Path:
+    """Return the directory of the index.
 
     Raises:
-        SettingsError: no directory is set for it.
+        SettingsError: none is set.
     """
     if console.dir is None:
         raise SettingsError(
             f"{PREFIX}CONSOLE__DIR is required: a directory for the index of outcomes."
         )
-    return OutcomeIndex(console.dir, Limits(console.max_bytes, console.days), note)
+    return console.dir

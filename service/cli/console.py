@@ -1,6 +1,5 @@
 """The command `asset-sync console`: serve the pages for content people until it is stopped."""
 
-import asyncio
 import sys
 
 import click
@@ -25,7 +24,7 @@ def console() -> None:
     """
     log_on_regardless()
     try:
-        code = asyncio.run(program.run(load(needs_pim=False)))
+        code = program.run(load(needs_pim=False))
     except SettingsError as error:
         stop(f"asset-sync console cannot start:\n{error}", ExitCode.WRONG_SETTINGS)
     sys.exit(code)

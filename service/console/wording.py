@@ -91,7 +91,7 @@ def meaning_of(ending: Ending) -> Meaning:
 def choices() -> Iterator[tuple[str, str]]:
     """Yield the endings that a search may ask for, each with its words."""
     yield "", "anything"
-    yield PROBLEMS, "it needs somebody"
+    yield PROBLEMS, "somebody must act (rejected or failed)"
     for status in get_args(Status):
         yield status, f"{_HEADLINES_OF_STATUS[status]} ({status})"
     for reason in get_args(Reason):

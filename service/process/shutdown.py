@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Coroutine
+from typing import NoReturn
 
 import structlog
 
@@ -106,7 +107,7 @@ def leave_in_time(code: ExitCode) -> None:
     timer.start()
 
 
-def exit_at_once(code: ExitCode) -> None:
+def exit_at_once(code: ExitCode) -> NoReturn:
     """Exit without running anything else, except that what was logged is written."""
     sys.stdout.flush()
     os._exit(code)

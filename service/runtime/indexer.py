@@ -16,13 +16,15 @@ class Indexer:
     """Carries outcomes from the topic into the index."""
 
     def __init__(
-        self, feed: OutcomeFeed, store: OutcomeStore, opened: Callable[[], None] = lambda: None
+        self, feed: OutcomeFeed, store: OutcomeStore, progressed: Callable[[], None] = lambda: None
     ) -> None:
-        """`opened` is called whenever the index is open and can be searched."""
+        """`progressed` is called after each read and write, and when the index is open."""
         self._feed = feed
         self._store = store
-        self._opened = opened
+        self._progressed = progressed
         self._progressed_at = time.monotonic()
+        self.is_open = False
+        """Whether the index has been opened, so that it can be searched."""
 
     @property
     def quiet_seconds(self) -> float:
@@ -38,7 +40,7 @@ class Indexer:
         why: WhyRebuilt | None = None
         while True:
             positions = await self._store.open(await self._feed.identify(), why)
-            self._opened()
+            self.is_open = True
             self._note_progress()
             why = await self._follow() if await self._feed.begin(positions) else "positions"
 
@@ -52,3 +54,4 @@ class Indexer:
 
     def _note_progress(self) -> None:
         self._progressed_at = time.monotonic()
+        self._progressed()

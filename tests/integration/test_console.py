@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 from collections import Counter
@@ -14,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
 from service.playground.embedded_kafka import EmbeddedKafka
 from tests.support.console import ConsoleUnderTest, outcome, read_page
+from tests.support.processes import is_running
 from tests.support.service import SystemUnderTest
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
@@ -111,16 +113,16 @@ async def test_an_asset_is_found_by_all_that_people_know_of_it(console: ConsoleU
 
 
 async def test_nothing_is_lost_or_doubled_when_it_is_killed(console: ConsoleUnderTest) -> None:
-    """Again and again in the middle of indexing."""
+    """Again and again in the middle of indexing, either of its two processes."""
     count = 12_000
     await console.write(outcome(n) for n in range(count))
     seen = 0
-    for _ in range(5):
+    for attempt in range(5):
         process = console.start()
         await console.url()
         now = await until_more(console, min(count, seen + 1500))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        os.kill(process.pid if attempt % 2 else console.indexer(), signal.SIGKILL)
+        await asyncio.to_thread(process.wait, 20)
         seen = now
     console.start()
     await until_indexed(console, count)
@@ -129,6 +131,32 @@ async def test_nothing_is_lost_or_doubled_when_it_is_killed(console: ConsoleUnde
         found = await all_codes(console, f"code=sku_{first}&begins=1")
         wanted = {f"sku_{n}" for n in range(count) if str(n).startswith(str(first))}
         assert found == Counter(dict.fromkeys(wanted, 1))
+
+
+@pytest.mark.parametrize(
+    ("number", "is_indexer", "code"),
+    [
+        (signal.SIGTERM, False, 0),
+        (signal.SIGKILL, False, -signal.SIGKILL),
+        (signal.SIGKILL, True, 1),
+    ],
+    ids=["drained", "killed", "indexer killed"],
+)
+async def test_neither_process_outlives_the_other(
+    console: ConsoleUnderTest, number: int, *, is_indexer: bool, code: int
+) -> None:
+    process = console.start()
+    await console.url()
+    indexer = console.indexer()
+    await console.write([outcome(0)])
+    await until_indexed(console, 1)
+    os.kill(indexer if is_indexer else process.pid, number)
+    assert await asyncio.to_thread(process.wait, 20) == code
+    async with asyncio.timeout(20):
+        while is_running(indexer):  # noqa: ASYNC110 - a process
+            await asyncio.sleep(0.02)
+    assert is_indexer == ("was ended by SIGKILL" in console.logs())
+    assert "Traceback" not in console.logs()
 
 
 async def until_logged(console: ConsoleUnderTest, words: str) -> None:

@@ -187,6 +187,12 @@ class ConsoleUnderTest:
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
             return await answer.text()
 
+    def indexer(self) -> int:
+        """Return the process that fills the index of the newest console, a child of its own."""
+        pid = self.processes[-1].pid
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(child)
+
     def logs(self) -> str:
         return "\n".join(process.log.read_text() for process in self.processes)
 

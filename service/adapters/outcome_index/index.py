@@ -3,18 +3,18 @@
 Rule 1: an index that may be wrong is not repaired. It is deleted and built again from the topic,
 which has everything.
 Rule 2: the newest segment is never dropped, because it has the positions.
-Rule 3: all methods but `segments` and `state` belong to the one writer thread.
+Rule 3: `open`, `write` and `close` belong to the one writer thread.
 """
 
 import fcntl
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from service.adapters.outcome_index.schema import VERSION, is_damage, open_for_reading
+from service.adapters.outcome_index.searchable import Searchable, utc_ms
 from service.adapters.outcome_index.segment import (
     NewEntry,
     Segment,
@@ -50,7 +50,7 @@ class Limits(NamedTuple):
     days: int
 
 
-class OutcomeIndex:
+class OutcomeIndex(Searchable):
     """The port `OutcomeStore` in a folder of SQLite files."""
 
     def __init__(
@@ -58,42 +58,17 @@ class OutcomeIndex:
         folder: Path,
         limits: Limits,
         note: Callable[[Fact], None],
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = utc_ms,
     ) -> None:
+        super().__init__(limits.days, now_ms)
         self._folder = folder
         self._limits = limits
         self._note = note
-        self._now_ms = now_ms
-        self._segments: tuple[Segment, ...] = ()
         self._writer: SegmentWriter | None = None
         self._topic = ""
         self._last_number = 0
         self._lock: int | None = None
         self._is_damaged = False
-
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        """The segments in ascending order; searches may read them at any time."""
-        return self._segments
-
-    @property
-    def oldest_wanted_ms(self) -> int:
-        """Outcomes written before this are too old to be found (UTC, in milliseconds)."""
-        return self._now_ms() - self._limits.days * DAY_MS
-
-    @property
-    def outcomes(self) -> int:
-        return sum(segment.outcomes for segment in self._segments)
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(segment.size_bytes for segment in self._segments)
-
-    @property
-    def oldest_ms(self) -> int | None:
-        """When the oldest outcome that can be found was written, or None if there is none."""
-        found = [one.oldest_ms for one in self._segments if one.oldest_ms is not None]
-        return max(min(found), self.oldest_wanted_ms) if found else None
 
     def open(self, topic: str, why: WhyRebuilt | None = None) -> dict[int, int]:
         """Open the index of this topic, or begin a new one; return the next offsets.
@@ -148,6 +123,11 @@ class OutcomeIndex:
     def report_damage(self) -> None:
         """Have the index built again at the next write: a search met a damaged file."""
         self._is_damaged = True
+
+    def report_damage_up_to(self, newest: int) -> None:
+        """Have it built again, unless all segments up to this one are gone already."""
+        if self._segments and newest >= self._segments[0].number:
+            self.report_damage()
 
     def close(self) -> None:
         """Close the file that is written to; the positions in it are committed already."""

@@ -13,8 +13,8 @@ from itertools import chain
 
 import msgspec
 
-from service.adapters.outcome_index.index import OutcomeIndex
 from service.adapters.outcome_index.schema import DamagedError, is_damage, open_for_reading
+from service.adapters.outcome_index.searchable import Searchable
 from service.adapters.outcome_index.segment import Segment
 from service.adapters.outcome_index.walks import Step, walk_segment
 from service.console.entry import Entry
@@ -40,7 +40,7 @@ class _Connections(threading.local):
 class Searcher:
     """Searches an index, in any thread."""
 
-    def __init__(self, index: OutcomeIndex) -> None:
+    def __init__(self, index: Searchable) -> None:
         self._index = index
         self._connections = _Connections()
 

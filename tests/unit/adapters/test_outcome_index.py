@@ -11,9 +11,12 @@ from service.adapters.outcome_index.index import LOCK_FILE, PARTS, Limits
 from service.adapters.outcome_index.schema import open_for_reading
 from service.adapters.outcome_index.search import Searcher
 from service.adapters.outcome_index.segment import SegmentWriter, new_segment
+from service.adapters.outcome_index.view import IndexView
 from service.console.entry import StoredOutcome
 from service.console.facts import IndexRebuilt, OutcomesDropped, OutcomesIndexed
+from service.console.hits import Hits
 from service.console.query import Position, Query
+from service.console.reports import SegmentReport
 from service.ports import FatalError
 from tests.support.console import LIMITS, NOW_MS, TOPIC, IndexUnderTest, stored
 
@@ -180,6 +183,19 @@ def test_damage_that_a_search_meets_ends_the_index(made: IndexUnderTest) -> None
     assert searcher.search(Query(code="sku_1")) is not None
 
 
+def test_damage_of_segments_that_are_gone_is_no_reason_to_build_again(made: IndexUnderTest) -> None:
+    """Several searches may meet the same damage, and the last one may say so after the rebuild."""
+    made.index.report_damage_up_to(1)
+    filled(made)
+    met = made.index.segments[-1].number
+    made.index.report_damage_up_to(met)
+    assert not made.write([stored(1)], {0: 1})
+    assert made.index.open(TOPIC, "damaged") == {}
+    assert made.write([stored(1)], {0: 2})
+    made.index.report_damage_up_to(met)
+    assert made.write([stored(2)], {0: 3})
+
+
 def test_a_missing_file_in_the_middle_is_damage(made: IndexUnderTest) -> None:
     filled(made)
     for number in range(2):
@@ -225,6 +241,48 @@ def test_a_strangers_file_is_left_alone(made: IndexUnderTest) -> None:
     made.index.open("another", None)
     names = {path.name for path in made.folder.iterdir()}
     assert {"notes.txt", "outcomes-x.sqlite", LOCK_FILE} == names
+
+
+# --- another process ---------------------------------------------------------------------------
+
+
+def reports(made: IndexUnderTest) -> list[SegmentReport]:
+    return [
+        SegmentReport(one.number, one.outcomes, one.oldest_ms, one.newest_ms)
+        for one in made.index.segments
+    ]
+
+
+def test_a_view_finds_what_was_reported(made: IndexUnderTest) -> None:
+    """Without the lock, and while the other process has the file open."""
+    view = IndexView(made.folder, days=3650, damaged=lambda _: None)
+    searcher = Searcher(view)
+    assert searcher.search(Query()) == Hits()
+    filled(made)
+    view.show(reports(made))
+    hits = searcher.search(Query())
+    assert hits is not None
+    assert len(hits.entries) == view.outcomes == 5
+    assert view.size_bytes == made.index.size_bytes
+    assert view.oldest_ms == NOW_MS
+    assert made.write([stored(5)], {0: 6})
+    hits = searcher.search(Query(code="sku_5"))
+    assert hits is not None
+    assert len(hits.entries) == 1
+    searcher.close()
+
+
+def test_damage_that_a_view_meets_is_told_with_the_newest_segment(made: IndexUnderTest) -> None:
+    told: list[int] = []
+    view = IndexView(made.folder, days=3650, damaged=told.append)
+    view.report_damage()
+    filled(made, 2000)
+    made.index.close()
+    path = files(made)[0]
+    path.write_bytes(path.read_bytes()[:8192] + b"\xa5" * 100_000)
+    view.show(reports(made))
+    assert Searcher(view).search(Query(code="sku_77")) is None
+    assert told == [view.segments[-1].number]
 
 
 # --- limits ------------------------------------------------------------------------------------

@@ -78,12 +78,15 @@ async def test_batches_are_written_until_the_index_must_begin_again(
     written: int,
 ) -> None:
     feed, store, told = Feed(batches, begins), Store(writes), []
+    indexer = Indexer(feed, store, lambda: told.append(1))
+    assert not indexer.is_open
     with pytest.raises(EndError):
-        await Indexer(feed, store, lambda: told.append(1)).run()
+        await indexer.run()
+    assert indexer.is_open
     assert store.opened == [(f"topic-{number}", why) for number, why in enumerate(opened)]
     assert feed.begun == [{0: number} for number in range(1, len(opened) + 1)]
     assert len(store.written) == written
-    assert len(told) == len(opened)
+    assert len(told) == len(opened) + batches.count(EMPTY) + written - writes.count(False)
 
 
 async def test_each_read_is_progress_and_a_write_that_hangs_is_none(
