@@ -159,6 +159,40 @@ async def test_a_producer_that_hangs_is_replaced(
     assert bench.writer.unsettled == 0
 
 
+async def test_a_send_that_hangs_is_given_up_in_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for metadata, or for room in a batch; aiokafka allows each its own time."""
+    assert await bench.write()
+    session = bench.writer._session
+    assert session is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(session.producer, "send", lambda *_, **__: asyncio.Event().wait())
+        async with asyncio.timeout(5 * WRITE_SECONDS):
+            assert await asyncio.gather(*(bench.write() for _ in range(3))) == [False] * 3
+        cancelled = asyncio.create_task(bench.write())
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+    assert bench.noted(RecordNotWritten) == 3
+    await bench.until_settled()
+    assert await bench.write()
+
+
+async def test_a_record_given_up_after_its_producer_closed_is_not_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = bench.writer._session
+    assert session is not None
+    monkeypatch.setattr(session.producer, "send", lambda *_, **__: asyncio.Event().wait())
+    writing = asyncio.create_task(bench.write())
+    await asyncio.sleep(0)
+    await raw_topics._close(session)
+    assert not await writing
+    assert session.settling is None
+
+
 async def test_a_busy_producer_is_not_taken_for_a_stuck_one(bench: Bench) -> None:
     """A look finds it with open records, at its first moment and whenever it goes on."""
     session = bench.writer._session

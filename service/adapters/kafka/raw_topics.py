@@ -4,8 +4,9 @@ aiokafka sends what has gathered while its last request was on the way, so concu
 batches without waiting for each other.
 
 Rule 1: a record is written when all in-sync replicas have it (`acks=all`). Whoever waited for
-`WRITE_SECONDS_MAX` in vain is told so. aiokafka goes on trying, and until then the record counts as
-unsettled, which bounds the memory of a broker outage.
+`WRITE_SECONDS_MAX` in vain is told so; in that time `send` may have to wait for metadata and for
+room in a batch. aiokafka goes on trying, and until then the record counts as unsettled, which
+bounds the memory of a broker outage.
 Rule 2: after any error of a batch, the sequence numbers of an idempotent producer no longer match
 those of the broker. So a new producer takes its place, and the old one ends what it still can.
 Rule 3: a producer that settles nothing for `STUCK_SECONDS_MAX` is replaced too. While Kafka is
@@ -67,6 +68,8 @@ class _Session:
     """Why this producer has to be replaced."""
     settling: "asyncio.Task[None] | None" = None
     """Counts what is unsettled, until nothing is."""
+    is_closed: bool = False
+    """Whether the producer settles nothing any more."""
 
     @property
     def is_settled(self) -> bool:
@@ -81,30 +84,44 @@ class _Session:
         return now - went_on_at > STUCK_SECONDS_MAX
 
 
-class _Deadlines:
-    """Cancels futures that are not done in time, with one timer for many of them.
+class _Deadline:
+    """A moment by which several tasks have to be done; it cancels those that are not."""
 
-    A timer for each future would cost as much as the sending of its record.
+    def __init__(self) -> None:
+        self.waiting: set[asyncio.Task[object]] = set()
+        self._has_passed = False
+
+    def passes(self) -> None:
+        self._has_passed = True
+        for task in self.waiting:
+            task.cancel()
+
+    def takes_back(self, task: asyncio.Task[object]) -> bool:
+        """Take back the cancelling of a task; return whether nobody else has cancelled it."""
+        if self._has_passed:
+            task.uncancel()
+        return not task.cancelling()
+
+
+class _Deadlines:
+    """Makes one deadline, and so one timer, for tasks that begin within a short time.
+
+    A timer for each task would cost as much as the sending of its record.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._opened_at = float("-inf")
-        self._current: set[asyncio.Future[object]] = set()
+        self._current = _Deadline()
 
-    def current(self) -> set[asyncio.Future[object]]:
-        """Return the set whose futures are cancelled in `seconds`, or a moment later."""
+    def current(self) -> _Deadline:
+        """Return the deadline that passes in `seconds`, or a moment later."""
         loop = asyncio.get_running_loop()
         if loop.time() - self._opened_at > DEADLINE_SECONDS:
             self._opened_at = loop.time()
-            self._current = set()
-            loop.call_later(self._seconds + DEADLINE_SECONDS, _cancel_all, self._current)
+            self._current = _Deadline()
+            loop.call_later(self._seconds + DEADLINE_SECONDS, self._current.passes)
         return self._current
-
-
-def _cancel_all(futures: set[asyncio.Future[object]]) -> None:
-    for future in futures:
-        future.cancel()
 
 
 class RawTopicsWriter:
@@ -157,13 +174,15 @@ class RawTopicsWriter:
     async def write(self, record: IngressRecord) -> bool:
         session = self._session
         assert session is not None, "started"
-        on_time = self._deadlines.current()
+        task = asyncio.current_task()
+        assert task is not None
+        deadline = self._deadlines.current()
+        deadline.waiting.add(task)
         session.open += 1
         try:
             sent = await session.producer.send(
                 record.topic, record.value, key=record.key, headers=list(record.headers)
             )
-            on_time.add(sent)
             await sent
         except KafkaTimeoutError:  # the batch was full all that time
             return self._late(record)
@@ -171,12 +190,12 @@ class RawTopicsWriter:
             return self._failed(session, record, error)
         except asyncio.CancelledError:
             _count_unsettled(session)
-            if _is_cancelled():
+            if not deadline.takes_back(task):
                 raise
             return self._late(record)
         finally:
             session.open -= 1
-        on_time.discard(sent)
+            deadline.waiting.discard(task)
         session.settled += 1
         return True
 
@@ -282,16 +301,10 @@ class RawTopicsWriter:
         return _NotOpenedError(text)
 
 
-def _is_cancelled() -> bool:
-    """Return whether this task was cancelled, rather than the future that it waited for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 def _count_unsettled(session: _Session) -> None:
     """Count a record as unsettled until the producer has settled all that it has now."""
     session.unsettled += 1
-    if session.settling is None:
+    if session.settling is None and not session.is_closed:
         session.settling = asyncio.create_task(_settle(session))
 
 
@@ -315,6 +328,7 @@ async def _retire(session: _Session) -> None:
 
 
 async def _close(session: _Session) -> None:
+    session.is_closed = True
     if session.settling is not None:
         session.settling.cancel()
     await abandon(session.producer)
