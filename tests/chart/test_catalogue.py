@@ -18,6 +18,8 @@ from service.contracts.documents import page
 from service.contracts.outcome import Reason
 from service.webhooks.delivery import WhyRefused
 from service.webhooks.facts import WhyBusy
+from tests.chart import test_real_data, test_real_programs
+from tests.chart.panels import every_row
 from tools.chart_schema import settings_schema
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -147,6 +149,11 @@ def test_every_alert_is_seen_to_fire() -> None:
     texts = (path.read_text() for path in Path(__file__).parent.glob("test_real_*.py"))
     seen = {name for text in texts for name in re.findall(r'"(AssetSync\w+)"', text)}
     assert seen == {rule["alert"] for rule in alerts()} - ONLY_BY_RULES.keys()
+
+
+def test_every_row_of_the_dashboard_is_seen_with_data() -> None:
+    """Of the programs under load, in the same modules."""
+    assert every_row() == test_real_data.ROWS | test_real_programs.ROWS
 
 
 def test_the_chart_knows_every_setting_and_no_secret() -> None:

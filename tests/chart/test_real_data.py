@@ -54,6 +54,7 @@ ONLY_IN_TROUBLE = {
     "Retried calls by cause",
     "Why nothing is sent",
 }
+"""Panels that show zeros while all is well."""
 AT_MOMENTS = {
     "Concurrent calls",
     "Pending changes",

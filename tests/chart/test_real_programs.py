@@ -31,21 +31,22 @@ pytestmark = [
     pytest.mark.skipif(not PROGRAM.exists(), reason="tests/chart/tools did not run"),
 ]
 
-ROWS = ("Translate", "Ingress", "Media files", "Console")
+ROWS = {"Translate", "Ingress", "Media files", "Console"}
 EMPTY_AT_REST = "Why a source writes nothing"
 ONLY_IN_TROUBLE = {
     EMPTY_AT_REST,
     "Answered with 503",
     "Failing hosts",
     "Held back until a release",
+    "Index built from the beginning in 1 h",
     "Keys of Amazon and Adobe fetched in 1 h",
     "Producers replaced in 1 h",
 }
+"""Panels that show zeros, or nothing, while all is well."""
 AT_MOMENTS = {
     "Assets that wait for files",
     "Bytes being read",
     "Files on disk, as a share of the limit",
-    "Index built from the beginning in 1 h",
     "Memory of pending events",
     "Outcomes that are not in the index yet",
     "Pending items and events",
