@@ -9,9 +9,11 @@ from aiohttp import web
 from service.playground.embedded_kafka import EmbeddedKafka
 from service.playground.pim.server import application
 from service.playground.pim.simulator import PimSimulator
-from service.playground.pim.structure import free
+from service.playground.pim.structure import Structure, free, sample
 
 FAMILIES = ("packshots", "manuals", "ambient", "videos")
+"""Families that accept any value."""
+FAMILY_WITH_FILES = "posters"
 LISTENERS = """
 listeners=PLAINTEXT://0.0.0.0:{port},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://{address}:{port}
@@ -31,8 +33,10 @@ class ReachableKafka(EmbeddedKafka):
 
 
 async def serve_pim(address: str, port: int) -> None:
-    """Serve a PIM whose families accept any value, until the process ends."""
-    runner = web.AppRunner(application(PimSimulator(free(*FAMILIES))), access_log=None)
+    """Serve a PIM until the process ends."""
+    with_files = {FAMILY_WITH_FILES: sample().families["packshots"]}
+    pim = PimSimulator(Structure(free(*FAMILIES).families | with_files))
+    runner = web.AppRunner(application(pim), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, address, port).start()
     await asyncio.Event().wait()

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+ADDONS = ROOT / ".cache" / "cluster-addons"
+"""The folder that tests/cluster/node/addons fills."""
 CHART = ROOT / "deploy" / "helm" / "asset-sync"
 RELEASE = "it"
 WAIT_SECONDS_MAX = 180

@@ -81,15 +81,28 @@ def own_broker(given: Mapping[str, str], workspace: Path) -> Iterator[EmbeddedKa
 
 
 @pytest.fixture(scope="session")
+def node(own_broker: EmbeddedKafka | None, workspace: Path) -> Iterator[Node | None]:
+    """The node that is started here; None if a cluster is given."""
+    if own_broker is None:
+        yield None
+        return
+    with running_node(workspace / "node") as started_here:
+        yield started_here
+
+
+@pytest.fixture(scope="session")
 def cluster(
-    given: Mapping[str, str], own_broker: EmbeddedKafka | None, workspace: Path
+    given: Mapping[str, str],
+    own_broker: EmbeddedKafka | None,
+    node: Node | None,
+    workspace: Path,
 ) -> Iterator[Cluster]:
     """The cluster under test, with Kafka and a PIM that its pods reach."""
     environ = {
         "KUBECACHEDIR": str(workspace / "kubectl"),
         **{f"HELM_{kind}_HOME": str(workspace / "helm") for kind in ("CACHE", "CONFIG", "DATA")},
     }
-    if own_broker is None:
+    if own_broker is None or node is None:
         yield Cluster(
             environ | {"KUBECONFIG": given["--kubeconfig"]},
             "kubectl",
@@ -98,7 +111,7 @@ def cluster(
             image_values(given["--cluster-image"], "IfNotPresent"),
         )
         return
-    with running_node(workspace / "node") as node, running_pim() as pim_url:
+    with running_pim() as pim_url:
         yield Cluster(
             environ | {"KUBECONFIG": str(node.kubeconfig)},
             str(TOOLS.kubectl),

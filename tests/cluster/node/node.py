@@ -1,9 +1,10 @@
 """Starts the parts of a Kubernetes node, in the order in which each needs the one before."""
 
+import contextlib
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tests.cluster.node.certificates import NODE_NAME, Certificates
@@ -95,6 +96,23 @@ class Node:
         self._start_control_plane()
         self._start_runtime(images)
         self._start_kubelet()
+
+    @contextlib.contextmanager
+    def addon(self, program: Path, *options: str, **environ: str) -> Iterator[None]:
+        """Run a program that is no part of a node, with its folder first in its PATH."""
+        variables = [f"{name}={value}" for name, value in environ.items()]
+        command = ("env", *variables, str(program), *options)
+        started = self._sandbox.start(program.name, *command, path=str(program.parent))
+        try:
+            yield
+        finally:
+            # What was started only enters the sandbox, and would leave the program behind.
+            self._sandbox.run("pkill", "--exact", program.name)
+            started.wait()
+
+    def run(self, *command: str) -> str:
+        """Run a command in the node's network and with its mounts, and return its output."""
+        return self._sandbox.run(*command)
 
     def _start_control_plane(self) -> None:
         self._sandbox.start(
