@@ -47,6 +47,7 @@ TIGHT_REGRESSIONS = {
 MEDIA_REGRESSIONS = {
     20680: "The PIM applied a change without an answer, forgot its file, and refused the change "
     "when it was sent again: no outcome can tell that it has the change.",
+    23168: "Likewise.",
 }
 """Likewise, in worlds with files."""
 
