@@ -11,18 +11,11 @@ from service.core.inputs import (
     DownloadRefused,
     PipelineInput,
 )
-from service.core.model import Moment
 from service.runtime.download_tasks import CANCELLED, DownloadTasks
 from service.runtime.inbox import RunnerInbox
+from tests.support.standing_clock import StandingClock
 
 FOUND = Downloaded("0" * 64, 7)
-
-
-class StandingClock:
-    """A clock that stands."""
-
-    def now(self) -> Moment:
-        return Moment(0.0, 0)
 
 
 @dataclass

@@ -5,18 +5,11 @@ import asyncio
 import pytest
 
 from service.core.inputs import DownloadEnd, DownloadEnded, DownloadFault, PipelineInput
-from service.core.model import Moment
 from service.runtime.inbox import RunnerInbox
 from service.runtime.numbered_tasks import NumberedTasks
+from tests.support.standing_clock import StandingClock
 
 CANCELLED = DownloadFault("cancelled", is_cancelled=True)
-
-
-class StandingClock:
-    """A clock that stands."""
-
-    def now(self) -> Moment:
-        return Moment(0.0, 0)
 
 
 class Work:

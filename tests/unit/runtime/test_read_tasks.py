@@ -4,20 +4,13 @@ import asyncio
 
 import pytest
 
-from service.core.model import Moment
 from service.mapping.results import NotFound
 from service.runtime.inbox import RunnerInbox
 from service.runtime.read_tasks import ReadTasks
 from service.translation.messages import ReadAnswered
 from service.translation.read_answers import Found, ReadAnswer
 from service.translation.reads import StartRead
-
-
-class StandingClock:
-    """A clock that stands."""
-
-    def now(self) -> Moment:
-        return Moment(0.0, 0)
+from tests.support.standing_clock import StandingClock
 
 
 class ScriptedHosts:
