@@ -1,4 +1,7 @@
-"""A node leaves nothing behind, however its processes detach themselves."""
+"""A node leaves nothing behind, however its processes detach themselves.
+
+By its name this module comes before all that start the node of the session, beside which it skips.
+"""
 
 import socket
 import subprocess
