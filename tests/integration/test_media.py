@@ -27,8 +27,8 @@ FILES = 200
 EVENTS = 1000
 
 DRAIN_SECONDS = 3
-ENDING_SECONDS_MAX = 5
-"""What a process may take after its drain to leave the group and to close."""
+ENDING_SECONDS_MAX = 15
+"""What a process on a busy machine may take after its drain to leave the group and to close."""
 
 MAPPING = """
 version: 1
