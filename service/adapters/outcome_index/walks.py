@@ -124,7 +124,9 @@ def _plan(
             yield walk._replace(filter=both, filtered=("family", "ending"))
         case "prefix":
             ages, parameters = _in("age", first, end)
-            walk = Walk(_by("code"), _BY_CODE, "", (), *_codes(query), _and(ages, both), parameters)
+            # The index has no rows without a code, and SQLite uses it only if a condition says so.
+            walk = Walk(_by("code"), _BY_CODE, "code IS NOT NULL", (), *_codes(query))
+            walk = walk._replace(filter=_and(ages, both), filter_parameters=parameters)
             yield walk._replace(filtered=("family", "ending"))
         case _ if endings is not None:
             for ending in endings:

@@ -28,6 +28,7 @@ KINDS = {
     "exact with filters": Query(code="sku_1", family="packshots", ending="applied"),
     "prefix": Query(code="sku", begins=True),
     "prefix with filters": Query(code="sku", begins=True, family="packshots", since_ms=1),
+    "prefix that no code follows": Query(code="\U0010ffff", begins=True),
     "ending": Query(ending="applied"),
     "ending with family": Query(ending="applied", family="packshots"),
     "family": Query(family="packshots", since_ms=1, until_ms=NOW_MS * 2),
@@ -337,7 +338,9 @@ def test_a_wrong_clock_of_a_producer_does_no_harm(made: IndexUnderTest) -> None:
 
 
 @pytest.mark.parametrize("query", KINDS.values(), ids=KINDS)
-@pytest.mark.parametrize("after", [None, Position("sku_1", -(NOW_MS << 20), 1, 1)])
+@pytest.mark.parametrize(
+    "after", [None, *(Position(code, -(NOW_MS << 20), 1, 1) for code in ("sku_1", "\U0010ffff1"))]
+)
 def test_every_walk_follows_an_index(
     made: IndexUnderTest, query: Query, after: Position | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
