@@ -22,18 +22,18 @@ from service.console.markup import (
 )
 from service.console.query import Asked, address_of
 from service.console.waiting import FamilyWork, Waiting
-from service.console.wording import choices, tell
+from service.console.wording import Choices, choices, tell
 
 MILLISECONDS = 1000
 NOT_INDEXED_MIN = 1
 """So many outcomes that are not read yet are said: a change of a moment ago may be among them."""
 
 _PARTIAL = (
-    "The search stopped early, because very many outcomes had to be looked at. Search further, or "
+    "The search stopped early, because very many changes had to be looked at. Search further, or "
     "narrow it down by a code, an identifier or a shorter time."
 )
 _NOTHING_FOUND = (
-    "No outcome matches. Check the spelling, search for the beginning of the code, or look whether "
+    "No change matches. Check the spelling, search for the beginning of the code, or look whether "
     "the change is still waiting."
 )
 _INTRODUCTION = (
@@ -163,7 +163,7 @@ def _form(asked: Asked) -> Html:
         action="./",
         method="get",
         role="search",
-        aria_label="Outcomes",
+        aria_label="Changes",
     )
 
 
@@ -199,14 +199,20 @@ def _checkbox(asked: Asked) -> Html:
 
 
 def _endings(chosen: str) -> Html:
-    options = (
-        tag("option", words, value=value, selected=value == chosen) for value, words in choices()
-    )
+    groups = (_group(group, chosen) for group in choices())
     return tag(
         "div",
         tag("label", "What became of it", for_="ending"),
-        tag("select", join(options), id="ending", name="ending"),
+        tag("select", join(groups), id="ending", name="ending"),
     )
+
+
+def _group(group: Choices, chosen: str) -> Html:
+    options = join(
+        tag("option", words, value=value, selected=value == chosen)
+        for value, words in group.words.items()
+    )
+    return tag("optgroup", options, label=group.title) if group.title else options
 
 
 # --- hits ------------------------------------------------------------------------------------
@@ -215,7 +221,7 @@ def _endings(chosen: str) -> Html:
 def _answer(frame: Frame, asked: Asked, hits: Hits) -> Html:
     order = "in the order of codes" if asked.query.is_by_code else "newest first"
     found = (
-        _entries(frame, hits.entries, title=f"Outcomes, {order}")
+        _entries(frame, hits.entries, title=f"Changes, {order}")
         if hits.entries
         else (NOTHING if hits.is_partial else _nothing(frame))
     )
@@ -388,12 +394,15 @@ def _coverage(index: IndexState) -> Html:
 
 def _sentences(index: IndexState) -> Iterator[str]:
     if index.oldest_ms is None:
-        yield "No outcome is indexed yet. "
+        yield "No change can be found yet. "
     else:
         since = datetime.fromtimestamp(index.oldest_ms / MILLISECONDS, UTC)
-        yield f"{index.outcomes:,} outcomes are indexed, since {since:%d %b %Y %H:%M} UTC. "
+        yield (
+            f"{index.outcomes:,} ended changes can be found, the oldest of "
+            f"{since:%d %b %Y %H:%M} UTC. "
+        )
     if index.lag is None:
-        yield "Kafka does not answer at present, so the newest outcomes may be missing."
+        yield "Kafka does not answer at present, so the newest changes may be missing."
     elif index.lag >= NOT_INDEXED_MIN:
         yield f"About {index.lag:,} more are being read and cannot be found yet."
 

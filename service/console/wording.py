@@ -88,11 +88,22 @@ def meaning_of(ending: Ending) -> Meaning:
     return reason or result or status or _UNKNOWN
 
 
-def choices() -> Iterator[tuple[str, str]]:
-    """Yield the endings that a search may ask for, each with its words."""
-    yield "", "anything"
-    yield PROBLEMS, "somebody must act (rejected or failed)"
-    for status in get_args(Status):
-        yield status, f"{_HEADLINES_OF_STATUS[status]} ({status})"
-    for reason in get_args(Reason):
-        yield reason, f"{REASONS[reason].meaning} ({reason})".replace("`", "")
+class Choices(NamedTuple):
+    """Endings that a search may ask for, each with its words, below a title."""
+
+    title: str
+    words: Mapping[str, str]
+
+
+def choices() -> Iterator[Choices]:
+    """Yield all endings that a search may ask for, in groups. The first group has no title."""
+    yield Choices("", {"": "anything", PROBLEMS: "somebody must act (rejected or failed)"})
+    statuses = get_args(Status)
+    yield Choices("How it ended", {one: f"{_HEADLINES_OF_STATUS[one]} ({one})" for one in statuses})
+    yield Choices("Why", {one: f"{_why(one)} ({one})" for one in get_args(Reason)})
+
+
+def _why(reason: Reason) -> str:
+    """Return the meaning of a reason, without marks and without what is only true beside a hit."""
+    meaning = _PLAIN.get(reason) or REASONS[reason]
+    return meaning.meaning.replace("; its messages are below", "").replace("`", "")

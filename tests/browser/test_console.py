@@ -54,7 +54,7 @@ def picture(name: str) -> list[str]:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/", ["Where is my asset?", "Asset code", "13 outcomes are indexed"]),
+        ("/", ["Where is my asset?", "Asset code", "13 ended changes can be found"]),
         (
             "/?code=sku_7",
             [
@@ -67,7 +67,7 @@ def picture(name: str) -> list[str]:
         ),
         ("/?code=sku_&begins=1", ["sku_11", "in the order of codes"]),
         ("/asset?family=packshots&code=sku_7", ["History, newest first", "DAM-7"]),
-        ("/?code=nobody", ["No outcome matches."]),
+        ("/?code=nobody", ["No change matches."]),
         ("/waiting", ["127.0.0.1:1", "nothing is known about what waits"]),
     ],
     ids=["start", "hits", "prefix", "asset", "nothing", "waiting"],

@@ -192,15 +192,15 @@ ALLOWED = frozenset(
     {
         "a", "b", "bdi", "body", "br", "button", "caption", "code", "dd", "div", "dl", "dt",
         "footer", "form", "h1", "head", "header", "html", "input", "label", "li", "link", "main",
-        "meta", "nav", "option", "p", "select", "small", "strong", "table", "tbody", "td", "th",
-        "thead", "time", "title", "tr", "ul",
+        "meta", "nav", "optgroup", "option", "p", "select", "small", "strong", "table", "tbody",
+        "td", "th", "thead", "time", "title", "tr", "ul",
     }
 )  # fmt: skip
 ATTRIBUTES = frozenset(
     {
         "action", "aria-current", "aria-describedby", "aria-label", "autocapitalize",
         "autocomplete", "autofocus", "charset", "checked", "class", "content", "data-label",
-        "datetime", "for", "href", "id", "lang", "method", "name", "rel", "role", "scope",
+        "datetime", "for", "href", "id", "label", "lang", "method", "name", "rel", "role", "scope",
         "selected", "spellcheck", "tabindex", "type", "value",
     }
 )  # fmt: skip

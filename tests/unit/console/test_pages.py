@@ -102,7 +102,7 @@ def test_a_hit_says_what_why_and_who() -> None:
         "In the PIM: the asset was updated",
         "sku_1",
         "rejected: refused_by_pim",
-        "1,234 outcomes are indexed, since 18 Nov 2026",
+        "1,234 ended changes can be found, the oldest of 18 Nov 2026",
         "Signed in as",
         "ann@example.org",
     ):
@@ -136,9 +136,9 @@ def test_a_change_that_a_later_one_settled_leads_to_it() -> None:
 
 
 def test_nothing_found_says_where_else_to_look() -> None:
-    assert "No outcome matches." in texts(PAGES["none"])
+    assert "No change matches." in texts(PAGES["none"])
     assert links_of(PAGES["none"]).count("waiting") == 2
-    assert "No outcome matches." not in texts(PAGES["partial"]), "the search goes on"
+    assert "No change matches." not in texts(PAGES["partial"]), "the search goes on"
 
 
 def test_the_form_keeps_what_was_asked() -> None:
@@ -153,7 +153,7 @@ def test_the_form_keeps_what_was_asked() -> None:
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        (IndexState(0, 0, None, 5), "No outcome is indexed yet. About 5 more"),
+        (IndexState(0, 0, None, 5), "No change can be found yet. About 5 more"),
         (IndexState(1, 1, 0, None), "Kafka does not answer at present"),
         (IndexState(1, 1, 0, 1_000), "About 1,000 more are being read"),
     ],

@@ -56,9 +56,10 @@ def test_words_of_a_later_version_are_said_as_they_are() -> None:
 
 
 def test_a_search_may_ask_for_every_word() -> None:
-    offered = dict(choices())
+    offered = {value: words for group in choices() for value, words in group.words.items()}
     assert offered.keys() >= {*get_args(Status), *get_args(Reason), "problems", ""}
     assert len(set(offered.values())) == len(offered)
-    assert not any("`" in words for words in offered.values())
+    assert not any("`" in words or "below" in words for words in offered.values())
+    assert [bool(group.title) for group in choices()] == [False, True, True]
     assert offered.keys() - {"", "problems"} <= WORDS
     assert {status for status in DEAD_STATUSES if status in offered} == DEAD_STATUSES
