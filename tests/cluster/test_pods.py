@@ -68,7 +68,7 @@ async def test_a_broker_outage_restarts_nothing_and_holds_up_no_drain(
         await asyncio.sleep(1)
     own_broker.kill()
     await release4.until_unready()
-    own_broker.start()  # the broker ends with the thread that started it
+    own_broker.start()
     assert await release4.until_ready(2) == before
     assert [restarts(pod) for pod in (await release4.pods()).values()] == [0, 0]
 
