@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -172,10 +173,11 @@ async def test_outcomes_of_an_asset_from_before_partitions_were_added(
 async def write(
     system: SystemUnderTest, topic: str, records: list[tuple[bytes, bytes | None]]
 ) -> None:
-    """Write records with Kafka's own partitioner, one after the other."""
+    """Write records with Kafka's own partitioner, a millisecond after one another."""
+    now_ms = round(time.time() * 1000)
     async with AIOKafkaProducer(bootstrap_servers=system.bootstrap) as producer:
-        for key, value in records:
-            await producer.send_and_wait(topic, value, key=key)
+        for later_ms, (key, value) in enumerate(records):
+            await producer.send_and_wait(topic, value, key=key, timestamp_ms=now_ms + later_ms)
 
 
 WEBHOOK = """\
