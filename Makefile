@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3 p
 BIN = .venv/bin
 PYTEST = $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest
 export BASE CA KAFKA
-# Without its cache of compiled code, Python starts half as fast, in hundreds of processes.
+# Without compiled code that is kept, each test worker takes twice as long to collect the tests.
 unexport PYTHONDONTWRITEBYTECODE
 SEEDS ?= 10000
 FROM ?= 0
