@@ -1,7 +1,6 @@
 """The endpoints of a sources file: the webhook of each source that has one."""
 
 from service.mapping.file.load import Loaded
-from service.mapping.file.model import SourcesFile
 from service.mapping.results import MappedSource, RawRecord
 from service.settings import SettingsError
 from service.webhooks.endpoint import Endpoint, endpoint_of
@@ -22,15 +21,6 @@ def endpoints_of(file: Loaded) -> tuple[Endpoint, ...]:
     if not found:
         raise SettingsError(f"{file.merged.name}: no source has a `webhook`, so nothing can come.")
     return found
-
-
-def topics_of_webhooks(model: SourcesFile) -> list[str]:
-    """Return the raw topics that ingress writes to."""
-    return [
-        source.webhook.topic or source.topics[0]
-        for source in model.sources.values()
-        if source.webhook is not None
-    ]
 
 
 def _identity(file: Loaded, name: str) -> Identity | None:

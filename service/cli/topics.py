@@ -10,8 +10,7 @@ from service.adapters.kafka.tools.create_topics import (
     DEAD_LETTER_DAYS,
     create_topics,
 )
-from service.apps.endpoints import topics_of_webhooks
-from service.apps.sources import read_sources
+from service.apps.sources import read_sources, topics_of_webhooks
 from service.cli.options import run_on_kafka, settings_without_pim, stop
 from service.cli.output import console, say, shown
 from service.settings import Settings, SettingsError
@@ -75,10 +74,10 @@ def create(*, partitions: int | None, replicas: int | None, dry_run: bool) -> No
         say("Check access and limits with: asset-sync check")
 
 
-def _raw_topics(settings: Settings) -> list[str]:
+def _raw_topics(settings: Settings) -> tuple[str, ...]:
     """Return the topics of the webhooks; exit with 2 if the sources file is wrong."""
     if settings.sources_file is None:
-        return []
+        return ()
     try:
         return topics_of_webhooks(read_sources(settings.sources_file, settings).model)
     except SettingsError as error:
