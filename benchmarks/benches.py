@@ -16,6 +16,7 @@ from benchmarks import floor, ingress, media, translate
 from benchmarks.corpus import corpus_event, tombstone, x_event
 from benchmarks.http_calls import AKENEO_CALLS_PER_SECOND, cost
 from benchmarks.system import (
+    UNLIMITED,
     MeasuredSystem,
     measured_system,
     pim_process,
@@ -25,8 +26,6 @@ from benchmarks.usage import Course, metrics, peak_memory_bytes, total, watch
 from service.playground.embedded_kafka import EmbeddedKafka
 from service.playground.local_system import Event
 
-UNLIMITED = 1_000_000
-"""Calls a second that are never reached."""
 ASSETS_PER_CALL = 100
 COMMIT_INTERVAL_MS = 100
 """The default of the service."""

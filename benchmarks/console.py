@@ -19,7 +19,6 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlencode
 
 import aiohttp
@@ -28,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.outcomes import FAMILIES, code_of, dam_id_of, outcome
-from benchmarks.system import MeasuredSystem, broker
+from benchmarks.system import MeasuredSystem, broker, deal, loader
 from benchmarks.usage import cpu_seconds, machine, process_family, shared_memory_bytes
 from service.playground.local_system import Event, LoggedProcess
 from service.playground.pim.tokens import Tokens
@@ -235,12 +234,13 @@ def _arrive(bootstrap: str, topic: str, numbers: range) -> None:
 
 
 async def _write_at_rate(bootstrap: str, topic: str, numbers: range) -> None:
-    system = MeasuredSystem(bootstrap, "", Tokens(), Path(), PARTITIONS)
-    began = time.monotonic()
-    for first in range(0, len(numbers), ARRIVING_TOGETHER):
-        await system.load(_events(numbers[first : first + ARRIVING_TOGETHER]), topic)
-        due = began + (first + ARRIVING_TOGETHER) / ARRIVING_PER_SECOND
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
+    async with loader(bootstrap) as producer:
+        began = time.monotonic()
+        for first in range(0, len(numbers), ARRIVING_TOGETHER):
+            together = numbers[first : first + ARRIVING_TOGETHER]
+            await deal(producer, topic, PARTITIONS, _events(together))
+            due = began + (first + ARRIVING_TOGETHER) / ARRIVING_PER_SECOND
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
 async def _search(url: str, count: int, durations: Durations, chance: random.Random) -> None:

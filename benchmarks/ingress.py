@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.usage import cpu_seconds
 from service.playground.local_system import LoggedProcess
 from tests.support.ingress import IngressUnderTest, signed
 
@@ -94,14 +94,14 @@ async def _round(pid: int, url: str, requests: int, every_seconds: float = 0.0) 
     share = requests // SENDERS
     written = [[_request(f"{sender}-{n}") for n in range(share)] for sender in range(SENDERS)]
     waits: list[float] = []
-    cpu, began = _cpu_seconds(pid), time.monotonic()
+    cpu, began = cpu_seconds(pid), time.monotonic()
     await asyncio.gather(
         *(
             _send(port, one, waits, began + every_seconds * sender / SENDERS, every_seconds)
             for sender, one in enumerate(written)
         )
     )
-    wall, used = time.monotonic() - began, _cpu_seconds(pid) - cpu
+    wall, used = time.monotonic() - began, cpu_seconds(pid) - cpu
     waits.sort()
     count = len(waits)
     return Round(used / count, count / wall, waits[count // 2], waits[int(count * 0.99)])
@@ -129,9 +129,3 @@ def _request(event_id: str) -> bytes:
     headers = {"Host": "localhost", "Content-Length": str(len(body)), **signed(body)}
     lines = ["POST /hooks HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process, user and system."""
-    fields: Sequence[str] = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -10,7 +10,13 @@ import msgspec
 from aiohttp import web
 
 from benchmarks.corpus import corpus_event, file_event
-from benchmarks.system import MeasuredSystem, measured_system, pim_process
+from benchmarks.system import (
+    UNLIMITED,
+    MeasuredSystem,
+    measured_system,
+    pim_process,
+    serving,
+)
 from benchmarks.usage import Course, metrics, watch
 from service.playground.embedded_kafka import EmbeddedKafka
 from service.playground.local_system import LoggedProcess
@@ -25,8 +31,6 @@ UPLOAD_SECONDS = 5.0
 FILES = 200
 """More than are uploaded until the writes are done."""
 FAMILIES = 20
-UNLIMITED = 1_000_000
-"""Calls a second that are never reached."""
 BEGIN_SECONDS_MAX = 60.0
 SECONDS_MAX = 600.0
 
@@ -44,7 +48,8 @@ async def beside_uploads(broker: EmbeddedKafka, folder: Path, count: int) -> Cou
     Raises:
         RuntimeError: the uploads did not fill it all the time.
     """
-    async with _source() as url, _system(broker, folder) as system:
+    async with serving(_file) as port, _system(broker, folder) as system:
+        url = f"http://localhost:{port}"
         files = (file_event(n % FAMILIES, count + n, f"{url}/{n}.jpg") for n in range(FILES))
         await system.load(files)
         replica = _start(system, SLOTS)
@@ -96,19 +101,6 @@ async def _system(broker: EmbeddedKafka, folder: Path) -> AsyncIterator[Measured
             yield system
 
 
-@contextlib.asynccontextmanager
-async def _source() -> AsyncIterator[str]:
-    """Serve files of which each has a content of its own; give the URL of their folder."""
-
-    async def answer(request: web.Request) -> web.Response:
-        return web.Response(body=request.path.encode())
-
-    application = web.Application()
-    application.router.add_get("/{name}", answer)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://localhost:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+async def _file(request: web.Request) -> web.Response:
+    """Answer with a file of its own for each path."""
+    return web.Response(body=request.path.encode())

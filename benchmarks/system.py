@@ -7,11 +7,12 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from aiohttp import web
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
@@ -25,6 +26,8 @@ from service.playground.pim.tokens import Tokens
 ROOT = Path(__file__).resolve().parent.parent
 BATCH_BYTES = 512 * 1024
 START_SECONDS_MAX = 30.0
+UNLIMITED = 1_000_000
+"""Calls a second that are never reached."""
 
 
 @dataclass
@@ -40,27 +43,37 @@ class MeasuredSystem(LocalSystem):
 
     async def load(self, events: Iterable[Event], topic: str = "") -> None:
         """Write the events in order, dealt to the partitions of the events topic or another."""
-        topic = topic or self.events
-        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, max_batch_size=BATCH_BYTES)
-        await producer.start()
-        filling = [producer.create_batch() for _ in range(self.partitions)]
-        for number, event in enumerate(events):
-            at = number % self.partitions
-            self.loaded += 1
-            if not _append(filling[at], event):
-                await producer.send_batch(filling[at], topic, partition=at)
-                filling[at] = producer.create_batch()
-                _append(filling[at], event)
-        for at, batch in enumerate(filling):
-            await producer.send_batch(batch, topic, partition=at)
-        await producer.flush()
-        await producer.stop()
+        async with loader(self.bootstrap) as producer:
+            self.loaded += await deal(producer, topic or self.events, self.partitions, events)
 
     def start_replica(self, **settings: object) -> LoggedProcess:
         """Start a replica and wait until it listens."""
         replica = self.start(**{name: str(value) for name, value in settings.items()})
         wait_until_it_listens(replica)
         return replica
+
+
+def loader(bootstrap: str) -> AIOKafkaProducer:
+    """Return a producer for `deal`."""
+    return AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=BATCH_BYTES)
+
+
+async def deal(
+    producer: AIOKafkaProducer, topic: str, partitions: int, events: Iterable[Event]
+) -> int:
+    """Write the events in order, dealt to the partitions in turn; return how many there were."""
+    filling = [producer.create_batch() for _ in range(partitions)]
+    count = 0
+    for count, event in enumerate(events, 1):
+        at = (count - 1) % partitions
+        if not _append(filling[at], event):
+            await producer.send_batch(filling[at], topic, partition=at)
+            filling[at] = producer.create_batch()
+            _append(filling[at], event)
+    for at, batch in enumerate(filling):
+        await producer.send_batch(batch, topic, partition=at)
+    await producer.flush()
+    return count
 
 
 def _append(batch: BatchBuilder, event: Event) -> bool:
@@ -140,3 +153,19 @@ async def measured_system(
         broker.bootstrap_servers, pim_url, Tokens(), own, partitions
     ) as system:
         yield system
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[int]:
+    """Answer every GET on a free port of loopback; give the port."""
+    application = web.Application()
+    application.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

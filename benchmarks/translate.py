@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from benchmarks import raw_events
-from benchmarks.system import MeasuredSystem, measured_system, wait_until_it_listens
+from benchmarks.system import (
+    MeasuredSystem,
+    measured_system,
+    serving,
+    wait_until_it_listens,
+)
 from benchmarks.usage import cpu_seconds, metrics, peak_memory_bytes, total
 from service.playground.embedded_kafka import EmbeddedKafka
 from service.playground.local_system import Event, LoggedProcess
@@ -103,8 +108,8 @@ async def side_by_side(
     the whole time.
     """
     async with (
-        _dam() as url,
-        translating(broker, folder, raw_events.NINE, url) as system,
+        serving(_answer_of_a_dam()) as port,
+        translating(broker, folder, raw_events.NINE, f"http://127.0.0.1:{port}") as system,
     ):
         for source in raw_events.NINE:
             await load(system, source, raw_events.events_of(source, count))
@@ -186,20 +191,11 @@ async def _ends(replica: LoggedProcess, count: int) -> Mapping[str, float]:
     return {source: seconds / max(done.values()) for source, seconds in done.items()}
 
 
-@contextlib.asynccontextmanager
-async def _dam() -> AsyncIterator[str]:
-    """Serve what the DAMs of the example answer, each by the kind of its API's path."""
+def _answer_of_a_dam() -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Return what answers as the DAMs of the example do, each by the kind of its API's path."""
     bynder, aprimo = raw_events.answers()[0], raw_events.answers()[-1]
 
     async def answer(request: web.Request) -> web.Response:
         return web.json_response(bynder if "media" in request.path else aprimo)
 
-    application = web.Application()
-    application.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    return answer

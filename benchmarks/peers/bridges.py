@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.peers.watching import start_as_replica
 from benchmarks.system import MeasuredSystem
 from service.playground.local_system import LoggedProcess
 
@@ -35,10 +36,7 @@ class Bridge:
         environ = system.environ(**SAME_TIMES)
         if self.program is not None:
             environ = os.environ | self._environ(system)
-        log = system.folder / f"bridge-{len(system.replicas)}.log"
-        process = LoggedProcess(self._command(), environ, log)
-        system.replicas.append(process)
-        return process
+        return start_as_replica(system, self._command(), environ)
 
     def _command(self) -> list[str]:
         if self.program is None:

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-
 from benchmarks.corpus import corpus_event
 from benchmarks.peers.bridges import TOKEN, Bridge
+from benchmarks.peers.watching import LOOK_SECONDS, reading, until
 from benchmarks.system import MeasuredSystem, measured_system, pim_process
 from benchmarks.usage import UNPROXIED, cpu_seconds, peak_memory_bytes
 from service.playground.embedded_kafka import EmbeddedKafka
@@ -30,8 +29,6 @@ BLOCK = 60
 AGAIN = 6
 """How many events of a block change an asset of the same block once more."""
 CALL_SECONDS = 0.1
-LOOK_SECONDS = 0.2
-ROUND_SECONDS_MAX = 240.0
 SILENCE_SECONDS_MAX = 45.0
 """A round ends when there was no new outcome for this long."""
 OUTAGE_SECONDS = 10.0
@@ -48,15 +45,11 @@ class SeenOutcomes:
     statuses: dict[str, list[str]] = field(default_factory=dict)
     """The statuses of each event in their order, by the event's id."""
     order: list[str] = field(default_factory=list)
-    seen_at: float = 0.0
-    """When the last new outcome came (monotonic)."""
 
     def take(self, value: bytes) -> None:
         """Record one outcome."""
         outcome = json.loads(value)
         record_id = outcome["id"]
-        if record_id not in self.statuses:
-            self.seen_at = time.monotonic()
         self.statuses.setdefault(record_id, []).append(outcome["data"]["status"])
         self.order.append(record_id)
 
@@ -112,15 +105,15 @@ class Round:
 
     async def until(self, share: float) -> None:
         """Wait until this share of the events has outcomes, or no more outcomes come."""
-        began = self.seen.seen_at = time.monotonic()
-        while len(self.seen.statuses) < share * len(self.events):
-            now = time.monotonic()
-            if now - self.seen.seen_at > SILENCE_SECONDS_MAX or now - began > ROUND_SECONDS_MAX:
-                return
-            assert self.process is not None
-            if self.process.poll() is not None:  # as Kubernetes would
-                self.start()
-            await asyncio.sleep(LOOK_SECONDS)
+        wanted = share * len(self.events)
+        await until(
+            lambda: len(self.seen.statuses), wanted, self._keep_running, SILENCE_SECONDS_MAX
+        )
+
+    def _keep_running(self) -> None:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            self.start()
 
 
 async def without_faults(bridge: Bridge, broker: EmbeddedKafka, folder: Path) -> Speed:
@@ -219,12 +212,8 @@ async def _round(bridge: Bridge, broker: EmbeddedKafka, folder: Path) -> AsyncIt
         async with measured_system(broker, folder, pim, PARTITIONS) as system:
             await system.load(events)
             going = Round(bridge, system, events)
-            reading = asyncio.ensure_future(_read(system, going.seen))
-            try:
+            async with reading(system, system.outcomes, going.seen.take):
                 yield going
-            finally:
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
 
 
 def _events(count: int) -> list[Event]:
@@ -247,22 +236,6 @@ def _caption(number: int) -> str:
 
 def _english(captions: Iterable[Mapping[str, Any]]) -> str | None:
     return next((one["data"] for one in captions if one["locale"] == "en_US"), None)
-
-
-async def _read(system: MeasuredSystem, seen: SeenOutcomes) -> None:
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=system.bootstrap, isolation_level="read_committed"
-    )
-    await consumer.start()
-    try:
-        consumer.assign([TopicPartition(system.outcomes, n) for n in range(system.partitions)])
-        await consumer.seek_to_beginning()
-        while True:
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                for record in records:
-                    seen.take(record.value)
-    finally:
-        await consumer.stop()
 
 
 def _ask(pim: str, path: str, content: Any = None, method: str | None = None) -> Any:  # noqa: ANN401 - JSON

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks import raw_events
 from benchmarks.peers.bridges import HERE, PYTHON
+from benchmarks.peers.watching import reading, start_as_replica, until
 from benchmarks.system import MeasuredSystem
 from benchmarks.translate import SETTINGS, load, translating
 from benchmarks.usage import cpu_seconds, peak_memory_bytes
@@ -31,8 +31,6 @@ COMPARED = 100
 """How many changes have to be the same as those of translate."""
 KILL_AT = (0.2, 0.6)
 """Shares of the changes at which the translator is killed, in the round with faults."""
-LOOK_SECONDS = 0.1
-ROUND_SECONDS_MAX = 240.0
 SILENCE_SECONDS_MAX = 75.0
 """A round ends when there was no new change for this long.
 
@@ -53,10 +51,7 @@ class Translator:
 
     def start(self, system: MeasuredSystem) -> LoggedProcess:
         """Start its process as one more replica of the system."""
-        log = system.folder / f"translator-{len(system.replicas)}.log"
-        process = LoggedProcess(self._command(), self._environ(system), log)
-        system.replicas.append(process)
-        return process
+        return start_as_replica(system, self._command(), self._environ(system))
 
     def _command(self) -> list[str]:
         if not self.words:
@@ -169,17 +164,12 @@ async def _until(
 
     It is started where it does not run, as Kubernetes would.
     """
-    began = grown_at = time.monotonic()
-    known = len(seen.counts)
-    while len(seen.counts) < count:
+
+    def keep_running() -> None:
         if not system.replicas or system.replicas[-1].poll() is not None:
             translator.start(system)
-        await asyncio.sleep(LOOK_SECONDS)
-        now = time.monotonic()
-        if len(seen.counts) > known:
-            known, grown_at = len(seen.counts), now
-        if now - grown_at > SILENCE_SECONDS_MAX or now - began > ROUND_SECONDS_MAX:
-            break
+
+    await until(lambda: len(seen.counts), count, keep_running, SILENCE_SECONDS_MAX)
     return system.replicas[-1]
 
 
@@ -199,25 +189,5 @@ async def _round(
     async with translating(broker, folder, ["cloudinary"]) as system:
         await load(system, "cloudinary", raw_events.uploads(count))
         seen = _Seen()
-        reading = asyncio.ensure_future(_read(system, seen))
-        try:
+        async with reading(system, system.events, seen.take):
             yield system, seen
-        finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
-
-
-async def _read(system: MeasuredSystem, seen: _Seen) -> None:
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=system.bootstrap, isolation_level="read_committed"
-    )
-    await consumer.start()
-    try:
-        consumer.assign([TopicPartition(system.events, n) for n in range(system.partitions)])
-        await consumer.seek_to_beginning()
-        while True:
-            for records in (await consumer.getmany(timeout_ms=100, max_records=5000)).values():
-                for record in records:
-                    seen.take(record.value)
-    finally:
-        await consumer.stop()

@@ -16,7 +16,6 @@ from service.core.settle import offset_map
 from service.playground.embedded_kafka import free_ports
 from service.playground.local_system import Event
 from service.playground.pim.faults import Fault
-from tests.chart.load import repeated
 from tests.chart.panels import (
     assert_in_their_units,
     assert_no_nan,
@@ -35,6 +34,7 @@ from tests.chart.prometheus import (
 )
 from tests.support.positions import admin_of
 from tests.support.proof import upsert
+from tests.support.repeated import repeated
 from tests.support.service import SystemUnderTest
 
 pytestmark = [

@@ -12,7 +12,6 @@ from aiohttp import web
 from service.playground.embedded_kafka import EmbeddedKafka
 from service.runtime.secret_cache import REMEMBER_SECONDS
 from tests.chart.every_program import EveryProgram, every_program
-from tests.chart.load import repeated
 from tests.chart.panels import (
     assert_in_their_units,
     assert_no_nan,
@@ -23,6 +22,7 @@ from tests.chart.panels import (
 from tests.chart.prometheus import PROGRAM, Prometheus, running_prometheus
 from tests.support.ingress import SECRET
 from tests.support.raw import Item, thin_records
+from tests.support.repeated import repeated
 
 pytestmark = [
     pytest.mark.chart,

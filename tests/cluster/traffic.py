@@ -1,9 +1,9 @@
 """Publishes changes while something happens to the cluster, and accounts for each of them."""
 
-import asyncio
-import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from itertools import islice
 from typing import Any
 
 import aiohttp
@@ -11,6 +11,7 @@ import aiohttp
 from service.playground.audit import AssetKey, Values, replay
 from service.playground.local_system import Event, LocalSystem
 from tests.support.proof import upsert
+from tests.support.repeated import repeated
 
 ASSETS = 40
 BATCH = 20
@@ -18,23 +19,10 @@ PAUSE_SECONDS = 0.4
 """Between two batches: 50 changes a second, which two replicas take with ease."""
 
 
-@contextlib.asynccontextmanager
-async def traffic(system: LocalSystem) -> AsyncIterator[None]:
+def traffic(system: LocalSystem) -> AbstractAsyncContextManager[None]:
     """Publish changes until the context ends."""
-    is_over = asyncio.Event()
-
-    async def publish() -> None:
-        changes = _changes(system)
-        while not is_over.is_set():
-            await system.publish_events([next(changes) for _ in range(BATCH)])
-            await asyncio.sleep(PAUSE_SECONDS)
-
-    publishing = asyncio.create_task(publish())
-    try:
-        yield
-    finally:
-        is_over.set()
-        await publishing
+    changes = _changes(system)
+    return repeated(lambda _: system.publish_events(islice(changes, BATCH)), PAUSE_SECONDS)
 
 
 async def assert_each_has_one_outcome(system: LocalSystem) -> None:

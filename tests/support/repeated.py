@@ -1,17 +1,16 @@
-"""Load that goes on beside a test."""
+"""What goes on beside a test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 
-BEAT_SECONDS = 0.5
-"""Between two steps."""
-
 
 @asynccontextmanager
-async def repeated(step: Callable[[int], Awaitable[None]]) -> AsyncIterator[None]:
-    """Take a step, which is given its number, in each beat until the context ends."""
+async def repeated(
+    step: Callable[[int], Awaitable[None]], pause_seconds: float = 0.5
+) -> AsyncIterator[None]:
+    """Take steps, each of which is given its number, with pauses until the context ends."""
     is_over = asyncio.Event()
 
     async def repeat() -> None:
@@ -19,7 +18,7 @@ async def repeated(step: Callable[[int], Awaitable[None]]) -> AsyncIterator[None
             if is_over.is_set():
                 return
             await step(number)
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(pause_seconds)
 
     repeating = asyncio.create_task(repeat())
     try:

@@ -1,0 +1,75 @@
+"""How a program is run and judged from outside: by its process, and by what its topic has."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from benchmarks.system import MeasuredSystem
+from service.playground.local_system import LoggedProcess
+
+LOOK_SECONDS = 0.2
+ROUND_SECONDS_MAX = 240.0
+
+
+def start_as_replica(
+    system: MeasuredSystem, command: list[str], environ: Mapping[str, str]
+) -> LoggedProcess:
+    """Start a process as one more replica of the system."""
+    log = system.folder / f"program-{len(system.replicas)}.log"
+    process = LoggedProcess(command, environ, log)
+    system.replicas.append(process)
+    return process
+
+
+async def until(
+    count: Callable[[], int],
+    wanted: float,
+    keep_running: Callable[[], object],
+    silence_seconds_max: float,
+) -> None:
+    """Wait until so many are counted, or there was no new one for too long.
+
+    `keep_running` is called meanwhile: it starts a program that has ended, as Kubernetes would.
+    """
+    began = grown_at = time.monotonic()
+    known = count()
+    while known < wanted:
+        keep_running()
+        await asyncio.sleep(LOOK_SECONDS)
+        now, found = time.monotonic(), count()
+        if found > known:
+            known, grown_at = found, now
+        if now - grown_at > silence_seconds_max or now - began > ROUND_SECONDS_MAX:
+            return
+
+
+@contextlib.asynccontextmanager
+async def reading(
+    system: MeasuredSystem, topic: str, take: Callable[[bytes], None]
+) -> AsyncIterator[None]:
+    """Give `take` each value that a committed reader of the topic sees, until the context ends."""
+    task = asyncio.ensure_future(_read(system, topic, take))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _read(system: MeasuredSystem, topic: str, take: Callable[[bytes], None]) -> None:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=system.bootstrap, isolation_level="read_committed"
+    )
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(topic, n) for n in range(system.partitions)])
+        await consumer.seek_to_beginning()
+        while True:
+            for records in (await consumer.getmany(timeout_ms=100)).values():
+                for record in records:
+                    take(record.value)
+    finally:
+        await consumer.stop()
