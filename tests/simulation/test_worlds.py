@@ -48,6 +48,8 @@ MEDIA_REGRESSIONS = {
     20680: "The PIM applied a change without an answer, forgot its file, and refused the change "
     "when it was sent again: no outcome can tell that it has the change.",
     23168: "Likewise.",
+    1643: "An asset of an unknown family named one content under two URLs. When it ended, it was "
+    "itself the next asset to upload the content: its call was sent without a step.",
 }
 """Likewise, in worlds with files."""
 

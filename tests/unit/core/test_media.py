@@ -687,6 +687,23 @@ class TestUploads:
         assert made.statuses()["applied"] == 200
         assert not made.source.on_disk
 
+    def test_a_file_that_an_asset_names_twice_is_left_once(self) -> None:
+        """The asset that gives up an upload is not the next one that uploads the content."""
+
+        def pim(request: Request, _now: float) -> Answer | None:
+            return CallReply(500) if isinstance(request, UploadFile) else None
+
+        source = FileSource(lambda _url, _now: downloaded("boot"))
+        made = drive(pim, source=source, limits={"retry_attempts_max": 3})
+        id_ = made.upsert("packshots", "a", media=file(f"{URL}?1"), other=file(f"{URL}?2"))
+        for number in range(100):
+            made.upsert("manuals", f"c{number}", text="x")
+            made.run(1.0)
+        made.run()
+
+        assert outcome(made, id_) == ("failed", "pim_error")
+        assert not made.source.on_disk
+
     def test_an_upload_without_a_code_is_no_success(self) -> None:
         answers = iter([CallReply(201), CallReply(201, media_code="the/code")])
 
