@@ -121,6 +121,11 @@ async def test_alerts_fire_in_trouble_and_not_at_rest(
         await prometheus.until_fires("AssetSyncConsoleIndexDamaged")
         own_broker.kill()
         await prometheus.until_fires("AssetSyncConsoleBehind", "AssetSyncNotCommitting")
+        for program in ("translate", "ingress", "console"):
+            system.running[program].kill()
+        await prometheus.until_fires(
+            "AssetSyncSourceUnread", "AssetSyncIngressAbsent", "AssetSyncConsoleAbsent"
+        )
 
 
 async def publish_what_no_rule_takes(system: EveryProgram) -> None:
