@@ -43,7 +43,7 @@ test-chart: setup ## test the rendered chart (needs Go and npm, no cluster)
 	tests/chart/tools
 	$(BIN)/python -m pytest -n auto tests/chart
 
-test-cluster: setup ## test chart and image on a real Kubernetes (needs Linux and root, or a cluster; ADDONS=1: NetworkPolicies too)
+test-cluster: setup ## test chart and image on a real Kubernetes (needs Linux and root, or a cluster; ADDONS=1: NetworkPolicies and KEDA too)
 	$(if $(TEST_KUBECONFIG),,tests/cluster/node/tools)
 	$(if $(ADDONS),tests/cluster/node/addons)
 	$(BIN)/python -m pytest tests/cluster

@@ -9,6 +9,6 @@ your own, start Kafka and `asset-sync pim-simulator` where its pods and the test
 Each option is also a variable (TEST_KUBECONFIG, TEST_CLUSTER_BROKER and so on), which `make
 test-cluster` takes. What needs to stop Kafka is skipped there.
 
-`make test-cluster ADDONS=1` builds kube-router once, and also runs the test of NetworkPolicies that
-are enforced. CI leaves it out.
+`make test-cluster ADDONS=1` builds kube-router and KEDA once, and also runs their tests: that
+NetworkPolicies are enforced, and that replicas follow the lag. CI leaves them out.
 """

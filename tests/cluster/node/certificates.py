@@ -15,6 +15,9 @@ API = "https://127.0.0.1:6443"
 SERVICE_ADDRESS = "10.96.0.1"
 """The first address of the services' network, which the API server takes for itself."""
 
+PROXY_USER = "front-proxy-client"
+"""As whom the API server passes requests on to servers of further APIs."""
+
 USERS = {
     "admin": ("admin", "system:masters"),
     "kube-controller-manager": ("system:kube-controller-manager", None),
@@ -37,6 +40,9 @@ class Certificates:
         self.api_certificate, self.api_key = self._write("api", self._authority.issue_cert(*names))
         self.api_client_certificate, self.api_client_key = self._write(
             "api-client", self._client("apiserver", "system:masters")
+        )
+        self.proxy_certificate, self.proxy_key = self._write(
+            "proxy", self._client(PROXY_USER, None)
         )
         self.tokens_key = folder / "tokens.key"
         self.tokens_key.write_bytes(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from tests.cluster.node.certificates import NODE_NAME, Certificates
+from tests.cluster.node.certificates import NODE_NAME, PROXY_USER, Certificates
 from tests.cluster.node.network import NODE_ADDRESS, POD_BRIDGE, POD_NETWORK
 from tests.cluster.node.pause_image import REFERENCE, write_pause_image
 from tests.cluster.node.sandbox import Sandbox
@@ -86,6 +86,7 @@ class Node:
         self._folder = sandbox.folder
         self._certificates = Certificates(self._folder / "certificates")
         self.kubeconfig = self._certificates.kubeconfig("admin")
+        self.ca = self._certificates.ca
 
     def start(self, images: Iterable[Path]) -> None:
         """Start all parts, import the archives of images, and wait until the node is ready.
@@ -152,6 +153,14 @@ class Node:
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={of.tokens_key}",
             f"--service-account-signing-key-file={of.tokens_key}",
+            f"--requestheader-client-ca-file={of.ca}",
+            f"--requestheader-allowed-names={PROXY_USER}",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={of.proxy_certificate}",
+            f"--proxy-client-key-file={of.proxy_key}",
+            "--enable-aggregator-routing",  # nothing here serves the addresses of Services
             "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
             "--allow-privileged=true",
         )  # fmt: skip
