@@ -8,10 +8,11 @@ PYTEST = $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest
 export BASE CA KAFKA
 # Without compiled code that is kept, each test worker takes twice as long to collect the tests.
 unexport PYTHONDONTWRITEBYTECODE
+ELSEWHERE = containers or browser or chart or cluster or servers
 SEEDS ?= 10000
 FROM ?= 0
 
-.PHONY: help setup demo test test-fast test-containers test-chart test-cluster test-servers test-browser chaos chaos-webhooks soak bench bench-peers lint format sim mutants lock ci schemas clean
+.PHONY: help setup demo test test-fast test-brokers test-containers test-chart test-cluster test-servers test-browser chaos chaos-webhooks soak bench bench-peers lint format sim mutants lock ci schemas clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
@@ -24,16 +25,18 @@ demo: setup ## run the whole system on this machine and kill the service once (f
 	$(BIN)/asset-sync demo
 
 # With coverage the simulation takes five times as long and covers no other lines, so it runs without.
-test: setup ## run all tests (COVERAGE=1: with coverage and its minimum)
-	$(PYTEST) -n auto --dist loadgroup \
-		-m "not containers and not browser and not chart and not cluster and not servers" \
+test: setup ## run the tests that need nothing but Python (COVERAGE=1: with test-brokers, coverage and its minimum)
+	$(PYTEST) -n auto --dist loadgroup -m "not ($(ELSEWHERE)$(if $(COVERAGE),, or brokers))" \
 		$(if $(COVERAGE),--ignore tests/simulation)
 	$(if $(COVERAGE),$(BIN)/python -m pytest -n auto tests/simulation)
 	$(if $(COVERAGE),@$(BIN)/coverage combine -q && $(BIN)/coverage report)
 
 test-fast: setup ## run the tests that need no broker and little computing, in under a minute
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not kafka and not processes and not containers \
-		and not browser and not chart and not cluster and not servers and not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal \
+		-m "not kafka and not processes and not slow and not ($(ELSEWHERE))"
+
+test-brokers: setup ## test with brokers that are killed, or have users and TLS
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m brokers tests/contract tests/integration
 
 test-containers: setup ## test the image with a broker from testcontainers (needs a Docker engine)
 	tests/containers/build

@@ -49,6 +49,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     The groups come before all: the tests of a group run one after another, in one worker.
     """
+    for item in items:
+        if "broker_to_kill" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.brokers)
     items.sort(
         key=lambda item: (
             item.get_closest_marker("kafka") is None,

@@ -8,7 +8,7 @@ import pytest
 
 from service.playground.embedded_kafka import EmbeddedKafka, started
 
-pytestmark = [pytest.mark.kafka, pytest.mark.processes]
+pytestmark = [pytest.mark.kafka, pytest.mark.brokers, pytest.mark.processes]
 HELD_SECONDS = 8.0
 
 

@@ -21,7 +21,7 @@ from service.ports import FatalError
 from service.settings import KafkaSettings
 from tests.support.group import Group, group_of_one
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("outcome log")]
+pytestmark = [pytest.mark.kafka, pytest.mark.brokers, pytest.mark.xdist_group("outcome log")]
 
 FORGETFUL = """
 transactional.id.expiration.ms=2000

@@ -32,6 +32,7 @@ from tests.support.service import SystemUnderTest, aside, system_around
 
 pytestmark = [
     pytest.mark.kafka,
+    pytest.mark.brokers,
     pytest.mark.processes,
     pytest.mark.xdist_group("secured"),  # one worker runs them all, on one broker
 ]
