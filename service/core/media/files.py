@@ -4,7 +4,7 @@ Rule 1: whoever waits for a file waits for all files of its step; then it goes o
 Rule 2: a file is dropped as soon as nobody waits for it.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 
 from service.core.effects import Effect
@@ -144,23 +144,25 @@ class Files:
     def uploaded(self, call: Call, code: str, now: float) -> list[AssetWork]:
         """Note the code of a file; return the assets that wait for no file any more."""
         call.batch[0].forget_failures()
-        freed = []
-        for entry in self.uploads.ended(call, "uploaded", now):
+        twins = self.uploads.ended(call, "uploaded", now)
+        for entry in twins:
             self._remembered.note_code(entry.content, code)
             found = FoundFile(code, entry.content, entry.size, is_remembered=False)
             for work, place in entry.uses:
                 _files_of(work).found[place] = found
-            freed += self._resolve(entry)
+        freed = self._resolve(twins)
         self.uploads.go_on(now)
         return freed
 
     def upload_refused(self, call: Call, response: PimResponse, now: float) -> list[AssetWork]:
         """End a file that the PIM refused; return the assets that go on without it."""
-        freed = []
-        for entry in self.uploads.ended(call, "refused", now):
+        twins = self.uploads.ended(call, "refused", now)
+        for entry in twins:
             message = f"The PIM refused the file {entry.shown}."
             ending = Ending("rejected", reason="refused_by_pim", response=response, message=message)
-            freed += self._end(entry, ending)
+            for work, place in entry.uses:
+                _files_of(work).ends[place] = ending
+        freed = self._resolve(twins)
         self.uploads.go_on(now)
         return freed
 
@@ -253,7 +255,7 @@ class Files:
         self, entry: FileEntry, found: FoundFile, by: RememberedBy
     ) -> list[AssetWork]:
         self._note_remembered(entry.uses, found, by)
-        return self._resolve(entry)
+        return self._resolve([entry])
 
     def _note_remembered(
         self, uses: Iterable[tuple[AssetWork, Place]], found: FoundFile, by: RememberedBy
@@ -265,21 +267,25 @@ class Files:
     def _end(self, entry: FileEntry, ending: Ending) -> list[AssetWork]:
         for work, place in entry.uses:
             _files_of(work).ends[place] = ending
-        return self._resolve(entry)
+        return self._resolve([entry])
 
-    def _resolve(self, entry: FileEntry) -> list[AssetWork]:
-        """Let nobody wait for the file any longer; return the assets that wait for no other."""
-        del self._entries[entry.key]
-        uses, entry.uses = entry.uses, []
-        self.downloads.stop(entry)
-        freed = []
+    def _resolve(self, entries: Sequence[FileEntry]) -> list[AssetWork]:
+        """Let nobody wait for these files any longer; return the assets that wait for no other.
+
+        An asset may wait for several of them, so all are left before any asset goes on.
+        """
+        uses = [use for entry in entries for use in entry.uses]
+        for entry in entries:
+            del self._entries[entry.key]
+            self.downloads.stop(entry)
+            entry.uses = []
         for work, place in uses:
-            waiting = self._waiting[work.key]
-            del waiting[place]
+            del self._waiting[work.key][place]
+        for work, place in uses:
             if place in _files_of(work).ends:
-                self._leave_idle(work, waiting)
-            freed += self._free(work, waiting)
-        return freed
+                self._leave_idle(work, self._waiting[work.key])
+        works = {work.key: work for work, _ in uses}.values()
+        return [freed for work in works for freed in self._free(work, self._waiting[work.key])]
 
     def _free(self, work: AssetWork, waiting: dict[Place, FileEntry]) -> list[AssetWork]:
         """Return the asset if it waits for no file any longer."""
@@ -291,9 +297,8 @@ class Files:
     def _leave_idle(self, work: AssetWork, waiting: dict[Place, FileEntry]) -> None:
         """Let an asset that is ended wait only for uploads that are its own calls."""
         for place, entry in list(waiting.items()):
-            is_own = entry.uploader is work
-            if is_own or not entry.uses:
-                continue  # without uses, it is the file that ends the asset
+            if entry.uploader is work:
+                continue
             del waiting[place]
             entry.uses.remove((work, place))
             if entry.state is FileState.STORED:

@@ -403,6 +403,25 @@ class TestRefused:
         assert sum(isinstance(sent.request, UploadFile) for sent in made.sent) == 1
         assert not made.source.on_disk
 
+    @pytest.mark.parametrize("others", [0, 2])
+    def test_the_pim_may_refuse_a_file_that_an_asset_names_twice(self, others: int) -> None:
+        def pim(request: Request, _now: float) -> Answer | None:
+            if isinstance(request, UploadFile):
+                return CallReply(422, is_from_pim=True, message="Bad file.")
+            return None
+
+        made = drive(pim, source=FileSource(lambda _url, _now: downloaded("boot")))
+        urls = [f"{URL}?{number}" for number in range(others + 2)]
+        ids = [made.upsert("packshots", "a", media=file(urls[0]), other=file(urls[1]))]
+        ids += [
+            made.upsert("packshots", f"b{url[-1]}", media=file(urls[1]), other=file(url))
+            for url in urls[2:]
+        ]
+        made.run()
+
+        assert [outcome(made, id_) for id_ in ids] == [("rejected", "refused_by_pim")] * len(ids)
+        assert not made.source.on_disk
+
 
 class TestFailing:
     """Sources that fail are tried again; then their changes fail."""
