@@ -131,7 +131,8 @@ def media_of(seed: int, ends_at: float, *, rough: bool, calm: bool) -> MediaPlan
 def _file(chance: random.Random, number: int, *, rough: bool) -> PlannedFile:
     flaws = (*FLAWS, "poison", "poison") if rough else FLAWS
     flaw = chance.choice(flaws) if chance.random() < 0.2 else None
-    content = f"c{chance.randrange(number + 1)}" if flaw is None else f"{flaw}{number}"
+    # Assets may name one content twice, under two URLs; what the PIM refuses, too.
+    content = f"c{chance.randrange(number + 1)}" if flaw is None else f"{flaw}{number % 2}"
     host = "elsewhere.test" if flaw == "wrong host" else chance.choice(HOSTS)
     extension = "gif" if flaw == "wrong extension" else chance.choice(("jpg", "png"))
     sha256 = sha256_of(content) if chance.random() < 0.3 else None

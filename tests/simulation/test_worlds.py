@@ -50,6 +50,8 @@ MEDIA_REGRESSIONS = {
     23168: "Likewise.",
     1643: "An asset of an unknown family named one content under two URLs. When it ended, it was "
     "itself the next asset to upload the content: its call was sent without a step.",
+    1012: "An asset named one content under two URLs, and the PIM refused it: the second was left "
+    "while the first was ended, and looked for in vain.",
 }
 """Likewise, in worlds with files."""
 
