@@ -60,9 +60,28 @@ OF_MEDIA = (
     Written(
         "uploaded-file-stays-on-disk",
         "P6, media: disk",
-        "        uses, entry.uses = entry.uses, []\n        self.downloads.stop(entry)",
-        "        uses, entry.uses = entry.uses, []",
+        "            self.downloads.stop(entry)\n            entry.uses = []",
+        "            entry.uses = []",
         "The disk fills with files that nobody needs.",
+    ),
+    Written(
+        "files-left-one-by-one",
+        "§9",
+        "        for entry in left:  # first, or it would upload one as the next asset of another\n"
+        "            entry.uses = [use for use in entry.uses if use[0] is not work]\n"
+        "        for entry in left:\n",
+        "        for entry in left:\n"
+        "            entry.uses = [use for use in entry.uses if use[0] is not work]\n",
+        "An asset that names one content twice, and ends, ends the replica.",
+    ),
+    Written(
+        "refused-files-end-one-by-one",
+        "§9",
+        "                _files_of(work).ends[place] = ending\n"
+        "        freed = self._resolve(twins)",
+        "                _files_of(work).ends[place] = ending\n"
+        "        freed = [work for twin in twins for work in self._resolve([twin])]",
+        "An asset that names one content twice, which the PIM refuses, ends the replica.",
     ),
     Written(
         "cancelled-download-keeps-its-place",

@@ -204,7 +204,7 @@ class Files:
     def leave(self, work: AssetWork, now: float) -> None:
         """Let the asset wait no longer: its step ended, or its changes merge with a later one."""
         left = dict.fromkeys(self._waiting.pop(work.key, {}).values())
-        for entry in left:  # first of all, or it would upload one as the next asset of another
+        for entry in left:  # first, or it would upload one as the next asset of another
             entry.uses = [use for use in entry.uses if use[0] is not work]
         for entry in left:
             if entry.state is FileState.STORED:
