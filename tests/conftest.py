@@ -47,7 +47,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the tests that wait first: those that compute fill the cores meanwhile.
 
-    The groups come before all: the tests of a group run one after another, in one worker.
+    The groups come before all: the tests of a group run one after another, in one worker. Whoever
+    kills a broker is marked, so that `make test-brokers` runs it.
     """
     for item in items:
         if "broker_to_kill" in getattr(item, "fixturenames", ()):

@@ -31,20 +31,22 @@ PAUSE_SECONDS = 0.5
 AWAY_SECONDS = 15.0
 
 
-def large_body(number: int) -> bytes:
+def large_body() -> bytes:
     """Return an event of the largest size that takes much memory where it is parsed."""
-    start = b'{"id":"%d","lists":[[]' % number
+    start = b'{"id":"1","lists":[[]'
     return start + b",[]" * ((BODY_BYTES - 2 - len(start)) // 3) + b"]}"
+
+
+BODY = large_body()
 
 
 async def send(session: aiohttp.ClientSession, url: str, answers: Counter[int]) -> None:
     """Send a large event for ever, after a pause if it was not accepted."""
-    body = large_body(1)
-    headers = signed(body)
+    headers = signed(BODY)
     while True:
         status = 0
         with contextlib.suppress(aiohttp.ClientError):  # ended as a slow sender, on a busy machine
-            async with session.post(url, data=body, headers=headers) as answer:
+            async with session.post(url, data=BODY, headers=headers) as answer:
                 status = answer.status
                 answers[status] += 1
         if status != HTTPStatus.OK:
@@ -54,12 +56,11 @@ async def send(session: aiohttp.ClientSession, url: str, answers: Counter[int]) 
 async def send_half(url: str) -> None:
     """Send the first half of a large event for ever, and wait each time to be ended."""
     parts = urlsplit(url)
-    body = large_body(2)
-    head = f"POST {parts.path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = f"POST {parts.path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
     while True:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         try:
-            writer.write(head + body[: len(body) // 2])
+            writer.write(head + BODY[: len(BODY) // 2])
             await reader.read()
         except ConnectionError:
             pass

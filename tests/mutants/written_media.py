@@ -77,9 +77,8 @@ OF_MEDIA = (
     Written(
         "refused-files-end-one-by-one",
         "§9",
-        "                _files_of(work).ends[place] = ending\n"
-        "        freed = self._resolve(twins)",
-        "                _files_of(work).ends[place] = ending\n"
+        "            _note_end(entry, ending)\n        freed = self._resolve(twins)",
+        "            _note_end(entry, ending)\n"
         "        freed = [work for twin in twins for work in self._resolve([twin])]",
         "An asset that names one content twice, which the PIM refuses, ends the replica.",
     ),

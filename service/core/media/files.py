@@ -160,8 +160,7 @@ class Files:
         for entry in twins:
             message = f"The PIM refused the file {entry.shown}."
             ending = Ending("rejected", reason="refused_by_pim", response=response, message=message)
-            for work, place in entry.uses:
-                _files_of(work).ends[place] = ending
+            _note_end(entry, ending)
         freed = self._resolve(twins)
         self.uploads.go_on(now)
         return freed
@@ -265,8 +264,7 @@ class Files:
         self._news.append(FileRemembered(by))
 
     def _end(self, entry: FileEntry, ending: Ending) -> list[AssetWork]:
-        for work, place in entry.uses:
-            _files_of(work).ends[place] = ending
+        _note_end(entry, ending)
         return self._resolve([entry])
 
     def _resolve(self, entries: Sequence[FileEntry]) -> list[AssetWork]:
@@ -309,6 +307,11 @@ class Files:
     def _drop(self, entry: FileEntry) -> None:
         del self._entries[entry.key]
         self.downloads.stop(entry)
+
+
+def _note_end(entry: FileEntry, ending: Ending) -> None:
+    for work, place in entry.uses:
+        _files_of(work).ends[place] = ending
 
 
 def _files_of(work: AssetWork) -> WorkFiles:
