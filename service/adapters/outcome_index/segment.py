@@ -149,6 +149,7 @@ class SegmentWriter:
             code = None if entry.code is None else fold(entry.code)
             rows.append((number, age, family, ending, code, _encode(entry)))
             identifiers += [(hash_of(text), age, number) for text in entry.identifiers]
+        identifiers.sort()  # so that each page of their table is looked up once
         self._connection.executemany("INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?)", rows)
         self._connection.executemany(
             "INSERT OR IGNORE INTO identifiers VALUES (?, ?, ?)", identifiers

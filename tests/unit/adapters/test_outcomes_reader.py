@@ -14,7 +14,12 @@ from aiokafka.errors import (
 
 from service.adapters.kafka import outcomes_reader
 from service.adapters.kafka.aiokafka_gaps.fetching import FetchedRecord
-from service.adapters.kafka.outcomes_reader import AHEAD_MS, BATCH_RECORDS_MAX, OutcomesReader
+from service.adapters.kafka.outcomes_reader import (
+    AHEAD_MS,
+    BATCH_RECORDS_MAX,
+    MANY_RECORDS,
+    OutcomesReader,
+)
 from service.console.facts import OutcomesMissed
 from service.core.facts import Fact, KafkaUnreachable
 from service.ports import FatalError
@@ -97,6 +102,22 @@ async def test_polls_that_need_not_wait_are_one_batch() -> None:
     assert batch.positions == {0: 5, 1: 9}
 
 
+@pytest.mark.parametrize(("count", "together"), [(MANY_RECORDS, 2), (MANY_RECORDS - 1, 1)])
+async def test_where_there_are_many_more_are_waited_for(count: int, together: int) -> None:
+    many = [record(ZERO, n) for n in range(count)]
+    batch = await reader_of(Consumer({ZERO: many}, {}, {ONE: [record(ONE, 7)]})).read()
+    assert batch is not None
+    assert len({one.partition for one in batch.records}) == together
+
+
+async def test_more_are_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcomes_reader, "GATHER_SECONDS", 0.05)
+    many = [record(ZERO, n) for n in range(MANY_RECORDS)]
+    batch = await reader_of(Consumer({ZERO: many})).read()
+    assert batch is not None
+    assert len(batch.records) == MANY_RECORDS
+
+
 @pytest.mark.parametrize("error", [KafkaConnectionError(), OffsetOutOfRangeError({ONE: 7})])
 async def test_an_error_after_records_loses_none_of_them(error: KafkaError) -> None:
     consumer = Consumer({ZERO: [record(ZERO, 4)]}, error)
@@ -106,12 +127,13 @@ async def test_an_error_after_records_loses_none_of_them(error: KafkaError) -> N
     assert batch.positions == {0: 5, 1: 0}
 
 
-@pytest.mark.parametrize("size", [1, 100_000])
-async def test_a_batch_is_bounded(size: int) -> None:
-    polls = [{ZERO: [record(ZERO, 10 * n + i, size=size) for i in range(10)]} for n in range(1000)]
+@pytest.mark.parametrize(("size", "most"), [(1, BATCH_RECORDS_MAX), (100_000, 90)])
+async def test_a_batch_is_bounded(size: int, most: int) -> None:
+    """90 times 100,000 bytes are the first ten records by ten that reach 8 MiB."""
+    polls = [{ZERO: [record(ZERO, 10 * n + i, size=size) for i in range(10)]} for n in range(2000)]
     batch = await reader_of(Consumer(*polls)).read()
     assert batch is not None
-    assert len(batch.records) == (BATCH_RECORDS_MAX if size == 1 else 50)
+    assert len(batch.records) == most
     assert batch.positions[0] == batch.records[-1].offset + 1
 
 
