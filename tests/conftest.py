@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from service.playground.embedded_kafka import EmbeddedKafka, embedded_kafka
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
+from tests.support import forked
 from tests.support.kafka import Broker, broker_of
 from tests.support.service import SystemUnderTest, system_around
 
@@ -59,6 +60,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.get_closest_marker("xdist_group") is None,
         )
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_programs() -> Iterator[None]:
+    """Programs start by a fork, without the second of CPU that their imports take."""
+    with forked.forked_programs():
+        yield
+
+
+@pytest.fixture
+def real_starts() -> Iterator[None]:
+    """Programs start as they do elsewhere."""
+    with forked.real_starts():
+        yield
 
 
 @pytest.fixture(scope="session")

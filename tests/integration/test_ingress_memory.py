@@ -16,6 +16,7 @@ from tests.support.ingress import IngressUnderTest, connections, signed
 from tests.support.large import peak_bytes
 
 pytestmark = [
+    pytest.mark.usefixtures("real_starts"),
     pytest.mark.kafka,
     pytest.mark.processes,
     pytest.mark.xdist_group("broker of ingress"),

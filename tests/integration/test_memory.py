@@ -14,7 +14,11 @@ from tests.support.large import create_topics, peak_bytes, publish_batch
 from tests.support.proof import upsert
 from tests.support.service import SystemUnderTest
 
-pytestmark = [pytest.mark.kafka, pytest.mark.processes]
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.processes,
+    pytest.mark.usefixtures("real_starts"),
+]
 
 MIB = 1024 * 1024
 PARTITIONS = 6

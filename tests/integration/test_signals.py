@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.service import ROOT
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("real_starts")]
 
 SECONDS_MAX = 60.0
 NAMESPACE = ["unshare", "--pid", "--fork", "--kill-child"]

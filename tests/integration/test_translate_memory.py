@@ -16,7 +16,11 @@ from service.settings.memory import translate_bytes
 from tests.support.large import create_topics, peak_bytes, publish_batch
 from tests.support.raw import RawSystem, raw_system
 
-pytestmark = [pytest.mark.kafka, pytest.mark.processes]
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.processes,
+    pytest.mark.usefixtures("real_starts"),
+]
 
 MIB = 1024 * 1024
 PARTITIONS = 5
