@@ -60,6 +60,7 @@ async def test_a_collector_that_is_away_costs_nothing_but_spans(system: SystemUn
     assert "Traceback" not in system.logs()
 
 
+@pytest.mark.usefixtures("real_starts")
 async def test_without_the_extra_it_says_what_to_install(system: SystemUnderTest) -> None:
     """Where the libraries are not installed."""
     (system.folder / "opentelemetry.py").write_text("raise ImportError('x', name='opentelemetry')")

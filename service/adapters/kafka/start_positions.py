@@ -102,9 +102,9 @@ class StartPositions:
         self, consumer: AIOKafkaConsumer, group: GroupMetadata, identity: Identity
     ) -> None:
         """Commit a position in each partition, if the group has no position at all."""
+        outcomes = await self._outcomes(consumer, identity)  # others write some once it has begun
         begun = await begin_group(consumer, self._kafka, group, identity)
         if begun is not None:
-            outcomes = await self._outcomes(consumer, identity)
             self._note_begun(_group_message(self._kafka, begun), outcomes)
 
     async def _begin_new(

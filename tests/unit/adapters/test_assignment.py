@@ -43,7 +43,9 @@ class Beginner:
     async def assign(self) -> None:
         """A partition is assigned."""
         kafka = KafkaSettings.model_validate({})
-        consumer: Any = SimpleNamespace(_coordinator=self._group)
+        consumer: Any = SimpleNamespace(
+            _coordinator=self._group, beginning_offsets=self._offsets, end_offsets=self._offsets
+        )
         nobody: Any = object()  # nothing is submitted
         made = Assignment(
             Subscription(kafka, 10),
@@ -57,6 +59,9 @@ class Beginner:
 
     def _rejoin(self) -> None:
         self.rejoins += 1
+
+    async def _offsets(self, _: object) -> dict[TopicPartition, int]:
+        return {}
 
     def _keep_heartbeat(self, _: object) -> None:
         self.steps.append("heartbeats begin")

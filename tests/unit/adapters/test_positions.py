@@ -13,11 +13,11 @@ from aiokafka.structs import OffsetAndMetadata
 from service.adapters.kafka import start_positions, transaction
 from service.adapters.kafka.aiokafka_gaps.fencing import GroupMetadata
 from service.adapters.kafka.aiokafka_gaps.identity import Identity
-from service.adapters.kafka.beginning import _beginning
+from service.adapters.kafka.beginning import Beginning, _beginning
 from service.adapters.kafka.positions import Committed, Log, decide_start, is_above_end
 from service.adapters.kafka.start_positions import REREAD_SECONDS, StartPositions
 from service.adapters.kafka.transaction import TransactionLog
-from service.core.facts import Fact, GroupBegun, OffsetMapUnused, PositionLost
+from service.core.facts import Fact, GroupBegun, GroupBegunAgain, OffsetMapUnused, PositionLost
 from service.core.inputs import Start
 from service.core.model import Binding
 from service.core.settle import offset_map
@@ -172,6 +172,47 @@ def test_a_position_above_the_end_is_believed_after_a_second_look(
     assert [type(fact) for fact in facts] == [PositionLost]
 
 
+def answers(found: object) -> Any:  # noqa: ANN401 - each of them has its own type
+    """Return a coroutine function that answers so."""
+
+    async def answer(*_: object) -> object:
+        return found
+
+    return answer
+
+
+async def test_outcomes_of_replicas_that_start_at_once_are_no_sign_of_an_earlier_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The others write outcomes as soon as the beginning is committed, before this one looks."""
+    kafka = KafkaSettings.model_validate({"outcomes_topic": "outcomes"})
+    at = TopicPartition("outcomes", 0)
+    identity = Identity("cluster", {"events": "topic-id"}, {"outcomes": (at,)})
+    ends = {at: 0, PLACE: 200}
+
+    async def begin_group(*_: object) -> Beginning:
+        ends[at] = 27
+        return Beginning(partitions=1, records=100)
+
+    async def end_offsets(asked: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {one: ends[one] for one in asked}
+
+    position = OffsetAndMetadata(200, "")
+    monkeypatch.setattr(start_positions, "identify", answers(identity))
+    monkeypatch.setattr(start_positions, "begin_group", begin_group)
+    monkeypatch.setattr(start_positions, "stable_committed", answers({PLACE: position}))
+    consumer: Any = SimpleNamespace(
+        beginning_offsets=answers({at: 0, PLACE: 100}), end_offsets=end_offsets
+    )
+    facts: list[Fact] = []
+
+    positions = StartPositions(kafka, TransactionLog(kafka), facts.append)
+    await positions.read(consumer, GroupMetadata(kafka.group_id, 1, "member", None), [PLACE])
+
+    assert GroupBegun in {type(fact) for fact in facts}
+    assert GroupBegunAgain not in {type(fact) for fact in facts}
+
+
 async def test_an_added_partition_begins_at_its_first_record(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -180,12 +221,6 @@ async def test_an_added_partition_begins_at_its_first_record(
     identity = Identity("cluster", {"events": "topic-id"}, {})
     here, there = (identity.binding(kafka.group_id, place) for place in (PLACE, ADDED))
     known = {PLACE: OffsetAndMetadata(150, offset_map.encode(150, 0, here))}
-
-    def answers(found: object) -> Any:  # noqa: ANN401 - each of them has its own type
-        async def answer(*_: object) -> object:
-            return found
-
-        return answer
 
     script = Script()
     monkeypatch.setattr(transaction, "FencingProducer", partial(ScriptedProducer, script))
