@@ -17,7 +17,7 @@ from tests.support.service import SystemUnderTest, system_around
 settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("calm")  # a machine under load is slow, not wrong
 
-WORKERS_PER_CORE = 3
+WORKERS_PER_CORE = 4
 """Tests that run the service as processes wait for most of their time."""
 
 
