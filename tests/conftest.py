@@ -48,6 +48,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the tests that wait first: those that compute fill the cores meanwhile.
 
+    Of those that compute, the slow ones come first, so that none of them runs alone at the end.
     The groups come before all: the tests of a group run one after another, in one worker. Whoever
     kills a broker is marked, so that `make test-brokers` runs it.
     """
@@ -58,6 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         key=lambda item: (
             item.get_closest_marker("kafka") is None,
             item.get_closest_marker("xdist_group") is None,
+            item.get_closest_marker("slow") is None,
         )
     )
 
