@@ -4,6 +4,7 @@ It needs the extra `demo`: a Java runtime in a wheel, and the broker's jars, fet
 """
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -26,6 +27,12 @@ START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 15.0
 PROGRESS_SECONDS = 2.0
 JARS_MB = 45
+
+PORTS = range(15_000, 32_000)
+"""Below those that Linux gives to connections (32768 and above): one of these would take the port
+of a broker that is killed, before it starts again."""
+PORTS_OF_A_PROCESS = 61
+_given_ports: set[int] = set()
 
 STARTER = ThreadPoolExecutor(1, "embedded-kafka")
 """Starts every broker: the kernel kills a child when the thread that started it ends."""
@@ -226,15 +233,25 @@ def _cached_bytes() -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Return ports of loopback that nobody has, and that this process was not given before.
+
+    Another process looks elsewhere first, since it may not use the ports that it was given yet.
+    """
+    first = os.getpid() * PORTS_OF_A_PROCESS
+    candidates = (PORTS[(first + number) % len(PORTS)] for number in range(len(PORTS)))
+    free = (port for port in candidates if port not in _given_ports and _can_be_had(port))
+    found = list(itertools.islice(free, count))
+    _given_ports.update(found)
+    return found
+
+
+def _can_be_had(port: int) -> bool:
+    with socket.socket() as tried:
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _listens(port: int) -> bool:

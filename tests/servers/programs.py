@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import hashlib
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from service.playground.embedded_kafka import free_ports
 
 BODY_BYTES_MAX = 1024 * 1024
 """nginx at its defaults; the others are told the same."""
@@ -219,9 +220,7 @@ def written(path: Path, text: str) -> str:
 
 def free_port() -> int:
     """Return a port on which nothing listens now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
+    (port,) = free_ports(1)
     return port
 
 
