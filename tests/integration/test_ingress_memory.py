@@ -103,7 +103,7 @@ async def test_large_bodies_and_slow_senders_stay_within_the_sum(
 async def until_answered(answers: Counter[int], accepted: int) -> None:
     """Wait until so many events were answered with 200."""
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while answers[HTTPStatus.OK] < accepted:  # noqa: ASYNC110 - the senders know no event
                 await asyncio.sleep(0.05)
     except TimeoutError:
