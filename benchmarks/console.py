@@ -22,14 +22,14 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 import aiohttp
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.outcomes import FAMILIES, code_of, dam_id_of, outcome
 from benchmarks.system import MeasuredSystem, broker, deal, loader
 from benchmarks.usage import cpu_seconds, machine, process_family, shared_memory_bytes
-from service.playground.local_system import Event, LoggedProcess
+from service.playground.local_system import Event, LoggedProcess, create_topics
 from service.playground.pim.tokens import Tokens
 
 OUTCOMES = 5_000_000
@@ -133,10 +133,7 @@ async def _measure(count: int, seconds: float) -> list[Measured]:
 
 
 async def _create_topic(system: MeasuredSystem) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
-    await admin.start()
-    await admin.create_topics([NewTopic(system.outcomes, PARTITIONS, 1)])
-    await admin.close()
+    await create_topics(system.bootstrap, [NewTopic(system.outcomes, PARTITIONS, 1)])
 
 
 def _events(numbers: range) -> Iterator[Event]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from benchmarks import raw_events
 from benchmarks.system import (
@@ -22,7 +22,7 @@ from benchmarks.system import (
 )
 from benchmarks.usage import cpu_seconds, metrics, peak_memory_bytes, total
 from service.playground.embedded_kafka import EmbeddedKafka
-from service.playground.local_system import Event, LoggedProcess
+from service.playground.local_system import Event, LoggedProcess, create_topics
 
 RAW_PARTITIONS = 6
 SECONDS_MAX = 900.0
@@ -46,11 +46,8 @@ async def translating(
 ) -> AsyncIterator[MeasuredSystem]:
     """Give a system with the raw topics of these sources, and the file that describes them."""
     async with measured_system(broker, folder, "http://127.0.0.1:1") as system:
-        admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
-        await admin.start()
         names = [raw_events.topic_of(source, system.suffix) for source in sources]
-        await admin.create_topics([NewTopic(name, RAW_PARTITIONS, 1) for name in names])
-        await admin.close()
+        await create_topics(system.bootstrap, [NewTopic(name, RAW_PARTITIONS, 1) for name in names])
         text = raw_events.sources_file(tuple(sources), system.suffix, dam_url)
         (system.folder / "sources.yaml").write_text(text)
         yield system

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Self
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from service.adapters.kafka.tools.create_topics import until_known
 from service.core.model import Headers
 from service.playground.embedded_kafka import die_with_parent
 from service.playground.pim.tokens import Tokens
@@ -139,11 +140,8 @@ class LocalSystem:
     # --- Kafka -------------------------------------------------------------------------------
 
     async def create_topics(self) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
         names = (self.events, self.outcomes, self.dead_letters, *self.more_topics)
-        await admin.create_topics([NewTopic(name, self.partitions, 1) for name in names])
-        await admin.close()
+        await create_topics(self.bootstrap, [NewTopic(name, self.partitions, 1) for name in names])
 
     async def publish_events(self, events: Iterable[Event], codec: str | None = None) -> None:
         """Write the events in order, compressed or not, and remember them in `published`."""
@@ -297,6 +295,21 @@ class LocalSystem:
             if replica.poll() is None:
                 replica.kill()
                 replica.wait()
+
+
+async def create_topics(bootstrap: str, topics: Sequence[NewTopic]) -> None:
+    """Create topics, and wait until the broker knows them.
+
+    Raises:
+        KafkaError: the broker refuses them, or cannot be reached.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics(topics)
+        await until_known(admin, [topic.name for topic in topics])
+    finally:
+        await admin.close()
 
 
 async def address(replica: LoggedProcess, event: str = "http.listening") -> str:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from service.adapters.kafka import raw_topics
 from service.adapters.kafka.raw_topics import RawTopicsWriter
 from service.core.facts import Fact, KafkaReachable, KafkaUnreachable
 from service.playground.embedded_kafka import EmbeddedKafka
+from service.playground.local_system import create_topics
 from service.ports import FatalError
 from service.settings import KafkaSettings
 from service.webhooks.facts import ProducerReplaced, RecordNotWritten
@@ -72,10 +73,7 @@ class Bench:
 async def bench_on(bootstrap: str) -> AsyncIterator[Bench]:
     """Give a started writer whose producer is watched."""
     topic = f"raw.{uuid.uuid4().hex[:8]}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, 1, 1)])
-    await admin.close()
+    await create_topics(bootstrap, [NewTopic(topic, 1, 1)])
     kafka = KafkaSettings.model_validate({"bootstrap_servers": bootstrap})
     facts: list[Fact] = []
     writer = RawTopicsWriter(kafka, facts.append, WRITE_SECONDS)

@@ -2,8 +2,9 @@
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
+from service.playground.local_system import create_topics
 from tests.support.proof import assert_exactly_once, events, upsert
 from tests.support.service import SystemUnderTest
 
@@ -49,10 +50,7 @@ async def test_what_a_transaction_aborts_never_was(system: SystemUnderTest) -> N
 async def test_two_topics_of_different_width(system: SystemUnderTest) -> None:
     """Each is read; an outcome's id says from which it came. Two replicas share both."""
     more = f"more.{system.suffix}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
-    await admin.start()
-    await admin.create_topics([NewTopic(more, 5, 1)])
-    await admin.close()
+    await create_topics(system.bootstrap, [NewTopic(more, 5, 1)])
     producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap)
     await producer.start()
     sent = [

@@ -10,7 +10,7 @@ import pytest
 from service.playground.local_system import variables
 from service.settings import load
 from service.settings.memory import memory_bytes
-from tests.support.large import create_topics, peak_bytes, publish_batch
+from tests.support.large import create_large_topics, peak_bytes, publish_batch
 from tests.support.proof import upsert
 from tests.support.service import SystemUnderTest
 
@@ -66,7 +66,7 @@ async def test_hostile_batches(system: SystemUnderTest) -> None:
     settings = load(variables(system.settings() | SETTINGS), None).settings
     assert memory_bytes(settings, 60 * MIB) > LIMIT_BYTES
     system.suffix, system.partitions = f"{system.suffix}.memory", PARTITIONS
-    await create_topics(
+    await create_large_topics(
         system.bootstrap, PARTITIONS, (system.events, system.dead_letters), (system.outcomes,)
     )
     system.pim.go_down()

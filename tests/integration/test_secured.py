@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import trustme
 from aiohttp import ClientSession
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
-from service.playground.local_system import address
+from service.playground.local_system import address, create_topics
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.support.proof import assert_exactly_once, events
@@ -295,10 +295,7 @@ async def test_who_may_nothing(system: SystemUnderTest, secured: SecuredKafka) -
 
 async def with_a_source(system: SystemUnderTest) -> dict[str, str]:
     """Create the topic of a source, write its file, and return the settings that name it."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
-    await admin.start()
-    await admin.create_topics([NewTopic(f"raw.{system.suffix}", system.partitions, 1)])
-    await admin.close()
+    await create_topics(system.bootstrap, [NewTopic(f"raw.{system.suffix}", system.partitions, 1)])
     file = system.folder / "sources.yaml"
     file.write_text(SOURCES.format(suffix=system.suffix))
     return {"SOURCES_FILE": str(file)}

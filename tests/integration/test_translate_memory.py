@@ -13,7 +13,7 @@ from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from service.settings import load
 from service.settings.memory import translate_bytes
-from tests.support.large import create_topics, peak_bytes, publish_batch
+from tests.support.large import create_large_topics, peak_bytes, publish_batch
 from tests.support.raw import RawSystem, raw_system
 
 pytestmark = [
@@ -78,7 +78,7 @@ async def test_hostile_events(system: RawSystem) -> None:
     system.suffix, system.partitions = f"{system.suffix}.memory", PARTITIONS
     topic = f"raw.{system.suffix}"
     large = topic, system.dead_letters
-    await create_topics(system.bootstrap, PARTITIONS, large, (system.events, system.outcomes))
+    await create_large_topics(system.bootstrap, PARTITIONS, large, (system.events, system.outcomes))
     system.write_sources(SOURCES.format(dam=system.dam_url, topic=topic))
     for partition in range(PARTITIONS):
         await publish_batch(

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
+from service.playground.local_system import create_topics
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.servers.programs import Site, free_port, nginx, running
@@ -35,14 +36,12 @@ async def behind_nginx(system: SystemUnderTest) -> AsyncIterator[str]:
 async def publish_large(system: SystemUnderTest, records: list[Input]) -> None:
     """Write records of up to 4 MiB, to new topics that take them and their dead letters."""
     system.suffix = f"{system.suffix}.large"
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
-    await admin.start()
     large = {"max.message.bytes": str(4 * MIB)}
     names = (system.events, system.outcomes, system.dead_letters)
-    await admin.create_topics(
-        [NewTopic(name, system.partitions, 1, topic_configs=large) for name in names]
+    await create_topics(
+        system.bootstrap,
+        [NewTopic(name, system.partitions, 1, topic_configs=large) for name in names],
     )
-    await admin.close()
     producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap, max_request_size=4 * MIB)
     await producer.start()
     for partition, key, value in records:

@@ -17,7 +17,13 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from service.adapters.outcome_index.index import Limits, OutcomeIndex
 from service.console.entry import Entry, StoredOutcome, entry_of
 from service.core.facts import Fact
-from service.playground.local_system import NOT_INHERITED, LoggedProcess, address, variables
+from service.playground.local_system import (
+    NOT_INHERITED,
+    LoggedProcess,
+    address,
+    create_topics,
+    variables,
+)
 from tests.support.service import ROOT
 
 NOW_MS = 1_795_000_000_000
@@ -129,10 +135,9 @@ class ConsoleUnderTest:
         return f"outcomes.{self.suffix}"
 
     async def create_topic(self, partitions: int | None = None) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
-        await admin.create_topics([NewTopic(self.topic, partitions or self.partitions, 1)])
-        await admin.close()
+        await create_topics(
+            self.bootstrap, [NewTopic(self.topic, partitions or self.partitions, 1)]
+        )
 
     async def delete_topic(self) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)

@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from service.adapters.kafka.aiokafka_gaps.fencing import GroupMetadata, group_metadata
+from service.playground.local_system import create_topics
 
 QUIET_MS = 700
 """How long a reader waits for more records before it stops."""
@@ -88,17 +89,15 @@ async def group_of_one(
     suffix = uuid.uuid4().hex[:8]
     kinds = ("events", "outcomes", "dead", "changes")
     events, outcomes, dead, changes = (f"{kind}.{suffix}" for kind in kinds)
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    await admin.create_topics(
+    await create_topics(
+        bootstrap,
         [
             NewTopic(events, 1, 1),
             NewTopic(outcomes, 1, 1, topic_configs=log_configs),
             NewTopic(dead, 1, 1, topic_configs=log_configs),
             NewTopic(changes, 1, 1, topic_configs=log_configs),
-        ]
+        ],
     )
-    await admin.close()
     consumer = member_of(bootstrap, f"group.{suffix}", events, instance_id)
     await consumer.start()
     try:

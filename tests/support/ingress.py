@@ -17,12 +17,13 @@ from typing import Any
 
 import aiohttp
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from service.playground.local_system import (
     NOT_INHERITED,
     LoggedProcess,
     address,
+    create_topics,
     variables,
 )
 from service.webhooks.schemes.body_hmac import BodyHmac
@@ -85,13 +86,11 @@ class IngressUnderTest:
         }
 
     async def create_topics(self, **configs: str) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
         names = (self.topic, self.sns_topic)
-        await admin.create_topics(
-            [NewTopic(name, self.partitions, 1, topic_configs=configs) for name in names]
+        await create_topics(
+            self.bootstrap,
+            [NewTopic(name, self.partitions, 1, topic_configs=configs) for name in names],
         )
-        await admin.close()
 
     def settings(self) -> dict[str, str]:
         """Return the settings of a replica, and write its sources file."""

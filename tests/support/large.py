@@ -3,21 +3,20 @@
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
+
+from service.playground.local_system import create_topics
 
 BATCH_BYTES_MAX = 70 * 1024 * 1024
 
 
-async def create_topics(
+async def create_large_topics(
     bootstrap: str, partitions: int, large: tuple[str, ...], usual: tuple[str, ...]
 ) -> None:
     """Create topics that take batches up to `BATCH_BYTES_MAX`, and topics that do not."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
     options = {"max.message.bytes": str(BATCH_BYTES_MAX)}
     topics = [NewTopic(name, partitions, 1, topic_configs=options) for name in large]
-    await admin.create_topics([*topics, *(NewTopic(name, partitions, 1) for name in usual)])
-    await admin.close()
+    await create_topics(bootstrap, [*topics, *(NewTopic(name, partitions, 1) for name in usual)])
 
 
 async def publish_batch(

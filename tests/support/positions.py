@@ -12,6 +12,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, TopicAlreadyExist
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import OffsetAndMetadata
 
+from service.adapters.kafka.tools.create_topics import until_known
 from tests.support.service import SystemUnderTest
 
 Positions = dict[TopicPartition, OffsetAndMetadata]
@@ -105,7 +106,7 @@ async def create(system: SystemUnderTest, topic: str, partitions: int = 1) -> No
             except TopicAlreadyExistsError:
                 await asyncio.sleep(ROUND_SECONDS)
             else:
-                return
+                return await until_known(admin, [topic])
     raise AssertionError(topic)
 
 

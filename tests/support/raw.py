@@ -11,10 +11,10 @@ from typing import Any
 
 from aiohttp import web
 from aiokafka import AIOKafkaProducer, ConsumerRecord
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from service.playground.audit import replay, shown
-from service.playground.local_system import LoggedProcess
+from service.playground.local_system import LoggedProcess, create_topics
 from service.playground.pim.server import served
 from service.playground.pim.simulator import PimSimulator
 from tests.support.service import SystemUnderTest
@@ -108,11 +108,8 @@ class RawSystem(SystemUnderTest):
 
     async def create_topics(self) -> None:
         await super().create_topics()
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
         topics = [NewTopic(name, self.partitions, 1) for name in self.raw_topics.values()]
-        await admin.create_topics(topics)
-        await admin.close()
+        await create_topics(self.bootstrap, topics)
         self.write_sources(SOURCES.format(dam=self.dam_url, suffix=self.suffix))
 
     def write_sources(self, text: str) -> None:

@@ -1,8 +1,10 @@
 """Create the topics of the settings, with the policies that the service needs (contract.md §5)."""
 
-from collections.abc import Iterable
+import asyncio
+import time
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
@@ -18,6 +20,8 @@ DEAD_LETTER_DAYS = 30
 """How long dead letters stay: a person must find the time to look at them."""
 BROKER_LARGEST_BYTES = 1_048_588
 """The default of `max.message.bytes`, which the events topics have unless somebody sets it."""
+KNOWN_SECONDS_MAX = 10.0
+LOOK_SECONDS = 0.02
 _DAY_MS = 24 * 60 * 60 * 1000
 
 
@@ -56,9 +60,30 @@ async def create_topics(
             NewTopic(name, partitions, replicas, assignments, configs)
             for name, configs in _configs(kafka, raw_topics).items()
         ]
-        return [await _create(admin, kafka, topic, dry_run=dry_run) for topic in new]
+        ends = [await _create(admin, kafka, topic, dry_run=dry_run) for topic in new]
+        if not dry_run:
+            await until_known(admin, [topic.name for topic in ends if topic.end == "created"])
+        return ends
     finally:
         await admin.close()
+
+
+async def until_known(admin: AIOKafkaAdminClient, names: Collection[str]) -> None:
+    """Wait until the brokers know these topics, so that a program which starts now finds them.
+
+    The controller creates a topic; the brokers learn of it a moment later, and say until then that
+    it does not exist. After `KNOWN_SECONDS_MAX` this returns anyway: the topics are created.
+    """
+    deadline = time.monotonic() + KNOWN_SECONDS_MAX
+    while names and time.monotonic() < deadline:
+        if all(_is_known(topic) for topic in await admin.describe_topics(list(names))):
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _is_known(topic: dict[str, Any]) -> bool:
+    """Return whether the broker knows the topic and a leader for each partition."""
+    return not topic["error_code"] and not any(one["error_code"] for one in topic["partitions"])
 
 
 def _configs(kafka: KafkaSettings, raw_topics: Iterable[str]) -> dict[str, dict[str, str]]:
