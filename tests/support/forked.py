@@ -5,6 +5,8 @@ program in everything else: a child of the test with its own environment, direct
 signals, whose exit code the test gets from the kernel.
 
 Rule 1: a test of the start itself, or of memory, asks for the fixture `real_starts`.
+Rule 2: only Linux gives a process the children of another one, and coverage is measured from a
+program's start: elsewhere, and with it, all programs start as ever.
 """
 
 import contextlib
@@ -55,6 +57,9 @@ class Request(NamedTuple):
 @contextlib.contextmanager
 def forked_programs() -> Iterator[None]:
     """Let `subprocess.Popen` start our programs by forking, as long as this context lasts."""
+    if sys.platform != "linux" or "coverage" in sys.modules:
+        yield
+        return
     names = inspect.signature(_EXECUTE_CHILD)
     imported = _Imported()
 
@@ -121,15 +126,23 @@ class _Imported:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, request: Request, streams: list[int]) -> int:
-        """Start a program as a child of this process, with these streams; return its pid."""
+        """Start a program as a child of this process, with these streams; return its pid.
+
+        Raises:
+            OSError: it cannot be started there.
+        """
         with self._lock:
             connection = self._connection or self._begin()
             _adopt_orphans(adopt=True)
             try:
                 socket.send_fds(connection, [json.dumps(request).encode()], streams)
-                return int(connection.recv(REQUEST_BYTES_MAX))
+                answer = connection.recv(REQUEST_BYTES_MAX)
             finally:
                 _adopt_orphans(adopt=False)
+        assert answer, "the process that has imported our programs has ended: see its traceback"
+        if not answer.isdigit():
+            raise OSError(answer.decode())
+        return int(answer)
 
     def close(self) -> None:
         if self._connection is not None and self._process is not None:
@@ -158,9 +171,9 @@ def main() -> None:
     gc.freeze()  # collecting garbage would copy the pages that the forks share
     while (started := _received(connection)) is not None:
         request, streams = started
-        if _fork(connection):
-            connection.close()
-            _become(request, streams)
+        if _fork():
+            _become_or_say_why_not(request, streams, connection)
+            runpy.run_module(request.program, run_name="__main__", alter_sys=True)
             return
         for stream in streams:
             os.close(stream)
@@ -179,35 +192,42 @@ def _received(connection: socket.socket) -> tuple[Request, list[int]] | None:
     return (Request(*json.loads(message)), streams) if message else None
 
 
-def _fork(connection: socket.socket) -> bool:
+def _fork() -> bool:
     """Fork a grandchild whose parent ends at once, so that the tests adopt it.
 
     Returns:
-        True in the grandchild; False here, when the tests have been told its pid.
+        True in the grandchild, and False here.
     """
-    read, write = os.pipe()
     between = os.fork()
     if between == 0:
-        pid = os.fork()
-        if pid == 0:
-            os.close(read)
-            os.close(write)
+        if os.fork() == 0:
             return True
-        os.write(write, str(pid).encode())
         os._exit(0)
-    os.close(write)
     os.waitpid(between, 0)
-    connection.send(os.read(read, REQUEST_BYTES_MAX))
-    os.close(read)
     return False
 
 
+def _become_or_say_why_not(request: Request, streams: list[int], connection: socket.socket) -> None:
+    """Be the program, and tell the tests its pid; or tell them what failed, and exit."""
+    try:
+        _become(request, streams)
+    except OSError as error:
+        connection.send(str(error).encode())
+        os._exit(1)
+    connection.send(str(os.getpid()).encode())
+    connection.close()
+
+
 def _become(request: Request, streams: list[int]) -> None:
-    """Be the program, as if it had been started by its command."""
+    """Be the program, as if it had been started by its command.
+
+    Raises:
+        OSError: the folder is not there, or the tests do not adopt this process.
+    """
     deadline = time.monotonic() + ADOPT_SECONDS_MAX
     while os.getppid() != request.parent:
         if time.monotonic() > deadline:
-            os._exit(1)
+            raise TimeoutError("the tests do not adopt the program")
         time.sleep(0.001)
     die_with_parent()
     for standard, stream in enumerate(streams):
@@ -219,7 +239,6 @@ def _become(request: Request, streams: list[int]) -> None:
     os.environ.update(request.environ)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = [request.program, *request.arguments]
-    runpy.run_module(request.program, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
