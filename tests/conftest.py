@@ -19,6 +19,8 @@ settings.load_profile("calm")  # a machine under load is slow, not wrong
 
 WORKERS_PER_CORE = 4
 """Tests that run the service as processes wait for most of their time."""
+WORKERS_PER_CORE_WITH_BROKERS = 2
+"""Where each worker runs brokers of its own."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,8 +42,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return how many workers `-n auto` starts: more than cores where tests wait for a broker."""
     cores = os.cpu_count() or 1
-    is_fast = "not kafka" in config.option.markexpr
-    return cores if is_fast else WORKERS_PER_CORE * cores
+    marked = config.option.markexpr
+    if "not kafka" in marked:
+        return cores
+    return cores * (WORKERS_PER_CORE_WITH_BROKERS if marked == "brokers" else WORKERS_PER_CORE)
 
 
 @pytest.hookimpl(tryfirst=True)
