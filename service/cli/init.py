@@ -43,7 +43,8 @@ def init(*, folder: Path) -> None:
         stop(f"{shown(str(error.filename or folder))} cannot be written: {error.strerror}.")
     for name, purpose in FILES.items():
         say(f"  {name:<13} {purpose}")
-    say(f"Next: cd {shown(str(folder))}, fill in .env, then run: asset-sync check")
+    way = "" if folder.resolve() == Path.cwd() else f"cd {shown(str(folder))}, "
+    say(f"Next: {way}fill in .env, then run: asset-sync check")
 
 
 def _write(path: Path, text: str) -> None:

@@ -67,6 +67,14 @@ def test_nothing_is_overwritten(folder: Path) -> None:
     assert not (folder / "README.md").exists()
 
 
+def test_where_one_is_already_one_need_not_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["init", "."])
+    assert "Next: fill in .env" in result.output
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     """A sentence, not a traceback."""
     (tmp_path / "file").write_text("")
