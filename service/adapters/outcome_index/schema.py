@@ -9,6 +9,7 @@ Rule 3: families and endings are numbered within the segment, which keeps the in
 """
 
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 
 VERSION = 1
@@ -64,16 +65,15 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         sqlite3.Error: the file is damaged, or cannot be opened.
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    for pragma in (
+    pragmas = (
         f"busy_timeout = {BUSY_MS}",
         "journal_mode = WAL",
         "synchronous = NORMAL",
         f"cache_size = -{WRITER_CACHE_KIB}",
         f"journal_size_limit = {WAL_BYTES_MAX}",
         "temp_store = MEMORY",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-    return connection
+    )
+    return _with_pragmas(connection, pragmas)
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
@@ -84,8 +84,18 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     """
     uri = f"{path.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-    connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
+    pragmas = (f"busy_timeout = {BUSY_MS}", f"cache_size = -{READER_CACHE_KIB}")
+    return _with_pragmas(connection, pragmas)
+
+
+def _with_pragmas(connection: sqlite3.Connection, pragmas: Iterable[str]) -> sqlite3.Connection:
+    """Return the connection with these settings; close it if the file is damaged."""
+    try:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

@@ -87,12 +87,16 @@ class SegmentWriter:
         """
         self.segment = segment
         self._topic = topic
-        self._connection = open_for_writing(segment.path)
-        self._is_new = not self._connection.execute("PRAGMA user_version").fetchone()[0]
         self._families: dict[str, int] = {}
         self._endings: dict[Ending, int] = {}
-        if not self._is_new:
-            self._read_names()
+        self._connection = open_for_writing(segment.path)
+        try:
+            self._is_new = not self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if not self._is_new:
+                self._read_names()
+        except sqlite3.Error:
+            self._connection.close()
+            raise
 
     @property
     def size_bytes(self) -> int:

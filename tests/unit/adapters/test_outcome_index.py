@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from service.console.hits import Hits
 from service.console.query import Position, Query
 from service.console.reports import SegmentReport
 from service.ports import FatalError
-from tests.support.console import LIMITS, NOW_MS, TOPIC, IndexUnderTest, stored
+from tests.support.console import LIMITS, NOW_MS, TOPIC, IndexUnderTest, close_indexes, stored
 
 DAY_MS = 86_400_000
 KINDS = {
@@ -34,6 +35,12 @@ KINDS = {
     "family": Query(family="packshots", since_ms=1, until_ms=NOW_MS * 2),
     "everything": Query(),
 }
+
+
+@pytest.fixture(autouse=True)
+def _closing() -> Iterator[None]:
+    yield
+    close_indexes()
 
 
 @pytest.fixture
@@ -89,7 +96,6 @@ def test_a_transaction_that_fails_leaves_neither(
         raise sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr(SegmentWriter, "_note", fail)
-    broken = IndexUnderTest(made.folder)
     monkeypatch.setattr("service.adapters.outcome_index.segment.hash_of", fail)
     with pytest.raises(FatalError, match="cannot be used: disk I/O error"):
         made.write([stored(9)], {0: 10})
@@ -182,6 +188,7 @@ def test_damage_that_a_search_meets_ends_the_index(made: IndexUnderTest) -> None
     assert made.index.open(TOPIC, "damaged") == {}
     assert made.write([stored(1)], {0: 2})
     assert searcher.search(Query(code="sku_1")) is not None
+    searcher.close()
 
 
 def test_damage_of_segments_that_are_gone_is_no_reason_to_build_again(made: IndexUnderTest) -> None:
@@ -402,6 +409,7 @@ def test_a_search_ends_early_and_can_be_continued(
             break
         assert hits.is_partial
         query = query._replace(after=hits.after)
+    searcher.close()
     assert seen == ["events/0/500"]
     assert tries == 6
 
