@@ -111,7 +111,7 @@ async def _measure(count: int, seconds: float) -> list[Measured]:
         system = MeasuredSystem(
             running.bootstrap_servers, "http://127.0.0.1:1", Tokens(), folder, PARTITIONS
         )
-        await _create_topic(system)
+        await create_topics(system.bootstrap, [NewTopic(system.outcomes, PARTITIONS, 1)])
         began = time.monotonic()
         await system.load(_events(range(count)), system.outcomes)
         written = time.monotonic() - began
@@ -130,10 +130,6 @@ async def _measure(count: int, seconds: float) -> list[Measured]:
             ]
         finally:
             system.end()
-
-
-async def _create_topic(system: MeasuredSystem) -> None:
-    await create_topics(system.bootstrap, [NewTopic(system.outcomes, PARTITIONS, 1)])
 
 
 def _events(numbers: range) -> Iterator[Event]:
