@@ -249,6 +249,7 @@ def test_a_damaged_batch_yields_each_offset() -> None:
         assert records[-1].value.omission.parts == ("value", "key", "headers")
 
 
+@pytest.mark.slow
 def test_one_batch_at_a_time() -> None:
     """A second batch makes the first drop its decompressed bytes; neither loses a record."""
     first, second = (fetcher.MemoryRecords(batch(BOMB, ZSTD, base)) for base in (0, 100))

@@ -27,7 +27,10 @@ SETTINGS = {
     "PIPELINE__MAX_PENDING_BYTES": "16MiB",
     "PIPELINE__MAX_PENDING_CHANGES": "1000",
     "PIM__MAX_CONCURRENCY": "1",
+    "PIM__TIMEOUT_SECONDS": "60",
+    "KAFKA__SESSION_TIMEOUT_SECONDS": "30",
 }
+"""On a busy machine, unpacking and sending such batches takes longer than in other tests."""
 LIMIT_BYTES = 400 * MIB
 """What the replica may allocate. It takes 200 to 280 MiB, and 750 where batches are read whole."""
 

@@ -109,6 +109,7 @@ def begin_segment(made: IndexUnderTest) -> None:
     made.index._begin_segment()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 @settings(max_examples=150)
 @given(

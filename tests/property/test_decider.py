@@ -205,6 +205,7 @@ def test_a_single_asset_in_an_outage_waits(seed: int) -> None:
 # --- the bad are isolated -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @few
 @given(SEEDS, st.sampled_from([CallReply(500), TIMEOUT, CallReply(200, is_from_pim=True)]))
 def test_one_poison_among_many_fails_alone(seed: int, answer: Answer) -> None:
@@ -331,6 +332,7 @@ def test_a_failing_family_among_five_delays_nobody(seed: int) -> None:
     assert {one.asset for one in completed} == {f"failing/s{number}" for number in range(300)}
 
 
+@pytest.mark.slow
 @few
 @given(SEEDS)
 def test_a_failing_family_that_heals_fails_little(seed: int) -> None:
@@ -364,6 +366,7 @@ def test_a_failing_family_alone_waits(seed: int) -> None:
     assert drive.statuses(ids) == {"applied": 30}
 
 
+@pytest.mark.slow
 @few
 @given(SEEDS)
 def test_another_familys_success_shows_that_it_is_sick(seed: int) -> None:
@@ -377,6 +380,7 @@ def test_another_familys_success_shows_that_it_is_sick(seed: int) -> None:
     assert drive.statuses(failing) == {"failed": 30}
 
 
+@pytest.mark.slow
 @few
 @given(SEEDS)
 def test_a_missing_delete_right_touches_only_deletes(seed: int) -> None:
@@ -559,6 +563,7 @@ def test_the_rate_is_kept(limit: int) -> None:
 # --- patience ends early only where it would stop others ------------------------------------------
 
 
+@pytest.mark.slow
 @few
 @given(SEEDS)
 def test_repair_gives_up_early_at_its_share_of_the_pending_limit(seed: int) -> None:
@@ -632,6 +637,7 @@ def test_an_outage_uses_no_budget_of_a_failing_family(seed: int) -> None:
     assert drive.statuses(failing) == {"applied": 20}
 
 
+@pytest.mark.slow
 @few
 @given(SEEDS)
 def test_a_family_that_fails_beside_others_soon_takes_few_calls(seed: int) -> None:

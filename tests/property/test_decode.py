@@ -7,6 +7,7 @@ from random import Random
 from unittest.mock import patch
 from urllib.parse import unquote
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,6 +102,7 @@ def carefully(source: SourceRecord) -> AssetChange | Rejection:
         return decode(source, LIMITS)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(chances, keys, traced, injuries)
 def test_plain_events_are_read_the_same_both_ways(
@@ -125,6 +127,7 @@ def test_cloud_events_are_read_the_same_both_ways(
         assert decode(source, LIMITS) == carefully(source)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(chances, keys, traced, injuries)
 def test_binary_events_are_read_the_same_both_ways(

@@ -11,6 +11,7 @@ import random
 from pathlib import Path
 
 import aiohttp
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,6 +64,7 @@ def bent(draw: st.DrawFn, corpus: list[bytes]) -> bytes:
     return bytes(text)
 
 
+@pytest.mark.slow
 @settings(max_examples=600)
 @given(bent(CORPUS), st.booleans(), st.none() | st.binary(max_size=12))
 def test_any_event_gets_one_plain_answer(value: bytes, structured: bool, key: bytes | None) -> None:  # noqa: FBT001 - either
@@ -108,6 +110,7 @@ CONTENTS = st.text(max_size=12) | st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(NAMES), CONTENTS.filter(lambda x: "\x00" not in x)))
 def test_any_environment_is_settings_or_says_what_is_wrong(environ: dict[str, str]) -> None:
@@ -169,6 +172,7 @@ INJURIES = (
 )
 
 
+@pytest.mark.slow
 async def test_whatever_a_server_writes_is_an_answer_or_a_fault() -> None:
     """Never an exception: that would be taken for a bug of ours, and end the service."""
     chance = random.Random(7)

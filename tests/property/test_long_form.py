@@ -94,6 +94,7 @@ def change(text: bytes) -> AssetChange:
     return AssetChange("upsert", Asset("f", "c"), decoded(plain()).event, Raw(text))
 
 
+@pytest.mark.slow
 @given(
     values=all_values(),
     is_ascii=st.booleans(),

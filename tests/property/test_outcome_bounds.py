@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -118,6 +119,7 @@ def check(completed: CompletedChange) -> dict[str, Any]:
     return data
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(hostile, events, change_errors, extensions, names, keys, trace_headers)
 @example("\x00" * 30_000, SourceEvent("\x00" * 30_000), [], (), "x", b"\x00" * 8192, ())
@@ -139,6 +141,7 @@ def test_the_outcome_of_a_rejected_record_is_bounded(
         assert data["message"]
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(maybe, pim_errors, events, change_errors, extensions, names, trace_headers)
 @example(  # everything that is foreign at once: each step of shortening is needed

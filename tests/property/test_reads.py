@@ -336,6 +336,7 @@ def dam_of(world: WorldPlan, chance: random.Random) -> Dam:
     return throttled
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(worlds())
 def test_every_event_is_decided_and_only_bad_assets_fail(world: WorldPlan) -> None:

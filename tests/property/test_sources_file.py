@@ -95,6 +95,7 @@ def check(content: bytes) -> None:
     assert list(loaded) == sorted(set(loaded))
 
 
+@pytest.mark.slow
 @given(bent_tree())
 @settings(max_examples=150)
 def test_a_file_with_odd_parts_is_loaded_or_refused(content: bytes) -> None:

@@ -79,6 +79,7 @@ endings = st.builds(
 ) | st.builds(Ending, st.just("rejected"), reason=st.just("refused_by_pim"), response=responses)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(changes, endings, st.sampled_from([NOW, NOW + 1])), max_size=8))
 def test_both_ways_agree(ended: list[tuple[Change, Ending, int]]) -> None:
     """Whatever changes follow each other, of one call or of several."""

@@ -63,6 +63,7 @@ def verdict_of(scheme: Scheme, delivery: Delivery, keys: list[bytes | None]) -> 
     return verdict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "headers", "body"), GENUINE, ids=map(str, range(len(GENUINE))))
 @given(data=st.data())
 def test_a_changed_delivery_is_refused(

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from service.core.effects import (
     AllowRequest,
     CancelCall,
@@ -146,9 +148,7 @@ class Drive:
         log = self._log[partition]
         origin = Origin(Partition("events", partition), len(log), 1)
         log.append(SourceRecord(origin, key, value))
-        if not self._polls:
-            self._polls = True
-            self._at(self.now, self._poll)
+        self._poll_soon()
         return origin.outcome_id
 
     # --- the run -----------------------------------------------------------------------------
@@ -192,18 +192,30 @@ class Drive:
         self._count += 1
         heapq.heappush(self._moments, (time, self._count, happen))
 
+    def _poll_soon(self) -> None:
+        if not self._polls:
+            self._polls = True
+            self._at(self.now, self._poll)
+
     def _poll(self) -> None:
         records: list[SourceRecord] = []
-        for number, log in enumerate(self._log):
-            if Partition("events", number) not in self._paused:
-                until = min(len(log), self._read[number] + POLL_RECORDS_MAX)
-                records += log[self._read[number] : until]
-                self._read[number] = until
+        for number in self._readable():
+            log, read = self._log[number], self._read[number]
+            records += log[read : read + POLL_RECORDS_MAX]
+            self._read[number] = min(len(log), read + POLL_RECORDS_MAX)
         if records:
             self._step(Arrived(tuple(records)))
-        self._polls = any(read < len(log) for read, log in zip(self._read, self._log, strict=True))
+        self._polls = bool(self._readable())
         if self._polls:
             self._at(self.now + POLL_SECONDS, self._poll)
+
+    def _readable(self) -> list[int]:
+        """Return the partitions that are not paused and have records that were not read."""
+        return [
+            number
+            for number, log in enumerate(self._log)
+            if self._read[number] < len(log) and Partition("events", number) not in self._paused
+        ]
 
     def _step(self, happened: Input) -> None:
         effects = self.pipeline.step(happened, Moment(self.now, round(self.now * 1000)))
@@ -239,13 +251,14 @@ class Drive:
                 self._at(self.now + COMMIT_SECONDS, lambda: self._step(refused))
             case Commit(number, transaction):
                 for record in transaction.outcomes:
-                    found = json.loads(record.value or b"")
+                    found = msgspec.json.decode(record.value or b"")
                     assert found["id"] not in self.outcomes, "an outcome is repeated"
                     self.outcomes[found["id"]] = found["data"]
                     self.settled_at[found["id"]] = self.now
                 self._at(self.now + COMMIT_SECONDS, lambda: self._step(Committed(number)))
             case SetIntake(paused):
                 self._paused = paused
+                self._poll_soon()
             case Drained(pending):
                 self.drained = pending
             case Fact():

@@ -63,7 +63,7 @@ class Parent:
         """Stop the child, and return its exit code."""
         self.indexer.stop()
         await self.indexer.close(seconds_max)
-        return await self.child.ended(0)
+        return await self.child.ended(SECONDS_MAX)
 
 
 def report(connection: socket.socket, *reports: Report) -> None:

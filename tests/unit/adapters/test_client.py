@@ -416,6 +416,7 @@ async def test_a_body_packed_otherwise_is_a_fault(coding: bytes, body: bytes) ->
         assert (await ask()).status == 200
 
 
+@pytest.mark.slow
 async def test_what_a_body_unpacks_to_is_bounded() -> None:
     """A body that expands a thousand times is neither decompressed nor kept."""
     bomb = packed_as(b"gzip", gzip.compress(b"0" * 256 * 1024 * 1024, 9))

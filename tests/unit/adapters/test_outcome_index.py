@@ -296,6 +296,7 @@ def test_damage_that_a_view_meets_is_told_with_the_newest_segment(made: IndexUnd
 # --- limits ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_oldest_are_dropped_in_small_steps(tmp_path: Path) -> None:
     limit = 2 * 1024 * 1024
     made = IndexUnderTest(tmp_path, Limits(limit, 30))

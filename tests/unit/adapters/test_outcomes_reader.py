@@ -127,6 +127,7 @@ async def test_an_error_after_records_loses_none_of_them(error: KafkaError) -> N
     assert batch.positions == {0: 5, 1: 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "most"), [(1, BATCH_RECORDS_MAX), (100_000, 90)])
 async def test_a_batch_is_bounded(size: int, most: int) -> None:
     """90 times 100,000 bytes are the first ten records by ten that reach 8 MiB."""

@@ -195,6 +195,7 @@ async def test_an_early_refusal_is_read_while_the_file_is_sent(tmp_path: Path) -
     await server.wait_closed()
 
 
+@pytest.mark.slow
 async def test_memory_is_constant(tmp_path: Path) -> None:
     """200 MB go to the PIM, and less than 4 MiB of memory is used by client and server."""
     size, digest = 200_000_000, hashlib.sha256()

@@ -180,6 +180,7 @@ def test_the_limits_of_a_media_file(
 MANY = 8 * 1024 * 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [

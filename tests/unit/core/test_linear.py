@@ -128,6 +128,7 @@ def test_one_event_of_many_values(name: str, pim: Callable[[int], Pim]) -> None:
     assert growth(lambda n: drive([upsert(VALUES[name](n))], pim(n))) <= GROWTH_MAX
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["entries", "attributes", "entries too long", "options"])
 @pytest.mark.parametrize("pim", [well, strict])
 def test_many_events_merged(name: str, pim: Callable[[int], Pim]) -> None:

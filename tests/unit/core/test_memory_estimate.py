@@ -74,6 +74,7 @@ FORMS: dict[str, Callable[[dict[str, object]], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VALUES)
 def test_what_is_counted_is_what_it_takes(name: str) -> None:
     """Within a third, and rather too much."""

@@ -105,7 +105,7 @@ async def test_a_host_inside_the_network() -> None:
 
 
 async def test_a_host_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_hosts, "SILENCE_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(check_hosts, "SILENCE_SECONDS_MAX", 1.0)
     closed = asyncio.Event()
 
     async def read_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -118,7 +118,7 @@ async def test_a_host_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     port = server.sockets[0].getsockname()[1]
     monkeypatch.setattr(check_hosts, "PublicNetwork", lambda: Loopback(port))
     [found] = await check(hosts="cdn.example")
-    assert (found.grade, "did not answer within 0.1 s" in found.message) == ("failed", True)
+    assert (found.grade, "did not answer within 1 s" in found.message) == ("failed", True)
     await asyncio.wait_for(closed.wait(), 10)
     server.close()
 

@@ -129,6 +129,7 @@ def test_a_byte_order_mark_and_document_marks_are_no_fault() -> None:
     assert data("%YAML 1.2\n---\na: 1\n...\n") == {"a": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     [b"[", b"{", b"- ", b"? ", b"{a: ", b"[a,", b"- a\n", b"a:\n ", b'"', b"'", b"&a ", b"*a ",
