@@ -10,6 +10,7 @@ position.
 """
 
 import asyncio
+import contextlib
 import random
 from dataclasses import dataclass
 
@@ -47,6 +48,8 @@ class Beginning:
     partitions: int
     records: int
     """Records in the partitions at that moment."""
+    outcomes: int
+    """Records in the outcomes topic, written before this beginning."""
 
 
 async def logs_of(
@@ -59,6 +62,17 @@ async def logs_of(
         topic_partition: Log(first[topic_partition], last[topic_partition])
         for topic_partition in topic_partitions
     }
+
+
+async def count_outcomes(
+    consumer: AIOKafkaConsumer, kafka: KafkaSettings, identity: Identity
+) -> int:
+    """Return the number of records in the outcomes topic, or 0 if the broker refuses."""
+    topic_partitions = identity.partitions.get(kafka.outcomes_topic, ())
+    with contextlib.suppress(KafkaError):
+        logs = await logs_of(consumer, list(topic_partitions))
+        return sum(log.last - log.first for log in logs.values())
+    return 0
 
 
 async def begin_group(
@@ -107,6 +121,8 @@ async def _begin_alone(
             for topic_partition in identity.partitions.get(name, ())
         ]
         logs = await logs_of(consumer, topic_partitions)
+        # Other replicas may write outcomes as soon as the beginning is committed.
+        outcomes = await count_outcomes(consumer, kafka, identity)
         await lock.begin_transaction()
         await lock.send_offsets(
             {
@@ -121,7 +137,7 @@ async def _begin_alone(
         raise
     finally:
         await lock.abandon()  # `stop` may wait for as long as Kafka is unreachable
-    return Beginning(len(logs), sum(log.last - log.first for log in logs.values()))
+    return Beginning(len(logs), sum(log.last - log.first for log in logs.values()), outcomes)
 
 
 def _beginning(

@@ -6,13 +6,11 @@ Rule 1: positions are read only when no transaction can change them any more.
 Rule 2: no position is lost silently: a position that the broker no longer has is reported.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka.aiokafka_gaps.fencing import (
@@ -21,7 +19,7 @@ from service.adapters.kafka.aiokafka_gaps.fencing import (
     stable_committed,
 )
 from service.adapters.kafka.aiokafka_gaps.identity import Identity, identify
-from service.adapters.kafka.beginning import Beginning, begin_group, logs_of
+from service.adapters.kafka.beginning import Beginning, begin_group, count_outcomes, logs_of
 from service.adapters.kafka.positions import Committed, Log, decide_start, is_above_end
 from service.adapters.kafka.transaction import TransactionLog
 from service.contracts.documents import page
@@ -102,10 +100,9 @@ class StartPositions:
         self, consumer: AIOKafkaConsumer, group: GroupMetadata, identity: Identity
     ) -> None:
         """Commit a position in each partition, if the group has no position at all."""
-        outcomes = await self._outcomes(consumer, identity)  # others write some once it has begun
         begun = await begin_group(consumer, self._kafka, group, identity)
         if begun is not None:
-            self._note_begun(_group_message(self._kafka, begun), outcomes)
+            self._note_begun(_group_message(self._kafka, begun), begun.outcomes)
 
     async def _begin_new(
         self, consumer: AIOKafkaConsumer, identity: Identity, logs: Mapping[TopicPartition, Log]
@@ -135,7 +132,8 @@ class StartPositions:
         if self._begun & logs.keys():
             self._note(PositionLost(message))
         else:
-            self._note_begun(message, await self._outcomes(consumer, identity))
+            outcomes = await count_outcomes(consumer, self._kafka, identity)
+            self._note_begun(message, outcomes)
         return starts
 
     def _note_begun(self, message: str, outcomes: int) -> None:
@@ -150,14 +148,6 @@ class StartPositions:
             f"{page('operations.md', 'positions-of-the-consumer-group')}."
         )
         self._note(GroupBegunAgain(message))
-
-    async def _outcomes(self, consumer: AIOKafkaConsumer, identity: Identity) -> int:
-        """Return the number of records in the outcomes topic, or 0 if the broker refuses."""
-        topic_partitions = identity.partitions.get(self._kafka.outcomes_topic, ())
-        with contextlib.suppress(KafkaError):
-            logs = await logs_of(consumer, list(topic_partitions))
-            return sum(log.last - log.first for log in logs.values())
-        return 0
 
     def _resume(
         self,

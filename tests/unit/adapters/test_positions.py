@@ -10,10 +10,10 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka import start_positions, transaction
+from service.adapters.kafka import beginning, start_positions, transaction
 from service.adapters.kafka.aiokafka_gaps.fencing import GroupMetadata
 from service.adapters.kafka.aiokafka_gaps.identity import Identity
-from service.adapters.kafka.beginning import Beginning, _beginning
+from service.adapters.kafka.beginning import _beginning
 from service.adapters.kafka.positions import Committed, Log, decide_start, is_above_end
 from service.adapters.kafka.start_positions import REREAD_SECONDS, StartPositions
 from service.adapters.kafka.transaction import TransactionLog
@@ -190,16 +190,17 @@ async def test_outcomes_of_replicas_that_start_at_once_are_no_sign_of_an_earlier
     identity = Identity("cluster", {"events": "topic-id"}, {"outcomes": (at,)})
     ends = {at: 0, PLACE: 200}
 
-    async def begin_group(*_: object) -> Beginning:
-        ends[at] = 27
-        return Beginning(partitions=1, records=100)
+    class CommittingProducer(ScriptedProducer):
+        async def commit_transaction(self) -> None:
+            ends[at] = 27
 
     async def end_offsets(asked: list[TopicPartition]) -> dict[TopicPartition, int]:
         return {one: ends[one] for one in asked}
 
     position = OffsetAndMetadata(200, "")
     monkeypatch.setattr(start_positions, "identify", answers(identity))
-    monkeypatch.setattr(start_positions, "begin_group", begin_group)
+    monkeypatch.setattr(beginning, "has_positions", answers(found=False))
+    monkeypatch.setattr(beginning, "FencingProducer", partial(CommittingProducer, Script()))
     monkeypatch.setattr(start_positions, "stable_committed", answers({PLACE: position}))
     consumer: Any = SimpleNamespace(
         beginning_offsets=answers({at: 0, PLACE: 100}), end_offsets=end_offsets
