@@ -78,9 +78,8 @@ async def on_kafka(
 ) -> AsyncIterator[LogUnderTest]:
     """The log on Kafka."""
     limit = {"max.message.bytes": str(record_bytes_max)}
-    async with group_of_one(bootstrap, **limit) as group:
-        if dead_bytes_max is not None:
-            await group.set_config(group.dead, "max.message.bytes", str(dead_bytes_max))
+    of_dead = {"max.message.bytes": str(dead_bytes_max or record_bytes_max)}
+    async with group_of_one(bootstrap, dead_configs=of_dead, **limit) as group:
         log = TransactionLog(
             KafkaSettings.model_validate(
                 {

@@ -2,13 +2,12 @@
 
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin import NewTopic
 
 from service.adapters.kafka.aiokafka_gaps.fencing import GroupMetadata, group_metadata
 from service.playground.local_system import create_topics
@@ -39,13 +38,6 @@ class Group:
         """The membership of the consumer in its current assignment."""
         return group_metadata(self.consumer)
 
-    async def set_config(self, topic: str, name: str, value: str) -> None:
-        """Change one setting of a topic."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {name: value})])
-        await admin.close()
-
     async def visible(self, topic: str) -> list[Any]:
         """The records of the topic that a `read_committed` reader sees."""
         reader = AIOKafkaConsumer(
@@ -57,7 +49,10 @@ class Group:
         await reader.start()
         try:
             found: list[Any] = []
-            while records := await reader.getmany(timeout_ms=QUIET_MS):
+            [only] = reader.assignment()
+            while (
+                records := await reader.getmany(timeout_ms=QUIET_MS)
+            ) or reader.last_stable_offset(only) is None:  # nothing is known of the log yet
                 found += [record for batch in records.values() for record in batch]
             return found
         finally:
@@ -80,11 +75,15 @@ def member_of(
 
 @contextlib.asynccontextmanager
 async def group_of_one(
-    bootstrap: str, instance_id: str | None = None, **log_configs: str
+    bootstrap: str,
+    instance_id: str | None = None,
+    dead_configs: Mapping[str, str] | None = None,
+    **log_configs: str,
 ) -> AsyncIterator[Group]:
     """Create topics, and a member that has joined; with an instance id it is a static member.
 
-    `log_configs` are of the topics for outcomes, dead letters and changes.
+    `log_configs` are of the topics for outcomes, dead letters and changes; `dead_configs` replace
+    those of the dead letters.
     """
     suffix = uuid.uuid4().hex[:8]
     kinds = ("events", "outcomes", "dead", "changes")
@@ -94,7 +93,7 @@ async def group_of_one(
         [
             NewTopic(events, 1, 1),
             NewTopic(outcomes, 1, 1, topic_configs=log_configs),
-            NewTopic(dead, 1, 1, topic_configs=log_configs),
+            NewTopic(dead, 1, 1, topic_configs={**log_configs, **(dead_configs or {})}),
             NewTopic(changes, 1, 1, topic_configs=log_configs),
         ],
     )
