@@ -690,8 +690,8 @@ WRITTEN = (
     Written(
         "other-partitioner",
         "P1",
-        "    return topic_partitions[(hashed & 0x7FFFFFFF) % len(topic_partitions)]",
-        "    return topic_partitions[(hashed & 0x3FFFFFFF) % len(topic_partitions)]",
+        "        else (hashes[key] & _POSITIVE) % count",
+        "        else (hashes[key] & 0x3FFFFFFF) % count",
         "Outcomes lie where no reader of one key looks.",
     ),
     *OF_MEDIA,

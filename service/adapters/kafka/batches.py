@@ -5,8 +5,6 @@ tombstone without a key is such a record, and it has to be dead-lettered and rep
 """
 
 import asyncio
-import random
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -18,12 +16,10 @@ from service.adapters.kafka.aiokafka_gaps.header_names import (
     batch_with_non_utf8_names,
     has_non_utf8_name,
 )
+from service.adapters.kafka.partitioner import partitions_of
 from service.core.records import LogRecord
 
 PartitionedRecord = tuple[TopicPartition, LogRecord]
-
-_SEED, _MIX, _MASK = 0x9747B28C, 0x5BD1E995, 0xFFFFFFFF
-_WORD = struct.Struct("<I")
 
 
 @dataclass(eq=False)
@@ -52,33 +48,16 @@ class Batch:
 
 
 async def partition_by_key(
-    producer: AIOKafkaProducer, topic: str, records: Iterable[LogRecord]
+    producer: AIOKafkaProducer, topic: str, records: Sequence[LogRecord]
 ) -> list[PartitionedRecord]:
-    """Return each record with its partition by Kafka's default, murmur2 of the key."""
+    """Return each record with its partition by Kafka's default."""
     topic_partitions = [
         TopicPartition(topic, number) for number in sorted(await producer.partitions_for(topic))
     ]
-    return [(_partition_for(record.key, topic_partitions), record) for record in records]
-
-
-def _partition_for(key: bytes | None, topic_partitions: Sequence[TopicPartition]) -> TopicPartition:
-    """Return the partition by Kafka's default partitioner.
-
-    aiokafka's implementation takes three times as long for a key.
-    """
-    if key is None:
-        return random.choice(topic_partitions)  # noqa: S311 - no secret
-    length = len(key)
-    hashed = _SEED ^ length
-    for (word,) in _WORD.iter_unpack(key[: length & ~3]):
-        mixed = (word * _MIX) & _MASK
-        mixed = ((mixed ^ (mixed >> 24)) * _MIX) & _MASK
-        hashed = ((hashed * _MIX) & _MASK) ^ mixed
-    if rest := key[length & ~3 :]:
-        hashed = ((hashed ^ int.from_bytes(rest, "little")) * _MIX) & _MASK
-    hashed = ((hashed ^ (hashed >> 13)) * _MIX) & _MASK
-    hashed ^= hashed >> 15
-    return topic_partitions[(hashed & 0x7FFFFFFF) % len(topic_partitions)]
+    indices = partitions_of([record.key for record in records], len(topic_partitions))
+    return [
+        (topic_partitions[index], record) for index, record in zip(indices, records, strict=True)
+    ]
 
 
 def fill(
