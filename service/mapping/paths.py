@@ -8,6 +8,7 @@ expression, whose null and [] count as absent.
 import json
 import re
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from service.mapping.expressions import Node, compile_expression, parse
@@ -105,25 +106,27 @@ def compile_path(path: ParsedPath) -> Path:
 
 def _plain(root: Root, steps: Steps) -> Path:
     if not steps:
-        return lambda scope: scope[root]
+        return attrgetter(root)
     if any(isinstance(step, int) for step in steps):
         return _through_lists(root, steps)
-    if len(steps) == 1:
-        return _member(root, str(steps[0]))
+    if len(steps) == 1 and root == START:
+        return _member(str(steps[0]))
     return _members(root, tuple(str(step) for step in steps))
 
 
-def _member(root: Root, name: str) -> Path:
+def _member(name: str) -> Path:
     def member(scope: Scope) -> object:
-        found: Any = scope[root]
+        found: Any = scope.start
         return found.get(name, ABSENT) if found.__class__ is dict else ABSENT
 
     return member
 
 
 def _members(root: Root, names: tuple[str, ...]) -> Path:
+    start_of = attrgetter(root)
+
     def members(scope: Scope) -> object:
-        found: Any = scope[root]
+        found: Any = start_of(scope)
         for name in names:
             if found.__class__ is not dict:
                 return ABSENT
@@ -134,8 +137,10 @@ def _members(root: Root, names: tuple[str, ...]) -> Path:
 
 
 def _through_lists(root: Root, steps: Steps) -> Path:
+    start_of = attrgetter(root)
+
     def through_lists(scope: Scope) -> object:
-        return walk_steps(scope[root], steps)
+        return walk_steps(start_of(scope), steps)
 
     return through_lists
 
@@ -153,10 +158,11 @@ def walk_steps(found: object, steps: Steps) -> object:
 
 
 def _expression(root: Root, tree: Node, text: str) -> Path:
+    start_of = attrgetter(root)
     evaluate = compile_expression(tree, text)
 
     def expression(scope: Scope) -> object:
-        start = scope[root]
+        start = start_of(scope)
         if start is ABSENT:
             return ABSENT
         found = evaluate(start, scope.work)

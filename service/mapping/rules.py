@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec.structs import replace
+
 from service.mapping.attributes import Fill
 from service.mapping.conditions import Holds
 from service.mapping.context import ContextOf
@@ -181,7 +183,7 @@ class CompiledRule:
     ) -> tuple[Change | Ended, ...]:
         if isinstance(fetched, NotFound):
             return self._not_found(asking.not_found, scope, part, facts)
-        answered = scope._replace(start=fetched, fetched=fetched, work=Work())
+        answered = replace(scope, start=fetched, fetched=fetched, work=Work())
         if asking.only is not None and not asking.only(answered):
             raise ItemEndedError(
                 "skipped", "not_selected", "`fetch.only` does not hold for the DAM's answer."
@@ -197,5 +199,5 @@ class CompiledRule:
             case "reject":
                 raise UnmappableError("The DAM no longer has the asset.")
             case "delete":
-                gone = scope._replace(start=ABSENT, work=Work())
+                gone = replace(scope, start=ABSENT, work=Work())
                 return self._changes("delete", gone, part, facts)

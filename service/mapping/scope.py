@@ -1,13 +1,15 @@
 """The roots that paths start from."""
 
 from collections.abc import Callable
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+from msgspec import Struct
 
 from service.mapping.json_values import ABSENT
 from service.mapping.work import Work
 
 
-class Scope(NamedTuple):
+class Scope(Struct, frozen=True, gc=False):
     """What the paths of one item see. An absent root is `ABSENT`."""
 
     start: object
@@ -20,23 +22,23 @@ class Scope(NamedTuple):
     work: Work
 
     def starting_at(self, start: object) -> "Scope":
-        _, event, item, key, record, fetched, work = self
-        return Scope(start, event, item, key, record, fetched, work)
+        return Scope(
+            start, self.event, self.item, self.key, self.record, self.fetched, self.work
+        )
 
     def of_item(self, item: object) -> "Scope":
-        _, event, _, key, record, fetched, work = self
-        return Scope(item, event, item, key, record, fetched, work)
+        return Scope(item, self.event, item, self.key, self.record, self.fetched, self.work)
 
 
-Root = Literal[0, 1, 2, 3, 4, 5]
-"""The index of a root within a `Scope`."""
+Root = Literal["start", "event", "item", "key", "record", "fetched"]
+"""The field of a root within a `Scope`."""
 
-START: Final = 0
-EVENT: Final = 1
-ITEM: Final = 2
-KEY: Final = 3
-RECORD: Final = 4
-FETCHED: Final = 5
+START: Final = "start"
+EVENT: Final = "event"
+ITEM: Final = "item"
+KEY: Final = "key"
+RECORD: Final = "record"
+FETCHED: Final = "fetched"
 
 ROOTS: dict[str, Root] = {
     "$event": EVENT,

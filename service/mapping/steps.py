@@ -19,11 +19,13 @@ from service.mapping.json_values import ABSENT
 from service.mapping.patterns import Match, Pattern, group_text
 from service.mapping.templates import split_template
 
-Step = Callable[[str], Datum]
-Whole = Callable[[str | list[str]], Datum]
-"""A step on the text, or on the list as a whole."""
+OfText = Callable[[str], Datum]
+OfList = Callable[[list[str]], Datum]
 
-NamedStep = tuple[str, Whole]
+Step = tuple[OfText, OfList]
+"""What a step makes of a text, and of a list."""
+
+NamedStep = tuple[str, Step]
 
 _TRUE = frozenset({"true", "1", "yes", "y", "on"})
 _FALSE = frozenset({"false", "0", "no", "n", "off"})
@@ -43,23 +45,21 @@ def _key(field: str) -> str:
     return field.rstrip("_")  # `as_`: the key is a word of Python
 
 
-def _on_each(step: Step) -> Whole:
-    def on_each(found: str | list[str]) -> Datum:
-        if isinstance(found, str):
-            return step(found)
+def _on_each(of_text: OfText) -> Step:
+    def on_each(found: list[str]) -> Datum:
         made: list[str] = []
         for element in found:
-            result = step(element)
+            result = of_text(element)
             if isinstance(result, list):
                 made.extend(result)
             elif isinstance(result, str) and result:
                 made.append(result)
         return made or ABSENT
 
-    return on_each
+    return of_text, on_each
 
 
-def _decode(_value: Value, _compiler: Compiler) -> Whole:
+def _decode(_value: Value, _compiler: Compiler) -> Step:
     return _on_each(_decode_url)
 
 
@@ -70,7 +70,7 @@ def _decode_url(text: str) -> str:
 # --- parts of a text -------------------------------------------------------------------------
 
 
-def _part(value: Value, _compiler: Compiler) -> Whole:
+def _part(value: Value, _compiler: Compiler) -> Step:
     assert value.part is not None
     return _on_each(_PARTS[value.part])
 
@@ -102,7 +102,7 @@ def _split_extension(path: str) -> tuple[str, str]:
     return (stem, extension) if stem else (name, "")
 
 
-_PARTS: Mapping[str, Step] = {
+_PARTS: Mapping[str, OfText] = {
     "name": _name,
     "stem": _stem,
     "extension": _extension,
@@ -111,7 +111,7 @@ _PARTS: Mapping[str, Step] = {
 }
 
 
-def _extract(value: Value, _compiler: Compiler) -> Whole:
+def _extract(value: Value, _compiler: Compiler) -> Step:
     assert value.extract is not None
     pattern = Pattern(value.extract)
     give = _giving(value.give, pattern)
@@ -146,19 +146,19 @@ def _filled(parts: Iterable[tuple[str, bool]], match: Match) -> Iterable[str]:
 # --- changes of a text -----------------------------------------------------------------------
 
 
-def _strip_prefix(value: Value, _compiler: Compiler) -> Whole:
+def _strip_prefix(value: Value, _compiler: Compiler) -> Step:
     prefix = value.strip_prefix
     assert prefix is not None
     return _on_each(lambda text: text.removeprefix(prefix))
 
 
-def _strip_suffix(value: Value, _compiler: Compiler) -> Whole:
+def _strip_suffix(value: Value, _compiler: Compiler) -> Step:
     suffix = value.strip_suffix
     assert suffix is not None
     return _on_each(lambda text: text.removesuffix(suffix))
 
 
-def _replace(value: Value, _compiler: Compiler) -> Whole:
+def _replace(value: Value, _compiler: Compiler) -> Step:
     assert value.replace is not None
     pairs = tuple(value.replace.items())
     if any(not old for old, _ in pairs):
@@ -172,7 +172,7 @@ def _replace(value: Value, _compiler: Compiler) -> Whole:
     return _on_each(replace)
 
 
-def _split(value: Value, _compiler: Compiler) -> Whole:
+def _split(value: Value, _compiler: Compiler) -> Step:
     separator = value.split
     assert separator is not None
 
@@ -182,7 +182,7 @@ def _split(value: Value, _compiler: Compiler) -> Whole:
     return _on_each(split)
 
 
-def _table(value: Value, compiler: Compiler) -> Whole:
+def _table(value: Value, compiler: Compiler) -> Step:
     assert value.table is not None
     entries = _entries(value.table, compiler)
     otherwise = _OTHERWISE[value.otherwise]
@@ -209,22 +209,22 @@ def _reject(text: str) -> Datum:
     raise UnmappableError(f"{shown(text)} is not in its table")
 
 
-_OTHERWISE: Mapping[str, Step] = {
+_OTHERWISE: Mapping[str, OfText] = {
     "reject": _reject,
     "drop": lambda _text: ABSENT,
     "keep": lambda text: text,
 }
 
 
-def _case(value: Value, _compiler: Compiler) -> Whole:
+def _case(value: Value, _compiler: Compiler) -> Step:
     return _on_each(str.lower if value.case == "lower" else str.upper)
 
 
-def _calculate(value: Value, _compiler: Compiler) -> Whole:
+def _calculate(value: Value, _compiler: Compiler) -> Step:
     return _on_each(numbers.calculation(value.multiply, value.decimals))
 
 
-def _date(value: Value, _compiler: Compiler) -> Whole:
+def _date(value: Value, _compiler: Compiler) -> Step:
     assert value.date is not None
     return _on_each(dates.conversion(value.date, value.zone))
 
@@ -232,7 +232,7 @@ def _date(value: Value, _compiler: Compiler) -> Whole:
 # --- types -----------------------------------------------------------------------------------
 
 
-def _as(value: Value, _compiler: Compiler) -> Whole:
+def _as(value: Value, _compiler: Compiler) -> Step:
     assert value.as_ is not None
     return _TYPES[value.as_]
 
@@ -249,43 +249,45 @@ def _number(text: str) -> Datum:
     return text
 
 
-def _boolean(found: str | list[str]) -> Datum:
-    if isinstance(found, list):
-        raise UnmappableError("a list is neither true nor false")
-    word = found.casefold()
+def _boolean(text: str) -> Datum:
+    word = text.casefold()
     if word in _TRUE:
         return True
     if word in _FALSE:
         return False
-    raise UnmappableError(f"{shown(found)} is neither true nor false")
+    raise UnmappableError(f"{shown(text)} is neither true nor false")
 
 
-_TYPES: Mapping[str, Whole] = {
+def _no_boolean(_texts: list[str]) -> Datum:
+    raise UnmappableError("a list is neither true nor false")
+
+
+_TYPES: Mapping[str, Step] = {
     "code": _on_each(codes.code_of),
     "slug": _on_each(_slug),
     "text": _on_each(lambda text: text),
     "number": _on_each(_number),
-    "boolean": _boolean,
-    "list": lambda found: [found] if isinstance(found, str) else found,
+    "boolean": (_boolean, _no_boolean),
+    "list": (lambda text: [text], lambda texts: texts),
 }
 
 
 # --- the end ---------------------------------------------------------------------------------
 
 
-def _join(value: Value, _compiler: Compiler) -> Whole:
+def _join(value: Value, _compiler: Compiler) -> Step:
     separator = value.join
     assert separator is not None
-    return lambda found: found if isinstance(found, str) else separator.join(dict.fromkeys(found))
+    return lambda text: text, lambda texts: separator.join(dict.fromkeys(texts))
 
 
-def _cut(value: Value, _compiler: Compiler) -> Whole:
+def _cut(value: Value, _compiler: Compiler) -> Step:
     characters_max = value.cut
     assert characters_max is not None
     return _on_each(lambda text: clip(text, characters_max))
 
 
-_STEPS: Sequence[tuple[tuple[str, ...], Callable[[Value, Compiler], Whole]]] = (
+_STEPS: Sequence[tuple[tuple[str, ...], Callable[[Value, Compiler], Step]]] = (
     (("decode",), _decode),
     (("part",), _part),
     (("extract",), _extract),

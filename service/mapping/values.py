@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from service.mapping.compiler import Compiler
 from service.mapping.conditions import compile_condition
@@ -10,13 +11,15 @@ from service.mapping.faults import DocumentPath
 from service.mapping.file.value import AttributeValue, Upload, Value
 from service.mapping.json_values import ABSENT
 from service.mapping.scope import Path, Scope
-from service.mapping.steps import NamedStep, Whole, compile_steps
+from service.mapping.steps import NamedStep, Step, compile_steps
 from service.mapping.templates import TemplateOf, compile_template
 from service.mapping.trace import Trace
 from service.mapping.work import FREE_CHARACTERS, Work
 
 ValueOf = Callable[[Scope], Datum]
 """Return the datum of a value: `ABSENT`, None where it is empty, or what is sent."""
+
+Found = TypeVar("Found", str, list[str])
 
 _RUN_WEIGHT = 10
 """A text that steps work on counts this often: RE2 is the most expensive of them."""
@@ -67,7 +70,7 @@ def described(value: Value) -> str:
 # --- steps -----------------------------------------------------------------------------------
 
 
-def _stepped(read: ValueOf, steps: Sequence[Whole]) -> ValueOf:
+def _stepped(read: ValueOf, steps: Sequence[Step]) -> ValueOf:
     def stepped(scope: Scope) -> Datum:
         found = read(scope)
         if found is ABSENT or found is None:
@@ -76,10 +79,13 @@ def _stepped(read: ValueOf, steps: Sequence[Whole]) -> ValueOf:
             found = text_of_boolean(found)
         if not isinstance(found, str) or len(found) > FREE_CHARACTERS:
             _count(found, scope.work)
-        for step in steps:
-            if not found or not isinstance(found, (str, list)):
+        for of_text, of_list in steps:
+            if not found:
                 break
-            found = step(found)
+            if isinstance(found, str):
+                found = of_text(found)
+            elif isinstance(found, list):
+                found = of_list(found)
         return (found.strip() or None) if isinstance(found, str) else tidy(found)
 
     return stepped
@@ -105,13 +111,17 @@ def _traced(
     return _stepped(begin, [_noted(name, step, trace) for name, step in steps])
 
 
-def _noted(name: str, step: Whole, trace: Trace) -> Whole:
-    def noted(found: str | list[str]) -> Datum:
-        made = step(found)
-        trace.step(name, made)
-        return made
+def _noted(name: str, step: Step, trace: Trace) -> Step:
+    def noted(run: Callable[[Found], Datum]) -> Callable[[Found], Datum]:
+        def run_noted(found: Found) -> Datum:
+            made = run(found)
+            trace.step(name, made)
+            return made
 
-    return noted
+        return run_noted
+
+    of_text, of_list = step
+    return noted(of_text), noted(of_list)
 
 
 def _ending(made: ValueOf, trace: Trace) -> ValueOf:

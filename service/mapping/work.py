@@ -1,5 +1,7 @@
 """The work that one record may cause: a count, so that the same record always ends the same way."""
 
+from msgspec import Struct
+
 from service.mapping.endings import RecordEndedError
 
 WORK_STEPS_MAX = 500_000
@@ -13,13 +15,10 @@ FREE_CHARACTERS = 1_024
 CHARACTERS_PER_STEP = 64
 
 
-class Work:
+class Work(Struct, gc=False):
     """Counts down from `WORK_STEPS_MAX`."""
 
-    __slots__ = ("left",)
-
-    def __init__(self) -> None:
-        self.left = WORK_STEPS_MAX
+    left: int = WORK_STEPS_MAX
 
     def spend(self, steps: int) -> None:
         """Raise `RecordEndedError` when the record has caused more work than it may."""

@@ -209,8 +209,8 @@ OF_SOURCES = (
     Written(
         "answer-is-the-event",
         "sources: reading back",
-        "scope._replace(start=fetched, fetched=fetched, work=Work())",
-        "scope._replace(start=fetched, event=fetched, fetched=fetched, work=Work())",
+        "replace(scope, start=fetched, fetched=fetched, work=Work())",
+        "replace(scope, start=fetched, event=fetched, fetched=fetched, work=Work())",
         "$event names what the DAM answered, and the asset gets another code.",
     ),
     Written(
