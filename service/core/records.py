@@ -19,7 +19,9 @@ class LogRecord(msgspec.Struct, frozen=True, gc=False):
     def size(self) -> int:
         """Bytes of key, value and headers."""
         total = len(self.key or b"") + len(self.value or b"")
-        return total + sum(len(name) + len(content or b"") for name, content in self.headers)
+        for name, content in self.headers:
+            total += len(name) + len(content or b"")
+        return total
 
 
 class ChangeRecord(LogRecord, frozen=True, gc=False):

@@ -22,9 +22,7 @@ class Scope(Struct, frozen=True, gc=False):
     work: Work
 
     def starting_at(self, start: object) -> "Scope":
-        return Scope(
-            start, self.event, self.item, self.key, self.record, self.fetched, self.work
-        )
+        return Scope(start, self.event, self.item, self.key, self.record, self.fetched, self.work)
 
     def of_item(self, item: object) -> "Scope":
         return Scope(item, self.event, item, self.key, self.record, self.fetched, self.work)

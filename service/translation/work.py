@@ -164,7 +164,7 @@ class Work:
         assert self.parts is not None
         if index >= len(self.parts) or self.parts[index] is not None:
             return
-        built = _one_end([self._build(one, reporter, limits) for one in results])
+        built = _one_end(tuple([self._build(one, reporter, limits) for one in results]))
         self.parts[index] = built
         self.open_parts -= 1
         self.deletes += _is_delete(built)
@@ -181,8 +181,12 @@ class Work:
         )
         decided = [
             _one_end(
-                one.rejected(why) if isinstance(one, BuiltChange) and one.record is refused else one
-                for one in part or ()
+                tuple(
+                    one.rejected(why)
+                    if isinstance(one, BuiltChange) and one.record is refused
+                    else one
+                    for one in part or ()
+                )
             )
             for part in self.parts
         ]
@@ -250,12 +254,11 @@ class Work:
         self._ends = None
 
 
-def _one_end(results: Iterable[Built]) -> tuple[Built, ...]:
+def _one_end(built: tuple[Built, ...]) -> tuple[Built, ...]:
     """Return what a part became: its changes, or one end where one of them cannot be written.
 
     A part has one outcome, whatever number of families its asset is to be deleted from.
     """
-    built = tuple(results)
     if len(built) == 1:
         return built
     return next(((one,) for one in built if isinstance(one, Ended)), built)
@@ -268,4 +271,4 @@ def _is_delete(built: tuple[Built, ...]) -> bool:
 
 def _size_of(built: tuple[Built, ...]) -> int:
     """Return the bytes of the records of a part's changes."""
-    return sum(one.size for one in built if isinstance(one, BuiltChange))
+    return sum([one.size for one in built if isinstance(one, BuiltChange)])
