@@ -66,7 +66,7 @@ class Gate:
 
     def may_send(self, now: float) -> bool:
         """Return whether the rate allows one more request now."""
-        while self._sent and now - self._sent[0] >= RATE_SECONDS:
+        while self._sent and now >= self._sent[0] + RATE_SECONDS:
             self._sent.popleft()
         return len(self._sent) < self.rate
 

@@ -40,7 +40,7 @@ class CommitPace:
     def is_halted(self, now: float) -> bool:
         """Return whether something waits and nothing could be committed for too long."""
         since = self._silent_since
-        return since is not None and now - since >= COMMIT_SILENCE_SECONDS
+        return since is not None and now >= since + COMMIT_SILENCE_SECONDS
 
     def next_times(self, *, can_commit: bool) -> list[float]:
         """Return when time alone changes something; `can_commit` is whether something waits."""

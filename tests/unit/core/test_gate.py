@@ -52,6 +52,17 @@ def test_every_request_takes_from_the_rate() -> None:
     assert made.may_start(11.0)
 
 
+@pytest.mark.parametrize("sent_at", [0.17, 1.17, 1.47, 1.67, 1.97])
+def test_the_time_that_it_names_is_not_too_early(sent_at: float) -> None:
+    """In floats, `sent_at + 1.0 - sent_at` is less than 1.0, and nobody would look again."""
+    made = gate(per_second=1)
+    made.start(1, sent_at, repair=False)
+    made.end(1)
+    named = made.next_time(sent_at + 0.5)
+    assert named is not None
+    assert made.may_start(named)
+
+
 def test_repair_holds_at_most_half() -> None:
     """At least one, so that a share of one can be mended too."""
     for cap, most in ((1, 1), (2, 1), (4, 2), (5, 2)):
