@@ -251,6 +251,19 @@ def test_an_attribute_takes_a_hundred_options() -> None:
     assert pim.count(CreateOption) == 2
 
 
+def test_a_change_with_too_many_options_creates_none() -> None:
+    """Those that fit would be left in the PIM without the change that named them."""
+    pim = Pim(*(f"old{number}" for number in range(98)))
+    made = drive(pim, create_options=True)
+    bad = made.upsert("packshots", "a", colors=["new0", "new1", "new2"])
+    good = made.upsert("packshots", "b", colors="new3")
+    made.run()
+
+    assert made.statuses([bad]) == {"rejected": 1}
+    assert made.statuses([good]) == {"applied": 1}
+    assert "new0" not in pim.colors
+
+
 def test_an_option_that_the_pim_will_not_create() -> None:
     """Its changes are rejected; nothing is tried for ever."""
 

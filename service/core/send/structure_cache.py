@@ -6,7 +6,7 @@ Rule 2: if a structure cannot be fetched, values are sent unshaped. If the PIM r
 the change is rejected only after one more attempt to fetch the structure.
 """
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -73,6 +73,9 @@ class _FamilyState:
     structure: Structure | None = None
     began_at: float = float("-inf")
     """When the last fetch began."""
+    ended_at: float = float("-inf")
+    """When the last fetch ended. The structure's age counts from then: while the PIM throttles, a
+    fetch may take longer than a structure may be kept."""
     is_fetching: bool = False
     is_readable: bool = False
     """Whether the last fetch succeeded."""
@@ -91,6 +94,12 @@ class _FamilyState:
     def is_in_use(self) -> bool:
         """Whether a fetch, a parked asset or a creation needs this entry."""
         return bool(self.is_fetching or self.parked or self.creating)
+
+    def next_creation(self) -> OptionCreate:
+        """Return the creation whose turn is next: one that was never tried, else the earliest."""
+        creations = self.creating.values()
+        untried = (one for one in creations if one.not_before == float("-inf"))
+        return next(untried, None) or min(creations, key=lambda one: one.not_before)
 
 
 class StructureCache:
@@ -120,7 +129,7 @@ class StructureCache:
             return True
         if state.is_fetching:
             return False
-        age = now - state.began_at
+        age = now - state.ended_at
         if state.is_stale and now >= state.refresh_not_before:
             return True
         return age >= (
@@ -213,12 +222,14 @@ class StructureCache:
         """Return the next side request that parked assets wait for, if one may be sent now."""
         for family in list(self._waiting_families):
             state = self._families[family]
-            for creation in state.creating.values():
+            if state.creating:
+                creation = state.next_creation()
                 if creation.not_before <= now and self._may_create(now):
                     creation.not_before = float("inf")  # until it ends
                     self._created_at.append(now)
                     return creation
-            if state.creating or state.is_fetching:
+                continue
+            if state.is_fetching:
                 continue
             if state.unfinished is None and now < state.refresh_not_before:
                 continue
@@ -232,7 +243,7 @@ class StructureCache:
             state = self._families[family]
             if state.creating:
                 room = self._created_at[0] + 1.0 if self._created_at else float("-inf")
-                yield from (max(room, c.not_before) for c in state.creating.values())
+                yield max(room, state.next_creation().not_before)
             elif state.unfinished is None and not state.is_fetching:
                 yield state.refresh_not_before
 
@@ -242,6 +253,7 @@ class StructureCache:
         """Keep the result of a fetch; return the assets that waited and can continue now."""
         state = self._family(family)
         state.is_fetching = False
+        state.ended_at = now
         state.is_readable = isinstance(found, Structure)
         if isinstance(found, Structure):
             state.structure = found
@@ -294,16 +306,20 @@ class StructureCache:
         missing = [option for option in work.missing_options if option not in state.refused]
         if len(missing) < len(work.missing_options):
             return False
+        planned = Counter(attribute for attribute, _ in state.creating)
+        creations: dict[MissingOption, OptionCreate] = {}
         for option in missing:
-            if option in state.creating:
+            if option in state.creating or option in creations:
                 continue
-            planned = sum(attribute == option[0] for attribute, _ in state.creating)
-            have = len(state.structure.options.get(option[0], ()))
-            if have + planned >= OPTIONS_PER_ATTRIBUTE_MAX:
+            attribute, _ = option
+            have = len(state.structure.options.get(attribute, ()))
+            if have + planned[attribute] >= OPTIONS_PER_ATTRIBUTE_MAX:
                 state.refused.add(option)
                 return False
             exchange = Exchange(create_option(CreateOption(work.asset.family, *option)))
-            state.creating[option] = OptionCreate(work.asset.family, option, exchange)
+            creations[option] = OptionCreate(work.asset.family, option, exchange)
+            planned[attribute] += 1
+        state.creating |= creations
         return True
 
     def _evict(self) -> None:
@@ -316,7 +332,7 @@ class StructureCache:
                 del self._families[family]
 
     def _may_create(self, now: float) -> bool:
-        while self._created_at and now - self._created_at[0] >= 1.0:
+        while self._created_at and now >= self._created_at[0] + 1.0:
             self._created_at.popleft()
         return len(self._created_at) < OPTIONS_PER_SECOND_MAX
 

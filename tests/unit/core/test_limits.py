@@ -303,6 +303,24 @@ def test_throttling_below_what_a_structure_needs_delays_it_only(rate: int) -> No
     assert drive.statuses() == {"applied": 1}
 
 
+def test_a_reading_that_takes_longer_than_its_age_leaves_writes_their_turn() -> None:
+    """A PIM that throttles each second request for a minute shows eleven answers in ten minutes."""
+    attributes = tuple(f"o{number}" for number in range(15))
+    asked = 0
+
+    def pim(request: Request, _: float) -> Answer | None:
+        nonlocal asked
+        asked += 1
+        throttled = CallReply(429, retry_after_seconds=60.0)
+        return throttled if asked % 2 else structured(request, attributes)
+
+    drive = Drive(pim, limits={"structure": StructureOptions(), "calls_at_once_max": 1})
+    drive.upsert("packshots", "a", o1="red")
+    drive.run(1_200)
+
+    assert drive.statuses() == {"applied": 1}
+
+
 def structured(request: Request, attributes: tuple[str, ...]) -> Answer | None:
     """A family of attributes with options."""
     if isinstance(request, GetAttributes):

@@ -11,7 +11,13 @@ import pytest
 
 from service.core.inputs import Answer, CallReply, ItemReply
 from service.core.limits import StructureOptions
-from service.core.requests import GetAttributes, GetOptions, Request, UpsertAssets
+from service.core.requests import (
+    CreateOption,
+    GetAttributes,
+    GetOptions,
+    Request,
+    UpsertAssets,
+)
 from service.core.values import Attribute
 from tests.support.drive import Drive
 
@@ -158,3 +164,23 @@ def test_many_small_events_of_one_asset(pim: Callable[[int], Pim]) -> None:
         )
 
     assert growth(make) <= GROWTH_MAX
+
+
+def test_many_options_to_create() -> None:
+    """Three are created a second, so that thousands may wait for their turn."""
+
+    def made(count: int) -> Drive:
+        codes = [f"o{number}" for number in range(count // 50)]
+        options = [f"x{number}" for number in range(50)]
+
+        def pim(request: Request, _: float) -> Answer | None:
+            if not isinstance(request, GetAttributes):
+                return None
+            attributes = tuple(Attribute(code, "multiple_options") for code in codes)
+            return CallReply(200, is_from_pim=True, attributes=attributes)
+
+        return drive([upsert(dict.fromkeys(codes, options))], pim)
+
+    small, large = made(SMALL), made(LARGE)
+    assert lines_of(lambda: large.run(10)) / lines_of(lambda: small.run(10)) <= GROWTH_MAX
+    assert isinstance(large.sent[-1].request, CreateOption)
