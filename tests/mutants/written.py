@@ -90,7 +90,7 @@ WRITTEN = (
     Written(
         "no-halt",
         "D3",
-        "return since is not None and now - since >= COMMIT_SILENCE_SECONDS",
+        "return since is not None and now >= since + COMMIT_SILENCE_SECONDS",
         "return False",
         "Calls go on although no outcome could be committed for 15 s.",
     ),
