@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import OffsetAndMetadata
 
+from service.adapters.kafka.tools.time_order import AHEAD_RECORDS_MAX
 from tests.support.service import SystemUnderTest, aside, run, start_command
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
@@ -243,6 +244,26 @@ async def test_outcomes_in_the_order_of_time(system: SystemUnderTest) -> None:
         assert b"packshots/a7" in await asyncio.to_thread(following.stdout.readline)
         await write(system, system.outcomes, [(b"packshots/b", outcome(9, "b"))])
         assert b"packshots/b" in await asyncio.to_thread(following.stdout.readline)
+        following.kill()
+
+
+async def test_outcomes_follows_long_partitions_and_added_ones(system: SystemUnderTest) -> None:
+    """Also a partition of which the last poll brought more than may wait for the others."""
+    code = moving_code(system.partitions, 7)
+    key = f"packshots/{code}".encode()
+    async with AIOKafkaProducer(bootstrap_servers=system.bootstrap) as producer:
+        for number in range(AHEAD_RECORDS_MAX + 500):
+            await producer.send(system.outcomes, outcome(number, code, f"n{number}"), key=key)
+
+    with start_command(system, "outcomes", "--tail", "1", "--follow") as following:
+        assert following.stdout is not None
+        read = following.stdout.readline
+        assert f"n{AHEAD_RECORDS_MAX + 499}".encode() in await asyncio.to_thread(read)
+        await write(system, system.outcomes, [(key, outcome(1, code, "next"))])
+        assert b"next" in await asyncio.to_thread(read)
+        await more_partitions(system, system.outcomes, 7)
+        await write(system, system.outcomes, [(key, outcome(2, code, "moved"))])
+        assert b"moved" in await asyncio.to_thread(read)
         following.kill()
 
 

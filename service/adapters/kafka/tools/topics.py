@@ -1,7 +1,7 @@
 """Read and write topics for the commands, without joining a group or committing a position."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ from service.core.settle.dead_letters import VALUE_OMITTED_HEADER
 from service.settings import KafkaSettings
 
 POLL_MS = 500
+METADATA_SECONDS_MAX = 5
+"""A partition that is added is followed after this time at the latest (aiokafka's own: 300 s)."""
 RECORD_BYTES_MAX = 64 * 1024 * 1024
 """A larger record is read without its value."""
 BATCH_RECORDS = 1000
@@ -156,7 +158,7 @@ async def read_by_time(
 
     At most `AHEAD_RECORDS_MAX` records of each partition, and one poll, are in memory. After the
     last record that the topic had at the start comes None, and with `follow` then every new record
-    as it arrives. Arguments and errors are those of `read`.
+    as it arrives, also of partitions that are added. Arguments and errors are those of `read`.
     """
     async with _opened(kafka, topic, part) as (consumer, ends):
         order = TimeOrder(found.partition for found in ends)
@@ -171,7 +173,9 @@ async def read_by_time(
             for record in order.take():
                 yield record
         yield None
+        consumer.resume(*ends)
         while ends and follow:
+            await _assign_added(consumer, topic, part)
             for record in await _poll(consumer):
                 yield record
 
@@ -187,10 +191,11 @@ async def _opened(
         isolation_level="read_committed",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
+        metadata_max_age_ms=METADATA_SECONDS_MAX * 1000,
     )
     try:
         await consumer.start()
-        topic_partitions = await _topic_partitions(kafka, topic, part)
+        topic_partitions = _chosen(topic, await partition_numbers(kafka, topic), part)
         consumer.assign(topic_partitions)
         ends = await consumer.end_offsets(topic_partitions) if topic_partitions else {}
         if ends:
@@ -273,8 +278,22 @@ def partitions_of(key: bytes, count: int) -> set[int]:
     return {partition_of(key, earlier) for earlier in range(1, count + 1)}
 
 
-async def _topic_partitions(kafka: KafkaSettings, topic: str, part: Read) -> list[TopicPartition]:
-    numbers = await partition_numbers(kafka, topic)
+async def _assign_added(consumer: AIOKafkaConsumer, topic: str, part: Read) -> None:
+    """Read partitions that were added to the topic as well, from their beginnings."""
+    numbers = sorted(consumer.partitions_for_topic(topic) or ())
+    assigned = consumer.assignment()
+    added = set(_chosen(topic, numbers, part)) - assigned
+    if not added:
+        return
+    positions = {known: await consumer.position(known) for known in assigned}
+    consumer.assign([*assigned, *added])
+    for known, position in positions.items():
+        consumer.seek(known, position)
+    await consumer.seek_to_beginning(*added)
+
+
+def _chosen(topic: str, numbers: Sequence[int], part: Read) -> list[TopicPartition]:
+    """Return the partitions of the part, of those that the topic has."""
     if part.key is not None:
         wanted = partitions_of(part.key, len(numbers))
         numbers = [number for number in numbers if number in wanted]
