@@ -205,7 +205,7 @@ class GroupBegun(Fact, frozen=True):
 
 
 class GroupBegunAgain(Fact, frozen=True):
-    """The consumer group had no position although outcomes exist already."""
+    """The consumer group had no position although outcomes were written before."""
 
     name: ClassVar[str] = "group.begun_again"
     message: str

@@ -49,7 +49,7 @@ class Beginning:
     records: int
     """Records in the partitions at that moment."""
     outcomes: int
-    """Records in the outcomes topic, written before this beginning."""
+    """Records that were written to the outcomes topic before this beginning."""
 
 
 async def logs_of(
@@ -67,11 +67,15 @@ async def logs_of(
 async def count_outcomes(
     consumer: AIOKafkaConsumer, kafka: KafkaSettings, identity: Identity
 ) -> int:
-    """Return the number of records in the outcomes topic, or 0 if the broker refuses."""
+    """Return how many records were ever written to the outcomes topic, or 0 if the broker refuses.
+
+    Those that retention deleted since count too: by default, outcomes are kept no longer than the
+    positions of a group without members.
+    """
     topic_partitions = identity.partitions.get(kafka.outcomes_topic, ())
     with contextlib.suppress(KafkaError):
-        logs = await logs_of(consumer, list(topic_partitions))
-        return sum(log.last - log.first for log in logs.values())
+        ends = await consumer.end_offsets(list(topic_partitions))
+        return sum(ends[topic_partition] for topic_partition in topic_partitions)
     return 0
 
 

@@ -142,9 +142,10 @@ class StartPositions:
             self._note(GroupBegun(message))
             return
         message += (
-            f" The outcomes topic has {outcomes} records already. If these records were completed "
-            "before, the group's offsets expired (offsets.retention.minutes of the broker) or were "
-            "deleted. A source that is new in translate has none either. See "
+            f" {outcomes} records were written to the outcomes topic before. If the records of "
+            "these partitions were completed then, the group's offsets expired "
+            "(offsets.retention.minutes of the broker) or were deleted. A source that is new in "
+            "translate has none either. See "
             f"{page('operations.md', 'positions-of-the-consumer-group')}."
         )
         self._note(GroupBegunAgain(message))

@@ -181,18 +181,20 @@ def answers(found: object) -> Any:  # noqa: ANN401 - each of them has its own ty
     return answer
 
 
-async def test_outcomes_of_replicas_that_start_at_once_are_no_sign_of_an_earlier_group(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The others write outcomes as soon as the beginning is committed, before this one looks."""
+OUTCOMES = TopicPartition("outcomes", 0)
+
+
+async def facts_of_a_beginning(
+    monkeypatch: pytest.MonkeyPatch, log: Log, end_after_commit: int
+) -> set[type[Fact]]:
+    """Return what a group without a position notes, by the log of its outcomes topic."""
     kafka = KafkaSettings.model_validate({"outcomes_topic": "outcomes"})
-    at = TopicPartition("outcomes", 0)
-    identity = Identity("cluster", {"events": "topic-id"}, {"outcomes": (at,)})
-    ends = {at: 0, PLACE: 200}
+    identity = Identity("cluster", {"events": "topic-id"}, {"outcomes": (OUTCOMES,)})
+    ends = {OUTCOMES: log.last, PLACE: 200}
 
     class CommittingProducer(ScriptedProducer):
         async def commit_transaction(self) -> None:
-            ends[at] = 27
+            ends[OUTCOMES] = end_after_commit
 
     async def end_offsets(asked: list[TopicPartition]) -> dict[TopicPartition, int]:
         return {one: ends[one] for one in asked}
@@ -203,15 +205,28 @@ async def test_outcomes_of_replicas_that_start_at_once_are_no_sign_of_an_earlier
     monkeypatch.setattr(beginning, "FencingProducer", partial(CommittingProducer, Script()))
     monkeypatch.setattr(start_positions, "stable_committed", answers({PLACE: position}))
     consumer: Any = SimpleNamespace(
-        beginning_offsets=answers({at: 0, PLACE: 100}), end_offsets=end_offsets
+        beginning_offsets=answers({OUTCOMES: log.first, PLACE: 100}), end_offsets=end_offsets
     )
     facts: list[Fact] = []
 
     positions = StartPositions(kafka, TransactionLog(kafka), facts.append)
     await positions.read(consumer, GroupMetadata(kafka.group_id, 1, "member", None), [PLACE])
+    return set(map(type, facts))
 
-    assert GroupBegun in {type(fact) for fact in facts}
-    assert GroupBegunAgain not in {type(fact) for fact in facts}
+
+async def test_outcomes_of_replicas_that_start_at_once_are_no_sign_of_an_earlier_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The others write outcomes as soon as the beginning is committed, before this one looks."""
+    assert await facts_of_a_beginning(monkeypatch, Log(0, 0), 27) == {GroupBegun}
+
+
+@pytest.mark.parametrize("log", [Log(0, 27), Log(20, 27), Log(27, 27)])
+async def test_outcomes_that_were_written_before_are_a_sign_of_an_earlier_group(
+    monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    """Retention may have deleted all of them in the days in which the positions expired."""
+    assert await facts_of_a_beginning(monkeypatch, log, log.last) == {GroupBegunAgain}
 
 
 async def test_an_added_partition_begins_at_its_first_record(
