@@ -28,6 +28,7 @@ async def test_another_application_is_in_the_group(system: SystemUnderTest) -> N
         group_id=system.group,
         client_id="somebody",
         enable_auto_commit=False,
+        session_timeout_ms=60_000,  # it stays a member, however busy the machine is
     )
     await other.start()
 

@@ -30,6 +30,9 @@ DRAIN_SECONDS = 3
 ENDING_SECONDS_MAX = 15
 """What a process on a busy machine may take after its drain to leave the group and to close."""
 
+CALM = {"KAFKA__SESSION_TIMEOUT_SECONDS": "30"}
+"""A busy replica keeps its partitions: another owner would upload some files again."""
+
 MAPPING = """
 version: 1
 sources:
@@ -56,8 +59,12 @@ class MediaSystem:
         self.directory = directory
 
     def start(self, **settings: str) -> Any:  # noqa: ANN401 - a process
-        """Start a replica with media."""
-        given = {"MEDIA__PRIVATE_HOSTS": "localhost", "MEDIA__DIR": str(self.directory)}
+        """Start a replica with media, which waits long enough for a PIM on a busy machine."""
+        given = {
+            "MEDIA__PRIVATE_HOSTS": "localhost",
+            "MEDIA__DIR": str(self.directory),
+            "PIM__TIMEOUT_SECONDS": "60",
+        }
         return self.system.start(**(given | settings))
 
     def event(self, code: str, path: str, **more: object) -> Input:
@@ -136,7 +143,7 @@ async def test_every_asset_has_its_file_and_each_file_is_uploaded_once(media: Me
     """1,000 events with 200 files take at most 200 uploads of one replica."""
     events = [media.event(f"a{number}", f"/{number % FILES}.jpg") for number in range(EVENTS)]
     await media.system.publish(events)
-    replica = media.start()
+    replica = media.start(**CALM)
     outcomes = await media.outcomes(EVENTS)
 
     assert {data["status"] for data in outcomes.values()} == {"applied"}
@@ -223,7 +230,7 @@ async def test_a_replica_that_is_killed_during_an_upload(media: MediaSystem) -> 
 async def test_a_deploy_during_an_upload_that_outlasts_the_drain(media: MediaSystem) -> None:
     """The drain cuts the upload, the next replica sends it again, and nobody else waits for it."""
     media.system.pim.faults.add(Fault(route="upload", hang=True))
-    first = media.start(DRAIN__MAX_SECONDS=str(DRAIN_SECONDS))
+    first = media.start(DRAIN__MAX_SECONDS=str(DRAIN_SECONDS), **CALM)
     await media.system.publish([media.event("long", "/long.jpg")])
     await media.until_uploads(1)
     await media.system.publish([plain(number) for number in range(30)])
@@ -270,7 +277,7 @@ async def test_replicas_that_are_killed_again_and_again(media: MediaSystem) -> N
 
 async def test_a_code_that_the_pim_has_forgotten(media: MediaSystem) -> None:
     """The remembered code is refused, and the file is uploaded once more."""
-    media.start()
+    media.start(**CALM)
     await media.system.publish([media.event("a", "/a.jpg")])
     await media.outcomes(1)
     media.system.pim.media.clear()
