@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from service.adapters.telemetry.catalogue import BY_NAME, PREFIX
 from service.adapters.telemetry.catalogue import Metric as Described
 from service.adapters.telemetry.media_meters import MediaMeters
+from service.adapters.telemetry.record_age import flaw_of_time
 from service.core.facts import (
     BreakerOpened,
     CallFailed,
@@ -50,7 +51,6 @@ from service.core.model import Partition
 from service.core.records import CompletedChange
 from service.core.status import FamilyStatus, PipelineStatus
 
-DAY_MS = 86_400_000
 FAILING_FAMILIES_MAX = 20
 """Most time series of failing families at once; families are named to the label by the DAM."""
 
@@ -219,11 +219,11 @@ class Meters:
         ages = []
         for one in completed:
             written = one.record_timestamp_ms
-            if 0 <= written <= one.received_utc_ms <= written + DAY_MS:  # the usual case
+            if (flaw := flaw_of_time(written, one.received_utc_ms)) is None:
                 ages.append(now_ms - written)
             else:
-                ages.append(now_ms - _begins_utc_ms(one))
-                flaws.update(filter(None, [_flaw_of_time(one)]))
+                ages.append(now_ms - one.received_utc_ms)
+                flaws[flaw] += 1
         self._event_age.add(ages)
         for flaw, count in flaws.items():
             self._times_unusable.labels(flaw).inc(count)
@@ -261,21 +261,6 @@ def show_build(registry: CollectorRegistry, version: str) -> None:
     """Show the versions of asset-sync and Python."""
     build = Info(PREFIX + "build", BY_NAME["build"].meaning, registry=registry)
     build.info({"version": version, "python": platform.python_version()})
-
-
-def _flaw_of_time(completed: CompletedChange) -> str | None:
-    """Return what is wrong with the timestamp of a record; None if its age can be measured."""
-    written, received = completed.record_timestamp_ms, completed.received_utc_ms
-    if written < 0:
-        return "missing"
-    if written > received:
-        return "future"
-    return "older_than_a_day" if received - written > DAY_MS else None
-
-
-def _begins_utc_ms(completed: CompletedChange) -> int:
-    """Return when the age of an event begins, without trusting a producer's clock blindly."""
-    return completed.received_utc_ms if _flaw_of_time(completed) else completed.record_timestamp_ms
 
 
 class _Ages(Collector):

@@ -58,7 +58,8 @@ TRANSLATE_CATALOGUE = (
         "histogram",
         "seconds",
         "Time from the timestamp of a raw record to its committed changes and outcomes. If the "
-        "timestamp is missing or in the future, the time counts from when the record was read.",
+        "timestamp is missing, in the future or more than a day old, the time counts from when the "
+        "record was read.",
         SOURCE,
         AGE_SECONDS,
     ),

@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from service.adapters.telemetry.catalogue import BY_NAME, PREFIX
+from service.adapters.telemetry.record_age import begins_utc_ms
 from service.adapters.telemetry.translate_catalogue import RESULTS, TRANSLATE_BY_NAME
 from service.core.facts import (
     DeadLettersTruncated,
@@ -21,7 +22,7 @@ from service.core.facts import (
     TransactionRefused,
 )
 from service.core.model import Partition
-from service.translation.facts import ReadEnded, RecordsTranslated, TranslatedRecord
+from service.translation.facts import ReadEnded, RecordsTranslated
 from service.translation.status import SourceStatus
 
 
@@ -90,7 +91,8 @@ class TranslateMeters:
         now_ms = time.time() * 1000
         ages = self._ages.labels(source)
         for one in fact.completed:
-            ages.observe(max(0.0, now_ms - _begins_utc_ms(one)) / 1000)
+            began_ms = begins_utc_ms(one.record_timestamp_ms, one.received_utc_ms)
+            ages.observe(max(0.0, now_ms - began_ms) / 1000)
 
     def _begin_at_zero(self, source: str) -> None:
         """Show every count of a source: Prometheus sees an increase only after a first value."""
@@ -124,12 +126,6 @@ class SourceMeters:
 
     def note(self, fact: Fact) -> None:
         self._meters.note_of(self._source, fact)
-
-
-def _begins_utc_ms(record: TranslatedRecord) -> int:
-    """Return when the age of a record begins, without trusting a producer's clock blindly."""
-    written, received = record.record_timestamp_ms, record.received_utc_ms
-    return written if 0 <= written <= received else received
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What is seen of a source: its metrics, its lines of the probes, its log."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -36,6 +37,7 @@ from service.translation.status import SourceStatus, SourceWaitsFor
 
 PLACE = Partition("s3.raw", 1)
 QUIET_SECONDS = 120.0
+HOUR_MS = 3_600_000
 
 
 def status(
@@ -123,6 +125,33 @@ def test_facts_are_counted_by_source(registry: CollectorRegistry, meters: Transl
     assert value("positions_lost_total") == 1
     assert value("read_duration_seconds_count", host="dam", ended="found") == 1
     assert value("raw_record_age_seconds_count", source="s3") == 1
+
+
+@pytest.mark.parametrize(
+    ("written_before_reading_ms", "expected_seconds"),
+    [
+        (7 * HOUR_MS, 7 * 3600 + 5),
+        (24 * HOUR_MS + 1, 5),
+        (400 * 24 * HOUR_MS, 5),
+        (-HOUR_MS, 5),
+        (None, 5),
+    ],
+)
+def test_the_age_of_a_raw_record_does_not_believe_its_producers_clock(
+    registry: CollectorRegistry,
+    meters: TranslateMeters,
+    written_before_reading_ms: int | None,
+    expected_seconds: int,
+) -> None:
+    """A DAM may stamp seconds, or old events with their old times."""
+    read_ms = round(time.time() * 1000) - 5000
+    born = -1 if written_before_reading_ms is None else read_ms - written_before_reading_ms
+    record = TranslatedRecord(PLACE, 7, (PartResult("upsert"),), born, read_ms)
+
+    meters.of("s3").note(RecordsTranslated(1, 1, 0.2, (record,)))
+
+    seconds = registry.get_sample_value("asset_sync_raw_record_age_seconds_sum", {"source": "s3"})
+    assert seconds == pytest.approx(expected_seconds, abs=2)
 
 
 def test_every_metric_is_in_the_catalogue(
