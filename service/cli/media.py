@@ -70,13 +70,26 @@ async def _get(loaded: Loaded, code: str, file: Path) -> None:
 
 
 async def _save(api: HttpAssetApi, code: str, opened: BinaryIO) -> RawReply | CallFault:
+    """Write the file as it comes.
+
+    Raises:
+        OSError: the file cannot be written; whatever else fails is a fault of the call.
+    """
+    unwritten: list[OSError] = []
     with progress("saved", None, DownloadColumn()) as update:
 
         def take(part: bytes, length: int | None) -> None:
-            opened.write(part)
+            try:
+                opened.write(part)
+            except OSError as error:
+                unwritten.append(error)
+                raise
             update(opened.tell(), length)
 
-        return await api.get_media_file(code, take)
+        found = await api.get_media_file(code, take)
+    for error in unwritten:
+        raise error
+    return found
 
 
 def _refusal(code: str, reply: RawReply) -> str:

@@ -33,11 +33,14 @@ class AssetPath(click.ParamType[str]):
     name = "FAMILY/CODE"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text unchanged; any other form is a usage error."""
+        """Return the text; any other form, and what is not UTF-8, is a usage error."""
         family, _, code = value.partition("/")
         if not family or not code or "/" in code:
             self.fail(f"{value!r} is not of the form FAMILY/CODE", param, ctx)
-        return value
+        try:
+            return bytes_of(value).decode()
+        except UnicodeDecodeError:
+            self.fail(f"{value!r} is not UTF-8", param, ctx)
 
 
 class Since(click.ParamType[int]):
@@ -58,6 +61,14 @@ class Since(click.ParamType[int]):
             )
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return round(moment.timestamp() * 1000)
+
+
+def bytes_of(argument: str) -> bytes:
+    """Return an argument of the command line in UTF-8.
+
+    Python keeps bytes of an argument that it cannot decode as surrogates: they stay as they are.
+    """
+    return argument.encode("utf-8", "surrogateescape")
 
 
 def is_asked() -> bool:

@@ -159,8 +159,10 @@ def _dotenv(path: Path | None) -> dict[str, str]:
         return {}
     try:
         lines = dotenv_values(path, interpolate=False)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not UTF-8: save it as UTF-8.") from None
     return {k: v or "" for k, v in lines.items() if k.startswith(PREFIX)}
 
 

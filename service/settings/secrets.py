@@ -65,11 +65,14 @@ def variable_of(name: str) -> str:
 
 
 def read_secret(path: Path) -> str | Unreadable:
-    """Return the content of a secret's file without line ends around it."""
+    """Return the content of a secret's file without line ends around it.
+
+    A byte order mark at the beginning, as some editors write it, is not part of the secret.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(SECRET_BYTES_MAX + 1)
-        text = content.decode()
+        text = content.decode("utf-8-sig")
     except OSError as error:
         return Unreadable(f"{path} cannot be read: {error.strerror or error}.")
     except UnicodeDecodeError:

@@ -14,6 +14,7 @@ from service.cli import main
         ("publish .", "Is a directory"),
         ("outcomes --asset nonsense", "FAMILY/CODE"),
         ("outcomes --asset a/b/c", "FAMILY/CODE"),
+        ("outcomes --asset a/\udcff", "is not UTF-8"),
         ("outcomes --status nope", "is not one of"),
         ("outcomes --context dam_id", "NAME=VALUE"),
         ("outcomes --tail -1", "is not in the range"),

@@ -231,6 +231,33 @@ def test_keys_and_headers_can_be_given(run: Run) -> None:
     assert "upsert ambient/k1" in explained.output
 
 
+def test_arguments_that_are_not_utf_8_are_the_bytes_that_were_typed(run: Run) -> None:
+    """A record may have any: the command shows what the service would make of them."""
+    words = (
+        "mapping",
+        "explain",
+        "event.json",
+        "--key",
+        '{"id": "\udcff"}',
+        "--header",
+        "f=\udcff",
+    )
+    explained = run(*words)
+
+    assert explained.exit_code == 0
+    assert "b5e6" in explained.output
+
+
+@pytest.mark.parametrize("command", ["explain", "paths"])
+def test_a_byte_order_mark_is_the_files_not_the_events(run: Run, command: str) -> None:
+    event = Path("event.json")
+    plain = run("mapping", command, "event.json")
+    event.write_bytes(b"\xef\xbb\xbf" + event.read_bytes())
+
+    assert run("mapping", command, "event.json").output == plain.output
+    assert plain.exit_code == 0
+
+
 # --- mapping paths -----------------------------------------------------------------------------
 
 

@@ -90,3 +90,15 @@ async def test_what_cannot_be_saved(terminal: Terminal) -> None:
     ended = await terminal.get(CODE, "nowhere/boot.jpg")
     assert (ended.exit_code, "cannot be written: No such file" in ended.output) == (1, True)
     assert terminal.files == set()
+
+
+async def test_a_full_disk_is_not_the_fault_of_the_connection(terminal: Terminal) -> None:
+    """It is said as such, and what was there stays."""
+    (terminal.folder / "boot.jpg").write_bytes(b"old")
+    (terminal.folder / "boot.jpg.part").symlink_to("/dev/full")
+    ended = await terminal.get(CODE, "boot.jpg")
+
+    assert ended.exit_code == 1
+    assert "boot.jpg cannot be written: No space left on device." in ended.output
+    assert (terminal.folder / "boot.jpg").read_bytes() == b"old"
+    assert terminal.files == {"boot.jpg"}

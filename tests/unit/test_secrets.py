@@ -26,10 +26,13 @@ def test_a_secret_is_a_variable_or_a_file(tmp_path: Path) -> None:
     assert secrets.read("token") == "from a variable"
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
-def test_line_ends_of_a_file_are_no_part_of_a_secret(tmp_path: Path, end: str) -> None:
-    """Editors and `echo` put one there; blanks may be meant."""
-    (tmp_path / "token").write_bytes(b" s3cret " + end.encode())
+def test_marks_and_line_ends_of_a_file_are_no_part_of_a_secret(
+    tmp_path: Path, end: str, mark: bytes
+) -> None:
+    """Editors and `echo` put them there; blanks may be meant."""
+    (tmp_path / "token").write_bytes(mark + b" s3cret " + end.encode())
 
     assert store(tmp_path).read("token") == " s3cret "
 

@@ -222,6 +222,23 @@ def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
     assert loaded.credentials().app_token == "t0p-secret"
 
 
+def test_a_dotenv_file_with_a_byte_order_mark_loses_no_setting(tmp_path: Path) -> None:
+    """The library skips it; else the first setting would be ignored as somebody else's line."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_bytes(b"\xef\xbb\xbfASSET_SYNC_DELETES=skip\r\n")
+
+    assert load(MINIMUM, dotenv).settings.deletes == "skip"
+
+
+def test_a_dotenv_file_in_another_encoding_is_said(tmp_path: Path) -> None:
+    """In plain words, without the content."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_bytes("ASSET_SYNC_DELETES=skip".encode("utf-16"))
+
+    with pytest.raises(SettingsError, match=r"\.env is not UTF-8: save it as UTF-8\.$"):
+        load(MINIMUM, dotenv)
+
+
 def test_a_directory_of_secrets(tmp_path: Path) -> None:
     """Kubernetes mounts a file for each secret; a missing directory is an error."""
     (tmp_path / "pim__app_token").write_text("mounted\n")

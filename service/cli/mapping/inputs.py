@@ -1,5 +1,6 @@
 """What the commands about the sources file read: the file itself, events, and answers of a DAM."""
 
+import codecs
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -7,7 +8,7 @@ from typing import NoReturn
 import click
 
 from service.apps.sources import read_sources
-from service.cli.options import stop
+from service.cli.options import bytes_of, stop
 from service.mapping.endings import EarlyEndError
 from service.mapping.file.load import Loaded
 from service.mapping.json_values import decode
@@ -51,18 +52,21 @@ class HeaderPair(click.ParamType[tuple[str, bytes]]):
         name, is_pair, text = value.partition("=")
         if not is_pair or not name:
             self.fail(f"{value!r} is not of the form NAME=VALUE", param, ctx)
-        return name, text.encode()
+        return name, bytes_of(text)
 
 
 def event_record(
     content: bytes, topic: str, key: str | None, headers: tuple[tuple[str, bytes], ...]
 ) -> RawRecord:
     """Return an event as the first record of a topic."""
-    return RawRecord(topic, 0, 0, None if key is None else key.encode(), content, headers)
+    return RawRecord(topic, 0, 0, None if key is None else bytes_of(key), content, headers)
 
 
 def read_event(path: str) -> bytes:
-    """Return the content of a file, or of standard input for `-`; exit with 1 if it fails."""
+    """Return the content of a file, or of standard input for `-`; exit with 1 if it fails.
+
+    A byte order mark at the beginning is the file's, not the event's.
+    """
     try:
         if path == "-":
             content = sys.stdin.buffer.read(EVENT_BYTES_MAX + 1)
@@ -73,7 +77,7 @@ def read_event(path: str) -> bytes:
         stop(f"{path} cannot be read: {error.strerror or error}.")
     if len(content) > EVENT_BYTES_MAX:
         stop(f"{path} has more than {EVENT_BYTES_MAX} bytes.")
-    return content.strip()
+    return content.removeprefix(codecs.BOM_UTF8).strip()
 
 
 def read_answer(path: str | None) -> Fetched | None:
