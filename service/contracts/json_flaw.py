@@ -13,11 +13,17 @@ TOO_DEEP = "nests its lists and objects too deeply to be decoded"
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _LOW_SURROGATES = range(0xDC00, 0xE000)
 _SURROGATES = range(0xD800, 0xE000)
-_BYTE_ORDER_MARKS = (
+_COMPRESSED = "is compressed by its producer ({}); compress batches (compression.type) instead"
+_BEGINNINGS = (
     (b"\xef\xbb\xbf", "begins with a byte order mark, which JSON must not have"),
     (b"\xff\xfe", "is UTF-16 (by its byte order mark); JSON must be UTF-8"),
     (b"\xfe\xff", "is UTF-16 (by its byte order mark); JSON must be UTF-8"),
+    (b"\x1f\x8b", _COMPRESSED.format("gzip")),
+    (b"\x28\xb5\x2f\xfd", _COMPRESSED.format("zstd")),
 )
+"""Bytes with which a text may begin, and what is wrong then."""
+_UTF_16 = re.compile(rb'\x00?[{\["\s]\x00')
+"""The first character of JSON in UTF-16 without a byte order mark (RFC 4627, section 3)."""
 
 
 class _ConstantError(Exception):
@@ -30,13 +36,15 @@ def flaw_of_bytes(value: bytes) -> str | None:
         return "is empty (0 bytes); it must be a JSON object"
     if not value.strip():
         return f"contains only white space ({len(value)} bytes); it must be a JSON object"
+    if _UTF_16.match(value):
+        return "is UTF-16 (every other byte is 0x00); JSON must be UTF-8"
     if value.startswith(b"\x00"):
         return (
             "has schema-registry framing (its first byte is 0x00); "
             "events must be plain JSON, without a schema registry"
         )
-    for mark, flaw in _BYTE_ORDER_MARKS:
-        if value.startswith(mark):
+    for beginning, flaw in _BEGINNINGS:
+        if value.startswith(beginning):
             return flaw
     try:
         value.decode()

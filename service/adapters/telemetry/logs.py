@@ -90,7 +90,7 @@ def configure(form: Literal["json", "console"] | None, level: str) -> None:
     """Set up structlog and the standard library's logging to write to stdout."""
     is_console = form == "console" or (form is None and sys.stdout.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), repr_native_str=True)
         if is_console
         else structlog.processors.JSONRenderer()
     )

@@ -527,3 +527,20 @@ def test_facts_are_logged_at_their_levels() -> None:
         downloads = [line for line in response if line["event"] == "media.download_ended"]
         assert [line["end"] for line in downloads] == ["downloaded", "failed"][level == "info" :]
     structlog.reset_defaults()
+
+
+def test_foreign_text_in_the_log_cannot_command_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Names come from the DAM, messages from the PIM: neither ends a line nor colours it."""
+    message = "\x1b[2J\u202e"
+    configure("console", "info")
+    LogObserver().note(FamilyFailing("a\u2066b", "upsert", "pim_error", 500, message))
+    LogObserver().note(FamilyFailing("a b", "upsert", "pim_error", 500, "x\n[error] forged"))
+    structlog.reset_defaults()
+
+    logged = capsys.readouterr().out
+    assert all(line.isprintable() for line in logged.splitlines())
+    assert logged.count("\n") == 2
+    assert r"\x1b[2J\u202e" in logged
+    assert r"a\u2066b" in logged

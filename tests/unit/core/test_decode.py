@@ -1,6 +1,7 @@
 """Every sentence of the contract's input rules (§4): which records are read, and as what."""
 
 import base64
+import gzip
 import json
 
 import pytest
@@ -284,12 +285,17 @@ def test_context_is_echoed_and_bounded() -> None:
         (b"", "The value is empty (0 bytes)"),
         (b" \n\t", "contains only white space (3 bytes)"),
         (b"\xef\xbb\xbf{}", "begins with a byte order mark"),
-        ("{}".encode("utf-16"), "is UTF-16"),
+        ("{}".encode("utf-16"), "is UTF-16 (by its byte order mark)"),
+        ("{}".encode("utf-16-le"), "is UTF-16 (every other byte is 0x00)"),
+        (' {"a": 1}'.encode("utf-16-be"), "is UTF-16 (every other byte is 0x00)"),
         (b"\xff{}", "is not UTF-8: byte 1 of 3 is 0xff"),
         (b'{"a": "\xe4"}', "is not UTF-8: byte 8 of 10 is 0xe4"),
         (b'{"a": "\xed\xa0\x80"}', "is not UTF-8: byte 8"),
-        (b"\x1f\x8b\x08\x00", "is not UTF-8: byte 2 of 4 is 0x8b"),
+        (gzip.compress(b"{}"), "is compressed by its producer (gzip)"),
+        (b"\x28\xb5\x2f\xfd\x04\x00", "is compressed by its producer (zstd)"),
+        (b"\xac\xed\x00\x05t\x00", "is not UTF-8: byte 1 of 6 is 0xac"),
         (b"\x00\x00\x00\x00\x01abc", "schema-registry framing"),
+        (b"\x00\x00\x00\x00\x7b{}", "schema-registry framing"),
         (b'{"action": "upsert", "values": {', "is incomplete"),
         (b'{"action": "ups', "is incomplete"),
         (b'{"action":', "ends after 10 bytes, in the middle of its JSON"),
