@@ -8,6 +8,7 @@ Rule 3: a dead letter without a part of the original record is listed but never 
 the original record cannot be restored.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -134,14 +135,25 @@ class ReplayOptions:
 
 @dataclass(slots=True)
 class Applied:
-    """Collects the latest applied change of each of the given assets."""
+    """Collects the latest applied change of each asset of the dead letters.
+
+    Codes that differ only in case count as one asset, since a PIM may treat them as one.
+    """
 
     assets: frozenset[Asset]
+    """The assets with their codes' case folded."""
     _offsets: dict[tuple[Asset, Partition], int] = field(default_factory=dict)
     _times: dict[Asset, tuple[int, Partition]] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, letters: Iterable[DeadLetter]) -> "Applied":
+        """Begin with the assets of these dead letters."""
+        assets = (letter.asset for letter in letters)
+        return cls(frozenset(asset.folded for asset in assets if asset is not None))
+
     def add(self, asset: Asset, partition: Partition, offset: int, utc_ms: int) -> None:
         """Note an applied outcome and when it was written."""
+        asset = asset.folded
         if asset not in self.assets:
             return
         key = (asset, partition)
@@ -153,9 +165,10 @@ class Applied:
 
         Within a partition the offset decides; across partitions only the time of the outcome can.
         """
-        asset, origin = letter.asset, letter.origin
-        if asset is None or origin is None:
+        origin = letter.origin
+        if letter.asset is None or origin is None:
             return False
+        asset = letter.asset.folded
         if self._offsets.get((asset, origin.partition), -1) > origin.offset:
             return True
         utc_ms, partition = self._times.get(asset, (-1, origin.partition))

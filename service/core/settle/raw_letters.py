@@ -2,7 +2,8 @@
 
 A raw record may hold many items, of which some died. The outcome of an item names its asset, if the
 mapping got that far. An item is overtaken by a later change of its asset from the same raw topic
-and partition that was applied: the `causationid` of that outcome names the item it came from.
+and partition that was applied: the `causationid` of that outcome names the item it came from. Codes
+that differ only in case count as one asset, since a PIM may treat them as one.
 """
 
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ class RawItems:
     wanted: frozenset[str]
     """The outcome ids of the items."""
     _assets: dict[str, Asset] = field(default_factory=dict)
+    """The asset of each of these outcomes, with its code's case folded."""
     _applied: dict[tuple[Asset, Partition], int] = field(default_factory=dict)
     """The latest raw record of each asset and raw partition of which a change was applied."""
 
@@ -32,18 +34,18 @@ class RawItems:
     def add_end(self, outcome_id: str, asset: Asset) -> None:
         """Note the asset of an item that died."""
         if outcome_id in self.wanted:
-            self._assets[outcome_id] = asset
+            self._assets[outcome_id] = asset.folded
 
     def add_applied(self, asset: Asset, cause: str | None) -> None:
         """Note that a change was applied which was made from this item of a raw record."""
         at = _raw_record(cause)
         if at is not None:
             partition, offset = at
-            key = (asset, partition)
+            key = (asset.folded, partition)
             self._applied[key] = max(offset, self._applied.get(key, -1))
 
     def assets(self) -> frozenset[Asset]:
-        """Return the assets of the items, as far as they are known."""
+        """Return the assets of the items with their case folded, as far as they are known."""
         return frozenset(self._assets.values())
 
     def remaining(self, letter: DeadLetter, options: ReplayOptions) -> DeadLetter | LeftOut:

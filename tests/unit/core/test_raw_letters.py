@@ -71,6 +71,7 @@ def test_only_the_assets_of_its_items_are_remembered() -> None:
     [
         ({}, (0, 2)),
         ({"boot": "s3.raw/3/13#0"}, (2,)),
+        ({"BOOT": "s3.raw/3/13#0"}, (2,)),
         ({"boot": "s3.raw/3/13#5.1", "shoe": "s3.raw/3/14#0"}, "overtaken"),
         ({"boot": "s3.raw/3/11#0"}, (0, 2)),
         ({"boot": "s3.raw/4/13#0"}, (0, 2)),
@@ -81,6 +82,7 @@ def test_only_the_assets_of_its_items_are_remembered() -> None:
     ids=[
         "nothing later",
         "one of them",
+        "one of them, spelled differently",
         "all of them",
         "an earlier record",
         "another partition",

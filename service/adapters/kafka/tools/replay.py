@@ -291,7 +291,7 @@ def _dead_letter(record: StoredRecord) -> DeadLetter:
 
 async def _applied(kafka: KafkaSettings, letters: Sequence[DeadLetter]) -> Applied:
     """Return what was applied to the assets of the dead letters since the oldest of them."""
-    applied = Applied(frozenset(letter.asset for letter in letters if letter.asset is not None))
+    applied = Applied.of(letters)
     if not applied.assets:
         return applied
     async for found, utc_ms in _outcomes_since(kafka, letters):
@@ -315,7 +315,7 @@ async def _raw_items(kafka: KafkaSettings, letters: Sequence[DeadLetter]) -> Raw
     assets = items.assets()
     async for found, _ in _outcomes_since(kafka, letters):
         asset = _asset(found.data)
-        if found.data.status == "applied" and asset is not None and asset in assets:
+        if found.data.status == "applied" and asset is not None and asset.folded in assets:
             items.add_applied(asset, found.causationid)
     return items
 
