@@ -21,10 +21,13 @@ from aiokafka.errors import (
     for_code,
 )
 
+from service.adapters.kafka.aiokafka_gaps import newer_codes
 from service.adapters.kafka.aiokafka_gaps.fencing import InstanceFencedError
 from service.adapters.kafka.aiokafka_gaps.permissions import Topic
 from service.adapters.kafka.options import last_refusal
 from service.settings import KafkaSettings
+
+newer_codes.tell_apart()  # whoever describes an error needs its code
 
 DETAILS_CHARACTERS_MAX = 300
 
@@ -115,6 +118,9 @@ TEXTS: dict[type[BaseException], str] = {
     errors.NotLeaderForPartitionError: _LEADER,
     errors.ReplicaNotAvailableError: _LEADER,
     errors.StaleLeaderEpochCodeError: _LEADER,
+    newer_codes.FencedLeaderEpochError: _LEADER,
+    newer_codes.UnknownLeaderEpochError: _LEADER,
+    newer_codes.OffsetNotAvailableError: _LEADER,
     errors.NotEnoughReplicasError: _REPLICAS,
     errors.NotEnoughReplicasAfterAppendError: _REPLICAS,
     errors.MessageSizeTooLargeError: f"A record is too large for its topic: raise {_LIMITS}.",
@@ -130,6 +136,19 @@ TEXTS: dict[type[BaseException], str] = {
     ),
     errors.PolicyViolationError: (
         "A policy of the broker refuses this request: ask the administrator of the broker."
+    ),
+    newer_codes.ThrottlingQuotaExceededError: (
+        "A quota of the broker is used up: wait a minute and try again, or ask the administrator "
+        "of the broker."
+    ),
+    newer_codes.InvalidRecordError: (
+        "A topic refuses a record as invalid: a compacted topic takes no record without a key, and "
+        "some brokers check a schema. Set the topic's cleanup.policy to delete, or turn the check "
+        "off."
+    ),
+    newer_codes.UnsupportedCompressionTypeError: (
+        "The broker does not support the compression of these records: set "
+        "ASSET_SYNC_KAFKA__COMPRESSION, or the topic's compression.type, to another one."
     ),
     errors.CorruptRecordException: _DAMAGED,
     errors.InvalidFetchRequestError: _DAMAGED,
@@ -159,6 +178,18 @@ TEXTS: dict[type[BaseException], str] = {
         "The broker does not accept a session timeout of {session:g} s: set "
         "ASSET_SYNC_KAFKA__SESSION_TIMEOUT_SECONDS between the broker's "
         "group.min.session.timeout.ms and group.max.session.timeout.ms."
+    ),
+    newer_codes.GroupMaxSizeReachedError: (
+        "The group {group} has as many members as the brokers allow: stop replicas or other "
+        "applications in this group, or raise the brokers' group.max.size."
+    ),
+    newer_codes.FencedInstanceIdError: (
+        "Another process uses the same ASSET_SYNC_KAFKA__GROUP_INSTANCE_ID; it must be unique per "
+        "replica."
+    ),
+    newer_codes.UnstableOffsetCommitError: (
+        "A transaction still changes the offsets of the group {group}. If this continues for more "
+        "than a minute, look at the brokers and their logs."
     ),
     errors.GroupLoadInProgressError: _COORDINATOR,
     errors.GroupCoordinatorNotAvailableError: _COORDINATOR,
@@ -332,6 +363,7 @@ def text_of(error: BaseException) -> str | None:
 
 def _wrapped(text: str) -> list[type[BaseException]]:
     """Return the classes of the errors that a text names, by class or by code."""
-    named = [getattr(errors, name, None) for name in _NAMED.findall(text)]
+    newer = {kind.__name__: kind for kind in newer_codes.NAMED}
+    named = [getattr(errors, name, newer.get(name)) for name in _NAMED.findall(text)]
     coded = [for_code(int(code)) for code in _CODED.findall(text)]
     return [kind for kind in (*named, *coded) if isinstance(kind, type)]

@@ -8,6 +8,7 @@ from aiokafka import errors
 from aiokafka.errors import BrokerResponseError, KafkaError
 
 from service.adapters.kafka.aiokafka_gaps.fencing import InstanceFencedError
+from service.adapters.kafka.aiokafka_gaps.newer_codes import CODES_MAX, NAMED
 from service.adapters.kafka.errors import TEXTS, describe, text_of
 from service.settings import KafkaSettings
 
@@ -29,7 +30,7 @@ WITH_MORE = {
 }
 CLASSES: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in vars(errors).values()
+    for kind in (*vars(errors).values(), *NAMED)
     if inspect.isclass(kind) and issubclass(kind, BrokerResponseError)
     if kind is not BrokerResponseError
 }
@@ -53,6 +54,34 @@ def test_another_application_in_the_group_is_named_as_such() -> None:
     assert text.startswith("Another application is in the group a-group, with another assignor")
     assert "ASSET_SYNC_KAFKA__GROUP_ID" in text
     assert text.endswith("(Kafka: InconsistentGroupProtocolError)")
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (76, "set ASSET_SYNC_KAFKA__COMPRESSION"),
+        (81, "The group a-group has as many members as the brokers allow"),
+        (82, "ASSET_SYNC_KAFKA__GROUP_INSTANCE_ID; it must be unique"),
+        (87, "a compacted topic takes no record without a key"),
+        (89, "A quota of the broker is used up"),
+    ],
+)
+def test_a_code_that_the_library_does_not_know_is_described(code: int, told: str) -> None:
+    """Also where the library wraps it; it called all of them an unexpected server error."""
+    kind = errors.for_code(code)
+
+    for error in (kind(), KafkaError(repr(kind()))):
+        assert told in describe(error, KAFKA)
+    assert not kind.retriable
+
+
+def test_any_other_code_is_told_for_a_search() -> None:
+    """Of a later Kafka; one that no Kafka has stays unknown."""
+    text = describe(errors.for_code(117)(), KAFKA)
+
+    assert text.startswith("Kafka refused a request: Its error code is 117.")
+    assert errors.for_code(CODES_MAX) is errors.UnknownError
+    assert errors.for_code(79) is errors.MemberIdRequired
 
 
 @pytest.mark.parametrize(
