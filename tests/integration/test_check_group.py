@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 
+from tests.support.newer_group import join_by_newer_protocol
 from tests.support.positions import positions, stop, until_empty
 from tests.support.proof import assert_exactly_once, events
 from tests.support.service import SystemUnderTest, start_command
@@ -75,3 +77,20 @@ async def test_check_tells_of_positions_that_were_moved(system: SystemUnderTest)
     assert code == 0, said
     assert f"{system.events}/1: the committed offset 17 was not committed by asset-sync" in said
     assert "written for position 20" in said
+
+
+async def test_a_member_of_the_newer_protocol_is_found(system: SystemUnderTest) -> None:
+    """It would get partitions for itself, and a broker hides it from the older request."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap, client_id="newer")
+    await admin.start()
+    try:
+        if not await join_by_newer_protocol(admin, system.group, [system.events]):
+            pytest.skip("the broker has only the older protocol")
+        code, said = await check(system)
+    finally:
+        await admin.close()
+
+    assert code == 1
+    found = f"uses group {system.group} (group.protocol=consumer): newer at 127.0.0.1."
+    assert found in said
+    assert "has no member" not in said

@@ -12,6 +12,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, for_c
 from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka.aiokafka_gaps.identity import identify_for
+from service.adapters.kafka.aiokafka_gaps.newer_members import newer_members
 from service.adapters.kafka.errors import describe
 from service.core.model import Binding
 from service.core.settle import offset_map
@@ -30,6 +31,8 @@ class Member(NamedTuple):
     host: str
     topics: frozenset[str]
     """The topics to which the member subscribed; empty while the group rebalances."""
+    is_newer: bool = False
+    """Whether it uses `group.protocol=consumer` (KIP-848), which asset-sync never does."""
 
     @property
     def name(self) -> str:
@@ -105,6 +108,13 @@ def _members_findings(kafka: KafkaSettings, group: Members) -> Iterator[Finding]
     listed = ", ".join(member.name for member in group.members)
     if not group.members:
         yield Finding("ok", f"Group {name} has no member now.")
+    elif newer := [member.name for member in group.members if member.is_newer]:
+        remedy = (
+            "Give asset-sync a group of its own (ASSET_SYNC_KAFKA__GROUP_ID), or stop the other "
+            "application: the events of the partitions that it gets never reach the PIM."
+        )
+        message = f"Another application uses group {name} (group.protocol=consumer): "
+        yield Finding("failed", f"{message}{', '.join(newer)}.", remedy)
     elif group.protocol_type != ConsumerProtocol.PROTOCOL_TYPE or group.assignor not in {
         "",
         ASSIGNOR,
@@ -141,6 +151,8 @@ async def _members(admin: AIOKafkaAdminClient, group: str) -> Members:
     code, _, _, protocol_type, assignor, members, *_ = response.groups[0]
     if code:
         raise for_code(code)(group)
+    if not members:
+        return await _newer_members(admin, group)
     return Members(
         protocol_type,
         assignor,
@@ -149,6 +161,15 @@ async def _members(admin: AIOKafkaAdminClient, group: str) -> Members:
             for _, client_id, host, metadata, _ in members
         ),
     )
+
+
+async def _newer_members(admin: AIOKafkaAdminClient, group: str) -> Members:
+    """Return the members of a group that a broker does not show to the older request."""
+    members = [
+        Member(found.client_id, found.host.removeprefix("/"), found.topics, found.is_newer)
+        for found in await newer_members(admin, group)
+    ]
+    return Members(ConsumerProtocol.PROTOCOL_TYPE, "", tuple(members))
 
 
 def _topics(protocol_type: str, metadata: bytes) -> frozenset[str]:
