@@ -225,8 +225,8 @@ class Meters:
                 ages.append(now_ms - one.received_utc_ms)
                 flaws[flaw] += 1
         self._event_age.add(ages)
-        for reason, count in flaws.items():
-            self._times_unusable.labels(reason).inc(count)
+        for why, count in flaws.items():
+            self._times_unusable.labels(why).inc(count)
 
     def _counter(self, name: str) -> Counter:
         counter = counter_of(BY_NAME[name], self._registry)
