@@ -244,7 +244,7 @@ async def running(command: list[str], *ports: int) -> AsyncIterator[None]:
         if process.returncode is None:
             process.terminate()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await process.communicate()
         if process.returncode is None:
             process.kill()

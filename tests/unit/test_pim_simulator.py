@@ -22,6 +22,7 @@ from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import Attribute, Structure, family, sample
 from service.playground.pim.switches import Switches
 from service.playground.pim.values import BusinessRules, flaws_of_shape
+from tests.support.waiting import until
 
 Values = dict[str, list[dict[str, Any]]]
 ATTRIBUTES = {
@@ -215,13 +216,6 @@ def hold_calls(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
     monkeypatch.setattr(Frame, "_carry_out", carry_out)
     return go_on
-
-
-async def until(is_so: Callable[[], object]) -> None:
-    """Wait until the condition is true."""
-    async with asyncio.timeout(60):
-        while not is_so():  # noqa: ASYNC110 - any condition
-            await asyncio.sleep(0.01)
 
 
 async def test_switches_of_bulk_calls(start: Start) -> None:

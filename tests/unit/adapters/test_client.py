@@ -78,7 +78,7 @@ async def client_of(
     client = client_to(url)
 
     async def ask() -> RawReply:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await client.exchange(GET, "Bearer t")
 
     yield server, client, ask
@@ -220,7 +220,7 @@ async def test_a_server_that_hangs_up_at_once() -> None:
     client = client_to(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
     for _ in range(50):
         with pytest.raises((httpx2.NetworkError, httpx2.RemoteProtocolError)):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await client.exchange(GET, "Bearer t")
     await client.close()
     listening.close()
@@ -303,7 +303,7 @@ async def test_a_server_that_answers_in_tls_1_0() -> None:
 
     listening = await asyncio.start_server(answer, "127.0.0.1", 0)
     client = client_to(f"https://localhost:{listening.sockets[0].getsockname()[1]}")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(httpx2.ConnectError, match=r"not support TLS 1\.2 or later"):
             await client.exchange(GET, "Bearer t")
         await is_over.wait()
@@ -471,7 +471,7 @@ async def test_a_call_that_is_given_up_leaves_nothing_behind(
     pool = client._transport._pool
     assert isinstance(pool, httpcore2.AsyncConnectionPool)
     assert pool.connections == []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         for end in ended:
             await end.wait()
     await client.close()

@@ -4,7 +4,7 @@ tests/contract/test_raw_topics.py sees the same on a broker.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from service.core.facts import Fact
 from service.settings import KafkaSettings
 from service.webhooks.facts import ProducerReplaced, RecordNotWritten
 from service.webhooks.record import IngressRecord
+from tests.support.waiting import until
 
 RECORD = IngressRecord("raw", b"k", b"v", ())
 WRITE_SECONDS = 0.05
@@ -80,13 +81,6 @@ async def scripted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scripted]:
     await made.writer.start()
     yield made
     await made.writer.stop()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds; fail after 5 seconds."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - any condition
-            await asyncio.sleep(0.001)
 
 
 async def test_what_is_acknowledged_leaves_nothing_behind(scripted: Scripted) -> None:

@@ -37,6 +37,7 @@ from service.runtime.request_tasks import RequestTasks
 from service.runtime.runner import Runner
 from tests.simulation.pim import SimPim
 from tests.support.memory import MemoryLog
+from tests.support.waiting import SECONDS_MAX, until
 
 PARTITION = Partition("events", 0)
 
@@ -125,12 +126,6 @@ class RunnerUnderTest:
             records.append(SourceRecord(origin, None, json.dumps(event).encode()))
         self.inbox.submit(Arrived(tuple(records)))
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until the condition holds; fail after 5 seconds."""
-        async with asyncio.timeout(5):
-            while not condition():  # noqa: ASYNC110 - any condition
-                await asyncio.sleep(0.005)
-
     async def drain(self, seconds: float) -> int:
         """Drain within this time, and return what is left; fail 5 seconds after it."""
         async with asyncio.timeout(seconds + 5):
@@ -174,7 +169,7 @@ async def test_records_become_outcomes(tested: RunnerUnderTest) -> None:
     """Each record goes through the PIM, and its outcome onto the log."""
     await tested.assign()
     tested.arrive("a", "b")
-    await tested.until(lambda: len(tested.log.outcomes) == 2)
+    await until(lambda: len(tested.log.outcomes) == 2)
 
     assert set(tested.api.pim.assets) == {("packshots", "a"), ("packshots", "b")}
     assert tested.log.positions[PARTITION].position == 2
@@ -184,7 +179,7 @@ async def test_the_observer_is_told_every_fact(tested: RunnerUnderTest) -> None:
     """The log and the metrics know what happened by nothing else."""
     await tested.assign()
     tested.arrive("a")
-    await tested.until(lambda: "transaction.committed" in tested.neighbours.facts)
+    await until(lambda: "transaction.committed" in tested.neighbours.facts)
 
     assert "window.closed" in tested.neighbours.facts
 
@@ -194,14 +189,14 @@ async def test_an_additional_request_waits_for_its_permit(tested: RunnerUnderTes
     tested.api.wants_permit = True
     await tested.assign()
     tested.arrive("a")
-    await tested.until(lambda: len(tested.log.outcomes) == 1)
+    await until(lambda: len(tested.log.outcomes) == 1)
 
 
 async def test_a_drain_finishes_and_returns_what_is_left(tested: RunnerUnderTest) -> None:
     """Everything that was open is finished, so nothing is left."""
     await tested.assign()
     tested.arrive("a", "b", "c")
-    await tested.until(lambda: tested.pipeline.pending_changes or tested.log.outcomes)
+    await until(lambda: tested.pipeline.pending_changes or tested.log.outcomes)
     left = await tested.drain(5)
 
     assert left == 0
@@ -223,7 +218,7 @@ async def test_records_wait_behind_everything_else(
     monkeypatch.setattr(tested.pipeline, "step", step)
     tested.arrive(*(f"a{number}" for number in range(500)))
     tested.inbox.submit(LeaseRenewed(0.0))
-    await tested.until(lambda: sum(isinstance(one, Arrived) for one in taken) == 3)
+    await until(lambda: sum(isinstance(one, Arrived) for one in taken) == 3)
 
     submitted = [one for one in taken if not isinstance(one, TimePassed)]
     assert isinstance(submitted[0], LeaseRenewed)
@@ -238,7 +233,7 @@ async def test_a_drain_cancels_calls_at_its_deadline(tested: RunnerUnderTest) ->
     await tested.assign()
     tested.api.opened.clear()
     tested.arrive("a")
-    await tested.until(lambda: len(tested.api.requests) >= 2)
+    await until(lambda: len(tested.api.requests) >= 2)
     left = await tested.drain(0.1)
 
     assert left == 1
@@ -251,9 +246,9 @@ async def test_the_end_of_an_assignment_cancels_its_calls(tested: RunnerUnderTes
     await tested.assign()
     tested.api.opened.clear()
     tested.arrive("a")
-    await tested.until(lambda: len(tested.api.requests) >= 2)
+    await until(lambda: len(tested.api.requests) >= 2)
     tested.inbox.submit(Forgotten())
-    await tested.until(lambda: tested.api.cancelled >= 1)
+    await until(lambda: tested.api.cancelled >= 1)
 
     assert tested.log.outcomes == []
 
@@ -263,15 +258,14 @@ async def test_a_fenced_commit_is_shown(tested: RunnerUnderTest) -> None:
     await tested.assign()
     tested.log.ours = 0
     tested.arrive("a")
-    async with asyncio.timeout(5):
-        await tested.runner.is_fenced.wait()
+    await asyncio.wait_for(tested.runner.is_fenced.wait(), SECONDS_MAX)
 
 
 async def test_a_new_assignment_ends_the_fence(tested: RunnerUnderTest) -> None:
     """The replica has joined the group again: the watch must not let it join once more."""
     tested.runner.is_fenced.set()
     await tested.assign()
-    await tested.until(lambda: not tested.runner.is_fenced.is_set())
+    await until(lambda: not tested.runner.is_fenced.is_set())
 
 
 async def test_a_bug_in_a_call_ends_the_run(tested: RunnerUnderTest) -> None:
@@ -299,10 +293,10 @@ async def test_a_log_that_can_promise_nothing_ends_the_run() -> None:
 async def test_the_intake_is_set_after_each_assignment(tested: RunnerUnderTest) -> None:
     """The client forgets its pauses at a rebalance, so the core sets them again."""
     await tested.assign()
-    await tested.until(lambda: tested.neighbours.paused)
+    await until(lambda: tested.neighbours.paused)
     count = len(tested.neighbours.paused)
     tested.inbox.submit(Assigned(2, {PARTITION: Start(0)}, 1))
-    await tested.until(lambda: len(tested.neighbours.paused) > count)
+    await until(lambda: len(tested.neighbours.paused) > count)
 
 
 async def test_a_call_that_is_cancelled_before_it_began_gives_its_slot_back(

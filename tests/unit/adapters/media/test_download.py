@@ -30,6 +30,7 @@ from service.core.inputs import (
 )
 from service.core.media.hosts import AllowedHosts
 from tests.support.media import Answer, Client, Source, client_in, say, serving, speaking
+from tests.support.waiting import until
 
 MIB = 1024 * 1024
 
@@ -62,9 +63,7 @@ def fault(end: DownloadEnd) -> str:
 
 async def until_empty(client: Client) -> None:
     """Wait until nothing is on disk."""
-    async with asyncio.timeout(10):
-        while client.kept:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
+    await until(lambda: not client.kept)
 
 
 def chunked(*parts: bytes) -> Answer:

@@ -16,6 +16,7 @@ import pytest
 from service.adapters.media import folder as media_folder
 from service.adapters.media.folder import LOCK, PREFIX, READ_BYTES, MediaFolder
 from tests.support.service import ROOT
+from tests.support.waiting import until
 
 LIVES = """
 import asyncio, sys
@@ -49,9 +50,7 @@ def folders_in(directory: Path) -> set[str]:
 
 async def until_gone(path: Path) -> None:
     """Wait until the thread of a folder has removed the file."""
-    async with asyncio.timeout(10):
-        while path.exists():  # noqa: ASYNC110, ASYNC240 - nobody tells
-            await asyncio.sleep(0.01)
+    await until(lambda: not path.exists())
 
 
 async def test_what_was_written_is_read(folder: MediaFolder) -> None:
