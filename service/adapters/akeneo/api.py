@@ -206,6 +206,7 @@ class HttpAssetApi:
                 token: Token = done.value
                 self._refresh_token = token.refresh
                 return token
+            self._refresh_token = None  # refused: the next fetch begins with the password
 
     async def _request(self, written: HttpRequest, authorization: str) -> RawReply:
         began = time.monotonic()

@@ -87,6 +87,26 @@ async def test_an_expired_token_is_renewed_and_the_call_replayed(client: ClientO
     assert client.pim.tokens.given == 2
 
 
+async def test_a_refresh_token_that_was_refused_is_not_used_again(
+    client: ClientOfSimulator,
+) -> None:
+    """A PIM that throttles each second request would else never be sent the password."""
+
+    async def throttle() -> None:
+        client.pim.faults.add(Fault(route="token", status=429))
+
+    await client.write()
+    client.pim.tokens.forget()
+    throttled = await client.api.send(WRITE, permit=throttle, may_write=lambda: True)
+    assert isinstance(throttled, CallReply)
+    assert throttled.status == 429
+
+    client.permits = 0
+    answer = await client.write()
+    assert isinstance(answer, CallReply)
+    assert (answer.status, client.permits) == (200, 1)
+
+
 async def test_a_401_that_stays_is_passed_on_after_one_replay(client: ClientOfSimulator) -> None:
     """The client does not renew the token without end."""
     await client.write()
