@@ -15,6 +15,7 @@ Components = dict[str, dict[str, Any]]
 
 GROWING = {
     "OutcomeData": ("result", "reason"),
+    "OutcomeFile": ("result",),
     "ChangeError": ("code",),
     "DeadLetterHeaders": ("dlq.reason",),
 }

@@ -69,6 +69,7 @@ GROWN: list[dict[str, object]] = [
     {"reason": "virus_found"},
     {"result": "renamed"},
     {"attachments": {"file": "x"}},
+    {"media": [{"attribute": "a", "url": "https://h/f", "result": "quarantined"}]},
     {"errors": [{"message": "m", "hint": 7}, "text"]},
     {"pim": {"status_code": 200, "warnings": []}},
     {"event": {"id": None, "context": [1], "sequence": 4}},
@@ -84,7 +85,7 @@ def test_what_is_added_within_v1_hides_no_outcome(members: dict[str, object]) ->
     assert outcome.data.result == members.get("result", "created")
 
 
-@pytest.mark.parametrize("members", GROWN[:3])
+@pytest.mark.parametrize("members", GROWN[:4])
 def test_the_published_schema_takes_what_is_added_within_v1(members: dict[str, object]) -> None:
     """Validators that others made from it go on working."""
     jsonschema.validate(json.loads(grown(**members)), schema("outcomes"))
