@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from service.adapters.kafka.errors import describe
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, connection
@@ -20,6 +25,10 @@ DEAD_LETTER_DAYS = 30
 """How long dead letters stay: a person must find the time to look at them."""
 BROKER_LARGEST_BYTES = 1_048_588
 """The default of `max.message.bytes`, which the events topics have unless somebody sets it."""
+NOT_ALLOWED = (
+    "The Kafka user may not create it: grant Create on the topic or on the cluster, or let "
+    "somebody else create it."
+)
 KNOWN_SECONDS_MAX = 10.0
 LOOK_SECONDS = 0.02
 _DAY_MS = 24 * 60 * 60 * 1000
@@ -114,5 +123,7 @@ async def _create(
     error = for_code(code)
     if error is TopicAlreadyExistsError:
         return CreatedTopic(topic.name, "exists")
+    if error in {TopicAuthorizationFailedError, ClusterAuthorizationFailedError}:
+        return CreatedTopic(topic.name, "refused", NOT_ALLOWED)
     message = rest[0] if rest and rest[0] else describe(error(), kafka)
     return CreatedTopic(topic.name, "refused", message)
