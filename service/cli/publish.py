@@ -95,10 +95,15 @@ def publish(file: BinaryIO, *, force: bool) -> None:
 
 
 class _Events:
-    """The events of a file; the file is read once for each pass."""
+    """The events of a file; the file is read once for each pass.
+
+    If the file grows meanwhile, later passes leave out the lines that were not checked.
+    """
 
     def __init__(self, source: BinaryIO, settings: Settings) -> None:
         self._source = source
+        self._checked: int | None = None
+        """How many events were checked; None before that."""
         self._start = source.tell()
         self._limits = DecodeLimits(settings.kafka.max_record_bytes, settings.events.type_prefix)
         self._deletes = settings.deletes
@@ -121,11 +126,12 @@ class _Events:
             judged = judge(line, self._limits, self._deletes)
             found.add(line.number, judged, is_truncated=line.is_truncated)
             yield found
+        self._checked = found.events
 
     def records(self) -> Iterator[NewRecord]:
-        """Yield the record of each line."""
+        """Yield the record of each line that was checked."""
         self._source.seek(self._start)
-        for line in lines(self._source):
+        for line in islice(lines(self._source), self._checked):
             record = judge(line, self._limits, self._deletes).record
             yield NewRecord(record.key, record.value, record.headers)
 

@@ -10,8 +10,10 @@ from click.testing import CliRunner
 from service.cli import lines as module
 from service.cli import main
 from service.cli.lines import InputError, Line, judge, lines, rereadable
+from service.cli.publish import _Events
 from service.core.limits import DecodeLimits
 from service.core.model import Rejection, UpsertAsset
+from service.settings import load_without_pim
 
 MARK = b"\xef\xbb\xbf"
 GOOD = json.dumps({"action": "upsert", "asset_family": "f", "code": "a", "values": {}})
@@ -122,6 +124,20 @@ def test_publish_asks_kafka_once_all_lines_are_events(tmp_path: Path, content: s
     assert ended.exit_code == 1
     assert "Kafka at 127.0.0.1:9: cannot connect (Connection refused)" in ended.stderr
     assert ("1 of 2 events will be skipped" in ended.stderr) == (content != GOOD)
+
+
+def test_lines_that_are_appended_meanwhile_are_not_sent(tmp_path: Path) -> None:
+    """Nobody checked them: the file of a producer that still writes may end in half a line."""
+    path = tmp_path / "file"
+    path.write_text(f"{GOOD}\n{GOOD}\n")
+    with path.open("rb") as file:
+        events = _Events(file, load_without_pim({}, None))
+        *_, found = events.lint()
+        path.write_text(f"{GOOD}\n{GOOD}\n{GOOD}\n" + GOOD[:20])
+        sent = list(events.records())
+
+    assert (found.events, found.wrong) == (2, 0)
+    assert [record.value for record in sent] == [GOOD.encode()] * 2
 
 
 def test_no_force_sends_a_line_that_cannot_be_held(
