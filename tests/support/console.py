@@ -24,6 +24,7 @@ from service.playground.local_system import (
     create_topics,
     variables,
 )
+from tests.support.positions import delete_topic
 from tests.support.service import ROOT
 
 NOW_MS = 1_795_000_000_000
@@ -152,7 +153,7 @@ class ConsoleUnderTest:
     async def delete_topic(self) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
         await admin.start()
-        await admin.delete_topics([self.topic])
+        await delete_topic(admin, self.topic)
         await admin.close()
 
     async def write(self, outcomes: Iterable[dict[str, Any] | bytes]) -> None:

@@ -110,8 +110,19 @@ async def create(system: SystemUnderTest, topic: str, partitions: int = 1) -> No
     raise AssertionError(topic)
 
 
+async def delete_topic(admin: AIOKafkaAdminClient, topic: str) -> None:
+    """Delete a topic, and wait until the broker knows that: until then it takes records for it."""
+    await admin.delete_topics([topic])
+    for _ in range(ROUNDS_MAX):
+        [found] = await admin.describe_topics([topic])
+        if found["error_code"]:
+            return
+        await asyncio.sleep(ROUND_SECONDS)
+    raise AssertionError(topic)
+
+
 async def recreate(system: SystemUnderTest) -> None:
     """Delete the events topic and create it again."""
     async with admin_of(system) as admin:
-        await admin.delete_topics([system.events])
+        await delete_topic(admin, system.events)
     await create(system, system.events, system.partitions)

@@ -197,8 +197,8 @@ async def test_an_early_refusal_is_read_while_the_file_is_sent(tmp_path: Path) -
 
 @pytest.mark.slow
 async def test_memory_is_constant(tmp_path: Path) -> None:
-    """200 MB go to the PIM, and less than 4 MiB of memory is used by client and server."""
-    size, digest = 200_000_000, hashlib.sha256()
+    """50 MB go to the PIM, and less than 4 MiB of memory is used by client and server."""
+    size, digest = 50_000_000, hashlib.sha256()
     pim = PimSimulator(sample())
     received = 0
 

@@ -139,8 +139,8 @@ async def test_a_source_that_compresses_unasked(source: Source, client: Client) 
 
 @pytest.mark.slow
 async def test_memory_is_constant(client: Client) -> None:
-    """200 MB are on their way, and less than 4 MiB of memory is used by server and client."""
-    size, part = 200_000_000, os.urandom(100_000)
+    """50 MB are on their way, and less than 4 MiB of memory is used by server and client."""
+    size, part = 50_000_000, os.urandom(100_000)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
