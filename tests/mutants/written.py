@@ -398,8 +398,8 @@ WRITTEN = (
     Written(
         "retry-after-without-cap",
         "D6",
-        "wait = min(max(retry_after_seconds, 0.0), RETRY_AFTER_SECONDS_MAX)",
-        "wait = max(retry_after_seconds, 0.0)",
+        "wait = min(retry_after_seconds, RETRY_AFTER_SECONDS_MAX)",
+        "wait = retry_after_seconds",
         "A proxy's wrong Retry-After stops everything for days.",
     ),
     Written(

@@ -103,15 +103,18 @@ class Gate:
             self._trial = None
 
     def throttle(self, call_id: int, now: float, retry_after_seconds: float | None) -> bool:
-        """Close the gate after a 429; return whether it was open before."""
+        """Close the gate after a 429; return whether it was open before.
+
+        A `Retry-After` of 0 says nothing: where clocks differ, its date may have passed already.
+        """
         was_open = self._closed_until is None
         is_news = was_open or self._trial == call_id
         if is_news:
             self._throttled_in_row += 1
-        if retry_after_seconds is None:
-            wait = delay(self._throttled_in_row, self._jitter)
+        if retry_after_seconds:
+            wait = min(retry_after_seconds, RETRY_AFTER_SECONDS_MAX)
         else:
-            wait = min(max(retry_after_seconds, 0.0), RETRY_AFTER_SECONDS_MAX)
+            wait = delay(self._throttled_in_row, self._jitter)
         self._closed_until = max(self._closed_until or now, now + wait)
         return was_open
 

@@ -100,15 +100,16 @@ def test_a_trial_that_was_cut_is_given_out_again() -> None:
     assert made.may_start(1.0)
 
 
-def test_without_retry_after_the_delay_doubles() -> None:
-    """0.5 s, 1 s, 2 s … of which the jitter takes half here."""
+@pytest.mark.parametrize("retry_after", [None, 0.0])
+def test_without_retry_after_the_delay_doubles(retry_after: float | None) -> None:
+    """0.5 s, 1 s, 2 s … of which the jitter takes half here; a date may have passed already."""
     made = gate()
     waits = []
     now = 0.0
     for call in range(4):
         if made.is_closed:
             made.start(call, now, repair=False)
-        made.throttle(call, now, None)
+        made.throttle(call, now, retry_after)
         made.end(call)
         waits.append((made.closed_until or now) - now)
         now = made.closed_until or now
