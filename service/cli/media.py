@@ -29,7 +29,7 @@ def media() -> None:
 @media.command(
     epilog="""\b
 Example:
-  asset-sync media get 3/b/5/5/3b55…_boot.jpg boot.jpg
+  asset-sync media get 3/b/5/5/3b55..._boot.jpg boot.jpg
 """
 )
 @click.argument("code")

@@ -28,6 +28,7 @@ def test_every_command_says_what_it_does_and_takes() -> None:
 
         assert shown.startswith(f"Usage: {name} ")
         assert command.get_short_help_str().rstrip("."), name
+        assert shown.isascii(), "click writes UTF-8 whatever the terminal is"
         for option in command.params:
             if isinstance(option, click.Option) and not option.hidden:
                 assert option.help, (name, option.opts)
