@@ -49,7 +49,7 @@ class Since(click.ParamType[int]):
     name = "since"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the point in time in milliseconds since 1970."""
+        """Return the point in time in milliseconds since 1970; 0 for an earlier one."""
         try:
             if ago := re.fullmatch(r"(\d{1,6})([smhd])", value):
                 moment = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
@@ -60,7 +60,7 @@ class Since(click.ParamType[int]):
                 f"{value!r} is neither like 30m, 2h, 7d nor like 2026-11-23T10:00", param, ctx
             )
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return round(moment.timestamp() * 1000)
+        return max(0, round(moment.timestamp() * 1000))
 
 
 def bytes_of(argument: str) -> bytes:

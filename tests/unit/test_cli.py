@@ -4,6 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli import main
+from service.cli.options import Since
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,19 @@ def test_wrong_use(words: str, said: str) -> None:
 
     assert ended.exit_code == 2, ended.output
     assert said in ended.output
+
+
+@pytest.mark.parametrize(
+    ("text", "utc_ms"),
+    [
+        ("2026-11-23T10:00", 1_795_428_000_000),
+        ("2026-11-23T10:00+02:00", 1_795_420_800_000),
+        ("1970-01-01T00:00:01", 1000),
+        ("1969-12-31", 0),
+        ("0001-01-01", 0),
+        ("99999d", 0),
+    ],
+)
+def test_a_time_before_every_record_is_the_beginning(text: str, utc_ms: int) -> None:
+    """Kafka's clients take no time before 1970."""
+    assert Since().convert(text, None, None) == utc_ms
