@@ -27,7 +27,7 @@ from service.apps.sources import (
     topics_of_webhooks,
 )
 from service.cli.check_sandbox import STYLES, check_sandbox, line_of
-from service.cli.options import stop
+from service.cli.options import Utf8, stop
 from service.cli.output import console, say, shown
 from service.mapping.file.load import Loaded as SourcesFile
 from service.mapping.pim_names import uses_of
@@ -46,7 +46,7 @@ NEEDED_BY_INGRESS = "`asset-sync ingress` does not start without it; other progr
     is_flag=True,
     help="Instead, compare a PIM with what is believed of it, by writing test assets to a family.",
 )
-@click.option("--family", metavar="FAMILY", help="The family of --sandbox.")
+@click.option("--family", type=Utf8(), metavar="FAMILY", help="The family of --sandbox.")
 @click.option("--yes", is_flag=True, help="Do not ask before --sandbox writes.")
 def check(*, as_json: bool, sandbox: bool, family: str | None, yes: bool) -> None:
     """Check the settings, Kafka access, PIM access and the sources file. Changes nothing.

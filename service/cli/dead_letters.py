@@ -28,6 +28,7 @@ from service.apps.sources import read_sources
 from service.cli.options import (
     AssetPath,
     Since,
+    Utf8,
     kafka_settings,
     run_on_kafka,
     settings_without_pim,
@@ -70,9 +71,12 @@ def _filters(command: _Command) -> _Command:
     """Add the options that select dead letters."""
     options = (
         click.option(
-            "--reason", metavar="REASON", help="Only this reason, such as unknown_family."
+            "--reason",
+            type=Utf8(),
+            metavar="REASON",
+            help="Only this reason, such as unknown_family.",
         ),
-        click.option("--family", metavar="FAMILY", help="Only assets of this family."),
+        click.option("--family", type=Utf8(), metavar="FAMILY", help="Only assets of this family."),
         click.option("--asset", type=AssetPath(), help="Only this asset."),
         click.option(
             "--since",

@@ -12,7 +12,7 @@ from rich.progress import DownloadColumn
 
 from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.http_client import RawReply, status_text
-from service.cli.options import stop
+from service.cli.options import Utf8, stop
 from service.cli.output import progress, say
 from service.core.inputs import CallFault
 from service.settings import Loaded, SettingsError, load
@@ -32,7 +32,7 @@ Example:
   asset-sync media get 3/b/5/5/3b55..._boot.jpg boot.jpg
 """
 )
-@click.argument("code")
+@click.argument("code", type=Utf8())
 @click.argument("file", type=click.Path(dir_okay=False, writable=True, path_type=Path))
 def get(code: str, file: Path) -> None:
     """Save the media file with this CODE, as outcomes and values name it, to FILE.

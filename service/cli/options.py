@@ -27,7 +27,20 @@ _Result = TypeVar("_Result")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-class AssetPath(click.ParamType[str]):
+class Utf8(click.ParamType[str]):
+    """A text in UTF-8, whatever the encoding of the terminal is."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text; what is not UTF-8 is a usage error."""
+        try:
+            return bytes_of(value).decode()
+        except UnicodeDecodeError:
+            self.fail(f"{value!r} is not UTF-8", param, ctx)
+
+
+class AssetPath(Utf8):
     """An asset as `FAMILY/CODE`, the form of record keys and event subjects."""
 
     name = "FAMILY/CODE"
@@ -37,10 +50,7 @@ class AssetPath(click.ParamType[str]):
         family, _, code = value.partition("/")
         if not family or not code or "/" in code:
             self.fail(f"{value!r} is not of the form FAMILY/CODE", param, ctx)
-        try:
-            return bytes_of(value).decode()
-        except UnicodeDecodeError:
-            self.fail(f"{value!r} is not UTF-8", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Since(click.ParamType[int]):

@@ -12,7 +12,7 @@ import msgspec
 
 from service.adapters.kafka.tools.time_order import StoredRecord
 from service.adapters.kafka.tools.topics import Read, read_by_time
-from service.cli.options import AssetPath, Since, kafka_settings, run_on_kafka
+from service.cli.options import AssetPath, Since, Utf8, kafka_settings, run_on_kafka
 from service.cli.output import complain, is_read, json_text, say, shown
 from service.contracts.outcome_reader import ReadOutcome, read_outcome
 
@@ -68,8 +68,10 @@ Examples:
     help="Only the last N of the outcomes that match.",
 )
 @click.option("--status", type=click.Choice(STATUSES), help="Only outcomes with this status.")
-@click.option("--reason", metavar="REASON", help="Only this reason, such as unknown_family.")
-@click.option("--family", metavar="FAMILY", help="Only assets of this family.")
+@click.option(
+    "--reason", type=Utf8(), metavar="REASON", help="Only this reason, such as unknown_family."
+)
+@click.option("--family", type=Utf8(), metavar="FAMILY", help="Only assets of this family.")
 @click.option(
     "--asset",
     type=AssetPath(),
@@ -77,6 +79,7 @@ Examples:
 )
 @click.option(
     "--event",
+    type=Utf8(),
     metavar="ID",
     help="Only outcomes of this event: its own id, or TOPIC/PARTITION/OFFSET of its record.",
 )

@@ -1,16 +1,15 @@
 """The command `asset-sync webhook send`: send a signed sample to a running ingress."""
 
 import http.client
-import ssl
 import time
 import urllib.error
 import urllib.request
 import uuid
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
+from service.adapters.tls import context
 from service.apps.endpoints import endpoints_of
 from service.apps.sources import load_sources
 from service.cli.options import stop
@@ -100,14 +99,17 @@ def _header(text: str) -> tuple[str, str]:
 
 def _post(url: str, body: bytes, headers: dict[str, str], ca_file: Path | None) -> int:
     """Send the sample and return the status, without following a proxy or a redirect."""
-    if urlsplit(url).scheme not in {"http", "https"}:
+    if not url.lower().startswith(("http://", "https://")):
         stop(f"--url {url} is not an http or https address.", 2)
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     if ca_file is not None:
-        context = ssl.create_default_context(cafile=str(ca_file))
-        handlers.append(urllib.request.HTTPSHandler(context=context))
-    request = urllib.request.Request(url, method="POST", data=body, headers=headers)  # noqa: S310 - checked
+        try:
+            trusting = urllib.request.HTTPSHandler(context=context("--ca-file", ca_file))
+        except SettingsError as error:
+            stop(str(error), 2)
+        handlers.append(trusting)
     try:
+        request = urllib.request.Request(url, method="POST", data=body, headers=headers)  # noqa: S310 - checked
         with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_SECONDS) as reply:
             return int(reply.status)
     except urllib.error.HTTPError as error:

@@ -1,10 +1,13 @@
 """Wrong use of the commands: exit 2 and a sentence, before anything begins."""
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
 from service.cli import main
-from service.cli.options import Since
+from service.cli.options import AssetPath, Since, Utf8
+from service.cli.webhook import _post
 
 
 @pytest.mark.parametrize(
@@ -16,6 +19,10 @@ from service.cli.options import Since
         ("outcomes --asset nonsense", "FAMILY/CODE"),
         ("outcomes --asset a/b/c", "FAMILY/CODE"),
         ("outcomes --asset a/\udcff", "is not UTF-8"),
+        ("outcomes --family \udcff", "is not UTF-8"),
+        ("dead-letters list --family \udcff", "is not UTF-8"),
+        ("media get \udcff file", "is not UTF-8"),
+        ("check --sandbox --family \udcff", "is not UTF-8"),
         ("outcomes --status nope", "is not one of"),
         ("outcomes --context dam_id", "NAME=VALUE"),
         ("outcomes --tail -1", "is not in the range"),
@@ -38,6 +45,33 @@ def test_wrong_use(words: str, said: str) -> None:
 
     assert ended.exit_code == 2, ended.output
     assert said in ended.output
+
+
+@pytest.mark.parametrize(
+    ("url", "ca_file", "code", "said"),
+    [
+        ("ftp://localhost", None, 2, "is not an http or https address"),
+        ("http://[::1", None, 1, "No asset-sync ingress answers at http://[::1: "),
+        ("HTTP://127.0.0.1:9", None, 1, "Connection refused"),
+        ("https://127.0.0.1:9", Path(__file__), 2, "--ca-file: "),
+    ],
+)
+def test_a_webhook_that_cannot_be_sent(
+    url: str, ca_file: Path | None, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the address and the file are: a sentence."""
+    with pytest.raises(SystemExit) as ended:
+        _post(url, b"{}", {}, ca_file)
+
+    assert ended.value.code == code
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("typed", ["é", "\udcc3\udca9"])
+def test_a_terminal_may_have_any_encoding(typed: str) -> None:
+    """Python keeps the bytes of what it cannot decode, as in the locale C."""
+    assert Utf8().convert(typed, None, None) == "é"
+    assert AssetPath().convert(f"f/{typed}", None, None) == "f/é"
 
 
 @pytest.mark.parametrize(
