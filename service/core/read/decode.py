@@ -180,7 +180,8 @@ def _read_tombstone(record: SourceRecord, known: _Known) -> None:
     known.action = "delete"
     asset = _asset_of_path(_key_text(record))
     if asset is None:
-        message = "A tombstone names its asset by its key: it must be FAMILY/CODE."
+        found = f"it is {shown(record.key)}" if record.key else "this record has none"
+        message = f"A tombstone names its asset by its key, which must be FAMILY/CODE; {found}."
         _invalid("missing_asset", "key", message)
     known.asset = asset
 

@@ -47,10 +47,25 @@ def test_a_tombstone_deletes() -> None:
     assert (change.action, change.asset) == ("delete", PACKSHOT)
 
 
-@pytest.mark.parametrize("key", [None, b"", b"packshots", b"a/b/c", b"/a", b"a/", b"\xff/a"])
-def test_a_tombstone_needs_its_key(key: bytes | None) -> None:
-    """Anything but FAMILY/CODE is invalid."""
-    assert rejected(record(None, key=key)).reason == "invalid_event"
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        (None, "this record has none."),
+        (b"", "this record has none."),
+        (b"packshots", "it is 'packshots'."),
+        (b"a/b/c", "it is 'a/b/c'."),
+        (b"/a", "it is '/a'."),
+        (b"a/", "it is 'a/'."),
+        (b"\xff/a", "it is '\ufffd/a'."),
+        (b"\x00\x00\x00\x00\x01a/b", r"it is '\x00\x00\x00\x00\x01a/b'."),
+        (b"k" * 1000, f"it is '{'k' * 77}...'."),
+    ],
+)
+def test_a_tombstone_needs_its_key(key: bytes | None, told: str) -> None:
+    """Anything but FAMILY/CODE is invalid, and shown."""
+    found = rejected(record(None, key=key))
+    assert found.reason == "invalid_event"
+    assert found.message.endswith(told)
 
 
 @pytest.mark.parametrize("action", ["upsert", "delete"])
