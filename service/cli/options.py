@@ -1,10 +1,7 @@
 """Settings without those of the PIM, and argument types and errors that commands share."""
 
 import asyncio
-import os
 import re
-import socket
-import ssl
 import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
@@ -18,7 +15,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from service.adapters.kafka.errors import describe
+from service.adapters.kafka.errors import describe, network_reason
 from service.adapters.kafka.options import last_refusal, producing, quieten_aiokafka
 from service.cli.output import complain
 from service.settings import KafkaSettings, Settings, SettingsError, load_without_pim
@@ -136,23 +133,12 @@ def reason_in_words(kafka: KafkaSettings, error: BaseException, needs: str = "it
         case UnknownTopicOrPartitionError():
             named = " ".join(str(part) for part in error.args)
             return f"there is no topic {named}; create it, or check its name in the settings."
-        case KafkaConnectionError() if (why := _network_error()) is not None:
+        case KafkaConnectionError() if (refusal := last_refusal()) is not None and (
+            why := network_reason(refusal)
+        ):
             return f"cannot connect ({why}); check ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS."
         case _:
             return describe(error, kafka)
-
-
-def _network_error() -> str | None:
-    """Return the network's reason why no broker was reached; None if TLS or Kafka refused."""
-    match last_refusal():
-        case ssl.SSLError():
-            return None
-        case socket.gaierror() as error:
-            return error.strerror
-        case OSError(errno=int(number)):
-            return os.strerror(number)
-        case _:
-            return None
 
 
 def stop(message: str, code: int = 1) -> NoReturn:

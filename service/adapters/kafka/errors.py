@@ -4,7 +4,9 @@
 adds what depends on more than the class: permissions, passwords and TLS.
 """
 
+import os
 import re
+import socket
 import ssl
 from collections.abc import Iterable, Iterator
 
@@ -245,6 +247,7 @@ _CERTIFICATE_ALERTS = {
 """Texts for the TLS alerts that a broker sends about a client certificate, by OpenSSL's names."""
 _NAMED = re.compile(r"\b([A-Z]\w+)\(")
 _CODED = re.compile(r"\[Error (-?\d+)\]")
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 def describe(error: BaseException, kafka: KafkaSettings) -> str:
@@ -288,9 +291,30 @@ def describe(error: BaseException, kafka: KafkaSettings) -> str:
                 "ASSET_SYNC_KAFKA__SECURITY_PROTOCOL and the settings ASSET_SYNC_KAFKA__SSL_*."
             )
         case KafkaConnectionError() if (refusal := last_refusal()) is not None:
-            return describe(refusal, kafka) if _is_refusal(refusal) else f"{error}: {refusal}"
+            why = network_reason(refusal)
+            return describe(refusal, kafka) if why is None else f"no broker can be reached ({why})"
         case _:
             return _other(error, kafka)
+
+
+def network_reason(refusal: BaseException) -> str | None:
+    """Return the network's reason for a failed connection; None if TLS or Kafka refused it."""
+    match refusal:
+        case ssl.SSLError():
+            return None
+        case socket.gaierror():
+            return refusal.strerror
+        case OSError(errno=int(number)):
+            return os.strerror(number)
+        case TimeoutError():
+            return "no answer in time"
+        case OSError():  # of several addresses, in one text
+            first = _ERRNO.search(str(refusal))
+            return os.strerror(int(first[1])) if first else str(refusal)
+        case KafkaConnectionError():
+            return "the broker closed the connection"
+        case _:
+            return None
 
 
 def _other(error: BaseException, kafka: KafkaSettings) -> str:

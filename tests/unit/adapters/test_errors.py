@@ -1,12 +1,15 @@
 """Every error of Kafka's is described with its cause and its remedy, never by a code alone."""
 
 import inspect
+import socket
+import ssl
 from typing import Any
 
 import pytest
 from aiokafka import errors
-from aiokafka.errors import BrokerResponseError, KafkaError
+from aiokafka.errors import BrokerResponseError, KafkaConnectionError, KafkaError
 
+from service.adapters.kafka import errors as module
 from service.adapters.kafka.aiokafka_gaps.fencing import InstanceFencedError
 from service.adapters.kafka.aiokafka_gaps.newer_codes import CODES_MAX, NAMED
 from service.adapters.kafka.errors import TEXTS, describe, text_of
@@ -106,3 +109,37 @@ def test_an_error_without_a_text_keeps_its_own() -> None:
     assert describe(KafkaError("Strange(1)"), KAFKA) == "KafkaError: Strange(1)"
     assert "must be unique per replica" in describe(InstanceFencedError(), KAFKA)
     assert "did not answer in time" in describe(TimeoutError(), KAFKA)
+
+
+def refused_by_tls(reason: str) -> ssl.SSLError:
+    """Return an error as OpenSSL raises it."""
+    error = ssl.SSLError(1, f"[SSL: {reason}]")
+    error.reason = reason
+    return error
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (
+            ConnectionRefusedError(111, "Connect call failed"),
+            "no broker can be reached (Connection",
+        ),
+        (OSError("Multiple exceptions: [Errno 111] a, [Errno 111] b"), "(Connection refused)"),
+        (OSError("strange"), "no broker can be reached (strange)"),
+        (socket.gaierror(-2, "Name or service not known"), "(Name or service not known)"),
+        (TimeoutError(), "no broker can be reached (no answer in time)"),
+        (KafkaConnectionError("Connection at h:1 closed"), "(the broker closed the connection)"),
+        (refused_by_tls("WRONG_VERSION_NUMBER"), "TLS with Kafka failed (WRONG_VERSION_NUMBER)"),
+        (errors.UnsupportedSaslMechanismError(), "does not offer this SASL mechanism"),
+    ],
+)
+def test_a_failed_connection_is_told_by_its_reason(
+    refusal: BaseException, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's own text lists its nodes and an enumeration."""
+    monkeypatch.setattr(module, "last_refusal", lambda: refusal)
+    text = describe(KafkaConnectionError("Unable to bootstrap from [('h', 1, <AF>)]"), KAFKA)
+
+    assert told in text
+    assert "bootstrap from" not in text
