@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sys
+import urllib.error
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
@@ -139,6 +140,13 @@ def reason_in_words(kafka: KafkaSettings, error: BaseException, needs: str = "it
             return f"cannot connect ({why}); check ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS."
         case _:
             return describe(error, kafka)
+
+
+def why_no_answer(error: Exception) -> str:
+    """Return why a request of urllib was not answered, without the names of its exceptions."""
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    words = reason.strerror if isinstance(reason, OSError) else None
+    return words or str(reason) or type(reason).__name__
 
 
 def stop(message: str, code: int = 1) -> NoReturn:

@@ -11,7 +11,7 @@ import click
 
 from service import __version__
 from service.adapters.http.release_token import HEADER, TokenFile
-from service.cli.options import is_asked, stop
+from service.cli.options import is_asked, stop, why_no_answer
 from service.cli.output import say, shown
 from service.settings import SettingsError, load_without_pim
 
@@ -84,7 +84,7 @@ def _ask(request: urllib.request.Request) -> dict[str, Any]:
     except urllib.error.HTTPError as error:
         stop(_message_of(error))
     except (OSError, ValueError) as error:
-        stop(f"No asset-sync answers at {request.full_url}: {error}")
+        stop(f"No asset-sync answers at {request.full_url}: {why_no_answer(error)}.")
 
 
 def _message_of(error: urllib.error.HTTPError) -> str:

@@ -12,7 +12,7 @@ import click
 from service.adapters.tls import context
 from service.apps.endpoints import endpoints_of
 from service.apps.sources import load_sources
-from service.cli.options import stop
+from service.cli.options import stop, why_no_answer
 from service.cli.output import say
 from service.settings import Loaded, SettingsError, load
 from service.webhooks.endpoint import Endpoint
@@ -115,4 +115,4 @@ def _post(url: str, body: bytes, headers: dict[str, str], ca_file: Path | None) 
     except urllib.error.HTTPError as error:
         return error.code
     except (OSError, ValueError, http.client.HTTPException) as error:
-        stop(f"No asset-sync ingress answers at {url}: {error}")
+        stop(f"No asset-sync ingress answers at {url}: {why_no_answer(error)}.")

@@ -52,7 +52,7 @@ def test_wrong_use(words: str, said: str) -> None:
     [
         ("ftp://localhost", None, 2, "is not an http or https address"),
         ("http://[::1", None, 1, "No asset-sync ingress answers at http://[::1: "),
-        ("HTTP://127.0.0.1:9", None, 1, "Connection refused"),
+        ("HTTP://127.0.0.1:9", None, 1, "at HTTP://127.0.0.1:9: Connection refused.\n"),
         ("https://127.0.0.1:9", Path(__file__), 2, "--ca-file: "),
     ],
 )
@@ -65,6 +65,14 @@ def test_a_webhook_that_cannot_be_sent(
 
     assert ended.value.code == code
     assert said in capsys.readouterr().err
+
+
+def test_a_release_where_nothing_listens() -> None:
+    """The network's reason, without the names that the library gives it."""
+    ended = CliRunner().invoke(main, ["release", "--port", "1"])
+
+    assert ended.exit_code == 1
+    assert ended.stderr.endswith("http://127.0.0.1:1/release: Connection refused.\n")
 
 
 @pytest.mark.parametrize("typed", ["é", "\udcc3\udca9"])
