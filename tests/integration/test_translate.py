@@ -128,6 +128,8 @@ async def test_a_wrong_mapping_stops_its_source_alone(system: RawSystem) -> None
     assert (await system.get("/livez"))[0] == 200
     outcomes = await system.outcome_data(500 + 6)
     assert Counter(one["data"]["reason"] for one in outcomes)["unmappable"] == 500
+    withheld = 'asset_sync_translate_withheld_items{source="bucket"} 700.0'
+    await system.until("/metrics", lambda text: withheld in text)
 
     port = (await system.url()).rpartition(":")[2]
     unnamed = await aside(system, "release", "--port", port)
