@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = ROOT / ".cache" / "chart-tools" / "bin" / "prometheus"
 ALERTS = ROOT / "deploy" / "helm" / "asset-sync" / "files" / "alerts.yaml"
 NAMESPACE, JOB = "bridges", "asset-sync"
-WAIT_SECONDS_MAX = 120.0
+WAIT_SECONDS_MAX = 400.0
 SCRAPE_SECONDS = 1
 LOOK_SECONDS = 0.5
 

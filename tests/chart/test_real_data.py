@@ -38,6 +38,7 @@ from tests.support.repeated import repeated
 from tests.support.service import SystemUnderTest
 
 pytestmark = [
+    pytest.mark.timeout(900),  # each alert is waited for
     pytest.mark.chart,
     pytest.mark.kafka,
     pytest.mark.processes,

@@ -25,6 +25,7 @@ from tests.support.raw import Item, thin_records
 from tests.support.repeated import repeated
 
 pytestmark = [
+    pytest.mark.timeout(900),  # each alert is waited for
     pytest.mark.chart,
     pytest.mark.kafka,
     pytest.mark.processes,
