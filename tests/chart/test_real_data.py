@@ -91,9 +91,9 @@ def _change(system: SystemUnderTest, number: int) -> Event:
 async def scraped(
     system: SystemUnderTest, seconds_of_minute: int = 1, **settings: str
 ) -> AsyncIterator[Prometheus]:
-    """A replica that has joined its group, and a Prometheus that scrapes it."""
+    """A replica that has joined its group and stays in it, and a Prometheus that scrapes it."""
     (port,) = free_ports(1)
-    system.start(HTTP__PORT=str(port), **settings)
+    system.start(HTTP__PORT=str(port), KAFKA__SESSION_TIMEOUT_SECONDS="30", **settings)
     await system.until_ready()
     folder = system.folder / "prometheus"
     folder.mkdir()
@@ -185,7 +185,11 @@ async def limit_dead_letters(system: SystemUnderTest) -> None:
 @asynccontextmanager
 async def open_transaction(system: SystemUnderTest) -> AsyncIterator[None]:
     """Another producer's transaction, with records after it that nobody can read yet."""
-    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap, transactional_id=system.suffix)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=system.bootstrap,
+        transactional_id=system.suffix,
+        transaction_timeout_ms=900_000,  # the most that the broker allows
+    )
     await producer.start()
     await producer.begin_transaction()
     await producer.send_and_wait(system.events, b"{}", partition=OTHERS_PARTITION)
