@@ -7,9 +7,9 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, IncompatibleBrokerVersion
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import CompactArray, Int16, Int32, Int64, Schema
+from aiokafka.protocol.types import CompactArray, Int16, Int32, Schema
 
-from service.adapters.kafka.aiokafka_gaps.requests import TAGS, TEXT, structs
+from service.adapters.kafka.aiokafka_gaps.requests import TAGS, TEXT, TOPIC_ID, structs
 
 API_KEY = 68
 JOINING_EPOCH = 0
@@ -40,14 +40,7 @@ class _HeartbeatRequest0(RequestStruct):  # type: ignore[misc]
         ("rebalance_timeout_ms", Int32),
         ("subscribed_topics", CompactArray(TEXT)),
         ("server_assignor", TEXT),
-        (
-            "topic_partitions",
-            structs(
-                ("topic_id_high", Int64),
-                ("topic_id_low", Int64),
-                ("partitions", CompactArray(Int32)),
-            ),
-        ),
+        ("topic_partitions", structs(*TOPIC_ID, ("partitions", CompactArray(Int32)))),
         TAGS,
     )
 

@@ -18,11 +18,10 @@ from aiokafka.protocol.types import (
     Int8,
     Int16,
     Int32,
-    Int64,
     Schema,
 )
 
-from service.adapters.kafka.aiokafka_gaps.requests import TAGS, TEXT, Field, structs
+from service.adapters.kafka.aiokafka_gaps.requests import TAGS, TEXT, TOPIC_ID, Field, structs
 
 API_KEY = 69
 NEWER_PROTOCOL = 1
@@ -34,12 +33,7 @@ _ABSENT = frozenset({_UNSUPPORTED_VERSION, _GROUP_ID_NOT_FOUND})
 _ASSIGNMENT = Schema(
     (
         "topic_partitions",
-        structs(
-            ("topic_id_high", Int64),
-            ("topic_id_low", Int64),
-            ("topic", TEXT),
-            ("partitions", CompactArray(Int32)),
-        ),
+        structs(*TOPIC_ID, ("topic", TEXT), ("partitions", CompactArray(Int32))),
     ),
     TAGS,
 )

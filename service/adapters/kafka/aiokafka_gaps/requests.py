@@ -28,7 +28,8 @@ TAGS: Field = ("tags", TaggedFields)
 """The last field of every flexible request, response and struct."""
 TOPIC_IDS_VERSION = 10
 """The version of Metadata whose answer has topic ids."""
-_TOPIC_ID: tuple[Field, ...] = (("topic_id_high", Int64), ("topic_id_low", Int64))
+TOPIC_ID: tuple[Field, ...] = (("topic_id_high", Int64), ("topic_id_low", Int64))
+"""The fields of a topic id, a UUID of 128 bits."""
 
 
 def structs(*fields: Field) -> CompactArray:
@@ -103,7 +104,7 @@ class _MetadataRequest8(RequestStruct):  # type: ignore[misc]
 class _MetadataResponse10(Response):  # type: ignore[misc]
     API_KEY = 3
     API_VERSION = TOPIC_IDS_VERSION
-    SCHEMA = _metadata_schema(CompactArray, TEXT, topic_id=_TOPIC_ID, tags=(TAGS,))
+    SCHEMA = _metadata_schema(CompactArray, TEXT, topic_id=TOPIC_ID, tags=(TAGS,))
 
 
 class _MetadataRequest10(RequestStruct):  # type: ignore[misc]
@@ -111,7 +112,7 @@ class _MetadataRequest10(RequestStruct):  # type: ignore[misc]
     API_VERSION = TOPIC_IDS_VERSION
     FLEXIBLE_VERSION = True
     RESPONSE_TYPE = _MetadataResponse10
-    SCHEMA = Schema(("topics", structs(*_TOPIC_ID, ("topic", TEXT))), *_OPTIONS, TAGS)
+    SCHEMA = Schema(("topics", structs(*TOPIC_ID, ("topic", TEXT))), *_OPTIONS, TAGS)
 
 
 class MetadataWithPermissions(Request[_MetadataRequest8]):  # type: ignore[misc]
