@@ -1,5 +1,6 @@
 """Read JSON Lines for `convert` and `publish`. A bad line never raises; it becomes a Rejection."""
 
+import codecs
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +19,6 @@ STRUCTURED = (("content-type", b"application/cloudevents+json; charset=UTF-8"),)
 LINE_BYTES_MAX = 16 * 1024 * 1024
 """How many bytes of a line are kept in memory; the rest of a longer line is skipped."""
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _REST_BYTES = 64 * 1024
 
@@ -64,7 +64,7 @@ def lines(file: BinaryIO) -> Iterator[Line]:
                     "The file is UTF-16, events are UTF-8: convert it first, "
                     "for example with `iconv -f UTF-16 -t UTF-8`."
                 )
-            piece = piece.removeprefix(_BYTE_ORDER_MARK)
+            piece = piece.removeprefix(codecs.BOM_UTF8)
         if text := piece.strip():
             yield Line(number, text, is_truncated)
 

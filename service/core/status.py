@@ -201,7 +201,7 @@ def status_of(
         over_ceiling=dispatcher.held.reached,
         calls_in_flight=len(gate.in_flight),
         calls_limit=gate.cap,
-        rate_limit=gate.rate,
+        rate_limit=gate.rate.requests_max,
         gate_seconds=max(0.0, (gate.closed_until or now) - now),
         is_gate_closed=gate.is_closed,
         outage=_outage(lanes.breaker, now),

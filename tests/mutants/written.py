@@ -370,8 +370,8 @@ WRITTEN = (
     Written(
         "rate-without-limit",
         "P8, D6",
-        "return len(self._sent) < self.rate",
-        "return self.rate > 0",
+        "return len(self._sent) < self.requests_max",
+        "return self.requests_max > 0",
         "More calls a second than are set.",
     ),
     Written(

@@ -164,7 +164,7 @@ class Dispatcher:
         """Return when time alone could let a call start (monotonic seconds)."""
         times = [self.gate.next_time(now), self.windows.next_due_at]
         if self.structure_cache is not None:
-            times.extend(self.structure_cache.next_time())
+            times.extend(self.structure_cache.next_times(now))
         times.append(self.files.downloads.next_time())
         if self.lanes.breaker.is_open:
             times.append(self.lanes.breaker.probe_at)

@@ -5,12 +5,9 @@ against the rate.
 Rule 2: after a 429 the gate closes, then lets one call try; only the answer to it opens the gate.
 """
 
-from collections import deque
-
 from service.core.limits import RETRY_AFTER_SECONDS_MAX
 from service.core.recover.backoff import Jitter, delay
-
-RATE_SECONDS = 1.0
+from service.core.send.rate import Rate
 
 
 class Gate:
@@ -20,12 +17,11 @@ class Gate:
         self._calls_at_once_max = calls_at_once_max
         self._calls_per_second_max = calls_per_second_max
         self._jitter = jitter
-        self._sent: deque[float] = deque()
         self._throttled_in_row = 0
         self._closed_until: float | None = None
         self._trial: int | None = None
         self.cap = 0
-        self.rate = 0
+        self.rate = Rate(0)
         self.in_flight: set[int] = set()
         self.repairs_in_flight: set[int] = set()
         self.uploads_in_flight: set[int] = set()
@@ -34,7 +30,7 @@ class Gate:
         """Set this replica's share of the deployment's limits, by the partitions that it owns."""
         assert 0 <= owned <= total
         self.cap = self._part(self._calls_at_once_max, owned, total)
-        self.rate = self._part(self._calls_per_second_max, owned, total)
+        self.rate.requests_max = self._part(self._calls_per_second_max, owned, total)
 
     @property
     def is_closed(self) -> bool:
@@ -66,14 +62,12 @@ class Gate:
 
     def may_send(self, now: float) -> bool:
         """Return whether the rate allows one more request now."""
-        while self._sent and now >= self._sent[0] + RATE_SECONDS:
-            self._sent.popleft()
-        return len(self._sent) < self.rate
+        return self.rate.allows(now)
 
     def next_time(self, now: float) -> float | None:
         """Return when time alone lets the gate allow more; None if a call must end first."""
-        if not self.may_send(now) and self._sent:
-            return self._sent[0] + RATE_SECONDS
+        if (allowed_at := self.rate.next_time(now)) is not None:
+            return allowed_at
         if self._closed_until is not None and self._trial is None and now < self._closed_until:
             return self._closed_until
         return None
@@ -92,7 +86,7 @@ class Gate:
 
     def send(self, now: float) -> None:
         """Count a request against the rate."""
-        self._sent.append(now)
+        self.rate.count(now)
 
     def end(self, call_id: int) -> None:
         """Free the call's slot; if it was a trial without an answer, another call may try."""

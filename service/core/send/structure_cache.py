@@ -6,7 +6,7 @@ Rule 2: if a structure cannot be fetched, values are sent unshaped. If the PIM r
 the change is rejected only after one more attempt to fetch the structure.
 """
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -26,6 +26,7 @@ from service.core.recover.backoff import Jitter, delay
 from service.core.requests import CreateOption, Exchange
 from service.core.send.exchange import Unreadable, create_option, fetch_structure
 from service.core.send.families import Families
+from service.core.send.rate import Rate
 from service.core.send.verdict import is_well, is_written
 from service.core.values import Attribute
 from service.core.verdict_types import UnknownFamily
@@ -113,7 +114,7 @@ class StructureCache:
         """Families in the order of their last fetch."""
         self._waiting_families: dict[str, None] = {}
         """Families with parked assets, in the order of their turns."""
-        self._created_at: deque[float] = deque()
+        self._creations = Rate(OPTIONS_PER_SECOND_MAX)
 
     # --- before a call -----------------------------------------------------------------------
 
@@ -224,9 +225,9 @@ class StructureCache:
             state = self._families[family]
             if state.creating:
                 creation = state.next_creation()
-                if creation.not_before <= now and self._may_create(now):
+                if creation.not_before <= now and self._creations.allows(now):
                     creation.not_before = float("inf")  # until it ends
-                    self._created_at.append(now)
+                    self._creations.count(now)
                     return creation
                 continue
             if state.is_fetching:
@@ -237,13 +238,13 @@ class StructureCache:
             return self.begin_fetch(family, now)
         return None
 
-    def next_time(self) -> Iterator[float]:
+    def next_times(self, now: float) -> Iterator[float]:
         """Return the times at which side requests may be sent."""
+        creation_allowed_at = self._creations.next_time(now) or now
         for family in self._waiting_families:
             state = self._families[family]
             if state.creating:
-                room = self._created_at[0] + 1.0 if self._created_at else float("-inf")
-                yield max(room, state.next_creation().not_before)
+                yield max(creation_allowed_at, state.next_creation().not_before)
             elif state.unfinished is None and not state.is_fetching:
                 yield state.refresh_not_before
 
@@ -330,11 +331,6 @@ class StructureCache:
         for family in list(islice(self._families, surplus)):
             if not self._families[family].is_in_use:
                 del self._families[family]
-
-    def _may_create(self, now: float) -> bool:
-        while self._created_at and now >= self._created_at[0] + 1.0:
-            self._created_at.popleft()
-        return len(self._created_at) < OPTIONS_PER_SECOND_MAX
 
     def _unpark(self, family: str) -> list[AssetWork]:
         self._waiting_families.pop(family, None)

@@ -269,7 +269,7 @@ def partition_of(key: bytes, count: int) -> int:
     return int(murmur2(key) & 0x7FFFFFFF) % count
 
 
-def partitions_of(key: bytes, count: int) -> set[int]:
+def partitions_ever_of(key: bytes, count: int) -> set[int]:
     """Return the partitions that may have records with a key.
 
     One of them is the key's partition today. If partitions were added, older records are on the
@@ -295,7 +295,7 @@ async def _assign_added(consumer: AIOKafkaConsumer, topic: str, part: Read) -> N
 def _chosen(topic: str, numbers: Sequence[int], part: Read) -> list[TopicPartition]:
     """Return the partitions of the part, of those that the topic has."""
     if part.key is not None:
-        wanted = partitions_of(part.key, len(numbers))
+        wanted = partitions_ever_of(part.key, len(numbers))
         numbers = [number for number in numbers if number in wanted]
     if part.begin is not None:
         numbers = [number for number in numbers if number in part.begin]
