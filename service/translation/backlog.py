@@ -12,6 +12,7 @@ from service.core.inputs import Start
 from service.core.model import Binding, Partition, SourceRecord
 from service.core.records import PositionCommit
 from service.core.settle import offset_map
+from service.translation.replay import replay_of
 from service.translation.work import Work
 
 
@@ -34,7 +35,6 @@ class Backlog:
             for partition, start in starts.items()
         }
         self.partitions = frozenset(starts)
-        self._arrivals = 0
         self._mapped: dict[Work, None] = {}
         """Mapped records, in order: all that arrived before the first in `_unmapped`."""
         self._unmapped: deque[Work] = deque()
@@ -59,8 +59,7 @@ class Backlog:
         if partition is None or origin.offset < partition.position:
             return False
         partition.position = origin.offset + 1
-        self._arrivals += 1
-        work = Work(record, received_utc_ms, self._arrivals)
+        work = Work(record, replay_of(record.headers), received_utc_ms)
         partition.works.append(work)
         self._unmapped.append(work)
         self.unmapped_bytes += record.size
@@ -110,7 +109,7 @@ class Backlog:
         """Yield the records that may be written, in order."""
         waiting: set[Partition] = set()
         for work in self._mapped:
-            if not work.is_ready:
+            if not work.ends:
                 waiting.add(work.record.origin.partition)
                 if len(waiting) == len(self._partitions):
                     return
@@ -120,7 +119,7 @@ class Backlog:
     @property
     def has_ready(self) -> bool:
         """Whether any record may be written."""
-        return any(one.works and one.works[0].is_ready for one in self._partitions.values())
+        return any(one.works and one.works[0].ends for one in self._partitions.values())
 
     def positions_after(self, works: Sequence[Work]) -> dict[Partition, PositionCommit]:
         """Return the positions to commit with these records, the first of their partitions."""

@@ -25,7 +25,7 @@ from service.core.facts import (
 )
 from service.core.inputs import ChangesRefused, CommitRefusal, Refusal
 from service.core.model import Moment, Partition
-from service.core.records import ChangeRecord, Transaction
+from service.core.records import Transaction
 from service.core.settle.commit_pace import CommitPace
 from service.core.settle.dead_letter_limit import DeadLetterLimit
 from service.core.settle.report import part_id
@@ -40,7 +40,7 @@ from service.translation.limits import (
 )
 from service.translation.messages import SourceEffect
 from service.translation.report import SourceReporter
-from service.translation.work import Built, BuiltChange, Work
+from service.translation.work import Built, BuiltChange, Work, Written
 
 _SOURCE = "source"
 """The key of the ceiling on deletes, which counts those of the source together."""
@@ -58,9 +58,8 @@ class SourceOutbox:
         self.limit = DeadLetterLimit(limits.dead_letter_share_max, limits.dead_letter_share_items)
         self.ceiling = DeleteCeiling(limits.deletes_per_hour_max)
         self.backlog = Backlog({})
-        self._chosen: list[Work] = []
-        self._changes: tuple[tuple[Work, ChangeRecord], ...] = ()
-        """The changes of the transaction under way, in order."""
+        self._chosen: list[tuple[Work, Written]] = []
+        """The records of the transaction under way, and what it holds for each."""
         self._uncounted: dict[Partition, int] = {}
         """Records below these offsets were released before: the limit does not count them."""
         self._pace = CommitPace(limits.commit_interval_seconds)
@@ -69,7 +68,6 @@ class SourceOutbox:
         """Write the records of this backlog from now on, and nothing of an earlier one."""
         self.backlog = backlog
         self._chosen = []
-        self._changes = ()
         self._pace.rest()
 
     @property
@@ -114,7 +112,7 @@ class SourceOutbox:
 
     def put_back(self) -> bool:
         """Put the newest mapped record back, unless a transaction under way writes it."""
-        return self.backlog.put_back(self._chosen)
+        return self.backlog.put_back([work for work, _ in self._chosen])
 
     def is_halted(self, now: float) -> bool:
         """Return whether records are ready and nothing could be committed for too long."""
@@ -149,22 +147,23 @@ class SourceOutbox:
         if chosen := self._choose(moment):
             self._chosen = chosen
             number = self._pace.begin(moment.seconds)
-            self._effects.append(Commit(number, self._transaction(moment.utc_ms)))
+            self._effects.append(Commit(number, self._transaction()))
 
     def committed(self, number: int, now: float) -> frozenset[Partition]:
         """Take note that the transaction is on the log; return the partitions of its records."""
         assert self.is_under_way(number)
-        works, self._chosen = self._chosen, []
+        works = [work for work, _ in self._chosen]
+        changes = sum([len(written.changes) for _, written in self._chosen])
+        self._chosen = []
         self._pace.rest()
         self.backlog.committed(works)
-        for _ in range(sum(work.deletes for work in works if not self._is_released(work))):
+        counted = [work.deletes for work in works if work.deletes and not self._is_released(work)]
+        for _ in range(sum(counted)):
             self.ceiling.count(_SOURCE, now)
-        translated = tuple(_translated(work) for work in works)
+        translated = tuple([_translated(work) for work in works])
         seconds = self._pace.seconds(now)
-        fact = RecordsTranslated(len(works), len(self._changes), seconds, translated)
-        self._effects.append(fact)
-        self._changes = ()
-        return frozenset(work.record.origin.partition for work in works)
+        self._effects.append(RecordsTranslated(len(works), changes, seconds, translated))
+        return frozenset({work.record.origin.partition for work in works})
 
     def refused(self, number: int, why: Refusal, topic: str) -> bool:
         """Take note that the transaction was aborted; return whether the group fenced this replica.
@@ -174,10 +173,11 @@ class SourceOutbox:
         if not self.is_under_way(number):
             return False
         self._effects.append(TransactionRefused(why.value))
-        self._chosen = []
+        chosen, self._chosen = self._chosen, []
         if isinstance(why, ChangesRefused):
+            changes = [(work, change) for work, written in chosen for change in written.changes]
             for refused in why.numbers:
-                work, change = self._changes[refused]
+                work, change = changes[refused]
                 work.refuse(change, topic)
                 self.backlog.measure(work)
         return why is CommitRefusal.FENCED
@@ -186,12 +186,14 @@ class SourceOutbox:
         """Return whether this is the transaction under way, and not one of an ended assignment."""
         return self.is_committing and self._pace.is_last(number)
 
-    def _choose(self, moment: Moment) -> list[Work]:
+    def _choose(self, moment: Moment) -> list[tuple[Work, Written]]:
         """Return the records of the next transaction: at least one, if it may pass."""
-        chosen: list[Work] = []
+        chosen: list[tuple[Work, Written]] = []
         records = size = deletes = 0
         for work in self.backlog.ready():
-            if not self._passes_limit(work) or not self._admits(work, deletes, moment.seconds):
+            if not work.is_counted:
+                self._count(work)
+            if self.limit.is_reached or not self._admits(work, deletes, moment.seconds):
                 break
             written = work.written(self._reporter, moment.utc_ms)
             records += written.records
@@ -200,7 +202,7 @@ class SourceOutbox:
             is_full = records > TRANSACTION_RECORDS_MAX or size > TRANSACTION_BYTES_MAX
             if chosen and is_full:
                 break
-            chosen.append(work)
+            chosen.append((work, written))
         return chosen
 
     def _admits(self, work: Work, under_way: int, now: float) -> bool:
@@ -214,31 +216,30 @@ class SourceOutbox:
 
     def _is_released(self, work: Work) -> bool:
         """Return whether an operator released the record, with all that there was by then."""
+        if not self._uncounted:
+            return False
         origin = work.record.origin
         return origin.offset < self._uncounted.get(origin.partition, 0)
 
-    def _passes_limit(self, work: Work) -> bool:
-        """Count the items of a record once; return whether the record may be written."""
-        if work.is_counted:
-            return True
+    def _count(self, work: Work) -> None:
+        """Count the items of a record once by the limit, and report those that ended."""
         work.is_counted = True
         is_released = self._is_released(work)
         for built in work.ends:
             if isinstance(built, Ended):
                 self._note_ended(work, built)
             if not is_released and not self.limit.is_reached:
-                self._count(built)
-        return not self.limit.is_reached
+                self._count_item(built)
 
-    def _count(self, built: Built) -> None:
+    def _count_item(self, built: Built) -> None:
         """Count one item by the limit; those that were skipped on purpose do not count."""
-        if isinstance(built, Ended) and built.status == "skipped":
-            return
-        is_dead = isinstance(built, Ended) and built.status in DEAD_STATUSES
-        self.limit.count(None, is_dead=is_dead)
-        if self.limit.is_reached:
-            reached = DeadLetterLimitReached(self.limit.dead, self.limit.changes)
-            self._effects.append(reached)
+        if isinstance(built, BuiltChange):
+            self.limit.count(None, is_dead=False)
+        elif built.status != "skipped":
+            self.limit.count(None, is_dead=built.status in DEAD_STATUSES)
+            if self.limit.is_reached:
+                reached = DeadLetterLimitReached(self.limit.dead, self.limit.changes)
+                self._effects.append(reached)
 
     def _note_ended(self, work: Work, ended: Ended) -> None:
         outcome_id = part_id(work.record.origin, ended.part)
@@ -247,19 +248,13 @@ class SourceOutbox:
         completed = ChangeCompleted(outcome_id, path, ended.status, ended.reason, ended.message)
         self._effects.append(completed)
 
-    def _transaction(self, utc_ms: int) -> Transaction:
-        works = self._chosen
-        written = [work.written(self._reporter, utc_ms) for work in works]
-        self._changes = tuple(
-            (work, change)
-            for work, one in zip(works, written, strict=True)
-            for change in one.changes
-        )
+    def _transaction(self) -> Transaction:
+        works, written = zip(*self._chosen, strict=True)
         return Transaction(
-            outcomes=tuple(outcome for one in written for outcome in one.outcomes),
-            dead_letters=tuple(one.dead_letter for one in written if one.dead_letter is not None),
+            outcomes=tuple(chain.from_iterable([one.outcomes for one in written])),
+            dead_letters=tuple([one.dead_letter for one in written if one.dead_letter]),
             positions=self.backlog.positions_after(works),
-            changes=tuple(change for _, change in self._changes),
+            changes=tuple(chain.from_iterable([one.changes for one in written])),
         )
 
 

@@ -48,7 +48,7 @@ class Ticket:
     @property
     def is_outdated(self) -> bool:
         """Whether the record was put back since, and is mapped again or will be."""
-        return self.times_mapped != self.work.times_mapped or self.work.parts is None
+        return self.times_mapped != self.work.times_mapped or not self.work.is_mapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +184,9 @@ class Translator:
         backlog, bytes_max = self._backlog, self._limits.pending_bytes_max
         self._is_crowded = self._is_crowded and not backlog.has_half(bytes_max)
         wanted: list[Wanted[Ticket]] = []
-        while not backlog.mapped_records or (
+        while (
             backlog.pending_bytes < bytes_max and not self._is_crowded
-        ):
+        ) or not backlog.mapped_records:
             work = backlog.take_unmapped()
             if work is None:
                 break

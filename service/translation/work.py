@@ -6,8 +6,7 @@ Rule 2: a change is kept as the record that is written, because its size counts.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 
 import msgspec
 
@@ -15,9 +14,9 @@ from service.contracts.outcome import DEAD_STATUSES, DELETE
 from service.core.model import SourceRecord
 from service.core.records import ChangeRecord, LogRecord
 from service.mapping.json_values import decoded_bytes
-from service.mapping.results import NO_FACTS, Action, Change, Ended, EventFacts, Part, Read
+from service.mapping.results import Action, Change, Ended, EventFacts, Part, Read
 from service.translation.limits import CHANGES_BYTES_MAX, TranslationLimits
-from service.translation.replay import Replay, replay_of
+from service.translation.replay import Replay
 from service.translation.report import SourceReporter
 
 
@@ -65,59 +64,49 @@ class Written(msgspec.Struct, frozen=True, gc=False):
         return len(self.changes) + len(self.outcomes)
 
 
-@dataclass(eq=False, slots=True)
-class Work:
-    """A raw record that is pending. `parts` is None until it is mapped."""
+class Waiting(msgspec.Struct, eq=False, gc=False):
+    """The parts of a record of which one at least waits for a read."""
+
+    parts: list[tuple[Built, ...] | None]
+    """What each part became; None while it waits."""
+    open_parts: int
+    """How many of them wait."""
+    decoded_bytes: int
+    """Memory of the record's decoded JSON, which is kept for them."""
+
+
+class Work(msgspec.Struct, eq=False, gc=False):
+    """A raw record that is pending: not mapped yet, waiting for reads, or decided."""
 
     record: SourceRecord
+    replay: Replay
     received_utc_ms: int
-    arrival: int
-    """Numbers the records of an assignment in the order in which they arrived."""
-    replay: Replay = field(init=False)
-    parts: list[tuple[Built, ...] | None] | None = None
-    """What each part became; None while it waits for a read."""
-    open_parts: int = 0
-    """How many of them wait."""
+    waiting: Waiting | None = None
+    """Its parts, from the mapping until the last of them is decided."""
+    ends: tuple[Built, ...] = ()
+    """What its parts became, in order, as soon as all of them are decided; empty before."""
+    items: int = 1
+    """How many parts it has; a record that is not mapped yet counts as one."""
     deletes: int = 0
-    """How many items became deletes, of one family or of several."""
+    """How many items became deletes, of one family or of several; known with `ends`."""
+    changes_bytes: int = 0
     counted: tuple[int, int] = (0, 0)
     """Bytes and parts, as the backlog counts them at present."""
     times_mapped: int = 0
     """A read that was asked for at an earlier time decides nothing any more."""
-    decoded_bytes: int = 0
-    """Memory of its decoded JSON, which is kept while it waits for a read."""
-    changes_bytes: int = 0
     is_counted: bool = False
     """Whether the limit on dead letters has counted it."""
-    _ends: list[Built] | None = None
     _written: Written | None = None
-
-    def __post_init__(self) -> None:
-        self.replay = replay_of(self.record.headers)
 
     @property
     def size(self) -> int:
         """Memory that it takes, in bytes, approximately."""
         size = self.record.size + self.changes_bytes
-        return size + self.decoded_bytes if self.open_parts else size
+        return size if self.waiting is None else size + self.waiting.decoded_bytes
 
     @property
-    def items(self) -> int:
-        """How many parts it has; a record that is not mapped yet counts as one."""
-        return 1 if self.parts is None else len(self.parts)
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether every part is decided."""
-        return self.parts is not None and not self.open_parts
-
-    @property
-    def ends(self) -> list[Built]:
-        """What its parts became, in order."""
-        if self._ends is None:
-            assert self.parts is not None
-            self._ends = [built for part in self.parts for built in part or ()]
-        return self._ends
+    def is_mapped(self) -> bool:
+        return bool(self.ends) or self.waiting is not None
 
     @property
     def dead(self) -> list[Ended]:
@@ -126,16 +115,15 @@ class Work:
 
     def take(
         self, parts: Sequence[Part], reporter: SourceReporter, limits: TranslationLimits
-    ) -> list[tuple[int, Read]]:
+    ) -> Sequence[tuple[int, Read]]:
         """Take what the record was mapped to; return the reads that it waits for, by index."""
         self.times_mapped += 1
-        by_part: Sequence[Sequence[Part]] = (
-            (parts,)
-            if len(parts) == 1
-            else [list(results) for _, results in groupby(parts, lambda part: part.part)]
-        )
-        self.parts = [None] * len(by_part)
-        self.open_parts = len(by_part)
+        if len(parts) == 1 and not isinstance(parts[0], Read):  # nearly every record
+            self._end([(self._build(parts[0], reporter, limits),)])
+            return ()
+        by_part = [list(results) for _, results in groupby(parts, lambda part: part.part)]
+        count = self.items = len(by_part)
+        self.waiting = Waiting([None] * count, count, decoded_bytes(self.record.value or b""))
         reads: list[tuple[int, Read]] = []
         for index, results in enumerate(by_part):
             decided = [one for one in results if not isinstance(one, Read)]
@@ -143,15 +131,14 @@ class Work:
                 self.decide(index, decided, reporter, limits)
             else:
                 reads += [(index, one) for one in results if isinstance(one, Read)]
-        if self.is_ready:
-            return []
-        self.decoded_bytes = decoded_bytes(self.record.value or b"")
-        return reads
+        return () if self.ends else reads
 
     def forget(self) -> None:
         """Forget what it was mapped to."""
-        self.parts = self._ends = self._written = None
-        self.open_parts = self.deletes = self.decoded_bytes = self.changes_bytes = 0
+        self.waiting = self._written = None
+        self.ends = ()
+        self.items = 1
+        self.deletes = self.changes_bytes = 0
 
     def decide(
         self,
@@ -161,45 +148,51 @@ class Work:
         limits: TranslationLimits,
     ) -> None:
         """Take what a part became, unless the record as a whole was rejected meanwhile."""
-        assert self.parts is not None
-        if index >= len(self.parts) or self.parts[index] is not None:
+        waiting = self.waiting
+        if waiting is None or waiting.parts[index] is not None:
             return
         built = _one_end(tuple([self._build(one, reporter, limits) for one in results]))
-        self.parts[index] = built
-        self.open_parts -= 1
-        self.deletes += _is_delete(built)
+        waiting.parts[index] = built
+        waiting.open_parts -= 1
         self.changes_bytes += _size_of(built)
-        if self.changes_bytes > CHANGES_BYTES_MAX:
-            self._reject_whole()
+        if not waiting.open_parts or self.changes_bytes > CHANGES_BYTES_MAX:
+            self._end([part for part in waiting.parts if part is not None])
 
     def refuse(self, refused: ChangeRecord, topic: str) -> None:
         """Reject a change whose record its topic refused as too large."""
-        assert self.parts is not None
         why = (
             f"The change has {refused.size} bytes: more than {topic} accepts "
             "(max.message.bytes of the topic)."
         )
-        decided = [
-            _one_end(
-                tuple(
-                    one.rejected(why)
-                    if isinstance(one, BuiltChange) and one.record is refused
-                    else one
-                    for one in part or ()
-                )
-            )
-            for part in self.parts
+        ends = [
+            one.rejected(why) if isinstance(one, BuiltChange) and one.record is refused else one
+            for one in self.ends
         ]
-        self.parts = list(decided)
-        self.deletes = sum(map(_is_delete, decided))
-        self.changes_bytes = sum(map(_size_of, decided))
-        self._ends = self._written = None
+        by_part = groupby(ends, lambda one: one.part)
+        self._end([_one_end(tuple(part)) for _, part in by_part])
+
+    def _end(self, parts: Sequence[tuple[Built, ...]]) -> None:
+        """Take what all parts became, or reject the record, if its changes are too large together.
+
+        Parts that still wait for a read do not matter then.
+        """
+        self.waiting = self._written = None
+        self.ends = parts[0] if len(parts) == 1 else tuple(chain.from_iterable(parts))
+        self.deletes = sum([_is_delete(part) for part in parts])
+        self.changes_bytes = _size_of(self.ends)
+        if self.changes_bytes > CHANGES_BYTES_MAX:
+            message = (
+                f"The changes of the record have more than {CHANGES_BYTES_MAX} bytes together."
+            )
+            event = self.ends[0].event
+            self._end([(Ended(None, "rejected", "too_large", message, event=event),)])
+            self.items = 1
 
     def written(self, reporter: SourceReporter, utc_ms: int) -> Written:
         """Return the records that a transaction writes for it."""
-        assert self.is_ready
+        assert self.ends, "decided"
         if self._written is None:
-            changes = tuple(one.record for one in self.ends if isinstance(one, BuiltChange))
+            changes = tuple([one.record for one in self.ends if isinstance(one, BuiltChange)])
             if len(changes) == len(self.ends):
                 self._written = Written(self.changes_bytes, changes)
             else:
@@ -244,14 +237,6 @@ class Work:
             f"The change has {size} bytes of key, value and headers; the limit is "
             f"{limits.record_bytes_max} (ASSET_SYNC_KAFKA__MAX_RECORD_BYTES)."
         )
-
-    def _reject_whole(self) -> None:
-        """Reject the record, because its changes are too large together."""
-        event = next((one.event for one in self.ends), NO_FACTS)
-        message = f"The changes of the record have more than {CHANGES_BYTES_MAX} bytes together."
-        self.parts = [(Ended(None, "rejected", "too_large", message, event=event),)]
-        self.open_parts = self.deletes = self.changes_bytes = 0
-        self._ends = None
 
 
 def _one_end(built: tuple[Built, ...]) -> tuple[Built, ...]:
