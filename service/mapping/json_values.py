@@ -72,7 +72,7 @@ def decode(text: bytes, what: str) -> object:
 
 def _decoded(text: bytes) -> object:
     found: object = _decoder.decode(text)
-    return _with_minus_zero(text) if _MINUS_ZERO.search(text) else found
+    return _with_minus_zero(text) if b"-0" in text and _MINUS_ZERO.search(text) else found
 
 
 def _with_minus_zero(text: bytes) -> object:
@@ -119,12 +119,15 @@ def decode_leniently(text: str) -> object:
 
 def encode(value: object) -> bytes:
     """Return JSON with numbers as the event had them."""
-    return msgspec.json.encode(value, enc_hook=_encode_number)
+    return _encoder.encode(value)
 
 
 def _encode_number(number: object) -> Raw:
     assert isinstance(number, Number), number
     return Raw(number.text.encode())
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_encode_number)
 
 
 def kind_of(value: object) -> str:

@@ -193,10 +193,12 @@ class SourceOutbox:
         for work in self.backlog.ready():
             if not work.is_counted:
                 self._count(work)
-            if self.limit.is_reached or not self._admits(work, deletes, moment.seconds):
+            if self.limit.is_reached:
+                break
+            if work.deletes and not self._admits(work, deletes, moment.seconds):
                 break
             written = work.written(self._reporter, moment.utc_ms)
-            records += written.records
+            records += written.count
             size += written.size
             deletes += work.deletes
             is_full = records > TRANSACTION_RECORDS_MAX or size > TRANSACTION_BYTES_MAX
@@ -207,7 +209,7 @@ class SourceOutbox:
 
     def _admits(self, work: Work, under_way: int, now: float) -> bool:
         """Return whether the ceiling lets the deletes of a record pass, beside those chosen."""
-        if not work.deletes or self._is_released(work):
+        if self._is_released(work):
             return True
         is_admitted = self.ceiling.admits(_SOURCE, now, under_way)
         if self.ceiling.reached:
@@ -263,7 +265,7 @@ def _translated(work: Work) -> TranslatedRecord:
     return TranslatedRecord(
         record.origin.partition,
         record.origin.offset,
-        tuple(map(_result, work.ends)),
+        tuple([_result(built) for built in work.ends]),
         record.timestamp_ms,
         work.received_utc_ms,
     )

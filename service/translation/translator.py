@@ -170,10 +170,10 @@ class Translator:
     # --- records -----------------------------------------------------------------------------
 
     def _admit(self, records: Iterable[SourceRecord]) -> None:
-        utc_ms = self._moment.utc_ms
+        utc_ms, backlog, admits = self._moment.utc_ms, self._backlog, self._membership.admits
         for record in records:
-            if self._membership.admits(record.origin):
-                self._backlog.admit(record, utc_ms)
+            if admits(record.origin):
+                backlog.admit(record, utc_ms)
         self._progress.note({record.origin.partition for record in records}, utc_ms)
 
     def _map_ahead(self) -> None:

@@ -53,15 +53,13 @@ Built = BuiltChange | Ended
 class Written(msgspec.Struct, frozen=True, gc=False):
     """The records that a transaction holds for one raw record."""
 
+    count: int
+    """How many changes and outcomes there are."""
     size: int
     """Bytes of all its records."""
     changes: tuple[ChangeRecord, ...]
     outcomes: tuple[LogRecord, ...] = ()
     dead_letter: LogRecord | None = None
-
-    @property
-    def records(self) -> int:
-        return len(self.changes) + len(self.outcomes)
 
 
 class Waiting(msgspec.Struct, eq=False, gc=False):
@@ -178,8 +176,10 @@ class Work(msgspec.Struct, eq=False, gc=False):
         """
         self.waiting = self._written = None
         self.ends = parts[0] if len(parts) == 1 else tuple(chain.from_iterable(parts))
-        self.deletes = sum([_is_delete(part) for part in parts])
         self.changes_bytes = _size_of(self.ends)
+        self.deletes = 0
+        for part in parts:
+            self.deletes += _is_delete(part)
         if self.changes_bytes > CHANGES_BYTES_MAX:
             message = (
                 f"The changes of the record have more than {CHANGES_BYTES_MAX} bytes together."
@@ -194,7 +194,7 @@ class Work(msgspec.Struct, eq=False, gc=False):
         if self._written is None:
             changes = tuple([one.record for one in self.ends if isinstance(one, BuiltChange)])
             if len(changes) == len(self.ends):
-                self._written = Written(self.changes_bytes, changes)
+                self._written = Written(len(changes), self.changes_bytes, changes)
             else:
                 self._written = self._with_ended(changes, reporter, utc_ms)
         return self._written
@@ -209,10 +209,11 @@ class Work(msgspec.Struct, eq=False, gc=False):
             if isinstance(one, Ended)
         )
         size = self.changes_bytes + sum(one.size for one in outcomes)
+        count = len(changes) + len(outcomes)
         if not (dead := self.dead):
-            return Written(size, changes, outcomes)
+            return Written(count, size, changes, outcomes)
         letter = reporter.dead_letter(self.record, dead, self.replay, utc_ms)
-        return Written(size + letter.size, changes, outcomes, letter)
+        return Written(count, size + letter.size, changes, outcomes, letter)
 
     def _build(
         self, result: Change | Ended, reporter: SourceReporter, limits: TranslationLimits
@@ -256,4 +257,8 @@ def _is_delete(built: tuple[Built, ...]) -> bool:
 
 def _size_of(built: tuple[Built, ...]) -> int:
     """Return the bytes of the records of a part's changes."""
-    return sum([one.size for one in built if isinstance(one, BuiltChange)])
+    size = 0
+    for one in built:
+        if isinstance(one, BuiltChange):
+            size += one.size
+    return size

@@ -2,11 +2,9 @@
 
 import platform
 import time
-from bisect import bisect_left
 from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from itertools import accumulate
 
 from prometheus_client import (
     Counter,
@@ -17,9 +15,10 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from service.adapters.telemetry.age_histogram import Ages
 from service.adapters.telemetry.catalogue import BY_NAME, PREFIX
 from service.adapters.telemetry.catalogue import Metric as Described
 from service.adapters.telemetry.media_meters import MediaMeters
@@ -147,7 +146,7 @@ class Meters:
     def __init__(self, registry: CollectorRegistry, version: str) -> None:
         self._registry = registry
         self._outcomes = self._counter("outcomes")
-        self._event_age = _Ages(BY_NAME["event_age_seconds"])
+        self._event_age = Ages(BY_NAME["event_age_seconds"])
         self._times_unusable = self._counter("event_times_unusable")
         registry.register(self._event_age)
         self._transactions = self._counter("transactions")
@@ -224,7 +223,7 @@ class Meters:
             else:
                 ages.append(now_ms - one.received_utc_ms)
                 flaws[flaw] += 1
-        self._event_age.add(ages)
+        self._event_age.of().add(ages)
         for why, count in flaws.items():
             self._times_unusable.labels(why).inc(count)
 
@@ -261,28 +260,6 @@ def show_build(registry: CollectorRegistry, version: str) -> None:
     """Show the versions of asset-sync and Python."""
     build = Info(PREFIX + "build", BY_NAME["build"].meaning, registry=registry)
     build.info({"version": version, "python": platform.python_version()})
-
-
-class _Ages(Collector):
-    """A histogram that takes many values at once; the library's takes a lock for each value."""
-
-    def __init__(self, metric: Described) -> None:
-        self._name = PREFIX + metric.name
-        self._meaning = metric.meaning
-        self._bounds_ms = [bound * 1000 for bound in metric.buckets]
-        self._counts = [0] * (len(self._bounds_ms) + 1)
-        self._sum_ms = 0.0
-
-    def add(self, ages_ms: list[float]) -> None:
-        """Add these ages in milliseconds; one below 0 (a clock ahead of this one) counts as 0."""
-        for age in ages_ms:
-            self._counts[bisect_left(self._bounds_ms, age)] += 1
-            self._sum_ms += max(0.0, age)
-
-    def collect(self) -> Iterator[Metric]:
-        bounds = [*(str(bound / 1000) for bound in self._bounds_ms), "+Inf"]
-        buckets = list(zip(bounds, accumulate(self._counts), strict=True))
-        yield HistogramMetricFamily(self._name, self._meaning, buckets, self._sum_ms / 1000)
 
 
 class GaugeCollector(Collector):

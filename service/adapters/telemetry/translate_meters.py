@@ -10,6 +10,7 @@ from prometheus_client import Counter, Histogram, Info
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from service.adapters.telemetry.age_histogram import Ages
 from service.adapters.telemetry.catalogue import BY_NAME, PREFIX
 from service.adapters.telemetry.record_age import begins_utc_ms
 from service.adapters.telemetry.translate_catalogue import RESULTS, TRANSLATE_BY_NAME
@@ -40,7 +41,8 @@ class TranslateMeters:
         self._records = self._counter("translated_records")
         self._items = self._counter("translated_items")
         self._transactions = self._counter("translate_transactions")
-        self._ages = self._histogram("raw_record_age_seconds")
+        self._ages = Ages(TRANSLATE_BY_NAME["raw_record_age_seconds"])
+        registry.register(self._ages)
         self._durations = self._histogram("translate_transaction_duration_seconds")
         self._reads = self._histogram("read_duration_seconds")
         self._times: dict[type[Fact], Counter] = {
@@ -89,16 +91,17 @@ class TranslateMeters:
         for (result, reason), count in results.items():
             self._items.labels(source, result, reason or "").inc(count)
         now_ms = time.time() * 1000
-        ages = self._ages.labels(source)
-        for one in fact.completed:
-            began_ms = begins_utc_ms(one.record_timestamp_ms, one.received_utc_ms)
-            ages.observe(max(0.0, now_ms - began_ms) / 1000)
+        ages = [
+            now_ms - begins_utc_ms(one.record_timestamp_ms, one.received_utc_ms)
+            for one in fact.completed
+        ]
+        self._ages.of(source).add(ages)
 
     def _begin_at_zero(self, source: str) -> None:
         """Show every count of a source: Prometheus sees an increase only after a first value."""
         self._records.labels(source)
         self._durations.labels(source)
-        self._ages.labels(source)
+        self._ages.of(source)
         for result, reason in RESULTS:
             self._items.labels(source, result, reason)
         for result in TRANSLATE_BY_NAME["translate_transactions"].labels["result"]:
