@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -17,14 +16,14 @@ from service.core.facts import Fact
 
 
 @contextlib.asynccontextmanager
-async def serving(answer: web.Response | float) -> AsyncIterator[int]:
-    """Serve /status with this answer, or after so many seconds, and give the port."""
+async def serving(answer: web.Response | asyncio.Event | asyncio.Barrier) -> AsyncIterator[int]:
+    """Serve /status with this answer, or with an empty status after an event, and give the port."""
 
     async def status(_: web.Request) -> web.Response:
-        if isinstance(answer, float):
-            await asyncio.sleep(answer)
-            return web.Response()
-        return answer
+        if isinstance(answer, web.Response):
+            return answer
+        await answer.wait()
+        return web.json_response({"pending_changes": 1, "families": []})
 
     application = web.Application()
     application.router.add_get("/status", status)
@@ -61,14 +60,14 @@ async def test_a_replica_says_what_it_works_on() -> None:
         (web.Response(status=500), "its answer (500) is not a status"),
         (web.Response(text="ok"), "its answer (200) is not a status"),
         (web.Response(body=b" " * 200), "more than 100 bytes"),
-        (60.0, "no answer within 1 s"),
+        (asyncio.Event(), "no answer within 1 s"),
     ],
 )
 async def test_a_replica_that_says_nothing_is_named(
-    answer: web.Response | float, why: str, monkeypatch: pytest.MonkeyPatch
+    answer: web.Response | asyncio.Event, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replica_status, "ANSWER_BYTES_MAX", 100)
-    seconds_max = 1.0 if isinstance(answer, float) else 60.0
+    seconds_max = 1.0 if isinstance(answer, asyncio.Event) else 60.0
     monkeypatch.setattr(replica_status, "ANSWER_SECONDS_MAX", seconds_max)
     async with serving(answer) as port:
         waiting, facts = await asked([("127.0.0.1", port)])
@@ -90,15 +89,13 @@ async def test_a_closed_port_and_an_unknown_name_are_named() -> None:
     ]
 
 
-async def test_the_slowest_replica_decides_how_long_it_takes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(replica_status, "ANSWER_SECONDS_MAX", 0.5)
-    async with serving(5.0) as one, serving(5.0) as two, serving(5.0) as three:
-        began = time.monotonic()
+async def test_replicas_are_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of these answers only when all of them were asked."""
+    monkeypatch.setattr(replica_status, "ANSWER_SECONDS_MAX", 60.0)
+    all_asked = asyncio.Barrier(3)
+    async with serving(all_asked) as one, serving(all_asked) as two, serving(all_asked) as three:
         waiting, _ = await asked([("127.0.0.1", port) for port in (one, two, three)])
-    assert len(waiting.unreachable) == 3
-    assert time.monotonic() - began < 1.4
+    assert len(waiting.replicas) == 3
 
 
 async def test_readers_share_an_answer_for_a_moment() -> None:
