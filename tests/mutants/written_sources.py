@@ -266,8 +266,8 @@ OF_SOURCES = (
     Written(
         "skipped-items-count",
         "§7",
-        '        if isinstance(built, Ended) and built.status == "skipped":',
-        "        if False:",
+        '        elif built.status != "skipped":',
+        "        else:",
         "Many events of other DAMs hide that all of ours are rejected.",
     ),
     Written(
