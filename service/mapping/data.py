@@ -75,4 +75,6 @@ def tidy(found: Datum) -> Datum:
 
 def distinct(texts: Iterable[str]) -> Iterable[str]:
     """Return the trimmed texts in their order, without repetition and empty ones."""
-    return dict.fromkeys(text for each in texts if (text := each.strip()))
+    found = {text.strip(): None for text in texts}
+    found.pop("", None)
+    return found

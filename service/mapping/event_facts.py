@@ -34,9 +34,13 @@ def compile_facts(event: EventPaths, at: DocumentPath, compiler: Compiler) -> Fa
         facts: list[str | None] = [None, None, None, None, None]
         for index, path in paths:
             try:
-                facts[index] = _text(path(scope))
+                found = path(scope)
             except EarlyEndError:
                 continue
+            if isinstance(found, str) and 0 < len(found) <= CHARACTERS_MAX:
+                facts[index] = found
+            else:
+                facts[index] = _text(found)
         event_id, kind, source, subject, time = facts
         return EventFacts(event_id, kind, source, subject, time and event_time(time))
 
@@ -45,7 +49,7 @@ def compile_facts(event: EventPaths, at: DocumentPath, compiler: Compiler) -> Fa
 
 def _text(found: object) -> str | None:
     if isinstance(found, str):
-        return found if 0 < len(found) <= CHARACTERS_MAX else clip(found, CHARACTERS_MAX) or None
+        return clip(found, CHARACTERS_MAX) or None
     if isinstance(found, (int, float)) and not isinstance(found, bool):
         return text_of_number(found)
     return None

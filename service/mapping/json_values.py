@@ -48,7 +48,7 @@ class Number(float):
 Number.__name__ = "float"  # the functions of JMESPath know a type by its name
 
 _decoder = msgspec.json.Decoder(float_hook=Number)
-_MINUS_ZERO = re.compile(rb"-0(?=[\s,\]}]|\Z)")
+_MINUS_ZERO = re.compile(rb"-0[\s,\]}]")
 _LONG_INTEGER = re.compile(rb"[0-9]{4300}")
 
 
@@ -72,7 +72,9 @@ def decode(text: bytes, what: str) -> object:
 
 def _decoded(text: bytes) -> object:
     found: object = _decoder.decode(text)
-    return _with_minus_zero(text) if b"-0" in text and _MINUS_ZERO.search(text) else found
+    if _MINUS_ZERO.search(text) or text.endswith(b"-0"):
+        return _with_minus_zero(text)
+    return found
 
 
 def _with_minus_zero(text: bytes) -> object:
