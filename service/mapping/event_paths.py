@@ -11,6 +11,9 @@ PATHS_MAX = 10_000
 """How many paths of an event are listed."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DOTTED_NAMES = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+_WORDS_OF_YAML = frozenset({"null", "true", "false"})
+"""Names that YAML reads as something else than a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +28,8 @@ class EventPath:
 def event_paths(event: object) -> Iterator[EventPath]:
     """Yield every path of the event that leads to a value, an empty list or object included.
 
-    A path with quotes stands in single quotes, as YAML needs it. What a text with JSON holds comes
-    after the text itself. After `PATHS_MAX` paths it ends.
+    Where YAML needs it, in a map or list on one line too, a path stands in single quotes. What a
+    text with JSON holds comes after the text itself. After `PATHS_MAX` paths it ends.
     """
     pending = [EventPath("", event)]
     count = 0
@@ -35,7 +38,8 @@ def event_paths(event: object) -> Iterator[EventPath]:
         below = list(_below(found))
         if not below or isinstance(found.value, str):
             count += 1
-            yield EventPath(_for_yaml(found.path or "@"), found.value, found.parsed)
+            parsed = None if found.parsed is None else _for_yaml(found.parsed)
+            yield EventPath(_for_yaml(found.path or "@"), found.value, parsed)
         pending += reversed(below)
 
 
@@ -61,4 +65,6 @@ def _step(name: str) -> str:
 
 def _for_yaml(path: str) -> str:
     """Return the path in single quotes if YAML might read it as something else."""
-    return "'" + path.replace("'", "''") + "'" if set(path) & set("\"'@") else path
+    if _DOTTED_NAMES.fullmatch(path) and path.lower() not in _WORDS_OF_YAML:
+        return path
+    return "'" + path.replace("'", "''") + "'"

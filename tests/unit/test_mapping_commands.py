@@ -292,11 +292,31 @@ def test_a_text_that_holds_json_is_looked_into(run: Run) -> None:
     assert listed.stderr == "Message is JSON as text: its paths need `parse: [Message]`.\n"
 
 
-def test_the_listed_paths_are_paths_of_the_file(run: Run) -> None:
-    """What is pasted finds the value."""
-    event = {"a": {"b c": [1.5, {"dc:title": "found"}], "it's": "this"}}
+def test_a_text_that_holds_json_is_named_as_the_file_needs_it(run: Run) -> None:
+    event = {"sns:Message": '{"media_id": "A-1"}'}
+    listed = run("mapping", "paths", "-", given=json.dumps(event))
+    parse = listed.stderr.partition("`parse: ")[2].rpartition("`")[0]
+    Path("parsing.yaml").write_text(
+        f"version: 1\nsources: {{all: {{topics: [t], parse: {parse}, family: {{const: f}}, "
+        "code: '\"sns:Message\".media_id', rules: [{do: delete}]}}"
+    )
+    Path("parsed.json").write_text(json.dumps(event))
+    mapped = run("convert", "parsed.json", "--source", "all", "--sources-file", "parsing.yaml")
+
+    assert json.loads(mapped.output)["code"] == "A-1"
+
+
+@pytest.mark.parametrize("value", ["{}", "{{path: {}}}"])
+def test_the_listed_paths_are_paths_of_the_file(run: Run, value: str) -> None:
+    """What is pasted finds the value, in a map on one line too."""
+    event = {
+        "a": {"b c": [1.5, {"dc:title": "found"}], "it's": "this"},
+        "null": "a word of YAML",
+        "list": ["of texts"],
+    }
     listed = run("mapping", "paths", "-", given=json.dumps(event)).output.splitlines()
-    values = [f"      v{i}: {line.split('  ')[0]}" for i, line in enumerate(listed)]
+    paths = [re.split(" {2,}", line)[0] for line in listed]
+    values = [f"      v{i}: {value.format(path)}" for i, path in enumerate(paths)]
     Path("all.yaml").write_text(
         "version: 1\nsources:\n  all:\n    topics: [t]\n    family: {const: f}\n"
         "    code: {const: c}\n    rules: [{do: upsert}]\n    values:\n" + "\n".join(values)
@@ -306,7 +326,13 @@ def test_the_listed_paths_are_paths_of_the_file(run: Run) -> None:
         run("convert", "all.json", "--source", "all", "--sources-file", "all.yaml").output
     )
 
-    assert [entry["data"] for [entry] in mapped["values"].values()] == ["1.5", "found", "this"]
+    assert [entry["data"] for [entry] in mapped["values"].values()] == [
+        "1.5",
+        "found",
+        "this",
+        "a word of YAML",
+        "of texts",
+    ]
 
 
 def test_what_is_no_json_has_no_paths(run: Run) -> None:

@@ -38,6 +38,18 @@ _BOOLEANS = {
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
+_TAB_HINT = "Indent with spaces, not with tabs."
+_QUOTE_IN_LINE = "Close the bracket, or put a text that has brackets or `: ` in it into quotes."
+_HINTS = {
+    "found character that cannot start any token": "Put the text into quotes.",
+    "did not find expected ',' or '}'": _QUOTE_IN_LINE,
+    "did not find expected ',' or ']'": _QUOTE_IN_LINE,
+    "mapping values are not allowed in this context": (
+        "Put a text that has `: ` in it into quotes, or correct the indentation."
+    ),
+}
+"""What is usually meant, by the parser's sentence on what is wrong."""
+
 Scalar = str | bool | int | float | None
 
 
@@ -127,9 +139,7 @@ def read(content: bytes) -> Document | tuple[TextFault, ...]:
     except _RefusedError as refused:
         return (*builder.faults, refused.fault)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        fault = TextFault(_place(mark), f"This is not YAML: {error.problem or error.context}.")
-        return (*builder.faults, fault)
+        return (*builder.faults, _not_yaml(text, error))
     except yaml.reader.ReaderError as error:
         return (*builder.faults, _unreadable(content, error))
     return Document(root, tuple(builder.faults))
@@ -147,6 +157,16 @@ def _decode(content: bytes) -> str:
         raise _RefusedError(
             Place(line, 1), "The file is not UTF-8: save it in this encoding."
         ) from None
+
+
+def _not_yaml(text: str, error: yaml.MarkedYAMLError) -> TextFault:
+    """Return what the parser says, and how such a place is usually corrected."""
+    mark = error.problem_mark or error.context_mark
+    problem = error.problem or error.context or ""
+    is_tab = mark is not None and text[mark.index : mark.index + 1] == "\t"
+    hint = _TAB_HINT if is_tab else _HINTS.get(problem)
+    message = f"This is not YAML: {problem}."
+    return TextFault(_place(mark), message if hint is None else f"{message} {hint}")
 
 
 def _unreadable(content: bytes, error: yaml.reader.ReaderError) -> TextFault:

@@ -120,6 +120,23 @@ def test_what_is_refused_has_its_place(
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ("# ünï\na:\n\tb: 1", "Indent with spaces, not with tabs."),
+        ("a: {path: tags[0]}", "put a text that has brackets"),
+        ("a: [b: {c: d: e}]", "put a text that has brackets or `: ` in it into quotes"),
+        ("a: b: c", "Put a text that has `: ` in it into quotes"),
+        ("a: @b", "Put the text into quotes."),
+    ],
+)
+def test_what_is_not_yaml_is_told_how_to_correct_it(content: str, hint: str) -> None:
+    [(_, _, message)] = faults(content)
+
+    assert message.startswith("This is not YAML: ")
+    assert hint in message
+
+
 def test_all_faults_are_found_at_once() -> None:
     assert len(faults("a: &x 1\na: !!int 2\nb: *x\n? []\n: 3")) == 5
 
