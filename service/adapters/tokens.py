@@ -38,23 +38,41 @@ class TokenKeeper:
         self._token: Token | None = None
         self._renew_at: float | None = None
         """When to renew the token, in seconds of the monotonic clock."""
+        self._failures = 0
+        self._failure: Exception | None = None
+        """How the last fetch failed, if it did."""
 
     async def get(self, fetch: Callable[[], Awaitable[Token]]) -> Token:
-        """Return the token, fetched if there is none; concurrent calls wait for one fetch."""
+        """Return the token, fetched if there is none; concurrent calls wait for one fetch.
+
+        They share its failure too: if each tried again, the last would wait for the timeouts of
+        all, and a server that refuses the credentials would be asked once for each.
+        """
         if (token := self._usable()) is not None:
             return token
+        failures = self._failures
         async with self._fetching:
             if (token := self._usable()) is not None:
                 return token
-            token = await fetch()
-            self._token = token
-            self._renew_at = None if token.renew_in is None else time.monotonic() + token.renew_in
-            return token
+            if self._failure is not None and self._failures > failures:
+                raise self._failure.with_traceback(None)
+            return await self._fetch(fetch)
 
     def drop(self, token: Token) -> None:
         """Forget a token that was refused, unless another call has already renewed it."""
         if self._token == token:
             self._token = None
+
+    async def _fetch(self, fetch: Callable[[], Awaitable[Token]]) -> Token:
+        try:
+            token = await fetch()
+        except Exception as error:
+            self._failures += 1
+            self._failure = error
+            raise
+        self._token, self._failure = token, None
+        self._renew_at = None if token.renew_in is None else time.monotonic() + token.renew_in
+        return token
 
     def _usable(self) -> Token | None:
         if self._renew_at is not None and time.monotonic() >= self._renew_at:

@@ -342,6 +342,37 @@ async def test_no_token_is_the_hosts_trouble(dam: Dam, answer: Answer) -> None:
         assert found.retry_after_seconds == 9.0
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [say(b"", 401), say(b"no JSON"), say(b"", 500)],
+    ids=["refused", "no JSON", "out of order"],
+)
+async def test_reads_that_wait_for_one_token_share_its_failure(dam: Dam, answer: Answer) -> None:
+    """They do not ask for it one after the other; the next read tries again."""
+    dam.answers["/token"], dam.seconds = answer, 0.05
+    host = host_of(dam, auth={"oauth2": OAUTH2})
+    await host.get("/a")
+    alone = len(dam.asked)
+    answers = await asyncio.gather(*(host.get("/a") for _ in range(4)))
+    await host.close()
+
+    assert len({trouble(one).message for one in answers}) == 1
+    assert len(dam.asked) == 2 * alone
+
+
+async def test_a_token_url_that_hangs_delays_its_reads_together(dam: Dam) -> None:
+    """Else the last of them would end after the timeouts of all."""
+    dam.seconds = 60
+    host = host_of(dam, auth={"oauth2": OAUTH2}, timeout_seconds=0.2)
+    began = time.monotonic()
+    answers = await asyncio.gather(*(host.get("/a") for _ in range(4)))
+    await host.close()
+
+    assert {trouble(one).message for one in answers} == {"did not answer within 0.2 s"}
+    assert len(dam.asked) == 1
+    assert time.monotonic() - began < 0.8
+
+
 async def test_a_changed_secret_is_read_after_a_401(dam: Dam) -> None:
     """A mounted secret rotates while the service runs."""
     secrets = {"key": "old"}
