@@ -126,7 +126,7 @@ class Translator:
             is_limit_reached=limit.is_reached,
             dead_of_last=limit.dead,
             last_changes=limit.changes,
-            silent_seconds=now - self._progress.seconds,
+            silent_seconds=self._silent_seconds(now),
             held_changes=self._outbox.held_deletes,
             over_ceiling=(self._source.names.source,) if self._outbox.ceiling.reached else (),
             failing_hosts=self._reads.failing_hosts(),
@@ -161,7 +161,7 @@ class Translator:
         now = self._moment.seconds
         if self._membership.may_read(now):
             self._map_ahead()
-            self._effects += self._reads.start(now)
+            self._start_reads(now)
         self._effects += self._reads.take_facts()
         self._outbox.maybe_commit(self._moment)
         self._maybe_finish_drain(now)
@@ -193,6 +193,11 @@ class Translator:
             wanted += self._map(work)
         if wanted:
             self._reads.want(wanted, self._moment)
+
+    def _start_reads(self, now: float) -> None:
+        if started := self._reads.start(now):
+            self._progress.seconds = now
+            self._effects += started
 
     def _map(self, work: Work) -> list[Wanted[Ticket]]:
         """Map one record; return the reads that it waits for."""
@@ -298,6 +303,14 @@ class Translator:
             "host": bool(self._reads.failing_hosts()),
         }
         return next((reason for reason, is_so in reasons.items() if is_so), None)
+
+    def _silent_seconds(self, now: float) -> float:
+        """Return for how long nothing has happened that was due.
+
+        A read is not due before its delay is over, or the time that its host asked for.
+        """
+        last, planned = self._progress.seconds, self._reads.next_time()
+        return max(0.0, now - (last if planned is None else max(last, planned)))
 
     def _partition_status(self, partition: Partition) -> PartitionStatus:
         backlog = self._backlog

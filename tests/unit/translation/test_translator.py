@@ -19,7 +19,7 @@ from service.mapping.results import NotFound
 from service.translation.facts import RecordsTranslated
 from service.translation.limits import CHANGES_BYTES_MAX
 from service.translation.messages import ReadAnswered
-from service.translation.read_answers import Found
+from service.translation.read_answers import Found, HostTrouble
 from tests.support.translation import CHANGES_TOPIC, LIMITS, TranslatorUnderTest, WordMapping
 
 
@@ -737,6 +737,25 @@ def test_a_host_that_fails_is_reported_and_waited_for(tested: TranslatorUnderTes
         "host.failing",
         "host.recovered",
     ]
+
+
+def test_a_read_that_is_planned_for_later_is_not_silence(tested: TranslatorUnderTest) -> None:
+    """Else a host that asks for minutes would make a replica unhealthy that works as it should."""
+    tested.arrive("read a")
+    tested.step(ReadAnswered(tested.started.pop().number, HostTrouble("is overloaded", 503, 200.0)))
+    tested.pass_time(190.0)
+    assert tested.translator.status(tested.seconds).waits_for is None
+    assert tested.translator.status(tested.seconds).silent_seconds == 0.0
+    tested.pass_time(10.0)
+    assert len(tested.started) == 1
+    assert tested.translator.status(tested.seconds + 20.0).silent_seconds == 20.0
+
+
+def test_a_read_that_is_due_and_not_sent_is_silence(tested: TranslatorUnderTest) -> None:
+    tested.arrive("read a")
+    tested.step(ReadAnswered(tested.started.pop().number, HostTrouble("is overloaded", 503, 200.0)))
+
+    assert tested.translator.status(260.0).silent_seconds == 60.0
 
 
 def test_the_state_of_each_partition() -> None:
