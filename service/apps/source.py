@@ -2,7 +2,9 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from service.adapters.kafka.subscription import Subscription
@@ -33,10 +35,13 @@ if TYPE_CHECKING:
     from service.adapters.telemetry.traces import Traces
 
 QUIET_MARGIN_SECONDS = 90.0
-"""How long pending records may see nothing happen, beyond the delay and the timeout of a read.
+"""How long pending records may see nothing happen, beyond the time that reads may take."""
 
-That is three times the longest delay before a retry (`DELAY_SECONDS_MAX`).
-"""
+REQUESTS_MAX = 2
+"""Most requests of one read: after a 401 it is sent once more."""
+
+REQUESTS_OF_CLIENT_MAX = 6
+"""The same with a token of OAuth 2.0, which is asked for in two ways before each."""
 
 
 class SourceMember:
@@ -51,9 +56,9 @@ class SourceMember:
         observers_of: Callable[[str], Iterable[Observer]],
         shutdown: Shutdown,
         *,
-        sources: int,
+        sources: Sequence[str],
     ) -> None:
-        """Wire the source of this name; `sources` of them share the limits on pending work.
+        """Wire the source of this name; the `sources` of the replica share its limits.
 
         `observers_of` returns those that hear of all sources, for the one of this name.
         """
@@ -71,7 +76,7 @@ class SourceMember:
         self._translator = translator = Translator(
             _translated(settings, file, name),
             read_plan(settings, self._hosts, random.random),
-            settings.translation_limits(sources),
+            settings.translation_limits(len(sources)),
         )
         self.member = member = Member[ReadAnswered, StartRead](
             Subscription(kafka, settings.drain.max_seconds),
@@ -82,7 +87,9 @@ class SourceMember:
             changes_topic=settings.translate_topic,
             traces=self.traces,
         )
-        quiet_seconds = QUIET_MARGIN_SECONDS + _read_seconds_max(source, self._hosts)
+        quiet_seconds = QUIET_MARGIN_SECONDS + read_seconds_max(
+            self._hosts, [hosts_of(file.model.sources[one], file.model.hosts) for one in sources]
+        )
         self.watch = Watch(
             member.runner,
             member.consumer,
@@ -150,9 +157,17 @@ def hosts_of(source: Source, hosts: Mapping[str, Host]) -> dict[str, Host]:
     return {fetch.host: hosts[fetch.host] for fetch in source.fetches}
 
 
-def _read_seconds_max(source: Source, hosts: Mapping[str, Host]) -> float:
-    """Return the longest time that one read may be waited for."""
-    delays = [fetch.delay_seconds for fetch in source.fetches]
-    return max(delays, default=0.0) + max(
-        (host.timeout_seconds for host in hosts.values()), default=0.0
-    )
+def read_seconds_max(hosts: Mapping[str, Host], hosts_of_sources: Iterable[Iterable[str]]) -> float:
+    """Return the longest time for which a source may wait for the next answer of its hosts.
+
+    All sources that read from a host share its limits, so the reads of the others may go first.
+    """
+    readers = Counter(chain.from_iterable(hosts_of_sources))
+    return max((readers[name] * _seconds_of(host) for name, host in hosts.items()), default=0.0)
+
+
+def _seconds_of(host: Host) -> float:
+    """Return the longest time that as many reads take as may be under way at once."""
+    is_client = host.auth is not None and host.auth.oauth2 is not None
+    requests = REQUESTS_OF_CLIENT_MAX if is_client else REQUESTS_MAX
+    return requests * (host.timeout_seconds + host.max_concurrency / host.max_per_second)

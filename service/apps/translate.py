@@ -101,7 +101,7 @@ class Translation:
                 hosts,
                 lambda source: (meters.of(source), totals.of(source)),
                 shutdown,
-                sources=len(names),
+                sources=names,
             )
             for name in names
         }

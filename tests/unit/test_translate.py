@@ -2,7 +2,8 @@
 
 import pytest
 
-from service.apps.source import hosts_of, kafka_of, names_of
+from service.apps.source import hosts_of, kafka_of, names_of, read_seconds_max
+from service.mapping.file.hosts import Host
 from service.mapping.file.load import Loaded, load
 from service.settings import Settings
 from service.settings import load as load_settings
@@ -77,3 +78,15 @@ def test_the_sources_of_a_replica_share_what_may_be_pending() -> None:
 def test_only_the_hosts_of_the_source_are_used(file: Loaded) -> None:
     """Their secrets alone have to be there."""
     assert hosts_of(file.model.sources["s3"], file.model.hosts).keys() == {"dam"}
+
+
+def test_a_source_may_wait_for_the_reads_of_all_that_share_its_host() -> None:
+    """Else five sources of one DAM that hangs would make a replica unhealthy that only waits."""
+    auth = {"oauth2": {"token_url": "https://dam", "client_id": "a", "client_secret": "b"}}
+    plain = Host.model_validate({"base": "https://dam", "max_per_second": 4})
+    client = Host.model_validate({"base": "https://dam", "max_per_second": 4, "auth": auth})
+    sources = [["dam"], ["dam", "other"], ["other"], []]
+
+    assert read_seconds_max({}, sources) == 0.0
+    assert read_seconds_max({"dam": plain}, sources) == 2 * 2 * (30 + 1)
+    assert read_seconds_max({"dam": plain, "other": client}, sources) == 2 * 6 * (30 + 1)

@@ -29,6 +29,7 @@ from service.adapters.readback.check_hosts import check_hosts
 from service.adapters.readback.host import DamHost
 from service.adapters.readback.hosts import HttpDamHosts
 from service.adapters.readback.pace import Pace
+from service.apps.source import read_seconds_max
 from service.core.facts import Fact
 from service.mapping.file.hosts import Host
 from service.mapping.results import NotFound
@@ -485,6 +486,18 @@ async def test_no_more_requests_a_second_than_the_host_takes(
 async def test_no_answer_in_time(dam: Dam) -> None:
     dam.seconds = 5
     assert "within 0.05 s" in trouble(await get(dam, timeout_seconds=0.05)).message
+
+
+async def test_sources_that_share_a_host_wait_no_longer_than_is_counted_on(dam: Dam) -> None:
+    dam.seconds = 60
+    host = Host.model_validate({"base": dam.url, "allow_private": True, "timeout_seconds": 0.1})
+    hosts = HttpDamHosts({"dam": host}, lambda _: "")
+    began = time.monotonic()
+    await asyncio.gather(*(hosts.get("dam", "/a") for _ in range(5 * host.max_concurrency)))
+    waited = time.monotonic() - began
+    await hosts.close()
+
+    assert 5 * 0.1 <= waited < read_seconds_max({"dam": host}, 5 * [["dam"]])
 
 
 async def test_nobody_listens() -> None:
