@@ -16,10 +16,10 @@ from service.apps.member import Member
 from service.apps.start import contact_watch, traces_of
 from service.apps.watch import Watch
 from service.core.recover.backoff import Jitter
-from service.mapping.fetched import decode_fetched
 from service.mapping.file.hosts import Host
 from service.mapping.file.load import Loaded as LoadedFile
 from service.mapping.file.model import Source
+from service.mapping.json_values import decode_fetched
 from service.ports import DamHosts, Observer, Observers
 from service.process.shutdown import Shutdown
 from service.runtime.read_tasks import ReadTasks

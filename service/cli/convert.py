@@ -48,8 +48,9 @@ def convert(
     """Show what the service would do with each event of FILE. Nothing is sent.
 
     FILE has one event per line (JSON Lines); - reads standard input. A line is a structured
-    CloudEvent, or plain JSON with an "action". Kafka and the PIM are not asked, and no settings
-    are read: whether the PIM knows a family or an attribute shows only when the event is applied.
+    CloudEvent, or plain JSON with an "action". Kafka and the PIM are not asked: whether the PIM
+    knows a family or an attribute shows only when the event is applied. Settings are read only
+    with --source, to find the sources file.
 
     With --source, a line is an event as the DAM sends it. An event may become several changes,
     numbered by "part"; one that needs to be read back from the DAM shows the URL instead.

@@ -1,5 +1,6 @@
 """Values as they stand in an event: decoded JSON, with numbers as they were written."""
 
+import codecs
 import json
 import re
 from collections.abc import Mapping
@@ -86,13 +87,18 @@ def _integer(text: str) -> int | Number:
     return Number(text) if text == "-0" else int(text)
 
 
-def decode_fetched(body: bytes) -> Mapping[str, object] | None:
-    """Return the object that a DAM answered, or None if the body is not one within the bounds."""
-    try:
-        found = decode(body, "The answer")
-    except RecordEndedError:
-        return None
-    return found if isinstance(found, dict) else None
+def decode_fetched(body: bytes) -> Mapping[str, object]:
+    """Return the object that a DAM answered.
+
+    A byte order mark at the beginning is not a part of it, as in files that commands read.
+
+    Raises:
+        RecordEndedError: the body is not an object within the bounds; the message says why.
+    """
+    found = decode(body.removeprefix(codecs.BOM_UTF8), "The answer")
+    if isinstance(found, dict):
+        return found
+    raise RecordEndedError("rejected", "unmappable", "The answer is JSON, but not an object.")
 
 
 def decoded_bytes(text: bytes) -> int:

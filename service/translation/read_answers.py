@@ -45,5 +45,9 @@ class HostTrouble:
     status: int | None = None
     retry_after_seconds: float | None = None
 
+    def sentence(self, host: str) -> str:
+        """Return the message as a sentence about the host of this name."""
+        return f"The host {host} {self.message.rstrip('.')}."
+
 
 ReadAnswer = Found | NotFound | Refused | TooLarge | HostTrouble

@@ -33,7 +33,7 @@ def gave_up(read: Read, message: str, failures: int) -> tuple[Ended]:
     """
     told = (
         f"{_subject(read)} failed {failures} times while other assets could be read. "
-        f"At last the host {message}."
+        f"At last the host {message.rstrip('.')}."
     )
     return (_ended(read, "failed", "fetch_failed", told),)
 

@@ -14,7 +14,8 @@ from typing import Generic, TypeVar
 from service.core.facts import Fact
 from service.core.model import Moment
 from service.core.recover.backoff import Jitter
-from service.mapping.results import Change, Ended, Fetched, NotFound, Read
+from service.mapping.endings import RecordEndedError
+from service.mapping.results import Change, Ended, NotFound, Read
 from service.translation.facts import HostFailing, HostRecovered
 from service.translation.host_reads import HostReads, RetryLimits
 from service.translation.read_answers import Found, HostTrouble, ReadAnswer, TooLarge
@@ -28,8 +29,8 @@ its timestamp is slow by as much."""
 Ticket = TypeVar("Ticket")
 """Whatever the caller knows a waiting part by; it comes back with the decision."""
 
-Decode = Callable[[bytes], Mapping[str, object] | None]
-"""Decodes the body of an answer; returns None if it is not a JSON object."""
+Decode = Callable[[bytes], Mapping[str, object]]
+"""Decodes the body of an answer; raises `RecordEndedError` if it is not a JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class ReadPlan(Generic[Ticket]):
         reads, read = self._hosts[host], self._read(answer)
         if isinstance(read, HostTrouble):
             if reads.failed(target, read, now):
-                self._facts.append(HostFailing(host, f"The host {host} {read.message}."))
+                self._facts.append(HostFailing(host, read.sentence(host)))
             return iter(())
         waiters = reads.answered(target, now)
         if isinstance(read, Mapping | NotFound | TooLarge) and reads.succeeded(target, now):
@@ -128,7 +129,7 @@ class ReadPlan(Generic[Ticket]):
         works. No part is decided by its failures.
         """
         return {
-            host: f"The host {host} {reads.trouble.message}."
+            host: reads.trouble.sentence(host)
             for host, reads in self._hosts.items()
             if reads.trouble is not None
         }
@@ -148,10 +149,11 @@ class ReadPlan(Generic[Ticket]):
         """Decode the asset; a page instead of one may come from a proxy or a login."""
         if not isinstance(answer, Found):
             return answer
-        asset: Fetched | None = self._decode(answer.body)
-        if asset is None:
-            return HostTrouble("answered HTTP 200, but not with a JSON object", 200)
-        return asset
+        try:
+            return self._decode(answer.body)
+        except RecordEndedError as error:
+            message = f"answered HTTP 200, but not with a JSON object: {error.message}"
+            return HostTrouble(message, 200)
 
 
 def _delay(wanted: Wanted[Ticket], utc_ms: int) -> float:

@@ -5,6 +5,7 @@ Whatever comes, each record gets an answer, and each change is one that `run` ta
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,6 +19,7 @@ from service.contracts.text import flaw_of_name
 from service.core.model import AssetChange, DeleteAsset, UpsertAsset
 from service.core.read.convert import convert
 from service.core.read.decode import decode
+from service.mapping.endings import RecordEndedError
 from service.mapping.file.load import Loaded, load
 from service.mapping.json_values import ABSENT, decode_fetched
 from service.mapping.paths import compile_path, parse_path
@@ -156,9 +158,8 @@ def test_bent_events_are_mapped_or_explained(
 ) -> None:
     source, test = sample
     answers: list[Fetched] = [NotFound()]
-    answer = decode_fetched(json.dumps(bend(test.get("fetched"), chance)).encode())
-    if answer is not None:
-        answers.append(answer)
+    with suppress(RecordEndedError):
+        answers.append(decode_fetched(json.dumps(bend(test.get("fetched"), chance)).encode()))
     raw = bent_record(test, chance)
     check(mapped_twice(SOURCES[source], raw), answers)
     identity = SOURCES[source].identity(raw)

@@ -3,14 +3,12 @@
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
-
-import msgspec
 
 from service.core.facts import Fact
 from service.core.model import Moment
+from service.mapping.json_values import decode_fetched
 from service.mapping.results import Change, Ended, Fetched, NotFound, Read
 from service.mapping.results import EventFacts as Event
 from service.translation.host_reads import RetryLimits
@@ -28,14 +26,6 @@ Dam = Callable[[str, float], tuple[ReadAnswer, float]]
 def always(answer: ReadAnswer, seconds: float = 0.1) -> Dam:
     """A DAM with one answer for everything."""
     return lambda _url, _now: (answer, seconds)
-
-
-def decode(body: bytes) -> Mapping[str, object] | None:
-    """Decode an object."""
-    try:
-        return msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return None
 
 
 def read_of(url: str, delay_seconds: float = 0.0, part: int = 0) -> Read:
@@ -73,7 +63,7 @@ class Reader:
     def __post_init__(self) -> None:
         chance = random.Random(self.seed)
         self.plan: ReadPlan[int] = ReadPlan(
-            {HOST: self.at_once_max}, self.limits, decode, chance.random
+            {HOST: self.at_once_max}, self.limits, decode_fetched, chance.random
         )
         self._answers: list[tuple[float, int, StartRead, ReadAnswer, float]] = []
 

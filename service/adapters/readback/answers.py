@@ -23,6 +23,7 @@ BODY_BYTES_SHOWN_MAX = 8 * 1024
 COVER = "**********"
 
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TROUBLE_OF_HOST = frozenset(
     {
         HTTPStatus.UNAUTHORIZED,
@@ -52,7 +53,7 @@ def trouble(raw: RawReply, hidden: Collection[str] = ()) -> HostTrouble:
     """Return the trouble that an answer tells of; `hidden` as in `read_answer`."""
     retry_after = read_retry_after(raw.headers.get("retry-after"))
     message = f"answered {status_text(raw.status)}"
-    if 300 <= raw.status < 400:
+    if raw.status in _REDIRECTS:
         message += ", and redirects are not followed"
     if text := beginning(raw.body, hidden):
         message += f": {text}"

@@ -33,7 +33,7 @@ async def _check(name: str, host: Host, read_secret: ReadSecret) -> Finding:
 def _finding(name: str, host: Host, answer: ReadAnswer) -> Finding:
     if not isinstance(answer, HostTrouble) or answer.status in _ANSWERS_ALL_THE_SAME:
         return Finding("ok", f"The host {name} at {host.base} answers{_credentials(host)}.")
-    message = f"The host {name} {answer.message.rstrip('.')}."
+    message = answer.sentence(name)
     match answer.status:
         case None:
             remedy = (

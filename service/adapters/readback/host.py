@@ -15,6 +15,7 @@ import httpx2
 
 from service.adapters.http_client import (
     HEADERS,
+    InvalidAnswerError,
     RawReply,
     TooLargeError,
     exchange,
@@ -78,6 +79,8 @@ class DamHost:
             return HostTrouble(f"cannot be asked: {error}")
         except TimeoutError:
             return HostTrouble(f"did not answer within {self._host.timeout_seconds:g} s")
+        except InvalidAnswerError as error:
+            return HostTrouble(f"gave an answer that cannot be read: {error}")
         except Exception as error:  # noqa: BLE001 - no error of a library may end the service
             return HostTrouble(f"cannot be asked. {in_words(error)}")
 

@@ -488,6 +488,21 @@ async def test_no_answer_in_time(dam: Dam) -> None:
     assert "within 0.05 s" in trouble(await get(dam, timeout_seconds=0.05)).message
 
 
+async def test_an_answer_that_cannot_be_read_is_no_failed_connection(dam: Dam) -> None:
+    dam.answers["/a"] = say(b"x", Content_Encoding="gzip")
+    found = trouble(await get(dam))
+
+    assert found.sentence("dam") == (
+        "The host dam gave an answer that cannot be read: The answer is not valid gzip."
+    )
+
+
+async def test_a_304_is_not_called_a_redirect(dam: Dam) -> None:
+    dam.answers["/a"] = say(b"", 304)
+
+    assert trouble(await get(dam)).message == "answered HTTP 304 Not Modified"
+
+
 async def test_sources_that_share_a_host_wait_no_longer_than_is_counted_on(dam: Dam) -> None:
     dam.seconds = 60
     host = Host.model_validate({"base": dam.url, "allow_private": True, "timeout_seconds": 0.1})

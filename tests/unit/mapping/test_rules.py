@@ -6,6 +6,7 @@ import pytest
 from msgspec import Raw
 
 from service.contracts.asset_change import CONTEXT_BYTES_MAX
+from service.mapping.endings import RecordEndedError
 from service.mapping.json_values import decode_fetched
 from service.mapping.results import Change, Ended, EventFacts, NotFound, Read
 from tests.support.mapping import NAMED, change, ended, mapped, parts_of, raw, resumed
@@ -466,11 +467,29 @@ def test_paths_start_from_the_answer() -> None:
     assert bytes(found.context) == b'{"who":1,"what":"Boot","item":1}'
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"null", b"{", b"[" * 200_000])
-def test_an_answer_that_is_no_object_is_none(body: bytes) -> None:
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", "is empty"),
+        (b"[]", "not an object"),
+        (b"<html>", "is not valid JSON"),
+        (b"null", "not an object"),
+        (b"{", "is incomplete"),
+        (b'{"a": "\xff"}', "is not UTF-8"),
+        (b"[" * 200_000, "200,000 lists, objects and elements"),
+    ],
+)
+def test_an_answer_that_is_not_an_object_is_told_why(body: bytes, why: str) -> None:
     """Such as the page of a login; whoever asked knows what that means for the host."""
-    assert decode_fetched(body) is None
+    with pytest.raises(RecordEndedError) as raised:
+        decode_fetched(body)
+    assert why in raised.value.message
+
+
+def test_an_answer_is_decoded_as_events_are() -> None:
+    """A byte order mark at its beginning is no fault."""
     assert decode_fetched(b'{"n": 1.50}') == {"n": 1.5}
+    assert decode_fetched(b'\xef\xbb\xbf{"n": 1}') == {"n": 1}
 
 
 def test_an_answer_that_only_does_not_take_is_skipped() -> None:
