@@ -87,9 +87,7 @@ class SourceMember:
             changes_topic=settings.translate_topic,
             traces=self.traces,
         )
-        quiet_seconds = QUIET_MARGIN_SECONDS + read_seconds_max(
-            self._hosts, [hosts_of(file.model.sources[one], file.model.hosts) for one in sources]
-        )
+        quiet_seconds = _quiet_seconds_max(file, name, sources)
         self.watch = Watch(
             member.runner,
             member.consumer,
@@ -155,6 +153,12 @@ def read_plan(settings: Settings, hosts: Mapping[str, Host], jitter: Jitter) -> 
 def hosts_of(source: Source, hosts: Mapping[str, Host]) -> dict[str, Host]:
     """Return the hosts that a source reads back from."""
     return {fetch.host: hosts[fetch.host] for fetch in source.fetches}
+
+
+def _quiet_seconds_max(file: LoadedFile, name: str, sources: Iterable[str]) -> float:
+    """Return how long the source may see nothing happen beside the others of the replica."""
+    hosts = {one: hosts_of(file.model.sources[one], file.model.hosts) for one in sources}
+    return QUIET_MARGIN_SECONDS + read_seconds_max(hosts[name], hosts.values())
 
 
 def read_seconds_max(hosts: Mapping[str, Host], hosts_of_sources: Iterable[Iterable[str]]) -> float:
