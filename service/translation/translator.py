@@ -47,8 +47,8 @@ class Ticket:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the record was put back since, and is mapped again or will be."""
-        return self.times_mapped != self.work.times_mapped or not self.work.is_mapped
+        """Whether the record was put back since, or decided without this read."""
+        return self.times_mapped != self.work.times_mapped or self.work.waiting is None
 
 
 @dataclass(frozen=True, slots=True)

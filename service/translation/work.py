@@ -103,10 +103,6 @@ class Work(msgspec.Struct, eq=False, gc=False):
         return size if self.waiting is None else size + self.waiting.decoded_bytes
 
     @property
-    def is_mapped(self) -> bool:
-        return bool(self.ends) or self.waiting is not None
-
-    @property
     def dead(self) -> list[Ended]:
         """The parts that died."""
         return [one for one in self.ends if isinstance(one, Ended) and one.status in DEAD_STATUSES]

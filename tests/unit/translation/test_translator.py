@@ -122,8 +122,11 @@ def test_changes_that_are_too_large_together_reject_the_record() -> None:
     assert (tested.changes, tested.positions) == ([], {0: 1})
 
 
-def test_answers_that_come_after_the_record_was_rejected_are_ignored() -> None:
-    """What was read made the changes too large together."""
+@pytest.mark.parametrize("is_committing", [False, True])
+def test_answers_that_come_after_the_record_was_rejected_are_ignored(
+    *, is_committing: bool
+) -> None:
+    """What was read made the changes too large together. The record may be committed already."""
     size = 1024 * 1024 - 1024
     count = CHANGES_BYTES_MAX // size + 3
     tested = TranslatorUnderTest(mapping=WordMapping(pad=size))
@@ -131,7 +134,10 @@ def test_answers_that_come_after_the_record_was_rejected_are_ignored() -> None:
     tested.arrive(*[f"read {number}" for number in range(count)])
     for number in range(count):
         tested.answer(f"/{number}")
-    tested.commit()
+        if is_committing and tested.open:
+            tested.commit()
+    if tested.open:
+        tested.commit()
 
     (outcome,) = tested.outcomes
     assert (outcome["id"], outcome["data"]["reason"]) == ("raw/0/0", "too_large")
