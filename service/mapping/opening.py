@@ -85,7 +85,7 @@ def _members(value: object) -> Members:
 def _read_cloud_event(record: RawRecord) -> Members | None:
     """Return the event's attributes and `data`, in structured or binary mode."""
     attributes = {
-        name.removeprefix(_ATTRIBUTE): (content or b"").decode("utf-8", "replace")
+        _text_of_name(name.removeprefix(_ATTRIBUTE)): (content or b"").decode("utf-8", "replace")
         for name, content in record.headers
         if name.startswith(_ATTRIBUTE)
     }
@@ -149,7 +149,7 @@ def _shown(record: RawRecord) -> Mapping[str, object]:
         "partition": record.partition,
         "offset": record.offset,
         "headers": {
-            name: None if content is None else content.decode("utf-8", "replace")
+            _text_of_name(name): None if content is None else content.decode("utf-8", "replace")
             for name, content in record.headers
         },
     }
@@ -158,6 +158,13 @@ def _shown(record: RawRecord) -> Mapping[str, object]:
     if record.timestamp_ms >= 0:
         shown["time"] = _time(record.timestamp_ms)
     return shown
+
+
+def _text_of_name(name: str) -> str:
+    """Return the name of a header as text: bytes that are not UTF-8 stand in it as surrogates."""
+    if name.isascii():
+        return name
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _time(timestamp_ms: int) -> str | None:

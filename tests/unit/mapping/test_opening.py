@@ -1,6 +1,7 @@
 """From bytes to an event: JSON, CloudEvents, wrappers, JSON within text."""
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -118,3 +119,19 @@ def test_headers_that_are_not_utf_8_are_read_as_far_as_they_go() -> None:
     )
     (found,) = mapped({**NAMED, **CLOUD}).map(odd).parts
     assert found.event is not None
+
+
+def test_a_header_name_that_is_not_utf_8_is_text_for_paths() -> None:
+    """Such a name holds surrogates, which can stand neither in JSON nor in a key."""
+    odd = {"ce_id": "1", "ce_\udcff": "x", "\u00e9\udcff": "y"}
+    names = "$record.headers | keys(@)"
+
+    found = change({"value": "cloudevents", "context": {"all": "$event"}}, {}, headers=odd)
+    assert json.loads(bytes(found.context or b"")) == {
+        "all": {"id": "1", "\ufffd": "x", "data": {}}
+    }
+    found = change({"context": {"names": names}}, {}, headers=odd)
+    shown = ["ce_id", "ce_\ufffd", "\u00e9\ufffd"]
+    assert json.loads(bytes(found.context or b"")) == {"names": shown}
+    coded = {"path": f"{names} | [1]", "as": "code"}
+    assert change({"code": coded}, {}, headers=odd).code.startswith("ce_")
