@@ -176,10 +176,11 @@ class SourceOutbox:
         chosen, self._chosen = self._chosen, []
         if isinstance(why, ChangesRefused):
             changes = [(work, change) for work, written in chosen for change in written.changes]
-            for refused in why.numbers:
+            for refused in sorted(why.numbers):
                 work, change = changes[refused]
-                work.refuse(change, topic)
-                self.backlog.measure(work)
+                if (ended := work.refuse(change, topic)) is not None:
+                    self.backlog.measure(work)
+                    self._count_refused(work, ended)
         return why is CommitRefusal.FENCED
 
     def is_under_way(self, number: int) -> bool:
@@ -227,11 +228,13 @@ class SourceOutbox:
         """Count the items of a record once by the limit, and report those that ended."""
         work.is_counted = True
         is_released = self._is_released(work)
+        counted: int | None = -1
         for built in work.ends:
             if isinstance(built, Ended):
                 self._note_ended(work, built)
-            if not is_released and not self.limit.is_reached:
+            if built.part != counted and not is_released and not self.limit.is_reached:
                 self._count_item(built)
+            counted = built.part
 
     def _count_item(self, built: Built) -> None:
         """Count one item by the limit; those that were skipped on purpose do not count."""
@@ -239,9 +242,19 @@ class SourceOutbox:
             self.limit.count(None, is_dead=False)
         elif built.status != "skipped":
             self.limit.count(None, is_dead=built.status in DEAD_STATUSES)
-            if self.limit.is_reached:
-                reached = DeadLetterLimitReached(self.limit.dead, self.limit.changes)
-                self._effects.append(reached)
+            self._note_limit()
+
+    def _count_refused(self, work: Work, ended: Ended) -> None:
+        """Report an item whose change its topic refused, and count it as a dead letter."""
+        self._note_ended(work, ended)
+        if not self._is_released(work) and not self.limit.is_reached:
+            self.limit.count_as_dead(None)
+            self._note_limit()
+
+    def _note_limit(self) -> None:
+        if self.limit.is_reached:
+            reached = DeadLetterLimitReached(self.limit.dead, self.limit.changes)
+            self._effects.append(reached)
 
     def _note_ended(self, work: Work, ended: Ended) -> None:
         outcome_id = part_id(work.record.origin, ended.part)

@@ -152,18 +152,24 @@ class Work(msgspec.Struct, eq=False, gc=False):
         if not waiting.open_parts or self.changes_bytes > CHANGES_BYTES_MAX:
             self._end([part for part in waiting.parts if part is not None])
 
-    def refuse(self, refused: ChangeRecord, topic: str) -> None:
-        """Reject a change whose record its topic refused as too large."""
+    def refuse(self, refused: ChangeRecord, topic: str) -> Ended | None:
+        """Reject a change whose record its topic refused as too large; return its end.
+
+        There is none if its part was rejected for the delete from another family.
+        """
         why = (
             f"The change has {refused.size} bytes: more than {topic} accepts "
             "(max.message.bytes of the topic)."
         )
-        ends = [
-            one.rejected(why) if isinstance(one, BuiltChange) and one.record is refused else one
-            for one in self.ends
-        ]
+        changes = (one for one in self.ends if isinstance(one, BuiltChange))
+        change = next((one for one in changes if one.record is refused), None)
+        if change is None:
+            return None
+        ended = change.rejected(why)
+        ends = [ended if one is change else one for one in self.ends]
         by_part = groupby(ends, lambda one: one.part)
         self._end([_one_end(tuple(part)) for _, part in by_part])
+        return ended
 
     def _end(self, parts: Sequence[tuple[Built, ...]]) -> None:
         """Take what all parts became, or reject the record, if its changes are too large together.

@@ -34,16 +34,20 @@ class DeadLetterLimit:
     def count(self, family: str | None, *, is_dead: bool) -> None:
         """Count a change that ended; `family` is None if it is not known."""
         self._ended += 1
-        if self._last and self._last[0][0] <= self._ended - self._changes_max:
+        while self._last and self._last[0][0] <= self._ended - self._changes_max:
             _, gone = self._last.popleft()
             self._dead[gone] -= 1
             if not self._dead[gone]:
                 del self._dead[gone]
         if is_dead:
-            self._last.append((self._ended, family))
-            self._dead[family] += 1
-            if self.dead > self._dead_max and self._is_spread:
-                self.is_reached = True
+            self.count_as_dead(family)
+
+    def count_as_dead(self, family: str | None) -> None:
+        """Count a change as a dead letter after all: one of the last that were counted."""
+        self._last.append((self._ended, family))
+        self._dead[family] += 1
+        if self.dead > self._dead_max and self._is_spread:
+            self.is_reached = True
 
     def release(self) -> None:
         """Start again at zero, because an operator released the changes."""

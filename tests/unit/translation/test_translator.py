@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from service.core.facts import ChangeCompleted
 from service.core.inputs import (
     ChangesRefused,
     CommitRefusal,
@@ -349,6 +350,34 @@ def test_a_change_that_its_topic_refuses_is_rejected(tested: TranslatorUnderTest
     assert (outcome["id"], outcome["data"]["reason"]) == ("raw/0/0#1", "too_large")
     assert CHANGES_TOPIC in outcome["data"]["message"]
     assert dict(tested.dead_letters[0].headers)["dlq.parts"] == b"1"
+    (ended,) = [fact for fact in tested.facts if isinstance(fact, ChangeCompleted)]
+    assert (ended.status, ended.reason) == ("rejected", "too_large"), "the log tells of it too"
+
+
+def test_a_topic_that_refuses_most_changes_stops_the_source() -> None:
+    """What becomes a dead letter counts as one, whoever refused it, and only once."""
+    limits = replace(LIMITS, dead_letter_share_items=10)
+    tested = TranslatorUnderTest(limits=limits)
+    tested.is_committing = False
+    tested.arrive(*["upsert a"] * 10)
+    tested.refuse(ChangesRefused(frozenset(range(5))))
+    assert tested.translator.status(0).dead_of_last == 5
+    assert tested.open, "five of ten are within the limit"
+
+    tested.refuse(ChangesRefused(frozenset({0})))
+    assert tested.translator.status(0).is_limit_reached
+    assert (tested.open, tested.noted.count("dead_letters.limit_reached")) == ([], 1)
+
+    tested.step(Released({}))
+    tested.commit()
+    assert (len(tested.changed), len(tested.outcomes)) == (4, 6)
+
+
+def test_an_item_counts_once_from_however_many_families_it_is_deleted() -> None:
+    """Otherwise, the deletes from many families would hide that most items are rejected."""
+    tested = TranslatorUnderTest(limits=replace(LIMITS, dead_letter_share_items=4))
+    tested.arrive("reject", "families a", "reject", "reject")
+    assert tested.translator.status(0).is_limit_reached
 
 
 # --- intake ----------------------------------------------------------------------------------
