@@ -115,6 +115,8 @@ def _fetches(source: Source, file: SourcesFile) -> Iterator[Fault]:
             yield Fault(path, "`fetch` needs `identity` at the source.", is_about_key=True)
     for index, rule in enumerate(source.rules):
         yield from _deletes_what_is_not_found(source, rule, ("rules", index))
+    if source.tombstones == "delete":
+        yield from _deletes_what_is_not_found(source, _TOMBSTONE, ())
 
 
 def _all_fetches(source: Source) -> Iterator[tuple[DocumentPath, Fetch]]:
@@ -128,7 +130,7 @@ def _all_fetches(source: Source) -> Iterator[tuple[DocumentPath, Fetch]]:
 def _deletes_what_is_not_found(source: Source, rule: Rule, at: DocumentPath) -> Iterator[Fault]:
     """Check that an asset which the DAM no longer has can be named without the DAM's answer."""
     fetch = rule.fetch or source.fetch
-    if rule.do not in {"upsert", "archive"} or fetch is None or fetch.not_found != "delete":
+    if fetch is None or fetch.not_found != "delete" or _become(source, rule) != "upsert":
         return
     families = rule.families or source.families
     for name in ("code",) if families else ("code", "family"):
@@ -177,11 +179,15 @@ def _rules(source: Source) -> Iterator[Fault]:
 
 def _needs(source: Source, rule: Rule, at: DocumentPath) -> Iterator[Fault]:
     """Check that the rule can name the asset that it writes or deletes."""
-    action = {"delete": source.on_delete, "archive": source.on_archive}.get(rule.do, rule.do)
-    if isinstance(action, Instead):
-        yield from _names_an_asset(source, rule, "upsert", at)
-    elif action in {"upsert", "delete"}:
+    action = _become(source, rule)
+    if action in {"upsert", "delete"}:
         yield from _names_an_asset(source, rule, action, at)
+
+
+def _become(source: Source, rule: Rule) -> str:
+    """Return what a rule's `do` has become: values that are written instead are an upsert."""
+    become = {"delete": source.on_delete, "archive": source.on_archive}.get(rule.do, rule.do)
+    return "upsert" if isinstance(become, Instead) else become
 
 
 def _names_an_asset(source: Source, rule: Rule, action: str, at: DocumentPath) -> Iterator[Fault]:

@@ -235,6 +235,32 @@ def test_an_asset_that_the_dam_no_longer_has_is_named_by_its_event(
         assert isinstance(found, Loaded) is is_known_without_an_answer
 
 
+@pytest.mark.parametrize(
+    ("lines", "is_read_back"),
+    [
+        ("rules: [{do: delete}]", False),
+        ("on_delete: {set: {status: gone}}\n    rules: [{do: delete}]", True),
+        ("on_delete: {set: {status: gone}}\n    tombstones: delete", True),
+        ("tombstones: delete", False),
+        ("rules: [{do: archive}]", False),
+        ("on_archive: delete\n    rules: [{do: archive}]", False),
+        ("on_archive: {set: {status: gone}}\n    rules: [{do: archive}]", True),
+    ],
+)
+def test_what_an_action_has_become_decides_whether_its_asset_is_read(
+    lines: str,
+    is_read_back: bool,  # noqa: FBT001 - the expectation
+) -> None:
+    """Only what is read back must name an asset that the DAM no longer has."""
+    fetch = "identity: id\n    fetch: {host: dam, url: '/{id}', not_found: delete}"
+    content = SIMPLE.replace("rules: [{do: upsert}]", f"{fetch}\n    {lines}")
+
+    found = load(content.encode(), "sources.yaml", AROUND)
+    assert isinstance(found, Loaded) is not is_read_back
+    if is_read_back:
+        assert "there is no answer" in faults(content)[0]
+
+
 def test_tombstones_that_delete_must_name_an_asset() -> None:
     """Unless deletes are skipped."""
     content = "version: 1\nsources: {a: {topics: [t], tombstones: delete}}\n"
