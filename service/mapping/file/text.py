@@ -133,6 +133,7 @@ class _RefusedError(Exception):
 def read(content: bytes) -> Document | tuple[TextFault, ...]:
     """Return the document, or what is wrong with the text if it cannot be read to its end."""
     builder = _Builder()
+    text = ""
     try:
         text = _decode(content)
         root = builder.build(yaml.parse(text, Loader=_LOADER))
@@ -141,7 +142,7 @@ def read(content: bytes) -> Document | tuple[TextFault, ...]:
     except yaml.MarkedYAMLError as error:
         return (*builder.faults, _not_yaml(text, error))
     except yaml.reader.ReaderError as error:
-        return (*builder.faults, _unreadable(content, error))
+        return (*builder.faults, _unreadable(text, error))
     return Document(root, tuple(builder.faults))
 
 
@@ -153,9 +154,9 @@ def _decode(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        before = error.object[: error.start].decode()
         raise _RefusedError(
-            Place(line, 1), "The file is not UTF-8: save it in this encoding."
+            _place_after(before), "The file is not UTF-8: save it in this encoding."
         ) from None
 
 
@@ -169,10 +170,15 @@ def _not_yaml(text: str, error: yaml.MarkedYAMLError) -> TextFault:
     return TextFault(_place(mark), message if hint is None else f"{message} {hint}")
 
 
-def _unreadable(content: bytes, error: yaml.reader.ReaderError) -> TextFault:
+def _unreadable(text: str, error: yaml.reader.ReaderError) -> TextFault:
     offset = error.position if isinstance(error.position, int) else 0
-    line = content.count(b"\n", 0, offset) + 1
-    return TextFault(Place(line, 1), "A control character stands here: remove it.")
+    before = text.encode()[:offset].decode("utf-8", "ignore")
+    return TextFault(_place_after(before), "A control character stands here: remove it.")
+
+
+def _place_after(before: str) -> Place:
+    """Return the place of the character that follows on the beginning of a file."""
+    return Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
 class _Builder:
