@@ -15,7 +15,7 @@ import jmespath.visitor
 
 from service.mapping.endings import UnmappableError
 from service.mapping.faults import FaultError, did_you_mean
-from service.mapping.json_values import Number
+from service.mapping.json_values import encode, text_of_number
 from service.mapping.work import CHARACTERS_PER_STEP, Work
 
 PIPES_MAX = 8
@@ -39,13 +39,15 @@ class _Parser(jmespath.parser.Parser):  # type: ignore[misc] # the library is un
 
 
 class _Functions(jmespath.functions.Functions):  # type: ignore[misc] # the library is untyped
-    """The standard functions; a number becomes text as it was written."""
+    """The standard functions; numbers become text as they were written."""
 
     @jmespath.functions.signature({"types": []})  # type: ignore[untyped-decorator] # likewise
     def _func_to_string(self, argument: object) -> object:
-        if isinstance(argument, Number):
-            return argument.text
-        return super()._func_to_string(argument)
+        if isinstance(argument, str):
+            return argument
+        if isinstance(argument, float) and text_of_number(argument) is None:
+            raise ValueError("infinity is not JSON")
+        return encode(argument).decode()
 
 
 FUNCTIONS: dict[str, Any] = _Functions.FUNCTION_TABLE
@@ -89,6 +91,8 @@ def parse(text: str) -> Node:
 
 def _flaw(error: ValueError) -> str:
     """Return what the library says in many lines as the end of a sentence."""
+    if isinstance(error, jmespath.exceptions.EmptyExpressionError):
+        return "it is empty"
     if isinstance(error, jmespath.exceptions.LexerError):
         return str(error.message)
     if not isinstance(error, jmespath.exceptions.ParseError):

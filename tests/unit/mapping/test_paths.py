@@ -132,6 +132,7 @@ def test_the_key_is_json_if_it_is_an_object_and_text_otherwise(
         ("merge()", "`merge` takes at least 1 argument, not 0."),
         ("a..b", "This is not a path: . is not expected at character 3."),
         ("a.", "This is not a path: it ends too early."),
+        (" ", "This is not a path: it is empty."),
         ("a[?b==`nope]", "This is not a path: Unclosed ` delimiter."),
         ("foo(", "This is not a path: it ends too early."),
         ("a b", "This is not a path: b is not expected at character 3."),
@@ -182,11 +183,13 @@ def test_a_number_stays_as_written_through_an_expression() -> None:
     event = b'{"items": [{"n": 1.50}, {"n": 1e400}, {"n": 12345678901234567890123}]}'
     assert sent("items[*].n", event) == ["1.50", "1e400", "12345678901234567890123"]
     assert sent("to_string(items[0].n)", event) == "1.50"
+    assert sent("to_string(items)", event) == event.decode()[10:-1].replace(" ", "")
     assert sent("abs(items[2].n)", event) == "12345678901234567890123"
 
 
 def test_a_number_that_a_path_makes_infinite_is_unmappable() -> None:
     assert "is not finite" in refused("sum(n)", b'{"n": [1e308, 1e308]}')
+    assert "cannot be evaluated" in refused("to_string(sum(n))", b'{"n": [1e308, 1e308]}')
 
 
 def test_every_step_of_an_expression_is_work() -> None:
