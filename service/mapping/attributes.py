@@ -12,7 +12,7 @@ from typing import assert_never
 
 from service.mapping.compiler import Compiler
 from service.mapping.conditions import Holds, compile_optional
-from service.mapping.data import Datum
+from service.mapping.data import Datum, tidy
 from service.mapping.endings import ItemEndedError, UnmappableError
 from service.mapping.faults import DocumentPath
 from service.mapping.file.value import AttributeValue, Missing, Value
@@ -272,6 +272,6 @@ def _erase_all(entry: Entry, collected: _Entries) -> None:
         collected.erase(scoped)
 
 
-def constants(given: Mapping[str, object]) -> dict[str, object]:
+def constants(given: Mapping[str, Datum]) -> dict[str, object]:
     """Return constants as the values of a change; an empty list or text erases."""
-    return {attribute: None if found in ("", []) else found for attribute, found in given.items()}
+    return {attribute: tidy(found) for attribute, found in given.items()}

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from service.mapping.compiler import Compiler
 from service.mapping.conditions import compile_condition
-from service.mapping.data import Datum, distinct, is_empty, read_datum, text_of_boolean, tidy
+from service.mapping.data import Datum, is_empty, read_datum, text_of_boolean, tidy
 from service.mapping.faults import DocumentPath
 from service.mapping.file.value import AttributeValue, Upload, Value
 from service.mapping.json_values import ABSENT
@@ -43,7 +43,7 @@ def compile_value(value: Value, label: str, at: DocumentPath, compiler: Compiler
     else:
         made = _traced(source, steps, label, compiler.where(at), compiler.trace)
     if value.has_default:
-        made = _with_default(made, _constant(value.default))
+        made = _with_default(made, tidy(value.default))
     if compiler.trace is not None:
         made = _ending(made, compiler.trace)
     return made if value.when is None else _conditional(made, value, at, compiler)
@@ -146,10 +146,10 @@ def _source_of(value: Value, at: DocumentPath, compiler: Compiler) -> ValueSourc
         return _first_of(value.first_of, (*at, "first_of"), compiler)
     if value.template is not None:
         fill = compile_template(value.template, (*at, "template"), compiler)
-        return ValueSource(fill, value.template)
+        return ValueSource(_trimmed(fill), value.template)
     if isinstance(value, AttributeValue) and value.file is not None:
         return ValueSource(_upload(value.file, (*at, "file"), compiler), value.file.url)
-    constant = _constant(value.const)
+    constant = tidy(value.const)
     return ValueSource(lambda _scope: constant, "const")
 
 
@@ -200,10 +200,12 @@ def _first_of(texts: Sequence[str], at: DocumentPath, compiler: Compiler) -> Val
     return ValueSource(first, " or ".join(texts))
 
 
-def _constant(given: str | bool | list[str] | None) -> Datum:  # noqa: FBT001 - the datum itself
-    if isinstance(given, list):
-        return list(distinct(given)) or None
-    return given if given != "" else None
+def _trimmed(fill: TemplateOf) -> ValueOf:
+    def trimmed(scope: Scope) -> Datum:
+        filled = fill(scope)
+        return (filled.strip() or None) if isinstance(filled, str) else filled
+
+    return trimmed
 
 
 def _upload(upload: Upload, at: DocumentPath, compiler: Compiler) -> ValueOf:

@@ -79,14 +79,18 @@ def test_the_first_that_is_neither_absent_nor_empty(event: object, datum: object
         (1.5, "1.5"),
         (True, True),
         (["a", "b", "a"], ["a", "b"]),
+        (" a\t", "a"),
+        (" ", None),
         (None, None),
         ([], None),
         ("", None),
     ],
 )
 def test_a_constant(given: object, datum: object) -> None:
-    """Null erases."""
+    """Null erases. It is the same wherever it stands."""
     assert sent({"const": given}, {}) == datum
+    assert sent({"path": "gone", "default": given}, {}) == datum
+    assert sent("gone", {}, rules=[{"do": "upsert", "set": {"it": given}}]) == datum
 
 
 @pytest.mark.parametrize(
@@ -103,6 +107,8 @@ def test_a_constant(given: object, datum: object) -> None:
         ("{gone}{null}", NOTHING),
         ("{a}{null}", None),
         ("{blank}", None),
+        (" {a}: ", "x y:"),
+        (" ", None),
     ],
 )
 def test_a_template(template: str, filled: object) -> None:
