@@ -162,6 +162,13 @@ def test_a_message_is_expected_in_part() -> None:
     assert "Teal" in found.found
 
 
+def test_a_context_may_have_a_number_that_no_float_can_hold() -> None:
+    record = "{value: {assets: [{id: a, etag: 1e400}]}}"
+
+    assert failing(record, "{upsert: packshots/a, context: {etag: 1e400}}") == []
+    assert failing(record, "{upsert: packshots/a, context: {etag: 1}}")[0].expected == '{"etag":1}'
+
+
 def test_a_read_is_expected_by_its_url_or_answered() -> None:
     """With the host's base; `fetched` answers each read of the record."""
     thin = (
