@@ -8,6 +8,7 @@ from pydantic import (
     Field,
     PlainValidator,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -61,6 +62,11 @@ class Comparison(Part):
         None, alias="not", description="A comparison that must not hold."
     )
     ignore_case: bool = Field(default=False, description="Compare texts without regard to case.")
+
+    @field_validator("not_", mode="before")
+    @classmethod
+    def _compare_with_null_too(cls, given: object) -> object:
+        return _as_comparison(given)
 
     @model_validator(mode="after")
     def _compares(self) -> Self:

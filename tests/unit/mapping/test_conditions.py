@@ -46,6 +46,8 @@ def holds(condition: object, event: object) -> bool:
         ({"not": {"prefix": ["a", "b"]}}, ["c", ["c"]], ["ax", ["c", "bx"]]),
         ({"not": {"exists": False}}, ["a"], [None]),
         ({"not": "a", "ignore_case": True}, ["b"], ["A"]),
+        ({"not": None}, ["a", "", 0, ["b"]], [None, ["a", None]]),
+        ({"not": None, "prefix": "a"}, ["ab"], [None, "b"]),
         ({"prefix": "a", "suffix": "z"}, ["az", ["b", "az"]], ["a", ["ab", "yz"]]),
         ({"prefix": "a", "not": {"suffix": "z"}}, ["ab", ["ab", "c"]], ["az", ["ab", "az"]]),
         ({"exists": True, "prefix": "a"}, ["ab"], [None, "b"]),
@@ -66,6 +68,7 @@ def test_a_comparison(test: object, passes: list[object], fails: list[object]) -
         ({"not": "a"}, True),
         ("a", False),
         (None, False),
+        ({"not": None}, True),
         ({"below": 1}, False),
     ],
 )
