@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import msgspec
-
 from service.mapping.compile import compile_source
 from service.mapping.compiler import Compiler
 from service.mapping.conditions import compile_condition
@@ -14,6 +12,7 @@ from service.mapping.file.load import Loaded
 from service.mapping.items import items_of
 from service.mapping.json_values import ABSENT
 from service.mapping.results import RawRecord
+from service.mapping.samples import json_of
 from service.mapping.scope import Scope
 from service.mapping.source import CompiledSource
 from service.mapping.work import Work
@@ -85,7 +84,7 @@ def _as_written(comparison: Comparison) -> str:
     """Return a comparison as JSON, a list of one element as that element."""
     given = comparison.model_dump(by_alias=True, exclude_unset=True)
     short = {key: value[0] if _is_single(value) else value for key, value in given.items()}
-    return msgspec.json.encode(short["equals"] if set(short) == {"equals"} else short).decode()
+    return json_of(short["equals"] if set(short) == {"equals"} else short).decode()
 
 
 def _is_single(value: object) -> bool:

@@ -185,6 +185,13 @@ def test_an_event_that_nobody_takes_says_why(
         assert f"  {line}\n" in explained.output
 
 
+def test_a_condition_shows_its_numbers_as_the_file_has_them(run: Run) -> None:
+    edit("notification_type: upload", "width: [1.50, 1e400], height: {not: null}")
+    explained = run("mapping", "explain", "-", given="{}")
+
+    assert "  rule uploaded: width is absent, wanted: [1.50,1e400]\n" in explained.output
+
+
 def test_the_conditions_of_an_item_say_why_too(run: Run) -> None:
     """With `for_each` at the source, the paths start from the item."""
     Path("s3.yaml").write_bytes(starters.content("s3"))
