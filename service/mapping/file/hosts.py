@@ -16,7 +16,7 @@ def _url(text: str) -> str:
         is_url = False
     if not is_url or not text.isprintable() or set(text) & set(" ?#@\\"):
         raise ValueError("should be a URL such as https://dam.example.com, without user or query")
-    return text.rstrip("/")
+    return parts.scheme + text[len(parts.scheme) :].rstrip("/")  # the scheme in lower case
 
 
 Url = Annotated[str, AfterValidator(_url)]

@@ -269,6 +269,12 @@ def test_tombstones_that_delete_must_name_an_asset() -> None:
     assert parsed(content.replace("delete}", "delete, on_delete: skip}")).sources
 
 
+def test_the_scheme_of_a_host_may_be_written_in_capitals() -> None:
+    found = parsed(SIMPLE.replace("https://dam.example", "HTTPS://Dam.example/API/"))
+
+    assert found.model.hosts["dam"].base == "https://Dam.example/API"
+
+
 @pytest.mark.parametrize(
     ("auth", "secrets"),
     [
