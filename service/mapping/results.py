@@ -101,7 +101,8 @@ Fetched = Mapping[str, object] | NotFound
 class Read(Struct, frozen=True):
     """An item that cannot be decided before the DAM has been asked.
 
-    `url` is relative to the base of `host`. `resume` takes the answer and never raises.
+    `url` begins with a slash and goes on after the base of `host`. `resume` takes the answer and
+    never raises.
     """
 
     part: int

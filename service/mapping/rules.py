@@ -167,6 +167,8 @@ class CompiledRule:
             raise UnmappableError(f"fetch.url: {error.message} ({asking.where})") from None
         if not isinstance(url, str):
             raise UnmappableError(f"The event lacks a part of `fetch.url` ({asking.where})")
+        if not url.startswith("/"):
+            url = f"/{url}"
 
         def resume(fetched: Fetched) -> tuple[Change | Ended, ...]:
             try:
