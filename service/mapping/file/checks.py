@@ -44,6 +44,7 @@ def _source(source: Source, file: SourcesFile) -> Iterator[Fault]:
     yield from _webhook(source)
     yield from _fetches(source, file)
     yield from _loops(source)
+    yield from _repeated_families(source)
     yield from _rules(source)
 
 
@@ -164,6 +165,16 @@ def _loops(source: Source) -> Iterator[Fault]:
                 "`for_each` is given at the source already: it goes there or here, not both.",
                 is_about_key=True,
             )
+
+
+def _repeated_families(source: Source) -> Iterator[Fault]:
+    """Find families that are listed twice: an asset would be deleted from them twice."""
+    lists: list[tuple[DocumentPath, list[str] | None]] = [(("families",), source.families)]
+    lists += [(("rules", n, "families"), rule.families) for n, rule in enumerate(source.rules)]
+    for path, families in lists:
+        for index, family in enumerate(families or ()):
+            if family in (families or ())[:index]:
+                yield Fault((*path, index), f"The family {family} is listed already.")
 
 
 def _rules(source: Source) -> Iterator[Fault]:

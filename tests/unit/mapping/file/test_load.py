@@ -98,6 +98,7 @@ def test_the_example_of_the_contract_has_no_fault() -> None:
         # What needs more than one part of the file.
         ("webhook: {path: /d, verify: {sns: {topics: [a]}}, topic: b}", "9:62",
          "b is not among `topics`"),
+        ("families: [a, b, a]", "9:22", "The family a is listed already."),
         ("webhook: {path: /d, verify: {sns: {topics: [a]}}, key: identity}", "9:60",
          "`key: identity` needs `identity` at the source."),
         ("webhook: {path: /d, verify: {token: {header: a, secret: PIM__PASSWORD}}}", "9:33",
