@@ -15,6 +15,8 @@ from pathlib import Path
 
 from service.playground.local_system import LoggedProcess
 
+ADDITIONS = 5_000_000
+"""By how long these take, pages of the same machine can be compared."""
 LOOK_SECONDS = 0.5
 UNPROXIED = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -209,9 +211,23 @@ def _status_bytes(pid: int, name: str) -> int:
 
 
 def machine() -> str:
-    """Return a line about the machine and Python."""
+    """Return a line about the machine, Python, and how fast it is at present.
+
+    The same virtual machine may be twice as fast at another hour.
+    """
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     python = sys.version.split()[0]
     name = cpu[1].strip() if cpu else "unknown CPU"
-    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {python}"
+    return (
+        f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {python}; "
+        f"{ADDITIONS:,} additions take it {_seconds_of_additions():.2f} s of CPU"
+    )
+
+
+def _seconds_of_additions() -> float:
+    began = time.process_time()
+    total = 0
+    for number in range(ADDITIONS):
+        total += number
+    return time.process_time() - began
