@@ -21,6 +21,8 @@ WORKERS_PER_CORE = 4
 """Tests that run the service as processes wait for most of their time."""
 WORKERS_PER_CORE_WITH_BROKERS = 2
 """Where each worker runs brokers of its own."""
+WORKERS_PER_CORE_WITHOUT_BROKER = 2
+"""Of these tests, some wait for seconds; the others fill the cores meanwhile."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,11 +50,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return how many workers `-n auto` starts: more than cores where tests wait for a broker."""
+    """Return how many workers `-n auto` starts: more than cores, because many tests wait."""
     cores = os.cpu_count() or 1
     marked = config.option.markexpr
     if "not kafka" in marked:
-        return cores
+        return cores * WORKERS_PER_CORE_WITHOUT_BROKER
     return cores * (WORKERS_PER_CORE_WITH_BROKERS if marked == "brokers" else WORKERS_PER_CORE)
 
 
