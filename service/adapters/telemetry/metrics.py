@@ -146,9 +146,10 @@ class Meters:
     def __init__(self, registry: CollectorRegistry, version: str) -> None:
         self._registry = registry
         self._outcomes = self._counter("outcomes")
-        self._event_age = Ages(BY_NAME["event_age_seconds"])
+        event_ages = Ages(BY_NAME["event_age_seconds"])
         self._times_unusable = self._counter("event_times_unusable")
-        registry.register(self._event_age)
+        registry.register(event_ages)
+        self._event_age = event_ages.of()
         self._transactions = self._counter("transactions")
         self._transaction_duration = self._histogram("transaction_duration_seconds")
         self._transaction_outcomes = self._histogram("transaction_outcomes")
@@ -223,7 +224,7 @@ class Meters:
             else:
                 ages.append(now_ms - one.received_utc_ms)
                 flaws[flaw] += 1
-        self._event_age.of().add(ages)
+        self._event_age.add(ages)
         for why, count in flaws.items():
             self._times_unusable.labels(why).inc(count)
 

@@ -209,6 +209,8 @@ def test_every_count_that_can_come_begins_at_zero() -> None:
         for values in metric.combinations:
             labels = tuple(sorted(zip(metric.labels, values, strict=True)))
             assert samples[(metric.full_name, labels)] == 0, (metric.name, values)
+    for metric in (one for one in CATALOGUE if one.kind == "histogram" and not one.labels):
+        assert samples[(f"{metric.full_name}_count", ())] == 0, metric.name
     outcomes = {
         (dict(labels)["status"], dict(labels)["reason"])
         for name, labels in samples
