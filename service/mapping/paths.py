@@ -35,6 +35,14 @@ class ParsedPath:
     steps: Steps | None
     tree: Node | None
 
+    @property
+    def member(self) -> str | None:
+        """The name, if the path is one name in what paths start from, as nearly every path is."""
+        if self.root != START or self.steps is None or len(self.steps) != 1:
+            return None
+        (step,) = self.steps
+        return step if isinstance(step, str) else None
+
 
 def parse_path(text: str) -> ParsedPath:
     """Return the parsed path; raise FaultError when it is not one."""
@@ -98,6 +106,8 @@ def _check_record(steps: Steps | None) -> None:
 
 def compile_path(path: ParsedPath) -> Path:
     """Return the function that gives a path's value."""
+    if path.member is not None:
+        return _member(path.member)
     if path.steps is not None:
         return _plain(path.root, path.steps)
     assert path.tree is not None
@@ -109,8 +119,6 @@ def _plain(root: Root, steps: Steps) -> Path:
         return attrgetter(root)
     if any(isinstance(step, int) for step in steps):
         return _through_lists(root, steps)
-    if len(steps) == 1 and root == START:
-        return _member(str(steps[0]))
     return _members(root, tuple(str(step) for step in steps))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from service.mapping.compiler import Compiler
 from service.mapping.conditions import compile_condition
@@ -10,7 +10,8 @@ from service.mapping.data import Datum, is_empty, read_datum, text_of_boolean, t
 from service.mapping.faults import DocumentPath
 from service.mapping.file.value import AttributeValue, Upload, Value
 from service.mapping.json_values import ABSENT
-from service.mapping.scope import Path, Scope
+from service.mapping.paths import compile_path
+from service.mapping.scope import Scope
 from service.mapping.steps import NamedStep, Step, compile_steps
 from service.mapping.templates import TemplateOf, compile_template
 from service.mapping.trace import Trace
@@ -140,19 +141,26 @@ def _ending(made: ValueOf, trace: Trace) -> ValueOf:
 def _source_of(value: Value, at: DocumentPath, compiler: Compiler) -> ValueSource:
     """Return the one source that the value has."""
     if value.path is not None:
-        return _from_path(value.path, compiler.path(value.path, (*at, "path")))
+        return _from_path(value.path, (*at, "path"), compiler)
     if value.first_of is not None:
         return _first_of(value.first_of, (*at, "first_of"), compiler)
     if value.template is not None:
         fill = compile_template(value.template, (*at, "template"), compiler)
-        return ValueSource(lambda scope: tidy(fill(scope)), value.template)
+        return ValueSource(_trimmed(fill), value.template)
     if isinstance(value, AttributeValue) and value.file is not None:
         return ValueSource(_upload(value.file, (*at, "file"), compiler), value.file.url)
     constant = tidy(value.const)
     return ValueSource(lambda _scope: constant, "const")
 
 
-def _from_path(text: str, path: Path) -> ValueSource:
+def _from_path(text: str, at: DocumentPath, compiler: Compiler) -> ValueSource:
+    parsed = compiler.parsed_path(text, at)
+    if parsed is None:
+        return ValueSource(lambda _scope: ABSENT, text)
+    if parsed.member is not None:
+        return ValueSource(_of_member(parsed.member, text), text)
+    path = compile_path(parsed)
+
     def read(scope: Scope) -> Datum:
         found = path(scope)
         if isinstance(found, str) and len(found) <= FREE_CHARACTERS:
@@ -162,11 +170,22 @@ def _from_path(text: str, path: Path) -> ValueSource:
     return ValueSource(read, text)
 
 
+def _of_member(name: str, text: str) -> ValueOf:
+    """Return the function of the usual path. It calls no other: there are so many of them."""
+
+    def read_member(scope: Scope) -> Datum:
+        start: Any = scope.start
+        found = start.get(name, ABSENT) if start.__class__ is dict else ABSENT
+        if isinstance(found, str) and len(found) <= FREE_CHARACTERS:
+            return found.strip() or None
+        return read_datum(found, text, scope.work)
+
+    return read_member
+
+
 def _first_of(texts: Sequence[str], at: DocumentPath, compiler: Compiler) -> ValueSource:
     """Return the first that is neither absent nor empty; if none, empty where one was empty."""
-    readers = [
-        _from_path(text, compiler.path(text, (*at, index))).read for index, text in enumerate(texts)
-    ]
+    readers = [_from_path(text, (*at, index), compiler).read for index, text in enumerate(texts)]
 
     def first(scope: Scope) -> Datum:
         last: Datum = ABSENT
@@ -179,6 +198,14 @@ def _first_of(texts: Sequence[str], at: DocumentPath, compiler: Compiler) -> Val
         return last
 
     return ValueSource(first, " or ".join(texts))
+
+
+def _trimmed(fill: TemplateOf) -> ValueOf:
+    def trimmed(scope: Scope) -> Datum:
+        filled = fill(scope)
+        return (filled.strip() or None) if isinstance(filled, str) else filled
+
+    return trimmed
 
 
 def _upload(upload: Upload, at: DocumentPath, compiler: Compiler) -> ValueOf:

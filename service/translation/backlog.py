@@ -60,10 +60,12 @@ class Backlog:
             return False
         partition.position = origin.offset + 1
         work = Work(record, replay_of(record.headers), received_utc_ms)
+        work.counted = record.size, 1
         partition.works.append(work)
         self._unmapped.append(work)
         self.unmapped_bytes += record.size
-        self.measure(work)
+        self.pending_bytes += record.size
+        self.pending_parts += 1
         return True
 
     def take_unmapped(self) -> Work | None:

@@ -53,8 +53,12 @@ OF_SOURCES = (
     Written(
         "text-as-it-came",
         "sources: absent, empty, present",
-        "return found.strip() or None\n        return read_datum(found, text, scope.work)",
-        "return found or None\n        return read_datum(found, text, scope.work)",
+        "if start.__class__ is dict else ABSENT\n"
+        "        if isinstance(found, str) and len(found) <= FREE_CHARACTERS:\n"
+        "            return found.strip() or None",
+        "if start.__class__ is dict else ABSENT\n"
+        "        if isinstance(found, str) and len(found) <= FREE_CHARACTERS:\n"
+        "            return found or None",
         "Blanks around a text are sent.",
     ),
     Written(
