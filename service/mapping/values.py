@@ -146,7 +146,7 @@ def _source_of(value: Value, at: DocumentPath, compiler: Compiler) -> ValueSourc
         return _first_of(value.first_of, (*at, "first_of"), compiler)
     if value.template is not None:
         fill = compile_template(value.template, (*at, "template"), compiler)
-        return ValueSource(_trimmed(fill), value.template)
+        return ValueSource(lambda scope: tidy(fill(scope)), value.template)
     if isinstance(value, AttributeValue) and value.file is not None:
         return ValueSource(_upload(value.file, (*at, "file"), compiler), value.file.url)
     constant = tidy(value.const)
@@ -198,14 +198,6 @@ def _first_of(texts: Sequence[str], at: DocumentPath, compiler: Compiler) -> Val
         return last
 
     return ValueSource(first, " or ".join(texts))
-
-
-def _trimmed(fill: TemplateOf) -> ValueOf:
-    def trimmed(scope: Scope) -> Datum:
-        filled = fill(scope)
-        return (filled.strip() or None) if isinstance(filled, str) else filled
-
-    return trimmed
 
 
 def _upload(upload: Upload, at: DocumentPath, compiler: Compiler) -> ValueOf:
