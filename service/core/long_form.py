@@ -7,7 +7,7 @@ the same result for all that it does take; tests/property/test_long_form.py veri
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from service.contracts.text import finite_number
-from service.core.values import Attribute, Values
+from service.core.values import Attribute, Values, merge
 
 LONG_FORM_BYTES_MAX = 16 * 1024
 """Larger values are read the careful way, which measures the memory that they occupy."""
@@ -38,6 +38,17 @@ _NUMBER_ENTRY = b'[{"locale":null,"channel":null,"data":"%b"}]'
 
 _encode = msgspec.json.Encoder().encode
 _values = msgspec.json.Decoder(Values)
+
+
+class _RawValue(msgspec.Struct, frozen=True, gc=False):
+    """One value in the long form, whose data stays as it was written."""
+
+    locale: str | None
+    channel: str | None
+    data: Raw
+
+
+_raw_values = msgspec.json.Decoder(dict[str, list[_RawValue]])
 
 
 class LongForm:
@@ -97,6 +108,11 @@ class LongForm:
 def taken_apart(values: Values | Raw) -> Values:
     """Return values one by one, also those that are JSON in the long form."""
     return _values.decode(values) if isinstance(values, Raw) else values
+
+
+def merge_long_forms(all_values: Iterable[Raw]) -> Raw:
+    """Merge values in the long form as `values.merge` does; what was judged needs no more care."""
+    return Raw(_encode(merge(map(_raw_values.decode, all_values))))
 
 
 class _Field:

@@ -4,7 +4,8 @@ Rule 1: an attribute has one value for each locale and channel; a later value re
 Rule 2: commands share their values, so merging creates new ones and never modifies them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -39,9 +40,21 @@ Scope = tuple[str | None, str | None]
 """Locale and channel; within one scope an attribute has one value."""
 
 
-def merge(all_values: Iterable[Values]) -> Values:
+class Scoped(Protocol):
+    """A value with its scope; its data may be of any form."""
+
+    @property
+    def locale(self) -> str | None: ...
+    @property
+    def channel(self) -> str | None: ...
+
+
+AnyValue = TypeVar("AnyValue", bound=Scoped)
+
+
+def merge(all_values: Iterable[Mapping[str, list[AnyValue]]]) -> dict[str, list[AnyValue]]:
     """Merge in linear time; a later value replaces an earlier one of the same scope."""
-    merged: dict[str, dict[Scope, Value]] = {}
+    merged: dict[str, dict[Scope, AnyValue]] = {}
     for values in all_values:
         for attribute, given in values.items():
             scopes = merged.setdefault(attribute, {})

@@ -226,6 +226,13 @@ WRITTEN = (
         "Values that were judged by an old structure are sent, and the PIM refuses them.",
     ),
     Written(
+        "long-form-last-change-alone",
+        "P3",
+        "return merge_long_forms(raw)",
+        "return raw[-1]",
+        "Of several changes of an asset in one call, the PIM gets the values of the last alone.",
+    ),
+    Written(
         "usual-report-copied-headers",
         "P3",
         "if headers and not _COPIED_HEADERS.isdisjoint([name for name, _ in headers]):",

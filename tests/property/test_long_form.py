@@ -238,16 +238,52 @@ def test_an_answer_of_the_pim_cannot_break_the_compilation() -> None:
 
 
 def test_values_are_sent_as_they_are_by_the_structure_that_judged_them() -> None:
-    """Another one may take other values; and merged values are judged one change at a time."""
+    """Another one may take other values."""
     command = convert(change(b'{"title": "A"}'), long_form=STRUCTURE.long_form)
     assert isinstance(command, UpsertAsset)
-    admitted = [Change(plain(), 10, command, decoded(plain()).event, (), 0.0, 0) for _ in range(2)]
-    alone = AssetWork(command.asset, admitted[:1], 1000)
-    assert alone.is_judged_by(STRUCTURE)
-    assert alone.is_shaped
-    assert alone.body() is command
-    assert not alone.is_judged_by(Structure(STRUCTURE.attributes, OPTIONS))
-    assert not AssetWork(command.asset, admitted, 1000).is_judged_by(STRUCTURE)
+    work = AssetWork(command.asset, [admitted(command)], 1000)
+    assert work.is_judged_by(STRUCTURE)
+    assert work.is_shaped
+    assert work.body() is command
+    assert not work.is_judged_by(Structure(STRUCTURE.attributes, OPTIONS))
+
+
+def test_one_change_that_was_not_judged_lets_all_be_taken_apart() -> None:
+    commands = [
+        convert(change(b'{"title": "A"}'), long_form=form) for form in (STRUCTURE.long_form, None)
+    ]
+    upserts = [one for one in commands if isinstance(one, UpsertAsset)]
+    assert len(upserts) == 2
+    for order in (upserts, upserts[::-1]):
+        work = AssetWork(Asset("f", "c"), list(map(admitted, order)), 1000)
+        assert not work.is_judged_by(STRUCTURE)
+
+
+@given(values=st.lists(all_values(), min_size=2, max_size=3))
+def test_judged_values_are_merged_as_others_are(values: list[dict[str, object]]) -> None:
+    """The PIM gets the same from changes that were judged at once and from shaped ones."""
+    texts = [json.dumps(one).encode() for one in values]
+    quick = [convert(change(text), long_form=STRUCTURE.long_form) for text in texts]
+    careful = [convert(change(text)) for text in texts]
+    judged = [one for one in quick if isinstance(one, UpsertAsset) and isinstance(one.values, Raw)]
+    event(f"all at once: {len(judged) == len(quick)}")
+    if len(judged) < len(quick):
+        return
+    work = AssetWork(Asset("f", "c"), list(map(admitted, judged)), 10**6)
+    assert work.is_judged_by(STRUCTURE)
+    shaped = AssetWork(
+        Asset("f", "c"),
+        [admitted(one) for one in careful if isinstance(one, UpsertAsset)],
+        10**6,
+    )
+    shaped.shape(STRUCTURE, None)
+    merged = work.body().values
+    assert isinstance(merged, Raw)
+    assert json.loads(bytes(merged)) == json.loads(msgspec.json.encode(shaped.body().values))
+
+
+def admitted(command: UpsertAsset) -> Change:
+    return Change(plain(), 10, command, decoded(plain()).event, (), 0.0, 0)
 
 
 def test_rejections_stay_what_they_are() -> None:

@@ -184,14 +184,12 @@ class AssetWork:
     def is_judged_by(self, structure: Structure) -> bool:
         """Return whether the step's values were judged by this structure when they arrived.
 
-        Those of a single change are then sent as they are.
+        They are then sent as they are, or merged as they are.
         """
-        changes = self._steps[0].changes
-        command = changes[0].command
-        if type(command) is not UpsertAsset or command.judged_by is not structure.long_form:
-            return False
-        if len(changes) > 1:
-            return False
+        for change in self._steps[0].changes:
+            command = change.command
+            if type(command) is not UpsertAsset or command.judged_by is not structure.long_form:
+                return False
         self._shaped, self._shaped_by = None, structure
         return True
 

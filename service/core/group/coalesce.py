@@ -13,9 +13,10 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby, takewhile
 
 import msgspec
+from msgspec import Raw
 
 from service.contracts.outcome import DELETE, UPSERT, Action
-from service.core.long_form import taken_apart
+from service.core.long_form import merge_long_forms, taken_apart
 from service.core.model import Asset, Change, UpsertAsset
 from service.core.values import Values
 from service.core.values import merge as merge_values
@@ -88,13 +89,24 @@ def body_of(step: Step) -> UpsertAsset:
     assert isinstance(first, UpsertAsset)
     if len(step.changes) == 1:
         return first
-    return UpsertAsset(first.asset, merge_values(map(values_of, step.changes)), step.size)
+    return UpsertAsset(first.asset, _merged(step.changes), step.size)
+
+
+def _merged(upserts: Sequence[Change]) -> Values | Raw:
+    raw = [values for values in map(_values_in, upserts) if isinstance(values, Raw)]
+    if len(raw) == len(upserts):
+        return merge_long_forms(raw)
+    return merge_values(map(values_of, upserts))
+
+
+def _values_in(upsert: Change) -> Values | Raw:
+    assert isinstance(upsert.command, UpsertAsset)
+    return upsert.command.values
 
 
 def values_of(upsert: Change) -> Values:
     """Return the values that an upsert sets."""
-    assert isinstance(upsert.command, UpsertAsset)
-    return taken_apart(upsert.command.values)
+    return taken_apart(_values_in(upsert))
 
 
 def _asset(change: Change) -> Asset:
