@@ -9,6 +9,7 @@ the same result for all that it does take; tests/property/test_long_form.py veri
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -30,12 +31,12 @@ ENTRIES_KEPT_MAX = 1_000
 """Most types of entries that are kept to be shared by families."""
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_ABSENT = Raw(b"")
 _USUAL_CODE = re.compile(r"[A-Za-z0-9_.-]+")
 _INTEGER = "[0-9]{1,18}"
 _DECIMAL = rf"{_INTEGER}(\.[0-9]{{1,18}})?"
 _NUMBER_ENTRY = b'[{"locale":null,"channel":null,"data":"%b"}]'
 
+_scope = attrgetter("locale", "channel")
 _encode = msgspec.json.Encoder().encode
 _values = msgspec.json.Decoder(Values)
 
@@ -78,7 +79,7 @@ class LongForm:
             return None
         is_changed = False
         for field, given in zip(self._fields, msgspec.structs.astuple(found), strict=True):
-            if given is UNSET or given is _ABSENT:
+            if given is UNSET:
                 continue
             if type(given) is list and len(given) == 1 and type(given[0]) is field.entry:
                 continue
@@ -166,7 +167,7 @@ class _ScopedField(_Field):
         return Annotated[list[self.entry], Meta(min_length=1)]  # type: ignore[name-defined]
 
     def entries(self, given: Any) -> Any:  # noqa: ANN401 - of the field's type
-        return given if len({(one.locale, one.channel) for one in given}) == len(given) else None
+        return given if len(set(map(_scope, given))) == len(given) else None
 
 
 class _NumberField(_Field):
@@ -180,7 +181,7 @@ class _NumberField(_Field):
 
     @property
     def definition(self) -> tuple[str, Any, Any]:
-        return self.name, Raw, msgspec.field(default=_ABSENT, name=self.code)
+        return self.name, Raw | UnsetType, msgspec.field(default=UNSET, name=self.code)
 
     def entries(self, given: Raw) -> Raw | None:
         if (bare := self._bare.fullmatch(given)) is not None:

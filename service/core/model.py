@@ -78,7 +78,8 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     @property
     def outcome_id(self) -> str:
         """`TOPIC/PARTITION/OFFSET`: so the same change always has the same outcome id."""
-        return f"{self.partition.topic}/{self.partition.number}/{self.offset}"
+        topic, number = self.partition
+        return f"{topic}/{number}/{self.offset}"
 
 
 Headers = tuple[tuple[str, bytes | None], ...]

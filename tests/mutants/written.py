@@ -214,7 +214,7 @@ WRITTEN = (
     Written(
         "long-form-same-scope-twice",
         "P3",
-        "return given if len({(one.locale, one.channel) for one in given}) == len(given) else None",
+        "return given if len(set(map(_scope, given))) == len(given) else None",
         "return given",
         "Two values for one locale and channel are sent, and one of them is lost.",
     ),
@@ -235,7 +235,7 @@ WRITTEN = (
     Written(
         "usual-report-copied-headers",
         "P3",
-        "if headers and not _COPIED_HEADERS.isdisjoint([name for name, _ in headers]):",
+        "if headers and not _COPIED_HEADERS.isdisjoint(dict(headers)):",
         "if False:",
         "The outcome of a replayed record does not name the outcome that it replaces.",
     ),

@@ -34,6 +34,7 @@ MANDATORY_ATTRIBUTES = ("id", "source", "specversion", "type")
 INFORMATIONAL = ("subject", "time")
 """Optional attributes of a CloudEvent that an outcome repeats."""
 EXTENSIONS = ("correlationid", "traceparent", "tracestate")
+_EXTENSIONS = frozenset(EXTENSIONS)
 _BINARY_ATTRIBUTES = tuple(
     (f"ce_{name}", name, name in MANDATORY_ATTRIBUTES or name == "subject")
     for name in (*MANDATORY_ATTRIBUTES, *INFORMATIONAL, *EXTENSIONS)
@@ -49,7 +50,6 @@ TYPE_CHARACTERS_KEPT_MAX = 255
 
 _TYPE = re.compile(r"(?:.*\.)?asset\.(created|updated|upserted|deleted)(?:\.v[0-9]+)?", re.DOTALL)
 _STRUCTURED_JSON = re.compile(rb"application/cloudevents\+json\s*(;|$)", re.IGNORECASE)
-_USUAL_NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{NAME_CHARACTERS_MAX}}}")
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 _text = msgspec.json.Decoder(str)
@@ -58,6 +58,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 _ABSENT = Raw(b"")
+_NOTHING = (_ABSENT, Raw(_NULL))
 
 
 class _QuickData(msgspec.Struct, gc=False):
@@ -151,7 +152,7 @@ def decode(record: SourceRecord, limits: DecodeLimits) -> AssetChange | Rejectio
 def _read(record: SourceRecord, limits: DecodeLimits, known: _Known) -> Raw | None:
     """Fill `known`; return the JSON text of `values`, None for a delete."""
     headers = dict(record.headers)
-    if headers:
+    if not _EXTENSIONS.isdisjoint(headers):
         known.extensions = _plain_extensions(headers)
     if record.omission is not None:
         _reject(record.omission.reason, record.omission.message)
@@ -372,7 +373,11 @@ def _quick_cloud(record: SourceRecord) -> _QuickCloud | None:
 
 
 def _is_usual(data: _QuickData) -> bool:
-    return bool(_USUAL_NAME.fullmatch(data.asset_family) and _USUAL_NAME.fullmatch(data.code))
+    """Return whether family and code consist of ASCII letters, digits and underscores."""
+    family, code = data.asset_family, data.code
+    names = f"_{family}{code}"  # an identifier does not begin with a digit
+    is_short = 0 < len(family) <= NAME_CHARACTERS_MAX and 0 < len(code) <= NAME_CHARACTERS_MAX
+    return is_short and names.isascii() and names.isidentifier()
 
 
 def _take_cloud(quick: _QuickCloud, limits: DecodeLimits, known: _Known) -> Raw | None:
@@ -392,11 +397,11 @@ def _take_cloud(quick: _QuickCloud, limits: DecodeLimits, known: _Known) -> Raw 
 
 def _take_data(data: _QuickData, known: _Known) -> Raw | None:
     known.asset = Asset(data.asset_family, data.code)
-    if data.context is not _ABSENT and _is_given(data.context):
+    if data.context not in _NOTHING:
         known.event = msgspec.structs.replace(known.event, context=_context(data.context))
     if known.action == "delete":
         return None
-    if data.values is _ABSENT or not _is_given(data.values):
+    if data.values in _NOTHING:
         _invalid("missing_member", "values", NO_VALUES)
     return data.values
 
@@ -565,11 +570,6 @@ def _kind_of(text: bytes | Raw) -> str:
     first = bytes(text).lstrip()[:1]
     kinds = {b"[": "a list", b'"': "a text", b"n": "null", b"t": "true", b"f": "false"}
     return kinds.get(first, "a number")
-
-
-def _is_given(raw: Raw) -> bool:
-    """Return whether a member that was decoded at once is not null."""
-    return len(raw) != len(_NULL) or bytes(raw) != _NULL
 
 
 def _given(members: Mapping[str, Raw], name: str) -> bool:

@@ -38,19 +38,13 @@ def occupied(record: SourceRecord, command: Command | None, values: Raw | None) 
     """
     size = record.size + HEADER_BYTES * len(record.headers)
     if values is not None and isinstance(command, UpsertAsset):
-        size = _of_upsert(size, command.values, bytes(values))
+        held = command.values
+        if isinstance(held, Raw):  # values that are still JSON have at most one more copy
+            size += len(held)
+        else:
+            estimate = _estimate(size, bytes(values))
+            size = estimate if estimate <= ESTIMATED_BYTES_MAX else size + _measured(held)
     return size if size > USUAL_BYTES else 0
-
-
-def _of_upsert(size: int, values: Values | Raw, text: bytes) -> int:
-    """Return the bytes of a record of this size with its command's values, of which `text` is JSON.
-
-    Values that are still JSON have at most one more copy.
-    """
-    if isinstance(values, Raw):
-        return size + len(values)
-    estimate = _estimate(size, text)
-    return estimate if estimate <= ESTIMATED_BYTES_MAX else size + _measured(values)
 
 
 def _estimate(size: int, values: bytes) -> int:

@@ -44,6 +44,7 @@ PATH_CHARACTERS_MAX = 512
 """Most characters of an error's path, attribute, locale and channel, which are foreign text."""
 LATEST_UTC_MS = 253_402_300_799_999
 """The end of the year 9999, the last one that RFC 3339 can express."""
+_MILLISECONDS = tuple([f".{number:03d}Z" for number in range(1000)])
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 REPLAY_HEADER = "replay.of"
 REPLAY_COUNT_HEADER = "replay.count"
@@ -225,8 +226,9 @@ def record_of(outcome: Outcome, record: SourceRecord) -> LogRecord:
 
 def timestamp(utc_ms: int) -> str:
     """Return milliseconds since 1970 in RFC 3339."""
-    utc_ms = min(max(utc_ms, 0), LATEST_UTC_MS)
-    return f"{_second(utc_ms // 1000)}.{utc_ms % 1000:03d}Z"
+    if not 0 <= utc_ms <= LATEST_UTC_MS:
+        utc_ms = min(max(utc_ms, 0), LATEST_UTC_MS)
+    return _second(utc_ms // 1000) + _MILLISECONDS[utc_ms % 1000]
 
 
 @lru_cache(maxsize=1_000)
