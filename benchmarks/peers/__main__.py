@@ -45,7 +45,7 @@ events are of eight kinds that DAMs send (`benchmarks/corpus.py`), 1 KB in the m
 Events/s and CPU are measured between 10 % and 90 % of the outcomes. Broker, simulator and bridge
 share the cores, so compare numbers within this page only.
 
-With faults (the last four columns, a separate run): every call with one particular asset fails
+With faults (the last four columns, a separate run with {with_faults:,} events): every call with one particular asset fails
 with 500, the bridge is killed with `kill -9` at 20 % and at 60 % of the outcomes, and the PIM is
 down for 10 s at 40 %. *Lost*: other assets whose state in the PIM is not that of their last
 event. *Duplicated*: events with more than one outcome. *Out of order*: events whose outcome came
@@ -157,7 +157,8 @@ def _page(rows: list[Row], translations: list[tuple[str, ...]]) -> str:
     bridges = _markdown(COLUMNS, [row.cells for row in rows])
     translators = _markdown(COLUMNS_OF_TRANSLATORS, translations)
     head = HEAD_OF_TRANSLATORS.format(uploads=UPLOADS)
-    return HEAD.format(machine=machine()) + bridges + head + translators
+    with_faults = max(one.events_with_faults for one in BRIDGES)
+    return HEAD.format(machine=machine(), with_faults=with_faults) + bridges + head + translators
 
 
 def _markdown(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

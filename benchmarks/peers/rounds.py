@@ -118,7 +118,7 @@ class Round:
 
 async def without_faults(bridge: Bridge, broker: EmbeddedKafka, folder: Path) -> Speed:
     """Measure speed and cost from a tenth of the outcomes to nine tenths."""
-    async with _round(bridge, broker, folder) as going:
+    async with _round(bridge, bridge.events, broker, folder) as going:
         going.start()
         await going.until(0.1)
         assert going.process is not None
@@ -140,7 +140,7 @@ async def without_faults(bridge: Bridge, broker: EmbeddedKafka, folder: Path) ->
 
 async def with_faults(bridge: Bridge, broker: EmbeddedKafka, folder: Path) -> Harm:
     """Poison an asset from the start, kill twice, with an outage of ten seconds in between."""
-    async with _round(bridge, broker, folder) as going:
+    async with _round(bridge, bridge.events_with_faults, broker, folder) as going:
         code = f"asset_{POISONED:07}"
         poison = {"route": "upsert", "asset": code, "status": 500, "times": None}
         outage = {"route": "any", "status": 503, "times": None}
@@ -206,8 +206,10 @@ def _disordered(going: Round, numbers: dict[str, int]) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _round(bridge: Bridge, broker: EmbeddedKafka, folder: Path) -> AsyncIterator[Round]:
-    events = _events(bridge.events)
+async def _round(
+    bridge: Bridge, count: int, broker: EmbeddedKafka, folder: Path
+) -> AsyncIterator[Round]:
+    events = _events(count)
     with pim_process(folder, FAMILIES, call_seconds=CALL_SECONDS, app_token=TOKEN) as pim:
         async with measured_system(broker, folder, pim, PARTITIONS) as system:
             await system.load(events)

@@ -37,7 +37,7 @@ def outcome() -> LogRecord:
     source = cloud(time="2026-11-23T10:14:59Z")
     change = decoded(source)
     admitted = Change(source, source.size, command(source), change.event, (), 0.0, 0, attempts=1)
-    job = AssetWork(admitted.asset, [admitted], 1000)
+    job = AssetWork.of(admitted.asset, [admitted], 1000)
     job.apply(PimResponse(201), "created")
     (((found, ending),),) = job.take_ended()
     return Reporter("/asset-sync/test").of_change(found, ending, 1_795_000_000_000).outcome

@@ -241,7 +241,7 @@ def test_values_are_sent_as_they_are_by_the_structure_that_judged_them() -> None
     """Another one may take other values."""
     command = convert(change(b'{"title": "A"}'), long_form=STRUCTURE.long_form)
     assert isinstance(command, UpsertAsset)
-    work = AssetWork(command.asset, [admitted(command)], 1000)
+    work = AssetWork.of(command.asset, [admitted(command)], 1000)
     assert work.is_judged_by(STRUCTURE)
     assert work.is_shaped
     assert work.body() is command
@@ -255,7 +255,7 @@ def test_one_change_that_was_not_judged_lets_all_be_taken_apart() -> None:
     upserts = [one for one in commands if isinstance(one, UpsertAsset)]
     assert len(upserts) == 2
     for order in (upserts, upserts[::-1]):
-        work = AssetWork(Asset("f", "c"), list(map(admitted, order)), 1000)
+        work = AssetWork.of(Asset("f", "c"), list(map(admitted, order)), 1000)
         assert not work.is_judged_by(STRUCTURE)
 
 
@@ -269,9 +269,9 @@ def test_judged_values_are_merged_as_others_are(values: list[dict[str, object]])
     event(f"all at once: {len(judged) == len(quick)}")
     if len(judged) < len(quick):
         return
-    work = AssetWork(Asset("f", "c"), list(map(admitted, judged)), 10**6)
+    work = AssetWork.of(Asset("f", "c"), list(map(admitted, judged)), 10**6)
     assert work.is_judged_by(STRUCTURE)
-    shaped = AssetWork(
+    shaped = AssetWork.of(
         Asset("f", "c"),
         [admitted(one) for one in careful if isinstance(one, UpsertAsset)],
         10**6,

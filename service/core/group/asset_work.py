@@ -95,53 +95,39 @@ class WorkFiles:
         return OutcomeFile(attribute, url, place[1].sha256)
 
 
-class AssetWork:
+class AssetWork(msgspec.Struct, eq=False, gc=False):
     """The changes of one asset in a batch, and the steps still to do for them."""
 
-    __slots__ = (
-        "_bytes_max",
-        "_endings",
-        "_shaped",
-        "_shaped_by",
-        "_steps",
-        "_unreleased",
-        "asset",
-        "behind",
-        "failing_since",
-        "files",
-        "is_new",
-        "key",
-        "last_failure",
-        "own_failures",
-        "successes_beside",
-    )
+    key: Asset
+    """The asset with its code's case folded; it is busy under this key."""
+    asset: Asset
+    """The asset as the current step spells it."""
+    _bytes_max: int
+    _unreleased: list[Change]
+    _steps: list[Step]
+    _endings: dict[int, Ending] = {}
+    behind: list[Change] = []
+    """Later changes of the asset: they enter a window when this work is over."""
+    own_failures: int = 0
+    """Own failures of calls with this asset alone, which count against its retry budget."""
+    successes_beside: int = 0
+    """Successes of other writes that showed these failures to be its own: one may show several,
+    all of them left over from an outage; two in turn cannot."""
+    failing_since: float | None = None
+    """When the first of these own failures happened, by the budget clock."""
+    last_failure: Failure | None = None
+    _shaped: Shaped | None = None
+    _shaped_by: Structure | None = None
+    files: WorkFiles | None = None
+    """None as long as no step has named a file."""
+    is_new: bool = True
+    """Whether the first step has not ended, and was not taken apart."""
 
-    def __init__(self, key: Asset, changes: Sequence[Change], bytes_max: int) -> None:
-        assert changes
-        self.key = key
-        """The asset with its code's case folded; it is busy under this key."""
-        self.asset = changes[0].asset
-        """The asset as the current step spells it."""
-        self._bytes_max = bytes_max
-        self._unreleased = list(changes)
-        self._endings: dict[int, Ending] = {}
-        self._steps = coalesce(changes, bytes_max)
-        self.behind: list[Change] = []
-        """Later changes of the asset: they enter a window when this work is over."""
-        self.own_failures = 0
-        """Own failures of calls with this asset alone, which count against its retry budget."""
-        self.successes_beside = 0
-        """Successes of other writes that showed these failures to be its own: one may show several,
-        all of them left over from an outage; two in turn cannot."""
-        self.failing_since: float | None = None
-        """When the first of these own failures happened, by the budget clock."""
-        self.last_failure: Failure | None = None
-        self._shaped: Shaped | None = None
-        self._shaped_by: Structure | None = None
-        self.files: WorkFiles | None = None
-        """None as long as no step has named a file."""
-        self.is_new = True
-        """Whether the first step has not ended, and was not taken apart."""
+    @classmethod
+    def of(cls, key: Asset, changes: Sequence[Change], bytes_max: int) -> "AssetWork":
+        """Return the work for the changes of an asset, given in partition order."""
+        asset = changes[0].command.asset
+        return cls(key, asset, bytes_max, list(changes), coalesce(changes, bytes_max))
 
     @property
     def step(self) -> Step:

@@ -268,7 +268,7 @@ class Windows:
     def _take(self, window: FamilyWindow, entry: Entry, action: Action) -> AssetWork:
         """Take an asset with the changes of one batch; further changes wait behind it."""
         self._remove(window, entry, action)
-        work = AssetWork(entry.key, entry.changes[: self._changes_max], self._bytes_max)
+        work = AssetWork.of(entry.key, entry.changes[: self._changes_max], self._bytes_max)
         if len(entry.changes) > self._changes_max:
             work.behind.extend(entry.changes[self._changes_max :])
         assert work.action == action, "an entry stands under the action that its batch begins with"
