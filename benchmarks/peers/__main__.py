@@ -45,11 +45,12 @@ events are of eight kinds that DAMs send (`benchmarks/corpus.py`), 1 KB in the m
 Events/s and CPU are measured between 10 % and 90 % of the outcomes. Broker, simulator and bridge
 share the cores, so compare numbers within this page only.
 
-With faults (the last four columns, a separate run with {with_faults:,} events): every call with one particular asset fails
-with 500, the bridge is killed with `kill -9` at 20 % and at 60 % of the outcomes, and the PIM is
-down for 10 s at 40 %. *Lost*: other assets whose state in the PIM is not that of their last
-event. *Duplicated*: events with more than one outcome. *Out of order*: events whose outcome came
-after that of a later event of the same asset. *Without outcome*: events without any outcome.
+With faults (the last four columns, a separate run with {with_faults:,} events): every call with
+one particular asset fails with 500, the bridge is killed with `kill -9` at 20 % and at 60 % of the
+outcomes, and the PIM is down for 10 s at 40 %. *Lost*: other assets whose state in the PIM is not
+that of their last event. *Duplicated*: events with more than one outcome. *Out of order*: events
+whose outcome came after that of a later event of the same asset. *Without outcome*: events without
+any outcome.
 
 """
 
