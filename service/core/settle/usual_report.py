@@ -151,7 +151,7 @@ def _kind(change: Change, ending: Ending) -> Kind | None:
     if response is None or response.message is not None or response.errors or ending.files:
         return None
     headers = change.record.headers
-    if headers and not _COPIED_HEADERS.isdisjoint([name for name, _ in headers]):
+    if headers and not _COPIED_HEADERS.isdisjoint(dict(headers)):
         return None
     event_id = change.event.id or ""
     if len(event_id) > ATTRIBUTE_BYTES_MAX // 4:  # it may be too long for a header
