@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from service.core.limits import DELAY_SECONDS_MAX, STRUCTURE_RETRY_SECONDS
+from service.core.long_form import COMPILED_AFTER_EVENTS
 from tests.simulation.media import ATTRIBUTES, FILES, MediaPlan, media_of
 
 SESSION_SECONDS = 6.0
@@ -124,6 +125,11 @@ class Plan:
     dead_letter_share: float
     """Of the last 20 changes; beyond, a replica waits for a person, who comes some time later."""
     limits: WorldLimits
+
+    @property
+    def judged_from_event(self) -> int:
+        """After how many events of a family its values are judged as JSON (`long_form.py`)."""
+        return 0 if self.seed % 8 == 7 else COMPILED_AFTER_EVENTS
 
     @property
     def fails_by_itself(self) -> bool:

@@ -1,6 +1,7 @@
 """The simulation finds the known wrong designs: else its silence would prove nothing."""
 
 import contextlib
+from collections.abc import Sequence
 
 import pytest
 
@@ -12,7 +13,7 @@ from service.core.media.downloads import Downloads
 from service.core.media.entry import FileEntry, FileState
 from service.core.media.uploads import Uploads
 from service.core.membership import Membership
-from service.core.model import Now
+from service.core.model import Asset, Change, Now
 from service.core.send.busy_assets import BusyAssets
 from service.core.send.dispatcher import Dispatcher
 from service.core.send.gate import Gate
@@ -115,18 +116,18 @@ def test_it_finds_walking_away_from_calls_in_flight(monkeypatch: pytest.MonkeyPa
 
 def test_it_finds_superseded_settled_before_its_delete(monkeypatch: pytest.MonkeyPatch) -> None:
     """A delete may fail after all; then what it superseded was lost."""
-    stock = AssetWork.__init__
+    stock = AssetWork.of
 
-    def rash(self: AssetWork, *args: object) -> None:
-        stock(self, *args)  # type: ignore[arg-type]
-        step = self._steps[0]
+    def rash(key: Asset, changes: Sequence[Change], bytes_max: int) -> AssetWork:
+        work = stock(key, changes, bytes_max)
+        step = work._steps[0]
         for change in step.superseded:
-            self._endings[id(change)] = Ending("superseded", by=step.changes[-1].outcome_id)
+            work._endings[id(change)] = Ending("superseded", by=step.changes[-1].outcome_id)
         if step.superseded:
-            emptied = type(step)(step.action, step.changes, (), step.size)
-            self._steps[0] = emptied
+            work._steps[0] = type(step)(step.action, step.changes, (), step.size)
+        return work
 
-    monkeypatch.setattr(AssetWork, "__init__", rash)
+    monkeypatch.setattr(AssetWork, "of", rash)
 
     assert finds_a_flaw()
 

@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from unittest.mock import patch
 
+from service.core import long_form
 from service.core.effects import (
     AllowRequest,
     CancelCall,
@@ -147,6 +149,11 @@ class World:
 
     def run(self) -> list[str]:
         """Everything that is wrong with the world, once it rests."""
+        events = self.plan.judged_from_event
+        with patch.object(long_form, "COMPILED_AFTER_EVENTS", events):
+            return self._run()
+
+    def _run(self) -> list[str]:
         for record in self.plan.records:
             self._at(record.time, partial(self._write, record))
         for _ in range(self.plan.owners):
