@@ -45,6 +45,7 @@ PATH_CHARACTERS_MAX = 512
 LATEST_UTC_MS = 253_402_300_799_999
 """The end of the year 9999, the last one that RFC 3339 can express."""
 _MILLISECONDS = tuple([f".{number:03d}Z" for number in range(1000)])
+"""The ends of all times; every outcome has several."""
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 REPLAY_HEADER = "replay.of"
 REPLAY_COUNT_HEADER = "replay.count"
