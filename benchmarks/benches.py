@@ -239,13 +239,9 @@ async def calls(run: Run) -> list[Result]:
 
 @dataclass(frozen=True)
 class _Ages:
-    """How old events were when a committed reader got their outcomes, in milliseconds."""
+    """How old events were when a committed reader got what became of them, in milliseconds."""
 
     sorted: list[float]
-    transaction: float
-    """The mean duration of a transaction."""
-    core_share: float
-    """The share of a core that the service used meanwhile."""
 
     def percentile(self, percent: float) -> float:
         return self.sorted[int(len(self.sorted) * percent / 100)]
@@ -256,6 +252,19 @@ class _Ages:
             f"p50 {self.percentile(50):.0f} ms, p99 {self.percentile(99):.0f} ms, "
             f"at most {self.sorted[-1]:.0f} ms"
         )
+
+    def result(self, bench: str, measured: str, p99_max: int) -> Result:
+        return Result(bench, measured, f"p99 ≤ {p99_max} ms", self.percentile(99) <= p99_max)
+
+
+@dataclass(frozen=True)
+class _AgesOfRun(_Ages):
+    """The ages of events at their outcomes, and what they took."""
+
+    transaction: float
+    """The mean duration of a transaction."""
+    core_share: float
+    """The share of a core that the service used meanwhile."""
 
 
 async def latency(run: Run) -> list[Result]:
@@ -268,26 +277,22 @@ async def latency(run: Run) -> list[Result]:
     for window_ms, p99_max in ((200, 325), (0, 200)):
         usual = await _ages(run, window_ms, COMMIT_INTERVAL_MS)
         short = await _ages(run, window_ms, SHORT_INTERVAL_MS)
-        name = f"latency, window {window_ms / 1000:g} s"
-        added = [usual.percentile(rank) - short.percentile(rank) for rank in (50, 99)]
-        parts = (
+        p50, p99 = (usual.percentile(rank) - short.percentile(rank) for rank in (50, 99))
+        measured = (
             f"from event to outcome at a read_committed reader: {usual.text}; the commit interval "
-            f"of {COMMIT_INTERVAL_MS} ms adds {added[0]:.0f} ms to p50 and {added[1]:.0f} ms to "
-            f"p99, the broker needs {usual.transaction:.0f} ms for a transaction; "
+            f"of {COMMIT_INTERVAL_MS} ms adds {p50:.0f} ms to p50 and {p99:.0f} ms to p99, the "
+            f"broker needs {usual.transaction:.0f} ms for a transaction; "
             f"{usual.core_share:.0%} of a core"
         )
-        results.append(_latency(name, parts, usual, p99_max))
-        name += f", PIPELINE__COMMIT_INTERVAL_SECONDS {SHORT_INTERVAL_MS / 1000:g}"
-        parts = f"{short.text}; {short.core_share:.0%} of a core"
-        results.append(_latency(name, parts, short, p99_max))
+        bench = f"latency, window {window_ms / 1000:g} s"
+        setting = f"PIPELINE__COMMIT_INTERVAL_SECONDS {SHORT_INTERVAL_MS / 1000:g}"
+        with_short = f"{short.text}; {short.core_share:.0%} of a core"
+        results.append(usual.result(bench, measured, p99_max))
+        results.append(short.result(f"{bench}, {setting}", with_short, p99_max))
     return results
 
 
-def _latency(name: str, measured: str, ages: _Ages, p99_max: int) -> Result:
-    return Result(name, measured, f"p99 ≤ {p99_max} ms", ages.percentile(99) <= p99_max)
-
-
-async def _ages(run: Run, window_ms: int, interval_ms: int) -> _Ages:
+async def _ages(run: Run, window_ms: int, interval_ms: int) -> _AgesOfRun:
     async with loaded_system(run, [], 5, call_seconds=0.05) as system:
         replica = system.start_replica(
             WINDOW__MAX_SECONDS=window_ms / 1000,
@@ -308,7 +313,7 @@ async def _ages(run: Run, window_ms: int, interval_ms: int) -> _Ages:
         found = metrics(replica)
     name = "asset_sync_transaction_duration_seconds"
     transaction = 1000 * total(found, f"{name}_sum") / total(found, f"{name}_count")
-    return _Ages(sorted(seen[key] - written[key] for key in written), transaction, core_share)
+    return _AgesOfRun(sorted(seen[key] - written[key] for key in written), transaction, core_share)
 
 
 async def _trickle(system: MeasuredSystem, rate: int, seconds: float) -> dict[str, float]:
@@ -520,13 +525,12 @@ async def nine_sources(run: Run) -> list[Result]:
 
 async def translate_latency(run: Run) -> list[Result]:
     """Measure what translate adds between a raw event and its change, at 500 events/s."""
-    ages = await translate.latency(run.broker, run.folder, 500, max(5.0, 30 * run.scale))
-    p50, p99 = (ages[int(len(ages) * share)] for share in (0.50, 0.99))
+    ages = _Ages(await translate.latency(run.broker, run.folder, 500, max(5.0, 30 * run.scale)))
     measured = (
-        f"from raw event to change at a read_committed reader: p50 {p50:.0f} ms, p99 {p99:.0f} ms, "
-        f"at most {ages[-1]:.0f} ms; 500 events/s, the commit interval is {COMMIT_INTERVAL_MS} ms"
+        f"from raw event to change at a read_committed reader: {ages.text}; 500 events/s, the "
+        f"commit interval is {COMMIT_INTERVAL_MS} ms"
     )
-    return [Result("latency of translate", measured, "p99 ≤ 300 ms", p99 <= 300)]
+    return [ages.result("latency of translate", measured, 300)]
 
 
 Bench = Callable[[Run], Coroutine[Any, Any, list[Result]]]

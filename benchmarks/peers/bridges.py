@@ -14,6 +14,7 @@ PYTHON = HERE.parent.parent / ".cache" / "peers" / "bin" / "python"
 JAVA_LIBRARIES = HERE / "java" / "target"
 SAME_TIMES = {"KAFKA__SESSION_TIMEOUT_SECONDS": "6", "RETRY__MAX_SECONDS": "24"}
 """The times that the other bridges have; the defaults of asset-sync are ten times as long."""
+EVENTS_WITH_FAULTS_MAX = 40_000
 TOKEN = "bench"
 
 
@@ -30,7 +31,10 @@ class Bridge:
     program: str | None
     events: int = 100_000
     """How many events it gets in the round without faults; a slow one gets fewer."""
-    events_with_faults: int = 40_000
+
+    @property
+    def events_with_faults(self) -> int:
+        return min(self.events, EVENTS_WITH_FAULTS_MAX)
 
     def start(self, system: MeasuredSystem) -> LoggedProcess:
         """Start the process of this bridge as one more replica of the system."""
@@ -62,7 +66,7 @@ class Bridge:
 
 BRIDGES = (
     Bridge("asset-sync", None),
-    Bridge("plain FastStream consumer", "faststream_plain.py", events=300, events_with_faults=300),
+    Bridge("plain FastStream consumer", "faststream_plain.py", events=300),
     Bridge("FastStream batch consumer", "faststream_batch.py"),
     Bridge("Confluent Parallel Consumer", "peers.ParallelConsumerBridge"),
     Bridge("sentry-arroyo", "arroyo_reduce.py"),

@@ -9,14 +9,13 @@ the same result for all that it does take; tests/property/test_long_form.py veri
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from service.contracts.text import finite_number
-from service.core.values import Attribute, Values, merge
+from service.core.values import Attribute, Values, merge, scope_of
 
 LONG_FORM_BYTES_MAX = 16 * 1024
 """Larger values are read the careful way, which measures the memory that they occupy."""
@@ -36,7 +35,6 @@ _INTEGER = "[0-9]{1,18}"
 _DECIMAL = rf"{_INTEGER}(\.[0-9]{{1,18}})?"
 _NUMBER_ENTRY = b'[{"locale":null,"channel":null,"data":"%b"}]'
 
-_scope = attrgetter("locale", "channel")
 _encode = msgspec.json.Encoder().encode
 _values = msgspec.json.Decoder(Values)
 
@@ -167,7 +165,7 @@ class _ScopedField(_Field):
         return Annotated[list[self.entry], Meta(min_length=1)]  # type: ignore[name-defined]
 
     def entries(self, given: Any) -> Any:  # noqa: ANN401 - of the field's type
-        return given if len(set(map(_scope, given))) == len(given) else None
+        return given if len(set(map(scope_of, given))) == len(given) else None
 
 
 class _NumberField(_Field):

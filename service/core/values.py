@@ -5,6 +5,7 @@ Rule 2: commands share their values, so merging creates new ones and never modif
 """
 
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -38,6 +39,7 @@ Values = dict[str, list[Value]]
 
 Scope = tuple[str | None, str | None]
 """Locale and channel; within one scope an attribute has one value."""
+scope_of = attrgetter("locale", "channel")
 
 
 class Scoped(Protocol):

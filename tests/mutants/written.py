@@ -214,7 +214,7 @@ WRITTEN = (
     Written(
         "long-form-same-scope-twice",
         "P3",
-        "return given if len(set(map(_scope, given))) == len(given) else None",
+        "return given if len(set(map(scope_of, given))) == len(given) else None",
         "return given",
         "Two values for one locale and channel are sent, and one of them is lost.",
     ),

@@ -126,6 +126,7 @@ class AssetWork(msgspec.Struct, eq=False, gc=False):
     @classmethod
     def of(cls, key: Asset, changes: Sequence[Change], bytes_max: int) -> "AssetWork":
         """Return the work for the changes of an asset, given in partition order."""
+        assert changes
         asset = changes[0].command.asset
         return cls(key, asset, bytes_max, list(changes), coalesce(changes, bytes_max))
 

@@ -24,7 +24,7 @@ from service.core.model import (
     UpsertAsset,
 )
 from service.core.read.media_file import read_media_file
-from service.core.values import MediaFile, Scope, Value, ValueData, Values
+from service.core.values import MediaFile, Scope, Value, ValueData, Values, scope_of
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 _items = msgspec.json.Decoder(list[Raw])
@@ -117,7 +117,7 @@ def _have_own_scopes(entries: list[Value]) -> bool:
     for entry in entries:
         if entry.data == [] or type(entry.data) is MediaFile:
             return False
-    return len(entries) == 1 or len({(e.locale, e.channel) for e in entries}) == len(entries)
+    return len(entries) == 1 or len(set(map(scope_of, entries))) == len(entries)
 
 
 def _read_one_by_one(change: AssetChange, text: Raw) -> Values | Rejection:
