@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from msgspec import Raw
 
 from service.core.effects import DropAssignment, Effect
-from service.core.group.asset_work import Ended
+from service.core.group.asset_work import AppliedAlike, Ended
 from service.core.inputs import (
     Arrived,
     Assigned,
@@ -45,6 +45,7 @@ from service.core.read.convert import convert
 from service.core.read.decode import decode
 from service.core.read.memory_estimate import occupied
 from service.core.recover.backoff import Jitter
+from service.core.recover.call import lane_of
 from service.core.send.dispatcher import Dispatcher
 from service.core.send.expiry import BudgetClock, Expiry
 from service.core.settle.ledger import Ledger
@@ -112,7 +113,7 @@ class Pipeline:
         elif self._membership.may_continue(now):  # calls in flight may want one more request
             times.append(self.dispatcher.gate.next_time(now))
         times += self._membership.next_times()
-        times += self._outbox.next_times()
+        times += self._outbox.next_times(is_draining=self._membership.drain is not None)
         return min((time for time in times if time is not None and time > now), default=None)
 
     def status(self, now: float) -> PipelineStatus:
@@ -172,7 +173,7 @@ class Pipeline:
         if self.dispatcher.files.downloads and self._may_call():
             self.dispatcher.file_steps.fetch(self._now, may_end=self._can_succeed)
             self._take_news()
-        self._outbox.maybe_commit(now)
+        self._outbox.maybe_commit(now, is_draining=self._membership.drain is not None)
         self._take_news()
         self._membership.maybe_finish(now)
         self._set_intake()
@@ -185,18 +186,21 @@ class Pipeline:
         """Pass on what the dispatcher asks for, and complete the changes that ended, in order."""
         while all_news := self.dispatcher.take_news():
             for news in all_news:
-                if isinstance(news, tuple):
+                if isinstance(news, tuple | AppliedAlike):
                     self._complete(news)
                 else:
                     self._effects.append(news)
             self.dispatcher.busy.let_go(self._now)
 
-    def _complete(self, ended: Ended) -> None:
-        command = ended[0][0].command
-        lane = (command.asset.family, command.action)
-        is_counted = not self.dispatcher.lanes.is_failing(lane)
-        self._outbox.complete(ended, self._moment.utc_ms, is_counted=is_counted)
-        self.dispatcher.held.ended(ended, self._moment.seconds)
+    def _complete(self, ended: Ended | AppliedAlike) -> None:
+        utc_ms, lanes = self._moment.utc_ms, self.dispatcher.lanes
+        if isinstance(ended, AppliedAlike):
+            is_counted = not lanes.is_failing(lane_of(ended.changes[0]))
+            self._outbox.complete_alike(ended, utc_ms, is_counted=is_counted)
+        else:
+            is_counted = not lanes.is_failing(lane_of(ended[0][0]))
+            self._outbox.complete(ended, utc_ms, is_counted=is_counted)
+            self.dispatcher.held.ended(ended, self._moment.seconds)
 
     def _note_progress(self, partitions: Collection[Partition]) -> None:
         self._progress.note(partitions, self._moment.utc_ms)

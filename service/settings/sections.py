@@ -408,7 +408,9 @@ class PipelineSettings(Group):
         ge=0,
         le=10,
         description="Shortest time between two Kafka transactions, in seconds. A higher value "
-        "makes fewer and larger transactions, and outcomes appear later.",
+        "makes fewer and larger transactions, and outcomes appear later. While half of "
+        "PIPELINE__MAX_PENDING_CHANGES are pending, `run` waits up to five times as long for more "
+        "outcomes.",
     )
 
 

@@ -667,6 +667,27 @@ WRITTEN = (
         "Calls that are given up go on.",
     ),
     Written(
+        "withheld-outcome-overtaken",
+        "P2",
+        "        if self.limit.is_reached or self._uncounted:",
+        "        if self._uncounted:",
+        "Upserts applied in one call pass an earlier outcome of their asset that is withheld.",
+    ),
+    Written(
+        "always-a-large-transaction",
+        "D3",
+        "        return has_backlog and not is_full and not is_draining",
+        "        return not is_full and not is_draining",
+        "Without a backlog, outcomes wait five times as long as they are set to.",
+    ),
+    Written(
+        "drain-waits-for-more",
+        "D3",
+        "        return has_backlog and not is_full and not is_draining",
+        "        return has_backlog and not is_full",
+        "A rebalance waits for outcomes that do not come.",
+    ),
+    Written(
         "fence-is-not-told",
         "P1, D3",
         "                self.is_fenced.set()",

@@ -84,7 +84,7 @@ class LedgerModel(RuleBasedStateMachine):
         addresses = data.draw(st.lists(st.sampled_from(self.open), min_size=1, unique=True))
         for address in addresses:
             self.open.remove(address)
-        self.ledger.complete(tuple(map(_completed, addresses)))
+        self.ledger.complete([tuple(map(_completed, addresses))])
         self.ready += addresses
 
     @precondition(lambda self: self.ready and not self.in_transaction)
@@ -216,7 +216,7 @@ def _sizes_of_transactions(groups: list[list[int]], outcomes_max: int, bytes_max
     for group in groups:
         assert all(ledger.admit(place, offset, 10) for offset in group)
     for group in groups:
-        ledger.complete(tuple(_completed((place, offset)) for offset in group))
+        ledger.complete([tuple(_completed((place, offset)) for offset in group)])
     sizes = []
     while (transaction := ledger.take_transaction()) is not None:
         sizes.append(len(transaction.outcomes))
@@ -233,10 +233,10 @@ def test_a_wide_gap_costs_nothing() -> None:
         False,
         True,
     ]
-    ledger.complete((_completed((record_id, far)),))
+    ledger.complete([(_completed((record_id, far)),)])
 
     assert ledger.take_transaction() is None, "no map reaches from the watermark so far"
-    ledger.complete((_completed((record_id, 0)),))
+    ledger.complete([(_completed((record_id, 0)),)])
 
     transaction = ledger.take_transaction()
     assert transaction is not None

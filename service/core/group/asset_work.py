@@ -67,6 +67,13 @@ Ended = tuple[tuple[Change, Ending], ...]
 """Changes whose outcomes are committed together, in order."""
 
 
+class AppliedAlike(msgspec.Struct, frozen=True, gc=False):
+    """The upserts of a call that ended alike, each of another asset and by itself."""
+
+    changes: list[Change]
+    ending: Ending
+
+
 class WorkFiles:
     """What became of the files of one asset: the PIM has them, or they end their changes."""
 
@@ -272,14 +279,14 @@ class AssetWork(msgspec.Struct, eq=False, gc=False):
         self._end(last, Ending("applied", result, response=response))
         self._reset()
 
-    def apply_alone(self, response: PimResponse, result: Result) -> Ended | None:
-        """Do the same as `apply` for a single change without files; return None for any other."""
+    def end_alone(self) -> Change | None:
+        """End the work on a single change without files, and return it; None for any other."""
         if len(self._unreleased) > 1 or self.files is not None:
             return None
         (change,) = self._unreleased
         self._unreleased.clear()
         self._steps.clear()
-        return ((change, Ending("applied", result, response=response)),)
+        return change
 
     def refuse(self, reason: Reason, response: PimResponse) -> None:
         """Reject the step that the PIM refused; merged changes are sent one by one instead."""

@@ -6,9 +6,9 @@ So what is on disk never exceeds its limit, and no two downloads can wait for ea
 
 from collections.abc import Iterator
 
-from service.core.effects import CancelDownload, DropFile, Effect, StartDownload
+from service.core.effects import CancelDownload, DropFile, StartDownload
 from service.core.facts import DownloadEndName, FileDownloadEnded
-from service.core.group.asset_work import Ended, Ending
+from service.core.group.asset_work import Ending
 from service.core.inputs import (
     Downloaded,
     DownloadEnd,
@@ -20,6 +20,7 @@ from service.core.limits import RETRY_AFTER_SECONDS_MAX, Limits
 from service.core.media.entry import FileEntry, FileState
 from service.core.media.queue import DownloadQueue
 from service.core.model import Now
+from service.core.news import News
 from service.core.recover.backoff import Jitter, delay
 
 UNASKED = DownloadFault("The host answers that the file has not changed, which it was not asked.")
@@ -31,7 +32,7 @@ LOOK_SECONDS = 0.5
 class Downloads:
     """Fetches files within the limits on downloads at once and on bytes on disk."""
 
-    def __init__(self, limits: Limits, jitter: Jitter, news: list[Effect | Ended]) -> None:
+    def __init__(self, limits: Limits, jitter: Jitter, news: News) -> None:
         assert limits.media.file_bytes_max <= limits.media.disk_bytes_max
         self._limits = limits
         self._jitter = jitter

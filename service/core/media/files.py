@@ -7,9 +7,8 @@ Rule 2: a file is dropped as soon as nobody waits for it.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 
-from service.core.effects import Effect
 from service.core.facts import FileRemembered, RememberedBy
-from service.core.group.asset_work import AssetWork, Ended, Ending, WorkFiles
+from service.core.group.asset_work import AssetWork, Ending, WorkFiles
 from service.core.group.work_files import FoundFile, Place
 from service.core.inputs import Downloaded, DownloadEnd, NotModified
 from service.core.limits import Limits
@@ -19,6 +18,7 @@ from service.core.media.remembered import Remembered, content_of
 from service.core.media.rules import Allowed, FileKey, Rules
 from service.core.media.uploads import Uploads
 from service.core.model import Asset, Now
+from service.core.news import News
 from service.core.recover.backoff import Jitter
 from service.core.recover.call import Call
 from service.core.recover.lanes import Lanes
@@ -43,9 +43,7 @@ class Found(Enum):
 class Files:
     """Knows every file that an asset waits for, and which codes the PIM gave."""
 
-    def __init__(
-        self, limits: Limits, jitter: Jitter, lanes: Lanes, news: list[Effect | Ended]
-    ) -> None:
+    def __init__(self, limits: Limits, jitter: Jitter, lanes: Lanes, news: News) -> None:
         self._news = news
         self._rules = Rules(limits.media)
         self._remembered = Remembered(limits.media.remembered_max)

@@ -9,12 +9,12 @@ Rule 3: of several files with one content, only the first is uploaded: all get i
 from collections.abc import Collection
 
 from service.contracts.outcome import UPSERT
-from service.core.effects import Effect
 from service.core.facts import FileUploadEnded, UploadEndName
-from service.core.group.asset_work import AssetWork, Ended
+from service.core.group.asset_work import AssetWork
 from service.core.group.work_files import Content
 from service.core.media.entry import FileEntry
 from service.core.model import Asset
+from service.core.news import News
 from service.core.recover.call import Call
 from service.core.recover.lanes import Lanes
 from service.core.requests import UploadFile
@@ -23,7 +23,7 @@ from service.core.requests import UploadFile
 class Uploads:
     """Knows which call uploads which file, whether it waits or is in flight."""
 
-    def __init__(self, lanes: Lanes, news: list[Effect | Ended]) -> None:
+    def __init__(self, lanes: Lanes, news: News) -> None:
         self._lanes = lanes
         self._news = news
         self._stored: dict[Content, list[FileEntry]] = {}

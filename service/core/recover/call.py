@@ -4,12 +4,17 @@ from dataclasses import dataclass, field
 
 from service.contracts.outcome import DELETE, Action
 from service.core.group.asset_work import AssetWork
-from service.core.model import Asset, Origin
+from service.core.model import Asset, Change, Origin
 from service.core.requests import DeleteOne, Exchange, Request, UploadFile, UpsertAssets
 from service.core.verdict_types import Failure, Verdict
 
 Lane = tuple[str, Action]
 """Family and action: the unit that fails and recovers."""
+
+
+def lane_of(change: Change) -> Lane:
+    """Return the lane in which the change is sent."""
+    return change.asset.family, change.action
 
 
 @dataclass(slots=True, eq=False)

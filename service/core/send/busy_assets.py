@@ -9,17 +9,14 @@ partition reads those changes again.
 from collections.abc import Iterable, Iterator, Mapping
 
 from service.contracts.outcome import DELETE, UPSERT
-from service.core.effects import Effect
-from service.core.group.asset_work import AssetWork, Ended, failed
+from service.core.group.asset_work import AssetWork, failed
 from service.core.group.window import Windows
 from service.core.media.files import Files
 from service.core.model import Asset, Change, Now, Partition
+from service.core.news import News
 from service.core.recover.lanes import Lanes
 from service.core.send.held_deletes import HeldDeletes
 from service.core.verdict_types import Failure
-
-News = list[Effect | Ended]
-"""Effects and changes that ended, in order; all parts of the dispatcher append to the same list."""
 
 
 class BusyAssets:

@@ -4,7 +4,7 @@ Rule 1: the assets of a call that succeeded are worked through after the next ca
 when none can start. So the slot is in use while the outcomes of a hundred assets are made.
 """
 
-from service.contracts.outcome import DELETE, Action, Result
+from service.contracts.outcome import DELETE, UPSERT, Action, Result
 from service.core.facts import (
     BreakerClosed,
     BreakerOpened,
@@ -14,13 +14,14 @@ from service.core.facts import (
     FamilyRecovered,
     RetryCause,
 )
-from service.core.group.asset_work import AssetWork
+from service.core.group.asset_work import AppliedAlike, AssetWork, Ending
 from service.core.media.files import Files
-from service.core.model import Now
+from service.core.model import Change, Now
+from service.core.news import News
 from service.core.recover.attribution import Attribution, Decided
 from service.core.recover.call import Call, Lane
 from service.core.recover.lanes import Lanes
-from service.core.send.busy_assets import BusyAssets, News
+from service.core.send.busy_assets import BusyAssets
 from service.core.send.families import Families
 from service.core.send.structure_cache import StructureCache
 from service.core.verdict_types import (
@@ -204,8 +205,18 @@ class Conclusion:
         if self._judged is None:
             return
         (call, items), self._judged = self._judged, None
+        alike: dict[int, list[Change]] = {}
+        verdicts = {id(item): item for item in items}
         for work, item in zip(list(call.batch), items, strict=True):
-            self._end_item(call, work, item, now)
+            if (change := _applied_alone(call, work, item)) is None:
+                self._end_item(call, work, item, now)
+                continue
+            self._busy.free(work, now.seconds)
+            alike.setdefault(id(item), []).append(change)
+        for item_id, changes in alike.items():
+            response = verdicts[item_id].response
+            ending = Ending("applied", _result(UPSERT, response), response=response)
+            self._news.append(AppliedAlike(changes, ending))
 
     def _end_item(self, call: Call, work: AssetWork, item: ItemVerdict, now: Now) -> None:
         kind, response = item.kind, item.response
@@ -216,12 +227,7 @@ class Conclusion:
                 self._lanes.isolate(work, now.seconds, failures=1)
             return
         if kind is ItemKind.APPLIED:
-            result = _result(call.action, response)
-            if (ended := work.apply_alone(response, result)) is not None:
-                self._news.append(ended)
-                self._busy.free(work, now.seconds)
-                return
-            work.apply(response, result)
+            work.apply(response, _result(call.action, response))
         elif self._is_tried_again(work, now.seconds):
             return
         else:
@@ -245,6 +251,12 @@ class Conclusion:
         if is_stale:
             self._structure_cache.park(work)
         return is_stale
+
+
+def _applied_alone(call: Call, work: AssetWork, item: ItemVerdict) -> Change | None:
+    """End the work that is one applied upsert without files, and return it: the usual case."""
+    is_applied = item.kind is ItemKind.APPLIED and call.action == UPSERT
+    return work.end_alone() if is_applied else None
 
 
 def _result(action: Action, response: PimResponse) -> Result:

@@ -9,7 +9,6 @@ the last one are made.
 from collections.abc import Iterator
 
 from service.contracts.outcome import DELETE
-from service.core.effects import Effect
 from service.core.facts import (
     CredentialsRefused,
     OptionCreated,
@@ -18,19 +17,20 @@ from service.core.facts import (
     StructureRead,
     StructureUnreadable,
 )
-from service.core.group.asset_work import AssetWork, Ended
+from service.core.group.asset_work import AssetWork
 from service.core.group.shape import Structure
 from service.core.group.window import Windows
 from service.core.inputs import CANCELLED, Answer, CallFault, CallReply, FaultKind
 from service.core.limits import CREDENTIALS_NOTE_SECONDS, Limits
 from service.core.media.files import Files
 from service.core.model import Change, Now
+from service.core.news import News
 from service.core.recover.attribution import Attribution
 from service.core.recover.backoff import Jitter
 from service.core.recover.call import Call
 from service.core.recover.lanes import Lanes
 from service.core.requests import Exchange, Steps
-from service.core.send.busy_assets import BusyAssets, News
+from service.core.send.busy_assets import BusyAssets
 from service.core.send.conclusion import Conclusion
 from service.core.send.exchange import Unreadable, upload, write, write_as_probe
 from service.core.send.families import Families
@@ -93,7 +93,7 @@ class Dispatcher:
         """Whether `take_news` would return anything."""
         return bool(self._news)
 
-    def take_news(self) -> list[Effect | Ended]:
+    def take_news(self) -> News:
         """Return what is to be done, and which changes ended since the last time, in order."""
         news = self._news[:]
         self._news.clear()

@@ -12,16 +12,16 @@ from itertools import chain
 
 from service.contracts.outcome import DELETE
 from service.core.delete_ceiling import DeleteCeiling
-from service.core.effects import Effect
 from service.core.facts import DeleteCeilingReached, DeletesReleased
 from service.core.group.asset_work import Ended, Ending
 from service.core.model import Asset, Change, Partition
+from service.core.news import News
 
 
 class HeldDeletes:
     """Decides whether a change may enter a window, and keeps those that may not."""
 
-    def __init__(self, per_hour_max: int, news: list[Effect | Ended]) -> None:
+    def __init__(self, per_hour_max: int, news: News) -> None:
         self._ceiling = DeleteCeiling(per_hour_max)
         self._families: dict[str, dict[Asset, list[Change]]] = {}
         """By family and asset (with its case folded), the assets in the order of their deletes."""

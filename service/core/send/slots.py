@@ -12,9 +12,9 @@ from service.core.effects import AllowRequest, CancelCall, StartCall
 from service.core.facts import PimThrottled, PimThrottlingEnded
 from service.core.group.asset_work import AssetWork
 from service.core.inputs import Answer, CallReply, FaultKind
+from service.core.news import News
 from service.core.recover.call import Call
 from service.core.requests import Exchange
-from service.core.send.busy_assets import News
 from service.core.send.exchange import log_in
 from service.core.send.gate import Gate
 from service.core.send.structure_cache import SideRequest

@@ -2,6 +2,9 @@
 
 from service.core.limits import COMMIT_SILENCE_SECONDS
 
+PATIENT_INTERVALS = 5
+"""How many commit intervals pass between two transactions where the next one may wait."""
+
 
 class CommitPace:
     """Knows the transactions of an outbox by number and time (seconds of a monotonic clock)."""
@@ -13,9 +16,13 @@ class CommitPace:
         self._silent_since: float | None = None
         """Since when a transaction has been outstanding or refused."""
 
-    def is_due(self, now: float) -> bool:
-        """Return whether the commit interval is over."""
-        return now >= self._asked_at + self._interval_seconds
+    def is_due(self, now: float, *, may_wait: bool = False) -> bool:
+        """Return whether it is time for the next transaction, which may wait for more outcomes."""
+        return now >= self._due_at(may_wait=may_wait)
+
+    def _due_at(self, *, may_wait: bool) -> float:
+        intervals = PATIENT_INTERVALS if may_wait else 1
+        return self._asked_at + intervals * self._interval_seconds
 
     def begin(self, now: float) -> int:
         """Take note that a transaction is asked for; return its number."""
@@ -42,11 +49,16 @@ class CommitPace:
         since = self._silent_since
         return since is not None and now >= since + COMMIT_SILENCE_SECONDS
 
-    def next_times(self, *, can_commit: bool) -> list[float]:
-        """Return when time alone changes something; `can_commit` is whether something waits."""
+    def next_times(self, *, can_commit: bool, may_wait: bool = False) -> list[float]:
+        """Return when time alone changes something.
+
+        Args:
+            can_commit: whether something waits for a transaction.
+            may_wait: whether this transaction may wait for more outcomes.
+        """
         times = []
         if self._silent_since is not None:
             times.append(self._silent_since + COMMIT_SILENCE_SECONDS)
         if can_commit:
-            times.append(self._asked_at + self._interval_seconds)
+            times.append(self._due_at(may_wait=may_wait))
         return times

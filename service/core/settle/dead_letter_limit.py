@@ -33,14 +33,18 @@ class DeadLetterLimit:
 
     def count(self, family: str | None, *, is_dead: bool) -> None:
         """Count a change that ended; `family` is None if it is not known."""
-        self._ended += 1
+        self.count_alive(1)
+        if is_dead:
+            self.count_as_dead(family)
+
+    def count_alive(self, changes: int) -> None:
+        """Count changes that ended without a dead letter."""
+        self._ended += changes
         while self._last and self._last[0][0] <= self._ended - self._changes_max:
             _, gone = self._last.popleft()
             self._dead[gone] -= 1
             if not self._dead[gone]:
                 del self._dead[gone]
-        if is_dead:
-            self.count_as_dead(family)
 
     def count_as_dead(self, family: str | None) -> None:
         """Count a change as a dead letter after all: one of the last that were counted."""

@@ -140,6 +140,11 @@ class Ledger:
         return bool(self._ready) and not self.waits_for_watermark and not self.is_committing
 
     @property
+    def ready_groups(self) -> int:
+        """How many groups of known outcomes no transaction has taken yet."""
+        return len(self._ready)
+
+    @property
     def is_committing(self) -> bool:
         return bool(self._chosen)
 
@@ -161,15 +166,16 @@ class Ledger:
         self._partitions[partition].pending[offset] += size
         self.occupied_bytes += size
 
-    def complete(self, group: Group) -> None:
-        """Take outcomes that are known; one transaction will write all of the group."""
-        assert group
-        for completed in group:
-            assert completed.offset in self._partitions[completed.partition].pending
-            if len(completed.outcome.value or b"") > USUAL_OUTCOME_BYTES:
+    def complete(self, groups: Iterable[Group]) -> None:
+        """Take outcomes that are known; one transaction will write all of a group."""
+        for group in groups:
+            assert group
+            for completed in group:
+                assert completed.offset in self._partitions[completed.partition].pending
                 size = len(completed.outcome.value or b"")
-                self.occupy(completed.partition, completed.offset, size)
-        self._ready.append(group)
+                if size > USUAL_OUTCOME_BYTES:
+                    self.occupy(completed.partition, completed.offset, size)
+            self._ready.append(group)
         self.waits_for_watermark = False
 
     def watermark(self, partition: Partition) -> int:

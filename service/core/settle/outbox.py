@@ -3,7 +3,9 @@
 Rule 1: while the limit on dead letters is reached, dead letters are withheld until an operator
 releases them. The outcomes of later changes of their assets must not overtake them, so these are
 withheld too; a record that was rejected before it became a change holds back no other.
-Rule 2: no more than one transaction is under way. If Kafka takes none for `COMMIT_SILENCE_SECONDS`,
+Rule 2: in a backlog every change waits for seconds, so a transaction waits for more outcomes: few
+large ones cost less than many small ones.
+Rule 3: no more than one transaction is under way. If Kafka takes none for `COMMIT_SILENCE_SECONDS`,
 the outbox is halted: calls whose outcomes could not be committed must not start.
 """
 
@@ -19,7 +21,7 @@ from service.core.facts import (
     TransactionCommitted,
     TransactionRefused,
 )
-from service.core.group.asset_work import Ended
+from service.core.group.asset_work import AppliedAlike, Ended
 from service.core.inputs import CommitRefusal, Start
 from service.core.limits import Limits
 from service.core.model import Asset, Moment, Origin, Partition, Rejection, SourceRecord
@@ -29,6 +31,11 @@ from service.core.settle.dead_letter_limit import DeadLetterLimit
 from service.core.settle.ledger import Group, Ledger
 from service.core.settle.report import why
 from service.core.settle.usual_report import UsualReporter
+
+BACKLOG_SHARE = 0.5
+"""From this share of the limit on pending changes on there is a backlog: intake pauses in it."""
+FULL_TRANSACTION_SHARE = 0.1
+"""From this share of the limit on, the outcomes that are known do not wait for more."""
 
 
 class Outbox:
@@ -88,6 +95,17 @@ class Outbox:
                 origin = change.record.origin
                 self._note_completed(origin, asset, ending.status, ending.reason, why(ending))
 
+    def complete_alike(self, applied: AppliedAlike, utc_ms: int, *, is_counted: bool) -> None:
+        """Complete upserts of several assets that were applied alike."""
+        all_completed = self._reporter.of_changes(applied.changes, applied.ending, utc_ms)
+        if self.limit.is_reached or self._uncounted:
+            for change, completed in zip(applied.changes, all_completed, strict=True):
+                self._leave((completed,), change.command.asset, is_counted=is_counted)
+            return
+        if is_counted:
+            self.limit.count_alive(len(all_completed))
+        self.ledger.complete(zip(all_completed))
+
     def release(self, ends: Mapping[Partition, int]) -> None:
         """Let withheld outcomes leave: a person looked at them.
 
@@ -102,8 +120,7 @@ class Outbox:
             for partition in self.ledger.partitions
         }
         self._effects.append(DeadLettersReleased(self.withheld_changes))
-        for group in self._withheld:
-            self.ledger.complete(group)
+        self.ledger.complete(self._withheld)
         self._withheld.clear()
         self._withheld_assets.clear()
 
@@ -124,7 +141,7 @@ class Outbox:
             if asset is not None:
                 self._withheld_assets.add(asset)
         else:
-            self.ledger.complete(group)
+            self.ledger.complete((group,))
 
     def _note_completed(
         self, origin: Origin, asset: Asset | None, status: Status, reason: Reason, message: str
@@ -135,15 +152,23 @@ class Outbox:
 
     # --- transactions ------------------------------------------------------------------------
 
-    def maybe_commit(self, now: float) -> None:
-        """Ask for the next transaction, once the commit interval is over."""
-        if not self._pace.is_due(now) or not self.ledger.can_commit:
+    def maybe_commit(self, now: float, *, is_draining: bool) -> None:
+        """Ask for the next transaction, once it is time."""
+        may_wait = self._may_wait(is_draining=is_draining)
+        if not self.ledger.can_commit or not self._pace.is_due(now, may_wait=may_wait):
             return
         transaction = self.ledger.take_transaction()
         if transaction is None:  # the watermark must move first: only a call can do that
             self._pace.rest()
             return
         self._effects.append(Commit(self._pace.begin(now), transaction))
+
+    def _may_wait(self, *, is_draining: bool) -> bool:
+        """Return whether the next transaction may wait for more outcomes (rule 2)."""
+        pending_max = self._limits.pending_changes_max
+        has_backlog = self.ledger.pending_changes >= pending_max * BACKLOG_SHARE
+        is_full = self.ledger.ready_groups >= pending_max * FULL_TRANSACTION_SHARE
+        return has_backlog and not is_full and not is_draining
 
     def committed(self, number: int, moment: Moment) -> Group:
         """Take note that the transaction is on the log; return the changes that it completed."""
@@ -174,6 +199,7 @@ class Outbox:
         """Return whether outcomes wait and nothing could be committed for too long."""
         return self._pace.is_halted(now)
 
-    def next_times(self) -> list[float]:
+    def next_times(self, *, is_draining: bool) -> list[float]:
         """Return when time alone changes something (monotonic seconds)."""
-        return self._pace.next_times(can_commit=self.ledger.can_commit)
+        may_wait = self._may_wait(is_draining=is_draining)
+        return self._pace.next_times(can_commit=self.ledger.can_commit, may_wait=may_wait)

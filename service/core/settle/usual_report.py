@@ -5,7 +5,9 @@ alone. tests/property/test_usual_report.py verifies that both write the same rec
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -23,32 +25,38 @@ from service.core.records import CompletedChange, LogRecord
 from service.core.settle.report import (
     CONTEXT_HEADERS,
     HEADERS_BYTES,
+    LATEST_UTC_MS,
     REPLAY_HEADER,
     TYPES,
     Reporter,
-    record_time,
     shared_headers,
     timestamp,
 )
 
 _COPIED_HEADERS = CONTEXT_HEADERS | {REPLAY_HEADER}
 """Headers of a record that its outcome repeats."""
-TIMES_KEPT_MAX = 1_000
-"""How many times of arrival are kept as JSON."""
+_EVENT_ID_CHARACTERS_MAX = ATTRIBUTE_BYTES_MAX // 4
+"""A longer id of an event may be too long for a header."""
+SECONDS_KEPT_MAX = 1_000
+"""How many times are kept as JSON; many changes share one."""
+TEMPLATES_KEPT_MAX = 1_000
 _MARK = "\x01"
 """It is around the name of a place to fill. No code has control characters."""
 _PLACE = re.compile(rb'"\\u0001([a-z_]+)\\u0001"')
 _PLACES = (
-    b"id", b"code", b"event", b"partition", b"offset", b"key", b"timestamp", b"received_at",
-    b"subject", b"causationid",
+    b"id", b"time", b"code", b"event", b"partition", b"offset", b"key", b"timestamp",
+    b"merged_into", b"received_at", b"completed_at", b"subject", b"causationid",
 )  # fmt: skip
 """The places in the order in which an outcome has them; not every outcome has the last."""
+
+_MILLISECONDS = tuple([b'.%03dZ"' % number for number in range(1000)])
+"""The ends of all times in JSON; an outcome has several."""
 
 _encode = msgspec.json.Encoder().encode
 _replace = msgspec.structs.replace
 
 Kind = tuple[Action, str, Result | None, int | None, int, str, bool]
-"""What the outcomes of one template have in common, besides the time of their completion."""
+"""What the outcomes of one template have in common."""
 
 
 class UsualReporter:
@@ -58,33 +66,28 @@ class UsualReporter:
         self._source = source
         self._reporter = Reporter(source)
         self._templates: dict[Kind, OutcomeTemplate] = {}
-        """Templates of outcomes that are completed at `_completed_utc_ms`."""
-        self._shared_headers: Headers = ()
         self._completed_utc_ms = -1
+        self._completed_at = b""
+        """`_completed_utc_ms` as JSON."""
+        self._shared_headers: Headers = ()
+        """What the headers of all outcomes completed at this time have in common."""
 
     def of_change(self, change: Change, ending: Ending, utc_ms: int) -> CompletedChange:
         """Return the records for a change that became a command."""
-        kind = _kind(change, ending)
-        template = None if kind is None else self._template(kind, change, ending, utc_ms)
-        outcome_id, subject = change.outcome_id, change.command.asset.path
-        value = None if template is None else template.fill(change, outcome_id, subject)
-        if value is None or len(value) > OUTCOME_BYTES_MAX:
-            return self._reporter.of_change(change, ending, utc_ms)
-        record = change.record
-        headers = [("ce_id", outcome_id.encode()), ("ce_subject", key := subject.encode())]
-        if change.event.id:
-            headers.append(("ce_causationid", change.event.id.encode()))
-        return CompletedChange(
-            partition=record.origin.partition,
-            offset=record.origin.offset,
-            outcome=LogRecord(key, value, (*self._shared_headers, *headers)),
-            dead_letter=None,
-            pending_bytes=change.size,
-            family=change.command.asset.family,
-            record_timestamp_ms=record.timestamp_ms,
-            received_utc_ms=change.received_utc_ms,
-            size=len(value) + HEADERS_BYTES,
-        )
+        (completed,) = self.of_changes((change,), ending, utc_ms)
+        return completed
+
+    def of_changes(
+        self, changes: Iterable[Change], ending: Ending, utc_ms: int
+    ) -> list[CompletedChange]:
+        """Return the records for changes that ended alike."""
+        if not _is_usual(ending):
+            return [self._reporter.of_change(change, ending, utc_ms) for change in changes]
+        self._set_time(utc_ms)
+        return [
+            self._of_usual(change, ending) or self._reporter.of_change(change, ending, utc_ms)
+            for change in changes
+        ]
 
     def of_rejection(
         self, record: SourceRecord, rejection: Rejection, utc_ms: int
@@ -92,19 +95,77 @@ class UsualReporter:
         """Return the records for a record that did not become a command."""
         return self._reporter.of_rejection(record, rejection, utc_ms)
 
-    def _template(
-        self, kind: Kind, change: Change, ending: Ending, utc_ms: int
-    ) -> "OutcomeTemplate | None":
+    def _set_time(self, utc_ms: int) -> None:
         if utc_ms != self._completed_utc_ms:
-            self._completed_utc_ms = utc_ms
-            self._templates.clear()
             time = timestamp(utc_ms)
+            self._completed_utc_ms, self._completed_at = utc_ms, _time(utc_ms)
             self._shared_headers = shared_headers(TYPES["applied"], self._source, time)
-        template = self._templates.get(kind)
+
+    def _of_usual(self, change: Change, ending: Ending) -> CompletedChange | None:
+        """Return the records for a change with a usual ending; None if it is not usual itself."""
+        record, event, asset = change.record, change.event, change.command.asset
+        partition, offset = record.origin.partition, record.origin.offset
+        template = self._template(change, ending, partition.topic)
         if template is None:
-            template = OutcomeTemplate(self._reporter.outcome_of(change, ending, utc_ms))
-            self._templates[kind] = template
+            return None
+        outcome_id, subject = f"{partition.topic}/{partition.number}/{offset}", asset.path
+        value = template.fill(
+            (
+                _encode(outcome_id),
+                self._completed_at,
+                _encode(asset.code),
+                _encode(event),
+                partition.number,
+                offset,
+                _encode(None if record.key is None else record.key.decode("utf-8", "replace")),
+                _record_time(record.timestamp_ms),
+                _encode(ending.by),
+                _time(change.received_utc_ms),
+                self._completed_at,
+                _encode(subject),
+                _encode(event.id),
+            )
+        )
+        if len(value) > OUTCOME_BYTES_MAX:
+            return None
+        key = subject.encode()
+        own = ("ce_id", outcome_id.encode()), ("ce_subject", key)
+        cause = (("ce_causationid", event.id.encode()),) if event.id else ()
+        return CompletedChange(
+            partition=partition,
+            offset=offset,
+            outcome=LogRecord(key, value, (*self._shared_headers, *own, *cause)),
+            dead_letter=None,
+            pending_bytes=change.size,
+            family=asset.family,
+            record_timestamp_ms=record.timestamp_ms,
+            received_utc_ms=change.received_utc_ms,
+            size=len(value) + HEADERS_BYTES,
+        )
+
+    def _template(self, change: Change, ending: Ending, topic: str) -> "OutcomeTemplate | None":
+        """Return the template for a change with a usual ending; None if it is not usual itself."""
+        if change.extensions or not change.attempts:
+            return None
+        headers = change.record.headers
+        if headers and not _COPIED_HEADERS.isdisjoint(dict(headers)):
+            return None
+        event_id = change.event.id or ""
+        if len(event_id) > _EVENT_ID_CHARACTERS_MAX:
+            return None
+        command, response = change.command, ending.response
+        assert response is not None
+        of_call = (command.action, command.asset.family, ending.result, response.status)
+        kind = (*of_call, change.attempts, topic, bool(event_id))
+        template = self._templates.get(kind) or self._new_template(kind, change, ending)
         return template if template.is_usable else None
+
+    def _new_template(self, kind: Kind, change: Change, ending: Ending) -> "OutcomeTemplate":
+        if len(self._templates) >= TEMPLATES_KEPT_MAX:
+            self._templates.clear()
+        outcome = self._reporter.outcome_of(change, ending, self._completed_utc_ms)
+        template = self._templates[kind] = OutcomeTemplate(outcome)
+        return template
 
 
 class OutcomeTemplate:
@@ -115,69 +176,59 @@ class OutcomeTemplate:
         found = tuple(_PLACE.findall(text))
         self.is_usable = found in {_PLACES, _PLACES[:-1]}
         """Whether its places can be told from its text, which is foreign in part."""
-        self._text = _PLACE.sub(b"%b", text)
+        self._text = _PLACE.sub(_form, text)
         self._places = len(found)
 
-    def fill(self, change: Change, outcome_id: str, subject: str) -> bytes:
-        """Return the JSON of a change's outcome."""
-        record, event = change.record, change.event
-        origin = record.origin
-        places = (
-            _encode(outcome_id),
-            _encode(change.command.asset.code),
-            _encode(event),
-            _encode(origin.partition.number),
-            _encode(origin.offset),
-            _encode(None if record.key is None else record.key.decode("utf-8", "replace")),
-            _encode(record_time(record)),
-            _received_at(change.received_utc_ms),
-            _encode(subject),
-            _encode(event.id),
-        )
+    def fill(self, places: tuple[bytes | int, ...]) -> bytes:
+        """Return the JSON of an outcome with these places, in the order of `_PLACES`."""
         return self._text % places[: self._places]
 
 
-@lru_cache(maxsize=TIMES_KEPT_MAX)
-def _received_at(utc_ms: int) -> bytes:
-    """Return the JSON of a time; it is cached, as the changes of one poll share it."""
-    return _encode(timestamp(utc_ms))
+def _form(place: re.Match[bytes]) -> bytes:
+    return b"%d" if place[1] in {b"partition", b"offset"} else b"%b"
 
 
-def _kind(change: Change, ending: Ending) -> Kind | None:
-    """Return the kind of a change that was applied and has nothing unusual, else None."""
+def _time(utc_ms: int) -> bytes:
+    """Return the JSON of a time."""
+    utc_ms = min(max(utc_ms, 0), LATEST_UTC_MS)
+    return _second(utc_ms // 1000) + _MILLISECONDS[utc_ms % 1000]
+
+
+def _record_time(utc_ms: int) -> bytes:
+    """Return the JSON of when a record was written; null if that is unknown or in no calendar."""
+    return _time(utc_ms) if 0 <= utc_ms <= LATEST_UTC_MS else b"null"
+
+
+@lru_cache(maxsize=SECONDS_KEPT_MAX)
+def _second(utc_seconds: int) -> bytes:
+    """Return the JSON of a time up to its seconds."""
+    return _encode(timestamp(utc_seconds * 1000))[: -len(_MILLISECONDS[0])]
+
+
+def _is_usual(ending: Ending) -> bool:
+    """Return whether changes were applied, and nothing about it is unusual."""
     response = ending.response
-    if ending.status != "applied" or ending.by or change.extensions or not change.attempts:
-        return None
-    if response is None or response.message is not None or response.errors or ending.files:
-        return None
-    headers = change.record.headers
-    if headers and not _COPIED_HEADERS.isdisjoint(dict(headers)):
-        return None
-    event_id = change.event.id or ""
-    if len(event_id) > ATTRIBUTE_BYTES_MAX // 4:  # it may be too long for a header
-        return None
-    command = change.command
-    of_call = (command.action, command.asset.family, ending.result, response.status)
-    topic = change.record.origin.partition.topic
-    return (*of_call, change.attempts, topic, bool(event_id))
+    if ending.status != "applied" or ending.files or response is None:
+        return False
+    return response.message is None and not response.errors
 
 
 def _marked(outcome: Outcome) -> Outcome:
     """Return the outcome with marks in all places."""
-    origin = _replace(
-        outcome.data.origin,
-        partition=_mark("partition"),
-        offset=_mark("offset"),
-        key=_mark("key"),
-        timestamp=_mark("timestamp"),
+    data = outcome.data
+    of_origin = ("partition", "offset", "key", "timestamp")
+    data = _replace(
+        data,
+        event=Raw(_encode(_mark("event"))),
+        origin=_replace(data.origin, **_marks(of_origin)),
+        **_marks(("code", "merged_into", "received_at", "completed_at")),
     )
-    event = Raw(_encode(_mark("event")))
-    received_at = _mark("received_at")
-    code = _mark("code")
-    data = _replace(outcome.data, code=code, event=event, origin=origin, received_at=received_at)
-    causationid = outcome.causationid if outcome.causationid is UNSET else _mark("causationid")
-    subject = _mark("subject")
-    return _replace(outcome, id=_mark("id"), data=data, subject=subject, causationid=causationid)
+    optional = () if outcome.causationid is UNSET else ("causationid",)
+    return _replace(outcome, data=data, **_marks(("id", "time", "subject", *optional)))
+
+
+def _marks(names: Iterable[str]) -> dict[str, Any]:
+    return {name: _mark(name) for name in names}
 
 
 def _mark(name: str) -> str:
