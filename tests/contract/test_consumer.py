@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.consumer.fetcher import PartitionRecords
 
 from service.adapters.kafka.aiokafka_gaps.fetching import FETCH_BYTES_MAX
-from service.adapters.kafka.consumer import Consumer, guard
+from service.adapters.kafka.consumer import NOWHERE, Consumer, guard
 from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.inputs import Arrived, Assigned, DrainKind, Input
@@ -32,15 +32,18 @@ class Tap:
         self.is_paused = False
         self._topic_partition = topic_partition
 
-    def open_partitions(self) -> list[TopicPartition]:
+    async def to_poll(self) -> list[TopicPartition]:
         """The partitions to poll."""
-        return [] if self.is_paused else [self._topic_partition]
+        return [NOWHERE if self.is_paused else self._topic_partition]
 
     async def poll(self) -> list[int]:
-        """The offsets of the next records."""
-        timeout_ms = 300 if self.is_paused else 20_000
-        found = await self.consumer.getmany(timeout_ms=timeout_ms, max_records=TAKEN)
-        return [record.offset for record in found.get(self._topic_partition, [])]
+        """The offsets of the next records; none if none come in time."""
+        polling = self.consumer.getmany(timeout_ms=50, max_records=TAKEN)
+        try:
+            found = await asyncio.wait_for(polling, 0.3 if self.is_paused else 20)
+        except TimeoutError:
+            return []
+        return [record.offset for record in found[self._topic_partition]]
 
 
 def no_error(error: BaseException) -> None:
@@ -65,7 +68,7 @@ async def tap(system: SystemUnderTest) -> AsyncIterator[Tap]:
     await consumer.start()
     consumer.assign([topic_partition])
     tap = Tap(consumer, topic_partition)
-    guard(consumer, tap.open_partitions, lambda: None, no_error, lambda _: True, lambda _: None)
+    guard(consumer, tap.to_poll, lambda: None, no_error, lambda _: True, lambda _: None)
     yield tap
     await consumer.stop()
 

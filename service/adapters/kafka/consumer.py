@@ -12,7 +12,7 @@ so they are fetched again, and leaves them in a reference cycle until the next g
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -55,7 +55,10 @@ METADATA_SECONDS_MAX = 30
 POSITION_SECONDS_MAX = 0.2
 ENDS_SECONDS_MAX = 2.0
 """How long the brokers may take to answer where partitions end."""
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.25
+"""How long a poll waits for records, or for partitions that are not paused."""
+FAILED_POLL_SECONDS = 0.05
+"""How long after a failed poll the next one follows."""
 POLL_INTERVAL_SECONDS_MAX = 300
 NOWHERE = TopicPartition("", -1)
 """Polled while every partition is paused: without polls the consumer would leave its group."""
@@ -95,7 +98,7 @@ class Consumer:
             batch=True,
             max_records=POLL_RECORDS_MAX,
             **FETCH_LIMITS,
-            batch_timeout_ms=round(POLL_SECONDS * 1000),
+            batch_timeout_ms=round(FAILED_POLL_SECONDS * 1000),  # `guard` sets that of polls
             # Positions are committed only together with outcomes, in a transaction (kafka.md §1).
             ack_policy=AckPolicy.MANUAL,
             # A change that its producer aborted must not be applied.
@@ -111,6 +114,7 @@ class Consumer:
         self._subscriber(self._handle)
         self._guarded: AIOKafkaConsumer | None = None
         self._paused: frozenset[Partition] = frozenset()
+        self._intake_changed = asyncio.Event()
 
     def _guarded_consumer(self) -> AIOKafkaConsumer:
         """Return the consumer. The group's listener asks for it before the first poll."""
@@ -120,7 +124,7 @@ class Consumer:
             self._guarded = consumer
             guard(
                 consumer,
-                self._open_partitions,
+                self._to_poll,
                 self._polled,
                 self._consumer_failed,
                 self.assignment.owns,
@@ -211,6 +215,7 @@ class Consumer:
         is not decided yet stays paused.
         """
         self._paused = partitions
+        self._intake_changed.set()
         consumer = self._subscriber.consumer
         assigned = consumer.assignment() if consumer is not None else frozenset()
         if not assigned:
@@ -225,10 +230,18 @@ class Consumer:
         consumer.pause(*paused_alone - consumer.paused())
         consumer.resume(*filter(self.assignment.owns, consumer.paused() - paused_alone))
 
-    def _open_partitions(self) -> list[TopicPartition]:
-        """Return the partitions to poll.
+    async def _to_poll(self) -> Sequence[TopicPartition]:
+        """Return the partitions to poll; while there is none, wait some time for them."""
+        if not self._open_partitions():
+            self._intake_changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._intake_changed.wait(), POLL_SECONDS)
+        return self._open_partitions() or (NOWHERE,)
 
-        Partitions that do not belong to the pipeline yet are polled too, to see their errors.
+    def _open_partitions(self) -> list[TopicPartition]:
+        """Return the partitions that are not paused.
+
+        This includes those that do not belong to the pipeline yet, to see their errors.
         """
         consumer = self._subscriber.consumer
         assert consumer is not None, "a consumer polls"
@@ -303,13 +316,16 @@ async def _decode_nothing(message: Any) -> Any:  # noqa: ANN401 - FastStream's s
 
 def guard(
     consumer: AIOKafkaConsumer,
-    open_partitions: Callable[[], Sequence[TopicPartition]],
+    to_poll: Callable[[], Awaitable[Sequence[TopicPartition]]],
     polled: Callable[[], None],
     fail: Callable[[BaseException], None],
     owns: Callable[[TopicPartition], bool],
     note_lost_position: Callable[[str], None],
 ) -> None:
     """Replace the consumer's `getmany`, to handle its errors before FastStream's loop sees them.
+
+    It polls until there are records, because FastStream's loop sleeps after an empty poll, and a
+    record that comes meanwhile would wait.
 
     A poll that fails may have taken records of another partition, which are lost with it. So no
     record is returned after a failed poll: a commit of later records would skip the lost ones.
@@ -323,26 +339,33 @@ def guard(
         has_failed = True
         fail(error)
 
-    async def getmany(**options: Any) -> Any:  # noqa: ANN401 - aiokafka's
-        if has_failed:
-            await asyncio.sleep(POLL_SECONDS)
-            return {}
+    async def poll(max_records: int) -> Any:  # noqa: ANN401 - aiokafka's
+        """Return the records that came in time; None if the poll failed."""
         budget.set(Budget())
         try:
-            records = await stock(*(open_partitions() or (NOWHERE,)), **options)
+            records = await stock(
+                *await to_poll(), timeout_ms=round(POLL_SECONDS * 1000), max_records=max_records
+            )
         except NoOffsetForPartitionError:
-            records = {}  # the start position is still being read; the seek follows
+            records = None  # the start position is still being read; the seek follows
         except OffsetOutOfRangeError as error:
             await _seek_in_range(consumer, error.args[0], owns, note_lost_position)
-            records = {}
+            records = None
         except ConsumerStoppedError:
             raise
         except Exception as error:  # noqa: BLE001 - FastStream would restart its loop
             if not getattr(error, "retriable", False):  # an unreachable broker is waited for
                 end(error)
-            records = {}
+            records = None
         polled()
         return records
+
+    async def getmany(*, max_records: int, **_: object) -> Any:  # noqa: ANN401 - aiokafka's
+        while not has_failed and (records := await poll(max_records)) is not None:
+            if records:
+                return records
+            await asyncio.sleep(0)  # other tasks run, even if no poll waits for anything
+        return {}
 
     consumer.getmany = getmany
 

@@ -1,5 +1,6 @@
 """The consumer's handling of failed polls and of pauses, without a broker."""
 
+import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
-from service.adapters.kafka.consumer import Consumer, guard
+from service.adapters.kafka.consumer import NOWHERE, Consumer, guard
 from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.model import Partition
@@ -36,6 +37,9 @@ class Guarded:
         self.seeks: list[tuple[TopicPartition, int]] = []
         script = iter(polls)
 
+        async def to_poll() -> list[TopicPartition]:
+            return [TOPIC_PARTITION]
+
         async def getmany(*_: TopicPartition, **__: object) -> Poll:
             poll = next(script)
             if isinstance(poll, Exception):
@@ -54,7 +58,7 @@ class Guarded:
         )
         guard(
             self.consumer,
-            lambda: [TOPIC_PARTITION],
+            to_poll,
             lambda: None,
             self.failures.append,
             lambda _: owns,
@@ -63,7 +67,7 @@ class Guarded:
 
     async def poll(self, times: int) -> Sequence[Poll]:
         """The results of this number of polls."""
-        return [await self.consumer.getmany() for _ in range(times)]
+        return [await self.consumer.getmany(max_records=1) for _ in range(times)]
 
 
 @pytest.mark.parametrize("error", [CorruptRecordException(), IndexError("our bug")])
@@ -72,6 +76,12 @@ async def test_nothing_is_returned_after_a_failed_poll(error: Exception) -> None
     guarded = Guarded(error, {TOPIC_PARTITION: ["behind"]})
     assert await guarded.poll(2) == [{}, {}]
     assert (guarded.failures, guarded.lost) == ([error], [])
+
+
+async def test_an_empty_poll_is_followed_by_the_next_one() -> None:
+    """FastStream would sleep after it, and a record that comes meanwhile would wait."""
+    guarded = Guarded({}, {}, {TOPIC_PARTITION: ["next"]})
+    assert await guarded.poll(1) == [{TOPIC_PARTITION: ["next"]}]
 
 
 async def test_an_unreachable_broker_is_waited_for() -> None:
@@ -118,23 +128,45 @@ async def test_a_partition_without_a_start_position_stays_paused() -> None:
     assert paused == {undecided}
 
 
-def test_what_is_paused_is_not_polled() -> None:
+async def test_what_is_paused_is_not_polled() -> None:
     """Its records would be taken in although there is no room for them."""
+    adapter = two_partitions()
+    adapter.set_paused(frozenset({Partition("events", 1)}))
+    assert await adapter._to_poll() == [TopicPartition("events", 0)]
+
+    adapter.set_paused(frozenset())
+    assert len(await adapter._to_poll()) == 2
+
+
+async def test_while_everything_is_paused_a_poll_waits_for_intake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And polls nothing from time to time, because the group wants polls."""
+    adapter = two_partitions()
+    adapter.set_paused(frozenset(Partition("events", number) for number in range(2)))
+    assert await adapter._to_poll() == (NOWHERE,)
+
+    monkeypatch.setattr("service.adapters.kafka.consumer.POLL_SECONDS", 60)
+    waiting = asyncio.create_task(adapter._to_poll())
+    await asyncio.sleep(0)
+    adapter.set_paused(frozenset({Partition("events", 0)}))
+    async with asyncio.timeout(10):
+        assert await waiting == [TopicPartition("events", 1)]
+
+
+def two_partitions() -> Consumer:
+    """Return a consumer to which two partitions are assigned."""
     kafka = KafkaSettings.model_validate({})
     nothing: Any = object()
     adapter = Consumer(
         Subscription(kafka, 10), TransactionLog(kafka), nothing, lambda _: None, no_error
     )
-    assigned = {TopicPartition("events", number) for number in range(2)}
+    assigned = [TopicPartition("events", number) for number in range(2)]
     consumer: Any = SimpleNamespace(
-        assignment=lambda: assigned,
+        assignment=lambda: set(assigned),
         paused=set,
         pause=lambda *_: None,
         resume=lambda *_: None,
     )
     adapter._subscriber.consumer = consumer
-    adapter.set_paused(frozenset({Partition("events", 1)}))
-    assert adapter._open_partitions() == [TopicPartition("events", 0)]
-
-    adapter.set_paused(frozenset())
-    assert set(adapter._open_partitions()) == assigned
+    return adapter
