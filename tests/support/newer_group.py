@@ -13,6 +13,9 @@ from service.adapters.kafka.aiokafka_gaps.requests import TAGS, TEXT, TOPIC_ID, 
 
 API_KEY = 68
 JOINING_EPOCH = 0
+COORDINATOR_NOT_AVAILABLE = 15
+NOT_READY = frozenset({14, COORDINATOR_NOT_AVAILABLE, 16})
+"""Codes of a coordinator that loads the group, is not elected yet, or is another broker."""
 UNSUPPORTED_VERSION = 35
 REBALANCE_MS = 60_000
 SECONDS_MAX = 30.0
@@ -71,13 +74,15 @@ async def join_by_newer_protocol(
         while True:
             try:
                 coordinator = await admin.find_coordinator(group)
+                response = await admin._client.send(coordinator, _Heartbeat(group, topics))
+            except IncompatibleBrokerVersion:
+                return False
             except GroupCoordinatorNotAvailableError:
-                await asyncio.sleep(RETRY_SECONDS)
+                code = COORDINATOR_NOT_AVAILABLE
             else:
+                code = response.error_code
+            if code not in NOT_READY:
                 break
-    try:
-        response = await admin._client.send(coordinator, _Heartbeat(group, topics))
-    except IncompatibleBrokerVersion:
-        return False
-    assert response.error_code in {0, UNSUPPORTED_VERSION}, response.error_message
-    return bool(response.error_code == 0)
+            await asyncio.sleep(RETRY_SECONDS)
+    assert code in {0, UNSUPPORTED_VERSION}, (code, response.error_message)
+    return bool(code == 0)
