@@ -11,7 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.consumer.fetcher import PartitionRecords
 
 from service.adapters.kafka.aiokafka_gaps.fetching import FETCH_BYTES_MAX
-from service.adapters.kafka.consumer import NOWHERE, Consumer, guard
+from service.adapters.kafka.consumer import NOWHERE, Consumer
+from service.adapters.kafka.polls import Polls
 from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.inputs import Arrived, Assigned, DrainKind, Input
@@ -68,7 +69,7 @@ async def tap(system: SystemUnderTest) -> AsyncIterator[Tap]:
     await consumer.start()
     consumer.assign([topic_partition])
     tap = Tap(consumer, topic_partition)
-    guard(consumer, tap.to_poll, lambda: None, no_error, lambda _: True, lambda _: None)
+    Polls(consumer, tap.to_poll, lambda: None, no_error, lambda _: True, lambda _: None).guard()
     yield tap
     await consumer.stop()
 

@@ -65,7 +65,7 @@ def test_whatever_the_pim_says_each_change_ends_once_in_order_and_truly(
 ) -> None:
     """Work on an asset with any verdicts; the PIM equals a replay of the applied changes."""
     given_changes = changes(*wanted)
-    work = AssetWork.of(given_changes[0].asset, given_changes, limit)
+    work = AssetWork.of(given_changes[0].asset, list(given_changes), limit)
     pim: State = None
     endings: list[tuple[Change, Ending]] = []
     while not work.is_over:

@@ -39,7 +39,7 @@ class FilledWindows:
         """A change arrives."""
         made = change(values, Asset(family, code), sum(map(len, self.added.values())))
         self.added[made.asset].append(made)
-        self.windows.add(made, self.now)
+        self.windows.add(made.asset.folded, made, self.now)
 
     def wait(self, seconds: float) -> None:
         """Time passes."""

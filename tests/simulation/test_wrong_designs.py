@@ -1,7 +1,6 @@
 """The simulation finds the known wrong designs: else its silence would prove nothing."""
 
 import contextlib
-from collections.abc import Sequence
 
 import pytest
 
@@ -118,7 +117,7 @@ def test_it_finds_superseded_settled_before_its_delete(monkeypatch: pytest.Monke
     """A delete may fail after all; then what it superseded was lost."""
     stock = AssetWork.of
 
-    def rash(key: Asset, changes: Sequence[Change], bytes_max: int) -> AssetWork:
+    def rash(key: Asset, changes: list[Change], bytes_max: int) -> AssetWork:
         work = stock(key, changes, bytes_max)
         step = work._steps[0]
         for change in step.superseded:
@@ -144,7 +143,7 @@ def test_it_finds_overtaking_while_a_merge_is_taken_apart(
             self._works.pop(work.asset, None)
             behind, work.behind = list(work.behind), type(work.behind)()
             for change in behind:
-                self._windows.add(change, now.seconds)
+                self._windows.add(work.key, change, now.seconds)
             monkeypatch.setattr(self, "free", lambda *_: None)
 
     monkeypatch.setattr(BusyAssets, "step_ended", careless)

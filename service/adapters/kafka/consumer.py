@@ -4,7 +4,7 @@ Rule 1: the handler never raises, and waits only until the pipeline has taken th
 wait, because a poll that finds fetched records does not yield to other tasks. For back-pressure,
 partitions are paused.
 Rule 2: errors of aiokafka are handled before FastStream's loop sees them, which would log them for
-ever.
+ever (`polls.py`).
 Rule 3: while all partitions are paused, fetched records are kept. aiokafka's own pause drops them,
 so they are fetched again, and leaves them in a reference cycle until the next garbage collection.
 """
@@ -12,35 +12,29 @@ so they are fetched again, and leaves them in a reference cycle until the next g
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import (
-    ConsumerStoppedError,
     KafkaConnectionError,
     KafkaError,
-    NoOffsetForPartitionError,
-    OffsetOutOfRangeError,
 )
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaMessage
 
-from service.adapters.kafka.aiokafka_gaps.fencing import request_rejoin
 from service.adapters.kafka.aiokafka_gaps.fetching import (
     FETCH_LIMITS,
-    Budget,
     OmittedValue,
-    bound_fetches,
-    budget,
     read_in_steps,
 )
 from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.ends import Ends, ask_ends
 from service.adapters.kafka.errors import describe, is_final
 from service.adapters.kafka.options import RETRY_SECONDS, START_SECONDS_MAX, security
+from service.adapters.kafka.polls import POLL_SECONDS, Polls
 from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.facts import Fact, PositionLost
@@ -55,8 +49,6 @@ METADATA_SECONDS_MAX = 30
 POSITION_SECONDS_MAX = 0.2
 ENDS_SECONDS_MAX = 2.0
 """How long the brokers may take to answer where partitions end."""
-POLL_SECONDS = 0.25
-"""How long a poll waits for records, or for partitions that are not paused."""
 FAILED_POLL_SECONDS = 0.05
 """How long after a failed poll the next one follows."""
 POLL_INTERVAL_SECONDS_MAX = 300
@@ -98,7 +90,7 @@ class Consumer:
             batch=True,
             max_records=POLL_RECORDS_MAX,
             **FETCH_LIMITS,
-            batch_timeout_ms=round(FAILED_POLL_SECONDS * 1000),  # `guard` sets that of polls
+            batch_timeout_ms=round(FAILED_POLL_SECONDS * 1000),  # that of polls: `POLL_SECONDS`
             # Positions are committed only together with outcomes, in a transaction (kafka.md §1).
             ack_policy=AckPolicy.MANUAL,
             # A change that its producer aborted must not be applied.
@@ -122,14 +114,14 @@ class Consumer:
         assert consumer is not None
         if self._guarded is not consumer:
             self._guarded = consumer
-            guard(
+            Polls(
                 consumer,
                 self._to_poll,
                 self._polled,
                 self._consumer_failed,
                 self.assignment.owns,
                 self._note_lost_position,
-            )
+            ).guard()
         return consumer
 
     def _polled(self) -> None:
@@ -312,93 +304,3 @@ async def _parse_nothing(records: Any) -> KafkaMessage:  # noqa: ANN401 - FastSt
 
 async def _decode_nothing(message: Any) -> Any:  # noqa: ANN401 - FastStream's seam
     return message.raw_message
-
-
-def guard(
-    consumer: AIOKafkaConsumer,
-    to_poll: Callable[[], Awaitable[Sequence[TopicPartition]]],
-    polled: Callable[[], None],
-    fail: Callable[[BaseException], None],
-    owns: Callable[[TopicPartition], bool],
-    note_lost_position: Callable[[str], None],
-) -> None:
-    """Replace the consumer's `getmany`, to handle its errors before FastStream's loop sees them.
-
-    It polls until there are records, because FastStream's loop sleeps after an empty poll, and a
-    record that comes meanwhile would wait.
-
-    A poll that fails may have taken records of another partition, which are lost with it. So no
-    record is returned after a failed poll: a commit of later records would skip the lost ones.
-    """
-    stock = consumer.getmany
-    bound_fetches(consumer)
-    has_failed = False
-
-    def end(error: Exception) -> None:
-        nonlocal has_failed
-        has_failed = True
-        fail(error)
-
-    async def poll(max_records: int) -> Any:  # noqa: ANN401 - aiokafka's
-        """Return the records that came in time; None if the poll failed."""
-        budget.set(Budget())
-        try:
-            records = await stock(
-                *await to_poll(), timeout_ms=round(POLL_SECONDS * 1000), max_records=max_records
-            )
-        except NoOffsetForPartitionError:
-            records = None  # the start position is still being read; the seek follows
-        except OffsetOutOfRangeError as error:
-            await _seek_in_range(consumer, error.args[0], owns, note_lost_position)
-            records = None
-        except ConsumerStoppedError:
-            raise
-        except Exception as error:  # noqa: BLE001 - FastStream would restart its loop
-            if not getattr(error, "retriable", False):  # an unreachable broker is waited for
-                end(error)
-            records = None
-        polled()
-        return records
-
-    async def getmany(*, max_records: int, **_: object) -> Any:  # noqa: ANN401 - aiokafka's
-        while not has_failed and (records := await poll(max_records)) is not None:
-            if records:
-                return records
-            await asyncio.sleep(0)  # other tasks run, even if no poll waits for anything
-        return {}
-
-    consumer.getmany = getmany
-
-
-def _listed(positions: Mapping[TopicPartition, int]) -> str:
-    return ", ".join(f"{p.topic}/{p.partition} at {at}" for p, at in positions.items())
-
-
-async def _seek_in_range(
-    consumer: AIOKafkaConsumer,
-    positions: Mapping[TopicPartition, int],
-    owns: Callable[[TopicPartition], bool],
-    note_lost_position: Callable[[str], None],
-) -> None:
-    """Handle positions that the broker no longer has.
-
-    A position below the start of the log moves to that start. A position above the end means that
-    the topic was created again or lost records, so the group is joined again, which reads where the
-    partition begins. The start of a partition that the pipeline does not own is read anyway.
-    """
-    lost = {
-        topic_partition: at for topic_partition, at in positions.items() if owns(topic_partition)
-    }
-    if not lost:
-        return
-    note_lost_position(
-        f"The broker no longer has these offsets (retention or a re-created topic): {_listed(lost)}"
-    )
-    first = await consumer.beginning_offsets(list(lost))
-    for topic_partition, position in lost.items():
-        if not owns(topic_partition):
-            continue  # revoked meanwhile; its next assignment reads where it begins
-        if position < first[topic_partition]:
-            consumer.seek(topic_partition, first[topic_partition])
-        else:
-            request_rejoin(consumer)

@@ -68,7 +68,7 @@ class Progress(WorkLog):
     def note(self, fact: Fact) -> None:
         """Count outcomes and requests, and log the first request that succeeded."""
         if isinstance(fact, TransactionCommitted):
-            self.count("outcomes", (one.status for one in fact.completed))
+            self.count("outcomes", [one.status for one in fact.completed])
         elif isinstance(fact, RequestEnded):
             self.count("pim_requests", (fact.ended,))
             if fact.ended == "2xx" and not self._is_pim_reached:

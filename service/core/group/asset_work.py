@@ -131,11 +131,11 @@ class AssetWork(msgspec.Struct, eq=False, gc=False):
     """Whether the first step has not ended, and was not taken apart."""
 
     @classmethod
-    def of(cls, key: Asset, changes: Sequence[Change], bytes_max: int) -> "AssetWork":
-        """Return the work for the changes of an asset, given in partition order."""
+    def of(cls, key: Asset, changes: list[Change], bytes_max: int) -> "AssetWork":
+        """Return the work for the changes of an asset, given in partition order, and keep them."""
         assert changes
         asset = changes[0].command.asset
-        return cls(key, asset, bytes_max, list(changes), coalesce(changes, bytes_max))
+        return cls(key, asset, bytes_max, changes, coalesce(changes, bytes_max))
 
     @property
     def step(self) -> Step:
@@ -225,6 +225,8 @@ class AssetWork(msgspec.Struct, eq=False, gc=False):
 
     def body(self) -> UpsertAsset:
         """Return the command to send for an upsert step, with the codes of its files."""
+        if self._shaped is None and self.files is None:  # the usual case
+            return body_of(self._steps[0])
         command = self._command()
         return command if self.files is None else with_codes(command, self.files.found)
 

@@ -51,6 +51,14 @@ class FamilyWindow:
     """When the first change entered that is not due yet; None if there is none."""
     closed_by: ClosedBy = "time"
 
+    def note_taken(self, entry: Entry) -> None:
+        """Take note that the asset waits no more."""
+        if entry.number > self.due_to:
+            self.early -= 1
+            self.size -= entry.size
+            if not self.early:
+                self.opened_at = None
+
     def entries(self, action: Action) -> OrderedDict[str, Entry]:
         return self.deletes if action == DELETE else self.upserts
 
@@ -100,37 +108,36 @@ class Windows:
     def next_due_at(self) -> float | None:
         return self._timers[0][0] if self._timers else None
 
-    def add(self, change: Change, now: float) -> None:
-        """Put the change into its family's window."""
-        asset = change.command.asset
-        window = self._families.get(asset.family)
+    def add(self, key: Asset, change: Change, now: float) -> None:
+        """Put the change into its family's window; `key` is its asset with the case folded."""
+        family, code = key
+        window = self._families.get(family)
         if window is None:
-            window = self._families[asset.family] = FamilyWindow()
-        key = asset.folded
-        code = key.code
+            window = self._families[family] = FamilyWindow()
         entry = window.upserts.get(code) or window.deletes.get(code)
         if entry is None:
             window.entered += 1
             window.early += 1
             entry = Entry(key, [], window.entered)
             window.upserts[code] = entry
+        command = change.command
         entry.changes.append(change)
-        entry.size += change.command.size
-        if change.command.action == DELETE and code in window.upserts:
+        entry.size += command.size
+        if command.action == DELETE and code in window.upserts:
             self._refile(window, entry)
         if entry.number <= window.due_to:
             if code in window.upserts:
-                self._turns[UPSERT].setdefault(asset.family, None)
+                self._turns[UPSERT].setdefault(family, None)
             return
-        window.size += change.command.size
+        window.size += command.size
         # Those that are due already do not count: a call of what they leave would be small.
         if window.early >= self._assets_max:
-            self._close(asset.family, window, now, "assets")
+            self._close(family, window, now, "assets")
         elif window.size >= self._bytes_max:
-            self._close(asset.family, window, now, "bytes")
+            self._close(family, window, now, "bytes")
         elif window.opened_at is None:
             window.opened_at = now
-            self._timers.append((now + self._seconds_max, asset.family))
+            self._timers.append((now + self._seconds_max, family))
 
     def resume(self, work: AssetWork) -> None:
         """Let the asset's upsert go with the family's next batch: its step before is done."""
@@ -214,11 +221,14 @@ class Windows:
             size += batch[-1].step.size
         entries = window.entries(action)
         while entries and len(batch) < assets_max:
-            entry = next(iter(entries.values()))
-            if batch and size + entry.size > self._bytes_max:
-                break
-            batch.append(self._take(window, entry, action))
+            code, entry = entries.popitem(last=False)
             size += entry.size
+            if batch and size > self._bytes_max:
+                entries[code] = entry
+                entries.move_to_end(code, last=False)
+                break
+            window.note_taken(entry)
+            batch.append(self._work(entry, action))
         self._after_taking(family, window, action)
         return batch
 
@@ -268,20 +278,21 @@ class Windows:
     def _take(self, window: FamilyWindow, entry: Entry, action: Action) -> AssetWork:
         """Take an asset with the changes of one batch; further changes wait behind it."""
         self._remove(window, entry, action)
-        work = AssetWork.of(entry.key, entry.changes[: self._changes_max], self._bytes_max)
-        if len(entry.changes) > self._changes_max:
-            work.behind.extend(entry.changes[self._changes_max :])
+        return self._work(entry, action)
+
+    def _work(self, entry: Entry, action: Action) -> AssetWork:
+        changes, behind = entry.changes, []
+        if len(changes) > self._changes_max:
+            changes, behind = changes[: self._changes_max], changes[self._changes_max :]
+        work = AssetWork.of(entry.key, changes, self._bytes_max)
+        work.behind = behind
         assert work.action == action, "an entry stands under the action that its batch begins with"
         return work
 
     @staticmethod
     def _remove(window: FamilyWindow, entry: Entry, action: Action) -> None:
         del window.entries(action)[entry.key.code]
-        if entry.number > window.due_to:
-            window.early -= 1
-            window.size -= entry.size
-            if not window.early:
-                window.opened_at = None
+        window.note_taken(entry)
 
     def first_run(self, entry: Entry) -> list[Change]:
         """Return the first changes of the asset's next batch that all spell its code alike."""

@@ -46,14 +46,14 @@ class BusyAssets:
         """Let an admitted change wait: behind its asset's work or a held delete, or in a window."""
         command = change.command
         asset = command.asset.folded
-        if self._held and self._held.has(asset):
+        if self._held.by_family and self._held.has(asset):
             self._held.keep(change)  # even if its asset is busy: with what came before the delete
         elif (work := self._works.get(asset)) is not None:
             work.behind.append(change)
             if work.files is not None and self._files.may_merge(work, change.admitted_at):
                 self._merge_again(work, now)
         elif command.action != DELETE or not self._held.takes(change, now):
-            self._windows.add(change, now)
+            self._windows.add(asset, change, now)
 
     def _merge_again(self, work: AssetWork, now: float) -> None:
         """Let the changes of an asset that waits for files enter a window with those behind it.
@@ -62,7 +62,7 @@ class BusyAssets:
         """
         self._files.leave(work, now)
         for change in work.open_changes:
-            self._windows.add(change, now)
+            self._windows.add(work.key, change, now)
         self.free(work, now)
 
     def let_go(self, now: Now) -> None:
@@ -78,9 +78,10 @@ class BusyAssets:
             change.admitted_at = now.budget  # what waited for a person has used up no budget
             self.add(change, now.seconds)
 
-    def hold(self, work: AssetWork) -> None:
-        """Make the asset busy with this work."""
-        assert self._works.setdefault(work.key, work) is work, "one asset, one piece of work"
+    def hold(self, works: Iterable[AssetWork]) -> None:
+        """Make each asset busy with its work."""
+        for work in works:
+            assert self._works.setdefault(work.key, work) is work, "one asset, one piece of work"
 
     def keeps(self, batch: Iterable[AssetWork]) -> bool:
         """Return whether these may go on; while a revocation drains they are dropped instead."""
@@ -130,9 +131,12 @@ class BusyAssets:
         del self._works[work.key]
         if not work.behind:
             return
-        enter = self._windows.add if self._held.has(work.key) else self.add
+        is_held = self._held.has(work.key)
         for change in work.behind:
-            enter(change, now)
+            if is_held:
+                self._windows.add(work.key, change, now)
+            else:
+                self.add(change, now)
 
     def go_on(self, works: Iterable[AssetWork], now: Now) -> None:
         """Go on with assets that wait for no file any more: send their step, or end it."""

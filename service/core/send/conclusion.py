@@ -207,8 +207,10 @@ class Conclusion:
         (call, items), self._judged = self._judged, None
         alike: dict[int, list[Change]] = {}
         verdicts = {id(item): item for item in items}
+        is_upsert = call.action == UPSERT
         for work, item in zip(list(call.batch), items, strict=True):
-            if (change := _applied_alone(call, work, item)) is None:
+            is_applied = is_upsert and item.kind is ItemKind.APPLIED
+            if not is_applied or (change := work.end_alone()) is None:
                 self._end_item(call, work, item, now)
                 continue
             self._busy.free(work, now.seconds)
@@ -251,12 +253,6 @@ class Conclusion:
         if is_stale:
             self._structure_cache.park(work)
         return is_stale
-
-
-def _applied_alone(call: Call, work: AssetWork, item: ItemVerdict) -> Change | None:
-    """End the work that is one applied upsert without files, and return it: the usual case."""
-    is_applied = item.kind is ItemKind.APPLIED and call.action == UPSERT
-    return work.end_alone() if is_applied else None
 
 
 def _result(action: Action, response: PimResponse) -> Result:

@@ -154,8 +154,7 @@ class Dispatcher:
             call_id = self.lanes.new_call_id()
             self.slots.start_side_request(call_id, chosen.call, now.seconds)
             return True
-        for work in chosen.call.batch:
-            self.busy.hold(work)
+        self.busy.hold(chosen.call.batch)
         if self._examine(chosen.call, now):
             self._start(chosen.call, now.seconds, repair=chosen.is_repair)
         return True
@@ -204,7 +203,7 @@ class Dispatcher:
     def _set_aside(call: Call, structures: StructureCache, now: float) -> list[AssetWork]:
         """Take out of the call what waits for a structure, and return what the PIM would refuse."""
         flawed = []
-        for work in list(call.batch):
+        for work in structures.unjudged(call.family, call.batch):
             found = structures.examine(work, now)
             if found is Examined.READY:
                 continue

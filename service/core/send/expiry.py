@@ -235,7 +235,7 @@ class Expiry:
     def _end_delete(self, entry: Entry, failure: Failure, message: str, now: Now) -> None:
         """Fail the delete without a call; the upserts around it go on."""
         work = self._windows.take_entry(entry, DELETE)
-        self._busy.hold(work)
+        self._busy.hold((work,))
         self._busy.fail_step(work, _uncalled(failure), message, now)
 
     def _failure_of(self, lane: Lane) -> Failure:

@@ -23,7 +23,7 @@ class HeldDeletes:
 
     def __init__(self, per_hour_max: int, news: News) -> None:
         self._ceiling = DeleteCeiling(per_hour_max)
-        self._families: dict[str, dict[Asset, list[Change]]] = {}
+        self.by_family: dict[str, dict[Asset, list[Change]]] = {}
         """By family and asset (with its case folded), the assets in the order of their deletes."""
         self._under_way: Counter[str] = Counter()
         """By family, the deletes that were let through and have not ended."""
@@ -45,22 +45,22 @@ class HeldDeletes:
 
     def waiting_by_family(self) -> dict[str, int]:
         """Return the number of assets that wait here, by family."""
-        return {family: len(assets) for family, assets in self._families.items()}
+        return {family: len(assets) for family, assets in self.by_family.items()}
 
     def changes(self) -> Iterator[Change]:
         """Yield every change that waits here, by family and asset."""
-        for assets in self._families.values():
+        for assets in self.by_family.values():
             yield from chain.from_iterable(assets.values())
 
     # --- coming ------------------------------------------------------------------------------
 
     def has(self, asset: Asset) -> bool:
         """Return whether a delete of this asset waits here."""
-        return asset.folded in self._families.get(asset.family, ())
+        return asset.folded in self.by_family.get(asset.family, ())
 
     def keep(self, change: Change) -> None:
         """Let the change wait, behind the others of its asset."""
-        self._families.setdefault(change.asset.family, {}).setdefault(
+        self.by_family.setdefault(change.asset.family, {}).setdefault(
             change.asset.folded, []
         ).append(change)
         self._changes += 1
@@ -115,8 +115,8 @@ class HeldDeletes:
     def take_admitted(self, now: float) -> list[Change]:
         """Take out the assets whose deletes may go by now, because others deleted nothing."""
         taken: list[Change] = []
-        for family in sorted(self._with_room & self._families.keys()):
-            for asset, (first, *_) in list(self._families[family].items()):
+        for family in sorted(self._with_room & self.by_family.keys()):
+            for asset, (first, *_) in list(self.by_family[family].items()):
                 if not self._goes(first, now):
                     break
                 taken += self._take(asset)
@@ -130,21 +130,21 @@ class HeldDeletes:
         self._ceiling.release()
         self._released = dict(ends)
         self._news.append(DeletesReleased(self._changes))
-        waiting = [asset for assets in self._families.values() for asset in assets]
+        waiting = [asset for assets in self.by_family.values() for asset in assets]
         return [change for asset in waiting for change in self._take(asset)]
 
     def forget(self, in_flight: Iterable[Change]) -> None:
         """Drop what waits: the assignment is over. These changes are still in flight."""
-        self._families.clear()
+        self.by_family.clear()
         self._changes = 0
         self._under_way = Counter(
             change.asset.family for change in in_flight if change.is_delete_admitted
         )
 
     def _take(self, asset: Asset) -> list[Change]:
-        assets = self._families[asset.family]
+        assets = self.by_family[asset.family]
         changes = assets.pop(asset)
         if not assets:
-            del self._families[asset.family]
+            del self.by_family[asset.family]
         self._changes -= len(changes)
         return changes

@@ -7,7 +7,7 @@ the change is rejected only after one more attempt to fetch the structure.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
@@ -153,13 +153,19 @@ class StructureCache:
         self._evict()
         return StructureFetch(family, Exchange(fetch_structure(family, self._known_families)))
 
+    def unjudged(self, family: str, works: Iterable[AssetWork]) -> list[AssetWork]:
+        """Return the assets that the family's structure did not judge when they arrived."""
+        state = self._families.get(family)
+        structure = state.structure if state is not None else None
+        if structure is None:
+            return list(works)
+        return [work for work in works if not work.is_judged_by(structure)]
+
     def examine(self, work: AssetWork, now: float) -> Examined:
-        """Shape the asset's values, and return whether they may be sent."""
+        """Shape the values of an unjudged asset, and return whether they may be sent."""
         state = self._families.get(work.asset.family)
         if state is None or state.structure is None:
             return self._examine_unshaped(work, state)
-        if work.is_judged_by(state.structure):
-            return Examined.READY
         work.shape(state.structure, self._limits.default_locale)
         if not work.flaws:
             return Examined.READY

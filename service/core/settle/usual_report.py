@@ -37,8 +37,8 @@ _COPIED_HEADERS = CONTEXT_HEADERS | {REPLAY_HEADER}
 """Headers of a record that its outcome repeats."""
 _EVENT_ID_CHARACTERS_MAX = ATTRIBUTE_BYTES_MAX // 4
 """A longer id of an event may be too long for a header."""
-SECONDS_KEPT_MAX = 1_000
-"""How many times are kept as JSON; many changes share one."""
+TIMES_KEPT_MAX = 1_000
+"""How many times are kept as JSON."""
 TEMPLATES_KEPT_MAX = 1_000
 _MARK = "\x01"
 """It is around the name of a place to fill. No code has control characters."""
@@ -50,7 +50,7 @@ _PLACES = (
 """The places in the order in which an outcome has them; not every outcome has the last."""
 
 _MILLISECONDS = tuple([b'.%03dZ"' % number for number in range(1000)])
-"""The ends of all times in JSON; an outcome has several."""
+"""The ends of all times in JSON."""
 
 _encode = msgspec.json.Encoder().encode
 _replace = msgspec.structs.replace
@@ -188,18 +188,20 @@ def _form(place: re.Match[bytes]) -> bytes:
     return b"%d" if place[1] in {b"partition", b"offset"} else b"%b"
 
 
+@lru_cache(maxsize=TIMES_KEPT_MAX)
 def _time(utc_ms: int) -> bytes:
-    """Return the JSON of a time."""
-    utc_ms = min(max(utc_ms, 0), LATEST_UTC_MS)
-    return _second(utc_ms // 1000) + _MILLISECONDS[utc_ms % 1000]
+    """Return the JSON of a time; the changes of one poll share that of their arrival."""
+    return _encode(timestamp(utc_ms))
 
 
 def _record_time(utc_ms: int) -> bytes:
     """Return the JSON of when a record was written; null if that is unknown or in no calendar."""
-    return _time(utc_ms) if 0 <= utc_ms <= LATEST_UTC_MS else b"null"
+    if 0 <= utc_ms <= LATEST_UTC_MS:
+        return _second(utc_ms // 1000) + _MILLISECONDS[utc_ms % 1000]
+    return b"null"
 
 
-@lru_cache(maxsize=SECONDS_KEPT_MAX)
+@lru_cache(maxsize=TIMES_KEPT_MAX)
 def _second(utc_seconds: int) -> bytes:
     """Return the JSON of a time up to its seconds."""
     return _encode(timestamp(utc_seconds * 1000))[: -len(_MILLISECONDS[0])]

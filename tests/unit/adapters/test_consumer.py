@@ -13,7 +13,8 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
-from service.adapters.kafka.consumer import NOWHERE, Consumer, guard
+from service.adapters.kafka.consumer import NOWHERE, Consumer
+from service.adapters.kafka.polls import Polls
 from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.model import Partition
@@ -56,14 +57,14 @@ class Guarded:
             seek=lambda *at: self.seeks.append(at),
             _fetcher=fetcher,
         )
-        guard(
+        Polls(
             self.consumer,
             to_poll,
             lambda: None,
             self.failures.append,
             lambda _: owns,
             self.lost.append,
-        )
+        ).guard()
 
     async def poll(self, times: int) -> Sequence[Poll]:
         """The results of this number of polls."""
