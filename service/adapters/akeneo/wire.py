@@ -28,7 +28,7 @@ from service.core.requests import (
     UpsertAssets,
 )
 from service.core.send.verdict import ITEMS_MAX
-from service.core.values import Attribute
+from service.core.values import Attribute, Values
 from service.ports import ENDPOINTS, MEDIA_FILES_PATH, RequestKind
 
 MESSAGE_CHARACTERS_MAX = 2000
@@ -60,6 +60,15 @@ _DOT_SEGMENTS = frozenset({".", ".."})
 """Codes that cannot be sent: a proxy would resolve them, and another resource would be written."""
 
 _ABSENT = Raw(b"")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _WrittenAsset(msgspec.Struct, gc=False):
+    """An asset in the body of an upsert."""
+
+    code: str
+    values: Values | Raw
 
 
 def _first(count: int, of: type) -> msgspec.json.Decoder[msgspec.Struct]:
@@ -176,11 +185,9 @@ def _codes(request: Request) -> dict[str, str]:
 def _body(request: Request) -> bytes | None:
     match request:
         case UpsertAssets(assets=assets):
-            return msgspec.json.encode(
-                [{"code": asset.asset.code, "values": asset.values} for asset in assets]
-            )
+            return _encode([_WrittenAsset(one.asset.code, one.values) for one in assets])
         case CreateOption(code=code):
-            return msgspec.json.encode({"code": code})
+            return _encode({"code": code})
         case _:
             return None
 

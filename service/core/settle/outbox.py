@@ -34,7 +34,7 @@ from service.core.settle.usual_report import UsualReporter
 
 BACKLOG_SHARE = 0.5
 """From this share of the limit on pending changes on there is a backlog: intake pauses in it."""
-FULL_TRANSACTION_SHARE = 0.1
+FULL_TRANSACTION_SHARE = 0.2
 """From this share of the limit on, the outcomes that are known do not wait for more."""
 
 

@@ -119,12 +119,12 @@ def test_in_a_backlog_a_transaction_waits_for_more_outcomes(writing: Writing) ->
 
 
 def test_many_outcomes_do_not_wait_for_more(writing: Writing) -> None:
-    """A tenth of the limit on pending changes is enough for a transaction."""
+    """A fifth of the limit on pending changes is enough for a transaction."""
     writing.admit(49)
-    writing.skip(8)
+    writing.skip(18)
     assert writing.outcomes_at(10.101) == 0
     writing.skip(1)
-    assert writing.outcomes_at(10.102) == 10
+    assert writing.outcomes_at(10.102) == 20
 
 
 def test_outcomes_of_a_drain_do_not_wait_for_more(writing: Writing) -> None:
