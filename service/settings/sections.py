@@ -409,7 +409,7 @@ class PipelineSettings(Group):
         le=10,
         description="Shortest time between two Kafka transactions, in seconds. A higher value "
         "makes fewer and larger transactions, and outcomes appear later. While half of "
-        "PIPELINE__MAX_PENDING_CHANGES are pending, `run` waits up to five times as long for more "
+        "PIPELINE__MAX_PENDING_CHANGES are pending, `run` waits up to half a second for more "
         "outcomes.",
     )
 

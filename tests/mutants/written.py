@@ -678,7 +678,7 @@ WRITTEN = (
         "D3",
         "        return has_backlog and not is_full and not is_draining",
         "        return not is_full and not is_draining",
-        "Without a backlog, outcomes wait five times as long as they are set to.",
+        "Without a backlog, outcomes wait for half a second.",
     ),
     Written(
         "drain-waits-for-more",

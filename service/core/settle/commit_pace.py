@@ -2,8 +2,8 @@
 
 from service.core.limits import COMMIT_SILENCE_SECONDS
 
-PATIENT_INTERVALS = 5
-"""How many commit intervals pass between two transactions where the next one may wait."""
+PATIENT_SECONDS = 0.5
+"""At least as long after a transaction the next one follows, where it may wait."""
 
 
 class CommitPace:
@@ -21,8 +21,8 @@ class CommitPace:
         return now >= self._due_at(may_wait=may_wait)
 
     def _due_at(self, *, may_wait: bool) -> float:
-        intervals = PATIENT_INTERVALS if may_wait else 1
-        return self._asked_at + intervals * self._interval_seconds
+        seconds = max(self._interval_seconds, PATIENT_SECONDS if may_wait else 0.0)
+        return self._asked_at + seconds
 
     def begin(self, now: float) -> int:
         """Take note that a transaction is asked for; return its number."""

@@ -110,7 +110,7 @@ def test_an_outcome_waits_for_the_commit_interval(writing: Writing) -> None:
 
 
 def test_in_a_backlog_a_transaction_waits_for_more_outcomes(writing: Writing) -> None:
-    """It waits for at most five commit intervals."""
+    """It waits for at most half a second."""
     writing.admit(49)
 
     assert writing.next_time() == pytest.approx(10.5)
