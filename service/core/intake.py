@@ -1,12 +1,12 @@
 """Pause partitions, so that memory stays bounded and nothing is lost (contract.md P4, P6).
 
-Rule 1: intake resumes at half of a limit, because at the limit itself every call would pause and
-resume it.
+Rule 1: intake resumes at half of a limit (`RESUMED_SHARE`), because at the limit itself every call
+would pause and resume it.
 """
 
 from service.core.effects import Effect, SetIntake
 from service.core.facts import IntakePaused, IntakeResumed
-from service.core.limits import OCCUPIED_PER_PENDING_BYTE, Limits
+from service.core.limits import OCCUPIED_PER_PENDING_BYTE, RESUMED_SHARE, Limits
 from service.core.model import Partition
 from service.core.recover.breaker import Breaker
 from service.core.settle.ledger import Ledger
@@ -49,7 +49,7 @@ class Intake:
 
     def _to_pause(self, ledger: Ledger, breaker: Breaker) -> frozenset[Partition]:
         everything = ledger.partitions
-        share = 0.5 if self._is_full else 1.0
+        share = RESUMED_SHARE if self._is_full else 1.0
         changes_max = self._limits.pending_changes_max
         if breaker.is_open and not breaker.family_well:
             changes_max = min(changes_max, self._limits.breaker_pending_changes)

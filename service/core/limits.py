@@ -45,6 +45,9 @@ OCCUPIED_PER_PENDING_BYTE = 2
 """Intake also pauses when pending changes occupy this many bytes of memory for each byte of
 `pending_bytes_max`."""
 
+RESUMED_SHARE = 0.5
+"""The share of a pending limit at which intake resumes; from it on there may be a backlog."""
+
 REPAIR_SHARE_MAX = 0.25
 """The largest share of the pending limits that the changes of failing assets and lanes may hold."""
 

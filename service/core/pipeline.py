@@ -213,7 +213,7 @@ class Pipeline:
         if not self._membership.admits(origin):
             return
         size = record.size
-        if not self._outbox.ledger.admit(origin.partition, origin.offset, size):
+        if not self.ledger.admit(origin.partition, origin.offset, size):
             return
         change = decode(record, self._limits.decode)
         command = change if isinstance(change, Rejection) else self._convert(change)

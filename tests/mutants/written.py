@@ -568,7 +568,7 @@ WRITTEN = (
     Written(
         "resume-at-once",
         "P6",
-        "share = 0.5 if self._is_full else 1.0\n        changes_max",
+        "share = RESUMED_SHARE if self._is_full else 1.0\n        changes_max",
         "share = 1.0\n        changes_max",
         "Intake pauses and resumes at every change.",
     ),

@@ -90,7 +90,8 @@ class Consumer:
             batch=True,
             max_records=POLL_RECORDS_MAX,
             **FETCH_LIMITS,
-            batch_timeout_ms=round(FAILED_POLL_SECONDS * 1000),  # that of polls: `POLL_SECONDS`
+            # FastStream sleeps for it after a failed poll; `Polls` sets the time of a poll itself.
+            batch_timeout_ms=round(FAILED_POLL_SECONDS * 1000),
             # Positions are committed only together with outcomes, in a transaction (kafka.md §1).
             ack_policy=AckPolicy.MANUAL,
             # A change that its producer aborted must not be applied.
@@ -224,10 +225,11 @@ class Consumer:
 
     async def _to_poll(self) -> Sequence[TopicPartition]:
         """Return the partitions to poll; while there is none, wait some time for them."""
-        if not self._open_partitions():
-            self._intake_changed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._intake_changed.wait(), POLL_SECONDS)
+        if partitions := self._open_partitions():
+            return partitions
+        self._intake_changed.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._intake_changed.wait(), POLL_SECONDS)
         return self._open_partitions() or (NOWHERE,)
 
     def _open_partitions(self) -> list[TopicPartition]:

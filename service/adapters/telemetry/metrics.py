@@ -22,7 +22,7 @@ from service.adapters.telemetry.age_histogram import Ages
 from service.adapters.telemetry.catalogue import BY_NAME, PREFIX
 from service.adapters.telemetry.catalogue import Metric as Described
 from service.adapters.telemetry.media_meters import MediaMeters
-from service.adapters.telemetry.record_age import DAY_MS, flaw_of_time
+from service.adapters.telemetry.record_age import flaw_of_time
 from service.core.facts import (
     BreakerOpened,
     CallFailed,
@@ -219,9 +219,9 @@ class Meters:
         ages = []
         for one in completed:
             written, received = one.record_timestamp_ms, one.received_utc_ms
-            if 0 <= written <= received <= written + DAY_MS:  # `flaw_of_time` would say None
+            if (flaw := flaw_of_time(written, received)) is None:
                 ages.append(now_ms - written)
-            elif (flaw := flaw_of_time(written, received)) is not None:
+            else:
                 ages.append(now_ms - received)
                 flaws[flaw] += 1
         self._event_age.add(ages)

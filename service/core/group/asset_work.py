@@ -225,8 +225,6 @@ class AssetWork(msgspec.Struct, eq=False, gc=False):
 
     def body(self) -> UpsertAsset:
         """Return the command to send for an upsert step, with the codes of its files."""
-        if self._shaped is None and self.files is None:  # the usual case
-            return body_of(self._steps[0])
         command = self._command()
         return command if self.files is None else with_codes(command, self.files.found)
 

@@ -16,7 +16,7 @@ from service.core.facts import (
 )
 from service.core.group.asset_work import AppliedAlike, AssetWork, Ending
 from service.core.media.files import Files
-from service.core.model import Change, Now
+from service.core.model import Now
 from service.core.news import News
 from service.core.recover.attribution import Attribution, Decided
 from service.core.recover.call import Call, Lane
@@ -205,8 +205,7 @@ class Conclusion:
         if self._judged is None:
             return
         (call, items), self._judged = self._judged, None
-        alike: dict[int, list[Change]] = {}
-        verdicts = {id(item): item for item in items}
+        alike: dict[int, AppliedAlike] = {}
         is_upsert = call.action == UPSERT
         for work, item in zip(list(call.batch), items, strict=True):
             is_applied = is_upsert and item.kind is ItemKind.APPLIED
@@ -214,11 +213,12 @@ class Conclusion:
                 self._end_item(call, work, item, now)
                 continue
             self._busy.free(work, now.seconds)
-            alike.setdefault(id(item), []).append(change)
-        for item_id, changes in alike.items():
-            response = verdicts[item_id].response
-            ending = Ending("applied", _result(UPSERT, response), response=response)
-            self._news.append(AppliedAlike(changes, ending))
+            if id(item) not in alike:  # results of the same status alone share a verdict
+                result = _result(UPSERT, item.response)
+                ending = Ending("applied", result, response=item.response)
+                alike[id(item)] = AppliedAlike([], ending)
+            alike[id(item)].changes.append(change)
+        self._news += alike.values()
 
     def _end_item(self, call: Call, work: AssetWork, item: ItemVerdict, now: Now) -> None:
         kind, response = item.kind, item.response

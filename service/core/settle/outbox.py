@@ -3,8 +3,8 @@
 Rule 1: while the limit on dead letters is reached, dead letters are withheld until an operator
 releases them. The outcomes of later changes of their assets must not overtake them, so these are
 withheld too; a record that was rejected before it became a change holds back no other.
-Rule 2: in a backlog every change waits for seconds, so a transaction waits for more outcomes: few
-large ones cost less than many small ones.
+Rule 2: in a backlog, where intake pauses again and again, every change waits for seconds. So a
+transaction waits for more outcomes: few large ones cost less than many small ones.
 Rule 3: no more than one transaction is under way. If Kafka takes none for `COMMIT_SILENCE_SECONDS`,
 the outbox is halted: calls whose outcomes could not be committed must not start.
 """
@@ -23,7 +23,7 @@ from service.core.facts import (
 )
 from service.core.group.asset_work import AppliedAlike, Ended
 from service.core.inputs import CommitRefusal, Start
-from service.core.limits import Limits
+from service.core.limits import RESUMED_SHARE, Limits
 from service.core.model import Asset, Moment, Origin, Partition, Rejection, SourceRecord
 from service.core.records import CompletedChange
 from service.core.settle.commit_pace import CommitPace
@@ -32,8 +32,6 @@ from service.core.settle.ledger import Group, Ledger
 from service.core.settle.report import why
 from service.core.settle.usual_report import UsualReporter
 
-BACKLOG_SHARE = 0.5
-"""From this share of the limit on pending changes on there is a backlog: intake pauses in it."""
 FULL_TRANSACTION_SHARE = 0.2
 """From this share of the limit on, the outcomes that are known do not wait for more."""
 
@@ -166,7 +164,7 @@ class Outbox:
     def _may_wait(self, *, is_draining: bool) -> bool:
         """Return whether the next transaction may wait for more outcomes (rule 2)."""
         pending_max = self._limits.pending_changes_max
-        has_backlog = self.ledger.pending_changes >= pending_max * BACKLOG_SHARE
+        has_backlog = self.ledger.pending_changes >= pending_max * RESUMED_SHARE
         is_full = self.ledger.ready_groups >= pending_max * FULL_TRANSACTION_SHARE
         return has_backlog and not is_full and not is_draining
 

@@ -25,10 +25,10 @@ from service.core.records import CompletedChange, LogRecord
 from service.core.settle.report import (
     CONTEXT_HEADERS,
     HEADERS_BYTES,
-    LATEST_UTC_MS,
     REPLAY_HEADER,
     TYPES,
     Reporter,
+    record_time,
     shared_headers,
     timestamp,
 )
@@ -48,9 +48,6 @@ _PLACES = (
     b"merged_into", b"received_at", b"completed_at", b"subject", b"causationid",
 )  # fmt: skip
 """The places in the order in which an outcome has them; not every outcome has the last."""
-
-_MILLISECONDS = tuple([b'.%03dZ"' % number for number in range(1000)])
-"""The ends of all times in JSON."""
 
 _encode = msgspec.json.Encoder().encode
 _replace = msgspec.structs.replace
@@ -98,7 +95,7 @@ class UsualReporter:
     def _set_time(self, utc_ms: int) -> None:
         if utc_ms != self._completed_utc_ms:
             time = timestamp(utc_ms)
-            self._completed_utc_ms, self._completed_at = utc_ms, _time(utc_ms)
+            self._completed_utc_ms, self._completed_at = utc_ms, _encode(time)
             self._shared_headers = shared_headers(TYPES["applied"], self._source, time)
 
     def _of_usual(self, change: Change, ending: Ending) -> CompletedChange | None:
@@ -108,7 +105,7 @@ class UsualReporter:
         template = self._template(change, ending, partition.topic)
         if template is None:
             return None
-        outcome_id, subject = f"{partition.topic}/{partition.number}/{offset}", asset.path
+        outcome_id, subject = change.outcome_id, asset.path
         value = template.fill(
             (
                 _encode(outcome_id),
@@ -118,7 +115,7 @@ class UsualReporter:
                 partition.number,
                 offset,
                 _encode(None if record.key is None else record.key.decode("utf-8", "replace")),
-                _record_time(record.timestamp_ms),
+                _encode(record_time(record)),
                 _encode(ending.by),
                 _time(change.received_utc_ms),
                 self._completed_at,
@@ -192,19 +189,6 @@ def _form(place: re.Match[bytes]) -> bytes:
 def _time(utc_ms: int) -> bytes:
     """Return the JSON of a time; the changes of one poll share that of their arrival."""
     return _encode(timestamp(utc_ms))
-
-
-def _record_time(utc_ms: int) -> bytes:
-    """Return the JSON of when a record was written; null if that is unknown or in no calendar."""
-    if 0 <= utc_ms <= LATEST_UTC_MS:
-        return _second(utc_ms // 1000) + _MILLISECONDS[utc_ms % 1000]
-    return b"null"
-
-
-@lru_cache(maxsize=TIMES_KEPT_MAX)
-def _second(utc_seconds: int) -> bytes:
-    """Return the JSON of a time up to its seconds."""
-    return _encode(timestamp(utc_seconds * 1000))[: -len(_MILLISECONDS[0])]
 
 
 def _is_usual(ending: Ending) -> bool:
