@@ -17,7 +17,9 @@ from service.contracts.text import flaw_of_name
 from service.core.group.asset_work import Ending
 from service.core.model import AssetChange, Change, Rejection, SourceRecord, UpsertAsset
 from service.core.read import decode as module
-from service.core.read.decode import EXTENSIONS, decode
+from service.core.read.decode import decode
+from service.core.read.event_parts import EXTENSIONS
+from service.core.read.usual_event import usual_change
 from service.core.requests import DeleteOne, UpsertAssets
 from service.core.settle.report import Reporter
 from service.core.verdict_types import PimResponse
@@ -32,7 +34,7 @@ ODD: list[object] = [
 ]  # fmt: skip
 DATA: Members = {
     "asset_family": (["packshots"], ODD),
-    "code": (["sku_1.A-b"], ODD),
+    "code": (["sku_1A"], [*ODD, "sku_1.A-b"]),
     "values": ([{"a": "1"}, {"a": 7}, {}], [None, [], "x", 0]),
     "context": ([{}, {"x": [1]}], [None, [], "x", {"x": "y" * CONTEXT_BYTES_MAX}]),
     "other": (ODD, ODD),
@@ -94,11 +96,7 @@ injuries = st.sampled_from([b"", b" ", b"\xef\xbb\xbf", b"\x00", b"x", b"\xff"])
 
 def carefully(source: SourceRecord) -> AssetChange | Rejection:
     """Decode without the quick way."""
-    with (
-        patch.object(module, "_quick_plain", lambda _record: None),
-        patch.object(module, "_quick_cloud", lambda _record: None),
-        patch.object(module, "_quick_data", lambda _record: None),
-    ):
+    with patch.object(module, "usual_change", lambda _record, _limits: None):
         return decode(source, LIMITS)
 
 
@@ -145,9 +143,12 @@ def test_the_usual_events_take_the_quick_way() -> None:
     """Else the three tests above would compare the careful way with itself."""
     made = {"asset_family": "packshots", "code": "a", "values": {"n": "1"}}
     event = {"specversion": "1.0", "id": "1", "source": "s", "type": "asset.updated", "data": made}
-    assert module._quick_plain(plain()) is not None
-    assert module._quick_cloud(record(event)) is not None
-    assert module._quick_data(record(made, headers=BINARY)) is not None
+    for source in (
+        plain(),
+        record(event, headers=(STRUCTURED,)),
+        record(made, headers=BINARY),
+    ):
+        assert usual_change(source, LIMITS) is not None
 
 
 @given(data, keys)

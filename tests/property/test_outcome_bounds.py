@@ -32,7 +32,8 @@ from service.core.model import (
     UpsertAsset,
 )
 from service.core.read.convert import convert
-from service.core.read.decode import EXTENSIONS, decode
+from service.core.read.decode import decode
+from service.core.read.event_parts import EXTENSIONS
 from service.core.records import CompletedChange
 from service.core.settle.report import Reporter
 from service.core.verdict_types import PimResponse

@@ -2,21 +2,19 @@
 
 Rule 1: `decode` is total: whatever the bytes are, it returns a value and never raises.
 Rule 2: family and code are used exactly as given, never trimmed or folded.
-Rule 3: usual events are decoded at once (`_quick_…`), all others member by member. Both ways give
-the same result, which tests/property/test_decode.py verifies.
+Rule 3: usual events are decoded at once (`usual_event.py`), all others member by member. Both ways
+give the same result, which tests/property/test_decode.py verifies.
 """
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import Literal, NoReturn, TypeVar
+from typing import NoReturn
 
 import msgspec
 from msgspec import Raw
 
-from service.contracts.asset_change import CONTEXT_BYTES_MAX, NAME_CHARACTERS_MAX
+from service.contracts.asset_change import CONTEXT_BYTES_MAX
 from service.contracts.json_flaw import TOO_DEEP, flaw_of_bytes, flaw_of_json
 from service.contracts.outcome import (
     Action,
@@ -29,74 +27,32 @@ from service.contracts.outcome import (
 from service.contracts.text import DEPTH_MAX, flaw_of_name, is_too_deep, shown
 from service.core.limits import DecodeLimits
 from service.core.model import Asset, AssetChange, Extensions, Rejection, SourceRecord
+from service.core.read.event_parts import (
+    EXTENSIONS,
+    JSON,
+    STRUCTURED,
+    STRUCTURED_JSON,
+    action_of,
+    merged_extensions,
+    plain_extensions,
+)
+from service.core.read.usual_event import usual_change
 
 MANDATORY_ATTRIBUTES = ("id", "source", "specversion", "type")
 INFORMATIONAL = ("subject", "time")
 """Optional attributes of a CloudEvent that an outcome repeats."""
-EXTENSIONS = ("correlationid", "traceparent", "tracestate")
-_EXTENSIONS = frozenset(EXTENSIONS)
 _BINARY_ATTRIBUTES = tuple(
     (f"ce_{name}", name, name in MANDATORY_ATTRIBUTES or name == "subject")
     for name in (*MANDATORY_ATTRIBUTES, *INFORMATIONAL, *EXTENSIONS)
 )
 """The headers of a CloudEvent in binary mode, and whether each must be valid UTF-8."""
-OWN_ECHO = "com.akeneo."
 NO_VALUES = "An upsert needs `values`, an object; it may be {}."
 DATA = "`data`"
-TYPES_KEPT_MAX = 100
-"""How many types are remembered with their action."""
-TYPE_CHARACTERS_KEPT_MAX = 255
-"""The longest type that is remembered."""
-
-_TYPE = re.compile(r"(?:.*\.)?asset\.(created|updated|upserted|deleted)(?:\.v[0-9]+)?", re.DOTALL)
-_STRUCTURED_JSON = re.compile(rb"application/cloudevents\+json\s*(;|$)", re.IGNORECASE)
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 _text = msgspec.json.Decoder(str)
 _NULL = b"null"
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-_ABSENT = Raw(b"")
-_NOTHING = (_ABSENT, Raw(_NULL))
-
-
-class _QuickData(msgspec.Struct, gc=False):
-    asset_family: str
-    code: str
-    values: Raw = _ABSENT
-    context: Raw = _ABSENT
-
-
-class _QuickPlain(_QuickData, gc=False, kw_only=True):
-    action: Action
-    id: str | None = None
-    source: str | None = None
-    time: str | None = None
-
-
-class _QuickCloud(msgspec.Struct, gc=False):
-    specversion: Literal["1.0"]
-    id: str
-    source: str
-    type: str
-    data: _QuickData
-    subject: str | None = None
-    time: str | None = None
-    datacontenttype: str | None = None
-    data_base64: Raw = _ABSENT
-    correlationid: str | None = None
-    traceparent: str | None = None
-    tracestate: str | None = None
-
-
-_Quick = TypeVar("_Quick")
-
-_data = msgspec.json.Decoder(_QuickData)
-_plain = msgspec.json.Decoder(_QuickPlain)
-_cloud = msgspec.json.Decoder(_QuickCloud)
-
-
 _NO_EVENT = SourceEvent()
 
 
@@ -130,6 +86,8 @@ def decode(record: SourceRecord, limits: DecodeLimits) -> AssetChange | Rejectio
 
     The record is a CloudEvent (structured or binary), a tombstone, or plain JSON with an `action`.
     """
+    if (usual := usual_change(record, limits)) is not None:
+        return usual
     known = _Known()
     try:
         values = _read(record, limits, known)
@@ -152,8 +110,7 @@ def decode(record: SourceRecord, limits: DecodeLimits) -> AssetChange | Rejectio
 def _read(record: SourceRecord, limits: DecodeLimits, known: _Known) -> Raw | None:
     """Fill `known`; return the JSON text of `values`, None for a delete."""
     headers = dict(record.headers)
-    if not _EXTENSIONS.isdisjoint(headers):
-        known.extensions = _plain_extensions(headers)
+    known.extensions = plain_extensions(headers)
     if record.omission is not None:
         _reject(record.omission.reason, record.omission.message)
     size = record.size
@@ -164,9 +121,9 @@ def _read(record: SourceRecord, limits: DecodeLimits, known: _Known) -> Raw | No
             f"the limit is {limits.record_bytes_max}.",
         )
     content_type = headers.get("content-type") or b""
-    if record.value is not None and content_type.lower().startswith(b"application/cloudevents"):
+    if record.value is not None and content_type.lower().startswith(STRUCTURED):
         return _read_structured(record, content_type, limits, known)
-    if any([name.startswith("ce_") for name in headers]):  # noqa: C419 - faster for few names
+    if any(name.startswith("ce_") for name in headers):
         return _read_binary(record, headers, limits, known)
     if record.value is None:
         _read_tombstone(record, known)
@@ -190,14 +147,12 @@ def _read_tombstone(record: SourceRecord, known: _Known) -> None:
 def _read_structured(
     record: SourceRecord, content_type: bytes, limits: DecodeLimits, known: _Known
 ) -> Raw | None:
-    if _STRUCTURED_JSON.match(content_type) is None:
+    if STRUCTURED_JSON.match(content_type) is None:
         _reject(
             "undecodable",
             f"The content type {shown(content_type)} is not supported; structured "
             "CloudEvents must be application/cloudevents+json, one event per record.",
         )
-    if (quick := _quick_cloud(record)) is not None:
-        return _take_cloud(quick, limits, known)
     envelope = _object(_json_value(record), "The event")
     attributes = {name: _attribute(envelope, name) for name in MANDATORY_ATTRIBUTES}
     _note_event(known, attributes, envelope)
@@ -246,7 +201,7 @@ def _read_binary(
         subject=attributes.get("subject"),
         time=attributes.get("time"),
     )
-    known.extensions = _merged_extensions(attributes, known.extensions)
+    known.extensions = merged_extensions(attributes, known.extensions)
     _refuse_quotes(attributes)
     _require_version(attributes["specversion"])
     known.action = _action_of(attributes["type"], limits)
@@ -259,8 +214,6 @@ def _read_binary(
     content_type = headers.get("content-type")
     if content_type:
         _require_json(_header_text("content-type", content_type))
-    if (quick := _quick_data(record)) is not None:
-        return _take_data(quick, known)
     return _read_data(_object(_json_value(record), "The value"), record, known)
 
 
@@ -297,10 +250,6 @@ def _refuse_quotes(attributes: Mapping[str, str]) -> None:
 
 
 def _read_plain(record: SourceRecord, known: _Known) -> Raw | None:
-    if (quick := _quick_plain(record)) is not None:
-        known.event = SourceEvent(id=quick.id, source=quick.source, time=quick.time)
-        known.action = quick.action
-        return _take_data(quick, known)
     members = _object(_json_value(record), "The value")
     if "action" not in members and "specversion" in members:
         given = dict(record.headers).get("content-type")
@@ -336,103 +285,16 @@ def _read_data(data: Mapping[str, Raw], record: SourceRecord, known: _Known) -> 
     return data["values"]
 
 
-# --- usual events, decoded at once -----------------------------------------------------------
-
-
-def _quick_plain(record: SourceRecord) -> _QuickPlain | None:
-    """Decode a usual plain event at once; None if it must be decoded member by member."""
-    quick = _at_once(record, _plain)
-    return quick if quick is not None and _is_usual(quick) else None
-
-
-def _quick_data(record: SourceRecord) -> _QuickData | None:
-    """Decode the usual data of a binary event at once; None if it must be done by members."""
-    quick = _at_once(record, _data)
-    return quick if quick is not None and _is_usual(quick) else None
-
-
-def _at_once(record: SourceRecord, decoder: msgspec.json.Decoder[_Quick]) -> _Quick | None:
-    """Return what the decoder makes of a value; None if it is not UTF-8, or not of its form."""
-    assert record.value is not None
-    try:
-        if not record.value.isascii():
-            record.value.decode()
-        return decoder.decode(record.value)
-    except _UNREADABLE:
-        return None
-
-
-def _quick_cloud(record: SourceRecord) -> _QuickCloud | None:
-    """Decode a usual structured event at once; None if it must be decoded member by member."""
-    quick = _at_once(record, _cloud)
-    if quick is None:
-        return None
-    is_usual = bool(quick.id and quick.source and quick.type) and not bytes(quick.data_base64)
-    is_usual = is_usual and quick.datacontenttype in {None, "application/json"}
-    return quick if is_usual and _is_usual(quick.data) else None
-
-
-def _is_usual(data: _QuickData) -> bool:
-    """Return whether family and code consist of ASCII letters, digits and underscores."""
-    family, code = data.asset_family, data.code
-    names = f"_{family}{code}"  # an identifier does not begin with a digit
-    is_short = 0 < len(family) <= NAME_CHARACTERS_MAX and 0 < len(code) <= NAME_CHARACTERS_MAX
-    return is_short and names.isascii() and names.isidentifier()
-
-
-def _take_cloud(quick: _QuickCloud, limits: DecodeLimits, known: _Known) -> Raw | None:
-    known.event = SourceEvent(
-        id=quick.id,
-        source=quick.source,
-        type=quick.type,
-        subject=quick.subject,
-        time=quick.time,
-    )
-    if quick.correlationid or quick.traceparent or quick.tracestate:
-        texts = {name: getattr(quick, name) for name in EXTENSIONS}
-        known.extensions = _merged_extensions(texts, known.extensions)
-    known.action = _action_of(quick.type, limits)
-    return _take_data(quick.data, known)
-
-
-def _take_data(data: _QuickData, known: _Known) -> Raw | None:
-    known.asset = Asset(data.asset_family, data.code)
-    if data.context not in _NOTHING:
-        known.event = msgspec.structs.replace(known.event, context=_context(data.context))
-    if known.action == "delete":
-        return None
-    if data.values in _NOTHING:
-        _invalid("missing_member", "values", NO_VALUES)
-    return data.values
-
-
 # --- parts -----------------------------------------------------------------------------------
 
 
 def _action_of(event_type: str, limits: DecodeLimits) -> Action:
-    """Return the action of a type; other types are skipped (contract.md §4)."""
-    is_short = len(event_type) <= TYPE_CHARACTERS_KEPT_MAX
-    action = _usual_action(event_type) if is_short else _named_action(event_type)
-    is_accepted = event_type.startswith(limits.type_prefix) and not event_type.startswith(OWN_ECHO)
-    if action is None or not is_accepted:
+    action = action_of(event_type, limits.type_prefix)
+    if action is None:
         raise _RejectedError(
             "unknown_type", f"Events of type {shown(event_type)} are not synchronised.", "skipped"
         )
     return action
-
-
-@lru_cache(maxsize=TYPES_KEPT_MAX)
-def _usual_action(event_type: str) -> Action | None:
-    """Do the same as `_named_action`: a DAM has few types, which come again and again."""
-    return _named_action(event_type)
-
-
-def _named_action(event_type: str) -> Action | None:
-    """Return the action that a type names at its end, else None."""
-    found = _TYPE.fullmatch(event_type)
-    if found is None:
-        return None
-    return "delete" if found[1] == "deleted" else "upsert"
 
 
 def _asset_in_data(data: Mapping[str, Raw]) -> Asset | None:
@@ -495,25 +357,7 @@ def _note_event(known: _Known, attributes: Mapping[str, str], envelope: Mapping[
         time=_lenient_text(envelope.get("time")),
     )
     texts = {name: _lenient_text(envelope.get(name)) for name in EXTENSIONS}
-    known.extensions = _merged_extensions(texts, known.extensions)
-
-
-def _merged_extensions(attributes: Mapping[str, str | None], outer: Extensions) -> Extensions:
-    """Return the extensions; the event's own replace the plain headers of the record (`outer`)."""
-    if not outer and not any(map(attributes.get, EXTENSIONS)):
-        return ()
-    merged = dict(outer)
-    merged.update({name: text for name in EXTENSIONS if (text := attributes.get(name))})
-    return tuple(merged.items())
-
-
-def _plain_extensions(headers: Mapping[str, bytes | None]) -> Extensions:
-    found: list[tuple[str, str]] = []
-    for name in EXTENSIONS:
-        content = headers.get(name)
-        if content:
-            found.append((name, content.decode("utf-8", "replace")))
-    return tuple(found)
+    known.extensions = merged_extensions(texts, known.extensions)
 
 
 def _require_version(specversion: str) -> None:
@@ -523,7 +367,7 @@ def _require_version(specversion: str) -> None:
 
 
 def _require_json(media_type: str) -> None:
-    if media_type == "application/json":
+    if media_type == JSON:
         return
     essence = media_type.partition(";")[0].strip().lower()
     kind, _, name = essence.partition("/")
