@@ -104,15 +104,25 @@ class SourceRecord(msgspec.Struct, frozen=True, gc=False):
     timestamp_ms: int = -1
     omission: Omission | None = None
     """Set when the record is too large to be read as a whole, or cannot be read."""
-    size: int = 0
-    """Bytes of key, value and headers, which the limits on pending bytes count."""
+    size: int = -1
+    """Bytes of key, value and headers, which the limits on pending bytes count.
+
+    Measured if it is not given.
+    """
 
     def __post_init__(self) -> None:
         """Measure the size, which several parts of the core ask for."""
-        size = len(self.key or b"") + len(self.value or b"")
-        for name, content in self.headers:
-            size += len(name) + len(content or b"")
-        msgspec.structs.force_setattr(self, "size", size)
+        if self.size < 0:
+            size = bytes_of(self.key, self.value, self.headers)
+            msgspec.structs.force_setattr(self, "size", size)
+
+
+def bytes_of(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """Return the bytes of a record's key, value and headers."""
+    size = len(key or b"") + len(value or b"")
+    for name, content in headers:
+        size += len(name) + len(content or b"")
+    return size
 
 
 Extensions = tuple[tuple[str, str], ...]

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import (
     KafkaConnectionError,
@@ -27,6 +27,7 @@ from faststream.kafka.message import KafkaMessage
 
 from service.adapters.kafka.aiokafka_gaps.fetching import (
     FETCH_LIMITS,
+    FetchedRecord,
     OmittedValue,
     read_in_steps,
 )
@@ -245,7 +246,7 @@ class Consumer:
             if Partition(topic_partition.topic, topic_partition.partition) not in self._paused
         ]
 
-    async def _handle(self, records: Sequence[ConsumerRecord]) -> None:
+    async def _handle(self, records: Sequence[FetchedRecord]) -> None:
         """Submit records to the pipeline, but not those of partitions that it does not own.
 
         Such records are fetched again once their partition has its start position.
@@ -279,13 +280,13 @@ def _broker(kafka: KafkaSettings) -> KafkaBroker:
     )
 
 
-def _source_record(record: ConsumerRecord, origin: Origin) -> SourceRecord:
-    value = record.value
-    if type(value) is not OmittedValue:
-        return SourceRecord(origin, record.key, value, tuple(record.headers), record.timestamp)
-    return SourceRecord(
-        origin, record.key, None, tuple(record.headers), record.timestamp, value.omission
-    )
+def _source_record(record: FetchedRecord, origin: Origin) -> SourceRecord:
+    value, headers, timestamp = record.value, record.headers, record.timestamp
+    if type(value) is OmittedValue:
+        return SourceRecord(
+            origin, record.key, None, headers, timestamp, value.omission, record.size
+        )
+    return SourceRecord(origin, record.key, value, headers, timestamp, None, record.size)
 
 
 def _timeouts(kafka: KafkaSettings, drain_seconds: float) -> dict[str, Any]:

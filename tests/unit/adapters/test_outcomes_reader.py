@@ -30,9 +30,7 @@ KAFKA = KafkaSettings.model_validate({"outcomes_topic": "outcomes"})
 
 
 def record(at: TopicPartition, offset: int, timestamp: int = 1, size: int = 1) -> FetchedRecord:
-    return FetchedRecord(
-        at.topic, at.partition, offset, timestamp, 0, None, b"x" * size, None, 0, 0, ()
-    )
+    return FetchedRecord(at.topic, at.partition, offset, timestamp, None, b"x" * size, (), size)
 
 
 class Consumer:

@@ -1,10 +1,10 @@
 """Read fetched batches in bounded steps; aiokafka decompresses a whole batch of any size at once.
 
 Private parts of aiokafka 0.14 that this file touches (docs/upgrading-aiokafka.md lists them too):
-`fetcher.MemoryRecords`, `fetcher.FetchResult` and `fetcher.ConsumerRecord` by name,
+`fetcher.MemoryRecords`, `fetcher.FetchResult` and `fetcher.PartitionRecords` by name,
 `FetchResult._partition_records`, `FetchResult._update_position`, `PartitionRecords._records`,
-`PartitionRecords._records_iterator`, `Fetcher._records`, `Fetcher._get_actions_per_node`,
-`_MemoryRecordsPy._next_slice`.
+`PartitionRecords._records_iterator`, `PartitionRecords._consumer_record`, `Fetcher._records`,
+`Fetcher._get_actions_per_node`, `_MemoryRecordsPy._next_slice`.
 
 Rule 1: a batch is read in portions. Each portion is a small batch without compression, which the
 library's own reader reads. An ordinary batch is one portion; then only the offset and the number of
@@ -31,7 +31,7 @@ from aiokafka.record.memory_records import _MemoryRecordsPy
 
 from service.adapters.kafka.aiokafka_gaps.header_names import read_carefully
 from service.adapters.kafka.aiokafka_gaps.unpacking import UnpackError, unpacked
-from service.core.model import Omission
+from service.core.model import Omission, bytes_of
 
 POLL_BYTES_MAX = 512 * 1024
 """Bytes of keys, values and headers of one poll; its last record may exceed the limit."""
@@ -106,13 +106,11 @@ class FetchedRecord(msgspec.Struct, gc=False):
     partition: int
     offset: int
     timestamp: int
-    timestamp_type: int
     key: bytes | None
     value: bytes | None
-    checksum: int | None
-    serialized_key_size: int
-    serialized_value_size: int
     headers: tuple[tuple[str, bytes | None], ...]
+    size: int
+    """Bytes of key, value and headers."""
 
 
 def read_in_steps(record_bytes_max: int = RECORD_KEPT_BYTES_MIN) -> None:
@@ -120,7 +118,7 @@ def read_in_steps(record_bytes_max: int = RECORD_KEPT_BYTES_MIN) -> None:
     _Limits.record_kept_bytes = max(record_bytes_max, RECORD_KEPT_BYTES_MIN)
     fetcher.MemoryRecords = _Records
     fetcher.FetchResult = _FetchResult
-    fetcher.ConsumerRecord = FetchedRecord
+    fetcher.PartitionRecords = _PartitionRecords
 
 
 def pending_bytes(result: object) -> int:
@@ -163,6 +161,19 @@ def _drop(result: Any) -> None:  # noqa: ANN401 - the library's
         records._records_iterator = None  # noqa: SLF001
 
 
+class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
+    """The fetched records of a partition, in order."""
+
+    def _consumer_record(self, at: TopicPartition, record: Any) -> FetchedRecord:  # noqa: ANN401 - the library's
+        headers = tuple(record.headers)
+        key, value = record.key, record.value
+        size = bytes_of(key, value, headers)
+        timestamp = record.timestamp
+        return FetchedRecord(
+            at.topic, at.partition, record.offset, timestamp, key, value, headers, size
+        )
+
+
 class _FetchResult(fetcher.FetchResult):  # type: ignore[misc]
     """The fetched records of a partition, of which a poll takes a bounded number of bytes."""
 
@@ -179,9 +190,7 @@ class _FetchResult(fetcher.FetchResult):  # type: ignore[misc]
         taken: list[FetchedRecord] = []
         for record in islice(self._partition_records, max_records):
             taken.append(record)
-            poll.left -= record.serialized_key_size + record.serialized_value_size
-            for name, text in record.headers:
-                poll.left -= HEADER_BYTES + len(name) + len(text or b"")
+            poll.left -= record.size + HEADER_BYTES * len(record.headers)
             if poll.left <= 0:
                 break
         else:
