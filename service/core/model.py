@@ -7,7 +7,10 @@ Rule 3: a type with one instance for each event, except the key `Asset`, is a ms
 track it, since it is never part of a reference cycle.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import ClassVar, Literal, NamedTuple
 
 import msgspec
@@ -24,6 +27,8 @@ from service.contracts.outcome import (
 )
 from service.core.long_form import LongForm
 from service.core.values import Values
+
+_partition_of = attrgetter("origin.partition")
 
 
 class Partition(NamedTuple):
@@ -123,6 +128,11 @@ def bytes_of(key: bytes | None, value: bytes | None, headers: Headers) -> int:
     for name, content in headers:
         size += len(name) + len(content or b"")
     return size
+
+
+def partitions_of(records: Iterable[SourceRecord]) -> set[Partition]:
+    """Return the partitions of records, which are mostly in order of their partitions."""
+    return {partition for partition, _ in groupby(map(_partition_of, records))}
 
 
 Extensions = tuple[tuple[str, str], ...]

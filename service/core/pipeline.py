@@ -40,6 +40,7 @@ from service.core.model import (
     Partition,
     Rejection,
     SourceRecord,
+    partitions_of,
 )
 from service.core.read.convert import convert
 from service.core.read.decode import decode
@@ -137,7 +138,7 @@ class Pipeline:
             case Arrived(records):
                 for record in records:
                     self._admit(record)
-                self._note_progress({record.origin.partition for record in records})
+                self._note_progress(partitions_of(records))
             case CallEnded(call_id, answer):
                 self.dispatcher.ended(call_id, answer, self._now)
                 self._take_news()
@@ -223,15 +224,8 @@ class Pipeline:
             return
         assert not isinstance(change, Rejection)
         self._occupy(record, command, change.values)
-        admitted = Change(
-            record=record,
-            size=size,
-            command=command,
-            event=change.event,
-            extensions=change.extensions,
-            admitted_at=self._clock.seconds,
-            received_utc_ms=self._moment.utc_ms,
-        )
+        seconds, utc_ms = self._clock.seconds, self._moment.utc_ms
+        admitted = Change(record, size, command, change.event, change.extensions, seconds, utc_ms)
         self.dispatcher.busy.add(admitted, self._moment.seconds)
 
     def _convert(self, change: AssetChange) -> Command | Rejection:

@@ -1,7 +1,9 @@
 """A histogram of the ages of records, which come by the thousand in each transaction."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 
 from prometheus_client.metrics_core import HistogramMetricFamily, Metric
@@ -42,11 +44,12 @@ class AgeSeries:
         self._counts = [0] * (len(bounds_ms) + 1)
         self.sum_ms = 0.0
 
-    def add(self, ages_ms: Iterable[float]) -> None:
+    def add(self, ages_ms: Sequence[float]) -> None:
         """Add these ages in milliseconds; one below 0 (a clock ahead of this one) counts as 0."""
-        for age in ages_ms:
-            self._counts[bisect_left(self._bounds_ms, age)] += 1
-            self.sum_ms += max(0.0, age)
+        buckets = Counter(map(partial(bisect_left, self._bounds_ms), ages_ms))
+        for bucket, count in buckets.items():
+            self._counts[bucket] += count
+        self.sum_ms += sum(map(partial(max, 0.0), ages_ms))
 
     def buckets(self) -> list[tuple[str, float]]:
         """Return for each upper bound in seconds how many ages are not above it."""

@@ -13,6 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from operator import attrgetter
 
 from service.core.inputs import Start
 from service.core.limits import Limits
@@ -103,6 +104,8 @@ ARRIVALS_SECONDS = 1.0
 """Changes that arrive within this time of one another are taken to arrive together."""
 
 Chosen = dict[Partition, set[int]]
+
+_size = attrgetter("size")
 
 
 class Ledger:
@@ -314,6 +317,10 @@ def _offsets(groups: Iterable[Group]) -> Chosen:
 
 def _count_within_limits(groups: Sequence[Group], limits: Limits) -> int:
     """Return how many of the first groups a transaction takes: at least one."""
+    flat = list(chain.from_iterable(groups))
+    size = sum(map(_size, flat))
+    if len(flat) <= limits.transaction_outcomes_max and size <= limits.transaction_bytes_max:
+        return len(groups)  # the usual case
     count = size = 0
     for taken, group in enumerate(groups):
         count += len(group)

@@ -7,6 +7,7 @@ alone. tests/property/test_usual_report.py verifies that both write the same rec
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -50,6 +51,7 @@ _PLACES = (
 """The places in the order in which an outcome has them; not every outcome has the last."""
 
 _encode = msgspec.json.Encoder().encode
+_name = itemgetter(0)
 _replace = msgspec.structs.replace
 
 Kind = tuple[Action, str, Result | None, int | None, int, str, bool]
@@ -81,8 +83,9 @@ class UsualReporter:
         if not _is_usual(ending):
             return [self._reporter.of_change(change, ending, utc_ms) for change in changes]
         self._set_time(utc_ms)
+        by = _encode(ending.by)
         return [
-            self._of_usual(change, ending) or self._reporter.of_change(change, ending, utc_ms)
+            self._of_usual(change, ending, by) or self._reporter.of_change(change, ending, utc_ms)
             for change in changes
         ]
 
@@ -98,14 +101,18 @@ class UsualReporter:
             self._completed_utc_ms, self._completed_at = utc_ms, _encode(time)
             self._shared_headers = shared_headers(TYPES["applied"], self._source, time)
 
-    def _of_usual(self, change: Change, ending: Ending) -> CompletedChange | None:
-        """Return the records for a change with a usual ending; None if it is not usual itself."""
+    def _of_usual(self, change: Change, ending: Ending, by: bytes) -> CompletedChange | None:
+        """Return the records for a change with a usual ending; None if it is not usual itself.
+
+        `by` is that of the ending, as JSON.
+        """
         record, event, asset = change.record, change.event, change.command.asset
-        partition, offset = record.origin.partition, record.origin.offset
+        origin = record.origin
+        partition, offset = origin.partition, origin.offset
         template = self._template(change, ending, partition.topic)
         if template is None:
             return None
-        outcome_id, subject = change.outcome_id, asset.path
+        outcome_id, subject = origin.outcome_id, asset.path
         value = template.fill(
             (
                 _encode(outcome_id),
@@ -116,7 +123,7 @@ class UsualReporter:
                 offset,
                 _encode(None if record.key is None else record.key.decode("utf-8", "replace")),
                 _encode(record_time(record)),
-                _encode(ending.by),
+                by,
                 _time(change.received_utc_ms),
                 self._completed_at,
                 _encode(subject),
@@ -145,7 +152,7 @@ class UsualReporter:
         if change.extensions or not change.attempts:
             return None
         headers = change.record.headers
-        if headers and not _COPIED_HEADERS.isdisjoint(dict(headers)):
+        if headers and not _COPIED_HEADERS.isdisjoint(map(_name, headers)):
             return None
         event_id = change.event.id or ""
         if len(event_id) > _EVENT_ID_CHARACTERS_MAX:

@@ -164,6 +164,9 @@ def _drop(result: Any) -> None:  # noqa: ANN401 - the library's
 class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     """The fetched records of a partition, in order."""
 
+    def __iter__(self) -> Iterator[FetchedRecord]:
+        return self._records_iterator  # type: ignore[no-any-return]  # without a step for each
+
     def _consumer_record(self, at: TopicPartition, record: Any) -> FetchedRecord:  # noqa: ANN401 - the library's
         headers = tuple(record.headers)
         key, value = record.key, record.value
