@@ -6,7 +6,7 @@ Rule 2: whatever belongs to an assignment that is over is dropped: the next owne
 reads those records again.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Raw
 
@@ -136,8 +136,7 @@ class Pipeline:
             self._progress.seconds = self._moment.seconds
         match happened:
             case Arrived(records):
-                for record in records:
-                    self._admit(record)
+                self._read(records)
                 self._note_progress(partitions_of(records))
             case CallEnded(call_id, answer):
                 self.dispatcher.ended(call_id, answer, self._now)
@@ -209,29 +208,39 @@ class Pipeline:
 
     # --- records -----------------------------------------------------------------------------
 
-    def _admit(self, record: SourceRecord) -> None:
-        origin = record.origin
-        if not self._membership.admits(origin):
-            return
-        size = record.size
-        if not self.ledger.admit(origin.partition, origin.offset, size):
-            return
-        change = decode(record, self._limits.decode)
-        command = change if isinstance(change, Rejection) else self._convert(change)
-        if isinstance(command, Rejection):
-            self._occupy(record, None, None)
-            self._outbox.reject(record, command, self._moment.utc_ms)
-            return
-        assert not isinstance(change, Rejection)
-        self._occupy(record, command, change.values)
-        seconds, utc_ms = self._clock.seconds, self._moment.utc_ms
-        admitted = Change(record, size, command, change.event, change.extensions, seconds, utc_ms)
-        self.dispatcher.busy.add(admitted, self._moment.seconds)
+    def _read(self, records: Sequence[SourceRecord]) -> None:
+        """Read records, one step for all of them after another, which the processor does faster."""
+        admitted = [record for record in records if self._admits(record)]
+        changes = [decode(record, self._limits.decode) for record in admitted]
+        commands = [self._convert(change) for change in changes]
+        for record, change, command in zip(admitted, changes, commands, strict=True):
+            if isinstance(command, Rejection):
+                self._occupy(record, None, None)
+                self._outbox.reject(record, command, self._moment.utc_ms)
+            else:
+                assert not isinstance(change, Rejection)
+                self._occupy(record, command, change.values)
+                self._enter(record, change, command)
 
-    def _convert(self, change: AssetChange) -> Command | Rejection:
+    def _admits(self, record: SourceRecord) -> bool:
+        origin = record.origin
+        return self._membership.admits(origin) and self.ledger.admit(
+            origin.partition, origin.offset, record.size
+        )
+
+    def _convert(self, change: AssetChange | Rejection) -> Command | Rejection:
+        if isinstance(change, Rejection):
+            return change
         structures = self.dispatcher.structure_cache
         long_form = structures.long_form(change.asset.family) if structures is not None else None
         return convert(change, self._limits.deletes, long_form)
+
+    def _enter(self, record: SourceRecord, change: AssetChange, command: Command) -> None:
+        """Let a change wait for a call."""
+        seconds, utc_ms = self._clock.seconds, self._moment.utc_ms
+        event, extensions = change.event, change.extensions
+        admitted = Change(record, record.size, command, event, extensions, seconds, utc_ms)
+        self.dispatcher.busy.add(admitted, self._moment.seconds)
 
     def _occupy(self, record: SourceRecord, command: Command | None, values: Raw | None) -> None:
         if size := occupied(record, command, values):
