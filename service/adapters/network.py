@@ -1,8 +1,7 @@
-"""The transport for httpx2, with sockets of its own and with tunnels through a proxy.
+"""Sockets for httpx2, also through a proxy that forwards encrypted bytes.
 
 The sockets of httpx2 lose an answer that arrives while the request is still being sent, such as a
 413. These sockets deliver it, even if the server resets the connection afterwards.
-docs/upgrading-httpx2.md has the private names of httpx2 that this file uses.
 """
 
 import asyncio
@@ -21,9 +20,6 @@ from anyio.streams.tls import TLSAttribute, TLSStream
 
 from service.adapters.public_addresses import first_not_public
 
-KEEPALIVE_SECONDS = 4.0
-"""How long an idle connection is kept; servers close theirs later (Apache after 5 s)."""
-
 HAPPY_EYEBALLS_SECONDS = 0.25
 """Delay before the next address of a host is tried beside the first (RFC 8305)."""
 
@@ -34,51 +30,6 @@ _TLS_TOO_OLD = frozenset({"TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL"
 """OpenSSL's reasons for an error if the server supports only versions of TLS before 1.2."""
 
 _CLOSED = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
-
-
-class Transport(httpx2.AsyncHTTPTransport):
-    """The transport of httpx2 with the connection pool of this file."""
-
-    def __init__(self, tls: ssl.SSLContext, network: httpcore2.AsyncNetworkBackend) -> None:
-        super().__init__(verify=tls, trust_env=False)
-        self._pool = _Pool(tls, network)
-
-
-class _Pool(httpcore2.AsyncConnectionPool):
-    """A pool for HTTP/1.1 without a limit of its own, since the gate limits concurrent calls.
-
-    It never sends a request again by itself: only the core decides about a retry.
-    """
-
-    def __init__(self, tls: ssl.SSLContext, network: httpcore2.AsyncNetworkBackend) -> None:
-        super().__init__(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS)
-        self._tls = tls
-        self._network = network
-
-    def create_connection(self, origin: httpcore2.Origin) -> httpcore2.AsyncConnectionInterface:
-        return _Connection(
-            origin=origin,
-            ssl_context=self._tls,
-            keepalive_expiry=KEEPALIVE_SECONDS,
-            network_backend=self._network,
-        )
-
-
-class _Connection(httpcore2.AsyncHTTPConnection):
-    """A connection that is not used again if the server sent more bytes than its answer."""
-
-    def has_expired(self) -> bool:
-        """Return whether the connection must not be used again.
-
-        The next request would take bytes after the last answer for its own answer.
-        """
-        if super().has_expired():
-            return True
-        opened = self._connection
-        if not isinstance(opened, httpcore2.AsyncHTTP11Connection):
-            return False
-        surplus, _ = opened._h11_state.trailing_data  # noqa: SLF001 - httpcore2 ignores it
-        return bool(surplus)
 
 
 class Network(httpcore2.AsyncNetworkBackend):

@@ -16,7 +16,8 @@ import httpcore2
 import httpx2
 
 from service.adapters.http_client import TooLargeError, exchange, in_words
-from service.adapters.network import PublicNetwork, Transport
+from service.adapters.network import PublicNetwork
+from service.adapters.transport import Transport
 from service.core.facts import Fact
 from service.webhooks.facts import KeyFetched, KeyNotFetched
 

@@ -13,7 +13,8 @@ from http import HTTPStatus
 import httpx2
 
 from service.adapters.http_client import HEADERS, TooLargeError, exchange, in_words
-from service.adapters.network import Network, Transport
+from service.adapters.network import Network
+from service.adapters.transport import Transport
 from service.console.facts import ReplicaUnreachable
 from service.console.waiting import Replica, Unreachable, Waiting, read_replica
 from service.core.facts import Fact

@@ -12,8 +12,9 @@ from service.adapters.http_client import (
     exchange_in_parts,
     parse_url,
 )
-from service.adapters.network import Network, Transport, Tunnel, proxy_authorization
+from service.adapters.network import Network, Tunnel, proxy_authorization
 from service.adapters.tls import context, show_certificate
+from service.adapters.transport import Transport
 from service.ports import StoredFiles
 from service.settings import PREFIX, PimSettings, SettingsError
 

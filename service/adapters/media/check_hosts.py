@@ -7,14 +7,9 @@ import httpx2
 
 from service.adapters.http_client import head_of, in_words, parse_url, status_text
 from service.adapters.media.download import HEADERS, SILENCE_SECONDS_MAX
-from service.adapters.network import (
-    Network,
-    NotListeningError,
-    NotPublicError,
-    PublicNetwork,
-    Transport,
-)
+from service.adapters.network import Network, NotListeningError, NotPublicError, PublicNetwork
 from service.adapters.tls import context
+from service.adapters.transport import Transport
 from service.ports import Finding
 from service.settings import PREFIX, MediaSettings, SettingsError
 

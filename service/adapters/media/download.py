@@ -19,7 +19,8 @@ from service.adapters.http_client import InvalidAnswerError, head_of, in_words, 
 from service.adapters.media.answers import Asked, Body, Redirect, read_head
 from service.adapters.media.folder import MediaFolder
 from service.adapters.media.transfer import Transfer
-from service.adapters.network import Network, NotPublicError, PublicNetwork, Transport
+from service.adapters.network import Network, NotPublicError, PublicNetwork
+from service.adapters.transport import Transport
 from service.core.effects import StartDownload
 from service.core.inputs import (
     Downloaded,

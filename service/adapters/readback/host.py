@@ -22,7 +22,7 @@ from service.adapters.http_client import (
     in_words,
     parse_url,
 )
-from service.adapters.network import Network, PublicNetwork, Transport
+from service.adapters.network import Network, PublicNetwork
 from service.adapters.readback.answers import read_answer, trouble
 from service.adapters.readback.auth import (
     NoTokenError,
@@ -33,6 +33,7 @@ from service.adapters.readback.auth import (
 from service.adapters.readback.pace import Pace
 from service.adapters.tls import context
 from service.adapters.tokens import Token, TokenKeeper
+from service.adapters.transport import Transport
 from service.mapping.file.hosts import Host, OAuth2
 from service.settings import SettingsError
 from service.translation.read_answers import HostTrouble, ReadAnswer, Refused, TooLarge

@@ -19,7 +19,9 @@ import trustme
 
 from service.adapters.akeneo.client import PimClient
 from service.adapters.akeneo.wire import HttpRequest
-from service.adapters.http_client import InvalidAnswerError, RawReply, TooLargeError
+from service.adapters.http_client import InvalidAnswerError, RawReply, TooLargeError, exchange
+from service.adapters.network import Network
+from service.adapters.transport import Transport
 from service.settings import PimSettings
 
 GET = HttpRequest("GET", "/a", None)
@@ -32,6 +34,7 @@ class Server:
     """A server that answers each request with the next of these; b"" closes the connection."""
 
     answers: list[bytes]
+    url: str = ""
     asked: list[bytes] = field(default_factory=list)
     was_asked: asyncio.Event = field(default_factory=asyncio.Event)
     connections: int = 0
@@ -74,8 +77,8 @@ async def client_of(
     listening = await asyncio.start_server(server.take, host, 0)
     port = listening.sockets[0].getsockname()[1]
     name = f"[{host}]" if ":" in host else host
-    url = f"http://{name}:{port}"
-    client = client_to(url)
+    server.url = f"http://{name}:{port}"
+    client = client_to(server.url)
 
     async def ask() -> RawReply:
         async with asyncio.timeout(60):
@@ -185,12 +188,75 @@ async def test_a_call_that_is_given_up_takes_its_connection_along() -> None:
 
 async def test_a_connection_that_rested_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle connection is closed after its time, and not used again."""
-    monkeypatch.setattr("service.adapters.network.KEEPALIVE_SECONDS", 0.0)
+    monkeypatch.setattr("service.adapters.transport.KEEPALIVE_SECONDS", 0.0)
     async with client_of(OK, OK) as (server, _, ask):
         await ask()
         await ask()
         await server.closed[0].wait()
     assert server.connections == 2
+
+
+async def test_an_idle_connection_to_a_host_that_is_not_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is closed after its time too, as soon as another host is asked."""
+    monkeypatch.setattr("service.adapters.transport.KEEPALIVE_SECONDS", 0.0)
+    transport = Transport(ssl.create_default_context(), Network())
+    async with client_of(OK) as (one, _, _), client_of(OK) as (other, _, _):
+        for server in (one, other):
+            await exchange(transport, httpx2.Request("GET", server.url), bytes_max=9)
+        await one.closed[0].wait()
+        await transport.aclose()
+        await other.closed[0].wait()
+
+
+async def test_each_host_has_connections_of_its_own() -> None:
+    """One client of a service may call several hosts."""
+    transport = Transport(ssl.create_default_context(), Network())
+    async with client_of(OK, OK) as (one, _, _), client_of(OK) as (other, _, _):
+        for server in (one, other, one):
+            await exchange(transport, httpx2.Request("GET", server.url), bytes_max=9)
+        await transport.aclose()
+    assert (one.connections, len(one.asked)) == (1, 2)
+    assert (other.connections, len(other.asked)) == (1, 1)
+
+
+async def test_calls_at_once_have_connections_of_their_own() -> None:
+    """Later calls use the same connections again."""
+    async with client_of(*[OK] * 5) as (server, _, ask):
+        await asyncio.gather(ask(), ask())
+        await ask()
+        await asyncio.gather(ask(), ask())
+    assert server.connections == 2
+
+
+async def test_a_call_that_is_given_up_while_its_answer_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody knows then in what state the connection is."""
+
+    async def cancelled(_: httpcore2.Response) -> None:
+        raise asyncio.CancelledError
+
+    async with client_of(OK, OK) as (server, _, ask):
+        with monkeypatch.context() as patched:
+            patched.setattr(httpcore2.Response, "aclose", cancelled)
+            with pytest.raises(asyncio.CancelledError):
+                await ask()
+        await server.closed[0].wait()
+        assert (await ask()).status == 200
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("closed", [0, 1])
+async def test_one_of_two_connections_that_was_closed_while_it_rested(closed: int) -> None:
+    """The next call uses the other one."""
+    async with client_of(*[OK] * 3) as (server, _, ask):
+        await asyncio.gather(ask(), ask())
+        server.writers[closed].close()
+        await server.closed[closed].wait()
+        assert (await ask()).status == 200
+    assert (server.connections, len(server.asked)) == (2, 3)
 
 
 async def test_a_connection_that_was_closed_while_it_rested() -> None:
@@ -468,9 +534,6 @@ async def test_a_call_that_is_given_up_leaves_nothing_behind(
             async with asyncio.timeout(0.005 * number):
                 await client.exchange(HEAVY, "Bearer t")
 
-    pool = client._transport._pool
-    assert isinstance(pool, httpcore2.AsyncConnectionPool)
-    assert pool.connections == []
     async with asyncio.timeout(60):
         for end in ended:
             await end.wait()
