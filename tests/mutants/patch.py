@@ -6,8 +6,9 @@ from pathlib import Path
 ROOMS = (
     *("service/core", "service/runtime", "service/adapters/kafka"),
     *("service/adapters/media", "service/mapping", "service/translation", "service/webhooks"),
+    "service/adapters/transport.py",
 )
-"""Folders that mutants are put into; one that does not exist is left out."""
+"""Folders and files that mutants are put into; one that does not exist is left out."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,10 @@ class Mutant:
 
 def sources(root: Path) -> dict[str, str]:
     """Every file of the rooms, by its path relative to the root."""
-    paths = sorted(path for room in ROOMS for path in (root / room).rglob("*.py"))
+    rooms = [root / room for room in ROOMS]
+    paths = sorted(
+        path for room in rooms for path in ([room] if room.is_file() else room.rglob("*.py"))
+    )
     return {path.relative_to(root).as_posix(): path.read_text() for path in paths}
 
 
