@@ -11,7 +11,14 @@ from typing import BinaryIO
 import msgspec
 
 from service.core.limits import DecodeLimits, Deletes
-from service.core.model import Command, Origin, Partition, Rejection, SourceRecord
+from service.core.model import (
+    UNMEASURED,
+    Command,
+    Origin,
+    Partition,
+    Rejection,
+    SourceRecord,
+)
 from service.core.read.convert import convert
 from service.core.read.decode import decode
 
@@ -76,7 +83,8 @@ def judge(line: Line, limits: DecodeLimits, deletes: Deletes = "apply") -> Judge
         return Judged(record, _too_large(f"more than {LINE_BYTES_MAX}", limits))
     change = decode(record, limits)
     if change.asset is not None:
-        record = msgspec.structs.replace(record, key=change.asset.path.encode())
+        key = change.asset.path.encode()
+        record = msgspec.structs.replace(record, key=key, size=UNMEASURED)
     if isinstance(change, Rejection):
         return Judged(record, change)
     if record.size > limits.record_bytes_max:

@@ -99,6 +99,9 @@ class Omission(NamedTuple):
     """The parts left out: `value`, `key`, `headers`."""
 
 
+UNMEASURED = -1
+
+
 class SourceRecord(msgspec.Struct, frozen=True, gc=False):
     """A record exactly as Kafka delivered it. `timestamp_ms` is UTC; -1 means unknown."""
 
@@ -109,15 +112,12 @@ class SourceRecord(msgspec.Struct, frozen=True, gc=False):
     timestamp_ms: int = -1
     omission: Omission | None = None
     """Set when the record is too large to be read as a whole, or cannot be read."""
-    size: int = -1
-    """Bytes of key, value and headers, which the limits on pending bytes count.
-
-    Measured if it is not given.
-    """
+    size: int = UNMEASURED
+    """Bytes of key, value and headers, which the limits on pending bytes count."""
 
     def __post_init__(self) -> None:
-        """Measure the size, which several parts of the core ask for."""
-        if self.size < 0:
+        """Measure the size, if the reader did not; several parts of the core ask for it."""
+        if self.size == UNMEASURED:
             size = bytes_of(self.key, self.value, self.headers)
             msgspec.structs.force_setattr(self, "size", size)
 
