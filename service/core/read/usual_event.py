@@ -81,22 +81,24 @@ def usual_change(record: SourceRecord, limits: DecodeLimits) -> AssetChange | No
     value = record.value
     if value is None or record.omission is not None or record.size > limits.record_bytes_max:
         return None
-    headers = dict(record.headers)
-    content_type = headers.get("content-type") or b""
     try:
         if not value.isascii():
             value.decode()
-        if content_type.lower().startswith(STRUCTURED):
-            if STRUCTURED_JSON.match(content_type) is None:
-                return None
-            return _of_structured(value, plain_extensions(headers), limits)
-        if "ce_type" in headers:
-            return _of_binary(value, headers, limits)
-        if any([name.startswith("ce_") for name in headers]):  # noqa: C419 - faster for few names
-            return None
-        return _of_plain(value, plain_extensions(headers))
+        return _read(value, dict(record.headers), limits)
     except _UNUSUAL:
         return None
+
+
+def _read(value: bytes, headers: Mapping[str, bytes | None], limits: DecodeLimits) -> AssetChange:
+    extensions = plain_extensions(headers)
+    content_type = headers.get("content-type") or b""
+    if content_type.lower().startswith(STRUCTURED):
+        if STRUCTURED_JSON.match(content_type) is None:
+            raise _UnusualError
+        return _of_structured(value, extensions, limits)
+    if any([name.startswith("ce_") for name in headers]):  # noqa: C419 - faster for few names
+        return _of_binary(value, headers, extensions, limits)
+    return _of_plain(value, extensions)
 
 
 def _of_structured(value: bytes, extensions: Extensions, limits: DecodeLimits) -> AssetChange:
@@ -112,7 +114,10 @@ def _of_structured(value: bytes, extensions: Extensions, limits: DecodeLimits) -
 
 
 def _of_binary(
-    value: bytes, headers: Mapping[str, bytes | None], limits: DecodeLimits
+    value: bytes,
+    headers: Mapping[str, bytes | None],
+    extensions: Extensions,
+    limits: DecodeLimits,
 ) -> AssetChange:
     event_id, source, event_type, subject, time = map(
         _text, map(headers.get, ("ce_id", "ce_source", "ce_type", "ce_subject", "ce_time"))
@@ -122,7 +127,6 @@ def _of_binary(
         raise _UnusualError
     if headers.get("ce_specversion") != b"1.0":
         raise _UnusualError
-    extensions = plain_extensions(headers)
     if not headers.keys().isdisjoint(_EXTENSION_HEADERS):
         own = {name: _text(headers.get(header)) for header, name in _EXTENSION_HEADERS.items()}
         extensions = merged_extensions(own, extensions)
