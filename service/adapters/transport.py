@@ -84,14 +84,13 @@ class _Body:
     """The body of an answer, which frees its connection when it is closed."""
 
     def __init__(self, pool: _Pool, connection: "_Connection", answer: httpcore2.Response) -> None:
-        assert isinstance(answer.stream, AsyncIterable)
         self._pool = pool
         self._connection = connection
         self._answer = answer
-        self._parts = answer.stream
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return aiter(self._parts)
+        assert isinstance(self._answer.stream, AsyncIterable)
+        return aiter(self._answer.stream)
 
     async def aclose(self) -> None:
         try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from service.contracts.outcome import Reason, Status
-from service.core.model import Headers, Partition
+from service.core.model import Headers, Partition, bytes_of
 
 
 class LogRecord(msgspec.Struct, frozen=True, gc=False):
@@ -18,10 +18,7 @@ class LogRecord(msgspec.Struct, frozen=True, gc=False):
     @property
     def size(self) -> int:
         """Bytes of key, value and headers."""
-        total = len(self.key or b"") + len(self.value or b"")
-        for name, content in self.headers:
-            total += len(name) + len(content or b"")
-        return total
+        return bytes_of(self.key, self.value, self.headers)
 
 
 class ChangeRecord(LogRecord, frozen=True, gc=False):

@@ -22,7 +22,7 @@ from service.core.inputs import (
     Released,
     TimePassed,
 )
-from service.core.model import Moment, Partition, SourceRecord
+from service.core.model import Moment, Partition, SourceRecord, partitions_of
 from service.core.status import HeldBack, LastProgress, PartitionStatus
 from service.mapping.results import Ended, MappedSource, Part, RawRecord
 from service.translation.backlog import Backlog
@@ -174,7 +174,7 @@ class Translator:
         for record in records:
             if admits(record.origin):
                 backlog.admit(record, utc_ms)
-        self._progress.note({record.origin.partition for record in records}, utc_ms)
+        self._progress.note(partitions_of(records), utc_ms)
 
     def _map_ahead(self) -> None:
         """Map the records that arrived, as far as memory allows: a mapping may make much of little.

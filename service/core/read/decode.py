@@ -30,10 +30,10 @@ from service.core.model import Asset, AssetChange, Extensions, Rejection, Source
 from service.core.read.event_parts import (
     EXTENSIONS,
     JSON,
-    STRUCTURED,
     STRUCTURED_JSON,
     action_of,
     merged_extensions,
+    mode_of,
     plain_extensions,
 )
 from service.core.read.usual_event import usual_change
@@ -120,10 +120,10 @@ def _read(record: SourceRecord, limits: DecodeLimits, known: _Known) -> Raw | No
             f"The record has {size} bytes of key, value and headers; "
             f"the limit is {limits.record_bytes_max}.",
         )
-    content_type = headers.get("content-type") or b""
-    if record.value is not None and content_type.lower().startswith(STRUCTURED):
-        return _read_structured(record, content_type, limits, known)
-    if any(name.startswith("ce_") for name in headers):
+    mode = mode_of(record.value, headers)
+    if mode == "structured":
+        return _read_structured(record, headers["content-type"] or b"", limits, known)
+    if mode == "binary":
         return _read_binary(record, headers, limits, known)
     if record.value is None:
         _read_tombstone(record, known)

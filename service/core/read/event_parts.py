@@ -1,4 +1,4 @@
-"""What both ways of decoding an event have in common: its type's action, and its extensions.
+"""What both ways of decoding an event have in common: its mode, its type's action, its extensions.
 
 Source: contract.md §4 and the CloudEvents specification 1.0.
 """
@@ -6,8 +6,7 @@ Source: contract.md §4 and the CloudEvents specification 1.0.
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-
-from msgspec import Raw
+from typing import Literal
 
 from service.contracts.outcome import DELETE, UPSERT, Action
 from service.core.model import Extensions
@@ -15,19 +14,28 @@ from service.core.model import Extensions
 EXTENSIONS = ("correlationid", "traceparent", "tracestate")
 JSON = "application/json"
 """The usual media type of the data of an event."""
-STRUCTURED = b"application/cloudevents"
-"""How the media type of an event in structured mode begins."""
 STRUCTURED_JSON = re.compile(rb"application/cloudevents\+json\s*(;|$)", re.IGNORECASE)
 OWN_ECHO = "com.akeneo."
 TYPES_KEPT_MAX = 100
 """How many types are remembered with their action: a DAM has few, which come again and again."""
 TYPE_CHARACTERS_KEPT_MAX = 255
 """The longest type that is remembered."""
-ABSENT = Raw(b"")
-"""Stands for the JSON of a member that an event does not have."""
 
+Mode = Literal["structured", "binary", "plain"]
+
+_STRUCTURED = b"application/cloudevents"
+"""How the media type of an event in structured mode begins."""
 _EXTENSIONS = frozenset(EXTENSIONS)
 _TYPE = re.compile(r"(?:.*\.)?asset\.(created|updated|upserted|deleted)(?:\.v[0-9]+)?", re.DOTALL)
+
+
+def mode_of(value: bytes | None, headers: Mapping[str, bytes | None]) -> Mode:
+    """Return the mode of a CloudEvent, or `plain` for what is none."""
+    content_type = headers.get("content-type") or b""
+    if value is not None and content_type.lower().startswith(_STRUCTURED):
+        return "structured"
+    is_binary = any([name.startswith("ce_") for name in headers])  # noqa: C419 - faster for few
+    return "binary" if is_binary else "plain"
 
 
 def action_of(event_type: str, type_prefix: str) -> Action | None:

@@ -16,17 +16,18 @@ from service.contracts.text import is_too_deep
 from service.core.limits import DecodeLimits
 from service.core.model import Asset, AssetChange, Extensions, SourceRecord
 from service.core.read.event_parts import (
-    ABSENT,
     EXTENSIONS,
     JSON,
-    STRUCTURED,
     STRUCTURED_JSON,
     action_of,
     merged_extensions,
+    mode_of,
     plain_extensions,
 )
 
-_NOTHING = (ABSENT, Raw(b"null"))
+_ABSENT = Raw(b"")
+"""Stands for the JSON of a member that an event does not have."""
+_NOTHING = (_ABSENT, Raw(b"null"))
 _MEDIA_TYPES = (None, b"", JSON.encode())
 """The usual media types of the data of an event in binary mode."""
 _EXTENSION_HEADERS = {f"ce_{name}": name for name in EXTENSIONS}
@@ -45,8 +46,8 @@ _UNUSUAL = (_UnusualError, msgspec.DecodeError, UnicodeDecodeError, RecursionErr
 class _Data(msgspec.Struct, gc=False):
     asset_family: _Name
     code: _Name
-    values: Raw = ABSENT
-    context: Raw = ABSENT
+    values: Raw = _ABSENT
+    context: Raw = _ABSENT
 
 
 class _Plain(_Data, gc=False, kw_only=True):
@@ -91,14 +92,15 @@ def usual_change(record: SourceRecord, limits: DecodeLimits) -> AssetChange | No
 
 def _read(value: bytes, headers: Mapping[str, bytes | None], limits: DecodeLimits) -> AssetChange:
     extensions = plain_extensions(headers)
-    content_type = headers.get("content-type") or b""
-    if content_type.lower().startswith(STRUCTURED):
-        if STRUCTURED_JSON.match(content_type) is None:
-            raise _UnusualError
-        return _of_structured(value, extensions, limits)
-    if any([name.startswith("ce_") for name in headers]):  # noqa: C419 - faster for few names
-        return _of_binary(value, headers, extensions, limits)
-    return _of_plain(value, extensions)
+    match mode_of(value, headers):
+        case "structured":
+            if STRUCTURED_JSON.match(headers["content-type"] or b"") is None:
+                raise _UnusualError
+            return _of_structured(value, extensions, limits)
+        case "binary":
+            return _of_binary(value, headers, extensions, limits)
+        case "plain":
+            return _of_plain(value, extensions)
 
 
 def _of_structured(value: bytes, extensions: Extensions, limits: DecodeLimits) -> AssetChange:

@@ -342,31 +342,28 @@ class _Batch:
             ("value", "key", "headers"),
         )
         for offset in range(last + 1, self.next_offset):
-            yield _Record(offset, self.max_timestamp, 0, None, omission, [])
+            yield _Record(offset, self.max_timestamp, None, omission, [])
 
 
 class _Record:
-    """A record without its value, with the attributes that the library reads."""
+    """A record without its value, with the attributes that are read of the library's records."""
 
-    __slots__ = ("checksum", "headers", "key", "offset", "timestamp", "timestamp_type", "value")
+    __slots__ = ("headers", "key", "offset", "timestamp", "value")
 
     def __init__(
         self,
         offset: int,
         timestamp: int,
-        timestamp_type: int,
         key: bytes | None,
         omission: Omission,
         headers: list[tuple[str, bytes | None]],
     ) -> None:
         self.offset = offset
         self.timestamp = timestamp
-        self.timestamp_type = timestamp_type
         self.key = key
         self.value = OmittedValue()
         self.value.omission = omission
         self.headers = headers
-        self.checksum = None
 
 
 def _stripped(record: Any) -> _Record:  # noqa: ANN401 - the library's
@@ -376,7 +373,7 @@ def _stripped(record: Any) -> _Record:  # noqa: ANN401 - the library's
         f"The record has {len(record.headers)} headers. The service keeps at most {HEADERS_MAX}.",
         ("headers",) if record.value is None else ("value", "headers"),
     )
-    return _Record(record.offset, record.timestamp, record.timestamp_type, record.key, omission, [])
+    return _Record(record.offset, record.timestamp, record.key, omission, [])
 
 
 class _Portion:
@@ -392,11 +389,9 @@ class _Portion:
         if self._omission is None:
             return DefaultRecordBatch(self._batch)  # type: ignore[no-any-return]
         return [
-            _Record(
-                one.offset, one.timestamp, one.timestamp_type, one.key, self._omission, one.headers
-            )
+            _Record(one.offset, one.timestamp, one.key, self._omission, one.headers)
             for one in read_carefully(self._batch)
-        ]  # fmt: skip
+        ]
 
     def records_after(self, last: int) -> Iterator[Any]:
         """Return the records above an offset by the reader in Python, if the one in C failed."""
