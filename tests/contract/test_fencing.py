@@ -6,11 +6,13 @@ A test fails if a new aiokafka changes the part that it covers.
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import aiokafka
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import GroupAuthorizationFailedError
+from aiokafka.errors import ConcurrentTransactions, GroupAuthorizationFailedError
+from aiokafka.protocol.transaction import AddPartitionsToTxnRequest
 from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka.aiokafka_gaps.fencing import (
@@ -181,6 +183,31 @@ async def test_an_abort_hides_everything(group: Group, producer: FencingProducer
     await commit(producer, group, 1, "")
 
     assert producer.is_usable
+    assert [record.value for record in await group.visible(group.outcomes)] == [b"1"]
+
+
+async def test_the_next_transaction_is_asked_for_soon(
+    group: Group, producer: FencingProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the broker ends the one before, the pauses are short and grow."""
+    real_send = producer.client.send
+    backoffs: list[float] = []
+
+    async def send(node: int, request: object, **options: object) -> object:
+        if isinstance(request, AddPartitionsToTxnRequest):
+            backoffs.append(producer.ending_backoff)
+            if len(backoffs) <= 3:
+                code = ConcurrentTransactions.errno
+                return SimpleNamespace(errors=[(group.outcomes, [(0, code)])])
+        return await real_send(node, request, **options)
+
+    monkeypatch.setattr(producer.client, "send", send)
+    await commit(producer, group, 1, "")
+    await producer.begin_transaction()
+    backoffs.append(producer.ending_backoff)
+    await producer.abort_transaction()
+
+    assert backoffs == [0.002, 0.004, 0.008, 0.016, 0.002]
     assert [record.value for record in await group.visible(group.outcomes)] == [b"1"]
 
 

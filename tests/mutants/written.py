@@ -196,6 +196,13 @@ WRITTEN = (
         "22: CommitRefusal.REBALANCE_IN_PROGRESS,",
         "The same refused transaction is tried for ever.",
     ),
+    Written(
+        "transactions-far-apart",
+        "D4",
+        "backoff = min(self._producer.ending_backoff, stock_backoff)",
+        "backoff = stock_backoff",
+        "A transaction that follows another one soon waits for 20 ms more.",
+    ),
     # --- windows and order (D5) -------------------------------------------------------------
     Written(
         "window-not-due-by-count",
@@ -377,9 +384,16 @@ WRITTEN = (
     Written(
         "rate-without-limit",
         "P8, D6",
-        "return len(self._sent) < self.requests_max",
+        "return self.requests_max > 0 and self.next_time(now) is None",
         "return self.requests_max > 0",
         "More calls a second than are set.",
+    ),
+    Written(
+        "rate-in-bursts",
+        "D6",
+        "if len(sent) < left or not sent:",
+        "if left > 0 or not sent:",
+        "The calls of a second leave in its first part, and all others wait for the next one.",
     ),
     Written(
         "slots-without-limit",

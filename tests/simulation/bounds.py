@@ -64,7 +64,7 @@ def _of_gate(pipeline: Pipeline) -> Iterator[str]:
         return
     if len(gate.in_flight) >= gate.cap > 0:
         yield "calls at once"
-    elif gate.cap > 0 and len(gate.rate._sent) >= gate.rate.requests_max:
+    elif gate.cap > 0 and not gate.rate.allows(pipeline._moment.seconds):
         yield "calls a second"
 
 

@@ -3,7 +3,8 @@
 import asyncio
 import math
 import time
-from collections import deque
+
+from service.core.rate import Rate
 
 
 class Pace:
@@ -13,14 +14,12 @@ class Pace:
         self.slots = asyncio.Semaphore(at_once_max)
         """Held by each request that is under way."""
         self._turn = asyncio.Lock()
-        self._sent: deque[float] = deque(maxlen=max(1, math.floor(per_second_max)))
-        """When the last requests passed, in seconds of the monotonic clock."""
-        self._seconds = max(1.0, 1 / per_second_max)
-        """In so many seconds, no more requests pass than are remembered."""
+        self._rate = Rate(max(1, math.floor(per_second_max)), seconds=max(1.0, 1 / per_second_max))
 
     async def turn(self) -> None:
         """Wait until one more request may pass; each request takes a turn, a token's too."""
         async with self._turn:
-            if len(self._sent) == self._sent.maxlen:
-                await asyncio.sleep(self._sent[0] + self._seconds - time.monotonic())
-            self._sent.append(time.monotonic())
+            now = time.monotonic()
+            if (allowed_at := self._rate.next_time(now)) is not None:
+                await asyncio.sleep(allowed_at - now)
+            self._rate.count(time.monotonic())

@@ -6,8 +6,8 @@ Rule 2: after a 429 the gate closes, then lets one call try; only the answer to 
 """
 
 from service.core.limits import RETRY_AFTER_SECONDS_MAX
+from service.core.rate import Rate
 from service.core.recover.backoff import Jitter, delay
-from service.core.send.rate import Rate
 
 
 class Gate:

@@ -22,11 +22,11 @@ from service.core.limits import (
     StructureOptions,
 )
 from service.core.long_form import LongForm
+from service.core.rate import Rate
 from service.core.recover.backoff import Jitter, delay
 from service.core.requests import CreateOption, Exchange
 from service.core.send.exchange import Unreadable, create_option, fetch_structure
 from service.core.send.families import Families
-from service.core.send.rate import Rate
 from service.core.send.verdict import is_well, is_written
 from service.core.values import Attribute
 from service.core.verdict_types import UnknownFamily

@@ -21,10 +21,12 @@ from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka.aiokafka_gaps import fencing
 from service.adapters.kafka.aiokafka_gaps.fencing import (
+    ENDING_BACKOFF_SECONDS_MIN,
     FencingProducer,
     GroupMetadata,
     InstanceFencedError,
     OffsetsRefusedError,
+    _AddPartitionsToTxnHandler,
     _read_committed,
     _TxnOffsetCommitHandler,
     stable_committed,
@@ -34,7 +36,7 @@ from service.core.inputs import CommitRefusal
 
 TOPIC_PARTITION = TopicPartition("events", 3)
 GROUP = GroupMetadata("group", 7, "member", "instance")
-UNSTABLE, REBALANCE, FENCED_INSTANCE = 88, 27, 82
+UNSTABLE, REBALANCE, FENCED_INSTANCE, CONCURRENT_TRANSACTIONS = 88, 27, 82, 51
 
 
 def handler() -> tuple[Any, asyncio.Future[None]]:
@@ -87,6 +89,20 @@ async def test_a_fenced_instance_is_not_a_refusal() -> None:
     commit.handle_response(SimpleNamespace(errors=[("events", codes, {})]))
     with pytest.raises(InstanceFencedError):
         await waiting
+
+
+def test_pauses_between_two_transactions_double_up_to_those_of_aiokafka() -> None:
+    """The broker still writes the markers of the one before, usually for some milliseconds."""
+    sender = SimpleNamespace(
+        _txn_manager=SimpleNamespace(txn_partitions=set()), _retry_backoff=0.02
+    )
+    producer: Any = SimpleNamespace(_sender=sender, ending_backoff=ENDING_BACKOFF_SECONDS_MIN)
+    adding = _AddPartitionsToTxnHandler(producer, [TOPIC_PARTITION])
+    ending = SimpleNamespace(errors=[("events", [(3, CONCURRENT_TRANSACTIONS)])])
+
+    pauses = [adding.handle_response(ending) for _ in range(6)]
+
+    assert pauses == [0.002, 0.004, 0.008, 0.016, 0.02, 0.02]
 
 
 def answer(code: int, *topic_partitions: tuple[int, int, str | None, int]) -> Any:  # noqa: ANN401 - aiokafka's

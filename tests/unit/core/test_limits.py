@@ -220,7 +220,7 @@ def test_a_call_between_two_requests_when_its_assignment_ends_gives_its_slot_bac
 
 def test_no_call_goes_on_between_two_requests_when_the_lease_is_lost() -> None:
     """It ends as cut, and the check goes out when the lease is back: the write is not repeated."""
-    replica = Replica(lease_until=0.5, calls_per_second_max=2)
+    replica = Replica(lease_until=0.5, calls_per_second_max=3)
     replica.tell(CallEnded(LOGIN_CALL_ID, CallReply(200, is_from_pim=True)))
     replica.read(0, b'{"action":"delete","asset_family":"f","code":"a"}')
     delete = replica.made(StartCall)[-1]
@@ -238,7 +238,7 @@ def test_no_call_goes_on_between_two_requests_when_the_lease_is_lost() -> None:
 
 def test_a_call_that_finishes_in_a_revocation_waits_for_the_rate_alone() -> None:
     """Its next request leaves as soon as the rate allows it, not with the next heartbeat."""
-    replica = Replica(calls_per_second_max=2)
+    replica = Replica(calls_per_second_max=3)
     replica.tell(CallEnded(LOGIN_CALL_ID, CallReply(200, is_from_pim=True)))
     replica.read(0, b'{"action":"delete","asset_family":"f","code":"a"}')
     delete = replica.made(StartCall)[-1]

@@ -7,11 +7,13 @@ TxnOffsetCommit v3 with generation, member and instance, OffsetFetch v7 with `re
 Heartbeat v3 with the instance of a static member. It reports the send time of joins and heartbeats
 that the coordinator acknowledged, for the lease.
 
-The producer also tells whether a request that ends a transaction may have reached the broker.
+The producer also tells whether a request that ends a transaction may have reached the broker, and
+begins the next transaction soon after the broker has ended the one before.
 
 Seams, each guarded by a contract test (docs/upgrading-aiokafka.md):
-`Sender._do_txn_offset_commit` and `._do_txn_commit`, `._find_coordinator`, `._coordinator_dead` and
-`._retry_backoff`, `EndTxnHandler`,
+`Sender._do_txn_offset_commit`, `._do_txn_commit` and `._do_add_partitions_to_txn`,
+`._find_coordinator`, `._coordinator_dead` and `._retry_backoff`, `AddPartitionsToTxnHandler`,
+`EndTxnHandler`,
 `TransactionManager._pending_txn_offsets` and `.state`,
 `AIOKafkaConsumer._coordinator`, `GroupCoordinator.generation / member_id / _group_instance_id /
 _send_req / _start_heartbeat_task / request_rejoin / _rejoin_needed_fut / _closing`.
@@ -27,7 +29,11 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.client import CoordinationType
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
-from aiokafka.producer.sender import EndTxnHandler, TxnOffsetCommitHandler
+from aiokafka.producer.sender import (
+    AddPartitionsToTxnHandler,
+    EndTxnHandler,
+    TxnOffsetCommitHandler,
+)
 from aiokafka.producer.transaction_manager import TransactionState
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
@@ -55,6 +61,8 @@ UNFINISHED_ENDS = frozenset({14, 15, 16, 51})
 REFUSED_ENDS = frozenset({47, 48, 49, 53, 90})
 """Codes of checks before a transaction is ended: epoch, state, producer id, permission, fencing."""
 STABLE_BACKOFF_SECONDS = 0.1
+ENDING_BACKOFF_SECONDS_MIN = 0.002
+"""The first pause while the broker still writes the markers of the transaction before: a few ms."""
 
 REFUSALS = {
     12: CommitRefusal.METADATA_TOO_LARGE,
@@ -274,6 +282,15 @@ class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
         self.unanswered_ends = 0
         """Requests to end the open transaction whose result is not known yet."""
         sender._do_txn_commit = self._end_transaction
+        self.ending_backoff = ENDING_BACKOFF_SECONDS_MIN
+        """The next pause before partitions are added again, in seconds."""
+        sender._do_add_partitions_to_txn = self._add_partitions
+
+    async def _add_partitions(self, partitions: Iterable[TopicPartition]) -> None:
+        node = await self._sender._find_coordinator(
+            CoordinationType.TRANSACTION, self._txn_manager.transactional_id
+        )
+        await _AddPartitionsToTxnHandler(self, partitions).do(node)
 
     async def _end_transaction(self, result: Any) -> None:
         """End the transaction as aiokafka does, but count the requests and their answers."""
@@ -294,8 +311,9 @@ class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
         await _EndTxnHandler(self, result).do(node)
 
     async def begin_transaction(self) -> None:
-        """Begin a transaction, and reset the count of unanswered requests."""
+        """Begin a transaction, and reset the count of unanswered requests and the backoff."""
         self.unanswered_ends = 0
+        self.ending_backoff = ENDING_BACKOFF_SECONDS_MIN
         await super().begin_transaction()
 
     async def abandon(self) -> None:
@@ -325,6 +343,26 @@ class FencingProducer(AIOKafkaProducer):  # type: ignore[misc]
             TransactionState.ABORTABLE_ERROR,
             TransactionState.FATAL_ERROR,
         }
+
+
+class _AddPartitionsToTxnHandler(AddPartitionsToTxnHandler):  # type: ignore[misc]
+    """Asks again soon, because the broker still ends the transaction before for a few ms.
+
+    Stock aiokafka pauses for 20 ms, during which no outcome is written. Here the pauses double up
+    to that, so that a broker that is out of order is not asked without end.
+    """
+
+    def __init__(self, producer: FencingProducer, partitions: Iterable[TopicPartition]) -> None:
+        super().__init__(producer._sender, partitions)
+        self._producer = producer
+
+    def handle_response(self, response: Any) -> float | None:
+        stock_backoff: float | None = super().handle_response(response)
+        if stock_backoff is None:
+            return None
+        backoff = min(self._producer.ending_backoff, stock_backoff)
+        self._producer.ending_backoff = 2 * backoff
+        return backoff
 
 
 class _EndTxnHandler(EndTxnHandler):  # type: ignore[misc]
