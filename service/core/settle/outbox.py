@@ -173,11 +173,21 @@ class Outbox:
         if not self.is_under_way(number):
             return ()
         completed = self.ledger.committed()
+        self._forget_passed_releases()
         self._pace.rest()
         seconds = self._pace.seconds(moment.seconds)
         committed = TransactionCommitted(len(completed), seconds, completed)
         self._effects.append(committed)
         return completed
+
+    def _forget_passed_releases(self) -> None:
+        """Let the limit alone judge the changes of partitions whose released ones are committed."""
+        watermark, owned = self.ledger.watermark, self.ledger.partitions
+        self._uncounted = {
+            partition: end
+            for partition, end in self._uncounted.items()
+            if partition in owned and watermark(partition) < end
+        }
 
     def refused(self, why_refused: CommitRefusal) -> None:
         """Take note that the transaction under way was aborted; its outcomes go again."""

@@ -160,3 +160,16 @@ def test_what_was_read_before_a_release_is_not_counted() -> None:
 
     writing.apply("f", "g")
     assert writing.outbox.limit.changes == 2
+
+
+def test_a_release_is_forgotten_when_everything_that_it_covers_is_committed() -> None:
+    """It covers what the partition had by then, here two more records."""
+    writing = Writing()
+    writing.refuse("a", "b", "c")
+    writing.outbox.release({EVENTS: 5})
+    writing.skip(1)
+    assert writing.outcomes_at(10.0) == 4
+    assert writing.outbox._uncounted == {EVENTS: 5}
+    writing.skip(1)
+    assert writing.outcomes_at(20.0) == 1
+    assert not writing.outbox._uncounted
