@@ -28,7 +28,8 @@ from service.playground.local_system import Event
 
 ASSETS_PER_CALL = 100
 COMMIT_INTERVAL_MS = 100
-"""The default of the service."""
+CALLS_PER_SECOND = 50
+"""The defaults of the service."""
 SHORT_INTERVAL_MS = 10
 """A commit interval that adds hardly anything to the time of a transaction itself."""
 SEED = 11
@@ -266,38 +267,47 @@ class _AgesOfRun(_Ages):
     core_share: float
     """The share of a core that the service used meanwhile."""
 
+    @property
+    def use(self) -> str:
+        return (
+            f"the broker needs {self.transaction:.0f} ms for a transaction; "
+            f"{self.core_share:.0%} of a core"
+        )
+
 
 async def latency(run: Run) -> list[Result]:
     """Measure 500 events/s over five families, calls of 50 ms; with a window of 0.2 s and without.
 
-    The structures of the families are known by then: their first events wait for them once.
-    What waiting for the next transaction adds is shown by a run that hardly waits for it.
+    The targets are for the settings that operations.md advises for low latency: by default, up to
+    100 ms pass until the next transaction, whatever else is quick. What that adds is shown. The
+    structures of the families are known by then: their first events wait for them once.
     """
     results = []
     for window_ms, p99_max in ((200, 325), (0, 200)):
-        usual = await _ages(run, window_ms, COMMIT_INTERVAL_MS)
-        short = await _ages(run, window_ms, SHORT_INTERVAL_MS)
+        short = await _ages(run, window_ms, SHORT_INTERVAL_MS, AKENEO_CALLS_PER_SECOND)
+        usual = await _ages(run, window_ms, COMMIT_INTERVAL_MS, AKENEO_CALLS_PER_SECOND)
         p50, p99 = (usual.percentile(rank) - short.percentile(rank) for rank in (50, 99))
-        measured = (
-            f"from event to outcome at a read_committed reader: {usual.text}; the commit interval "
-            f"of {COMMIT_INTERVAL_MS} ms adds {p50:.0f} ms to p50 and {p99:.0f} ms to p99, the "
-            f"broker needs {usual.transaction:.0f} ms for a transaction; "
-            f"{usual.core_share:.0%} of a core"
-        )
         bench = f"latency, window {window_ms / 1000:g} s"
         setting = f"PIPELINE__COMMIT_INTERVAL_SECONDS {SHORT_INTERVAL_MS / 1000:g}"
-        with_short = f"{short.text}; {short.core_share:.0%} of a core"
-        results.append(usual.result(bench, measured, p99_max))
-        results.append(short.result(f"{bench}, {setting}", with_short, p99_max))
+        measured = f"from event to outcome at a read_committed reader: {short.text}; {short.use}"
+        results.append(short.result(f"{bench}, {setting}", measured, p99_max))
+        measured = (
+            f"{usual.text}; the commit interval of {COMMIT_INTERVAL_MS} ms adds {p50:.0f} ms to "
+            f"p50 and {p99:.0f} ms to p99; {usual.use}"
+        )
+        results.append(Result(f"{bench}, default commit interval", measured, "reported"))
+    slow = await _ages(run, 0, COMMIT_INTERVAL_MS, CALLS_PER_SECOND)
+    bench = f"latency, window 0 s, default commit interval and {CALLS_PER_SECOND} calls a second"
+    results.append(Result(bench, f"{slow.text}; {slow.use}", "reported"))
     return results
 
 
-async def _ages(run: Run, window_ms: int, interval_ms: int) -> _AgesOfRun:
+async def _ages(run: Run, window_ms: int, interval_ms: int, calls_per_second: int) -> _AgesOfRun:
     async with loaded_system(run, [], 5, call_seconds=0.05) as system:
         replica = system.start_replica(
             WINDOW__MAX_SECONDS=window_ms / 1000,
             PIPELINE__COMMIT_INTERVAL_SECONDS=interval_ms / 1000,
-            PIM__MAX_CALLS_PER_SECOND=UNLIMITED,
+            PIM__MAX_CALLS_PER_SECOND=calls_per_second,
         )
         await asyncio.sleep(5)
         seen: dict[str, float] = {}
