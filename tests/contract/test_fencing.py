@@ -1,4 +1,4 @@
-"""The private parts of aiokafka that fencing.py uses, on a real broker (kafka.md §2).
+"""The private parts of aiokafka that fence a replica, on a real broker (kafka.md §2).
 
 A test fails if a new aiokafka changes the part that it covers.
 """
@@ -15,11 +15,13 @@ from aiokafka.errors import ConcurrentTransactions, GroupAuthorizationFailedErro
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka.aiokafka_gaps.fencing import (
+from service.adapters.kafka.aiokafka_gaps.committed_positions import stable_committed
+from service.adapters.kafka.aiokafka_gaps.fencing_producer import (
     FencingProducer,
-    InstanceFencedError,
     OffsetsRefusedError,
-    stable_committed,
+)
+from service.adapters.kafka.aiokafka_gaps.group_membership import (
+    InstanceFencedError,
     watch_membership,
 )
 from service.core.inputs import CommitRefusal
@@ -154,7 +156,7 @@ async def test_a_member_whose_instance_id_was_taken_is_fenced(bootstrap: str) ->
 
 
 async def test_stock_aiokafka_publishes_what_it_aborted(group: Group) -> None:
-    """This bug is the reason why fencing.py never calls error_transaction().
+    """This bug is the reason why fencing_producer.py never calls error_transaction().
 
     When this test fails, aiokafka has fixed the bug. Then simplify
     `_TxnOffsetCommitHandler.handle_response`.
@@ -176,7 +178,7 @@ async def test_stock_aiokafka_publishes_what_it_aborted(group: Group) -> None:
 
 
 async def test_an_abort_hides_everything(group: Group, producer: FencingProducer) -> None:
-    """After a refusal that fencing.py raises, the abort works."""
+    """After a refusal that fencing_producer.py raises, the abort works."""
     await producer.begin_transaction()
     await producer.send(group.outcomes, b"aborted")
     await producer.abort_transaction()

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from service.adapters.kafka.aiokafka_gaps.fencing import stable_committed
+from service.adapters.kafka.aiokafka_gaps.committed_positions import stable_committed
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.facts import DeadLettersTruncated, Fact
 from service.core.inputs import ChangesRefused, CommitRefusal

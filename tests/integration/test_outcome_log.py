@@ -8,7 +8,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
-from service.adapters.kafka.aiokafka_gaps.fencing import FencingProducer
+from service.adapters.kafka.aiokafka_gaps.fencing_producer import FencingProducer
 from service.adapters.kafka.batches import partition_by_key
 from service.adapters.kafka.options import PRODUCER_METADATA_SECONDS_MAX
 from service.adapters.kafka.transaction import TransactionLog

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import Any
 
-from service.adapters.kafka.aiokafka_gaps.fencing import FencingProducer
+from service.adapters.kafka.aiokafka_gaps.fencing_producer import FencingProducer
 from service.cli import main
 
 AFTER = {

@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import NewTopic
 
-from service.adapters.kafka.aiokafka_gaps.fencing import GroupMetadata, group_metadata
+from service.adapters.kafka.aiokafka_gaps.group_membership import GroupMetadata, group_metadata
 from service.playground.local_system import create_topics
 
 QUIET_MS = 700

@@ -8,7 +8,8 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka.aiokafka_gaps.fencing import FencingProducer, GroupMetadata
+from service.adapters.kafka.aiokafka_gaps.fencing_producer import FencingProducer
+from service.adapters.kafka.aiokafka_gaps.group_membership import GroupMetadata
 
 PARTITIONS = 3
 

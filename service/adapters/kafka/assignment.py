@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError, OffsetMetadataTooLargeError
 
-from service.adapters.kafka.aiokafka_gaps.fencing import (
+from service.adapters.kafka.aiokafka_gaps.fencing_producer import OffsetsRefusedError
+from service.adapters.kafka.aiokafka_gaps.group_membership import (
     GroupMovedOnError,
     InstanceFencedError,
-    OffsetsRefusedError,
     group_metadata,
     keep_heartbeat,
     request_rejoin,

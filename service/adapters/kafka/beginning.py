@@ -18,12 +18,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka.aiokafka_gaps.fencing import (
+from service.adapters.kafka.aiokafka_gaps.committed_positions import has_positions
+from service.adapters.kafka.aiokafka_gaps.fencing_producer import (
     FencingProducer,
-    GroupMetadata,
     OffsetsRefusedError,
-    has_positions,
 )
+from service.adapters.kafka.aiokafka_gaps.group_membership import GroupMetadata
 from service.adapters.kafka.aiokafka_gaps.identity import Identity
 from service.adapters.kafka.errors import is_final
 from service.adapters.kafka.options import (

@@ -24,7 +24,7 @@ from aiokafka.errors import (
 )
 
 from service.adapters.kafka.aiokafka_gaps import newer_codes
-from service.adapters.kafka.aiokafka_gaps.fencing import InstanceFencedError
+from service.adapters.kafka.aiokafka_gaps.group_membership import InstanceFencedError
 from service.adapters.kafka.aiokafka_gaps.permissions import Topic
 from service.adapters.kafka.options import last_refusal
 from service.settings import KafkaSettings

@@ -17,8 +17,8 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
-from service.adapters.kafka.aiokafka_gaps.fencing import request_rejoin
 from service.adapters.kafka.aiokafka_gaps.fetching import Budget, bound_fetches, budget
+from service.adapters.kafka.aiokafka_gaps.group_membership import request_rejoin
 
 POLL_SECONDS = 0.25
 """How long a poll waits for records, or for partitions that are not paused."""

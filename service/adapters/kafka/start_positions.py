@@ -13,11 +13,9 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka.aiokafka_gaps.fencing import (
-    GroupMetadata,
-    OffsetsRefusedError,
-    stable_committed,
-)
+from service.adapters.kafka.aiokafka_gaps.committed_positions import stable_committed
+from service.adapters.kafka.aiokafka_gaps.fencing_producer import OffsetsRefusedError
+from service.adapters.kafka.aiokafka_gaps.group_membership import GroupMetadata
 from service.adapters.kafka.aiokafka_gaps.identity import Identity, identify
 from service.adapters.kafka.beginning import Beginning, begin_group, count_outcomes, logs_of
 from service.adapters.kafka.positions import Committed, Log, decide_start, is_above_end

@@ -23,12 +23,11 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka.aiokafka_gaps.fencing import (
+from service.adapters.kafka.aiokafka_gaps.fencing_producer import (
     FencingProducer,
-    GroupMetadata,
-    InstanceFencedError,
     OffsetsRefusedError,
 )
+from service.adapters.kafka.aiokafka_gaps.group_membership import GroupMetadata, InstanceFencedError
 from service.adapters.kafka.batches import Batch, fill, partition_by_key, send
 from service.adapters.kafka.errors import describe, is_final
 from service.adapters.kafka.options import (

@@ -7,11 +7,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from service.adapters.kafka import assignment, start_positions
-from service.adapters.kafka.aiokafka_gaps.fencing import (
-    GroupMetadata,
-    GroupMovedOnError,
-    OffsetsRefusedError,
-)
+from service.adapters.kafka.aiokafka_gaps.fencing_producer import OffsetsRefusedError
+from service.adapters.kafka.aiokafka_gaps.group_membership import GroupMetadata, GroupMovedOnError
 from service.adapters.kafka.aiokafka_gaps.identity import Identity
 from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.beginning import Beginning

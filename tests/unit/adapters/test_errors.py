@@ -10,7 +10,7 @@ from aiokafka import errors
 from aiokafka.errors import BrokerResponseError, KafkaConnectionError, KafkaError
 
 from service.adapters.kafka import errors as module
-from service.adapters.kafka.aiokafka_gaps.fencing import InstanceFencedError
+from service.adapters.kafka.aiokafka_gaps.group_membership import InstanceFencedError
 from service.adapters.kafka.aiokafka_gaps.newer_codes import CODES_MAX, NAMED
 from service.adapters.kafka.errors import TEXTS, describe, text_of
 from service.settings import KafkaSettings

@@ -19,17 +19,21 @@ from aiokafka.producer.transaction_manager import TransactionResult
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka.aiokafka_gaps import fencing
-from service.adapters.kafka.aiokafka_gaps.fencing import (
+from service.adapters.kafka.aiokafka_gaps import group_membership
+from service.adapters.kafka.aiokafka_gaps.committed_positions import (
+    _read_committed,
+    stable_committed,
+)
+from service.adapters.kafka.aiokafka_gaps.fencing_producer import (
     ENDING_BACKOFF_SECONDS_MIN,
     FencingProducer,
-    GroupMetadata,
-    InstanceFencedError,
     OffsetsRefusedError,
     _AddPartitionsToTxnHandler,
-    _read_committed,
     _TxnOffsetCommitHandler,
-    stable_committed,
+)
+from service.adapters.kafka.aiokafka_gaps.group_membership import (
+    GroupMetadata,
+    InstanceFencedError,
     watch_membership,
 )
 from service.core.inputs import CommitRefusal
@@ -147,7 +151,7 @@ class Coordinator:
         self.code = 0
         self.now = 100.0
         clock = SimpleNamespace(monotonic=lambda: self.now)
-        monkeypatch.setattr(fencing, "time", clock)
+        monkeypatch.setattr(group_membership, "time", clock)
         self.acknowledged: list[float] = []
         self.fenced: list[InstanceFencedError] = []
         self.consumer: Any = SimpleNamespace(_coordinator=self)

@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka import beginning, start_positions, transaction
-from service.adapters.kafka.aiokafka_gaps.fencing import GroupMetadata
+from service.adapters.kafka.aiokafka_gaps.group_membership import GroupMetadata
 from service.adapters.kafka.aiokafka_gaps.identity import Identity
 from service.adapters.kafka.beginning import _beginning
 from service.adapters.kafka.positions import Committed, Log, decide_start, is_above_end

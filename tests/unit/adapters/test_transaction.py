@@ -8,7 +8,8 @@ from aiokafka.errors import NotEnoughReplicasError, TopicAuthorizationFailedErro
 from msgspec.structs import replace
 
 from service.adapters.kafka import transaction
-from service.adapters.kafka.aiokafka_gaps.fencing import GroupMetadata, OffsetsRefusedError
+from service.adapters.kafka.aiokafka_gaps.fencing_producer import OffsetsRefusedError
+from service.adapters.kafka.aiokafka_gaps.group_membership import GroupMetadata
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.inputs import CommitRefusal
 from service.core.model import Partition

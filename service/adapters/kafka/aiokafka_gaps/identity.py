@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from service.adapters.kafka.aiokafka_gaps.fencing import GroupMovedOnError, has_moved_on
+from service.adapters.kafka.aiokafka_gaps.group_membership import GroupMovedOnError, has_moved_on
 from service.adapters.kafka.aiokafka_gaps.requests import TOPIC_IDS_VERSION, MetadataWithIds
 from service.core.model import Binding
 

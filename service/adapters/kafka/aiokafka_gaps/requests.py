@@ -1,7 +1,7 @@
 """Metadata requests that aiokafka 0.14 lacks, and the frame that flexible schemas share (KIP-482).
 
 Metadata v8 (brokers since 2.3) answers with the permissions of the user, Metadata v10 (brokers
-since 2.8) with topic ids. The requests for exactly-once commits are in `fencing.py`.
+since 2.8) with topic ids.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,6 +26,13 @@ Field = tuple[str, Any]
 TEXT = CompactString("utf-8")
 TAGS: Field = ("tags", TaggedFields)
 """The last field of every flexible request, response and struct."""
+COMMITTED: tuple[Field, ...] = (
+    ("partition", Int32),
+    ("offset", Int64),
+    ("leader_epoch", Int32),
+    ("metadata", TEXT),
+)
+"""The fields of a committed position, where it is written and where it is read."""
 TOPIC_IDS_VERSION = 10
 """The version of Metadata whose answer has topic ids."""
 TOPIC_ID: tuple[Field, ...] = (("topic_id_high", Int64), ("topic_id_low", Int64))
