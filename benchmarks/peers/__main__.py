@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peers import beside
 from benchmarks.peers.bridges import BRIDGES, EVENTS_WITH_FAULTS_MAX, Bridge, is_set_up
 from benchmarks.peers.rounds import Harm, Speed, with_faults, without_faults
 from benchmarks.peers.translators import (
@@ -20,6 +21,7 @@ from benchmarks.peers.translators import (
 )
 from benchmarks.system import broker
 from benchmarks.usage import machine
+from service.playground.embedded_kafka import EmbeddedKafka
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "peers.md"
 COLUMNS = (
@@ -52,6 +54,15 @@ that of their last event. *Duplicated*: events with more than one outcome. *Out 
 whose outcome came after that of a later event of the same asset. *Without outcome*: events without
 any outcome.
 
+"""
+
+BESIDE = """
+## At the same time
+
+The bridges above run one after another, and the machine changes its speed meanwhile. So {ours} and
+the bridge that took the least CPU besides also run at the same time, in {rounds} rounds of
+{events:,} events each, with a PIM simulator for each. An event costs {ours} **{ratio}** times the
+CPU that it costs {other}.
 """
 
 HEAD_OF_TRANSLATORS = """
@@ -93,6 +104,16 @@ class Row:
         )
 
 
+@dataclass(frozen=True)
+class Compared:
+    """All results of one run."""
+
+    rows: list[Row]
+    ratios: beside.Ratios | None
+    """What an event costs asset-sync and the cheapest other bridge; None if only one ran."""
+    translations: list[tuple[str, ...]]
+
+
 def _cells(name: str, done: Translation) -> tuple[str, ...]:
     """The cells of a translator's row, in the order of `COLUMNS_OF_TRANSLATORS`."""
     return (
@@ -118,19 +139,18 @@ def main() -> int:
         parser.error("the other programs are not installed: run `make bench-peers`")
     bridges = [one for one in BRIDGES if one.name in (wanted.names or names)]
     translators = [one for one in TRANSLATORS if one.name in (wanted.names or names)]
-    rows, translations = asyncio.run(_run(bridges, translators))
+    compared = asyncio.run(_run(bridges, translators))
     console = Console()
     console.width = max(console.width, WIDTH_MIN)
-    console.print(_table(COLUMNS, [row.cells for row in rows]))
-    console.print(_table(COLUMNS_OF_TRANSLATORS, translations))
+    console.print(_table(COLUMNS, [row.cells for row in compared.rows]))
+    console.print(_beside(compared.ratios))
+    console.print(_table(COLUMNS_OF_TRANSLATORS, compared.translations))
     if wanted.write:
-        PAGE.write_text(_page(rows, translations))
+        PAGE.write_text(_page(compared))
     return 0
 
 
-async def _run(
-    bridges: list[Bridge], translators: list[Translator]
-) -> tuple[list[Row], list[tuple[str, ...]]]:
+async def _run(bridges: list[Bridge], translators: list[Translator]) -> Compared:
     console = Console(stderr=True)
     rows = []
     with broker() as (running, folder):
@@ -141,8 +161,33 @@ async def _run(
             harm = await with_faults(bridge, running, folder)
             console.print(f"  {harm}")
             rows.append(Row(bridge, speed, harm))
+        ratios = await _at_the_same_time(rows, running, folder)
+        console.print(_beside(ratios))
         found = await compare(translators, running, folder)
-    return rows, [_cells(name, done) for name, done in found.items()]
+    return Compared(rows, ratios, [_cells(name, done) for name, done in found.items()])
+
+
+async def _at_the_same_time(
+    rows: list[Row], running: EmbeddedKafka, folder: Path
+) -> beside.Ratios | None:
+    """Compare asset-sync with the cheapest of the others, if there are others."""
+    ours, others = BRIDGES[0], [row for row in rows if row.bridge is not BRIDGES[0]]
+    if not others or len(others) == len(rows):
+        return None
+    cheapest = min(others, key=lambda row: row.speed.cpu_seconds_per_thousand)
+    return await beside.beside(ours, cheapest.bridge, running, folder)
+
+
+def _beside(ratios: beside.Ratios | None) -> str:
+    if ratios is None:
+        return ""
+    return BESIDE.format(
+        ours=ratios.ours.name,
+        other=ratios.other.name,
+        rounds=beside.ROUNDS,
+        events=beside.EVENTS,
+        ratio=ratios.text,
+    )
 
 
 def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
@@ -154,12 +199,12 @@ def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
     return table
 
 
-def _page(rows: list[Row], translations: list[tuple[str, ...]]) -> str:
-    bridges = _markdown(COLUMNS, [row.cells for row in rows])
-    translators = _markdown(COLUMNS_OF_TRANSLATORS, translations)
+def _page(compared: Compared) -> str:
+    bridges = _markdown(COLUMNS, [row.cells for row in compared.rows])
+    translators = _markdown(COLUMNS_OF_TRANSLATORS, compared.translations)
     head = HEAD_OF_TRANSLATORS.format(uploads=UPLOADS)
     head_of_bridges = HEAD.format(machine=machine(), with_faults=EVENTS_WITH_FAULTS_MAX)
-    return head_of_bridges + bridges + head + translators
+    return head_of_bridges + bridges + _beside(compared.ratios) + head + translators
 
 
 def _markdown(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -118,7 +118,7 @@ class Round:
 
 async def without_faults(bridge: Bridge, broker: EmbeddedKafka, folder: Path) -> Speed:
     """Measure speed and cost from a tenth of the outcomes to nine tenths."""
-    async with _round(bridge, bridge.events, broker, folder) as going:
+    async with bridge_at_work(bridge, bridge.events, broker, folder) as going:
         going.start()
         await going.until(0.1)
         assert going.process is not None
@@ -140,7 +140,7 @@ async def without_faults(bridge: Bridge, broker: EmbeddedKafka, folder: Path) ->
 
 async def with_faults(bridge: Bridge, broker: EmbeddedKafka, folder: Path) -> Harm:
     """Poison an asset from the start, kill twice, with an outage of ten seconds in between."""
-    async with _round(bridge, bridge.events_with_faults, broker, folder) as going:
+    async with bridge_at_work(bridge, bridge.events_with_faults, broker, folder) as going:
         code = f"asset_{POISONED:07}"
         poison = {"route": "upsert", "asset": code, "status": 500, "times": None}
         outage = {"route": "any", "status": 503, "times": None}
@@ -206,9 +206,10 @@ def _disordered(going: Round, numbers: dict[str, int]) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _round(
+async def bridge_at_work(
     bridge: Bridge, count: int, broker: EmbeddedKafka, folder: Path
 ) -> AsyncIterator[Round]:
+    """Load so many events into topics of their own, for a bridge that is not started yet."""
     events = _events(count)
     with pim_process(folder, FAMILIES, call_seconds=CALL_SECONDS, app_token=TOKEN) as pim:
         async with measured_system(broker, folder, pim, PARTITIONS) as system:
