@@ -29,8 +29,9 @@ BLOCK = 60
 AGAIN = 6
 """How many events of a block change an asset of the same block once more."""
 CALL_SECONDS = 0.1
-SILENCE_SECONDS_MAX = 45.0
-"""A round ends when there was no new outcome for this long."""
+SILENCE_SECONDS_MAX = 75.0
+"""A round ends when there was no new outcome for this long. The poisoned change of asset-sync may
+be silent for its budget of 24 s, one more delay of 30 s, and the session timeout after a kill."""
 OUTAGE_SECONDS = 10.0
 KILL_SECONDS = 0.5
 """A kill comes this long after the outcomes that trigger it, in the middle of the next work."""
