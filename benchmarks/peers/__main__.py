@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -31,6 +31,8 @@ COLUMNS = (
 COLUMNS_OF_TRANSLATORS = (
     "translator", "uploads per s of CPU", "uploads/s", "memory", "duplicated", "missing",
 )  # fmt: skip
+WARM_UP = replace(BRIDGES[0], events=20_000)
+"""Comes first and is not measured: the broker compiles its code meanwhile, beside the bridge."""
 WIDTH_MIN = 140
 """The table is at least this many columns wide, also in a file or a narrow terminal."""
 HEAD = """# Side by side
@@ -154,6 +156,7 @@ async def _run(bridges: list[Bridge], translators: list[Translator]) -> Compared
     console = Console(stderr=True)
     rows = []
     with broker() as (running, folder):
+        await without_faults(WARM_UP, running, folder)
         for bridge in bridges:
             console.print(f"{bridge.name} …", style="dim")
             speed = await without_faults(bridge, running, folder)
