@@ -156,7 +156,9 @@ async def _run(bridges: list[Bridge], translators: list[Translator]) -> Compared
     console = Console(stderr=True)
     rows = []
     with broker() as (running, folder):
-        await without_faults(WARM_UP, running, folder)
+        if bridges:
+            console.print("warm-up …", style="dim")
+            await without_faults(WARM_UP, running, folder)
         for bridge in bridges:
             console.print(f"{bridge.name} …", style="dim")
             speed = await without_faults(bridge, running, folder)
@@ -164,8 +166,8 @@ async def _run(bridges: list[Bridge], translators: list[Translator]) -> Compared
             harm = await with_faults(bridge, running, folder)
             console.print(f"  {harm}")
             rows.append(Row(bridge, speed, harm))
+        console.print("at the same time …", style="dim")
         ratios = await _at_the_same_time(rows, running, folder)
-        console.print(_beside(ratios))
         found = await compare(translators, running, folder)
     return Compared(rows, ratios, [_cells(name, done) for name, done in found.items()])
 

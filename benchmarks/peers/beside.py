@@ -11,7 +11,6 @@ from statistics import median
 
 from benchmarks.peers.bridges import Bridge
 from benchmarks.peers.rounds import bridge_at_work
-from benchmarks.usage import cpu_seconds
 from service.playground.embedded_kafka import EmbeddedKafka
 
 EVENTS = 40_000
@@ -56,9 +55,8 @@ async def _cost(
         await ready.wait()
         going.start()
         await going.until(0.2)
-        assert going.process is not None
-        first = len(going.seen.statuses), cpu_seconds(going.process.pid)
+        first = going.mark()
         await going.until(0.8)
-        last = len(going.seen.statuses), cpu_seconds(going.process.pid)
+        took = going.mark().since(first)
         await going.until(0.95)  # the other one is not to be alone meanwhile
-        return (last[1] - first[1]) / (last[0] - first[0])
+        return took.cpu_seconds / took.done

@@ -7,7 +7,6 @@ the PIM. Its own metrics and logs do not count.
 import asyncio
 import contextlib
 import json
-import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,9 +15,9 @@ from typing import Any
 
 from benchmarks.corpus import corpus_event
 from benchmarks.peers.bridges import TOKEN, Bridge
-from benchmarks.peers.watching import LOOK_SECONDS, reading, until
+from benchmarks.peers.watching import Mark, mark, reading, until
 from benchmarks.system import MeasuredSystem, measured_system, pim_process
-from benchmarks.usage import UNPROXIED, cpu_seconds, peak_memory_bytes
+from benchmarks.usage import UNPROXIED, peak_memory_bytes
 from service.playground.embedded_kafka import EmbeddedKafka
 from service.playground.local_system import Event, LoggedProcess
 
@@ -111,6 +110,11 @@ class Round:
             lambda: len(self.seen.statuses), wanted, self._keep_running, SILENCE_SECONDS_MAX
         )
 
+    def mark(self) -> Mark:
+        """Return how many events have outcomes by now, and what the bridge has used."""
+        assert self.process is not None
+        return mark(self.process, len(self.seen.statuses))
+
     def _keep_running(self) -> None:
         assert self.process is not None
         if self.process.poll() is not None:
@@ -122,17 +126,16 @@ async def without_faults(bridge: Bridge, broker: EmbeddedKafka, folder: Path) ->
     async with bridge_at_work(bridge, bridge.events, broker, folder) as going:
         going.start()
         await going.until(0.1)
-        assert going.process is not None
-        first = (time.monotonic(), len(going.seen.statuses), cpu_seconds(going.process.pid))
+        first = going.mark()
         await going.until(0.9)
-        last = (time.monotonic(), len(going.seen.statuses), cpu_seconds(going.process.pid))
+        took = going.mark().since(first)
         await going.until(1.0)
+        assert going.process is not None
         memory = peak_memory_bytes(going.process.pid)
         counts = _ask(going.system.pim_url, "/_control/counts")
-        done = max(1, last[1] - first[1])
         return Speed(
-            done / max(last[0] - first[0], LOOK_SECONDS),
-            1000 * (last[2] - first[2]) / done,
+            took.done / took.seconds,
+            1000 * took.cpu_seconds / took.done,
             memory,
             counts.get("upsert", 0),
             counts.get("throttled", 0),

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import os
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -19,10 +18,10 @@ import msgspec
 
 from benchmarks import raw_events
 from benchmarks.peers.bridges import HERE, PYTHON
-from benchmarks.peers.watching import reading, start_as_replica, until
+from benchmarks.peers.watching import mark, reading, start_as_replica, until
 from benchmarks.system import MeasuredSystem
 from benchmarks.translate import SETTINGS, load, translating
-from benchmarks.usage import cpu_seconds, peak_memory_bytes
+from benchmarks.usage import peak_memory_bytes
 from service.playground.embedded_kafka import EmbeddedKafka
 from service.playground.local_system import LoggedProcess
 
@@ -133,17 +132,18 @@ async def _translate(
 ) -> Translation:
     async with _round(broker, folder, UPLOADS) as (system, seen):
         process = await _until(translator, system, seen, round(0.1 * UPLOADS))
-        first = (time.monotonic(), len(seen.counts), cpu_seconds(process.pid))
+        first = mark(process, len(seen.counts))
         await _until(translator, system, seen, round(0.9 * UPLOADS))
-        last = (time.monotonic(), len(seen.counts), cpu_seconds(process.pid))
+        took = mark(process, len(seen.counts)).since(first)
         await _until(translator, system, seen, UPLOADS)
-        seconds, count, cpu = (after - before for before, after in zip(first, last, strict=True))
         memory = peak_memory_bytes(process.pid)
         _require_same(translator, seen.first, ours)
     harmed = await _with_kills(translator, broker, folder)
     duplicated = sum(count > 1 for count in harmed.counts.values())
     missing = UPLOADS - len(harmed.counts)
-    return Translation(count / cpu, count / seconds, memory, duplicated, missing)
+    return Translation(
+        took.done / took.cpu_seconds, took.done / took.seconds, memory, duplicated, missing
+    )
 
 
 async def _with_kills(translator: Translator, broker: EmbeddedKafka, folder: Path) -> _Seen:

@@ -4,14 +4,35 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.system import MeasuredSystem
+from benchmarks.usage import cpu_seconds
 from service.playground.local_system import LoggedProcess
 
 LOOK_SECONDS = 0.2
 ROUND_SECONDS_MAX = 240.0
+
+
+class Mark(NamedTuple):
+    """What a program has done by a moment, and the CPU that it has used."""
+
+    seconds: float
+    done: int
+    cpu_seconds: float
+
+    def since(self, earlier: "Mark") -> "Mark":
+        """Return what lies between the two; none of it is zero, so that rates can be computed."""
+        seconds = max(self.seconds - earlier.seconds, LOOK_SECONDS)
+        done = max(1, self.done - earlier.done)
+        return Mark(seconds, done, self.cpu_seconds - earlier.cpu_seconds)
+
+
+def mark(process: LoggedProcess, done: int) -> Mark:
+    """Return what the program's process has done and used by now."""
+    return Mark(time.monotonic(), done, cpu_seconds(process.pid))
 
 
 def start_as_replica(

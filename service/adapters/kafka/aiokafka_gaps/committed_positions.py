@@ -20,11 +20,17 @@ from aiokafka.protocol.types import Boolean, CompactArray, Int16, Int32, Schema
 from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka.aiokafka_gaps.group_membership import (
-    NO_ERROR,
     GroupMovedOnError,
     has_moved_on,
 )
-from service.adapters.kafka.aiokafka_gaps.requests import COMMITTED, TAGS, TEXT, by_topic, structs
+from service.adapters.kafka.aiokafka_gaps.requests import (
+    COMMITTED,
+    NO_ERROR,
+    TAGS,
+    TEXT,
+    by_topic,
+    structs,
+)
 
 UNSTABLE_OFFSET_COMMIT = 88
 STABLE_BACKOFF_SECONDS = 0.1

@@ -34,11 +34,10 @@ from aiokafka.structs import OffsetAndMetadata
 from service.adapters.kafka.aiokafka_gaps import abandoning
 from service.adapters.kafka.aiokafka_gaps.group_membership import (
     FENCED_INSTANCE_ID,
-    NO_ERROR,
     GroupMetadata,
     InstanceFencedError,
 )
-from service.adapters.kafka.aiokafka_gaps.requests import COMMITTED, TAGS, TEXT, by_topic
+from service.adapters.kafka.aiokafka_gaps.requests import COMMITTED, NO_ERROR, TAGS, TEXT, by_topic
 from service.core.inputs import CommitRefusal
 
 UNFINISHED_ENDS = frozenset({14, 15, 16, 51})

@@ -19,7 +19,8 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 from aiokafka.protocol.types import Int16, Int32, Schema, String
 
-NO_ERROR = 0
+from service.adapters.kafka.aiokafka_gaps.requests import NO_ERROR
+
 REBALANCE_IN_PROGRESS = 27
 FENCED_INSTANCE_ID = 82
 

@@ -23,6 +23,8 @@ from aiokafka.protocol.types import (
 
 Field = tuple[str, Any]
 """The name and the type of a field."""
+NO_ERROR = 0
+"""The error code of an answer without an error."""
 TEXT = CompactString("utf-8")
 TAGS: Field = ("tags", TaggedFields)
 """The last field of every flexible request, response and struct."""
