@@ -1,4 +1,4 @@
-"""What a replay of a raw record asks for (sources.md §3).
+"""What a replay of a raw record asks for (contract.md §7).
 
 A replay brings a raw record back under a new offset. So its parts get new outcome ids, and each
 names the outcome of the part that it replays.

@@ -1,6 +1,6 @@
 """Turn the parts of a raw record into records: change events, outcomes, one dead letter.
 
-Source: sources.md §3 and contract.md §5.
+Source: contract.md §5, §7.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Decide which items of dead raw records a replay treats (sources.md §3).
+"""Decide which items of dead raw records a replay treats (contract.md §7).
 
 A raw record may hold many items, of which some died. The outcome of an item names its asset, if the
 mapping got that far. An item is overtaken by a later change of its asset from the same raw topic

@@ -1,4 +1,4 @@
-"""Which items of a dead raw record a replay treats (sources.md §3)."""
+"""Which items of a dead raw record a replay treats (contract.md §7)."""
 
 import pytest
 

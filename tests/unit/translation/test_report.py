@@ -1,4 +1,4 @@
-"""The records that a source writes: change events, outcomes and dead letters (sources.md §3)."""
+"""The records that a source writes: change events, outcomes and dead letters (contract.md §7)."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a transaction of a source holds, and when it is written (sources.md §1, §3)."""
+"""What a transaction of a source holds, and when it is written (contract.md §7)."""
 
 from dataclasses import replace
 
