@@ -21,7 +21,7 @@ setup: ## create .venv from the lock file (every target runs this first)
 	@test -n "$(PYTHON)" || { echo "asset-sync needs Python 3.11 to 3.14 on PATH, or: make PYTHON=/path/to/python"; exit 1; }
 	@$(PYTHON) tools/bootstrap.py
 
-demo: setup ## run the whole system on this machine and kill the service once (first run: 160 MB)
+demo: setup ## run the whole system on this machine and kill two of its programs once (first run: 160 MB)
 	$(BIN)/asset-sync demo
 
 # With coverage the simulation takes five times as long and covers no other lines, so it runs without.
@@ -55,7 +55,7 @@ test-servers: setup ## test against real servers, proxies and senders (nginx, Sq
 	tests/servers/senders/setup
 	$(BIN)/python -m pytest -n auto tests/servers
 
-test-browser: setup ## test the status page in Chromium (TEST_CHROMIUM: its path)
+test-browser: setup ## test the status pages and the console in Chromium (TEST_CHROMIUM: its path)
 	$(BIN)/python -m pytest tests/browser
 
 chaos: setup ## inject faults of all kinds for SECONDS (120) from SEED, then check every promise
@@ -70,7 +70,7 @@ soak: setup ## run load without faults for SECONDS (3600), traced and scraped; m
 bench: setup ## measure performance and write docs/performance.md (BENCH=name: only this one, not written)
 	$(BIN)/python -m benchmarks $(or $(BENCH),--write)
 
-bench-peers: setup ## compare with other bridges and write docs/peers.md (needs Java 17 and Maven)
+bench-peers: setup ## compare with other bridges and write docs/peers.md (PEER=name: only this program, not written; needs Java 17 and Maven)
 	benchmarks/peers/setup
 	$(BIN)/python -m benchmarks.peers $(if $(PEER),"$(PEER)",--write)
 
@@ -97,7 +97,7 @@ lock: setup ## resolve both lock files again: for development and for the image 
 	uv pip compile pyproject.toml --extra otel --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header -c requirements.lock -o requirements-run.lock tools/build-wheel.in
 
-ci: lint test ## run what CI runs
+ci: lint test ## run lint and test, with which .ci/run begins
 
 schemas: setup ## write schemas and generated pages; a diff of a schema is a change of the contract
 	$(BIN)/asset-sync schema events > tests/contract/schemas/events.json

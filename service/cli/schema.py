@@ -34,8 +34,8 @@ def schema(what: str) -> None:
     With the JSON Schema of the sources file, editors complete and check it: write the schema beside
     the file, and let its first line be: # yaml-language-server: $schema=sources.schema.json
 
-    The AsyncAPI document is that of all three programs. Those of a running `run` or `translate`,
-    with their own topics, are at /asyncapi.
+    The AsyncAPI document is that of run, translate and ingress, with the topics' default names. A
+    running run or translate serves its own one at /asyncapi.
     """
     if what == "settings":
         say(reference(), ends_line=False)

@@ -40,7 +40,7 @@ def translate_asyncapi(
 
 
 def whole_asyncapi(version: str) -> dict[str, Any]:
-    """Return the document of all three programs, with the topics' default names.
+    """Return the document of `run`, `translate` and `ingress`, with the topics' default names.
 
     The raw topics have no default name, so theirs is null.
     """

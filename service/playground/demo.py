@@ -1,4 +1,4 @@
-"""The whole system on this machine: broker, PIM, the three programs, events, and two kill -9.
+"""The whole system on this machine: broker, PIM, three programs, events, and two kill -9.
 
 Everything is real but the PIM: events go through Apache Kafka into the simulator over HTTP, and
 the outcomes are checked against the simulator's state. Most events are in the shape of asset-sync;

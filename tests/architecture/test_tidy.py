@@ -1,4 +1,4 @@
-"""Sizes and locks: what reviewers would otherwise have to see."""
+"""Limits on the size of the code, and on what the lock files hold."""
 
 import ast
 import functools

@@ -60,7 +60,7 @@ async def raw_system(cluster: Cluster, tmp_path: Path) -> AsyncIterator[LocalSys
 async def test_webhooks_of_a_dam_become_outcomes(
     cluster: Cluster, helm4: Helm, namespace: str, raw_system: LocalSystem, tmp_path: Path
 ) -> None:
-    """All three programs of the chart, while translate and ingress are replaced once."""
+    """Ingress, translate and the service together, while all of their pods are replaced once."""
     values = chart_values(cluster, raw_system)
     release = Release(cluster, helm4, namespace, tmp_path, values)
     secret = (f"--from-literal={SECRET_NAME}={SECRET}",)
