@@ -2,8 +2,8 @@
 
 Rule 1: everything here is frozen. What exists once for each event is a msgspec.Struct with
 `gc=False`, which is created ten times faster than a dataclass.
-Rule 2: the parts of a record are numbered from 0, in the order of its items. An item gives one
-result, except with `families`: then it gives one delete for each family.
+Rule 2: `part` is the number of an item in its record, from 0. An item gives one result, except with
+`families`: then it gives one delete for each family.
 """
 
 from collections.abc import Callable, Mapping
@@ -116,6 +116,7 @@ class Read(Struct, frozen=True):
 
 
 Part = Change | Ended | Read
+"""A result of an item."""
 
 
 class MappedRecord(Struct, frozen=True, gc=False):

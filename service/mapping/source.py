@@ -120,7 +120,7 @@ class CompiledSource:
             if only_parts is None or index in only_parts:
                 below = scope.of_item(item)
                 parts += self._item(below, index, rule, facts or self.facts(below))
-        return tuple(parts) or _skipped(None, "The record has none of these parts.", NO_FACTS)
+        return tuple(parts) or _skipped(None, "The record has none of these items.", NO_FACTS)
 
     def _item(
         self, scope: Scope, part: int | None, rule: CompiledRule | None, facts: EventFacts

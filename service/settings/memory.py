@@ -112,7 +112,7 @@ def translate_terms(settings: "Settings", answer_bytes: int = 0) -> list[Term]:
     return [
         Term("the process", PROCESS_BYTES),
         Term("pending events", OBJECTS_PER_PENDING_BYTE * pending.max_pending_bytes),
-        Term("their parts and outcomes", CHANGE_BYTES * pending.max_pending_changes),
+        Term("their items and outcomes", CHANGE_BYTES * pending.max_pending_changes),
         Term("the event being mapped", EVENT_OBJECTS_PER_BYTE * settings.kafka.max_record_bytes),
         Term("unpacking", UNPACKING_BYTES),
         Term("answers of hosts", ANSWER_COPIES * answer_bytes),

@@ -185,7 +185,7 @@ class Settings(BaseSettings):
         pipeline = self.pipeline
         return TranslationLimits(
             record_bytes_max=self.kafka.max_record_bytes,
-            pending_changes_max=max(1, pipeline.max_pending_changes // sources),
+            pending_items_max=max(1, pipeline.max_pending_changes // sources),
             pending_bytes_max=max(1, pipeline.max_pending_bytes // sources),
             commit_interval_seconds=pipeline.commit_interval_seconds,
             dead_letter_share_max=self.dead_letters.max_share,

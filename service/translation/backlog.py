@@ -41,7 +41,7 @@ class Backlog:
         self.pending_bytes = 0
         self.unmapped_bytes = 0
         """Those of them that no mapping can free."""
-        self.pending_parts = 0
+        self.pending_items = 0
 
     @property
     def pending_records(self) -> int:
@@ -65,7 +65,7 @@ class Backlog:
         self._unmapped.append(work)
         self.unmapped_bytes += record.size
         self.pending_bytes += record.size
-        self.pending_parts += 1
+        self.pending_items += 1
         return True
 
     def take_unmapped(self) -> Work | None:
@@ -94,10 +94,10 @@ class Backlog:
 
     def measure(self, work: Work) -> None:
         """Count a pending record by its present size."""
-        bytes_before, parts_before = work.counted
-        size, parts = work.counted = work.size, work.items
+        bytes_before, items_before = work.counted
+        size, items = work.counted = work.size, work.items
         self.pending_bytes += size - bytes_before
-        self.pending_parts += parts - parts_before
+        self.pending_items += items - items_before
 
     def has_half(self, bytes_max: int) -> bool:
         """Return whether half of the room is free that the unmapped records leave to the mapped."""
@@ -142,9 +142,9 @@ class Backlog:
             assert first is work, "records are written in order"
             partition.watermark = work.record.origin.offset + 1
             del self._mapped[work]
-            size, parts = work.counted
+            size, items = work.counted
             self.pending_bytes -= size
-            self.pending_parts -= parts
+            self.pending_items -= items
 
     def watermark(self, partition: Partition) -> int:
         """Return the offset below which everything is committed."""

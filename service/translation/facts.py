@@ -52,7 +52,7 @@ class HostRecovered(Fact, frozen=True):
 
 
 class PartResult(NamedTuple):
-    """What a part of a raw record became: a change, or an end with its reason."""
+    """What an item of a raw record became: a change, or an end with its reason."""
 
     result: Action | EndStatus
     reason: Reason | None = None

@@ -62,7 +62,7 @@ class HostReads(Generic[Ticket]):
         self._budget_at = 0.0
 
     def add(self, url: str, waiter: Waiter[Ticket]) -> None:
-        """Let a part wait for the read of this URL."""
+        """Let an item wait for the read of this URL."""
         if (target := self._targets.get(url)) is None:
             witness = self._witness
             target = witness if witness is not None and witness.url == url else Target(url)
@@ -151,7 +151,7 @@ class HostReads(Generic[Ticket]):
     # --- answers -----------------------------------------------------------------------------
 
     def answered(self, target: Target[Ticket], now: float) -> list[Waiter[Ticket]]:
-        """Take an answer that decides; return the parts that it is for.
+        """Take an answer that decides; return the items that it is for.
 
         It shows nothing about the host: a proxy may have refused the request.
         """
@@ -197,7 +197,7 @@ class HostReads(Generic[Ticket]):
         return self._maybe_fail(trouble, asked, now, is_throttled=is_throttled)
 
     def take_spent(self) -> list[Target[Ticket]]:
-        """Take out the targets whose retries are used up; their parts still wait in them."""
+        """Take out the targets whose retries are used up; their items still wait in them."""
         spent, self._spent = self._spent, []
         for target in spent:
             del self._targets[target.url]

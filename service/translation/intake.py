@@ -36,7 +36,7 @@ class SourceIntake:
         """
         share = 0.5 if self._is_full else 1.0
         self._is_full = (
-            backlog.pending_parts >= self._limits.pending_changes_max * share
+            backlog.pending_items >= self._limits.pending_items_max * share
             or backlog.pending_bytes >= self._limits.pending_bytes_max * share
         )
         paused = backlog.partitions if is_stopped or self._is_full else frozenset()
@@ -44,6 +44,6 @@ class SourceIntake:
             return
         if bool(paused) != bool(self.paused):
             fact = IntakePaused if paused else IntakeResumed
-            self._effects.append(fact(len(paused), backlog.pending_parts))
+            self._effects.append(fact(len(paused), backlog.pending_items))
         self.paused = paused
         self._effects.append(SetIntake(paused))

@@ -18,8 +18,8 @@ class TranslationLimits:
 
     record_bytes_max: int
     """Of a raw record and of a change: key, value and headers."""
-    pending_changes_max: int = 10_000
-    """Intake pauses when this many parts of raw records are pending."""
+    pending_items_max: int = 10_000
+    """Intake pauses when this many items of raw records are pending."""
     pending_bytes_max: int = 128 * 1024 * 1024
     commit_interval_seconds: float = 0.1
     dead_letter_share_max: float = 0.5

@@ -1,4 +1,4 @@
-"""What an answer decides about the parts that waited for it."""
+"""What an answer decides about the items that waited for it."""
 
 from service.mapping.results import Change, Ended, EndReason, EndStatus, Fetched, Read
 from service.translation.read_answers import Refused, TooLarge
@@ -11,7 +11,7 @@ Answered = Fetched | Refused | TooLarge
 
 
 def decided(read: Read, answer: Answered) -> tuple[Change | Ended, ...]:
-    """Return what the part becomes by this answer."""
+    """Return what the item becomes by this answer."""
     match answer:
         case Refused(None, text):
             message = f"{_subject(read)} was not sent: {text}"
@@ -27,7 +27,7 @@ def decided(read: Read, answer: Answered) -> tuple[Change | Ended, ...]:
 
 
 def gave_up(read: Read, message: str, failures: int) -> tuple[Ended]:
-    """Return the end of a part whose asset could not be read although others could.
+    """Return the end of an item whose asset could not be read although others could.
 
     `message` is that of the last failure, and goes on after the host's name.
     """

@@ -1,4 +1,4 @@
-"""One asset of a DAM that is to be read, and the parts that wait for it."""
+"""One asset of a DAM that is to be read, and the items that wait for it."""
 
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -10,12 +10,12 @@ HOLD_SECONDS_MAX = 60.0
 """Newer events of an asset put its read off by no more than this: else it might never be read."""
 
 Ticket = TypeVar("Ticket")
-"""Whatever the caller knows a waiting part by; it comes back with the decision."""
+"""Whatever the caller knows a waiting item by; it comes back with the decision."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiter(Generic[Ticket]):
-    """A part that waits for an answer to a request that was sent at `not_before` or later."""
+    """An item that waits for an answer to a request that was sent at `not_before` or later."""
 
     ticket: Ticket
     read: Read
@@ -54,19 +54,19 @@ class Target(Generic[Ticket]):
         return max(self.ready_at, self.retry_at)
 
     def add(self, waiter: Waiter[Ticket]) -> None:
-        """Let one more part wait; one request, sent late enough for it, is for all of them."""
+        """Let one more item wait; one request, sent late enough for it, is for all of them."""
         self.waiters.append(waiter)
         self._set_ready()
 
     def take_answered(self) -> list[Waiter[Ticket]]:
-        """Take out the parts for which the last request was sent late enough, in order."""
+        """Take out the items for which the last request was sent late enough, in order."""
         answered = [waiter for waiter in self.waiters if waiter.not_before <= self.tried_at]
         self.waiters = [waiter for waiter in self.waiters if waiter.not_before > self.tried_at]
         self._set_ready()
         return answered
 
     def take_all(self) -> list[Waiter[Ticket]]:
-        """Take out every part that waits, in order."""
+        """Take out every item that waits, in order."""
         waiters, self.waiters = self.waiters, []
         return waiters
 

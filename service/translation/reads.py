@@ -27,7 +27,7 @@ CLOCK_SKEW_SECONDS_MAX = 60.0
 its timestamp is slow by as much."""
 
 Ticket = TypeVar("Ticket")
-"""Whatever the caller knows a waiting part by; it comes back with the decision."""
+"""Whatever the caller knows a waiting item by; it comes back with the decision."""
 
 Decode = Callable[[bytes], Mapping[str, object]]
 """Decodes the body of an answer; raises `RecordEndedError` if it is not a JSON object."""
@@ -35,7 +35,7 @@ Decode = Callable[[bytes], Mapping[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class Wanted(Generic[Ticket]):
-    """A part that waits for its asset to be read.
+    """An item that waits for its asset to be read.
 
     `timestamp_ms` is that of its record; -1 means unknown.
     """
@@ -56,7 +56,7 @@ class StartRead:
 
 @dataclass(frozen=True, slots=True)
 class Decided(Generic[Ticket]):
-    """What a waiting part has become."""
+    """What a waiting item has become."""
 
     ticket: Ticket
     parts: tuple[Change | Ended, ...]
@@ -78,7 +78,7 @@ class ReadPlan(Generic[Ticket]):
         self._facts: list[Fact] = []
 
     def want(self, wanted: Iterable[Wanted[Ticket]], moment: Moment) -> None:
-        """Let these parts wait for their assets to be read: those of one poll, in order."""
+        """Let these items wait for their assets to be read: those of one poll, in order."""
         for one in wanted:
             not_before = moment.seconds + _delay(one, moment.utc_ms)
             waiter = Waiter(one.ticket, one.read, not_before)
@@ -95,7 +95,7 @@ class ReadPlan(Generic[Ticket]):
         return started
 
     def ended(self, number: int, answer: ReadAnswer, now: float) -> Iterator[Decided[Ticket]]:
-        """Take the answer to a read, and return all parts that are decided by it, in order.
+        """Take the answer to a read, and return all items that are decided by it, in order.
 
         Each is decided when it is taken from the iterator, so that the changes of all need not be
         in memory together.
@@ -126,7 +126,7 @@ class ReadPlan(Generic[Ticket]):
         """Return the hosts whose every read fails at present, with a sentence on why.
 
         While there is any, the source reads ahead: another event's read may show that the host
-        works. No part is decided by its failures.
+        works. No item is decided by its failures.
         """
         return {
             host: reads.trouble.sentence(host)
@@ -157,7 +157,7 @@ class ReadPlan(Generic[Ticket]):
 
 
 def _delay(wanted: Wanted[Ticket], utc_ms: int) -> float:
-    """Return for how many seconds the part must wait: an event that is old enough need not."""
+    """Return for how many seconds the item must wait: an event that is old enough need not."""
     delay = wanted.read.delay_seconds
     if wanted.timestamp_ms < 0:
         return delay

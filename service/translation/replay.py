@@ -1,7 +1,7 @@
 """What a replay of a raw record asks for (contract.md §7).
 
-A replay brings a raw record back under a new offset. So its parts get new outcome ids, and each
-names the outcome of the part that it replays.
+A replay brings a raw record back under a new offset. So its items get new outcome ids, and each
+names the outcome of the item that it replays.
 """
 
 from dataclasses import dataclass
@@ -21,21 +21,21 @@ class Replay:
     """What the headers of a replay say; those of any other record say nothing."""
 
     of: str | None = None
-    """The outcome id of the first part that died, or of the record as a whole."""
+    """The outcome id of the first item that died, or of the record as a whole."""
     count: str | None = None
     parts: frozenset[int] | None = None
-    """The only items to treat; None means all of them."""
+    """The numbers of the only items to treat; None means all items."""
 
-    def of_part(self, part: int | None) -> str | None:
-        """Return the outcome id of what this part is the replay of."""
+    def of_item(self, part: int | None) -> str | None:
+        """Return the outcome id of what the item with this number is the replay of."""
         if self.of is None or part is None or self.parts is None:
             return self.of
         record_id, _, _ = self.of.partition(PART_SIGN)
         return f"{record_id}{PART_SIGN}{part}"
 
     def headers(self, part: int) -> Headers:
-        """Return the headers by which the change of a part shows that it is a replay."""
-        of = self.of_part(part)
+        """Return the headers by which the change of an item shows that it is a replay."""
+        of = self.of_item(part)
         if of is None:
             return ()
         count = self.count or "1"

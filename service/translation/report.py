@@ -1,4 +1,4 @@
-"""Turn the parts of a raw record into records: change events, outcomes, one dead letter.
+"""Turn the items of a raw record into records: change events, outcomes, one dead letter.
 
 Source: contract.md §5, §7.
 """
@@ -118,7 +118,7 @@ class SourceReporter:
     def outcome(
         self, record: SourceRecord, ended: Ended, replay: Replay, received_utc_ms: int, utc_ms: int
     ) -> LogRecord:
-        """Return the outcome of a part that becomes no change."""
+        """Return the outcome of an item that becomes no change."""
         data = self._data(record, ended, replay, received_utc_ms, utc_ms)
         has_asset = data.asset_family is not None and data.code is not None
         outcome = Outcome(
@@ -137,7 +137,7 @@ class SourceReporter:
     def dead_letter(
         self, record: SourceRecord, dead: Sequence[Ended], replay: Replay, utc_ms: int
     ) -> LogRecord:
-        """Return the raw record with the reason of the first part that died, and their numbers."""
+        """Return the raw record with the reason of the first item that died, and their numbers."""
         first = dead[0]
         assert first.status in DEAD_STATUSES, "only what died has a dead letter"
         parts = ",".join(str(ended.part) for ended in dead if ended.part is not None)
@@ -163,7 +163,7 @@ class SourceReporter:
             pim=None,
             merged_into=None,
             superseded_by=None,
-            replay_of=replay.of_part(ended.part),
+            replay_of=replay.of_item(ended.part),
             attempts=0,
             received_at=timestamp(received_utc_ms),
             completed_at=timestamp(utc_ms),

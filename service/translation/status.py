@@ -12,7 +12,7 @@ SourceWaitsFor = Literal["assignment", "drain", "release", "deletes", "commit", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceStatus(WorkStatus):
-    """The open work of one source. Its changes are the parts of raw records."""
+    """The open work of one source. Its changes are the items of raw records."""
 
     source: str
     waits_for: SourceWaitsFor | None

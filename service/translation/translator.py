@@ -3,7 +3,7 @@
 Rule 1: every raw record is owed what the mapping makes of it: changes, outcomes, or both. They are
 committed together with the position behind the record.
 Rule 2: what belongs to an assignment that is over is dropped: the next owner of the partition reads
-those records again, and gives their parts the same ids.
+those records again, and gives their items the same ids.
 """
 
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ from service.translation.work import Work
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A part that waits for a read: the record as mapped then, and the index among its parts."""
+    """An item that waits for a read: the record as mapped then, and the index among its items."""
 
     work: Work
     times_mapped: int
@@ -120,7 +120,7 @@ class Translator:
             source=self._source.names.source,
             waits_for=self._waits_for(now),
             pending_records=backlog.pending_records,
-            pending_changes=backlog.pending_parts,
+            pending_changes=backlog.pending_items,
             pending_bytes=backlog.pending_bytes,
             withheld_changes=self._outbox.withheld,
             is_limit_reached=limit.is_reached,
@@ -225,7 +225,7 @@ class Translator:
         return self._source.mapping.map(_raw(record), work.replay.parts).parts
 
     def _decide(self, decisions: Iterable[Decided[Ticket]]) -> None:
-        """Take what parts became by a read."""
+        """Take what items became by a read."""
         for decided in decisions:
             work = decided.ticket.work
             if decided.ticket.is_outdated:
@@ -267,7 +267,7 @@ class Translator:
         self._set_intake(is_new_assignment=True)
 
     def _forget(self) -> None:
-        left = self._backlog.pending_parts
+        left = self._backlog.pending_items
         self._outbox.begin(Backlog({}))
         self._reads.forget()
         self._progress.begin((), self._moment.utc_ms)
@@ -284,7 +284,7 @@ class Translator:
             is_waiting=bool(self._backlog.pending_records) and not is_held_up,
         )
         if is_over:
-            self._effects.append(Drained(self._backlog.pending_parts))
+            self._effects.append(Drained(self._backlog.pending_items))
 
     def _set_intake(self, *, is_new_assignment: bool = False) -> None:
         is_stopped = self._membership.drain is not None or self._outbox.is_stopped

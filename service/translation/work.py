@@ -1,6 +1,6 @@
 """One raw record on its way: read, mapped, read back, ready to be written.
 
-Rule 1: a record is written whole. So its parts wait for one another, and the records behind it in
+Rule 1: a record is written whole. So its items wait for one another, and the records behind it in
 its partition wait for it.
 Rule 2: a change is kept as the record that is written, because its size counts.
 """
@@ -63,11 +63,11 @@ class Written(msgspec.Struct, frozen=True, gc=False):
 
 
 class Waiting(msgspec.Struct, eq=False, gc=False):
-    """The parts of a record of which one at least waits for a read."""
+    """The items of a record of which one at least waits for a read."""
 
-    parts: list[tuple[Built, ...] | None]
-    """What each part became; None while it waits."""
-    open_parts: int
+    items: list[tuple[Built, ...] | None]
+    """What each item became; None while it waits."""
+    open_items: int
     """How many of them wait."""
     decoded_bytes: int
     """Memory of the record's decoded JSON, which is kept for them."""
@@ -80,16 +80,16 @@ class Work(msgspec.Struct, eq=False, gc=False):
     replay: Replay
     received_utc_ms: int
     waiting: Waiting | None = None
-    """Its parts, from the mapping until the last of them is decided."""
+    """Its items, from the mapping until the last of them is decided."""
     ends: tuple[Built, ...] = ()
-    """What its parts became, in order, as soon as all of them are decided; empty before."""
+    """What its items became, in order, as soon as all of them are decided; empty before."""
     items: int = 1
-    """How many parts it has; a record that is not mapped yet counts as one."""
+    """How many items it has; a record that is not mapped yet counts as one."""
     deletes: int = 0
     """How many items became deletes, of one family or of several; known with `ends`."""
     changes_bytes: int = 0
     counted: tuple[int, int] = (0, 0)
-    """Bytes and parts, as the backlog counts them at present."""
+    """Bytes and items, as the backlog counts them at present."""
     times_mapped: int = 0
     """A read that was asked for at an earlier time decides nothing any more."""
     is_counted: bool = False
@@ -104,7 +104,7 @@ class Work(msgspec.Struct, eq=False, gc=False):
 
     @property
     def dead(self) -> list[Ended]:
-        """The parts that died."""
+        """The items that died."""
         return [one for one in self.ends if isinstance(one, Ended) and one.status in DEAD_STATUSES]
 
     def take(
@@ -115,11 +115,11 @@ class Work(msgspec.Struct, eq=False, gc=False):
         if len(parts) == 1 and not isinstance(parts[0], Read):  # nearly every record
             self._end([(self._build(parts[0], reporter, limits),)])
             return ()
-        by_part = [list(results) for _, results in groupby(parts, lambda part: part.part)]
-        count = self.items = len(by_part)
+        by_item = [list(results) for _, results in groupby(parts, lambda part: part.part)]
+        count = self.items = len(by_item)
         self.waiting = Waiting([None] * count, count, decoded_bytes(self.record.value or b""))
         reads: list[tuple[int, Read]] = []
-        for index, results in enumerate(by_part):
+        for index, results in enumerate(by_item):
             decided = [one for one in results if not isinstance(one, Read)]
             if decided:
                 self.decide(index, decided, reporter, limits)
@@ -141,21 +141,21 @@ class Work(msgspec.Struct, eq=False, gc=False):
         reporter: SourceReporter,
         limits: TranslationLimits,
     ) -> None:
-        """Take what a part became, unless the record as a whole was rejected meanwhile."""
+        """Take what an item became, unless the record as a whole was rejected meanwhile."""
         waiting = self.waiting
-        if waiting is None or waiting.parts[index] is not None:
+        if waiting is None or waiting.items[index] is not None:
             return
         built = _one_end(tuple([self._build(one, reporter, limits) for one in results]))
-        waiting.parts[index] = built
-        waiting.open_parts -= 1
+        waiting.items[index] = built
+        waiting.open_items -= 1
         self.changes_bytes += _size_of(built)
-        if not waiting.open_parts or self.changes_bytes > CHANGES_BYTES_MAX:
-            self._end([part for part in waiting.parts if part is not None])
+        if not waiting.open_items or self.changes_bytes > CHANGES_BYTES_MAX:
+            self._end([item for item in waiting.items if item is not None])
 
     def refuse(self, refused: ChangeRecord, topic: str) -> Ended | None:
         """Reject a change whose record its topic refused as too large; return its end.
 
-        There is none if its part was rejected for the delete from another family.
+        There is none if its item was rejected for the delete from another family.
         """
         why = (
             f"The change has {refused.size} bytes: more than {topic} accepts "
@@ -167,21 +167,21 @@ class Work(msgspec.Struct, eq=False, gc=False):
             return None
         ended = change.rejected(why)
         ends = [ended if one is change else one for one in self.ends]
-        by_part = groupby(ends, lambda one: one.part)
-        self._end([_one_end(tuple(part)) for _, part in by_part])
+        by_item = groupby(ends, lambda one: one.part)
+        self._end([_one_end(tuple(item)) for _, item in by_item])
         return ended
 
-    def _end(self, parts: Sequence[tuple[Built, ...]]) -> None:
-        """Take what all parts became, or reject the record, if its changes are too large together.
+    def _end(self, items: Sequence[tuple[Built, ...]]) -> None:
+        """Take what all items became, or reject the record, if its changes are too large together.
 
-        Parts that still wait for a read do not matter then.
+        Items that still wait for a read do not matter then.
         """
         self.waiting = self._written = None
-        self.ends = parts[0] if len(parts) == 1 else tuple(chain.from_iterable(parts))
+        self.ends = items[0] if len(items) == 1 else tuple(chain.from_iterable(items))
         self.changes_bytes = _size_of(self.ends)
         self.deletes = 0
-        for part in parts:
-            self.deletes += _is_delete(part)
+        for item in items:
+            self.deletes += _is_delete(item)
         if self.changes_bytes > CHANGES_BYTES_MAX:
             message = (
                 f"The changes of the record have more than {CHANGES_BYTES_MAX} bytes together."
@@ -204,7 +204,7 @@ class Work(msgspec.Struct, eq=False, gc=False):
     def _with_ended(
         self, changes: tuple[ChangeRecord, ...], reporter: SourceReporter, utc_ms: int
     ) -> Written:
-        """Return its records, with the outcomes of the parts that became no change."""
+        """Return its records, with the outcomes of the items that became no change."""
         outcomes = tuple(
             reporter.outcome(self.record, one, self.replay, self.received_utc_ms, utc_ms)
             for one in self.ends
@@ -243,9 +243,9 @@ class Work(msgspec.Struct, eq=False, gc=False):
 
 
 def _one_end(built: tuple[Built, ...]) -> tuple[Built, ...]:
-    """Return what a part became: its changes, or one end where one of them cannot be written.
+    """Return what an item became: its changes, or one end where one of them cannot be written.
 
-    A part has one outcome, whatever number of families its asset is to be deleted from.
+    An item has one outcome, whatever number of families its asset is to be deleted from.
     """
     if len(built) == 1:
         return built
@@ -253,12 +253,12 @@ def _one_end(built: tuple[Built, ...]) -> tuple[Built, ...]:
 
 
 def _is_delete(built: tuple[Built, ...]) -> bool:
-    """Return whether a part became a delete, of one family or of each of several."""
+    """Return whether an item became a delete, of one family or of each of several."""
     return isinstance(built[0], BuiltChange) and built[0].action == DELETE
 
 
 def _size_of(built: tuple[Built, ...]) -> int:
-    """Return the bytes of the records of a part's changes."""
+    """Return the bytes of the records of an item's changes."""
     size = 0
     for one in built:
         if isinstance(one, BuiltChange):

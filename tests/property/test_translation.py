@@ -1,4 +1,4 @@
-"""Whatever happens to a replica of `translate`, each part of a raw record is written once.
+"""Whatever happens to a replica of `translate`, each item of a raw record is written once.
 
 The order of each partition holds too.
 
@@ -25,7 +25,7 @@ PARTITIONS = 3
 STEPS_MAX = 2_000
 WORDS = ("upsert", "delete", "families", "skip", "reject", "read")
 LIMITS = TranslationLimits(
-    1024 * 1024, pending_changes_max=12, commit_interval_seconds=0.05, dead_letter_share_max=1.0
+    1024 * 1024, pending_items_max=12, commit_interval_seconds=0.05, dead_letter_share_max=1.0
 )
 CROWDED_BYTES = 1_500
 """So few that a handful of changes is too many: the newest records are put back."""
@@ -44,7 +44,7 @@ class World:
     outcomes: list[str] = field(default_factory=list)
     """The ids of the outcomes that were committed, in order."""
     dead: Counter[str] = field(default_factory=Counter)
-    """How many parts died in each record, by the dead letters that were committed."""
+    """How many items died in each record, by the dead letters that were committed."""
     seconds: float = 0.0
     _collected: int = 0
 
@@ -187,7 +187,7 @@ def expected(records: list[list[bytes]]) -> Counter[str]:
 
 
 def _in_order(part: str) -> tuple[float, ...]:
-    """Return offset and number of a part, such as `3#2.1`."""
+    """Return offset and number of an item, such as `3#2.1`."""
     offset, _, number = part.partition("#")
     return float(offset), float(number)
 

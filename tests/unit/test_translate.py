@@ -70,9 +70,9 @@ def test_the_sources_of_a_replica_share_what_may_be_pending() -> None:
     shared = settings(**given).translation_limits(4)
     tiny = settings(PIPELINE__MAX_PENDING_CHANGES="1").translation_limits(4)
 
-    assert (alone.pending_changes_max, alone.pending_bytes_max) == (100, 1024 * 1024)
-    assert (shared.pending_changes_max, shared.pending_bytes_max) == (25, 256 * 1024)
-    assert tiny.pending_changes_max == 1
+    assert (alone.pending_items_max, alone.pending_bytes_max) == (100, 1024 * 1024)
+    assert (shared.pending_items_max, shared.pending_bytes_max) == (25, 256 * 1024)
+    assert tiny.pending_items_max == 1
 
 
 def test_only_the_hosts_of_the_source_are_used(file: Loaded) -> None:

@@ -54,7 +54,7 @@ REPLAY_PARTS_HEADER = "replay.parts"
 PARTS_HEADER = "dlq.parts"
 """The items of a raw record that died, such as `2,17`; absent where the record died as a whole."""
 PART_SIGN = "#"
-"""Stands before the number of an item in the ids of a raw record's parts."""
+"""Stands before the number of an item in the ids of a raw record's items."""
 DEAD_LETTER_PREFIX = "dlq."
 CONTEXT_HEADERS = frozenset({"traceparent", "tracestate"})
 """Headers of the W3C trace context, which an outcome copies from its record."""

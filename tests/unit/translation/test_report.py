@@ -27,7 +27,7 @@ def record(headers: Headers = (), value: bytes = b"{}") -> SourceRecord:
 
 
 def upsert(values: dict[str, object] | None = None, part: int = 2) -> Change:
-    """An upsert of one part."""
+    """An upsert of one item."""
     return Change(part, 0, "upsert", "packshots", "a1", values or {}, None, "created", EVENT)
 
 
@@ -91,11 +91,11 @@ def test_a_foreign_event_id_that_is_too_long_is_left_out() -> None:
 
 
 def ended(part: int | None = 2, message: str = "'Teal' is unknown.", **more: str | None) -> Ended:
-    """A part that was rejected."""
+    """An item that was rejected."""
     return Ended(part, "rejected", "unmappable", message, event=EVENT, **more)
 
 
-def test_an_outcome_names_part_rule_and_file() -> None:
+def test_an_outcome_names_item_rule_and_file() -> None:
     """Its other members are those of any outcome."""
     rejected = ended(family="packshots", code="a1", rule="created")
     outcome = REPORTER.outcome(record(), rejected, Replay(), 1000, 2000)
@@ -139,14 +139,14 @@ def test_an_outcome_names_part_rule_and_file() -> None:
     ],
 )
 def test_the_key_of_an_outcome(family: str | None, code: str | None, key: bytes) -> None:
-    """It is the asset only where the part names a whole one."""
+    """It is the asset only where the item names a whole one."""
     outcome = REPORTER.outcome(record(), ended(family=family, code=code), Replay(), 0, 0)
 
     assert outcome.key == key
 
 
 def test_a_record_without_a_key_is_keyed_by_the_outcome() -> None:
-    """The number of the part belongs to the id."""
+    """The number of the item belongs to the id."""
     keyless = SourceRecord(Origin(Partition("s3.raw", 3), 12, 1), None, b"{}", (), 1000)
 
     assert REPORTER.outcome(keyless, ended(), Replay(), 0, 0).key == b"s3.raw/3/12#2"
@@ -162,7 +162,7 @@ def test_an_outcome_is_bounded_whatever_the_event_says() -> None:
     assert len(outcome.value or b"") <= OUTCOME_BYTES_MAX
 
 
-def test_a_dead_letter_is_the_raw_record_with_the_parts_that_died() -> None:
+def test_a_dead_letter_is_the_raw_record_with_the_items_that_died() -> None:
     """It exists once, with the reason of the first of them."""
     raw = record((("a", b"1"),), b"\x00raw")
     letter = REPORTER.dead_letter(raw, [ended(2), ended(17, "Other.")], Replay(), 0)
@@ -184,7 +184,7 @@ REPLAYED: Headers = (
 )
 
 
-def test_a_replay_treats_the_parts_that_died() -> None:
+def test_a_replay_treats_the_items_that_died() -> None:
     """Each is the replay of its own outcome, and `run` is told so."""
     replay = replay_of(REPLAYED)
     change = REPORTER.change(record(REPLAYED), upsert(part=17), replay)
@@ -198,7 +198,7 @@ def test_a_replay_treats_the_parts_that_died() -> None:
 
 
 def test_a_replay_of_a_whole_record_treats_all_of_it() -> None:
-    """What died had no number, so all parts are the replay of that outcome."""
+    """What died had no number, so all items are the replay of that outcome."""
     replay = replay_of((("replay.of", b"s3.raw/3/5"), ("replay.count", b"1")))
     change = REPORTER.change(record(), upsert(), replay)
 

@@ -278,7 +278,7 @@ def test_a_refused_transaction_goes_again(
 
 
 def test_a_fenced_replica_drops_everything(tested: TranslatorUnderTest) -> None:
-    """The next owner reads the records again, and gives their parts the same ids."""
+    """The next owner reads the records again, and gives their items the same ids."""
     tested.is_committing = False
     tested.arrive("upsert a")
     tested.refuse(CommitRefusal.FENCED)
@@ -384,8 +384,8 @@ def test_an_item_counts_once_from_however_many_families_it_is_deleted() -> None:
 
 
 def test_intake_pauses_at_the_limit_and_resumes_at_half() -> None:
-    """Parts count, because each takes memory of its own."""
-    tested = TranslatorUnderTest(limits=replace(LIMITS, pending_changes_max=4))
+    """Items count, because each takes memory of its own."""
+    tested = TranslatorUnderTest(limits=replace(LIMITS, pending_items_max=4))
     everything = frozenset({Partition("raw", 0)})
     tested.arrive("read a", "upsert x")
     tested.arrive("read b")
