@@ -35,6 +35,7 @@ from service.cli.options import (
     stop,
 )
 from service.cli.output import complain, console, json_text, progress, say, shown
+from service.contracts.json_flaw import UNREADABLE
 from service.core.settle.dead_letters import DeadLetter, Filter, RecordId, ReplayOptions
 from service.core.settle.report import timestamp
 from service.settings import KafkaSettings, Settings, SettingsError
@@ -403,7 +404,7 @@ def _content(value: bytes | None) -> Iterator[str]:
     """Yield a value line by line: indented JSON, other text unchanged, other bytes as hex."""
     try:
         yield from json_text(value or b"", indent=2).split("\n")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         pass
     else:
         return

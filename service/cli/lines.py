@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from service.contracts.json_flaw import UNREADABLE
 from service.core.limits import DecodeLimits, Deletes
 from service.core.model import (
     UNMEASURED,
@@ -117,7 +118,7 @@ def rereadable(file: BinaryIO) -> Iterator[BinaryIO]:
 def _record(line: Line) -> SourceRecord:
     try:
         is_cloud = "specversion" in msgspec.json.decode(line.text, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         is_cloud = False
     origin = Origin(Partition("file", 0), line.number - 1, 0)
     return SourceRecord(origin, None, line.text, STRUCTURED if is_cloud else ())

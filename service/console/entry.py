@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from service.contracts.json_flaw import UNREADABLE
 from service.contracts.outcome_reader import ReadData, ReadOutcome, read_outcome
 from service.contracts.text import clip
 
@@ -22,8 +23,6 @@ CONTEXT_DEPTH_MAX = 3
 IDENTIFIER_CHARACTERS_MAX = 255
 """A longer value of a context is not kept: nobody types it."""
 HASH_BYTES = 8
-
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class StoredOutcome(NamedTuple):
@@ -142,12 +141,12 @@ def _errors(raw: msgspec.Raw) -> Iterator[tuple[str, str]]:
     """Yield where each error is, in words, and its message; leave out what has another form."""
     try:
         errors = msgspec.json.decode(raw, type=list[msgspec.Raw] | None)
-    except _UNREADABLE:
+    except UNREADABLE:
         return
     for error in errors or ():
         try:
             yield _error(msgspec.json.decode(error, type=_ReadError))
-        except _UNREADABLE:
+        except UNREADABLE:
             continue
 
 
@@ -189,5 +188,5 @@ def _scalars(path: str, raw: msgspec.Raw, depth: int) -> Iterator[tuple[str, str
             yield path, msgspec.json.decode(raw, type=str)
         elif first not in b"{[tfn" and path:
             yield path, bytes(raw).decode("ascii")
-    except _UNREADABLE:
+    except UNREADABLE:
         return

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+from service.contracts.json_flaw import UNREADABLE
 
 
 class FamilyWork(msgspec.Struct, frozen=True, gc=False):
@@ -85,7 +85,7 @@ def read_replica(body: bytes) -> Replica | None:
     """Return the state that a replica answered with, or None if it is not one."""
     try:
         return _decoder.decode(body)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 

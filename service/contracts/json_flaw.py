@@ -1,12 +1,17 @@
-"""Describe what is wrong with bytes that are not JSON, in words that a producer understands.
+"""What a decoder raises for bytes that are not JSON, and what is wrong with them in plain words.
 
-These functions run only for what the decoder refused, so they need not be fast; their time is
+The functions run only for what the decoder refused, so they need not be fast; their time is
 linear in the size of the text.
 """
 
 import json
 import re
 from typing import NoReturn
+
+import msgspec
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not JSON, nest too deeply, or have another shape."""
 
 TOO_DEEP = "nests its lists and objects too deeply to be decoded"
 

@@ -6,7 +6,7 @@ later version may add within v1, and any content of `context` and `pim.errors`.
 
 import msgspec
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+from service.contracts.json_flaw import UNREADABLE
 
 
 class ReadOrigin(msgspec.Struct, frozen=True, gc=False):
@@ -63,5 +63,5 @@ def read_outcome(value: bytes | None) -> ReadOutcome | None:
     """Return the outcome in a record's value, or None if the value is not an outcome."""
     try:
         return _decoder.decode(value or b"")
-    except _UNREADABLE:
+    except UNREADABLE:
         return None

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
+from service.contracts.json_flaw import UNREADABLE
 from service.contracts.text import finite_number
 from service.core.values import Attribute, Values, merge, scope_of
 
@@ -29,7 +30,6 @@ CHARACTERS_MAX = 2**31 - 1
 ENTRIES_KEPT_MAX = 1_000
 """Most types of entries that are kept to be shared by families."""
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _USUAL_CODE = re.compile(r"[A-Za-z0-9_.-]+")
 _INTEGER = "[0-9]{1,18}"
 _DECIMAL = rf"{_INTEGER}(\.[0-9]{{1,18}})?"
@@ -73,7 +73,7 @@ class LongForm:
             return None
         try:
             found = self._decoder.decode(values)
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
         is_changed = False
         for field, given in zip(self._fields, msgspec.structs.astuple(found), strict=True):
@@ -186,7 +186,7 @@ class _NumberField(_Field):
             return Raw(_NUMBER_ENTRY % bare[1])
         try:
             self._long.decode(given)
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
         return given
 

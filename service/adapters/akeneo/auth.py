@@ -15,6 +15,7 @@ import msgspec
 
 from service.adapters.akeneo.wire import HttpRequest
 from service.adapters.tokens import TOKEN_CHARACTERS_MAX, Token
+from service.contracts.json_flaw import UNREADABLE
 from service.core.inputs import CallReply
 from service.settings import Credentials, is_visible_ascii
 
@@ -87,7 +88,7 @@ def _read(answer: TokenReply) -> Token:
         raise NoTokenError(answer.reply)
     try:
         grant = msgspec.json.decode(answer.body, type=_Grant, strict=False)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise NoTokenError(answer.reply) from error
     if not is_visible_ascii(grant.access_token) or len(grant.access_token) > TOKEN_CHARACTERS_MAX:
         raise NoTokenError(answer.reply)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from service.adapters.akeneo.api import HttpAssetApi
+from service.contracts.json_flaw import UNREADABLE
 from service.core.inputs import CallFault, CallReply
 from service.core.requests import GetAttributes, GetOptions
 from service.core.values import Attribute
@@ -15,7 +16,6 @@ from service.ports import Finding
 from service.settings import StructureSettings
 
 CHANNELS_PATH = "/api/rest/v1/channels?limit=100"
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 Use = FamilyUse | AttributeUse
 
@@ -133,7 +133,7 @@ async def _channels(api: HttpAssetApi) -> dict[str, list[str]] | None:
         return None
     try:
         found = msgspec.json.decode(answer.body, type=_Page).embedded.items
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     return {channel.code: channel.locales for channel in found}
 

@@ -10,13 +10,13 @@ import msgspec
 
 from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.http_client import RawReply
+from service.contracts.json_flaw import UNREADABLE
 from service.core.inputs import CallFault, FaultKind
 from service.ports import FAMILIES_PATH, Finding
 from service.settings import PimSettings
 
 SYSTEM_PATH = "/api/rest/v1/system-information"
 SKEW_SECONDS_MAX = 60.0
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 GRANT = "Give the role of the connection the permission to {}."
 
@@ -97,7 +97,7 @@ async def _version(api: HttpAssetApi) -> Finding:
         )
     try:
         found = msgspec.json.decode(reply.body, type=_System)
-    except _UNREADABLE:
+    except UNREADABLE:
         return Finding("warning", "The PIM reports its version in an unknown format.")
     version, edition = found.version, found.edition
     if edition == "CE":
@@ -142,5 +142,5 @@ class _Page(msgspec.Struct):
 def _codes(body: bytes) -> list[str]:
     try:
         return [found.code for found in msgspec.json.decode(body, type=_Page).embedded.items]
-    except _UNREADABLE:
+    except UNREADABLE:
         return []

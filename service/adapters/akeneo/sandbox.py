@@ -16,6 +16,7 @@ import msgspec
 
 from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.http_client import RawReply, read_retry_after
+from service.contracts.json_flaw import UNREADABLE
 from service.core.inputs import CallFault
 from service.ports import FAMILIES_PATH
 
@@ -25,7 +26,6 @@ THROTTLED_MAX = 5
 """How often one request is sent again after a 429."""
 RETRY_SECONDS = 2.0
 """The wait after a 429 that does not say how long to wait."""
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 Json = Any
 
@@ -158,5 +158,5 @@ def values(attribute: Mapping[str, Json], data: Json) -> dict[str, Json]:
 def _json(raw: RawReply) -> Json:
     try:
         return msgspec.json.decode(raw.body)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from service.adapters.http_client import read_retry_after, status_text
+from service.contracts.json_flaw import UNREADABLE
 from service.contracts.text import finite_number
 from service.core.inputs import CallReply, ItemReply
 from service.core.requests import (
@@ -130,7 +131,6 @@ class _PimFamilies(msgspec.Struct, rename={"embedded": "_embedded", "links": "_l
 _attributes = msgspec.json.Decoder(list[_PimAttribute])
 _options = msgspec.json.Decoder(list[_PimOption])
 _families = msgspec.json.Decoder(_PimFamilies)
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _UsualItem(msgspec.Struct, gc=False):
@@ -228,7 +228,7 @@ def _read_structure(request: Request, body: bytes) -> CallReply | None:
                     return CallReply(200, is_from_pim=True, options=options)
             case GetFamilies():
                 return CallReply(200, is_from_pim=True, families=_all_families(body))
-    except _UNREADABLE:
+    except UNREADABLE:
         pass
     return None
 
@@ -243,7 +243,7 @@ def read_reply(status: int, headers: Mapping[str, str], body: bytes) -> CallRepl
                 status, is_from_pim=True, items=_read_items(text), retry_after_seconds=retry_after
             )
         members = _members.decode(text)
-    except _UNREADABLE:
+    except UNREADABLE:
         message = status_text(status)
         return CallReply(status, message=message, retry_after_seconds=retry_after)
     return CallReply(
@@ -337,7 +337,7 @@ def _read_items(text: bytes) -> tuple[ItemReply, ...]:
 def _item(raw: Raw) -> ItemReply:
     try:
         members = _members.decode(raw)
-    except _UNREADABLE:
+    except UNREADABLE:
         return ItemReply(None, None)
     return ItemReply(
         code=_text(members.code),
@@ -350,14 +350,14 @@ def _item(raw: Raw) -> ItemReply:
 def _status(raw: Raw) -> int | None:
     try:
         return msgspec.json.decode(raw, type=int, strict=False)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
 def _text(raw: Raw) -> str | None:
     try:
         return msgspec.json.decode(raw, type=str)[:MESSAGE_CHARACTERS_MAX]
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
@@ -375,6 +375,6 @@ def _errors(raw: Raw) -> tuple[Raw, ...]:
             if room < 0:
                 break
             kept.append(Raw(text))
-    except _UNREADABLE:
+    except UNREADABLE:
         return ()
     return tuple(kept)

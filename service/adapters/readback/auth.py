@@ -17,6 +17,7 @@ import msgspec
 
 from service.adapters.http_client import RawReply
 from service.adapters.tokens import TOKEN_CHARACTERS_MAX, Token
+from service.contracts.json_flaw import UNREADABLE
 from service.mapping.file.hosts import Auth
 from service.settings import SettingsError, is_visible_ascii
 
@@ -113,7 +114,7 @@ def _read(reply: RawReply) -> Token:
         raise NoTokenError(reply)
     try:
         grant = msgspec.json.decode(reply.body, type=_Grant, strict=False)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise NoTokenError(reply) from error
     if not is_visible_ascii(grant.access_token) or len(grant.access_token) > TOKEN_CHARACTERS_MAX:
         raise NoTokenError(reply)

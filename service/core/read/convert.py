@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from service.contracts.asset_change import NAME_CHARACTERS_MAX
+from service.contracts.json_flaw import UNREADABLE
 from service.contracts.outcome import ChangeError, ErrorCode
 from service.contracts.text import clip
 from service.core.flaws import Flaws, sentence
@@ -29,7 +30,6 @@ from service.core.values import MediaFile, Scope, Value, ValueData, Values, scop
 _members = msgspec.json.Decoder(dict[str, Raw])
 _items = msgspec.json.Decoder(list[Raw])
 _text = msgspec.json.Decoder(str)
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NUMBER_STARTS = b"-0123456789"
 ENTRY_OVERHEAD_BYTES = 40
 """Bytes of JSON around one entry: `{"locale":null,"channel":null,"data":},` and its name."""
@@ -94,7 +94,7 @@ def _read_at_once(text: Raw) -> Values | None:
     """Return values that all have usual forms; None if any is a number or has a flaw."""
     try:
         attributes = _usual.decode(text)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     values: Values = {}
     for attribute, given in attributes.items():
@@ -124,7 +124,7 @@ def _read_one_by_one(change: AssetChange, text: Raw) -> Values | Rejection:
     """Return values of any form, with numbers exactly as written, or all flaws."""
     try:
         attributes = _members.decode(text)
-    except _UNREADABLE:
+    except UNREADABLE:
         wrong = Flaws()
         message = "`values` must be an object."
         wrong.add(ChangeError(path="values", message=message, code="wrong_type"))
@@ -136,7 +136,7 @@ def _read_one_by_one(change: AssetChange, text: Raw) -> Values | Rejection:
             values[attribute] = _read_attribute(bytes(raw))
         except _FlawError as flaw:
             flaws.add(_change_error(attribute, flaw))
-        except _UNREADABLE:
+        except UNREADABLE:
             flaws.add(_change_error(attribute, _FlawError("too_deep", "nests too deeply")))
     return _invalid(change, flaws) if flaws.count else values
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from service.contracts.asset_change import CONTEXT_BYTES_MAX
-from service.contracts.json_flaw import TOO_DEEP, flaw_of_bytes, flaw_of_json
+from service.contracts.json_flaw import TOO_DEEP, UNREADABLE, flaw_of_bytes, flaw_of_json
 from service.contracts.outcome import (
     Action,
     ChangeError,
@@ -52,7 +52,6 @@ DATA = "`data`"
 _members = msgspec.json.Decoder(dict[str, Raw])
 _text = msgspec.json.Decoder(str)
 _NULL = b"null"
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NO_EVENT = SourceEvent()
 
 
@@ -406,7 +405,7 @@ def _object(text: bytes | Raw, what: str) -> dict[str, Raw]:
     except msgspec.ValidationError:
         path = "data" if what == DATA else "value"
         _invalid("wrong_type", path, f"{what} is {_kind_of(text)}; it must be a JSON object.")
-    except _UNREADABLE:
+    except UNREADABLE:
         _reject("undecodable", f"{what} {TOO_DEEP}.")
 
 
@@ -435,7 +434,7 @@ def _string(members: Mapping[str, Raw], name: str) -> str:
         return _text.decode(members[name])
     except msgspec.ValidationError:
         _invalid("wrong_type", name, f"`{name}` must be a string.")
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         _reject("undecodable", f"`{name}` cannot be read: {error}.")
 
 
@@ -447,7 +446,7 @@ def _lenient_text(raw: Raw | None) -> str | None:
     """Return the text of an informational member, or None if it is not a string."""
     try:
         return _text.decode(raw) if raw is not None else None
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from service.contracts.asset_change import CONTEXT_BYTES_MAX, NAME_CHARACTERS_MAX
+from service.contracts.json_flaw import UNREADABLE
 from service.contracts.outcome import DELETE, Action, SourceEvent
 from service.contracts.text import is_too_deep
 from service.core.limits import DecodeLimits
@@ -40,7 +41,7 @@ class _UnusualError(Exception):
     """The event is not usual; `usual_change` catches it."""
 
 
-_UNUSUAL = (_UnusualError, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_UNUSUAL = (_UnusualError, *UNREADABLE)
 
 
 class _Data(msgspec.Struct, gc=False):

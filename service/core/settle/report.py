@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from service.contracts.documents import page
+from service.contracts.json_flaw import UNREADABLE
 from service.contracts.outcome import (
     ATTRIBUTE_BYTES_MAX,
     DEAD_LETTER_MESSAGE_BYTES_MAX,
@@ -369,7 +370,7 @@ def _change_error(raw: Raw) -> ChangeError:
     """Convert an error of the PIM (akeneo.md §8); members that it does not have are null."""
     try:
         members = msgspec.json.decode(raw, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return ChangeError(message=bytes(raw).decode("utf-8", "replace"))
     path = _text(members.get("property"))
     return ChangeError(

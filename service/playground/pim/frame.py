@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 from aiohttp import web
 
+from service.contracts.json_flaw import UNREADABLE
 from service.playground.pim.faults import Fault, FaultRoute, FaultTarget
 from service.playground.pim.responses import RefusedError, json_response
 from service.playground.pim.routes import Handler
@@ -174,5 +175,5 @@ def _cut(request: web.Request) -> None:
 def _codes(body: bytes) -> frozenset[str]:
     try:
         return frozenset(item["code"] for item in msgspec.json.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, KeyError):
+    except (*UNREADABLE, TypeError, KeyError):
         return frozenset()

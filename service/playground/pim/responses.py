@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from service.contracts.json_flaw import UNREADABLE
 from service.playground.pim.switches import Switches
 
 API = "/api/rest/v1"
@@ -52,7 +53,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
 def _decoded(body: bytes) -> Any:  # noqa: ANN401 - JSON
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise RefusedError(400, "Invalid json message received") from error
 
 

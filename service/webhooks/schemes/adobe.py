@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 import msgspec
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from service.contracts.json_flaw import UNREADABLE
 from service.webhooks.delivery import (
     VERIFIED,
     Delivery,
@@ -110,7 +111,7 @@ def _recipient(body: bytes) -> str | None:
     """Return the client id that the event is meant for; None if it names none."""
     try:
         event = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     named = [event[name] for name in RECIPIENTS if isinstance(event.get(name), str)]
     return named[0] if named else None

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 
+from service.contracts.json_flaw import UNREADABLE
 from service.webhooks.delivery import (
     VERIFIED,
     Delivery,
@@ -104,7 +105,7 @@ def _message(body: bytes) -> dict[str, str] | None:
     """Return the members of a message that are text; None if the body is not a JSON object."""
     try:
         decoded = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     return {name: value for name, value in decoded.items() if isinstance(value, str)}
 
