@@ -16,6 +16,13 @@ binding at most 4,061 characters of the 4,096 that Kafka allows for commit metad
 TRANSACTION_OUTCOMES_MAX = 5_000
 TRANSACTION_BYTES_MAX = 8 * 1024 * 1024
 
+WAIT_FOR_MORE_SECONDS = 0.5
+"""Seconds from one transaction to the next while the next one may wait for more outcomes."""
+
+FULL_TRANSACTION_SHARE = 0.2
+"""The share of the limit on pending changes from which on the groups of outcomes that are known do
+not wait for more."""
+
 COMMIT_SILENCE_SECONDS = 15.0
 """No new calls start after a transaction has been outstanding or refused for this long."""
 

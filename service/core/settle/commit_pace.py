@@ -1,9 +1,6 @@
 """When the next transaction is due, which one is under way, and whether commits have stalled."""
 
-from service.core.limits import COMMIT_SILENCE_SECONDS
-
-PATIENT_SECONDS = 0.5
-"""At least as long after a transaction the next one follows, where it may wait."""
+from service.core.limits import COMMIT_SILENCE_SECONDS, WAIT_FOR_MORE_SECONDS
 
 
 class CommitPace:
@@ -21,7 +18,7 @@ class CommitPace:
         return now >= self._due_at(may_wait=may_wait)
 
     def _due_at(self, *, may_wait: bool) -> float:
-        seconds = max(self._interval_seconds, PATIENT_SECONDS if may_wait else 0.0)
+        seconds = max(self._interval_seconds, WAIT_FOR_MORE_SECONDS if may_wait else 0.0)
         return self._asked_at + seconds
 
     def begin(self, now: float) -> int:

@@ -23,7 +23,7 @@ from service.core.facts import (
 )
 from service.core.group.asset_work import AppliedAlike, Ended
 from service.core.inputs import CommitRefusal, Start
-from service.core.limits import RESUMED_SHARE, Limits
+from service.core.limits import FULL_TRANSACTION_SHARE, RESUMED_SHARE, Limits
 from service.core.model import Asset, Moment, Origin, Partition, Rejection, SourceRecord
 from service.core.records import CompletedChange
 from service.core.settle.commit_pace import CommitPace
@@ -31,9 +31,6 @@ from service.core.settle.dead_letter_limit import DeadLetterLimit
 from service.core.settle.ledger import Group, Ledger
 from service.core.settle.report import why
 from service.core.settle.usual_report import UsualReporter
-
-FULL_TRANSACTION_SHARE = 0.2
-"""From this share of the limit on, the outcomes that are known do not wait for more."""
 
 
 class Outbox:
