@@ -17,6 +17,7 @@ from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.apps.watch import Watch
 from service.core.inputs import DrainKind
+from service.core.limits import DELAY_SECONDS_MAX
 from service.ports import FatalError, Observers
 from service.process.exit_codes import ExitCode
 from service.process.shutdown import Shutdown, close_within, report_end
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 CLOSE_SECONDS_MAX = 4.0
 """How long the consumer may take to close, and then the producer."""
+
+QUIET_MARGIN_SECONDS = 3 * DELAY_SECONDS_MAX
+"""How long nothing may happen to what is pending, beyond the time that its requests may take."""
 
 OwnInput = TypeVar("OwnInput")
 OwnEffect = TypeVar("OwnEffect")

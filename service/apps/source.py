@@ -12,7 +12,7 @@ from service.adapters.telemetry.logs import LogObserver
 from service.adapters.telemetry.progress import SourceProgress
 from service.adapters.telemetry.source_report import SourceReport
 from service.adapters.telemetry.translate_meters import SourceGauges
-from service.apps.member import Member
+from service.apps.member import QUIET_MARGIN_SECONDS, Member
 from service.apps.start import contact_watch, traces_of
 from service.apps.watch import Watch
 from service.core.recover.backoff import Jitter
@@ -33,9 +33,6 @@ from service.translation.translator import Ticket, TranslatedSource, Translator
 
 if TYPE_CHECKING:
     from service.adapters.telemetry.traces import Traces
-
-QUIET_MARGIN_SECONDS = 90.0
-"""How long pending records may see nothing happen, beyond the time that reads may take."""
 
 REQUESTS_MAX = 2
 """Most requests of one read: after a 401 it is sent once more."""

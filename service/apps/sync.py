@@ -30,7 +30,7 @@ from service.adapters.telemetry.progress import Progress
 from service.adapters.telemetry.recent_outcomes import RecentOutcomes
 from service.adapters.telemetry.status_report import ReplicaInfo, StatusReport
 from service.apps.media import media_of
-from service.apps.member import Member, work
+from service.apps.member import QUIET_MARGIN_SECONDS, Member, work
 from service.apps.start import contact_watch, log_start, open_port, traces_of
 from service.apps.watch import Watch
 from service.contracts.asyncapi import Topics, asyncapi
@@ -52,11 +52,6 @@ NO_SOURCES = NotReleased(
     "`asset-sync translate`.",
     HTTPStatus.BAD_REQUEST,
 )
-QUIET_MARGIN_SECONDS = 90.0
-"""How long pending changes may see nothing happen, beyond their window and a call.
-
-That is three times the longest delay before a retry (`DELAY_SECONDS_MAX`).
-"""
 
 
 async def run(loaded: Loaded) -> ExitCode:

@@ -6,12 +6,11 @@ from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from service.console.entry import Entry
+from service.contracts.text import DOT_SEGMENTS
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _KNOWN = "use {code}, {family} or {context.KEY}"
 _CONTEXT = "context."
-_DOTS = frozenset({".", ".."})
-"""What a browser reads as a step in a path, even if it is percent-encoded."""
 
 
 class Links(NamedTuple):
@@ -61,7 +60,7 @@ def _values(entry: Entry) -> Mapping[str, str]:
 
 
 def _is_usable(value: str | None) -> bool:
-    return bool(value) and value not in _DOTS
+    return bool(value) and value not in DOT_SEGMENTS
 
 
 def _encoded(value: str) -> str:

@@ -15,6 +15,9 @@ SHOWN_CHARACTERS_MAX = 80
 URL_CHARACTERS_MAX = 200
 """How much of a URL is shown."""
 
+DOT_SEGMENTS = frozenset({".", ".."})
+"""Names that climb up in the path of a URL, even if they are percent-encoded (RFC 3986 §5.2.4)."""
+
 _CONTROL = re.compile(r"[\u0000-\u001f\u007f-\u009f]")
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 

@@ -11,14 +11,12 @@ from service.mapping.compiler import Compiler, Table
 from service.mapping.conditions import compile_optional
 from service.mapping.event_facts import compile_facts
 from service.mapping.faults import DocumentPath, Fault, Locate
-from service.mapping.file.model import Rule, Source
+from service.mapping.file.model import TOMBSTONE, Source
 from service.mapping.opening import compile_opening
 from service.mapping.results import MappedSource
 from service.mapping.rules import CompiledRule
 from service.mapping.source import CompiledSource
 from service.mapping.trace import Trace
-
-_TOMBSTONE = Rule.model_validate({"do": "delete"})
 
 
 def compile_source(
@@ -64,4 +62,4 @@ def _tombstone(source: Source, at: DocumentPath, compiler: Compiler) -> Compiled
     """Return what a tombstone becomes: a delete, or what `on_delete` makes of it."""
     if source.tombstones == "skip":
         return None
-    return compile_rule(_TOMBSTONE, None, source, (*at, "tombstones"), compiler)
+    return compile_rule(TOMBSTONE, None, source, (*at, "tombstones"), compiler)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 from urllib.parse import quote
 
+from service.contracts.text import DOT_SEGMENTS
 from service.mapping.compiler import Compiler
 from service.mapping.data import read_datum, text_of_boolean
 from service.mapping.endings import UnmappableError
@@ -15,8 +16,6 @@ from service.mapping.work import FREE_CHARACTERS
 
 _TOKENS = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 _PERCENT_ENCODED = re.compile(r"\|\s*url\s*$")
-_DOTS = frozenset({".", ".."})
-"""Names that percent-encoding leaves alone, though they climb up in a URL."""
 
 Filled = str | Literal[Absent.ABSENT] | None
 TemplateOf = Callable[[Scope], Filled]
@@ -95,7 +94,7 @@ def _encoded(read: TemplateOf, name: str) -> TemplateOf:
         found = read(scope)
         if not isinstance(found, str):
             return found
-        if found in _DOTS:
+        if found in DOT_SEGMENTS:
             raise UnmappableError(f"{name} is {found!r}, which would leave its place in the URL")
         return quote(found, safe="")
 

@@ -12,9 +12,7 @@ from typing import NamedTuple
 
 from service.adapters.http_client import read_retry_after, status_text
 from service.core.inputs import DownloadFault, DownloadRefused, NotModified
-
-ETAG_CHARACTERS_MAX = 200
-"""Longest ETag that is remembered."""
+from service.core.media.remembered import ETAG_CHARACTERS_MAX
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _FAULTS_BELOW_500 = frozenset(

@@ -4,13 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from service.mapping.faults import DocumentPath, Fault, did_you_mean
-from service.mapping.file.model import Fetch, Instead, Rule, Source, SourcesFile, Value
+from service.mapping.file.model import TOMBSTONE, Fetch, Instead, Rule, Source, SourcesFile, Value
 
 _BEFORE_READING = ("$event", "$item", "$key", "$record")
 """Where the paths begin that need no answer of the DAM."""
-
-_TOMBSTONE = Rule.model_validate({"do": "delete"})
-"""What a tombstone is, where it is not skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ def _fetches(source: Source, file: SourcesFile) -> Iterator[Fault]:
     for index, rule in enumerate(source.rules):
         yield from _deletes_what_is_not_found(source, rule, ("rules", index))
     if source.tombstones == "delete":
-        yield from _deletes_what_is_not_found(source, _TOMBSTONE, ())
+        yield from _deletes_what_is_not_found(source, TOMBSTONE, ())
 
 
 def _all_fetches(source: Source) -> Iterator[tuple[DocumentPath, Fetch]]:
@@ -185,7 +182,7 @@ def _rules(source: Source) -> Iterator[Fault]:
         if rule.because is not None and rule.do not in {"skip", "reject"}:
             yield Fault(("rules", index, "because"), "`because` goes with `do: skip` or `reject`.")
     if source.tombstones == "delete":
-        yield from _needs(source, _TOMBSTONE, ())
+        yield from _needs(source, TOMBSTONE, ())
 
 
 def _needs(source: Source, rule: Rule, at: DocumentPath) -> Iterator[Fault]:

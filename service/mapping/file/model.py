@@ -125,6 +125,10 @@ class Rule(_Defaults):
     set: Constants | None = Field(None, description="Constant values, on top of `values`.")
 
 
+TOMBSTONE = Rule.model_validate({"do": "delete"})
+"""The rule of a tombstone, where it is not skipped."""
+
+
 class Source(_Defaults):
     """A source: the topics of one DAM, and what its events become."""
 
