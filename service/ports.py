@@ -200,7 +200,7 @@ class PublishedKeys(Protocol):
     """The certificates and keys with which senders sign, where their owners publish them."""
 
     async def get(self, url: str) -> bytes | None:
-        """Return the key at this URL, or None if it cannot be had now; never raise."""
+        """Return the key at this URL, or None if it is not available now; never raise."""
         ...
 
     async def confirm(self, url: str) -> bool:

@@ -50,7 +50,7 @@ class HttpPublishedKeys:
         self._running = 0
 
     async def get(self, url: str) -> bytes | None:
-        """Return the key at this URL, fetched at most once a day; None if it cannot be had now."""
+        """Return the key at this URL, at most a day old; None if it is not available now."""
         if (kept := self._kept_key(url)) is not None:
             return kept
         fetching = self._fetching.get(url)

@@ -6,8 +6,8 @@ waits, one that was read before is read again for this.
 Rule 2: three failures in a row without a success, or one 429, make the host failing: then one
 request at a time is sent, to one target after the other, until one succeeds. Throttling is never
 a target's own: whose request the limit hits is chance.
-Rule 3: a target gives up only after two failures of its own at least, because the first may be
-the last echo of an outage. Its time runs only while the host does not fail.
+Rule 3: a target gives up only after two failures of its own at least, because a single
+failure may be left over from an outage. Its time runs only while the host does not fail.
 """
 
 import heapq

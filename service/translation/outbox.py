@@ -4,7 +4,7 @@ Rule 1: a transaction takes whole raw records, in the order of their partitions.
 changes, outcomes and dead letters, and the positions behind them.
 Rule 2: when too many of the last items would be dead-lettered, nothing more of the source is
 written until an operator releases it: the mapping is probably wrong, or the DAM changed its events.
-So it is when too many items became deletes in an hour, which nothing brings back.
+The same holds if too many items became deletes in an hour, because a delete cannot be undone.
 Rule 3: no more than one transaction is under way.
 """
 

@@ -104,4 +104,4 @@ class KeyWanted:
 
     url: str
     judge: Callable[[bytes | None], "Verdict | KeyWanted"]
-    """Returns the verdict, given the key; None stands for a key that cannot be had."""
+    """Returns the verdict, given the key; None stands for a key that is not available."""

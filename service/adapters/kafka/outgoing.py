@@ -1,4 +1,4 @@
-"""The records of a transaction, by topic, and what is tried after the broker refused some as large.
+"""The records of a transaction, by topic, and what is tried after some are refused as too large.
 
 Rule 1: a batch that is refused as too large is sent again record by record.
 Rule 2: an outcome or a dead letter that is refused alone is sent again without a part of it. A

@@ -112,7 +112,7 @@ class DownloadQueue:
         self._free(entry.host)
 
     def succeeded(self, entry: FileEntry) -> None:
-        """Note an answer: the host is well, whatever it answered."""
+        """Note an answer: the host works, whatever it answered."""
         host = self._host(entry)
         host.failed.clear()
         host.failing_since = None
@@ -148,6 +148,6 @@ class DownloadQueue:
         return host
 
     def _free(self, name: str) -> None:
-        """Forget a host with no file left, whether it is well or not."""
+        """Forget a host with no file left, whether it is failing or not."""
         if self._hosts[name].is_idle:
             del self._hosts[name]

@@ -117,7 +117,7 @@ class Scheduler:
         breaker = self._lanes.breaker
         if breaker.probing is not None or breaker.probe_at > now:
             return None
-        # What waits for its structure could be the one that proves the PIM well.
+        # What waits for its structure may be the call that shows that the PIM works.
         if self._structure_cache is not None and (
             side := self._structure_cache.next_side_request(now)
         ):
