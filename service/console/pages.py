@@ -25,8 +25,6 @@ from service.console.waiting import FamilyWork, Waiting
 from service.console.wording import Choices, choices, tell
 
 MILLISECONDS = 1000
-NOT_INDEXED_MIN = 1
-"""So many outcomes that are not read yet are said: a change of a moment ago may be among them."""
 
 _PARTIAL = (
     "The search stopped early, because very many changes had to be looked at. Search further, or "
@@ -403,7 +401,7 @@ def _sentences(index: IndexState) -> Iterator[str]:
         )
     if index.lag is None:
         yield "Kafka does not answer at present, so the newest changes may be missing."
-    elif index.lag >= NOT_INDEXED_MIN:
+    elif index.lag > 0:  # a change of a moment ago may be among them
         yield f"About {index.lag:,} more are being read and cannot be found yet."
 
 

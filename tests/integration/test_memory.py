@@ -9,8 +9,8 @@ import pytest
 
 from service.playground.local_system import variables
 from service.settings import load
-from service.settings.memory import memory_bytes
 from tests.support.large import create_large_topics, peak_bytes, publish_batch
+from tests.support.memory_sum import memory_bytes
 from tests.support.proof import upsert
 from tests.support.service import SystemUnderTest
 

@@ -12,8 +12,8 @@ from service.playground.local_system import variables
 from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from service.settings import load
-from service.settings.memory import translate_bytes
 from tests.support.large import create_large_topics, peak_bytes, publish_batch
+from tests.support.memory_sum import translate_bytes
 from tests.support.raw import RawSystem, raw_system
 
 pytestmark = [

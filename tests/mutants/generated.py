@@ -47,7 +47,6 @@ class _Candidate:
     node: ast.expr
     new: str
     """What stands in its place."""
-    line_text: str
     rank: str
 
 
@@ -72,7 +71,7 @@ def _candidates(path: str, text: str) -> Iterator[_Candidate]:
         words = f"{SEED} {kind} {line} {new}"
         seen[words] += 1
         rank = hashlib.sha256(f"{words} {seen[words]}".encode()).hexdigest()
-        yield _Candidate(kind, path, node, new, line, rank)
+        yield _Candidate(kind, path, node, new, rank)
 
 
 def _changes(tree: ast.Module) -> Iterator[tuple[ast.expr, Kind, str]]:

@@ -20,8 +20,10 @@ from service.core.media.remembered import (
 )
 from service.core.send.structure_cache import FAMILIES_KEPT_MAX
 from service.mapping import json_values
-from service.settings import Settings, load, memory
-from service.settings.memory import (
+from service.settings import Settings, load
+from service.translation import limits as translation_limits
+from tests.support import memory_sum
+from tests.support.memory_sum import (
     MIB,
     Term,
     memory_bytes,
@@ -30,7 +32,6 @@ from service.settings.memory import (
     translate_bytes,
     translate_terms,
 )
-from service.translation import limits as translation_limits
 
 ROOT = Path(__file__).parents[2]
 MINIMUM = {"ASSET_SYNC_PIM__BASE_URL": "https://pim.example", "ASSET_SYNC_PIM__APP_TOKEN": "t"}
@@ -43,21 +44,23 @@ def settings(**given: str) -> Settings:
 
 def test_the_sum_is_made_of_the_limits_of_the_code() -> None:
     """A limit that is raised in the code must raise the sum."""
-    assert memory.POLL_BYTES == fetching.POLL_BYTES_MAX
-    assert memory.KEPT_RECORD_BYTES_MIN == fetching.RECORD_KEPT_BYTES_MIN
-    assert memory.RESPONSE_BYTES_MIN == fetching.RESPONSE_BYTES_MAX
-    assert 64 * fetching.FETCH_BYTES_MAX + fetching.LARGE_BATCHES_BYTES_MAX == memory.FETCHED_BYTES
-    assert memory.UNPACKING_BYTES == unpacking.LARGE_WINDOW_CONTENT_BYTES_MAX
-    assert 1 << unpacking.ZSTD_WINDOW_LOG <= memory.UNPACKING_BYTES
-    assert memory.OBJECTS_PER_PENDING_BYTE == limits.OCCUPIED_PER_PENDING_BYTE
-    assert memory.ANSWER_BYTES == REPLY_BYTES_MAX
-    assert 3 * limits.TRANSACTION_BYTES_MAX == memory.TRANSACTION_BYTES
-    assert FAMILIES_KEPT_MAX * 24 * 1024 <= memory.STRUCTURES_BYTES
-    assert 3 * BUFFER_BYTES + READ_BYTES <= memory.TRANSFER_BYTES
-    assert memory.CHANGES_BYTES == translation_limits.CHANGES_BYTES_MAX
-    assert memory.CHANGES_BYTES >= translation_limits.TRANSACTION_BYTES_MAX
+    assert memory_sum.POLL_BYTES == fetching.POLL_BYTES_MAX
+    assert memory_sum.KEPT_RECORD_BYTES_MIN == fetching.RECORD_KEPT_BYTES_MIN
+    assert memory_sum.RESPONSE_BYTES_MIN == fetching.RESPONSE_BYTES_MAX
+    assert (
+        64 * fetching.FETCH_BYTES_MAX + fetching.LARGE_BATCHES_BYTES_MAX == memory_sum.FETCHED_BYTES
+    )
+    assert memory_sum.UNPACKING_BYTES == unpacking.LARGE_WINDOW_CONTENT_BYTES_MAX
+    assert 1 << unpacking.ZSTD_WINDOW_LOG <= memory_sum.UNPACKING_BYTES
+    assert memory_sum.OBJECTS_PER_PENDING_BYTE == limits.OCCUPIED_PER_PENDING_BYTE
+    assert memory_sum.ANSWER_BYTES == REPLY_BYTES_MAX
+    assert 3 * limits.TRANSACTION_BYTES_MAX == memory_sum.TRANSACTION_BYTES
+    assert FAMILIES_KEPT_MAX * 24 * 1024 <= memory_sum.STRUCTURES_BYTES
+    assert 3 * BUFFER_BYTES + READ_BYTES <= memory_sum.TRANSFER_BYTES
+    assert memory_sum.CHANGES_BYTES == translation_limits.CHANGES_BYTES_MAX
+    assert memory_sum.CHANGES_BYTES >= translation_limits.TRANSACTION_BYTES_MAX
     most = json_values.TOKENS_MAX * json_values.TOKEN_BYTES
-    assert most <= memory.EVENT_OBJECTS_PER_BYTE * MIB
+    assert most <= memory_sum.EVENT_OBJECTS_PER_BYTE * MIB
 
 
 def test_a_remembered_file_takes_no_more_than_is_said() -> None:
@@ -75,7 +78,7 @@ def test_a_remembered_file_takes_no_more_than_is_said() -> None:
     finally:
         tracemalloc.stop()
     assert len(remembered) == count
-    assert 0.5 * memory.REMEMBERED_BYTES < taken / count <= memory.REMEMBERED_BYTES
+    assert 0.5 * memory_sum.REMEMBERED_BYTES < taken / count <= memory_sum.REMEMBERED_BYTES
 
 
 @pytest.mark.parametrize(

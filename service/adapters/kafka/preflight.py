@@ -18,16 +18,14 @@ from service.ports import FatalError
 from service.settings import KafkaSettings
 
 
-async def require_topics(
-    kafka: KafkaSettings, needs: Needs, seconds_max: float = START_SECONDS_MAX
-) -> None:
+async def require_topics(kafka: KafkaSettings, needs: Needs) -> None:
     """Wait for the broker, then check the topics that are needed.
 
     Raises:
         FatalError: the broker refuses the connection or cannot be reached in time, a topic does not
             exist, or a permission on it is missing.
     """
-    deadline = time.monotonic() + seconds_max
+    deadline = time.monotonic() + START_SECONDS_MAX
     while True:
         try:
             found = await _topics(kafka, needs)

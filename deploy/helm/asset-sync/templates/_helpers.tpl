@@ -138,7 +138,7 @@ labels:
 {{- mulf $number (get $units $unit | default 1) | int64 }}
 {{- end }}
 
-{{/* The most memory that a replica may need, in bytes: the sum of service/settings/memory.py. */}}
+{{/* The most memory that a replica may need, in bytes: the sum in docs/operations.md, Memory. */}}
 {{- define "asset-sync.memoryBytes" -}}
 {{- $settings := .Values.settings }}
 {{- $pending := include "asset-sync.bytes" (get $settings "PIPELINE__MAX_PENDING_BYTES" | default "128MiB") | int64 }}

@@ -6,7 +6,7 @@
 {{- max 1 (len (coalesce $chosen (get $file "sources") .Values.translate.sources | default dict)) }}
 {{- end }}
 
-{{/* The most memory that a replica may need, in bytes: the sum of service/settings/memory.py. */}}
+{{/* The most memory that a replica may need, in bytes: the sum in docs/operations.md, Memory. */}}
 {{- define "asset-sync.translate.memoryBytes" -}}
 {{- $settings := include "asset-sync.program.settings" (list . .Values.translate "translate") | fromYaml }}
 {{- $pending := include "asset-sync.bytes" (get $settings "PIPELINE__MAX_PENDING_BYTES" | default "128MiB") | int64 }}

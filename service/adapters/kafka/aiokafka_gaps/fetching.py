@@ -60,7 +60,7 @@ HEADERS_MAX = 10_000
 """Headers of a record. A header without content takes 2 bytes in the record and 100 in memory.
 
 The headers of a record in an ordinary portion are counted after they are read. They take at most
-50 MB for a moment, which is less than service/settings/memory.py counts for the JSON of one poll.
+50 MB for a moment, which is less than docs/operations.md (Memory) counts for the JSON of one poll.
 """
 HEADER_BYTES = 100
 """Memory that a header takes besides its name and content."""

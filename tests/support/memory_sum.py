@@ -6,10 +6,8 @@ tests/unit/test_memory.py compares the sums with the docs, and the constants wit
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from service.settings.model import Settings
+from service.settings import Settings
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -63,7 +61,7 @@ class Term:
     size: int
 
 
-def memory_terms(settings: "Settings", largest_batch_bytes: int = 0) -> list[Term]:
+def memory_terms(settings: Settings, largest_batch_bytes: int = 0) -> list[Term]:
     """Return the parts of the sum of `run`.
 
     Args:
@@ -89,7 +87,7 @@ def memory_terms(settings: "Settings", largest_batch_bytes: int = 0) -> list[Ter
     ]
 
 
-def _media_bytes(settings: "Settings") -> int:
+def _media_bytes(settings: Settings) -> int:
     """Return the memory of downloads, uploads and remembered files; 0 where media are off."""
     media = settings.media
     if not media.are_on:
@@ -98,12 +96,12 @@ def _media_bytes(settings: "Settings") -> int:
     return transfers * TRANSFER_BYTES + media.remember * REMEMBERED_BYTES
 
 
-def memory_bytes(settings: "Settings", largest_batch_bytes: int = 0) -> int:
+def memory_bytes(settings: Settings, largest_batch_bytes: int = 0) -> int:
     """Return the most memory that a replica of `run` needs, in bytes."""
     return sum(term.size for term in memory_terms(settings, largest_batch_bytes))
 
 
-def translate_terms(settings: "Settings", answer_bytes: int = 0) -> list[Term]:
+def translate_terms(settings: Settings, answer_bytes: int = 0) -> list[Term]:
     """Return the parts of the sum of `translate` that all of its sources share.
 
     `answer_bytes` is `max_concurrency` times `max_bytes`, added up over the hosts of the sources.
@@ -119,7 +117,7 @@ def translate_terms(settings: "Settings", answer_bytes: int = 0) -> list[Term]:
     ]
 
 
-def source_terms(settings: "Settings", largest_batch_bytes: int = 0) -> list[Term]:
+def source_terms(settings: Settings, largest_batch_bytes: int = 0) -> list[Term]:
     """Return the parts of the sum of `translate` that each of its sources adds.
 
     `largest_batch_bytes` is the largest `max.message.bytes` of its raw topics.
@@ -136,7 +134,7 @@ def source_terms(settings: "Settings", largest_batch_bytes: int = 0) -> list[Ter
 
 
 def translate_bytes(
-    settings: "Settings", sources: int, answer_bytes: int = 0, largest_batch_bytes: int = 0
+    settings: Settings, sources: int, answer_bytes: int = 0, largest_batch_bytes: int = 0
 ) -> int:
     """Return the most memory that a replica of `translate` with so many sources needs, in bytes."""
     shared = sum(term.size for term in translate_terms(settings, answer_bytes))
