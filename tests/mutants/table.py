@@ -95,9 +95,14 @@ def _row(mutant: Mutant, results: Results) -> str:
     else:
         broker = " (broker)" if result.has_broker else ""
         found = f"`{result.found_by.removeprefix('tests/')}`{broker}"
+    return f"{described(mutant)} {found} |\n"
+
+
+def described(mutant: Mutant) -> str:
+    """Return the mutant's row up to the test that found it."""
     breaks = f"{mutant.holds}: {mutant.breaks}" if mutant.holds else mutant.breaks
     change = mutant.change.replace("|", "\\|")
-    return f"| {mutant.name} | {breaks} | {mutant.path}: {change} | {found} |\n"
+    return f"| {mutant.name} | {breaks} | {mutant.path}: {change} |"
 
 
 def _survived(mutant: Mutant, results: Results) -> bool:
