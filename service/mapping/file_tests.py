@@ -1,4 +1,4 @@
-"""Runs the tests that stand in a sources file (docs/contract.md)."""
+"""Runs the tests that stand in a sources file (docs/sources.md)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The sources file as a whole: tables, hosts, and sources with their rules (docs/contract.md)."""
+"""The sources file as a whole: tables, hosts, and sources with their rules (docs/sources.md)."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""The webhook of a source: its path, and how a request is verified (docs/contract.md)."""
+"""The webhook of a source: its path, and how a request is verified (docs/webhooks.md)."""
 
 from typing import Annotated, Literal, Self
 
