@@ -474,6 +474,13 @@ WRITTEN = (
         "A proxy's 404 page asks for families.",
     ),
     Written(
+        "delete-believes-an-old-list",
+        "D7",
+        "    if action == UPSERT and lacks_family:",
+        "    if lacks_family:",
+        "A delete in a family that was just created rejects the changes of the family.",
+    ),
+    Written(
         "forbidden-is-refused",
         "P4, D7",
         'return Forbidden(Failure("forbidden", response))',

@@ -193,6 +193,9 @@ class World:
             self._at(time, self._spawn)
         for time, number in self.plan.leaves:
             self._at(time, partial(self._leave, number))
+        self.pim.families -= self.plan.created_at.keys()
+        for family, time in self.plan.created_at.items():
+            self._at(time, partial(self.pim.families.add, family))
         self._at(self.plan.ends_at, self._ensure_somebody)
         self._at(self.plan.ends_at + MENDED_SECONDS, self.pim.mend)
         for time in self.media.forgets_at if self.media is not None else ():
