@@ -481,6 +481,20 @@ WRITTEN = (
         "A delete in a family that was just created rejects the changes of the family.",
     ),
     Written(
+        "unsendable-is-refused",
+        "P4, D7",
+        "            return Unsendable(response)",
+        '            return Refused("refused_by_pim", response)',
+        "A code that cannot be sent ends an outage, because its refusal is taken for the PIM's.",
+    ),
+    Written(
+        "unsent-trial-opens-the-gate",
+        "P4, D6",
+        "        if _shows_pim(answer) and self._gate.answered(call_id):",
+        "        if not is_no_answer(answer) and self._gate.answered(call_id):",
+        "A call that was not sent ends throttling.",
+    ),
+    Written(
         "forbidden-is-refused",
         "P4, D7",
         'return Forbidden(Failure("forbidden", response))',

@@ -106,8 +106,8 @@ OF_MEDIA = (
     Written(
         "source-says-when-in-vain",
         "media: ends",
-        "            self._queue.add_later(entry, now.seconds + max(wait, after))",
-        "            self._queue.add_later(entry, now.seconds + wait)",
+        "        self._queue.add_later(entry, now.seconds + max(wait, after))",
+        "        self._queue.add_later(entry, now.seconds + wait)",
         "A source that throttles is asked at once, and the change fails.",
     ),
     Written(
@@ -194,6 +194,13 @@ OF_MEDIA = (
         "            self._remembered.note_code(entry.content, code)",
         "            pass",
         "The PIM gets the same file again with every event.",
+    ),
+    Written(
+        "lost-file-is-refused",
+        "P4, §9",
+        "            return FileLost(fault.message)",
+        '            return Refused("refused_by_pim", response)',
+        "A directory that somebody emptied rejects changes, and ends an outage.",
     ),
     Written(
         "refused-code-is-kept",
