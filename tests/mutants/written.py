@@ -303,6 +303,13 @@ WRITTEN = (
         "A source that deletes an asset in each family waits for a person without a reason.",
     ),
     Written(
+        "release-of-an-earlier-topic",
+        "D7",
+        "    return are_others or watermark >= covered.end",
+        "    return watermark >= covered.end",
+        "After a release, a topic that is created again may delete without a ceiling.",
+    ),
+    Written(
         "held-delete-is-overtaken",
         "P2",
         "if self._held.by_family and self._held.has(asset):",
@@ -704,8 +711,8 @@ WRITTEN = (
     Written(
         "withheld-outcome-overtaken",
         "P2",
-        "        if self.limit.is_reached or self._uncounted:",
-        "        if self._uncounted:",
+        "        if self.limit.is_reached or self._released:",
+        "        if self._released:",
         "Upserts applied in one call pass an earlier outcome of their asset that is withheld.",
     ),
     Written(
