@@ -161,6 +161,8 @@ class DownloadRefused(msgspec.Struct, frozen=True):
     """The file can never be fetched as it is: its source refuses it, or a limit does."""
 
     message: str
+    is_from_host: bool = True
+    """Whether its host answered; otherwise nothing is known about the host."""
 
 
 class DownloadFault(msgspec.Struct, frozen=True):

@@ -17,8 +17,8 @@ OF_MEDIA = (
     Written(
         "redirect-to-any-host",
         "media: hosts",
-        "        if not self._hosts.allow(host):\n            return DownloadRefused(",
-        "        if False:\n            return DownloadRefused(",
+        "        if not self._hosts.allow(host):\n            raise NotAskedError(",
+        "        if False:\n            raise NotAskedError(",
         "A host that is allowed sends us to one that is not.",
     ),
     Written(
@@ -102,6 +102,13 @@ OF_MEDIA = (
         "        return not self.is_failing or (not self.running and now >= self.not_before)",
         "        return True",
         "A host that is down takes all downloads, and its neighbours wait.",
+    ),
+    Written(
+        "unasked-host-is-well",
+        "§9",
+        "                if is_from_host:",
+        "                if True:",
+        "A URL that cannot be asked lets all files of a host that is down be asked for at once.",
     ),
     Written(
         "source-says-when-in-vain",

@@ -115,8 +115,11 @@ class Downloads:
                 self._queue.succeeded(entry)
                 self._note_end(entry, "not_modified", now)
                 return entry, end
-            case DownloadRefused(message):
-                self._queue.succeeded(entry)
+            case DownloadRefused(message, is_from_host):
+                if is_from_host:
+                    self._queue.succeeded(entry)
+                else:
+                    self._queue.ended(entry)
                 self._note_end(entry, "refused", now, message)
                 return entry, refused(f"The file {entry.shown} cannot be fetched: {message}")
             case DownloadFault():

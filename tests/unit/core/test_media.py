@@ -482,6 +482,29 @@ class TestFailing:
         assert made.last_completed_at(failing) < 1_500, "they fail together"
         assert {made.outcomes[id_]["reason"] for id_ in failing} == {"media_failed"}
 
+    def test_a_url_that_cannot_be_asked_shows_nothing_of_its_host(self) -> None:
+        """The host is still down, and still asked for one file at a time."""
+
+        def answer(url: str, _now: float) -> DownloadEnd:
+            if ":abc" in url:
+                return DownloadRefused("Invalid port: 'abc'.", is_from_host=False)
+            return DownloadFault("No connection.")
+
+        made = drive(source=FileSource(answer), limits={"dead_letter_share_max": 1.0})
+        for n in range(5):
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+        made.run(100.0)
+        before = len(made.source.urls)
+        ids = []
+        for n in range(10):
+            bad = file(f"https://cdn.example:abc/{n}.jpg")
+            ids.append(made.upsert("packshots", f"b{n}", media=bad))
+            made.run(10.0)
+
+        assert sum(":abc" not in url for url in made.source.urls[before:]) < 10
+        made.run()
+        assert made.statuses(ids) == {"rejected": 10}
+
     def test_a_host_that_was_not_asked_whether_a_file_has_changed_fails(self) -> None:
         source = FileSource(lambda _url, _now: NotModified())
         made = drive(source=source, limits={"retry_attempts_max": 3})
