@@ -73,6 +73,15 @@ class FaultKind(Enum):
     CREDENTIALS = "credentials"
     CANCELLED = "cancelled"
     """The lease or a drain ended, so asset-sync cancelled it: not a suspicion, not an attempt."""
+    UNSENDABLE = "unsendable"
+    """Its family or code cannot be part of a URL, so it was not sent."""
+    FILE_LOST = "file_lost"
+    """The file to upload cannot be read from disk any more."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether asset-sync itself is the reason, so that nothing is known about the PIM."""
+        return self in {FaultKind.CANCELLED, FaultKind.UNSENDABLE, FaultKind.FILE_LOST}
 
 
 class CallFault(msgspec.Struct, frozen=True):
@@ -152,6 +161,8 @@ class DownloadRefused(msgspec.Struct, frozen=True):
     """The file can never be fetched as it is: its source refuses it, or a limit does."""
 
     message: str
+    is_from_host: bool = True
+    """Whether its host answered; otherwise nothing is known about the host."""
 
 
 class DownloadFault(msgspec.Struct, frozen=True):

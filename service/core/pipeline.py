@@ -6,7 +6,7 @@ Rule 2: whatever belongs to an assignment that is over is dropped: the next owne
 reads those records again.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec import Raw
 
@@ -147,13 +147,14 @@ class Pipeline:
                 self.dispatcher.slots.want_token(call_id)
             case Committed(number):
                 completed = self._outbox.committed(number, self._moment)
+                self.dispatcher.held.released.follow(self.ledger)
                 self._note_progress({one.partition for one in completed})
             case CommitRefused(number, why):
                 assert isinstance(why, CommitRefusal), "the pipeline writes no changes"
                 self._commit_refused(number, why)
             case Released(ends):
                 self._outbox.release(ends)
-                self._release_deletes(ends)
+                self.dispatcher.busy.release(self.ledger, ends, self._now)
             case LeaseRenewed() | Assigned() | DrainStarted() | Forgotten():
                 self._follow_group(happened)
             case TimePassed():
@@ -246,14 +247,6 @@ class Pipeline:
         if size := occupied(record, command, values):
             self.ledger.occupy(record.origin.partition, record.origin.offset, size)
 
-    def _release_deletes(self, ends: Mapping[Partition, int]) -> None:
-        """Let held deletes go, and what the partitions have by then: an operator looked at them."""
-        ends = {
-            partition: max(self.ledger.position(partition), ends.get(partition, 0))
-            for partition in self.ledger.partitions
-        }
-        self.dispatcher.busy.release(ends, self._now)
-
     # --- calls -------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
@@ -333,6 +326,7 @@ class Pipeline:
         self._forget()
         self._membership.begin(assigned.epoch)
         self._outbox.begin(assigned.partitions)
+        self.dispatcher.held.released.follow(self.ledger)
         self._progress.begin(assigned.partitions, self._moment.utc_ms)
         self.dispatcher.gate.share(len(assigned.partitions), assigned.partitions_total)
         self._set_intake(is_new_assignment=True)

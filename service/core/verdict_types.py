@@ -79,6 +79,18 @@ class UnknownFamily(msgspec.Struct, frozen=True):
     response: PimResponse
 
 
+class Unsendable(msgspec.Struct, frozen=True):
+    """The call was not sent, because no URL can name its family or its asset: this is final."""
+
+    response: PimResponse
+
+
+class FileLost(msgspec.Struct, frozen=True):
+    """The file to upload is no longer on disk: it is fetched again."""
+
+    message: str
+
+
 class Forbidden(msgspec.Struct, frozen=True):
     """The answer is 403, perhaps because the body is too large.
 
@@ -113,6 +125,8 @@ Verdict = (
     | Missing
     | Absent
     | UnknownFamily
+    | Unsendable
+    | FileLost
     | Forbidden
     | Throttled
     | Suspicious

@@ -150,6 +150,10 @@ class Backlog:
         """Return the offset below which everything is committed."""
         return self._partitions[partition].watermark
 
+    def binding(self, partition: Partition) -> Binding:
+        """Return the identity of the partition, which changes with its topic."""
+        return self._partitions[partition].binding
+
     def position(self, partition: Partition) -> int:
         """Return the lowest offset that may be admitted next."""
         return self._partitions[partition].position

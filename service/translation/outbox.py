@@ -28,6 +28,7 @@ from service.core.model import Moment, Partition
 from service.core.records import Transaction
 from service.core.settle.commit_pace import CommitPace
 from service.core.settle.dead_letter_limit import DeadLetterLimit
+from service.core.settle.released import ReleasedRecords
 from service.core.settle.report import part_id
 from service.core.status import HeldBack, note_delete, summed_up
 from service.mapping.results import Ended
@@ -60,13 +61,14 @@ class SourceOutbox:
         self.backlog = Backlog({})
         self._chosen: list[tuple[Work, Written]] = []
         """The records of the transaction under way, and what it holds for each."""
-        self._uncounted: dict[Partition, int] = {}
-        """Records below these offsets were released before: the limit does not count them."""
+        self._released = ReleasedRecords()
+        """Neither the limit nor the ceiling counts their items."""
         self._pace = CommitPace(limits.commit_interval_seconds)
 
     def begin(self, backlog: Backlog) -> None:
         """Write the records of this backlog from now on, and nothing of an earlier one."""
         self.backlog = backlog
+        self._released.follow(backlog)
         self._chosen = []
         self._pace.rest()
 
@@ -135,10 +137,7 @@ class SourceOutbox:
             self._effects.append(DeletesReleased(self.held_deletes))
         self.limit.release()
         self.ceiling.release()
-        self._uncounted = {
-            partition: max(self.backlog.position(partition), ends.get(partition, 0))
-            for partition in self.backlog.partitions
-        }
+        self._released.cover(self.backlog, ends)
 
     def maybe_commit(self, moment: Moment) -> None:
         """Ask for the next transaction, once the commit interval is over."""
@@ -160,6 +159,7 @@ class SourceOutbox:
         counted = [work.deletes for work in works if work.deletes and not self._is_released(work)]
         for _ in range(sum(counted)):
             self.ceiling.count(_SOURCE, now)
+        self._released.follow(self.backlog)
         translated = tuple([_translated(work) for work in works])
         seconds = self._pace.seconds(now)
         self._effects.append(RecordsTranslated(len(works), changes, seconds, translated))
@@ -219,10 +219,8 @@ class SourceOutbox:
 
     def _is_released(self, work: Work) -> bool:
         """Return whether an operator released the record, with all that there was by then."""
-        if not self._uncounted:
-            return False
         origin = work.record.origin
-        return origin.offset < self._uncounted.get(origin.partition, 0)
+        return self._released.has(origin.partition, origin.offset)
 
     def _count(self, work: Work) -> None:
         """Count the items of a record once by the limit, and report those that ended."""

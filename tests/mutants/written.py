@@ -303,6 +303,13 @@ WRITTEN = (
         "A source that deletes an asset in each family waits for a person without a reason.",
     ),
     Written(
+        "release-of-an-earlier-topic",
+        "D7",
+        "    return are_others or watermark >= covered.end",
+        "    return watermark >= covered.end",
+        "After a release, a topic that is created again may delete without a ceiling.",
+    ),
+    Written(
         "held-delete-is-overtaken",
         "P2",
         "if self._held.by_family and self._held.has(asset):",
@@ -472,6 +479,27 @@ WRITTEN = (
         "if answer.is_from_pim and answer.status == 404:",
         "if answer.status == 404:",
         "A proxy's 404 page asks for families.",
+    ),
+    Written(
+        "delete-believes-an-old-list",
+        "D7",
+        "    if action == UPSERT and lacks_family:",
+        "    if lacks_family:",
+        "A delete in a family that was just created rejects the changes of the family.",
+    ),
+    Written(
+        "unsendable-is-refused",
+        "P4, D7",
+        "            return Unsendable(response)",
+        '            return Refused("refused_by_pim", response)',
+        "A code that cannot be sent ends an outage, because its refusal is taken for the PIM's.",
+    ),
+    Written(
+        "unsent-trial-opens-the-gate",
+        "P4, D6",
+        "        if _shows_pim(answer) and self._gate.answered(call_id):",
+        "        if not is_no_answer(answer) and self._gate.answered(call_id):",
+        "A call that was not sent ends throttling.",
     ),
     Written(
         "forbidden-is-refused",
@@ -683,8 +711,8 @@ WRITTEN = (
     Written(
         "withheld-outcome-overtaken",
         "P2",
-        "        if self.limit.is_reached or self._uncounted:",
-        "        if self._uncounted:",
+        "        if self.limit.is_reached or self._released:",
+        "        if self._released:",
         "Upserts applied in one call pass an earlier outcome of their asset that is withheld.",
     ),
     Written(

@@ -17,8 +17,8 @@ OF_MEDIA = (
     Written(
         "redirect-to-any-host",
         "media: hosts",
-        "        if not self._hosts.allow(host):\n            return DownloadRefused(",
-        "        if False:\n            return DownloadRefused(",
+        "        if not self._hosts.allow(host):\n            raise NotAskedError(",
+        "        if False:\n            raise NotAskedError(",
         "A host that is allowed sends us to one that is not.",
     ),
     Written(
@@ -104,10 +104,17 @@ OF_MEDIA = (
         "A host that is down takes all downloads, and its neighbours wait.",
     ),
     Written(
+        "unasked-host-is-well",
+        "§9",
+        "                if is_from_host:",
+        "                if True:",
+        "A URL that cannot be asked lets all files of a host that is down be asked for at once.",
+    ),
+    Written(
         "source-says-when-in-vain",
         "media: ends",
-        "            self._queue.add_later(entry, now.seconds + max(wait, after))",
-        "            self._queue.add_later(entry, now.seconds + wait)",
+        "        self._queue.add_later(entry, now.seconds + max(wait, after))",
+        "        self._queue.add_later(entry, now.seconds + wait)",
         "A source that throttles is asked at once, and the change fails.",
     ),
     Written(
@@ -194,6 +201,13 @@ OF_MEDIA = (
         "            self._remembered.note_code(entry.content, code)",
         "            pass",
         "The PIM gets the same file again with every event.",
+    ),
+    Written(
+        "lost-file-is-refused",
+        "P4, §9",
+        "            return FileLost(fault.message)",
+        '            return Refused("refused_by_pim", response)',
+        "A directory that somebody emptied rejects changes, and ends an outage.",
     ),
     Written(
         "refused-code-is-kept",

@@ -31,6 +31,7 @@ FORBIDDEN = CallReply(403, is_from_pim=True, message="no right")
 HTML_404 = CallReply(404, message="HTTP 404 Not Found")
 TIMEOUT = CallFault(FaultKind.TIMEOUT, "No answer within 60 s.")
 REFUSED = CallFault(FaultKind.CREDENTIALS, "The PIM refuses the credentials.")
+UNSENDABLE = CallFault(FaultKind.UNSENDABLE, "A code that is `.` or `..`.")
 SEEDS = st.integers(0, 10_000)
 OUTAGES = st.sampled_from(
     [
@@ -453,6 +454,52 @@ def test_a_proxy_that_refuses_a_body_does_not_prove_that_the_pim_works(seed: int
         "too_large"
     }
     assert all(at >= 300 for at in drive.noted("breaker.closed"))
+
+
+def is_named_by_dots(request: Request) -> bool:
+    """Whether no URL can name what the request is about."""
+    code = request.code if isinstance(request, DeleteOne) else None
+    return ".." in {code, family_of(request)}
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("answer", [DOWN, CallReply(429, retry_after_seconds=20.0)])
+def test_a_call_that_is_not_sent_does_not_prove_that_the_pim_works(
+    seed: int, answer: CallReply
+) -> None:
+    """It ends neither an outage nor throttling, and shows no family to exist."""
+
+    def pim(request: Request, now: float) -> Answer | None:
+        return UNSENDABLE if is_named_by_dots(request) else answer if now < 300 else None
+
+    drive = Drive(pim, seed, limits={"calls_at_once_max": 1})
+    ids = [drive.upsert("packshots", f"a{number}") for number in range(20)]
+    drive.run(60)
+    dots = [drive.delete("manuals", "..") for _ in range(3)]
+    dots += [drive.upsert("..", f"b{number}") for number in range(10)]
+    absent = drive.delete("manuals", "absent")
+    drive.run()
+
+    assert drive.statuses(ids) == {"applied": 20}
+    assert {drive.outcomes[id_]["reason"] for id_ in dots} == {"refused_by_pim"}
+    assert drive.outcomes[dots[-1]]["pim"] == {
+        "status_code": None,
+        "message": UNSENDABLE.message,
+        "errors": [],
+    }
+    assert all(at >= 300 for at in drive.noted("breaker.closed"))
+    assert all(at >= 300 for at in drive.noted("pim.throttling_ended"))
+    assert drive.outcomes[absent]["result"] == "absent"
+    assert any(sent.request == GetFamily("manuals") for sent in drive.sent)
+
+
+def test_assets_of_a_family_that_no_url_can_name_are_not_taken_apart() -> None:
+    drive = Drive(lambda request, _: UNSENDABLE if is_named_by_dots(request) else None)
+    ids = [drive.upsert("..", f"a{number}") for number in range(100)]
+    drive.run()
+
+    assert drive.statuses(ids) == {"rejected": 100}
+    assert len(drive.writes) == 1
 
 
 # --- unknown things -------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from service.core.inputs import (
     Released,
     Start,
 )
-from service.core.model import Partition
+from service.core.model import Binding, Partition
 from service.core.requests import DeleteOne, Request, UpsertAssets
 from tests.support.drive import Drive
 
@@ -148,6 +148,44 @@ def test_a_release_ends_before_the_offset_that_it_names() -> None:
     made.run(60)
 
     assert made.statuses(later) == {"applied": CEILING}
+
+
+@pytest.mark.parametrize("is_created_again", [False, True])
+def test_a_release_does_not_cover_a_topic_that_is_created_again(
+    is_created_again: bool,  # noqa: FBT001
+) -> None:
+    """Its offsets begin at 0 again, far below those that were released."""
+    made, _ = held()
+    for number in range(30):
+        made.upsert("family", f"later{number}")
+    made._step(Released({Partition("events", 0): len(made._log[0]) + 100}))
+    made.run(60)
+    made._step(Forgotten())
+    if is_created_again:
+        made._log[0].clear()
+        made.outcomes.clear()
+    position = made._read[0] = len(made._log[0])
+    start = Start(position, binding=Binding(topic_id="new" if is_created_again else ""))
+    made._step(Assigned(2, {Partition("events", 0): start}, 1))
+    ids = [made.delete("family", f"later{number}") for number in range(30)]
+    made._log[0][position:] = [
+        replace(record, origin=replace(record.origin, epoch=2))
+        for record in made._log[0][position:]
+    ]
+    made.run(60)
+
+    assert made.statuses(ids) == {"applied": CEILING if is_created_again else 30}
+
+
+def test_a_release_is_forgotten_when_all_that_it_covers_is_committed() -> None:
+    made, _ = held()
+    made._step(Released({Partition("events", 0): len(made._log[0]) + 1}))
+    made.run(60)
+    assert made.pipeline.dispatcher.held.released
+    made.upsert("family", "last")
+    made.run(60)
+
+    assert not made.pipeline.dispatcher.held.released
 
 
 def test_a_release_of_nothing_is_nothing() -> None:

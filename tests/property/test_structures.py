@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.core.inputs import Answer, CallReply, ItemReply
+from service.core.inputs import Answer, CallFault, CallReply, FaultKind, ItemReply
 from service.core.limits import StructureOptions
 from service.core.requests import (
     CreateOption,
@@ -278,6 +278,24 @@ def test_an_option_that_the_pim_will_not_create() -> None:
     pim = Strict("red")
     made = drive(pim, create_options=True)
     bad = made.upsert("packshots", "a", colors="teal")
+    made.run()
+
+    assert made.outcomes[bad]["reason"] == "invalid_values"
+    assert pim.count(CreateOption) == 1
+
+
+def test_an_option_whose_code_cannot_be_sent_is_not_tried_again() -> None:
+    class Strict(Pim):
+        def __call__(self, request: Request, now: float) -> Answer | None:
+            answer = super().__call__(request, now)
+            if isinstance(request, CreateOption):
+                self.colors.discard(request.code)
+                return CallFault(FaultKind.UNSENDABLE, "A code that is `.` or `..`.")
+            return answer
+
+    pim = Strict("red")
+    made = drive(pim, create_options=True)
+    bad = made.upsert("packshots", "a", colors="..")
     made.run()
 
     assert made.outcomes[bad]["reason"] == "invalid_values"

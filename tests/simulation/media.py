@@ -67,6 +67,8 @@ class MediaPlan:
     """How many files of the largest size fit on a replica's disk."""
     downloads_at_once_max: int
     remembered_max: int
+    lost_share: float
+    """Chance of an upload whose file is no longer on disk, until the faults of the world end."""
 
     @property
     def is_poisoned(self) -> bool:
@@ -125,6 +127,7 @@ def media_of(seed: int, ends_at: float, *, rough: bool, calm: bool) -> MediaPlan
         disk_files=chance.choice((1, 2, 100)),
         downloads_at_once_max=chance.choice((1, 4)),
         remembered_max=chance.choice((1, 3, 1_000)),
+        lost_share=chance.choice((0.0, 0.5)) if rough else 0.0,
     )
 
 

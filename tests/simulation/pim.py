@@ -30,6 +30,7 @@ class SimPim:
     options: int = 0
     """Attributes with options in each family."""
     folds_case: bool = False
+    families: set[str] = field(default_factory=lambda: set(FAMILIES))
     assets: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     """The content of each file that was uploaded, by its code."""
@@ -41,10 +42,10 @@ class SimPim:
         """Apply the request, of a bulk one only the first `limit` items, and answer."""
         match request:
             case GetFamilies():
-                return CallReply(200, is_from_pim=True, families=frozenset(FAMILIES))
+                return CallReply(200, is_from_pim=True, families=frozenset(self.families))
             case GetFamily(family):
-                return CallReply(200 if family in FAMILIES else 404, is_from_pim=True)
-            case UpsertAssets(family) | GetAttributes(family) if family not in FAMILIES:
+                return CallReply(200 if family in self.families else 404, is_from_pim=True)
+            case UpsertAssets(family) | GetAttributes(family) if family not in self.families:
                 return CallReply(404, is_from_pim=True, message="no family")
             case UpsertAssets(family, assets):
                 items = [

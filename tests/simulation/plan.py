@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -24,6 +25,9 @@ LATER = 0x400000
 
 LIMITS = 0x800000
 """Likewise the limits."""
+
+CREATIONS = 0x2000000
+"""Likewise the families that are created while a world runs."""
 
 Trouble = Literal["calm", "outages", "everything"]
 
@@ -79,6 +83,8 @@ class WorldLimits:
     """Of a family, by each replica; beyond, a person is waited for. 0: no limit."""
     media: MediaPlan | None = None
     """The files that events name; None: they name none."""
+    creates_families: bool = False
+    """Whether some families are created late, each before the first record of it is written."""
 
 
 ROOMY = WorldLimits()
@@ -124,6 +130,8 @@ class Plan:
     """Whether replicas shape and validate by the families' structures."""
     dead_letter_share: float
     """Of the last 20 changes; beyond, a replica waits for a person, who comes some time later."""
+    created_at: Mapping[str, float]
+    """When families are created that are not there at the beginning."""
     limits: WorldLimits
 
     @property
@@ -188,6 +196,7 @@ def plan(seed: int, trouble: Trouble | None = None, limits: WorldLimits | None =
     drawn = replace(
         _limits(random.Random(seed ^ LIMITS), kind, ends_at),
         media=media_of(seed, ends_at, rough=rough, calm=kind == "calm"),
+        creates_families=random.Random(seed ^ CREATIONS).random() < 0.5,
     )
     limits = limits or drawn
     records = _records(chance, partitions, ends_at, rough=rough)
@@ -234,8 +243,20 @@ def plan(seed: int, trouble: Trouble | None = None, limits: WorldLimits | None =
         token_share=later.choice((0.0, 0.1)),
         pending_max=chance.choice((8 if kind != "outages" else 100, 100, 10_000)),
         dead_letter_share=later.choice((1.0, 1.0, 0.1)),
+        created_at=_creations(seed, records) if limits.creates_families else {},
         limits=limits,
     )
+
+
+def _creations(seed: int, records: tuple[PlannedRecord, ...]) -> dict[str, float]:
+    """When each of some families is created: before the first record of it."""
+    chance = random.Random(seed ^ CREATIONS ^ LATER)
+    first = {record.asset[0]: record.time for record in reversed(records)}
+    return {
+        family: chance.uniform(0, first[family])
+        for family in FAMILIES
+        if family in first and chance.random() < 0.5
+    }
 
 
 def _limits(chance: random.Random, kind: Trouble, ends_at: float) -> WorldLimits:

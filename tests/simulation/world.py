@@ -193,6 +193,9 @@ class World:
             self._at(time, self._spawn)
         for time, number in self.plan.leaves:
             self._at(time, partial(self._leave, number))
+        self.pim.families -= self.plan.created_at.keys()
+        for family, time in self.plan.created_at.items():
+            self._at(time, partial(self.pim.families.add, family))
         self._at(self.plan.ends_at, self._ensure_somebody)
         self._at(self.plan.ends_at + MENDED_SECONDS, self.pim.mend)
         for time in self.media.forgets_at if self.media is not None else ():
@@ -596,6 +599,8 @@ class World:
 
     def _fault_of(self, request: StartCall) -> tuple[Answer, bool] | None:
         """What goes wrong with a request, and whether (part of) it is applied all the same."""
+        if self._is_lost(request):
+            return CallFault(FaultKind.FILE_LOST, "gone"), False
         if self._is_too_often():
             return CallReply(429, retry_after_seconds=self.limiting.choice((None, 1.0))), False
         if any(start <= self.now < end for start, end in self.plan.outages):
@@ -619,6 +624,12 @@ class World:
         if self.chance.random() < self.plan.error_share:
             return CallReply(500), self.chance.random() < 0.5
         return self._own_fault(request)
+
+    def _is_lost(self, request: StartCall) -> bool:
+        """Whether the file of an upload cannot be read from disk any more."""
+        is_upload = isinstance(request.request, UploadFile) and self.now < self.plan.ends_at
+        share = self.media.lost_share if is_upload and self.media is not None else 0.0
+        return share > 0 and self.fetching.random() < share
 
     def _is_too_often(self) -> bool:
         """Whether the PIM was asked as often in the last second as it allows."""

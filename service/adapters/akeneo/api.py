@@ -5,7 +5,8 @@ request becomes one of these values:
 
 * an answer, whatever its status                      → CallReply
 * no answer within the timeout                        → CallFault TIMEOUT
-* the file to upload is no longer on disk             → CallReply 422, as of a file that is refused
+* a code cannot be part of a URL                      → CallFault UNSENDABLE
+* the file to upload is no longer on disk             → CallFault FILE_LOST
 * the credentials are refused or cannot be read       → CallFault CREDENTIALS
 * the lease ended before the request was sent         → CallFault CANCELLED
 * any other error                                     → CallFault CONNECTION
@@ -96,7 +97,7 @@ class HttpAssetApi:
         written = write_request(request)
         if written is None:
             message = "A code that is `.` or `..` cannot be part of a URL."
-            return CallReply(422, is_from_pim=True, message=message)
+            return CallFault(FaultKind.UNSENDABLE, message)
         try:
             raw = await self._send_with_token(written, permit, may_write)
             return read_answer(request, raw.status, raw.headers, raw.body)
@@ -104,8 +105,6 @@ class HttpAssetApi:
             return CANCELLED
         except NoTokenError as error:
             return _without_token(error.reply)
-        except FileLostError as error:
-            return CallReply(422, is_from_pim=True, message=str(error))
         except Exception as error:  # noqa: BLE001 - no error of a library may end the service
             return _fault_of(error)
 
@@ -236,6 +235,8 @@ def _fault_of(error: Exception) -> CallFault:
             return CallFault(FaultKind.CREDENTIALS, message)
         case SettingsError():
             return CallFault(FaultKind.CREDENTIALS, f"The credentials cannot be read: {error}")
+        case FileLostError():
+            return CallFault(FaultKind.FILE_LOST, str(error))
         case _NoAnswerError():
             return CallFault(FaultKind.TIMEOUT, str(error))
         case TooLargeError():

@@ -40,6 +40,10 @@ SILENCE_SECONDS_MAX = 30.0
 HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "asset-sync"}
 
 
+class NotAskedError(Exception):
+    """A host may not be asked; the message says why."""
+
+
 class Lost(NamedTuple):
     """The connection ended before the file was complete; `message` says how."""
 
@@ -110,45 +114,55 @@ class HttpDownloads:
     async def _follow(self, start: StartDownload, transfer: Transfer) -> DownloadEnd | Lost:
         """Ask for the file, or what is missing of it, wherever the source redirects to."""
         url = start.url
-        for _ in range(1 + REDIRECTS_MAX):
-            target = self._target(url)
-            if isinstance(target, DownloadRefused):
-                return target
-            asked = Asked(
-                target.url.path,
-                None if transfer.received else start.etag,
-                transfer.received if transfer.resumes else 0,
-                start.bytes_max,
-            )
-            end = await self._ask(target, asked, transfer)
+        for redirects in range(1 + REDIRECTS_MAX):
+            try:
+                target = self._target(url)
+                end = await self._ask(target, start, transfer)
+            except NotAskedError as error:
+                return DownloadRefused(str(error), is_from_host=redirects > 0)
             if not isinstance(end, Redirect):
                 return end
             url = _joined(target.url, end.location)
         return DownloadRefused(f"The source redirects more than {REDIRECTS_MAX} times.")
 
-    def _target(self, text: str) -> Target | DownloadRefused:
-        """Judge the URL by the host that the connection would go to, however it is written."""
+    def _target(self, text: str) -> Target:
+        """Judge the URL by the host that the connection would go to, however it is written.
+
+        Raises:
+            NotAskedError: it may not be asked.
+        """
         try:
             url = parse_url(text)
         except ValueError as error:
-            return DownloadRefused(f"The URL cannot be asked: {error}")
+            raise NotAskedError(f"The URL cannot be asked: {error}") from None
         if url.userinfo:
-            return DownloadRefused("The URL has a user name, but files are downloaded anonymously.")
+            raise NotAskedError("The URL has a user name, but files are downloaded anonymously.")
         host = url.raw_host.decode("ascii")
         is_private = self._hosts.is_private(host)
         if not self._hosts.allow(host):
-            return DownloadRefused(
+            raise NotAskedError(
                 f"Files may not be downloaded from {host}: {PREFIX}MEDIA__HOSTS does not allow it."
             )
         if url.scheme != "https" and not (is_private and url.scheme == "http"):
-            return DownloadRefused(
+            raise NotAskedError(
                 f"Files are downloaded over https, but the URL at {host} is of {url.scheme}."
             )
         return Target(url, self._private if is_private else self._public)
 
     async def _ask(
-        self, target: Target, asked: Asked, transfer: Transfer
+        self, target: Target, start: StartDownload, transfer: Transfer
     ) -> DownloadEnd | Redirect | Lost:
+        """Send one request, and read its answer.
+
+        Raises:
+            NotAskedError: no address of the host is public.
+        """
+        asked = Asked(
+            target.url.path,
+            None if transfer.received else start.etag,
+            transfer.received if transfer.resumes else 0,
+            start.bytes_max,
+        )
         request = httpx2.Request("GET", target.url, headers=_headers(asked, transfer.resumes))
         try:
             async with asyncio.timeout(SILENCE_SECONDS_MAX):
@@ -192,11 +206,11 @@ def _headers(asked: Asked, resumes: str | None) -> Mapping[str, str]:
     return HEADERS if asked.etag is None else {**HEADERS, "if-none-match": asked.etag}
 
 
-def _without_answer(error: Exception) -> DownloadRefused | DownloadFault:
+def _without_answer(error: Exception) -> DownloadFault:
     if isinstance(error.__cause__, NotPublicError):
-        return DownloadRefused(
+        raise NotAskedError(
             f"{error} {PREFIX}MEDIA__PRIVATE_HOSTS has to name a host of a private network."
-        )
+        ) from None
     return DownloadFault(in_words(error))
 
 

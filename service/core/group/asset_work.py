@@ -251,12 +251,20 @@ class AssetWork(msgspec.Struct, eq=False, gc=False):
 
         Return False if none does.
         """
-        ends = self.files.ends if self.files is not None else {}
-        ending = next((ends[place] for place in self.places() if place in ends), None)
+        ending = self._ending_by_files()
         if ending is None:
             return False
         self._end_or_take_apart(ending)
         return True
+
+    @property
+    def is_ended_by_files(self) -> bool:
+        """Whether a file ends the step."""
+        return self._ending_by_files() is not None
+
+    def _ending_by_files(self) -> Ending | None:
+        ends = self.files.ends if self.files is not None else {}
+        return next((ends[place] for place in self.places() if place in ends), None)
 
     def reject_flawed(self) -> None:
         """Reject the step because of its flaws; merged changes are sent one by one instead."""

@@ -115,8 +115,11 @@ class Downloads:
                 self._queue.succeeded(entry)
                 self._note_end(entry, "not_modified", now)
                 return entry, end
-            case DownloadRefused(message):
-                self._queue.succeeded(entry)
+            case DownloadRefused(message, is_from_host):
+                if is_from_host:
+                    self._queue.succeeded(entry)
+                else:
+                    self._queue.ended(entry)
                 self._note_end(entry, "refused", now, message)
                 return entry, refused(f"The file {entry.shown} cannot be fetched: {message}")
             case DownloadFault():
@@ -145,6 +148,22 @@ class Downloads:
             self._note_end(entry, "cancelled", now)
             return None
         self._note_end(entry, "failed", now, fault.message)
+        ending = self._try_later(entry, fault, now)
+        self._queue.failed(entry, now)
+        return None if ending is None else (entry, ending)
+
+    def lost(self, entry: FileEntry, message: str, now: Now) -> Ending | None:
+        """Fetch a file again later that is no longer on disk; return its ending once given up.
+
+        Its host is not to blame.
+        """
+        self._drop(entry)
+        entry.state = FileState.WAITING
+        self._note_end(entry, "failed", now, message)
+        return self._try_later(entry, DownloadFault(message), now)
+
+    def _try_later(self, entry: FileEntry, fault: DownloadFault, now: Now) -> Ending | None:
+        """Let the file be fetched again later; return its ending if it was tried too often."""
         entry.failures += 1
         entry.last_fault = fault.message
         if entry.failing_since is None:
@@ -153,14 +172,12 @@ class Downloads:
             entry.failures >= self._limits.retry_attempts_max
             or now.budget - entry.failing_since >= self._limits.retry_seconds_max
         )
-        if not is_spent:
-            wait = delay(entry.failures, self._jitter)
-            after = min(fault.retry_after_seconds or 0.0, RETRY_AFTER_SECONDS_MAX)
-            self._queue.add_later(entry, now.seconds + max(wait, after))
-        self._queue.failed(entry, now)
-        if not is_spent:
-            return None
-        return entry, failed(entry, f"Given up after {entry.failures} tries.")
+        if is_spent:
+            return failed(entry, f"Given up after {entry.failures} tries.")
+        wait = delay(entry.failures, self._jitter)
+        after = min(fault.retry_after_seconds or 0.0, RETRY_AFTER_SECONDS_MAX)
+        self._queue.add_later(entry, now.seconds + max(wait, after))
+        return None
 
     # --- giving up ---------------------------------------------------------------------------
 

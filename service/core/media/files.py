@@ -163,6 +163,20 @@ class Files:
         self.uploads.go_on(now)
         return freed
 
+    def upload_lost(self, call: Call, message: str, now: Now) -> list[AssetWork]:
+        """Fetch a file again that is no longer on disk; return the assets that go on without it."""
+        entry = self.uploads.lost(call, now.seconds)
+        if entry is None:
+            return []
+        ending = self.downloads.lost(entry, message, now)
+        freed = self._end(entry, ending) if ending is not None else []
+        (work,) = call.batch
+        if ending is None and work.is_ended_by_files:  # it waited for its own upload alone
+            self.leave(work, now.seconds)
+            freed = [work]
+        self.uploads.go_on(now.seconds)
+        return freed
+
     # --- codes that the PIM does not take any more -------------------------------------------
 
     def forget_codes(self, work: AssetWork) -> bool:

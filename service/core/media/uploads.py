@@ -57,6 +57,22 @@ class Uploads:
         self._uploading.discard(_uploader_of(entry).key)
         return self._stored.pop(entry.content)
 
+    def lost(self, call: Call, now: float) -> FileEntry | None:
+        """Return the file of an upload, which is no longer on disk.
+
+        If another file has the same content, it is uploaded next.
+        """
+        entry = self._by_call.pop(call.id, None)
+        if entry is None:  # of an assignment that is over
+            return None
+        self._note(entry, "failed", now)
+        self._uploading.discard(_uploader_of(entry).key)
+        entry.call = entry.uploader = None
+        self._take_out(entry)
+        if entry.content in self._stored:
+            self._idle[entry.content] = None
+        return entry
+
     def go_on(self, now: float) -> None:
         """Upload what waited for a call that has ended."""
         for content in list(self._idle):
@@ -74,11 +90,7 @@ class Uploads:
     def drop_unused(self, entry: FileEntry) -> None:
         """Forget a file on disk for which nobody waits any more."""
         if not entry.uses:
-            twins = self._stored[entry.content]
-            twins.remove(entry)
-            if not twins:
-                del self._stored[entry.content]
-                self._idle.pop(entry.content, None)
+            self._take_out(entry)
 
     def keep(self, in_flight: Collection[int]) -> dict[int, FileEntry]:
         """Forget all files but those that these calls upload; return those by their ids."""
@@ -88,6 +100,13 @@ class Uploads:
         self._uploading.clear()
         self._idle.clear()
         return {entry.id: entry for entry in kept.values()}
+
+    def _take_out(self, entry: FileEntry) -> None:
+        twins = self._stored[entry.content]
+        twins.remove(entry)
+        if not twins:
+            del self._stored[entry.content]
+            self._idle.pop(entry.content, None)
 
     def _upload_first(self, content: Content, now: float) -> None:
         twins = self._stored.get(content, [])

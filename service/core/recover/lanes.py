@@ -89,7 +89,7 @@ class Lanes:
         return self._calls_made
 
     def drop(self, call: Call) -> None:
-        """Forget a call that lost all its assets before it was sent."""
+        """Forget a call that is not sent again, because it has lost its assets or its file."""
         self.suspected.pop(call.id, None)
 
     def sending(self, call: Call) -> None:

@@ -16,6 +16,7 @@ from service.core.model import Asset, Change, Now, Partition
 from service.core.news import News
 from service.core.recover.lanes import Lanes
 from service.core.send.held_deletes import HeldDeletes
+from service.core.settle.released import Positions
 from service.core.verdict_types import Failure
 
 
@@ -69,9 +70,9 @@ class BusyAssets:
         """Let deletes enter their windows that the ceiling admits by now."""
         self._enter(self._held.take_admitted(now.seconds), now)
 
-    def release(self, ends: Mapping[Partition, int], now: Now) -> None:
+    def release(self, positions: Positions, ends: Mapping[Partition, int], now: Now) -> None:
         """Let all held deletes enter their windows, because an operator released them."""
-        self._enter(self._held.release(ends), now)
+        self._enter(self._held.release(positions, ends), now)
 
     def _enter(self, changes: list[Change], now: Now) -> None:
         for change in changes:

@@ -4,7 +4,7 @@ Rule 1: the assets of a call that succeeded are worked through after the next ca
 when none can start. So the slot is in use while the outcomes of a hundred assets are made.
 """
 
-from service.contracts.outcome import DELETE, UPSERT, Action, Result
+from service.contracts.outcome import DELETE, UPSERT, Action, Reason, Result
 from service.core.facts import (
     BreakerClosed,
     BreakerOpened,
@@ -27,6 +27,7 @@ from service.core.send.structure_cache import StructureCache
 from service.core.verdict_types import (
     Absent,
     Failure,
+    FileLost,
     Forbidden,
     ItemKind,
     ItemVerdict,
@@ -35,6 +36,7 @@ from service.core.verdict_types import (
     Refused,
     Suspicious,
     UnknownFamily,
+    Unsendable,
     Uploaded,
     Verdict,
 )
@@ -80,7 +82,13 @@ class Conclusion:
             case UnknownFamily(response):
                 self._families.mark_unknown(call.family, response, now.seconds)
                 self._lanes.forget_probe(call)
-                self.reject_unknown(call, response, now)
+                self.reject(call, "unknown_family", response, now)
+            case Unsendable(response):
+                self._lanes.forget_probe(call)
+                self.reject(call, "refused_by_pim", response, now)
+            case FileLost(message):
+                self._lanes.forget_probe(call)
+                self._fetch_again(call, message, now)
             case Refused():
                 self._refuse(call, verdict, now)
             case Forbidden():
@@ -90,10 +98,10 @@ class Conclusion:
             case _:
                 raise AssertionError("an exchange ends with an answer")
 
-    def reject_unknown(self, call: Call, response: PimResponse, now: Now) -> None:
-        """Reject the step of every asset of the call: the PIM has no such family."""
+    def reject(self, call: Call, reason: Reason, response: PimResponse, now: Now) -> None:
+        """Reject the step of every asset of the call, for a reason that they share."""
         for work in list(call.batch):
-            work.reject_step("unknown_family", response)
+            work.reject_step(reason, response)
             self._busy.step_ended(work, now)
 
     def note_retry(self, call: Call, cause: RetryCause) -> None:
@@ -115,6 +123,12 @@ class Conclusion:
         elif not self._is_tried_again(call.batch[0], now.seconds):
             call.batch[0].refuse(refused.reason, refused.response)
             self._busy.step_ended(call.batch[0], now)
+
+    def _fetch_again(self, call: Call, message: str, now: Now) -> None:
+        """Fetch the file of an upload again; end its assets if that was tried too often."""
+        self._lanes.drop(call)
+        if self._busy.keeps(call.batch):
+            self._busy.go_on(self._files.upload_lost(call, message, now), now)
 
     def _halve(self, call: Call, cause: RetryCause, now: Now) -> None:
         self.note_retry(call, cause)

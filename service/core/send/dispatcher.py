@@ -183,7 +183,7 @@ class Dispatcher:
         """
         if (response := self.families.denial(call.family, now.seconds)) is not None:
             self._drop(call)
-            self.conclusion.reject_unknown(call, response, now)
+            self.conclusion.reject(call, "unknown_family", response, now)
             return False
         if call.action == DELETE or call.upload is not None:
             return True

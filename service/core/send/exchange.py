@@ -8,7 +8,7 @@ is sent again later, so that the exchange ends even if the PIM allows one reques
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from service.contracts.outcome import DELETE, Action
+from service.contracts.outcome import DELETE, UPSERT, Action
 from service.core.group.shape import Structure
 from service.core.inputs import Answer, CallReply
 from service.core.requests import (
@@ -47,18 +47,23 @@ def write(
     if not isinstance(verdict, Missing):
         return verdict
     response = verdict.response
-    if known.lacks(family, at):
+    lacks_family = known.lacks(family, at)
+    if action == UPSERT and lacks_family:
         return UnknownFamily(response)
-    if action == DELETE and known.is_seen(family, at):
+    if action == DELETE and known.is_seen(family, at) and not lacks_family:
         return Absent(response)
-    answer, _ = yield GetFamily(family)
+    answer, at = yield GetFamily(family)
     if action == DELETE and is_well(answer):
         return Absent(response)
-    if is_unknown(answer):
-        answer, _ = yield GetFamilies()
-        if is_well(answer) and not _is_listed(family, answer):
-            return UnknownFamily(response)
+    if is_unknown(answer) and (known.lacks(family, at) or (yield from _is_unlisted(family))):
+        return UnknownFamily(response)
     return Suspicious(Failure("pim_error", response))
+
+
+def _is_unlisted(family: str) -> Steps[bool]:
+    """Return whether the PIM works, and its list of families does not name this one."""
+    answer, _ = yield GetFamilies()
+    return is_well(answer) and not _is_listed(family, answer)
 
 
 def upload(request: UploadFile) -> Steps[Verdict]:

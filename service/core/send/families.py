@@ -2,6 +2,7 @@
 
 Rule 1: a family counts as unknown only if the PIM itself answered 404 for it, and a list of
 families either left it out shortly before, or is read after that, which shows that the PIM works.
+The 404 to a delete does not count: it may mean the asset, so that the family itself is asked for.
 Rule 2: every answer counts for a limited time, because families are created and access is granted.
 """
 

@@ -16,6 +16,7 @@ from service.core.facts import DeleteCeilingReached, DeletesReleased
 from service.core.group.asset_work import Ended, Ending
 from service.core.model import Asset, Change, Partition
 from service.core.news import News
+from service.core.settle.released import Positions, ReleasedRecords
 
 
 class HeldDeletes:
@@ -29,8 +30,8 @@ class HeldDeletes:
         """By family, the deletes that were let through and have not ended."""
         self._with_room: set[str] = set()
         """Families of which a delete ended since the last look."""
-        self._released: dict[Partition, int] = {}
-        """Deletes below these offsets were released before: they go, and are not counted."""
+        self.released = ReleasedRecords()
+        """Their deletes go, and are not counted."""
         self._changes = 0
         self._news = news
         """What happens is appended here, like all that the parts of the dispatcher ask for."""
@@ -92,7 +93,7 @@ class HeldDeletes:
 
     def _is_released(self, change: Change) -> bool:
         origin = change.record.origin
-        return origin.offset < self._released.get(origin.partition, 0)
+        return self.released.has(origin.partition, origin.offset)
 
     # --- going -------------------------------------------------------------------------------
 
@@ -123,12 +124,12 @@ class HeldDeletes:
         self._with_room.clear()
         return taken
 
-    def release(self, ends: Mapping[Partition, int]) -> list[Change]:
-        """Let everything go that waits, and every record below these offsets."""
+    def release(self, positions: Positions, ends: Mapping[Partition, int]) -> list[Change]:
+        """Let everything go that waits, was read, or is below these offsets."""
         if not self._ceiling.reached:
             return []
         self._ceiling.release()
-        self._released = dict(ends)
+        self.released.cover(positions, ends)
         self._news.append(DeletesReleased(self._changes))
         waiting = [asset for assets in self.by_family.values() for asset in assets]
         return [change for asset in waiting for change in self._take(asset)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from service.core.effects import AllowRequest, CancelCall, StartCall
 from service.core.facts import PimThrottled, PimThrottlingEnded
 from service.core.group.asset_work import AssetWork
-from service.core.inputs import Answer, CallReply, FaultKind
+from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.core.news import News
 from service.core.recover.call import Call
 from service.core.requests import Exchange
@@ -104,7 +104,7 @@ class Slots:
         """End a call: its slot is free."""
         self.writes.pop(call_id, None)
         self.side_requests.pop(call_id, None)
-        if not is_no_answer(answer) and self._gate.answered(call_id):
+        if _shows_pim(answer) and self._gate.answered(call_id):
             self._news.append(PimThrottlingEnded())
         self._gate.end(call_id)
 
@@ -139,6 +139,12 @@ class Slots:
 
     def _between_requests(self) -> list[int]:
         return [call_id for call_id, is_token in self._next if not is_token]
+
+
+def _shows_pim(answer: Answer) -> bool:
+    """Return whether the end of a request shows that the PIM throttles it no more."""
+    is_local = isinstance(answer, CallFault) and answer.kind.is_local
+    return not is_local and not is_no_answer(answer)
 
 
 def is_no_answer(answer: Answer) -> bool:

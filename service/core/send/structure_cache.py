@@ -14,7 +14,7 @@ from itertools import islice
 
 from service.core.group.asset_work import AssetWork
 from service.core.group.shape import OPTIONS_PER_ATTRIBUTE_MAX, MissingOption, Structure
-from service.core.inputs import Answer, CallReply
+from service.core.inputs import Answer
 from service.core.limits import (
     OPTIONS_PER_SECOND_MAX,
     STRUCTURE_REFRESH_SECONDS_MIN,
@@ -27,7 +27,7 @@ from service.core.recover.backoff import Jitter, delay
 from service.core.requests import CreateOption, Exchange
 from service.core.send.exchange import Unreadable, create_option, fetch_structure
 from service.core.send.families import Families
-from service.core.send.verdict import is_well, is_written
+from service.core.send.verdict import is_refused, is_written
 from service.core.values import Attribute
 from service.core.verdict_types import UnknownFamily
 
@@ -289,7 +289,7 @@ class StructureCache:
             options = dict(state.structure.options)
             options[attribute] = options.get(attribute, frozenset()) | {code}
             state.structure = Structure(state.structure.attributes, options)
-        elif isinstance(answer, CallReply) and answer.is_from_pim and not is_well(answer):
+        elif is_refused(answer):
             state.refused.add(creation.option)
         elif creation.attempts < CREATION_ATTEMPTS_MAX:
             creation.not_before = now + delay(creation.attempts, self._jitter)

@@ -12,6 +12,7 @@ from service.core.inputs import Answer, CallFault, CallReply, FaultKind, ItemRep
 from service.core.verdict_types import (
     Cancelled,
     Failure,
+    FileLost,
     Forbidden,
     ItemKind,
     ItemVerdict,
@@ -21,6 +22,7 @@ from service.core.verdict_types import (
     Refused,
     Suspicious,
     Throttled,
+    Unsendable,
     Uploaded,
     Verdict,
 )
@@ -84,16 +86,27 @@ def is_written(answer: Answer) -> bool:
     return isinstance(answer, CallReply) and answer.status in ITEM_APPLIED
 
 
+def is_refused(answer: Answer) -> bool:
+    """Return whether the PATCH of one entity can never succeed, by the PIM or by its code."""
+    if isinstance(answer, CallFault):
+        return answer.kind is FaultKind.UNSENDABLE
+    return answer.is_from_pim and answer.status != 200 and not is_written(answer)
+
+
 def is_unknown(answer: Answer) -> bool:
     """Return whether the PIM itself answered a GET with 404."""
     return isinstance(answer, CallReply) and answer.status == 404 and answer.is_from_pim
 
 
 def _judge_fault(fault: CallFault) -> Verdict:
-    if fault.kind is FaultKind.CANCELLED:
-        return Cancelled()
     response = PimResponse(None, fault.message)
     match fault.kind:
+        case FaultKind.CANCELLED:
+            return Cancelled()
+        case FaultKind.UNSENDABLE:
+            return Unsendable(response)
+        case FaultKind.FILE_LOST:
+            return FileLost(fault.message)
         case FaultKind.TIMEOUT:
             return Suspicious(Failure("timeout", response))
         case FaultKind.CREDENTIALS:

@@ -185,6 +185,10 @@ class Ledger:
         """Return the offset below which every outcome is committed."""
         return self._partitions[partition].watermark
 
+    def binding(self, partition: Partition) -> Binding:
+        """Return the identity of the partition, which changes with its topic."""
+        return self._partitions[partition].binding
+
     def position(self, partition: Partition) -> int:
         """Return the lowest offset that may be admitted next."""
         return self._partitions[partition].position

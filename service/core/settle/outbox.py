@@ -29,6 +29,7 @@ from service.core.records import CompletedChange
 from service.core.settle.commit_pace import CommitPace
 from service.core.settle.dead_letter_limit import DeadLetterLimit
 from service.core.settle.ledger import Group, Ledger
+from service.core.settle.released import ReleasedRecords
 from service.core.settle.report import why
 from service.core.settle.usual_report import UsualReporter
 
@@ -45,13 +46,14 @@ class Outbox:
         self._withheld: list[Group] = []
         """Dead letters that wait for a person, and what may not overtake them, in order."""
         self._withheld_assets: set[Asset] = set()
-        self._uncounted: dict[Partition, int] = {}
-        """Changes below these offsets were released before: the limit does not count them."""
+        self._released = ReleasedRecords()
+        """The limit does not count their changes."""
         self._pace = CommitPace(limits.commit_interval_seconds)
 
     def begin(self, starts: Mapping[Partition, Start]) -> None:
         """Keep a new ledger: an assignment begins."""
         self.ledger = Ledger(starts, self._limits)
+        self._released.follow(self.ledger)
 
     def forget(self) -> None:
         """Drop everything: the assignment is over, and the next owner reads it again."""
@@ -93,7 +95,7 @@ class Outbox:
     def complete_alike(self, applied: AppliedAlike, utc_ms: int, *, is_counted: bool) -> None:
         """Complete upserts of several assets that were applied alike."""
         all_completed = self._reporter.of_changes(applied.changes, applied.ending, utc_ms)
-        if self.limit.is_reached or self._uncounted:
+        if self.limit.is_reached or self._released:
             for change, completed in zip(applied.changes, all_completed, strict=True):
                 self._leave((completed,), change.command.asset, is_counted=is_counted)
             return
@@ -104,16 +106,12 @@ class Outbox:
     def release(self, ends: Mapping[Partition, int]) -> None:
         """Let withheld outcomes leave: a person looked at them.
 
-        The records that the partitions have by then, up to `ends`, are not counted any more: they
-        are the rest of the same events.
+        The records that the partitions have by then, up to `ends`, are not counted any more.
         """
         if not self.limit.is_reached:
             return
         self.limit.release()
-        self._uncounted = {
-            partition: max(self.ledger.position(partition), ends.get(partition, 0))
-            for partition in self.ledger.partitions
-        }
+        self._released.cover(self.ledger, ends)
         self._effects.append(DeadLettersReleased(self.withheld_changes))
         self.ledger.complete(self._withheld)
         self._withheld.clear()
@@ -125,7 +123,7 @@ class Outbox:
         for completed in group:
             dies = completed.dead_letter is not None
             is_dead = is_dead or dies
-            is_released = completed.offset < self._uncounted.get(completed.partition, 0)
+            is_released = self._released.has(completed.partition, completed.offset)
             if is_counted and not was_reached and not is_released:
                 self.limit.count(completed.family, is_dead=dies)
         if self.limit.is_reached and not was_reached:
@@ -170,21 +168,12 @@ class Outbox:
         if not self.is_under_way(number):
             return ()
         completed = self.ledger.committed()
-        self._forget_passed_releases()
+        self._released.follow(self.ledger)
         self._pace.rest()
         seconds = self._pace.seconds(moment.seconds)
         committed = TransactionCommitted(len(completed), seconds, completed)
         self._effects.append(committed)
         return completed
-
-    def _forget_passed_releases(self) -> None:
-        """Let the limit alone judge the changes of partitions whose released ones are committed."""
-        watermark, owned = self.ledger.watermark, self.ledger.partitions
-        self._uncounted = {
-            partition: end
-            for partition, end in self._uncounted.items()
-            if partition in owned and watermark(partition) < end
-        }
 
     def refused(self, why_refused: CommitRefusal) -> None:
         """Take note that the transaction under way was aborted; its outcomes go again."""

@@ -149,11 +149,11 @@ async def test_an_upload_has_a_timeout_of_its_own(tmp_path: Path) -> None:
 async def test_a_file_that_is_gone_is_no_trouble_of_the_pim(
     uploader: Uploader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody emptied the directory: the change fails, and the PIM is not suspected."""
+    """Somebody emptied the directory, or the disk fails."""
     answer = await uploader.send(file_id=9)
-    assert isinstance(answer, CallReply)
-    assert (answer.status, answer.is_from_pim) == (422, True)
-    assert "No such file" in (answer.message or "")
+    assert isinstance(answer, CallFault)
+    assert answer.kind is FaultKind.FILE_LOST
+    assert "No such file" in answer.message
 
     await uploader.keep(b"x" * 2 * READ_BYTES)
     original = os.read
@@ -166,8 +166,8 @@ async def test_a_file_that_is_gone_is_no_trouble_of_the_pim(
     with monkeypatch.context() as patched:
         patched.setattr(os, "read", fail)
         answer = await uploader.send()
-    assert isinstance(answer, CallReply)
-    assert (answer.status, answer.is_from_pim) == (422, True)
+    assert isinstance(answer, CallFault)
+    assert answer.kind is FaultKind.FILE_LOST
     assert code(await uploader.send()), "the next one has a connection of its own"
 
 

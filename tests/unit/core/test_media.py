@@ -24,6 +24,7 @@ from tests.support.drive import Drive, Pim
 from tests.support.file_source import FILE_BYTES, FileSource, downloaded, sha256_of
 
 URL = "https://cdn.example/boot.jpg"
+DOWN = CallReply(503)
 MEDIA = MediaOptions(hosts=frozenset({"cdn.example", "other.example"}))
 
 
@@ -481,6 +482,29 @@ class TestFailing:
         assert made.last_completed_at(failing) < 1_500, "they fail together"
         assert {made.outcomes[id_]["reason"] for id_ in failing} == {"media_failed"}
 
+    def test_a_url_that_cannot_be_asked_shows_nothing_of_its_host(self) -> None:
+        """The host is still down, and still asked for one file at a time."""
+
+        def answer(url: str, _now: float) -> DownloadEnd:
+            if ":abc" in url:
+                return DownloadRefused("Invalid port: 'abc'.", is_from_host=False)
+            return DownloadFault("No connection.")
+
+        made = drive(source=FileSource(answer), limits={"dead_letter_share_max": 1.0})
+        for n in range(5):
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+        made.run(100.0)
+        before = len(made.source.urls)
+        ids = []
+        for n in range(10):
+            bad = file(f"https://cdn.example:abc/{n}.jpg")
+            ids.append(made.upsert("packshots", f"b{n}", media=bad))
+            made.run(10.0)
+
+        assert sum(":abc" not in url for url in made.source.urls[before:]) < 10
+        made.run()
+        assert made.statuses(ids) == {"rejected": 10}
+
     def test_a_host_that_was_not_asked_whether_a_file_has_changed_fails(self) -> None:
         source = FileSource(lambda _url, _now: NotModified())
         made = drive(source=source, limits={"retry_attempts_max": 3})
@@ -721,6 +745,84 @@ class TestUploads:
         made.run()
 
         assert outcome(made, id_) == ("failed", "pim_error")
+        assert not made.source.on_disk
+
+    def test_a_file_that_is_gone_from_disk_is_fetched_again(self) -> None:
+        """That shows nothing of the PIM, which is down at that time, nor of the file's host."""
+        lost: list[float] = []
+
+        def pim(request: Request, now: float) -> Answer | None:
+            if isinstance(request, UploadFile) and len(lost) < 3:
+                lost.append(now)
+                return CallFault(FaultKind.FILE_LOST, "It is gone from disk.")
+            return CallReply(503) if now < 300 else None
+
+        made = drive(pim)
+        others = [made.upsert("manuals", f"b{number}", text="x") for number in range(5)]
+        ids = [made.upsert("packshots", code, media=file()) for code in "ab"]
+        made.run()
+
+        assert made.statuses(ids + others) == {"applied": 7}
+        assert made.source.urls == [URL] * 4
+        assert len(made.uploads) == 1
+        assert all(at >= 300 for at in made.noted("breaker.closed"))
+        assert not made.source.on_disk
+
+    def test_a_disk_that_loses_every_file_fails_the_changes(self) -> None:
+        """It is no reason to reject them: they may be replayed."""
+        fault = CallFault(FaultKind.FILE_LOST, "It is gone from disk.")
+        made = drive(
+            lambda request, _now: fault if isinstance(request, UploadFile) else None,
+            limits={"retry_attempts_max": 3},
+        )
+        ids = [made.upsert("packshots", code, media=file()) for code in "ab"]
+        later = made.upsert("packshots", "a", text="x")
+        made.run()
+
+        assert [outcome(made, id_) for id_ in ids] == [("failed", "media_failed")] * 2
+        assert "It is gone from disk." in made.outcomes[ids[0]]["message"]
+        assert outcome(made, later) == ("applied", "created")
+        assert made.source.urls == [URL] * 3
+        assert not made.source.on_disk
+
+    def test_another_file_of_the_same_content_is_uploaded_where_one_is_lost(self) -> None:
+        lost: list[int] = []
+
+        def pim(request: Request, _now: float) -> Answer | None:
+            if isinstance(request, UploadFile) and not lost:
+                lost.append(request.file_id)
+                return CallFault(FaultKind.FILE_LOST, "It is gone from disk.")
+            return None
+
+        made = drive(pim, source=FileSource(lambda _url, _now: downloaded("boot")))
+        ids = [made.upsert("packshots", str(n), media=file(f"{URL}?{n}")) for n in range(2)]
+        made.run()
+
+        assert made.statuses(ids) == {"applied": 2}
+        assert [upload.file_id for upload in made.uploads] == [3 - lost[0]]
+        first, second = (made.settled_at[id_] for id_ in ids)
+        assert abs(first - second) > 0.5, "the other asset does not wait for the lost file"
+
+    def test_an_asset_that_another_file_has_ended_fetches_no_lost_file_again(self) -> None:
+        """It waits only for the end of its own upload."""
+
+        def pim(request: Request, now: float) -> Answer | None:
+            if isinstance(request, UploadFile):
+                return DOWN if now < 60 else CallFault(FaultKind.FILE_LOST, "It is gone.")
+            return None
+
+        def answer(url: str, now: float) -> DownloadEnd | None:
+            if "gone" not in url:
+                return None
+            return DownloadRefused("404.") if now > 30 else DownloadFault("503.")
+
+        made = drive(pim, source=FileSource(answer))
+        gone = file("https://other.example/gone.jpg")
+        id_ = made.upsert("packshots", "a", media=file(), other=gone)
+        made.run()
+
+        assert outcome(made, id_) == ("rejected", "media_refused")
+        assert made.source.urls.count(URL) == 1
         assert not made.source.on_disk
 
     def test_an_upload_without_a_code_is_no_success(self) -> None:

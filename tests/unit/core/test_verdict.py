@@ -8,6 +8,7 @@ from service.core.send.verdict import judge, judge_upload
 from service.core.verdict_types import (
     Cancelled,
     Failure,
+    FileLost,
     Forbidden,
     ItemKind,
     Judged,
@@ -16,6 +17,7 @@ from service.core.verdict_types import (
     Refused,
     Suspicious,
     Throttled,
+    Unsendable,
     Uploaded,
     Verdict,
 )
@@ -42,6 +44,7 @@ def upsert(answer: Answer, *codes: str) -> Verdict:
             CallFault(FaultKind.TIMEOUT, "late"),
             Suspicious(Failure("timeout", PimResponse(None, "late"))),
         ),
+        (CallFault(FaultKind.FILE_LOST, "gone"), FileLost("gone")),
     ],
 )
 def test_the_answer_to_an_upload(answer: Answer, verdict: Verdict) -> None:
@@ -137,6 +140,7 @@ def test_the_rest() -> None:
     assert isinstance(upsert(CallReply(403)), Forbidden)
     assert upsert(CallReply(429, retry_after_seconds=3.0)) == Throttled(3.0)
     assert isinstance(upsert(CallFault(FaultKind.CANCELLED, "x")), Cancelled)
+    assert upsert(CallFault(FaultKind.UNSENDABLE, "x")) == Unsendable(PimResponse(None, "x"))
 
 
 def test_a_delete() -> None:

@@ -611,6 +611,22 @@ def test_released_deletes_go_and_do_not_count() -> None:
 
     assert tested.changed == ["a", "b", "c", "d", "e", "f", "g", "h"]
     assert "deletes.released" in tested.noted
+    assert not tested.translator._outbox._released, "all that it covered is committed"
+
+
+def test_a_release_does_not_cover_a_raw_topic_that_is_created_again() -> None:
+    """Its offsets begin at 0 again, below those that were released."""
+    tested = TranslatorUnderTest(limits=replace(LIMITS, deletes_per_hour_max=2))
+    for code in ("a", "b", "c"):
+        tested.arrive(f"delete {code}")
+    tested.step(Released({Partition("raw", 0): 100}))
+    assert tested.changed == ["a", "b", "c"]
+
+    tested.assign()
+    for code in ("d", "e", "f"):
+        tested.arrive(f"delete {code}")
+
+    assert tested.changed == ["a", "b", "c", "d", "e"]
 
 
 def test_deletes_of_an_earlier_hour_do_not_count() -> None:

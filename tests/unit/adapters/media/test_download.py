@@ -55,6 +55,12 @@ def refusal(end: DownloadEnd) -> str:
     return end.message
 
 
+def is_from_host(end: DownloadEnd) -> bool:
+    """Whether the host of the URL answered."""
+    assert isinstance(end, DownloadRefused), end
+    return end.is_from_host
+
+
 def fault(end: DownloadEnd) -> str:
     """The message of the fault that the end must be."""
     assert isinstance(end, DownloadFault), end
@@ -384,7 +390,15 @@ async def test_each_redirect_is_judged_anew(tmp_path: Path, target: str, said: s
     hosts = AllowedHosts(["cdn.example"], ["localhost"])
     async with serving() as source, client_in(tmp_path, hosts) as client:
         source.answers["/f"] = say(b"", 302, Location=target)
-        assert said in refusal(await client.get(source.url + "/f"))
+        end = await client.get(source.url + "/f")
+        assert said in refusal(end)
+        assert is_from_host(end)
+
+
+async def test_a_url_that_cannot_be_asked_says_nothing_of_its_host(client: Client) -> None:
+    end = await client.get("https://localhost:abc/f")
+    assert "cannot be asked" in refusal(end)
+    assert not is_from_host(end)
 
 
 @pytest.mark.parametrize(
@@ -397,9 +411,10 @@ async def test_an_address_inside_is_refused_before_it_is_asked(tmp_path: Path, h
         url = f"https://{host}:1/latest/meta-data"
         source.answers["/f"] = say(b"", 302, Location=url)
         for asked in (url, source.url + "/f"):
-            said = refusal(await client.get(asked))
-            assert "which is not public" in said
-            assert "MEDIA__PRIVATE_HOSTS" in said
+            end = await client.get(asked)
+            assert "which is not public" in refusal(end)
+            assert "MEDIA__PRIVATE_HOSTS" in refusal(end)
+            assert is_from_host(end) == (asked != url)
 
 
 # --- lost connections ----------------------------------------------------------------------------
