@@ -346,6 +346,15 @@ async def test_an_etag_that_cannot_be_remembered(client: Client, etag: str) -> N
         assert end.etag is None
 
 
+async def test_a_type_that_cannot_be_passed_on(client: Client) -> None:
+    """The file is taken without it, since it says nothing that the PIM needs."""
+    head = "HTTP/1.1 200 OK\r\ncontent-type: image/jp\xe9g\r\ncontent-length: 1\r\n\r\nx"
+    async with speaking(head.encode("latin-1")) as url:
+        end = await client.get(url)
+        assert isinstance(end, Downloaded)
+        assert end.content_type is None
+
+
 # --- redirects -----------------------------------------------------------------------------------
 
 
