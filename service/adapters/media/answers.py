@@ -1,7 +1,8 @@
 """Reads the head of a source's answer: does the file follow, and if not, why?
 
 Rule 1: a refusal costs the change, so only what will be the same tomorrow is one: the file is not
-there, not for us, or too large. All else is a fault, after which the download is tried again.
+there, not for us, or too large. All else is a fault, after which the download is tried again. A
+416 is a fault where the rest was asked for, because the next download asks for the whole file.
 Rule 2: a file counts only where its end can be told from a cut connection.
 """
 
@@ -85,7 +86,8 @@ def read_head(
     if status in _REDIRECTS and (location := headers.get("location")):
         return Redirect(location)
     message = f"The source answered {status_text(status)}{_HINTS.get(status, '')}."
-    if 400 <= status < 500 and status not in _FAULTS_BELOW_500:
+    has_no_rest = status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and asked.offset > 0
+    if 400 <= status < 500 and status not in _FAULTS_BELOW_500 and not has_no_rest:
         return DownloadRefused(message)
     return DownloadFault(message, read_retry_after(headers.get("retry-after")))
 
