@@ -67,14 +67,14 @@ class Speed:
 
 @dataclass(frozen=True)
 class Harm:
-    """The result of the round with faults: how many events went wrong, and how."""
+    """The result of the round with faults: what went wrong, and how often."""
 
     lost: int
-    """Valid events that the PIM does not have in the end."""
+    """Assets, except the poisoned one, whose state in the PIM is not that of their last event."""
     duplicated: int
     """Events with more than one outcome."""
     disordered: int
-    """Events whose outcome came before that of an earlier change of the same asset."""
+    """Events whose outcome came after that of a later event of the same asset."""
     without_outcome: int
     """Events without an outcome."""
 
@@ -194,7 +194,7 @@ def _harm(going: Round, poisoned: str) -> Harm:
 
 
 def _disordered(going: Round, numbers: dict[str, int]) -> int:
-    """Count events whose first outcome came before that of an earlier change of their asset."""
+    """Count events whose first outcome came after that of a later event of their asset."""
     highest: dict[bytes | None, int] = {}
     seen: set[str] = set()
     count = 0
