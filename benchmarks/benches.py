@@ -33,8 +33,6 @@ CALLS_PER_SECOND = 50
 SHORT_INTERVAL_MS = 10
 """A commit interval that adds hardly anything to the time of a transaction itself."""
 SEED = 11
-FLOORS_MAX = 1.5
-"""How many times the CPU of the floor the service may use."""
 BARE_SHARE_MIN = 0.7
 """The least share of the rate of a bare webhook handler."""
 WEBHOOKS = 40_000
@@ -128,7 +126,11 @@ async def _cpu(
 
 
 async def cpu(run: Run) -> list[Result]:
-    """Measure CPU in one process, with structures checked, beside the floor of its libraries."""
+    """Measure CPU in one process, with structures checked, beside the floor of its libraries.
+
+    The goal is 1.5 times the CPU of the floor, or that of the cheapest other bridge if that is
+    more. Only the comparison of bridges runs others, so this row has no target of its own.
+    """
     least = await _floor(run)
     count = run.count(1_000_000)
     course, memory = await _cpu(run, (corpus_event(n % 20, n) for n in range(count)), 20)
@@ -146,9 +148,9 @@ async def cpu(run: Run) -> list[Result]:
             "CPU",
             f"{rate:,.0f} events per second of CPU ({course.outcomes_per_second:,.0f} events/s "
             f"by the clock), {least / rate:.2f} times the CPU of the floor; "
-            f"{course.mean_assets:.0f} assets a call; {count:,} events",
-            f"≤ {FLOORS_MAX} times the floor, or no more than Quix Streams (peers.md)",
-            least / rate <= FLOORS_MAX or None,
+            f"{course.mean_assets:.0f} assets a call; {count:,} events; "
+            f"docs/peers.md compares it with other bridges",
+            "reported",
         ),
         Result(
             "CPU, x-events",
