@@ -17,22 +17,29 @@ ROUND_SECONDS_MAX = 240.0
 
 
 class Mark(NamedTuple):
-    """What a program has done by a moment, and the CPU that it has used."""
+    """What a program has done by a moment, and the CPU that its process has used."""
 
     seconds: float
     done: int
     cpu_seconds: float
+    pid: int
 
     def since(self, earlier: "Mark") -> "Mark":
-        """Return what lies between the two; none of it is zero, so that rates can be computed."""
+        """Return what lies between the two; seconds and done are never zero.
+
+        Raises:
+            RuntimeError: the program was started again meanwhile, so its CPU is not known.
+        """
+        if self.pid != earlier.pid:
+            raise RuntimeError("The program ended while it was measured, and was started again.")
         seconds = max(self.seconds - earlier.seconds, LOOK_SECONDS)
         done = max(1, self.done - earlier.done)
-        return Mark(seconds, done, self.cpu_seconds - earlier.cpu_seconds)
+        return Mark(seconds, done, self.cpu_seconds - earlier.cpu_seconds, self.pid)
 
 
 def mark(process: LoggedProcess, done: int) -> Mark:
     """Return what the program's process has done and used by now."""
-    return Mark(time.monotonic(), done, cpu_seconds(process.pid))
+    return Mark(time.monotonic(), done, cpu_seconds(process.pid), process.pid)
 
 
 def start_as_replica(
