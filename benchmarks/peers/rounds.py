@@ -15,8 +15,8 @@ from typing import Any
 
 from benchmarks.corpus import corpus_event
 from benchmarks.peers.bridges import TOKEN, Bridge
-from benchmarks.peers.watching import Mark, mark, reading, until
-from benchmarks.system import MeasuredSystem, measured_system, pim_process
+from benchmarks.peers.watching import Mark, mark, until
+from benchmarks.system import MeasuredSystem, measured_system, pim_process, reading
 from benchmarks.usage import UNPROXIED, peak_memory_bytes
 from service.playground.embedded_kafka import EmbeddedKafka
 from service.playground.local_system import Event, LoggedProcess

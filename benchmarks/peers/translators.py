@@ -18,8 +18,8 @@ import msgspec
 
 from benchmarks import raw_events
 from benchmarks.peers.bridges import HERE, PYTHON
-from benchmarks.peers.watching import mark, reading, start_as_replica, until
-from benchmarks.system import MeasuredSystem
+from benchmarks.peers.watching import mark, start_as_replica, until
+from benchmarks.system import MeasuredSystem, reading
 from benchmarks.translate import RAW_PARTITIONS, SETTINGS, load, translating
 from benchmarks.usage import peak_memory_bytes
 from service.playground.embedded_kafka import EmbeddedKafka

@@ -1,12 +1,9 @@
 """How a program is run and judged from outside: by its process, and by what its topic has."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.system import MeasuredSystem
 from benchmarks.usage import cpu_seconds
@@ -72,32 +69,3 @@ async def until(
             known, grown_at = found, now
         if now - grown_at > silence_seconds_max or now - began > ROUND_SECONDS_MAX:
             return
-
-
-@contextlib.asynccontextmanager
-async def reading(
-    system: MeasuredSystem, topic: str, take: Callable[[bytes], None]
-) -> AsyncIterator[None]:
-    """Give `take` each value that a committed reader of the topic sees, until the context ends."""
-    task = asyncio.ensure_future(_read(system, topic, take))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _read(system: MeasuredSystem, topic: str, take: Callable[[bytes], None]) -> None:
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=system.bootstrap, isolation_level="read_committed"
-    )
-    await consumer.start()
-    try:
-        consumer.assign([TopicPartition(topic, n) for n in range(system.partitions)])
-        await consumer.seek_to_beginning()
-        while True:
-            for records in (await consumer.getmany(timeout_ms=100)).values():
-                for record in records:
-                    take(record.value)
-    finally:
-        await consumer.stop()
