@@ -9,18 +9,16 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.raw_events import FOLDER, all_tests, raw_event
 from service.mapping.file.load import Loaded, load
 from service.mapping.json_values import decode_fetched
 from service.mapping.results import MappedSource, RawRecord, Read
 
-FOLDER = Path(__file__).resolve().parent.parent / "tests" / "support" / "sources"
 ROUNDS = 15
 ROUND_SECONDS = 0.02
 
@@ -33,30 +31,14 @@ def main() -> int:
     loaded = load((FOLDER / "example.yaml").read_bytes(), "example.yaml")
     assert isinstance(loaded, Loaded), "the example has a fault"
     table = Table("source", "event", "bytes", "µs CPU")
-    for name, test in _tests():
+    for name, test in all_tests():
         if not wanted or name in wanted:
-            record = _record(test["record"])
+            key, value, headers, _ = raw_event(test["record"])
+            record = RawRecord("dam.bench", 0, 0, key, value, headers)
             cost = _microseconds(_work(loaded.sources[name], record, test.get("fetched")))
             table.add_row(name, test["name"], f"{len(record.value or b'')}", f"{cost:.1f}")
     Console().print(table)
     return 0
-
-
-def _tests() -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in sorted((FOLDER / "cases").glob("*.json")):
-        case = json.loads(path.read_text())
-        for test in case["tests"]:
-            yield case["source"], test
-
-
-def _record(given: dict[str, Any]) -> RawRecord:
-    headers = tuple((name, text.encode()) for name, text in (given.get("headers") or {}).items())
-    key, value = _json(given.get("key")), _json(given.get("value"))
-    return RawRecord("dam.bench", 0, 0, key, value, headers)
-
-
-def _json(given: object) -> bytes | None:
-    return None if given is None else json.dumps(given).encode()
 
 
 def _work(source: MappedSource, record: RawRecord, answer: object) -> Callable[[], object]:

@@ -58,7 +58,7 @@ def uploads(count: int) -> Iterator[Event]:
 
 def events_of(source: str, count: int) -> Iterator[Event]:
     """Yield events of a source: those of its cases, in turn."""
-    records = [_event(test["record"]) for test in _tests(source)]
+    records = [raw_event(test["record"]) for test in _tests(source)]
     for number in range(count):
         yield records[number % len(records)]
 
@@ -68,14 +68,20 @@ def answers() -> list[dict[str, Any]]:
     return [test["fetched"] for source in NINE for test in _tests(source) if test.get("fetched")]
 
 
-def _tests(source: str) -> Iterator[dict[str, Any]]:
+def all_tests() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each test of the cases, with the source that it is of."""
     for path in sorted((FOLDER / "cases").glob("*.json")):
         case = json.loads(path.read_text())
-        if case["source"] == source:
-            yield from case["tests"]
+        for test in case["tests"]:
+            yield case["source"], test
 
 
-def _event(record: dict[str, Any]) -> Event:
+def _tests(source: str) -> list[dict[str, Any]]:
+    return [test for name, test in all_tests() if name == source]
+
+
+def raw_event(record: dict[str, Any]) -> Event:
+    """Return the raw event that a test describes."""
     headers = tuple((name, text.encode()) for name, text in (record.get("headers") or {}).items())
     return Event(_json(record.get("key")), _json(record.get("value")), headers)
 

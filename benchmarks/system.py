@@ -1,5 +1,6 @@
 """The system of a bench: replicas and a PIM simulator, each a process of its own."""
 
+import asyncio
 import contextlib
 import os
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 from aiohttp import web
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from benchmarks import corpus
@@ -28,6 +29,8 @@ BATCH_BYTES = 512 * 1024
 START_SECONDS_MAX = 30.0
 UNLIMITED = 1_000_000
 """Calls a second that are never reached."""
+READ_WAIT_MS = 20
+"""How long a reader waits for records at a time; a measured latency may be longer by that."""
 
 
 @dataclass
@@ -153,6 +156,49 @@ async def measured_system(
         broker.bootstrap_servers, pim_url, Tokens(), own, partitions
     ) as system:
         yield system
+
+
+@contextlib.asynccontextmanager
+async def reading(
+    system: MeasuredSystem, topic: str, take: Callable[[bytes], None]
+) -> AsyncIterator[None]:
+    """Give `take` each value that a committed reader of the topic sees, until the context ends."""
+    task = asyncio.ensure_future(_read(system, topic, take))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _read(system: MeasuredSystem, topic: str, take: Callable[[bytes], None]) -> None:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=system.bootstrap,
+        isolation_level="read_committed",
+        fetch_max_wait_ms=READ_WAIT_MS,
+    )
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(topic, n) for n in range(system.partitions)])
+        await consumer.seek_to_beginning()
+        while True:
+            for records in (await consumer.getmany(timeout_ms=READ_WAIT_MS)).values():
+                for record in records:
+                    take(record.value)
+    finally:
+        await consumer.stop()
+
+
+@contextlib.asynccontextmanager
+async def arrivals(system: MeasuredSystem, topic: str) -> AsyncIterator[dict[str, float]]:
+    """Give when a committed reader got each CloudEvent of a topic (ms) by its id, as they come."""
+    seen: dict[str, float] = {}
+
+    def note(value: bytes) -> None:
+        seen[msgspec.json.decode(value)["id"]] = time.time() * 1000
+
+    async with reading(system, topic, note):
+        yield seen
 
 
 @contextlib.asynccontextmanager

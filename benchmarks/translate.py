@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic
 
 from benchmarks import raw_events
 from benchmarks.system import (
     MeasuredSystem,
+    arrivals,
     measured_system,
     serving,
     wait_until_it_listens,
@@ -121,11 +121,9 @@ async def latency(broker: EmbeddedKafka, folder: Path, rate: int, seconds: float
     async with translating(broker, folder, ["cloudinary"]) as system:
         start(system)
         await asyncio.sleep(5)
-        seen: dict[str, float] = {}
-        watching = asyncio.ensure_future(_watch_changes(system, seen))
-        written = await _trickle(system, rate, seconds)
-        await _until(lambda: seen.keys() >= written.keys(), 60)
-        watching.cancel()
+        async with arrivals(system, system.events) as seen:
+            written = await _trickle(system, rate, seconds)
+            await _until(lambda: seen.keys() >= written.keys(), 60)
         return sorted(seen[part] - written[part] for part in written)
 
 
@@ -152,26 +150,6 @@ async def _trickle(system: MeasuredSystem, rate: int, seconds: float) -> dict[st
     found = await asyncio.gather(*sent)
     await producer.stop()
     return {f"{one.topic}/{one.partition}/{one.offset}#0": one.timestamp for one in found}
-
-
-async def _watch_changes(system: MeasuredSystem, seen: dict[str, float]) -> None:
-    """Record when a committed reader got each change (ms) by its id."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=system.bootstrap,
-        isolation_level="read_committed",
-        fetch_max_wait_ms=20,
-    )
-    await consumer.start()
-    try:
-        consumer.assign([TopicPartition(system.events, n) for n in range(system.partitions)])
-        await consumer.seek_to_beginning()
-        while True:
-            for records in (await consumer.getmany(timeout_ms=20)).values():
-                now = time.time() * 1000
-                for record in records:
-                    seen[json.loads(record.value)["id"]] = now
-    finally:
-        await consumer.stop()
 
 
 async def _ends(replica: LoggedProcess, count: int) -> Mapping[str, float]:

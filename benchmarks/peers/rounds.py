@@ -15,8 +15,8 @@ from typing import Any
 
 from benchmarks.corpus import corpus_event
 from benchmarks.peers.bridges import TOKEN, Bridge
-from benchmarks.peers.watching import Mark, mark, reading, until
-from benchmarks.system import MeasuredSystem, measured_system, pim_process
+from benchmarks.peers.watching import Mark, mark, until
+from benchmarks.system import MeasuredSystem, measured_system, pim_process, reading
 from benchmarks.usage import UNPROXIED, peak_memory_bytes
 from service.playground.embedded_kafka import EmbeddedKafka
 from service.playground.local_system import Event, LoggedProcess
@@ -67,14 +67,14 @@ class Speed:
 
 @dataclass(frozen=True)
 class Harm:
-    """The result of the round with faults: how many events went wrong, and how."""
+    """The result of the round with faults: what went wrong, and how often."""
 
     lost: int
-    """Valid events that the PIM does not have in the end."""
+    """Assets, except the poisoned one, whose state in the PIM is not that of their last event."""
     duplicated: int
     """Events with more than one outcome."""
     disordered: int
-    """Events whose outcome came before that of an earlier change of the same asset."""
+    """Events whose outcome came after that of a later event of the same asset."""
     without_outcome: int
     """Events without an outcome."""
 
@@ -194,7 +194,7 @@ def _harm(going: Round, poisoned: str) -> Harm:
 
 
 def _disordered(going: Round, numbers: dict[str, int]) -> int:
-    """Count events whose first outcome came before that of an earlier change of their asset."""
+    """Count events whose first outcome came after that of a later event of their asset."""
     highest: dict[bytes | None, int] = {}
     seen: set[str] = set()
     count = 0

@@ -18,16 +18,17 @@ import msgspec
 
 from benchmarks import raw_events
 from benchmarks.peers.bridges import HERE, PYTHON
-from benchmarks.peers.watching import mark, reading, start_as_replica, until
-from benchmarks.system import MeasuredSystem
-from benchmarks.translate import SETTINGS, load, translating
+from benchmarks.peers.watching import mark, start_as_replica, until
+from benchmarks.system import MeasuredSystem, reading
+from benchmarks.translate import RAW_PARTITIONS, SETTINGS, load, translating
 from benchmarks.usage import peak_memory_bytes
 from service.playground.embedded_kafka import EmbeddedKafka
 from service.playground.local_system import LoggedProcess
 
 UPLOADS = 100_000
-COMPARED = 100
-"""How many changes have to be the same as those of translate."""
+FIRST_UPLOADS = 100
+COMPARED = frozenset(f"{n % RAW_PARTITIONS}/{n // RAW_PARTITIONS}#0" for n in range(FIRST_UPLOADS))
+"""The ids of the changes that have to be the same as those of translate, without the topic."""
 KILL_AT = (0.2, 0.6)
 """Shares of the changes at which the translator is killed, in the round with faults."""
 SILENCE_SECONDS_MAX = 75.0
@@ -95,16 +96,16 @@ class _Seen:
     """The changes that a committed reader saw."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    """How often each change was there, by its id."""
-    first: dict[str, Any] = field(default_factory=dict)
-    """Some changes by the id of their asset."""
+    """How often each change was there, by its id without the name of the raw topic."""
+    contents: dict[str, Any] = field(default_factory=dict)
+    """What the changes of `COMPARED` say, by their ids."""
 
     def take(self, value: bytes) -> None:
         change = msgspec.json.decode(value)
-        self.counts[change["id"].partition("/")[2]] += 1  # without the name of the raw topic
-        if len(self.first) < COMPARED:
-            content = {name: change[name] for name in change.keys() - OF_THE_PROGRAM}
-            self.first[change["subject"]] = content
+        id_ = change["id"].partition("/")[2]
+        self.counts[id_] += 1
+        if id_ in COMPARED:
+            self.contents[id_] = {name: change[name] for name in change.keys() - OF_THE_PROGRAM}
 
 
 async def compare(
@@ -122,9 +123,10 @@ async def compare(
 
 
 async def _some_of_ours(broker: EmbeddedKafka, folder: Path) -> dict[str, Any]:
-    async with _round(broker, folder, COMPARED) as (system, seen):
-        await _until(TRANSLATORS[0], system, seen, COMPARED)
-        return seen.first
+    async with _round(broker, folder, FIRST_UPLOADS) as (system, seen):
+        await _until(TRANSLATORS[0], system, seen, FIRST_UPLOADS)
+        assert seen.contents.keys() == COMPARED, f"only {len(seen.contents)} changes of translate"
+        return seen.contents
 
 
 async def _translate(
@@ -137,7 +139,7 @@ async def _translate(
         took = mark(process, len(seen.counts)).since(first)
         await _until(translator, system, seen, UPLOADS)
         memory = peak_memory_bytes(process.pid)
-        _require_same(translator, seen.first, ours)
+        _require_same(translator, seen.contents, ours)
     harmed = await _with_kills(translator, broker, folder)
     duplicated = sum(count > 1 for count in harmed.counts.values())
     missing = UPLOADS - len(harmed.counts)
@@ -174,12 +176,9 @@ async def _until(
 
 
 def _require_same(translator: Translator, found: dict[str, Any], ours: dict[str, Any]) -> None:
-    common = found.keys() & ours.keys()
-    if not common:
-        raise RuntimeError(f"{translator.name}: no change to compare among {list(found)}")
-    for asset in common:
-        if found[asset] != ours[asset]:
-            raise RuntimeError(f"{translator.name}: {found[asset]} is not {ours[asset]}")
+    for id_, change in ours.items():
+        if found.get(id_) != change:
+            raise RuntimeError(f"{translator.name}, {id_}: {found.get(id_)} is not {change}")
 
 
 @contextlib.asynccontextmanager

@@ -1,12 +1,9 @@
 """How a program is run and judged from outside: by its process, and by what its topic has."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.system import MeasuredSystem
 from benchmarks.usage import cpu_seconds
@@ -17,22 +14,29 @@ ROUND_SECONDS_MAX = 240.0
 
 
 class Mark(NamedTuple):
-    """What a program has done by a moment, and the CPU that it has used."""
+    """What a program has done by a moment, and the CPU that its process has used."""
 
     seconds: float
     done: int
     cpu_seconds: float
+    pid: int
 
     def since(self, earlier: "Mark") -> "Mark":
-        """Return what lies between the two; none of it is zero, so that rates can be computed."""
+        """Return what lies between the two; seconds and done are never zero.
+
+        Raises:
+            RuntimeError: the program was started again meanwhile, so its CPU is not known.
+        """
+        if self.pid != earlier.pid:
+            raise RuntimeError("The program ended while it was measured, and was started again.")
         seconds = max(self.seconds - earlier.seconds, LOOK_SECONDS)
         done = max(1, self.done - earlier.done)
-        return Mark(seconds, done, self.cpu_seconds - earlier.cpu_seconds)
+        return Mark(seconds, done, self.cpu_seconds - earlier.cpu_seconds, self.pid)
 
 
 def mark(process: LoggedProcess, done: int) -> Mark:
     """Return what the program's process has done and used by now."""
-    return Mark(time.monotonic(), done, cpu_seconds(process.pid))
+    return Mark(time.monotonic(), done, cpu_seconds(process.pid), process.pid)
 
 
 def start_as_replica(
@@ -65,32 +69,3 @@ async def until(
             known, grown_at = found, now
         if now - grown_at > silence_seconds_max or now - began > ROUND_SECONDS_MAX:
             return
-
-
-@contextlib.asynccontextmanager
-async def reading(
-    system: MeasuredSystem, topic: str, take: Callable[[bytes], None]
-) -> AsyncIterator[None]:
-    """Give `take` each value that a committed reader of the topic sees, until the context ends."""
-    task = asyncio.ensure_future(_read(system, topic, take))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _read(system: MeasuredSystem, topic: str, take: Callable[[bytes], None]) -> None:
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=system.bootstrap, isolation_level="read_committed"
-    )
-    await consumer.start()
-    try:
-        consumer.assign([TopicPartition(topic, n) for n in range(system.partitions)])
-        await consumer.seek_to_beginning()
-        while True:
-            for records in (await consumer.getmany(timeout_ms=100)).values():
-                for record in records:
-                    take(record.value)
-    finally:
-        await consumer.stop()

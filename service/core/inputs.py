@@ -151,6 +151,7 @@ class Downloaded(msgspec.Struct, frozen=True):
     """In bytes."""
     etag: str | None = None
     content_type: str | None = None
+    """The media type in printable ASCII, as the source said it."""
 
 
 class NotModified(msgspec.Struct, frozen=True):

@@ -51,6 +51,13 @@ class Prometheus:
             assert asyncio.get_running_loop().time() < deadline, f"{names} not in {firing}"
             await asyncio.sleep(LOOK_SECONDS)
 
+    async def until_ends(self, *names: str) -> None:
+        """Wait until none of these alerts fires."""
+        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS_MAX
+        while still := (await self.firing()) & set(names):
+            assert asyncio.get_running_loop().time() < deadline, f"{still} still fire"
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def _get(self, path: str, parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
         async with self._session.get(f"{self._url}/api/v1/{path}", params=parameters) as answer:
             content = await answer.json()
@@ -60,8 +67,17 @@ class Prometheus:
 
 
 def with_short_minutes(text: str, seconds_of_minute: int) -> str:
-    """Return rules whose windows take so many seconds for each of their minutes."""
+    """Return rules whose windows take so many seconds for each of their minutes.
+
+    So does the time for which a process counts as young: an alert about what it has counted since
+    its start would not end before.
+    """
     minutes = {"m": 1, "h": 60, "d": 1440}
+    text = re.sub(
+        r"(process_start_time_seconds < )(\d+)",
+        lambda one: f"{one[1]}{int(one[2]) * seconds_of_minute // 60}",
+        text,
+    )
     return re.sub(
         r"(\[|for: )(\d+)([mhd])\b",
         lambda one: f"{one[1]}{int(one[2]) * minutes[one[3]] * seconds_of_minute}s",

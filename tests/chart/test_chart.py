@@ -14,6 +14,7 @@ import yaml
 
 from service import __version__
 from service.contracts.asyncapi import Topics, asyncapi
+from tests.support.strict_yaml import read_all
 from tests.unit.adapters.test_telemetry import PLACE, scraped, status
 
 pytestmark = pytest.mark.chart
@@ -60,8 +61,8 @@ def render(values: Path, version: str = VERSIONS[1]) -> str:
 
 
 def documents(values: Path) -> list[dict[str, Any]]:
-    """The same, read."""
-    return [found for found in yaml.safe_load_all(render(values)) if found]
+    """The same, read; a key that stands twice is an error."""
+    return [found for found in read_all(render(values)) if found]
 
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)

@@ -3,17 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
+import pytest
 
 from service.adapters.telemetry.catalogue import PREFIX as METRICS
 from service.settings import load
+from tests.support.strict_yaml import read
 
 DEPLOY = Path(__file__).resolve().parent.parent.parent / "deploy"
 
 
 def services() -> dict[str, dict[str, Any]]:
     """By name."""
-    found: dict[str, dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    found: dict[str, dict[str, Any]] = read((DEPLOY / "compose.yaml").read_text())
     return found["services"]
 
 
@@ -37,6 +38,16 @@ def test_its_settings_are_settings() -> None:
     assert token.get_secret_value() in services()["simulator"]["command"]
 
 
+@pytest.mark.parametrize(
+    ("name", "seconds"), [("asset-sync", 90), ("translate", 90), ("ingress", 30)]
+)
+def test_a_program_has_time_to_end_and_starts_again(name: str, seconds: int) -> None:
+    """Docker kills after ten seconds otherwise."""
+    service = services()[name]
+    assert service["stop_grace_period"] == f"{seconds}s"
+    assert service["restart"] == "on-failure"
+
+
 def test_ports_are_open_to_this_machine_alone() -> None:
     """A demonstration is no deployment."""
     ports = [port for one in services().values() for port in one.get("ports", ())]
@@ -46,7 +57,7 @@ def test_ports_are_open_to_this_machine_alone() -> None:
 
 def test_prometheus_scrapes_the_service_with_the_labels_of_the_dashboard() -> None:
     """The dashboard chooses by namespace."""
-    found = yaml.safe_load((DEPLOY / "compose" / "prometheus.yml").read_text())
+    found = read((DEPLOY / "compose" / "prometheus.yml").read_text())
     (job,) = found["scrape_configs"]
     assert job["static_configs"][0]["labels"]["namespace"]
     assert METRICS == "asset_sync_"

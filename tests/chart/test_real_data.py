@@ -124,18 +124,24 @@ async def test_alerts_fire_in_trouble_and_end_with_it(system: SystemUnderTest) -
         faults.add(Fault(route="write", family="manuals", status=500, times=None))
         await prometheus.until_fires("AssetSyncFamilyFailing", "AssetSyncDeadLetters")
         faults.clear()
+        await prometheus.until_ends("AssetSyncFamilyFailing")
         faults.add(Fault(route="any", status=429, retry_after="1", times=None))
         await prometheus.until_fires("AssetSyncThrottled")
         faults.clear()
+        await prometheus.until_ends("AssetSyncThrottled")
         faults.add(Fault(route="any", status=503, times=None))
         await prometheus.until_fires("AssetSyncPimDown")
         faults.clear()
+        await prometheus.until_ends("AssetSyncPimDown")
         secret, system.pim.tokens.client_secret = system.pim.tokens.client_secret, "another"
         system.pim.tokens.forget()
         await prometheus.until_fires("AssetSyncCredentialsRefused")
         system.pim.tokens.client_secret = secret
-        system.replicas[0].kill()
+        await prometheus.until_ends("AssetSyncCredentialsRefused")
+        port = await kill(system)
         await prometheus.until_fires("AssetSyncAbsent")
+        system.start(HTTP__PORT=port)
+        await prometheus.until_ends("AssetSyncAbsent")
 
 
 async def test_at_rest_no_alert_fires(system: SystemUnderTest) -> None:
@@ -162,11 +168,11 @@ async def test_alerts_fire_for_what_is_in_its_topics(system: SystemUnderTest) ->
         repeated(lambda _: publish_old_events(system)),
     ):
         await system.publish([(OWN_PARTITION, None, b"{" * 2 * DEAD_LETTER_BYTES_MAX)])
+        await prometheus.until_fires("AssetSyncDeadLettersTruncated")
         await upsert_and_delete(system, 2 * DELETES_MAX)
         await prometheus.until_fires(
-            "AssetSyncOpenTransaction", "AssetSyncDeadLettersTruncated", "AssetSyncDeleteCeiling",
-            "AssetSyncSlow",
-        )  # fmt: skip
+            "AssetSyncOpenTransaction", "AssetSyncDeleteCeiling", "AssetSyncSlow"
+        )
         await system.publish(
             [(OWN_PARTITION, None, upsert(f"unknown{n % 2}", f"a{n}", {})) for n in range(1500)]
         )
@@ -261,9 +267,14 @@ async def test_alerts_fire_for_positions_that_do_not_hold_and_restarts(
 
 async def start_again(system: SystemUnderTest) -> None:
     """Kill the replica, and start one at its port, long enough for Prometheus to see it."""
+    system.start(HTTP__PORT=await kill(system))
+    await system.url(-1)
+    await asyncio.sleep(2 * SCRAPE_SECONDS)
+
+
+async def kill(system: SystemUnderTest) -> str:
+    """Kill the newest replica; return its port."""
     port = (await system.url(-1)).rpartition(":")[2]
     system.replicas[-1].kill()
     await asyncio.to_thread(system.replicas[-1].wait)
-    system.start(HTTP__PORT=port)
-    await system.url(-1)
-    await asyncio.sleep(2 * SCRAPE_SECONDS)
+    return port

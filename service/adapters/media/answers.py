@@ -1,7 +1,8 @@
 """Reads the head of a source's answer: does the file follow, and if not, why?
 
 Rule 1: a refusal costs the change, so only what will be the same tomorrow is one: the file is not
-there, not for us, or too large. All else is a fault, after which the download is tried again.
+there, not for us, or too large. All else is a fault, after which the download is tried again. A
+416 is a fault where the rest was asked for, because the next download asks for the whole file.
 Rule 2: a file counts only where its end can be told from a cut connection.
 """
 
@@ -13,6 +14,9 @@ from typing import NamedTuple
 from service.adapters.http_client import read_retry_after, status_text
 from service.core.inputs import DownloadFault, DownloadRefused, NotModified
 from service.core.media.remembered import ETAG_CHARACTERS_MAX
+
+TYPE_CHARACTERS_MAX = 100
+"""Longest media type that is passed on to the PIM."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _FAULTS_BELOW_500 = frozenset(
@@ -30,6 +34,7 @@ _HINTS: Mapping[int, str] = {
 }
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-\d{1,15}/(?:\d{1,15}|\*)")
 _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
+_VISIBLE = re.compile(r"[\x20-\x7e]+")
 _CODINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True}
 """The values of `Content-Encoding` that are understood: is it gzip?"""
 _WEB_PAGE_ENDINGS = (".html", ".htm", ".xhtml")
@@ -80,7 +85,8 @@ def read_head(
     if status in _REDIRECTS and (location := headers.get("location")):
         return Redirect(location)
     message = f"The source answered {status_text(status)}{_HINTS.get(status, '')}."
-    if 400 <= status < 500 and status not in _FAULTS_BELOW_500:
+    has_no_rest = status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and asked.offset > 0
+    if 400 <= status < 500 and status not in _FAULTS_BELOW_500 and not has_no_rest:
         return DownloadRefused(message)
     return DownloadFault(message, read_retry_after(headers.get("retry-after")))
 
@@ -103,7 +109,7 @@ def _read_body(headers: Mapping[str, str], asked: Asked, offset: int) -> Body | 
         )
     if length.isdecimal() and offset + int(length) > asked.bytes_max:
         return too_large(asked.bytes_max, offset + int(length))
-    content_type = headers.get("content-type", "").partition(";")[0].strip().lower() or None
+    content_type = _content_type(headers.get("content-type", ""))
     if content_type == "text/html" and not asked.path.lower().endswith(_WEB_PAGE_ENDINGS):
         return DownloadRefused(
             "The source sent a web page instead of the file, such as a login or an error page."
@@ -117,6 +123,12 @@ def _can_resume(headers: Mapping[str, str], offset: int) -> bool:
     """Return whether the source can send the rest of exactly this file, by its strong ETag."""
     is_able = offset > 0 or headers.get("accept-ranges", "").strip().lower() == "bytes"
     return is_able and headers.get("etag", "").startswith('"')
+
+
+def _content_type(text: str) -> str | None:
+    """Return the media type if a request can carry it: it is passed on with the file."""
+    found = text.partition(";")[0].strip().lower()
+    return found if len(found) <= TYPE_CHARACTERS_MAX and _VISIBLE.fullmatch(found) else None
 
 
 def _etag(text: str) -> str | None:

@@ -14,6 +14,7 @@ from aiohttp import BodyPartReader, web
 
 from service.adapters.akeneo.api import HttpAssetApi, Uploads
 from service.adapters.akeneo.wire import read_answer
+from service.adapters.media.answers import TYPE_CHARACTERS_MAX, Asked, Body, read_head
 from service.adapters.media.folder import READ_BYTES, MediaFolder
 from service.core.inputs import Answer, CallFault, CallReply, FaultKind
 from service.core.requests import UploadFile
@@ -108,6 +109,32 @@ async def test_any_name_stays_a_name(uploader: Uploader, name: str) -> None:
     """It ends neither its quotes nor its line."""
     await uploader.keep(b"content")
     assert uploader.pim.media == {code(await uploader.send(name)): b"content"}
+
+
+@pytest.mark.parametrize(
+    ("said", "passed_on"),
+    [
+        ("Image/JPEG; q=1", "image/jpeg"),
+        ("image/jp\xe9g", None),
+        ("image/jpeg\r\nx: y", None),
+        ("image/jpeg\tx", None),
+        ("", None),
+        ("x" * TYPE_CHARACTERS_MAX, "x" * TYPE_CHARACTERS_MAX),
+        ("x" * (TYPE_CHARACTERS_MAX + 1), None),
+    ],
+)
+async def test_any_type_that_a_source_says_leaves_the_upload_well(
+    uploader: Uploader, said: str, passed_on: str | None
+) -> None:
+    """What a request cannot carry is left out: nobody may take it for a fault of the PIM."""
+    asked = Asked("/boot.jpg", None, 0, 100)
+    body = read_head(200, {"content-length": "7", "content-type": said}, asked)
+    assert isinstance(body, Body)
+    assert body.content_type == passed_on
+    await uploader.keep(b"content")
+    assert uploader.pim.media == {
+        code(await uploader.send(content_type=body.content_type)): b"content"
+    }
 
 
 async def test_the_file_is_sent_again_after_a_401(uploader: Uploader) -> None:

@@ -95,6 +95,13 @@ labels:
 {{- get .Values.settings "KAFKA__DEAD_LETTERS_TOPIC" | default "pim.asset-dead-letters" }}
 {{- end }}
 
+{{/* What the topic of dead letters has to take, as `asset-sync topics create` computes it: the largest event, and 16 KiB for the headers. */}}
+{{- define "asset-sync.deadLetterBytes" -}}
+{{- $events := include "asset-sync.bytes" (get (.Values.strimzi.topics.config | default dict) "max.message.bytes" | default 1048588) | int64 }}
+{{- $record := include "asset-sync.bytes" (get .Values.settings "KAFKA__MAX_RECORD_BYTES" | default "1MiB") | int64 }}
+{{- add 16384 (max $events $record) }}
+{{- end }}
+
 {{/* Not empty where media files may be downloaded. */}}
 {{- define "asset-sync.hasMedia" -}}
 {{- if or (get .Values.settings "MEDIA__HOSTS") (get .Values.settings "MEDIA__PRIVATE_HOSTS") }}yes{{ end }}

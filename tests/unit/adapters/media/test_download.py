@@ -313,7 +313,8 @@ async def test_a_disk_that_does_not_take_it(
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        *((status, DownloadRefused) for status in (400, 401, 402, 403, 404, 405, 406, 410, 451)),
+        *((status, DownloadRefused) for status in (400, 401, 402, 403, 404, 405, 406, 410)),
+        *((status, DownloadRefused) for status in (416, 451)),
         *((status, DownloadFault) for status in (407, 408, 423, 425, 429)),
         *((status, DownloadFault) for status in (500, 502, 503, 504, 507, 599, 999)),
         *((status, DownloadFault) for status in (201, 202, 204, 206, 300, 304, 305)),
@@ -350,6 +351,15 @@ async def test_an_etag_that_cannot_be_remembered(client: Client, etag: str) -> N
         end = await client.get(url)
         assert isinstance(end, Downloaded)
         assert end.etag is None
+
+
+async def test_a_type_that_cannot_be_passed_on(client: Client) -> None:
+    """The file is taken without it, since it says nothing that the PIM needs."""
+    head = "HTTP/1.1 200 OK\r\ncontent-type: image/jp\xe9g\r\ncontent-length: 1\r\n\r\nx"
+    async with speaking(head.encode("latin-1")) as url:
+        end = await client.get(url)
+        assert isinstance(end, Downloaded)
+        assert end.content_type is None
 
 
 # --- redirects -----------------------------------------------------------------------------------
@@ -495,9 +505,29 @@ async def test_a_rest_that_does_not_fit_is_not_taken(
     source: Source, client: Client, second: Answer
 ) -> None:
     source.answers["/f"] = [breaking(b"o" * 2 * BUFFER_BYTES, after=BUFFER_BYTES), second]
-    end = await client.get(source.url + "/f", etag='"v0"')
-    assert isinstance(end, DownloadFault | DownloadRefused)
+    fault(await client.get(source.url + "/f", etag='"v0"'))
     await until_empty(client)
+
+
+async def test_a_connection_that_is_lost_behind_the_last_byte(
+    source: Source, client: Client
+) -> None:
+    """Nothing is left to ask for, so the source refuses the range; the next download has none."""
+
+    async def lose_the_end(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"etag": '"v1"', "accept-ranges": "bytes"})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        await response.write(b"a file")
+        assert request.transport is not None
+        await asyncio.sleep(0.05)
+        request.transport.close()
+        return response
+
+    source.answers["/f"] = [lose_the_end, say(b"", 416, Content_Range="bytes */6"), say(b"a file")]
+    assert "HTTP 416" in fault(await client.get(source.url + "/f"))
+    assert await client.content(await client.get(source.url + "/f")) == b"a file"
+    assert source.headers("range") == [None, "bytes=6-", None]
 
 
 @pytest.mark.parametrize("etag", ['W/"v1"', "", "v1"])
