@@ -63,6 +63,12 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self._is_leaving = False
         self.epoch: int | None = None
         """The epoch of the current assignment; None between two assignments."""
+        self.polls_since: float | None = None
+        """Since when the consumer should poll (monotonic); None while it cannot.
+
+        aiokafka holds a poll back from before the drain of a revocation until the group has given
+        out partitions again, for as long as that takes.
+        """
         self.partitions: frozenset[Partition] = frozenset()
         self.lease_renewed_at = time.monotonic()
         self._reread: asyncio.TimerHandle | None = None
@@ -72,6 +78,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         revoked: Iterable[TopicPartition],  # noqa: ARG002 - an eager rebalance revokes all
     ) -> None:
         """Finish the calls in flight, write the last transaction, and end the assignment."""
+        self.polls_since = None
         try:
             self._watch()
             self._cancel_reread()
@@ -112,7 +119,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         request_rejoin(self._consumer())
 
     def _end(self) -> None:
-        self.epoch = None
+        self.epoch = self.polls_since = None
         self.partitions = frozenset()
         self._log.group = None
         self._inbox.submit(Forgotten())
@@ -160,6 +167,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self._epoch += 1
         partitions = {Partition(p.topic, p.partition): start for p, start in starts.items()}
         self.epoch = self._epoch
+        self.polls_since = time.monotonic()
         self.partitions = frozenset(partitions)
         total = max(self._total(consumer), len(partitions), 1)
         self._inbox.submit(Assigned(self._epoch, partitions, total))
