@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError, KafkaTimeoutError, OffsetMetadataTooLargeError
+from aiokafka.errors import KafkaError, OffsetMetadataTooLargeError
 
 from service.adapters.kafka.aiokafka_gaps.fencing_producer import OffsetsRefusedError
 from service.adapters.kafka.aiokafka_gaps.group_membership import (
@@ -17,7 +17,7 @@ from service.adapters.kafka.aiokafka_gaps.group_membership import (
     request_rejoin,
     watch_membership,
 )
-from service.adapters.kafka.errors import describe
+from service.adapters.kafka.errors import can_wait, describe
 from service.adapters.kafka.options import RETRY_SECONDS
 from service.adapters.kafka.start_positions import StartPositions
 from service.adapters.kafka.subscription import Subscription
@@ -184,8 +184,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _begin_later(self, error: KafkaError | TimeoutError) -> None:
         """Join again after a broker did not answer; end if only a person can fix the error."""
-        can_wait = isinstance(error, TimeoutError | KafkaTimeoutError) or error.retriable
-        if not can_wait:
+        if not can_wait(error):
             text = describe(error, self._kafka)
             self._fail(FatalError(f"The committed offsets of the group cannot be read: {text}"))
             return
