@@ -101,11 +101,19 @@ class Watch:
 
     def live_lines(self) -> list[str]:
         """Return the additional lines of `/livez?verbose`."""
-        return [*self._contact.lines(), *self._report.live_lines()]
+        return [*self._kafka_lines(), *self._report.live_lines()]
 
     def ready_lines(self) -> list[str]:
         """Return the additional lines of `/readyz?verbose`."""
-        return [*self._contact.lines(), *self._report.ready_lines()]
+        return [*self._kafka_lines(), *self._report.ready_lines()]
+
+    def _kafka_lines(self) -> list[str]:
+        """Return the lines about what Kafka does not answer."""
+        unreadable = [
+            f"[ ]{topic}/{number} is not read: its leader does not answer"
+            for topic, number in sorted(self._assignment.unreadable)
+        ]
+        return [*self._contact.lines(), *unreadable]
 
     def _look_at_assignment(self) -> None:
         """End the process if the consumer is stuck; join again if the group fenced this replica."""

@@ -54,8 +54,8 @@ class Watched:
             polled_at=self.now, assignment=self.assignment, lags={}, measure_lags=self._nothing
         )
         runner: Any = SimpleNamespace(stepped_at=self.now, is_fenced=asyncio.Event())
-        contact: Any = SimpleNamespace(check=self._nothing, is_unreachable=False)
-        report: Any = SimpleNamespace(live=dict)
+        contact: Any = SimpleNamespace(check=self._nothing, is_unreachable=False, lines=list)
+        report: Any = SimpleNamespace(live=dict, live_lines=list, ready_lines=list)
         progress: Any = SimpleNamespace(assigned=lambda *_: None, pass_time=lambda *_: None)
         shutdown: Any = SimpleNamespace(fail=self.failures.append)
         self.watch = Watch(
@@ -128,3 +128,10 @@ async def test_the_silence_of_a_rebalance_does_not_count_after_it(watched: Watch
 
     watched.now += LONG
     assert not await watched.look()
+
+
+async def test_a_partition_whose_leader_is_away_is_shown(watched: Watched) -> None:
+    """Nothing else shows it, since the pipeline does not have it."""
+    watched.assignment.unreadable = frozenset({TOPIC_PARTITION})
+    line = "[ ]dam.asset-changes/0 is not read: its leader does not answer"
+    assert watched.watch.ready_lines() == watched.watch.live_lines() == [line]
