@@ -92,7 +92,12 @@ class SourceMember:
             member.runner,
             member.consumer,
             contact_watch(kafka, settings.drain.max_seconds, observers),
-            SourceReport(self.status, lambda: member.consumer.lags, quiet_seconds),
+            SourceReport(
+                self.status,
+                lambda: member.consumer.lags,
+                member.consumer.unread_seconds,
+                quiet_seconds,
+            ),
             progress,
             shutdown,
             pending=lambda: translator.pending_records,
@@ -110,6 +115,7 @@ class SourceMember:
             self.status,
             lambda: consumer.lags,
             lambda: consumer.behind_transactions,
+            consumer.unread_seconds,
             tuple(self._hosts),
         )
 

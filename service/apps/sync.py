@@ -188,6 +188,7 @@ def _report(
         lambda: families(pipeline.dispatcher, time.monotonic()),
         lambda: consumer.lags,
         lambda: consumer.behind_transactions,
+        consumer.unread_seconds,
     )
 
 

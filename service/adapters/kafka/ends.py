@@ -1,4 +1,4 @@
-"""Ask the leaders of partitions where their logs begin and end.
+"""Ask the leaders of partitions where their logs begin and end, and measure lags by that.
 
 aiokafka's own `beginning_offsets` and `end_offsets` answer for all partitions or for none: one
 partition without a leader makes them fail after 40 s. `end_offsets` also asks for one isolation
@@ -12,14 +12,17 @@ other. Such a partition is left out of the result.
 
 import asyncio
 import contextlib
+import time
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.offset import OffsetRequest
+
+from service.core.model import Partition
 
 EARLIEST = -2
 LATEST = -1
@@ -29,6 +32,13 @@ READ_COMMITTED = 1
 LEADERS_SECONDS_MAX = 5.0
 """How long the leaders of partitions may take to answer, also while they are being elected."""
 RETRY_SECONDS = 0.25
+ENDS_SECONDS_MAX = 2.0
+"""How long leaders may take to answer where partitions end, whenever lags are measured."""
+FETCH_SECONDS_MAX = 5.0
+"""How old the answer to a fetch may be from which the ends are taken."""
+POSITION_SECONDS_MAX = 0.2
+MEASURED_SECONDS_MAX = 30.0
+"""How long after its last measurement a partition still counts as unread."""
 
 
 class Ends(NamedTuple):
@@ -147,3 +157,103 @@ async def _ask_node(
             else:
                 answers.refusals.pop(topic_partition, None)
                 answers.offsets[topic_partition] = offset
+
+
+class _Unread(NamedTuple):
+    """A partition that has records to read, by each measurement since some time (monotonic)."""
+
+    position: int
+    since: float
+    measured_at: float
+
+
+class Lags:
+    """How far a consumer is behind the ends of its partitions."""
+
+    def __init__(self) -> None:
+        self.records: dict[Partition, int] = {}
+        """Records to read, by the last measurement that succeeded."""
+        self.behind_transactions: dict[Partition, int] = {}
+        """Records that are not read yet because they are in open transactions."""
+        self._unread: dict[Partition, _Unread] = {}
+
+    async def measure(
+        self, consumer: AIOKafkaConsumer, owned: frozenset[Partition], paused: frozenset[Partition]
+    ) -> None:
+        """Compare the positions of owned partitions with their ends."""
+        self._forget_all_but(owned)
+        unread = {one: self._unread[one] for one in self._unread.keys() - paused}
+        for topic_partition, ends in (await _ends_of(consumer, owned, paused)).items():
+            with contextlib.suppress(KafkaError, TimeoutError):  # between two assignments
+                position = await asyncio.wait_for(
+                    consumer.position(topic_partition), POSITION_SECONDS_MAX
+                )
+                partition = Partition(topic_partition.topic, topic_partition.partition)
+                lag = self.records[partition] = max(0, ends.stable - position)
+                self.behind_transactions[partition] = max(0, ends.high - max(ends.stable, position))
+                known = unread.pop(partition, None)
+                if lag and partition not in paused:
+                    unread[partition] = _still_unread(known, position)
+        self._unread = unread
+
+    def unread_seconds(self) -> dict[Partition, float]:
+        """Return for how long partitions have had records to read without any being read.
+
+        A pause ends that time, and so does a leader that does not answer: its last answer does not
+        tell whether its records can be read now.
+        """
+        now = time.monotonic()
+        return {
+            partition: now - known.since
+            for partition, known in self._unread.items()
+            if now - known.measured_at < MEASURED_SECONDS_MAX
+        }
+
+    def _forget_all_but(self, owned: frozenset[Partition]) -> None:
+        for known in (self.records, self.behind_transactions, self._unread):
+            for partition in known.keys() - owned:
+                del known[partition]
+
+
+def _still_unread(known: _Unread | None, position: int) -> _Unread:
+    """Return since when nothing was read at this position."""
+    now = time.monotonic()
+    if known is None or known.position != position:
+        return _Unread(position, now, now)
+    is_recent = now - known.measured_at < MEASURED_SECONDS_MAX
+    return _Unread(position, known.since if is_recent else now, now)
+
+
+async def _ends_of(
+    consumer: AIOKafkaConsumer, owned: frozenset[Partition], paused: frozenset[Partition]
+) -> dict[TopicPartition, Ends]:
+    """Return the ends of partitions, from the answers to fetches or by asking the leaders.
+
+    Leaders are asked about partitions that are not fetched.
+    """
+    fetched = dict(_fetched_ends(consumer, owned - paused))
+    asked = [
+        TopicPartition(*partition)
+        for partition in owned
+        if TopicPartition(*partition) in consumer.assignment()
+    ]
+    if unknown := [one for one in asked if one not in fetched]:
+        with contextlib.suppress(KafkaError, TimeoutError):  # then the last values are kept
+            fetched |= await ask_ends(consumer, unknown, ENDS_SECONDS_MAX)
+    return fetched
+
+
+def _fetched_ends(
+    consumer: AIOKafkaConsumer, partitions: frozenset[Partition]
+) -> Iterator[tuple[TopicPartition, Ends]]:
+    """Yield the ends that came with recent answers to fetches."""
+    oldest_ms = (time.time() - FETCH_SECONDS_MAX) * 1000
+    for partition in partitions:
+        topic_partition = TopicPartition(*partition)
+        if topic_partition not in consumer.assignment():
+            continue
+        stable = consumer.last_stable_offset(topic_partition)
+        high = consumer.highwater(topic_partition)
+        fetched_ms = consumer.last_poll_timestamp(topic_partition)
+        if stable is not None and high is not None and (fetched_ms or 0) >= oldest_ms:
+            yield topic_partition, Ends(stable, high)
