@@ -116,6 +116,13 @@ async def test_a_lease_ends_before_the_session(monkeypatch: pytest.MonkeyPatch) 
     assert made.lease_renewed_at == 100.0
 
 
+def test_the_shortest_session_leaves_time_for_calls() -> None:
+    """The lease survives a lost heartbeat; they follow after a tenth of the session."""
+    schema = KafkaSettings.model_json_schema()
+    shortest = schema["properties"]["session_timeout_seconds"]["minimum"]
+    assert shortest - assignment.LEASE_MARGIN_SECONDS > 2 * shortest / 10
+
+
 @pytest.mark.parametrize("refusal", CommitRefusal)
 async def test_a_broker_that_cannot_store_an_offset_map_ends_it(
     monkeypatch: pytest.MonkeyPatch, refusal: CommitRefusal
