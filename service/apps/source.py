@@ -20,7 +20,7 @@ from service.mapping.file.hosts import Host
 from service.mapping.file.load import Loaded as LoadedFile
 from service.mapping.file.model import Source
 from service.mapping.json_values import decode_fetched
-from service.ports import DamHosts, Observer, Observers
+from service.ports import DamHosts, Observer, Observers, clock_seconds
 from service.process.shutdown import Shutdown
 from service.runtime.read_tasks import ReadTasks
 from service.settings import KafkaSettings, Settings
@@ -105,7 +105,7 @@ class SourceMember:
 
     def status(self) -> SourceStatus:
         """Return the open work of the source."""
-        return self._translator.status(time.monotonic())
+        return self._translator.status(clock_seconds())
 
     @property
     def gauges(self) -> SourceGauges:

@@ -13,7 +13,7 @@ from typing import Protocol
 from service.adapters.kafka.consumer import Consumer
 from service.adapters.kafka.reach import ContactWatch
 from service.adapters.telemetry.progress import WorkLog
-from service.ports import FatalError
+from service.ports import FatalError, clock_seconds
 from service.process.shutdown import Shutdown
 
 POLL_SILENCE_SECONDS_MAX = 60.0
@@ -83,7 +83,7 @@ class Watch:
 
     def live(self) -> dict[str, bool]:
         """Return the checks of `/livez`."""
-        loop_silence = time.monotonic() - self._runner.stepped_at
+        loop_silence = clock_seconds() - self._runner.stepped_at
         return {
             "runner": loop_silence < LOOP_SILENCE_SECONDS_MAX,
             "poll": self._poll_silence() < POLL_SILENCE_SECONDS_MAX,

@@ -32,7 +32,7 @@ from service.core.inputs import (
     LeaseRenewed,
 )
 from service.core.model import Partition
-from service.ports import FatalError, Inbox
+from service.ports import FatalError, Inbox, clock_seconds
 
 LEASE_MARGIN_SECONDS = 1.0
 """The lease ends this long before the session, so that no call outlives the assignment."""
@@ -71,7 +71,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         out partitions again, for as long as that takes.
         """
         self.partitions: frozenset[Partition] = frozenset()
-        self.lease_renewed_at = time.monotonic()
+        self.lease_renewed_at = clock_seconds()
         self.unreadable: frozenset[TopicPartition] = frozenset()
         """Assigned partitions that are not read, because their leaders do not answer."""
         self._reread: asyncio.Task[None] | None = None
