@@ -87,20 +87,20 @@ class SourceMember:
             changes_topic=settings.translate_topic,
             traces=self.traces,
         )
-        quiet_seconds = _quiet_seconds_max(file, name, sources)
         self.watch = Watch(
             member.runner,
             member.consumer,
             contact_watch(kafka, settings.drain.max_seconds, observers),
-            SourceReport(
-                self.status,
-                lambda: member.consumer.lags,
-                member.consumer.unread_seconds,
-                quiet_seconds,
-            ),
+            self._report(_quiet_seconds_max(file, name, sources)),
             progress,
             shutdown,
             pending=lambda: translator.pending_records,
+        )
+
+    def _report(self, quiet_seconds_max: float) -> SourceReport:
+        consumer = self.member.consumer
+        return SourceReport(
+            self.status, lambda: consumer.lags, consumer.unread_seconds, quiet_seconds_max
         )
 
     def status(self) -> SourceStatus:
