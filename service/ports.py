@@ -1,6 +1,7 @@
 """The ports: the protocols by which the pipeline reaches Kafka, the PIM, the clock and logs."""
 
 import contextlib
+import time
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -58,6 +59,9 @@ _FAMILY = FAMILIES_PATH + "/{asset_family_code}"
 _ATTRIBUTES = _FAMILY + "/attributes"
 _OPTIONS = _ATTRIBUTES + "/{attribute_code}/options"
 
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux stops its monotonic clock while the machine is suspended."""
+
 ENDPOINTS: Mapping[type[Request], Endpoint] = {
     UpsertAssets: Endpoint("upsert", "PATCH", _FAMILY + "/assets"),
     DeleteOne: Endpoint("delete", "DELETE", _FAMILY + "/assets/{code}"),
@@ -96,6 +100,15 @@ class Finding:
     grade: Grade
     message: str
     remedy: str = ""
+
+
+def clock_seconds() -> float:
+    """Return monotonic seconds that pass while the machine is suspended too, where it tells them.
+
+    The session of a group goes on meanwhile at the broker, and so has the lease to. All times that
+    a state machine meets are of this clock.
+    """
+    return time.clock_gettime(_CLOCK)
 
 
 class Clock(Protocol):

@@ -20,7 +20,7 @@ from service.mapping.file.hosts import Host
 from service.mapping.file.load import Loaded as LoadedFile
 from service.mapping.file.model import Source
 from service.mapping.json_values import decode_fetched
-from service.ports import DamHosts, Observer, Observers
+from service.ports import DamHosts, Observer, Observers, clock_seconds
 from service.process.shutdown import Shutdown
 from service.runtime.read_tasks import ReadTasks
 from service.settings import KafkaSettings, Settings
@@ -84,20 +84,25 @@ class SourceMember:
             changes_topic=settings.translate_topic,
             traces=self.traces,
         )
-        quiet_seconds = _quiet_seconds_max(file, name, sources)
         self.watch = Watch(
             member.runner,
             member.consumer,
             contact_watch(kafka, settings.drain.max_seconds, observers),
-            SourceReport(self.status, lambda: member.consumer.lags, quiet_seconds),
+            self._report(_quiet_seconds_max(file, name, sources)),
             progress,
             shutdown,
             pending=lambda: translator.pending_records,
         )
 
+    def _report(self, quiet_seconds_max: float) -> SourceReport:
+        consumer = self.member.consumer
+        return SourceReport(
+            self.status, lambda: consumer.lags, consumer.unread_seconds, quiet_seconds_max
+        )
+
     def status(self) -> SourceStatus:
         """Return the open work of the source."""
-        return self._translator.status(time.monotonic())
+        return self._translator.status(clock_seconds())
 
     @property
     def gauges(self) -> SourceGauges:
@@ -107,6 +112,7 @@ class SourceMember:
             self.status,
             lambda: consumer.lags,
             lambda: consumer.behind_transactions,
+            consumer.unread_seconds,
             tuple(self._hosts),
         )
 

@@ -38,7 +38,7 @@ from service.core.effects import PipelineEffect
 from service.core.inputs import PipelineInput
 from service.core.pipeline import Pipeline
 from service.core.status import HeldBack, families
-from service.ports import Observers
+from service.ports import Observers, clock_seconds
 from service.process import program
 from service.process.exit_codes import ExitCode
 from service.process.shutdown import Shutdown, leave_in_time
@@ -179,10 +179,11 @@ def _report(
     return StatusReport(
         _replica(settings),
         recent_outcomes,
-        lambda: pipeline.status(time.monotonic()),
-        lambda: families(pipeline.dispatcher, time.monotonic()),
+        lambda: pipeline.status(clock_seconds()),
+        lambda: families(pipeline.dispatcher, clock_seconds()),
         lambda: consumer.lags,
         lambda: consumer.behind_transactions,
+        consumer.unread_seconds,
     )
 
 

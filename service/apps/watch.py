@@ -1,7 +1,8 @@
 """Watch over a running replica: check that its loops run, and act if they do not.
 
 Rule 1: neither Kafka nor the PIM is asked for `/livez`, because a restart repairs neither.
-Rule 2: a consumer that no longer polls ends the process, since only a restart can help.
+Rule 2: a consumer that no longer polls ends the process, since only a restart can help. During a
+rebalance it cannot poll; the drain has a deadline of its own, and `ContactWatch` watches the join.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from typing import Protocol
 from service.adapters.kafka.consumer import Consumer
 from service.adapters.kafka.reach import ContactWatch
 from service.adapters.telemetry.progress import WorkLog
-from service.ports import FatalError
+from service.ports import FatalError, clock_seconds
 from service.process.shutdown import Shutdown
 
 POLL_SILENCE_SECONDS_MAX = 60.0
@@ -82,11 +83,10 @@ class Watch:
 
     def live(self) -> dict[str, bool]:
         """Return the checks of `/livez`."""
-        is_assigned = self._assignment.epoch is not None
-        loop_silence = time.monotonic() - self._runner.stepped_at
+        loop_silence = clock_seconds() - self._runner.stepped_at
         return {
             "runner": loop_silence < LOOP_SILENCE_SECONDS_MAX,
-            "poll": not is_assigned or self._poll_silence() < POLL_SILENCE_SECONDS_MAX,
+            "poll": self._poll_silence() < POLL_SILENCE_SECONDS_MAX,
             **self._report.live(),
         }
 
@@ -101,11 +101,19 @@ class Watch:
 
     def live_lines(self) -> list[str]:
         """Return the additional lines of `/livez?verbose`."""
-        return [*self._contact.lines(), *self._report.live_lines()]
+        return [*self._kafka_lines(), *self._report.live_lines()]
 
     def ready_lines(self) -> list[str]:
         """Return the additional lines of `/readyz?verbose`."""
-        return [*self._contact.lines(), *self._report.ready_lines()]
+        return [*self._kafka_lines(), *self._report.ready_lines()]
+
+    def _kafka_lines(self) -> list[str]:
+        """Return the lines about what Kafka does not answer."""
+        unreadable = [
+            f"[ ]{topic}/{number} is not read: its leader does not answer"
+            for topic, number in sorted(self._assignment.unreadable)
+        ]
+        return [*self._contact.lines(), *unreadable]
 
     def _look_at_assignment(self) -> None:
         """End the process if the consumer is stuck; join again if the group fenced this replica."""
@@ -120,7 +128,9 @@ class Watch:
             self._assignment.rejoin()
 
     def _poll_silence(self) -> float:
-        return time.monotonic() - self._consumer.polled_at
+        """Return for how long the consumer has not polled, of the time in which it should."""
+        since = self._assignment.polls_since
+        return 0.0 if since is None else time.monotonic() - max(since, self._consumer.polled_at)
 
     def _log_progress(self) -> None:
         self._progress.assigned(self._assignment.epoch, self._assignment.partitions)

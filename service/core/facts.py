@@ -266,6 +266,13 @@ class OffsetMapUnused(Fact, frozen=True):
     message: str
 
 
+class PartitionsUnreadable(Fact, frozen=True):
+    """The leaders of assigned partitions do not answer; the other partitions are read meanwhile."""
+
+    name: ClassVar[str] = "partitions.unreadable"
+    message: str
+
+
 class PositionLost(Fact, frozen=True):
     """The broker no longer has a committed position."""
 

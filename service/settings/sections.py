@@ -151,11 +151,11 @@ class KafkaSettings(Group):
     )
     session_timeout_seconds: float = Field(
         10,
-        ge=1,
+        ge=2,
         le=300,
         description="Seconds without a heartbeat after which Kafka gives a replica's partitions "
-        "to the others. A higher value tolerates longer pauses, but after a crash the partitions "
-        "wait longer.",
+        "to the others; calls to the PIM end one second earlier. A higher value tolerates longer "
+        "pauses, but after a crash the partitions wait longer. At least 2.",
     )
     events_topics: _Topics = Field(
         "dam.asset-changes", description="Topics to read events from, separated by commas."

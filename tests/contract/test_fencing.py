@@ -4,7 +4,6 @@ A test fails if a new aiokafka changes the part that it covers.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
@@ -25,6 +24,7 @@ from service.adapters.kafka.aiokafka_gaps.group_membership import (
     watch_membership,
 )
 from service.core.inputs import CommitRefusal
+from service.ports import clock_seconds
 from tests.support.group import Group, group_of_one, member_of
 
 pytestmark = pytest.mark.kafka
@@ -135,11 +135,11 @@ async def test_acknowledgements_carry_the_time_of_sending(
     acknowledged: asyncio.Queue[float] = asyncio.Queue()
     async with group_of_one(bootstrap, instance_id) as group:
         watch_membership(group.consumer, acknowledged.put_nowait, pytest.fail)
-        began = time.monotonic()
+        began = clock_seconds()
 
         first, second = await acknowledged.get(), await acknowledged.get()
 
-        assert began < first < second <= time.monotonic()
+        assert began < first < second <= clock_seconds()
 
 
 async def test_a_member_whose_instance_id_was_taken_is_fenced(bootstrap: str) -> None:

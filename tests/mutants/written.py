@@ -683,7 +683,7 @@ WRITTEN = (
         "lease-from-reading",
         "P2, D8",
         "REBALANCE_IN_PROGRESS}:\n                acknowledged(sent_at)",
-        "REBALANCE_IN_PROGRESS}:\n                acknowledged(time.monotonic())",
+        "REBALANCE_IN_PROGRESS}:\n                acknowledged(clock_seconds())",
         "An acknowledgement that is read after a pause prolongs the lease.",
     ),
     Written(

@@ -99,6 +99,7 @@ def test_service_links_are_ignored() -> None:
         ("KAFKA__GROUP_ID", "two\nlines"),
         ("KAFKA__GROUP_ID", "no\udce9utf8"),
         ("KAFKA__CLIENT_ID", "c" * 256),
+        ("KAFKA__SESSION_TIMEOUT_SECONDS", "1.9"),
         ("KAFKA__GROUP_INSTANCE_ID", "i" * 256),
         ("OUTCOMES__SOURCE", "no uri"),
         ("OUTCOMES__SOURCE", "/" + "x" * 1000),

@@ -2,14 +2,18 @@
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from service.adapters.telemetry.recent_outcomes import RecentOutcomes
 from service.apps import sync, watch
 from service.apps.sync import Service
 from service.process.shutdown import Shutdown
 from service.settings import SettingsError, load
+from tests.unit.adapters.test_telemetry import PLACE, partition, status
 
 SETTINGS = {
     "ASSET_SYNC_PIM__BASE_URL": "http://127.0.0.1:1",
@@ -64,6 +68,19 @@ async def test_the_folder_of_media_files_comes_and_goes_with_the_service(
     with capture_logs(), pytest.raises(AssertionError, match="our bug"):
         await Service(load(on, dotenv=None), Shutdown()).run()
     assert list(directory.iterdir()) == []
+
+
+def test_livez_knows_for_how_long_a_partition_was_not_read() -> None:
+    """As the consumer measures it."""
+    long_ago = status(partitions=(partition(progressed_utc_ms=0),))
+    unread = {PLACE: 1.0}
+    pipeline: Any = SimpleNamespace(status=lambda _: long_ago)
+    consumer: Any = SimpleNamespace(lags={PLACE: 1}, unread_seconds=lambda: unread)
+    settings = load(SETTINGS, dotenv=None).settings
+    report = sync._report(settings, pipeline, consumer, RecentOutcomes())
+    assert report.live()["partitions"]
+    unread[PLACE] = 1000.0
+    assert not report.live()["partitions"]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """Begin and end assignments of partitions, and report the lease (architecture.md D8)."""
 
 import asyncio
+import contextlib
 import gc
 import time
 from collections.abc import Callable, Iterable
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError, KafkaTimeoutError, OffsetMetadataTooLargeError
+from aiokafka.errors import KafkaError, OffsetMetadataTooLargeError
 
 from service.adapters.kafka.aiokafka_gaps.fencing_producer import OffsetsRefusedError
 from service.adapters.kafka.aiokafka_gaps.group_membership import (
@@ -17,9 +18,9 @@ from service.adapters.kafka.aiokafka_gaps.group_membership import (
     request_rejoin,
     watch_membership,
 )
-from service.adapters.kafka.errors import describe
+from service.adapters.kafka.errors import can_wait, describe
 from service.adapters.kafka.options import RETRY_SECONDS
-from service.adapters.kafka.start_positions import StartPositions
+from service.adapters.kafka.start_positions import StartPositions, Starts, until_readable
 from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.facts import Fact, GroupTooLarge
@@ -31,7 +32,7 @@ from service.core.inputs import (
     LeaseRenewed,
 )
 from service.core.model import Partition
-from service.ports import FatalError, Inbox
+from service.ports import FatalError, Inbox, clock_seconds
 
 LEASE_MARGIN_SECONDS = 1.0
 """The lease ends this long before the session, so that no call outlives the assignment."""
@@ -63,15 +64,24 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self._is_leaving = False
         self.epoch: int | None = None
         """The epoch of the current assignment; None between two assignments."""
+        self.polls_since: float | None = None
+        """Since when the consumer should poll (monotonic); None while it cannot.
+
+        aiokafka holds a poll back from before the drain of a revocation until the group has given
+        out partitions again, for as long as that takes.
+        """
         self.partitions: frozenset[Partition] = frozenset()
-        self.lease_renewed_at = time.monotonic()
-        self._reread: asyncio.TimerHandle | None = None
+        self.lease_renewed_at = clock_seconds()
+        self.unreadable: frozenset[TopicPartition] = frozenset()
+        """Assigned partitions that are not read, because their leaders do not answer."""
+        self._reread: asyncio.Task[None] | None = None
 
     async def on_partitions_revoked(
         self,
         revoked: Iterable[TopicPartition],  # noqa: ARG002 - an eager rebalance revokes all
     ) -> None:
         """Finish the calls in flight, write the last transaction, and end the assignment."""
+        self.polls_since = None
         try:
             self._watch()
             self._cancel_reread()
@@ -112,8 +122,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         request_rejoin(self._consumer())
 
     def _end(self) -> None:
-        self.epoch = None
-        self.partitions = frozenset()
+        self.epoch = self.polls_since = None
+        self.partitions, self.unreadable = frozenset(), frozenset()
         self._log.group = None
         self._inbox.submit(Forgotten())
 
@@ -149,18 +159,21 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         keep_heartbeat(consumer)
         group = self._log.group = group_metadata(consumer)
         self._cancel_reread()
-        starts, reread_seconds = await self._start_positions.read(consumer, group, topic_partitions)
-        if reread_seconds is not None:
-            self._read_again_in(reread_seconds)
+        read = await self._start_positions.read(consumer, group, topic_partitions)
+        starts = read.starts
         # A partition without a start position is not fetched until its position is read again.
         if undecided := set(topic_partitions) - starts.keys():
             consumer.pause(*undecided)
+            for topic_partition in read.unreadable:
+                consumer.seek(topic_partition, 0)  # aiokafka would look for a position in a loop
+            self._reread = asyncio.create_task(self._read_again(read))
         for topic_partition, start in starts.items():
             consumer.seek(topic_partition, start.position)
         self._epoch += 1
         partitions = {Partition(p.topic, p.partition): start for p, start in starts.items()}
         self.epoch = self._epoch
-        self.partitions = frozenset(partitions)
+        self.polls_since = time.monotonic()
+        self.partitions, self.unreadable = frozenset(partitions), read.unreadable
         total = max(self._total(consumer), len(partitions), 1)
         self._inbox.submit(Assigned(self._epoch, partitions, total))
         # Megabytes of records of the last assignment are in reference cycles of aiokafka.
@@ -176,18 +189,23 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _begin_later(self, error: KafkaError | TimeoutError) -> None:
         """Join again after a broker did not answer; end if only a person can fix the error."""
-        can_wait = isinstance(error, TimeoutError | KafkaTimeoutError) or error.retriable
-        if not can_wait:
+        if not can_wait(error):
             text = describe(error, self._kafka)
             self._fail(FatalError(f"The committed offsets of the group cannot be read: {text}"))
             return
         await asyncio.sleep(RETRY_SECONDS)
         request_rejoin(self._consumer())
 
-    def _read_again_in(self, seconds: float) -> None:
-        self._cancel_reread()
-        loop = asyncio.get_running_loop()
-        self._reread = loop.call_later(seconds, request_rejoin, self._consumer())
+    async def _read_again(self, read: Starts) -> None:
+        """Join again when the other positions are due, or when a leader answers that did not."""
+        consumer = self._consumer()
+        try:
+            with contextlib.suppress(TimeoutError, KafkaError):  # which the next reading reports
+                async with asyncio.timeout(read.reread_seconds):
+                    await until_readable(consumer, read.unreadable)
+            request_rejoin(consumer)
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task
+            self._fail(error)
 
     def _cancel_reread(self) -> None:
         if self._reread is not None:

@@ -25,6 +25,7 @@ from service.adapters.kafka.aiokafka_gaps.fencing_producer import (
 )
 from service.adapters.kafka.aiokafka_gaps.group_membership import GroupMetadata
 from service.adapters.kafka.aiokafka_gaps.identity import Identity
+from service.adapters.kafka.ends import EARLIEST, LATEST, ask_offsets
 from service.adapters.kafka.errors import is_final
 from service.adapters.kafka.options import (
     REQUEST_TIMEOUT_MS,
@@ -55,27 +56,29 @@ class Beginning:
 async def logs_of(
     consumer: AIOKafkaConsumer, topic_partitions: list[TopicPartition]
 ) -> dict[TopicPartition, Log]:
-    """Return which offsets the broker has of these partitions."""
-    first = await consumer.beginning_offsets(topic_partitions)
-    last = await consumer.end_offsets(topic_partitions)
+    """Return which offsets the brokers have of these partitions, of those whose leaders answer.
+
+    Raises:
+        KafkaError: a leader refuses to answer.
+    """
+    first = await ask_offsets(consumer, topic_partitions, EARLIEST)
+    last = await ask_offsets(consumer, list(first), LATEST)
     return {
-        topic_partition: Log(first[topic_partition], last[topic_partition])
-        for topic_partition in topic_partitions
+        topic_partition: Log(first[topic_partition], at) for topic_partition, at in last.items()
     }
 
 
 async def count_outcomes(
     consumer: AIOKafkaConsumer, kafka: KafkaSettings, identity: Identity
 ) -> int:
-    """Return how many records were ever written to the outcomes topic, or 0 if the broker refuses.
+    """Return how many records were ever written to the outcomes topic, as far as brokers answer.
 
     Those that retention deleted since count too: by default, outcomes are kept no longer than the
     positions of a group without members.
     """
     topic_partitions = identity.partitions.get(kafka.outcomes_topic, ())
     with contextlib.suppress(KafkaError):
-        ends = await consumer.end_offsets(list(topic_partitions))
-        return sum(ends[topic_partition] for topic_partition in topic_partitions)
+        return sum((await ask_offsets(consumer, topic_partitions, LATEST)).values())
     return 0
 
 
@@ -88,7 +91,7 @@ async def begin_group(
         OffsetsRefusedError: the group rebalanced, and the coordinator refused the positions.
         GroupMovedOnError: the group rebalances.
         KafkaError: the broker refuses, or another replica took the lock in every try.
-        TimeoutError: the broker does not answer.
+        TimeoutError: a broker does not answer.
     """
     for attempt in range(1, TRIES_MAX + 1):
         if await has_positions(consumer):
@@ -125,6 +128,8 @@ async def _begin_alone(
             for topic_partition in identity.partitions.get(name, ())
         ]
         logs = await logs_of(consumer, topic_partitions)
+        if len(logs) < len(topic_partitions):
+            raise TimeoutError  # with `latest`, the others would begin at their earliest record
         # Other replicas may write outcomes as soon as the beginning is committed.
         outcomes = await count_outcomes(consumer, kafka, identity)
         await lock.begin_transaction()

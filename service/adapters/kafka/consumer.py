@@ -12,15 +12,12 @@ so they are fetched again, and leaves them in a reference cycle until the next g
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import (
-    KafkaConnectionError,
-    KafkaError,
-)
+from aiokafka.errors import KafkaConnectionError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaMessage
@@ -32,7 +29,7 @@ from service.adapters.kafka.aiokafka_gaps.fetching import (
     read_in_steps,
 )
 from service.adapters.kafka.assignment import Assignment
-from service.adapters.kafka.ends import Ends, ask_ends
+from service.adapters.kafka.ends import Lags
 from service.adapters.kafka.errors import describe, is_final
 from service.adapters.kafka.options import RETRY_SECONDS, START_SECONDS_MAX, security
 from service.adapters.kafka.polls import POLL_SECONDS, Polls
@@ -47,9 +44,6 @@ from service.settings import KafkaSettings
 POLL_RECORDS_MAX = 200
 METADATA_SECONDS_MAX = 30
 """A partition that is added is read after this time at the latest (aiokafka's own: 300 s)."""
-POSITION_SECONDS_MAX = 0.2
-ENDS_SECONDS_MAX = 2.0
-"""How long the brokers may take to answer where partitions end."""
 FAILED_POLL_SECONDS = 0.05
 """How long after a failed poll the next one follows."""
 POLL_INTERVAL_SECONDS_MAX = 300
@@ -77,12 +71,7 @@ class Consumer:
         self._fail = fail
         self.assignment = Assignment(subscription, log, inbox, note, fail, self._guarded_consumer)
         self.polled_at = time.monotonic()
-        self.lags: dict[Partition, int] = {}
-        self.behind_transactions: dict[Partition, int] = {}
-        """Records that are not read yet because they are in open transactions.
-
-        `lags` has the readable ones; `measure_lags` updates both.
-        """
+        self._lags = Lags()
         self._broker = _broker(kafka)
         self._subscriber = self._broker.subscriber(
             *kafka.events_topic_names,
@@ -136,48 +125,25 @@ class Consumer:
         text = describe(error, self._kafka)
         self._fail(FatalError(f"Events cannot be read from Kafka: {text}"))
 
+    @property
+    def lags(self) -> Mapping[Partition, int]:
+        """The records to read in each partition, as they were measured last."""
+        return self._lags.records
+
+    @property
+    def behind_transactions(self) -> Mapping[Partition, int]:
+        """Records that are not read yet because they are in open transactions."""
+        return self._lags.behind_transactions
+
+    def unread_seconds(self) -> dict[Partition, float]:
+        """Return for how long partitions have had records to read without any being read."""
+        return self._lags.unread_seconds()
+
     async def measure_lags(self) -> None:
         """Update the lags, by comparing the positions with the ends of the partitions."""
         consumer = self._subscriber.consumer
-        owned = self.assignment.partitions
-        lags = {one: self.lags[one] for one in owned & self.lags.keys()}
-        behind = {one: self.behind_transactions[one] for one in owned & lags.keys()}
         if consumer is not None:
-            for topic_partition, ends in (await self._ends(consumer, owned)).items():
-                partition = Partition(topic_partition.topic, topic_partition.partition)
-                with contextlib.suppress(KafkaError, TimeoutError):  # between two assignments
-                    position = await asyncio.wait_for(
-                        consumer.position(topic_partition), POSITION_SECONDS_MAX
-                    )
-                    lags[partition] = max(0, ends.stable - position)
-                    behind[partition] = max(0, ends.high - max(ends.stable, position))
-        self.lags, self.behind_transactions = lags, behind
-
-    async def _ends(
-        self, consumer: AIOKafkaConsumer, partitions: Iterable[Partition]
-    ) -> dict[TopicPartition, Ends]:
-        """Return the ends of partitions, from the answers to fetches or by asking the brokers.
-
-        The brokers are asked about partitions that are not fetched.
-        """
-        ends: dict[TopicPartition, Ends] = {}
-        unknown = []
-        for partition in partitions:
-            topic_partition = TopicPartition(partition.topic, partition.number)
-            if topic_partition not in consumer.assignment():
-                continue
-            stable, high = (
-                consumer.last_stable_offset(topic_partition),
-                consumer.highwater(topic_partition),
-            )
-            if partition in self._paused or stable is None or high is None:
-                unknown.append(topic_partition)
-            else:
-                ends[topic_partition] = Ends(stable, high)
-        if unknown:
-            with contextlib.suppress(KafkaError, TimeoutError):  # then the last values are kept
-                ends |= await asyncio.wait_for(ask_ends(consumer, unknown), ENDS_SECONDS_MAX)
-        return ends
+            await self._lags.measure(consumer, self.assignment.partitions, self._paused)
 
     async def open(self) -> None:
         """Join the group and start to read, with retries while Kafka cannot be reached.

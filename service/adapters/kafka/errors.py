@@ -17,6 +17,7 @@ from aiokafka.errors import (
     GroupAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
@@ -339,6 +340,14 @@ def is_final(error: BaseException) -> bool:
         refusal = last_refusal()
         return refusal is not None and _is_refusal(refusal)
     return _is_refusal(error)
+
+
+def can_wait(error: BaseException) -> bool:
+    """Whether the same request may succeed later, because a broker did not answer or will recover.
+
+    aiokafka takes its own timeout for an error that is not retried.
+    """
+    return isinstance(error, TimeoutError | KafkaTimeoutError) or getattr(error, "retriable", False)
 
 
 def _is_refusal(error: BaseException) -> bool:

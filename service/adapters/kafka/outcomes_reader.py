@@ -249,7 +249,7 @@ class OutcomesReader:
         except (KafkaError, OSError) as error:
             self._say_unreachable(error)
             return True
-        self._ends = {at: ends.stable for at, ends in found.items()}
+        self._ends |= {at: ends.stable for at, ends in found.items()}
         self._say_reachable()
         return True
 

@@ -18,7 +18,9 @@ from aiokafka.errors import (
 )
 
 from service.adapters.kafka.aiokafka_gaps.fetching import Budget, bound_fetches, budget
-from service.adapters.kafka.aiokafka_gaps.group_membership import request_rejoin
+from service.adapters.kafka.aiokafka_gaps.group_membership import has_moved_on, request_rejoin
+from service.adapters.kafka.ends import EARLIEST, ask_offsets
+from service.adapters.kafka.errors import can_wait
 
 POLL_SECONDS = 0.25
 """How long a poll waits for records, or for partitions that are not paused."""
@@ -60,24 +62,31 @@ class Polls:
 
     async def _poll(self, max_records: int) -> Any:  # noqa: ANN401 - aiokafka's
         """Return the records that came in time; None if the poll failed."""
-        budget.set(Budget())
         records = None
         try:
-            partitions = await self._to_poll()
-            timeout_ms = round(POLL_SECONDS * 1000)
-            records = await self._stock(*partitions, timeout_ms=timeout_ms, max_records=max_records)
-        except NoOffsetForPartitionError:
-            pass  # the start position is still being read; the seek follows
-        except OffsetOutOfRangeError as error:
-            await self._seek_in_range(error.args[0])
+            records = await self._read(max_records)
         except ConsumerStoppedError:
             raise
         except Exception as error:  # noqa: BLE001 - FastStream would restart its loop
-            if not getattr(error, "retriable", False):  # an unreachable broker is waited for
+            if not can_wait(error):
                 self._has_failed = True
                 self._fail(error)
         self._polled()
         return records
+
+    async def _read(self, max_records: int) -> Any:  # noqa: ANN401 - aiokafka's
+        """Return the records that came in time; None if a position had to be handled."""
+        budget.set(Budget())
+        try:
+            partitions = await self._to_poll()
+            timeout_ms = round(POLL_SECONDS * 1000)
+            return await self._stock(*partitions, timeout_ms=timeout_ms, max_records=max_records)
+        except NoOffsetForPartitionError:
+            return None  # the start position is still being read; the seek follows
+        except OffsetOutOfRangeError as error:
+            lost = error.args[0]
+        await self._seek_in_range(lost)
+        return None
 
     async def _seek_in_range(self, positions: Mapping[TopicPartition, int]) -> None:
         """Handle positions that the broker no longer has.
@@ -85,23 +94,22 @@ class Polls:
         A position below the start of the log moves to that start. A position above the end means
         that the topic was created again or lost records, so the group is joined again, which reads
         where the partition begins. The start of a partition that the pipeline does not own is read
-        anyway.
+        anyway, and a partition whose leader does not say where its log begins fails its next fetch
+        too.
         """
-        lost = {
-            topic_partition: at
-            for topic_partition, at in positions.items()
-            if self._owns(topic_partition)
-        }
+        owned = [topic_partition for topic_partition in positions if self._owns(topic_partition)]
+        if not owned or has_moved_on(self._consumer):
+            return
+        first = await ask_offsets(self._consumer, owned, EARLIEST)
+        # A partition that was revoked meanwhile: its next assignment reads where it begins.
+        lost = {at: positions[at] for at in owned if at in first and self._owns(at)}
         if not lost:
             return
         self._note_lost_position(
             "The broker no longer has these offsets (retention or a re-created topic): "
             f"{_listed(lost)}"
         )
-        first = await self._consumer.beginning_offsets(list(lost))
         for topic_partition, position in lost.items():
-            if not self._owns(topic_partition):
-                continue  # revoked meanwhile; its next assignment reads where it begins
             if position < first[topic_partition]:
                 self._consumer.seek(topic_partition, first[topic_partition])
             else:

@@ -1,7 +1,6 @@
 """Watch whether Kafka can be reached, over a connection of its own."""
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from aiokafka.client import AIOKafkaClient, CoordinationType
@@ -10,7 +9,7 @@ from aiokafka.errors import KafkaError
 from service.adapters.kafka.errors import describe, is_final
 from service.adapters.kafka.options import connection
 from service.core.facts import Fact, KafkaReachable, KafkaUnreachable
-from service.ports import FatalError
+from service.ports import FatalError, clock_seconds
 from service.settings import KafkaSettings, SettingsError
 
 ANSWER_SECONDS_MAX = 5.0
@@ -74,19 +73,19 @@ class ContactWatch:
         """Ask Kafka, if no heartbeat has been acknowledged for some time.
 
         Args:
-            acknowledged_at: send time of the last acknowledged heartbeat (monotonic).
+            acknowledged_at: send time of the last acknowledged heartbeat (`clock_seconds`).
 
         Raises:
             FatalError: Kafka refuses the connection, or has answered for too long while the group
                 acknowledged no heartbeat.
         """
-        now = time.monotonic()
+        now = clock_seconds()
         if now - acknowledged_at < self._quiet_seconds:
             self._reachable_since = None
             self._note_reachable()
         elif now >= self._next_check_at:
             error = await connection_error(self._kafka)
-            self._next_check_at = time.monotonic() + CHECK_SECONDS
+            self._next_check_at = clock_seconds() + CHECK_SECONDS
             if error is None:
                 self._note_reachable()
                 self._require_acknowledgement(acknowledged_at)
@@ -109,7 +108,7 @@ class ContactWatch:
         self._problem = f"Kafka at {servers} does not answer: {text}"
 
     def _require_acknowledgement(self, acknowledged_at: float) -> None:
-        now = time.monotonic()
+        now = clock_seconds()
         if self._reachable_since is None:
             self._reachable_since = now
         if now - max(self._reachable_since, acknowledged_at) > self._silence_seconds_max:

@@ -4,10 +4,12 @@ Source: architecture.md D3.
 
 Rule 1: positions are read only when no transaction can change them any more.
 Rule 2: no position is lost silently: a position that the broker no longer has is reported.
+Rule 3: a partition whose leader does not answer holds up no other: its position is read later.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -18,10 +20,17 @@ from service.adapters.kafka.aiokafka_gaps.fencing_producer import OffsetsRefused
 from service.adapters.kafka.aiokafka_gaps.group_membership import GroupMetadata
 from service.adapters.kafka.aiokafka_gaps.identity import Identity, identify
 from service.adapters.kafka.beginning import Beginning, begin_group, count_outcomes, logs_of
+from service.adapters.kafka.ends import LATEST, ask_offsets
 from service.adapters.kafka.positions import Committed, Log, decide_start, is_above_end
 from service.adapters.kafka.transaction import TransactionLog
 from service.contracts.documents import page
-from service.core.facts import Fact, GroupBegun, GroupBegunAgain, PositionLost
+from service.core.facts import (
+    Fact,
+    GroupBegun,
+    GroupBegunAgain,
+    PartitionsUnreadable,
+    PositionLost,
+)
 from service.core.inputs import Start
 from service.core.model import Partition
 from service.core.records import PositionCommit
@@ -34,13 +43,18 @@ REREAD_SECONDS = 10.0
 A broker that is starting may not have loaded all records yet.
 """
 
+LOOK_SECONDS = 5.0
+"""How long after one look for the leaders of partitions the next one follows."""
+
 
 class Starts(NamedTuple):
     """The start of each partition whose position is usable now."""
 
     starts: dict[TopicPartition, Start]
     reread_seconds: float | None
-    """After this time the positions of the other partitions have to be read again."""
+    """After this time the positions above the ends of their logs have to be read again."""
+    unreadable: frozenset[TopicPartition] = frozenset()
+    """Partitions whose leaders do not answer; their positions have to be read once they do."""
 
 
 class StartPositions:
@@ -56,6 +70,8 @@ class StartPositions:
         """When each position or offset map above the end of its log was first seen (monotonic)."""
         self._begun: set[TopicPartition] = set()
         """Every partition for which this process has read or committed a position."""
+        self._unreadable: frozenset[TopicPartition] = frozenset()
+        """The partitions whose leaders did not answer last."""
 
     async def read(
         self,
@@ -83,6 +99,7 @@ class StartPositions:
             await self._begin_group(consumer, group, identity)
         committed = await stable_committed(consumer, topic_partitions)
         logs = await logs_of(consumer, topic_partitions)
+        self._note_unreadable(frozenset(topic_partitions) - logs.keys())
         new = {
             topic_partition: log
             for topic_partition, log in logs.items()
@@ -92,7 +109,20 @@ class StartPositions:
         resumed = self._resume(identity, committed, logs)
         starts |= resumed.starts
         self._begun |= starts.keys()
-        return Starts(starts, resumed.reread_seconds)
+        return Starts(starts, resumed.reread_seconds, self._unreadable)
+
+    def _note_unreadable(self, unreadable: frozenset[TopicPartition]) -> None:
+        """Report partitions that are not read for want of their leaders, when they change."""
+        if unreadable and unreadable != self._unreadable:
+            names = ", ".join(f"{at.topic}/{at.partition}" for at in sorted(unreadable))
+            self._note(
+                PartitionsUnreadable(
+                    f"The leaders of these partitions do not answer: {names}. They are read as "
+                    "soon as they do; the others are read meanwhile. See the brokers and their "
+                    "logs."
+                )
+            )
+        self._unreadable = unreadable
 
     async def _begin_group(
         self, consumer: AIOKafkaConsumer, group: GroupMetadata, identity: Identity
@@ -158,8 +188,10 @@ class StartPositions:
         starts: dict[TopicPartition, Start] = {}
         undecided: dict[TopicPartition, float] = {}
         now = time.monotonic()
-        for topic_partition, found in committed.items():
-            known, log = Committed(found.offset, found.metadata), logs[topic_partition]
+        for topic_partition, log in logs.items():
+            if topic_partition not in committed:
+                continue
+            known = Committed(*committed[topic_partition])
             binding = identity.binding(self._kafka.group_id, topic_partition)
             if is_above_end(known, log, binding):
                 seen_at = self._above_end.get(topic_partition, now)
@@ -174,6 +206,20 @@ class StartPositions:
         if not undecided:
             return Starts(starts, None)
         return Starts(starts, min(undecided.values()) + REREAD_SECONDS - now)
+
+
+async def until_readable(
+    consumer: AIOKafkaConsumer, topic_partitions: Collection[TopicPartition]
+) -> None:
+    """Wait until the leader of one of these partitions answers.
+
+    Raises:
+        KafkaError: a leader refuses to answer.
+    """
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        if await ask_offsets(consumer, topic_partitions, LATEST):
+            return
 
 
 def _group_message(kafka: KafkaSettings, begun: Beginning) -> str:

@@ -3,6 +3,7 @@
 Rule 1: a pause on purpose counts as progress, and so does waiting for Kafka or the PIM, because a
 restart would not help.
 Rule 2: a replica is stuck if it could work and does not; then only a restart helps.
+Rule 3: records that a leader told of before it went away do not count, as they cannot be read.
 """
 
 import time
@@ -51,21 +52,28 @@ def is_working(status: WorkStatus, quiet_seconds_max: float) -> bool:
     return not is_busy or status.silent_seconds <= quiet_seconds_max
 
 
-def is_reading(status: WorkStatus, lags: Mapping[Partition, int]) -> bool:
-    """Return whether no assigned partition is stuck."""
+def is_reading(status: WorkStatus, unread_seconds: Mapping[Partition, float]) -> bool:
+    """Return whether no assigned partition is stuck.
+
+    `unread_seconds` has for how long partitions have had records to read without any being read.
+    """
     return not any(
-        _is_stuck(status, partition, lags.get(partition.partition, 0))
+        _is_stuck(status, partition, unread_seconds.get(partition.partition, 0.0))
         for partition in status.partitions
     )
 
 
-def partition_lines(status: WorkStatus, lags: Mapping[Partition, int]) -> Iterator[str]:
+def partition_lines(
+    status: WorkStatus,
+    lags: Mapping[Partition, int],
+    unread_seconds: Mapping[Partition, float],
+) -> Iterator[str]:
     """Yield a line with the state of each assigned partition."""
     for one in status.partitions:
         topic, number = one.partition
-        lag = lags.get(one.partition, 0)
+        lag, unread = lags.get(one.partition, 0), unread_seconds.get(one.partition, 0.0)
         yield (
-            f"[ ]{topic}/{number} {partition_state(status, one, lag)}: {lag} to read, "
+            f"[ ]{topic}/{number} {partition_state(status, one, lag, unread)}: {lag} to read, "
             f"{one.pending} pending, position {one.position}, committed {one.watermark}"
         )
         if one.oldest_offset is not None:
@@ -175,17 +183,20 @@ def plain(text: str) -> str:
     return line[:MESSAGE_CHARACTERS_MAX] + "…" if is_long else line
 
 
-def partition_state(status: WorkStatus, partition: PartitionStatus, lag: int) -> str:
+def partition_state(
+    status: WorkStatus, partition: PartitionStatus, lag: int, unread_seconds: float
+) -> str:
     """Return whether a partition is idle, working, paused on purpose or stuck."""
-    if _is_stuck(status, partition, lag):
+    if _is_stuck(status, partition, unread_seconds):
         return "stuck"
     if partition.is_paused:
         return "paused on purpose"
     return "working" if lag or partition.pending else "idle"
 
 
-def _is_stuck(status: WorkStatus, partition: PartitionStatus, lag: int) -> bool:
-    """Return whether records should have come: Kafka answers (the lease is held), but none came."""
-    if partition.is_paused or not lag or status.waits_for in {"assignment", "lease", "drain"}:
+def _is_stuck(status: WorkStatus, partition: PartitionStatus, unread_seconds: float) -> bool:
+    """Return whether records should have come: Kafka has told of them for long, but none came."""
+    if partition.is_paused or status.waits_for in {"assignment", "lease", "drain"}:
         return False
-    return time.time() - partition.progressed_utc_ms / 1000 > PARTITION_QUIET_SECONDS_MAX
+    quiet_seconds = time.time() - partition.progressed_utc_ms / 1000
+    return min(quiet_seconds, unread_seconds) > PARTITION_QUIET_SECONDS_MAX

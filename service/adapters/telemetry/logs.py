@@ -44,6 +44,7 @@ _LEVEL_OF: dict[type[Fact], Literal["debug", "info", "warning", "error"]] = {
     facts.GroupTooLarge: "warning",
     facts.KafkaUnreachable: "error",
     facts.OffsetMapUnused: "error",
+    facts.PartitionsUnreadable: "error",
     facts.PositionLost: "error",
     facts.RequestEnded: "debug",
     facts.TransactionCommitted: "debug",

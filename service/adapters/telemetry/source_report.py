@@ -26,6 +26,7 @@ class SourceReport:
         self,
         status: Callable[[], SourceStatus],
         lags: Callable[[], Mapping[Partition, int]],
+        unread_seconds: Callable[[], Mapping[Partition, float]],
         quiet_seconds_max: float,
     ) -> None:
         """Report on a source.
@@ -33,11 +34,14 @@ class SourceReport:
         Args:
             status: returns its state.
             lags: returns the records to read of each partition.
+            unread_seconds: returns for how long partitions have had records to read without any
+                being read.
             quiet_seconds_max: how long nothing may happen while records are pending and could be
                 worked on.
         """
         self._status = status
         self._lags = lags
+        self._unread_seconds = unread_seconds
         self._quiet_seconds_max = quiet_seconds_max
 
     def live(self) -> dict[str, bool]:
@@ -45,12 +49,13 @@ class SourceReport:
         status = self._status()
         return {
             "progress": is_working(status, self._quiet_seconds_max),
-            "partitions": is_reading(status, self._lags()),
+            "partitions": is_reading(status, self._unread_seconds()),
         }
 
     def live_lines(self) -> list[str]:
         """Return the lines of `/livez?verbose`, with one for each partition."""
-        return [*self.ready_lines(), *partition_lines(self._status(), self._lags())]
+        partitions = partition_lines(self._status(), self._lags(), self._unread_seconds())
+        return [*self.ready_lines(), *partitions]
 
     def ready_lines(self) -> list[str]:
         """Return why nothing of the source is written at present, and which hosts fail."""

@@ -47,12 +47,14 @@ class StatusReport:
         families: Callable[[], list[FamilyStatus]],
         lags: Callable[[], Mapping[Partition, int]],
         behind_transactions: Callable[[], Mapping[Partition, int]] = dict,
+        unread_seconds: Callable[[], Mapping[Partition, float]] = dict,
     ) -> None:
         self._replica = replica
         self._recent_outcomes = recent_outcomes
         self._status = status
         self._families = families
         self._lags = lags
+        self._unread_seconds = unread_seconds
         self._began_at = time.monotonic()
         self.gauges = Gauges(status, lags, replica.limits, behind_transactions, families)
 
@@ -61,12 +63,13 @@ class StatusReport:
         status = self._status()
         return {
             "progress": is_working(status, self._replica.quiet_seconds_max),
-            "partitions": is_reading(status, self._lags()),
+            "partitions": is_reading(status, self._unread_seconds()),
         }
 
     def live_lines(self) -> list[str]:
         """Return the lines of `/livez?verbose`, with one for each partition."""
-        return [*self.ready_lines(), *partition_lines(self._status(), self._lags())]
+        partitions = partition_lines(self._status(), self._lags(), self._unread_seconds())
+        return [*self.ready_lines(), *partitions]
 
     def ready_lines(self) -> list[str]:
         """Return why nothing is sent at present, and which families fail."""
@@ -74,7 +77,7 @@ class StatusReport:
 
     def page(self) -> dict[str, Any]:
         """Return the data of the status page."""
-        status, lags = self._status(), self._lags()
+        status, lags, unread = self._status(), self._lags(), self._unread_seconds()
         return {
             "version": self._replica.version,
             "group": self._replica.group,
@@ -101,7 +104,12 @@ class StatusReport:
                 {
                     "topic": one.partition.topic,
                     "partition": one.partition.number,
-                    "state": partition_state(status, one, lags.get(one.partition, 0)),
+                    "state": partition_state(
+                        status,
+                        one,
+                        lags.get(one.partition, 0),
+                        unread.get(one.partition, 0.0),
+                    ),
                     "lag": lags.get(one.partition, 0),
                     "pending": one.pending,
                     "committed": one.watermark,

@@ -138,6 +138,7 @@ class SourceGauges:
     status: Callable[[], SourceStatus]
     lags: Callable[[], Mapping[Partition, int]]
     behind_transactions: Callable[[], Mapping[Partition, int]]
+    unread_seconds: Callable[[], Mapping[Partition, float]]
     hosts: Sequence[str]
 
 

@@ -150,9 +150,10 @@ class TranslateOverview:
                 )
 
     def _partitions(self, status: SourceStatus) -> Iterator[tuple[Cell, ...]]:
-        lags = self._sources[status.source].lags()
+        source = self._sources[status.source]
+        lags, unread = source.lags(), source.unread_seconds()
         for one in status.partitions:
             topic, number = one.partition
             lag = lags.get(one.partition, 0)
-            state = partition_state(status, one, lag)
+            state = partition_state(status, one, lag, unread.get(one.partition, 0.0))
             yield f"{topic}/{number}", status.source, state, lag, one.pending, one.watermark

@@ -1,10 +1,13 @@
 """An assignment between two answers of the broker, without a broker."""
 
+import asyncio
+from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from service.adapters.kafka import assignment, start_positions
 from service.adapters.kafka.aiokafka_gaps.fencing_producer import OffsetsRefusedError
@@ -12,9 +15,11 @@ from service.adapters.kafka.aiokafka_gaps.group_membership import GroupMetadata,
 from service.adapters.kafka.aiokafka_gaps.identity import Identity
 from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.beginning import Beginning
+from service.adapters.kafka.start_positions import StartPositions, Starts
 from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
-from service.core.inputs import CommitRefusal, LeaseRenewed
+from service.core.inputs import CommitRefusal, LeaseRenewed, Start
+from service.core.model import Partition
 from service.settings import KafkaSettings
 
 TOPIC_PARTITION = TopicPartition("dam.asset-changes", 0)
@@ -40,9 +45,7 @@ class Beginner:
     async def assign(self) -> None:
         """A partition is assigned."""
         kafka = KafkaSettings.model_validate({})
-        consumer: Any = SimpleNamespace(
-            _coordinator=self._group, beginning_offsets=self._offsets, end_offsets=self._offsets
-        )
+        consumer: Any = SimpleNamespace(_coordinator=self._group)
         nobody: Any = object()  # nothing is submitted
         made = Assignment(
             Subscription(kafka, 10),
@@ -56,9 +59,6 @@ class Beginner:
 
     def _rejoin(self) -> None:
         self.rejoins += 1
-
-    async def _offsets(self, _: object) -> dict[TopicPartition, int]:
-        return {}
 
     def _keep_heartbeat(self, _: object) -> None:
         self.steps.append("heartbeats begin")
@@ -116,6 +116,13 @@ async def test_a_lease_ends_before_the_session(monkeypatch: pytest.MonkeyPatch) 
     assert made.lease_renewed_at == 100.0
 
 
+def test_the_shortest_session_leaves_time_for_calls() -> None:
+    """The lease survives a lost heartbeat; they follow after a tenth of the session."""
+    schema = KafkaSettings.model_json_schema()
+    shortest = schema["properties"]["session_timeout_seconds"]["minimum"]
+    assert shortest - assignment.LEASE_MARGIN_SECONDS > 2 * shortest / 10
+
+
 @pytest.mark.parametrize("refusal", CommitRefusal)
 async def test_a_broker_that_cannot_store_an_offset_map_ends_it(
     monkeypatch: pytest.MonkeyPatch, refusal: CommitRefusal
@@ -128,3 +135,141 @@ async def test_a_broker_that_cannot_store_an_offset_map_ends_it(
     is_final = refusal is CommitRefusal.METADATA_TOO_LARGE
     assert (len(beginner.failures), beginner.rejoins) == ((1, 0) if is_final else (0, 1))
     assert all("offset.metadata.max.bytes" in str(error) for error in beginner.failures)
+
+
+SILENT = TopicPartition("dam.asset-changes", 1)
+
+
+class Undecided:
+    """An assignment of two partitions, of which one has no start position yet."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, reread_seconds: float | None) -> None:
+        self.paused: list[TopicPartition] = []
+        self.seeks: list[tuple[TopicPartition, int]] = []
+        self.rejoins = 0
+        self.failures: list[BaseException] = []
+        self.submitted: list[Any] = []
+        self.answers: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        silent = frozenset[TopicPartition]() if reread_seconds else frozenset({SILENT})
+        found = Starts({TOPIC_PARTITION: Start(5)}, reread_seconds, silent)
+
+        async def read(*_: object) -> Starts:
+            return found
+
+        async def until_readable(_: object, topic_partitions: Collection[TopicPartition]) -> None:
+            assert topic_partitions == silent
+            await self.answers
+
+        monkeypatch.setattr(StartPositions, "read", read)
+        monkeypatch.setattr(assignment, "until_readable", until_readable)
+        monkeypatch.setattr(assignment, "keep_heartbeat", lambda _: None)
+        monkeypatch.setattr(assignment, "request_rejoin", lambda _: self._rejoin())
+        group = SimpleNamespace(
+            group_id="asset-sync", generation=7, member_id="member", _group_instance_id=None
+        )
+        group._send_req = None
+        consumer: Any = SimpleNamespace(
+            _coordinator=group,
+            pause=lambda *topic_partitions: self.paused.extend(topic_partitions),
+            seek=lambda *at: self.seeks.append(at),
+            partitions_for_topic=lambda _: {0, 1},
+        )
+        kafka = KafkaSettings.model_validate({})
+        inbox: Any = SimpleNamespace(submit=self.submitted.append, drain=self._drain)
+        self.assignment = Assignment(
+            Subscription(kafka, 10),
+            TransactionLog(kafka),
+            inbox,
+            note=lambda _: None,
+            fail=self.failures.append,
+            consumer=lambda: consumer,
+        )
+
+    async def assign(self) -> None:
+        """Both partitions are assigned."""
+        await self.assignment.on_partitions_assigned([TOPIC_PARTITION, SILENT])
+        assert not self.failures
+
+    def _rejoin(self) -> None:
+        self.rejoins += 1
+
+    async def _drain(self, *_: object) -> int:
+        return 0
+
+
+async def settle() -> None:
+    """Let other tasks run."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_partition_whose_leader_is_silent_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The group is joined again as soon as the leader answers, and not before."""
+    undecided = Undecided(monkeypatch, None)
+    await undecided.assign()
+    await settle()
+
+    [assigned] = undecided.submitted
+    assert assigned.partitions == {Partition("dam.asset-changes", 0): Start(5)}
+    assert (undecided.paused, undecided.rejoins) == ([SILENT], 0)
+    assert undecided.assignment.unreadable == {SILENT}
+    # A paused partition without any position keeps aiokafka busy.
+    assert undecided.seeks == [(SILENT, 0), (TOPIC_PARTITION, 5)]
+
+    undecided.answers.set_result(None)
+    await settle()
+    assert (undecided.rejoins, undecided.failures) == (1, [])
+    await undecided.assignment.on_partitions_revoked([])
+    assert undecided.assignment.unreadable == set()
+
+
+async def test_a_position_above_the_end_is_read_again_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody has to answer for that."""
+    undecided = Undecided(monkeypatch, 0.001)
+    await undecided.assign()
+    async with asyncio.timeout(10):
+        while not undecided.rejoins:  # noqa: ASYNC110 - of the code under test
+            await asyncio.sleep(0.001)
+    assert undecided.failures == []
+
+
+async def test_a_refusal_is_left_to_the_next_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which says what is refused and by whom."""
+    undecided = Undecided(monkeypatch, None)
+    await undecided.assign()
+    undecided.answers.set_exception(TopicAuthorizationFailedError("dam.asset-changes"))
+    await settle()
+    assert (undecided.rejoins, undecided.failures) == (1, [])
+
+
+async def test_a_bug_while_a_position_is_awaited_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody awaits the task."""
+    undecided = Undecided(monkeypatch, None)
+    await undecided.assign()
+    bug = AssertionError("our bug")
+    undecided.answers.set_exception(bug)
+    await settle()
+    assert (undecided.rejoins, undecided.failures) == (0, [bug])
+
+
+@pytest.mark.parametrize("is_leaving", [False, True])
+async def test_a_leader_is_no_longer_awaited_after_the_assignment(
+    monkeypatch: pytest.MonkeyPatch, *, is_leaving: bool
+) -> None:
+    """The next assignment reads all positions, and a replica that leaves reads none."""
+    undecided = Undecided(monkeypatch, None)
+    await undecided.assign()
+    await settle()
+    if is_leaving:
+        undecided.assignment.leave()
+    else:
+        await undecided.assignment.on_partitions_revoked([])
+    await settle()
+    assert undecided.answers.cancelled()
+    assert (undecided.rejoins, undecided.failures) == (0, [])

@@ -10,17 +10,23 @@ from aiokafka import TopicPartition
 from aiokafka.errors import (
     CorruptRecordException,
     KafkaConnectionError,
+    KafkaTimeoutError,
     OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
 )
 
+from service.adapters.kafka import ends
 from service.adapters.kafka.consumer import NOWHERE, Consumer
 from service.adapters.kafka.polls import Polls
 from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.model import Partition
 from service.settings import KafkaSettings
+from tests.support.leaders import AWAY, HANGS, Answer, Leaders
 
 TOPIC_PARTITION = TopicPartition("events", 0)
+NOT_LEADER = 6
+TOPIC_REFUSED = 29
 Poll = dict[TopicPartition, list[str]]
 
 
@@ -32,10 +38,15 @@ def no_error(error: BaseException) -> None:
 class Guarded:
     """A guarded consumer whose polls follow a script. Its log begins at offset 50."""
 
-    def __init__(self, *polls: Poll | Exception, owns: bool = True) -> None:
+    def __init__(
+        self, *polls: Poll | Exception, owns: bool = True, leader: Answer = (50, 90)
+    ) -> None:
         self.failures: list[BaseException] = []
         self.lost: list[str] = []
         self.seeks: list[tuple[TopicPartition, int]] = []
+        self.leaders = Leaders({TOPIC_PARTITION: leader})
+        self.rejoins = 0
+        self.rejoining: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         script = iter(polls)
 
         async def to_poll() -> list[TopicPartition]:
@@ -47,13 +58,20 @@ class Guarded:
                 raise poll
             return poll
 
-        async def beginning_offsets(wanted: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-            return dict.fromkeys(wanted, 50)
+        def request_rejoin() -> None:
+            self.rejoins += 1
+            self.rejoining.set_result(None)
 
+        group = SimpleNamespace(
+            request_rejoin=request_rejoin,
+            _rejoin_needed_fut=self.rejoining,
+            _closing=asyncio.get_running_loop().create_future(),
+        )
         fetcher = SimpleNamespace(_records={}, _get_actions_per_node=None)
         self.consumer: Any = SimpleNamespace(
             getmany=getmany,
-            beginning_offsets=beginning_offsets,
+            _client=self.leaders,
+            _coordinator=group,
             seek=lambda *at: self.seeks.append(at),
             _fetcher=fetcher,
         )
@@ -85,9 +103,10 @@ async def test_an_empty_poll_is_followed_by_the_next_one() -> None:
     assert await guarded.poll(1) == [{TOPIC_PARTITION: ["next"]}]
 
 
-async def test_an_unreachable_broker_is_waited_for() -> None:
+@pytest.mark.parametrize("error", [KafkaConnectionError(), KafkaTimeoutError(), TimeoutError()])
+async def test_an_unreachable_broker_is_waited_for(error: Exception) -> None:
     """The next poll returns the next records."""
-    guarded = Guarded(KafkaConnectionError(), {TOPIC_PARTITION: ["next"]})
+    guarded = Guarded(error, {TOPIC_PARTITION: ["next"]})
     assert await guarded.poll(2) == [{}, {TOPIC_PARTITION: ["next"]}]
     assert guarded.failures == []
 
@@ -106,6 +125,41 @@ async def test_a_position_of_a_revoked_partition_is_not_reported() -> None:
     guarded = Guarded(OffsetOutOfRangeError({TOPIC_PARTITION: 7}), owns=False)
     assert await guarded.poll(1) == [{}]
     assert (guarded.seeks, guarded.lost, guarded.failures) == ([], [], [])
+
+
+LOST = OffsetOutOfRangeError({TOPIC_PARTITION: 7})
+NEXT = {TOPIC_PARTITION: ["next"]}
+
+
+@pytest.mark.parametrize("answer", [NOT_LEADER, AWAY, HANGS])
+async def test_a_lost_position_is_reported_when_the_broker_says_where_the_log_begins(
+    monkeypatch: pytest.MonkeyPatch, answer: Answer
+) -> None:
+    """Until then nothing escapes to FastStream, which would log it and sleep."""
+    monkeypatch.setattr(ends, "LEADERS_SECONDS_MAX", 0.01)
+    guarded = Guarded(LOST, LOST, LOST, NEXT, leader=answer)
+    assert await guarded.poll(2) == [{}, {}]
+    assert (guarded.seeks, guarded.lost, guarded.failures) == ([], [], [])
+
+    guarded.leaders.answers[TOPIC_PARTITION] = (50, 90)
+    assert await guarded.poll(2) == [{}, NEXT]
+    assert guarded.seeks == [(TOPIC_PARTITION, 50)]
+    assert len(guarded.lost) == 1
+
+
+async def test_a_permission_that_is_missing_for_the_log_ends_the_process() -> None:
+    """As it does for a poll."""
+    guarded = Guarded(LOST, NEXT, leader=TOPIC_REFUSED)
+    assert await guarded.poll(2) == [{}, {}]
+    assert [type(error) for error in guarded.failures] == [TopicAuthorizationFailedError]
+
+
+async def test_a_position_above_the_end_is_reported_once() -> None:
+    """The group is joined again, which takes until its coordinator answers."""
+    above = OffsetOutOfRangeError({TOPIC_PARTITION: 91})
+    guarded = Guarded(above, above, above)
+    assert await guarded.poll(3) == [{}, {}, {}]
+    assert (guarded.rejoins, len(guarded.lost), guarded.failures) == (1, 1, [])
 
 
 async def test_a_partition_without_a_start_position_stays_paused() -> None:

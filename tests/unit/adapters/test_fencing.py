@@ -150,8 +150,7 @@ class Coordinator:
         self._closing: asyncio.Future[None] = asyncio.Future()
         self.code = 0
         self.now = 100.0
-        clock = SimpleNamespace(monotonic=lambda: self.now)
-        monkeypatch.setattr(group_membership, "time", clock)
+        monkeypatch.setattr(group_membership, "clock_seconds", lambda: self.now)
         self.acknowledged: list[float] = []
         self.fenced: list[InstanceFencedError] = []
         self.consumer: Any = SimpleNamespace(_coordinator=self)

@@ -42,7 +42,7 @@ def translate(*statuses: SourceStatus, totals: TranslateTotals | None = None) ->
 
 def gauges(found: SourceStatus) -> SourceGauges:
     """Return where this status is read."""
-    return SourceGauges(lambda: found, lambda: {PLACE: 5}, dict, ("dam",))
+    return SourceGauges(lambda: found, lambda: {PLACE: 5}, dict, dict, ("dam",))
 
 
 def ingress(totals: IngressTotals, problem: str | None = None) -> Overview:

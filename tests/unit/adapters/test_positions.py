@@ -1,5 +1,6 @@
 """Where a partition begins, for every relation of a committed position to its log."""
 
+import asyncio
 import re
 import time
 from functools import partial
@@ -10,19 +11,32 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka import beginning, start_positions, transaction
+from service.adapters.kafka import beginning, ends, start_positions, transaction
 from service.adapters.kafka.aiokafka_gaps.group_membership import GroupMetadata
 from service.adapters.kafka.aiokafka_gaps.identity import Identity
 from service.adapters.kafka.beginning import _beginning
 from service.adapters.kafka.positions import Committed, Log, decide_start, is_above_end
-from service.adapters.kafka.start_positions import REREAD_SECONDS, StartPositions
+from service.adapters.kafka.start_positions import (
+    REREAD_SECONDS,
+    StartPositions,
+    Starts,
+    until_readable,
+)
 from service.adapters.kafka.transaction import TransactionLog
-from service.core.facts import Fact, GroupBegun, GroupBegunAgain, OffsetMapUnused, PositionLost
+from service.core.facts import (
+    Fact,
+    GroupBegun,
+    GroupBegunAgain,
+    OffsetMapUnused,
+    PartitionsUnreadable,
+    PositionLost,
+)
 from service.core.inputs import Start
 from service.core.model import Binding
 from service.core.settle import offset_map
 from service.ports import FatalError
 from service.settings import KafkaSettings
+from tests.support.leaders import AWAY, Leaders
 from tests.support.scripted_producer import Script, ScriptedProducer
 
 PLACE = TopicPartition("events", 0)
@@ -168,7 +182,7 @@ def test_a_position_above_the_end_is_believed_after_a_second_look(
 
     now += REREAD_SECONDS
     second = positions._resume(identity, {PLACE: found}, {PLACE: LOG})
-    assert second == ({PLACE: Start(100, binding=binding)}, None)
+    assert second == ({PLACE: Start(100, binding=binding)}, None, frozenset())
     assert [type(fact) for fact in facts] == [PositionLost]
 
 
@@ -190,23 +204,18 @@ async def facts_of_a_beginning(
     """Return what a group without a position notes, by the log of its outcomes topic."""
     kafka = KafkaSettings.model_validate({"outcomes_topic": "outcomes"})
     identity = Identity("cluster", {"events": "topic-id"}, {"outcomes": (OUTCOMES,)})
-    ends = {OUTCOMES: log.last, PLACE: 200}
+    leaders = Leaders({OUTCOMES: (log.first, log.last), PLACE: (100, 200)})
 
     class CommittingProducer(ScriptedProducer):
         async def commit_transaction(self) -> None:
-            ends[OUTCOMES] = end_after_commit
-
-    async def end_offsets(asked: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return {one: ends[one] for one in asked}
+            leaders.answers[OUTCOMES] = (log.first, end_after_commit)
 
     position = OffsetAndMetadata(200, "")
     monkeypatch.setattr(start_positions, "identify", answers(identity))
     monkeypatch.setattr(beginning, "has_positions", answers(found=False))
     monkeypatch.setattr(beginning, "FencingProducer", partial(CommittingProducer, Script()))
     monkeypatch.setattr(start_positions, "stable_committed", answers({PLACE: position}))
-    consumer: Any = SimpleNamespace(
-        beginning_offsets=answers({OUTCOMES: log.first, PLACE: 100}), end_offsets=end_offsets
-    )
+    consumer: Any = SimpleNamespace(_client=leaders)
     facts: list[Fact] = []
 
     positions = StartPositions(kafka, TransactionLog(kafka), facts.append)
@@ -229,34 +238,98 @@ async def test_outcomes_that_were_written_before_are_a_sign_of_an_earlier_group(
     assert await facts_of_a_beginning(monkeypatch, log, log.last) == {GroupBegunAgain}
 
 
+class Positions:
+    """The start positions of a group that has one in `PLACE` and none in `ADDED`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, leaders: Leaders) -> None:
+        self.script, self.facts = Script(), list[Fact]()
+        self._kafka = kafka = KafkaSettings.model_validate({})
+        self.consumer: Any = SimpleNamespace(_client=leaders)
+        identity = Identity("cluster", {"events": "topic-id"}, {"events": (PLACE, ADDED)})
+        self.here, self.there = (identity.binding(kafka.group_id, at) for at in (PLACE, ADDED))
+        known = {PLACE: OffsetAndMetadata(150, offset_map.encode(150, 0, self.here))}
+        monkeypatch.setattr(transaction, "FencingProducer", partial(ScriptedProducer, self.script))
+        monkeypatch.setattr(start_positions, "identify", answers(identity))
+        monkeypatch.setattr(start_positions, "begin_group", answers(None))
+        monkeypatch.setattr(start_positions, "stable_committed", answers(known))
+        self._log = TransactionLog(kafka)
+        self._positions = StartPositions(kafka, self._log, self.facts.append)
+
+    async def read(self) -> Starts:
+        """Return the starts of both partitions."""
+        await self._log.start()
+        self._log.group = GroupMetadata(self._kafka.group_id, 1, "member", None)
+        found = await self._positions.read(self.consumer, self._log.group, [PLACE, ADDED])
+        await self._log.stop()
+        return found
+
+
 async def test_an_added_partition_begins_at_its_first_record(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its beginning is committed before it is read; the others resume at their positions."""
-    kafka = KafkaSettings.model_validate({})
-    identity = Identity("cluster", {"events": "topic-id"}, {})
-    here, there = (identity.binding(kafka.group_id, place) for place in (PLACE, ADDED))
-    known = {PLACE: OffsetAndMetadata(150, offset_map.encode(150, 0, here))}
+    positions = Positions(monkeypatch, Leaders({PLACE: (100, 200), ADDED: (7, 9)}))
 
+    found = await positions.read()
+
+    here, there = Start(150, binding=positions.here), Start(7, binding=positions.there)
+    assert found == ({PLACE: here, ADDED: there}, None, frozenset())
+    assert positions.script.steps == ["open", "begin", "offsets", "commit"]
+    assert [type(fact) for fact in positions.facts] == [GroupBegun]
+    assert "events/1 at 7 (2 records)" in str(positions.facts)
+
+
+@pytest.mark.parametrize("silent", [PLACE, ADDED])
+async def test_a_partition_without_a_leader_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch, silent: TopicPartition
+) -> None:
+    """It has to be read later, whether it has a position or not, and is reported once."""
+    monkeypatch.setattr(ends, "LEADERS_SECONDS_MAX", 0.02)
+    leaders = Leaders({PLACE: (100, 200), ADDED: (7, 9)})
+    leaders.leaderless.add(silent)
+    positions = Positions(monkeypatch, leaders)
+
+    for _ in range(2):
+        found = await positions.read()
+        assert found.starts.keys() == {PLACE, ADDED} - {silent}
+        assert found.reread_seconds is None
+        assert found.unreadable == {silent}
+    [fact] = [fact for fact in positions.facts if isinstance(fact, PartitionsUnreadable)]
+    assert f"events/{silent.partition}." in fact.message
+
+    leaders.leaderless.clear()
+    found = await positions.read()
+    assert found.starts.keys() == {PLACE, ADDED}
+    assert not found.unreadable
+
+
+async def test_a_leader_is_asked_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the group is joined again once, and not for each look."""
+    monkeypatch.setattr(start_positions, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(ends, "LEADERS_SECONDS_MAX", 0.002)
+    leaders = Leaders({PLACE: AWAY, ADDED: AWAY})
+    consumer: Any = SimpleNamespace(_client=leaders)
+    waiting = asyncio.create_task(until_readable(consumer, [PLACE, ADDED]))
+    while leaders.requests < 10:  # noqa: ASYNC110 - of the code under test
+        await asyncio.sleep(0.001)
+    assert not waiting.done()
+
+    leaders.answers[ADDED] = (7, 9)
+    async with asyncio.timeout(10):
+        await waiting
+
+
+async def test_a_group_begins_when_all_leaders_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With START_FROM=latest, a partition that is left out would begin at its earliest record."""
+    monkeypatch.setattr(ends, "LEADERS_SECONDS_MAX", 0.02)
     script = Script()
-    monkeypatch.setattr(transaction, "FencingProducer", partial(ScriptedProducer, script))
-    monkeypatch.setattr(start_positions, "identify", answers(identity))
-    monkeypatch.setattr(start_positions, "begin_group", answers(None))
-    monkeypatch.setattr(start_positions, "stable_committed", answers(known))
-    facts: list[Fact] = []
-    log = TransactionLog(kafka)
-    await log.start()
-    log.group = GroupMetadata(kafka.group_id, 1, "member", None)
-    consumer: Any = SimpleNamespace(
-        beginning_offsets=answers({PLACE: 100, ADDED: 7}),
-        end_offsets=answers({PLACE: 200, ADDED: 9}),
-    )
+    monkeypatch.setattr(beginning, "has_positions", answers(found=False))
+    monkeypatch.setattr(beginning, "FencingProducer", partial(ScriptedProducer, script))
+    kafka = KafkaSettings.model_validate({"events_topics": "events"})
+    identity = Identity("cluster", {}, {"events": (PLACE, ADDED)})
+    consumer: Any = SimpleNamespace(_client=Leaders({PLACE: (100, 200), ADDED: AWAY}))
+    member = GroupMetadata(kafka.group_id, 1, "member", None)
 
-    positions = StartPositions(kafka, log, facts.append)
-    found = await positions.read(consumer, log.group, [PLACE, ADDED])
-    await log.stop()
-
-    assert found == ({PLACE: Start(150, binding=here), ADDED: Start(7, binding=there)}, None)
-    assert script.steps == ["open", "begin", "offsets", "commit"]
-    assert [type(fact) for fact in facts] == [GroupBegun]
-    assert "events/1 at 7 (2 records)" in str(facts)
+    with pytest.raises(TimeoutError):
+        await beginning.begin_group(consumer, kafka, member, identity)
+    assert "commit" not in script.steps

@@ -46,6 +46,7 @@ from service.core.facts import (
     ObserverFailed,
     OffsetMapUnused,
     OptionCreated,
+    PartitionsUnreadable,
     PimThrottled,
     PimThrottlingEnded,
     PositionLost,
@@ -141,6 +142,7 @@ def facts(committed: CompletedChange) -> list[Fact]:
         PimThrottled(1.0),
         BreakerOpened(("f",), "timeout", None, "m", 0.5),
         CredentialsRefused(0, "m"),
+        PartitionsUnreadable("m"),
         PositionLost("m"),
         OffsetMapUnused("m"),
         DeadLettersTruncated(2, 0),
@@ -370,7 +372,7 @@ def test_the_oldest_open_change_is_shown_everywhere() -> None:
     young = partition(partition=Partition("events", 1), oldest_offset=2, oldest_seconds=1.0)
     now = status(partitions=(young, old))
     assert "asset_sync_oldest_open_change_seconds 90.0" in scraped(now)
-    lines = list(partition_lines(now, {}))
+    lines = list(partition_lines(now, {}, {}))
     assert re.fullmatch(rf"\[ \]events/0 oldest open change: offset 7, since {TIME}", lines[-1])
     report = StatusReport(
         ReplicaInfo("1", "g", {}, 60.0), RecentOutcomes(), lambda: now, list, dict
@@ -442,25 +444,43 @@ def test_pending_changes_on_which_nothing_happens_are_stuck() -> None:
 def test_a_partition_that_has_records_and_yields_none_is_stuck() -> None:
     """A partition is idle, paused on purpose, working or stuck."""
     long_ago = round(time.time() * 1000) - 301_000
-    cases: list[tuple[dict[str, Any], int, str]] = [
-        ({}, 0, "idle"),
-        ({"pending": 3}, 0, "working"),
-        ({}, 5, "working"),
-        ({"is_paused": True, "progressed_utc_ms": long_ago}, 5, "paused on purpose"),
-        ({"progressed_utc_ms": long_ago}, 0, "idle"),
-        ({"progressed_utc_ms": long_ago}, 5, "stuck"),
+    cases: list[tuple[dict[str, Any], int, float, str]] = [
+        ({}, 0, 0.0, "idle"),
+        ({"pending": 3}, 0, 0.0, "working"),
+        ({}, 5, 301.0, "working"),
+        ({"is_paused": True, "progressed_utc_ms": long_ago}, 5, 301.0, "paused on purpose"),
+        ({"progressed_utc_ms": long_ago}, 0, 0.0, "idle"),
+        ({"progressed_utc_ms": long_ago}, 5, 299.0, "working"),
+        ({"progressed_utc_ms": long_ago}, 5, 301.0, "stuck"),
     ]
-    for members, lag, word in cases:
+    for members, lag, unread, word in cases:
         now = status(partitions=(partition(**members),))
-        (line,) = partition_lines(now, {PLACE: lag})
+        (line,) = partition_lines(now, {PLACE: lag}, {PLACE: unread})
         assert line.startswith(f"[ ]events/0 {word}: {lag} to read"), line
-        assert is_reading(now, {PLACE: lag}) is (word != "stuck")
+        assert is_reading(now, {PLACE: unread}) is (word != "stuck")
+
+
+def test_a_stuck_partition_is_shown_everywhere() -> None:
+    """In `/livez`, in its lines, and on the status page."""
+    stuck = status(partitions=(partition(progressed_utc_ms=0),))
+    report = StatusReport(
+        ReplicaInfo("1", "g", {}, 60.0),
+        RecentOutcomes(),
+        lambda: stuck,
+        list,
+        lambda: {PLACE: 5},
+        unread_seconds=lambda: {PLACE: 301.0},
+    )
+    assert not report.live()["partitions"]
+    assert report.live_lines()[-1].startswith("[ ]events/0 stuck: 5 to read")
+    assert report.page()["partitions"][0]["state"] == "stuck"
 
 
 def test_a_partition_is_not_stuck_while_kafka_is_away() -> None:
     """`/livez` must not restart the service because Kafka is unavailable."""
     long_ago = partition(progressed_utc_ms=0)
-    assert is_reading(status(partitions=(long_ago,), waits_for="lease"), {PLACE: 5})
+    assert is_reading(status(partitions=(long_ago,), waits_for="lease"), {PLACE: 1e6})
+    assert is_reading(status(partitions=(long_ago,)), {}), "its leader does not answer"
 
 
 def test_the_status_report_shows_one_state_everywhere() -> None:

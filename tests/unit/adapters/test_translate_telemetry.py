@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from service.adapters.telemetry.catalogue import BY_NAME
+from service.adapters.telemetry.health import PARTITION_QUIET_SECONDS_MAX
 from service.adapters.telemetry.logs import LogObserver
 from service.adapters.telemetry.progress import IDLE_SECONDS, PROGRESS_SECONDS, SourceProgress
 from service.adapters.telemetry.source_report import SourceReport
@@ -159,7 +160,7 @@ def test_every_metric_is_in_the_catalogue(
 ) -> None:
     """And every one of the catalogue is given."""
     assert meters is not None
-    gauges = SourceGauges(status, lambda: {PLACE: 4}, lambda: {PLACE: 1}, ("dam",))
+    gauges = SourceGauges(status, lambda: {PLACE: 4}, lambda: {PLACE: 1}, dict, ("dam",))
     registry.register(SourcesCollector({"s3": gauges}))
 
     known = [*TRANSLATE_CATALOGUE, *(BY_NAME[name] for name in SHARED)]
@@ -189,7 +190,7 @@ def test_every_metric_is_in_the_catalogue(
 )
 def test_the_probes_say_why_nothing_is_written(waits_for: SourceWaitsFor, line: str) -> None:
     """With the source's name, since a replica may have many."""
-    report = SourceReport(lambda: status(waits_for), dict, QUIET_SECONDS)
+    report = SourceReport(lambda: status(waits_for), dict, dict, QUIET_SECONDS)
 
     shown = report.ready_lines()
     assert any(line in one for one in shown), shown
@@ -210,15 +211,23 @@ def test_the_probes_say_why_nothing_is_written(waits_for: SourceWaitsFor, line: 
 )
 def test_a_source_that_hangs_is_unhealthy(found: SourceStatus, *, is_well: bool) -> None:
     """A pause on purpose is progress."""
-    assert SourceReport(lambda: found, dict, QUIET_SECONDS).live()["progress"] is is_well
+    assert SourceReport(lambda: found, dict, dict, QUIET_SECONDS).live()["progress"] is is_well
 
 
 def test_a_partition_that_delivers_nothing_is_unhealthy() -> None:
     """Although it has records to read."""
     stuck = status(progressed_utc_ms=0)
 
-    assert SourceReport(lambda: stuck, lambda: {PLACE: 0}, QUIET_SECONDS).live()["partitions"]
-    assert not SourceReport(lambda: stuck, lambda: {PLACE: 1}, QUIET_SECONDS).live()["partitions"]
+    def is_well(unread_seconds: float) -> bool:
+        report = SourceReport(
+            lambda: stuck, lambda: {PLACE: 1}, lambda: {PLACE: unread_seconds}, QUIET_SECONDS
+        )
+        is_stuck = " stuck: 1 to read" in report.live_lines()[-1]
+        assert is_stuck is not report.live()["partitions"]
+        return report.live()["partitions"]
+
+    assert is_well(PARTITION_QUIET_SECONDS_MAX - 1)
+    assert not is_well(PARTITION_QUIET_SECONDS_MAX + 1)
 
 
 def test_the_log_names_the_source(logged: list[EventDict]) -> None:

@@ -9,7 +9,6 @@ Seams, each guarded by a contract test (docs/upgrading-aiokafka.md):
 _send_req / _start_heartbeat_task / request_rejoin / _rejoin_needed_fut / _closing`.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 from aiokafka.protocol.types import Int16, Int32, Schema, String
 
 from service.adapters.kafka.aiokafka_gaps.requests import NO_ERROR
+from service.ports import clock_seconds
 
 REBALANCE_IN_PROGRESS = 27
 FENCED_INSTANCE_ID = 82
@@ -83,8 +83,8 @@ def watch_membership(
 
     Args:
         consumer: the consumer whose requests are watched.
-        acknowledged: called with the send time (monotonic) of each join and heartbeat that was
-            acknowledged. The time of the answer proves nothing, as an answer may be read late.
+        acknowledged: called with the send time (`clock_seconds`) of each join and heartbeat that
+            was acknowledged. The time of the answer proves nothing, as it may be read late.
         fenced: called if another process has taken the group.instance.id.
         led: called with the number of members, if this member leads the group.
     """
@@ -94,7 +94,7 @@ def watch_membership(
         return
 
     async def send(request: Any) -> Any:
-        sent_at = time.monotonic()
+        sent_at = clock_seconds()
         is_heartbeat = isinstance(request, HeartbeatRequest)
         if is_heartbeat and group._group_instance_id is not None:
             request = _Heartbeat(group_metadata(consumer))
