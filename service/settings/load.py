@@ -253,4 +253,5 @@ def _lines(error: ValidationError) -> Iterator[str]:
         message = flaw["msg"].removeprefix("Value error, ")
         if flaw["type"] == "missing":
             message = "is required"
-        yield f"{name}: {message}."
+        # A check of several groups has no place of its own: its message begins with a setting.
+        yield f"{name}: {message}." if flaw["loc"] else f"{PREFIX}{message}."

@@ -1,7 +1,7 @@
 """The settings in groups, each field with its default, its limits and a description for users."""
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -19,7 +19,7 @@ from pydantic import (
 
 from service.contracts.sizes import parse_size
 
-SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(?::(\d{1,5}))?")
+_SERVER = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+))(?::(\d{1,5}))?", re.ASCII)
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
@@ -29,13 +29,41 @@ def _parse_names(text: object) -> object:
     return text
 
 
+def is_server(text: str) -> bool:
+    """Return whether the text is HOST or HOST:PORT, and a connection to it can be tried."""
+    found = _SERVER.fullmatch(text)
+    if found is None or not 0 < int(found[3] or 9092) < 2**16:
+        return False
+    return _is_ipv6(found[1]) if found[1] else _is_host(found[2])
+
+
+def _is_ipv6(text: str) -> bool:
+    """Return whether the text is an IPv6 address without brackets."""
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host(name: str) -> bool:
+    """Return whether the name can be looked up. Python raises no OSError for one that cannot."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return name.isprintable()
+
+
+def _check_host(name: str) -> str:
+    if not _is_host(name):
+        raise ValueError("must be an IP address of this machine, or a host name")
+    return name
+
+
 def _check_servers(text: str) -> str:
-    for server in text.split(","):
-        found = SERVER.fullmatch(server.strip())
-        if found is None or not 0 < int(found[1] or 9092) < 2**16:
-            raise ValueError(
-                "must be HOST:PORT, comma separated, such as kafka-1:9092,kafka-2:9092"
-            )
+    if not all(is_server(server.strip()) for server in text.split(",")):
+        raise ValueError("must be HOST:PORT, comma separated, such as kafka-1:9092,kafka-2:9092")
     return text
 
 
@@ -87,6 +115,7 @@ def _check_endpoint(url: str) -> str:
 
 
 Size = Annotated[int, BeforeValidator(parse_size)]
+Host = Annotated[str, AfterValidator(_check_host)]
 _Text = Annotated[str, Field(min_length=1)]
 _Servers = Annotated[_Text, AfterValidator(_check_servers)]
 _Identifier = Annotated[_Text, AfterValidator(_check_identifier)]
@@ -472,7 +501,7 @@ INGRESS_OVERHEAD_BYTES = 32 * 1024
 class IngressSettings(Group):
     """Settings of the program that receives the webhooks of DAMs."""
 
-    host: str = Field(
+    host: Host = Field(
         "0.0.0.0",  # noqa: S104 - the DAMs reach it from other hosts
         description="Address to listen on for webhooks.",
     )
@@ -533,7 +562,7 @@ HTTP_PORT = 8080
 class HttpSettings(Group):
     """Settings of the HTTP port for health checks, metrics and pages."""
 
-    host: str = Field(
+    host: Host = Field(
         "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus reach a pod from other hosts
         description="Address to listen on for health checks, metrics and the status page.",
     )

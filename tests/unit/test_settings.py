@@ -90,6 +90,12 @@ def test_service_links_are_ignored() -> None:
         ("KAFKA__BOOTSTRAP_SERVERS", "kafka:9092,"),
         ("KAFKA__BOOTSTRAP_SERVERS", "http://kafka:9092"),
         ("KAFKA__BOOTSTRAP_SERVERS", "[::1"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "[:::]:9092"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "kafka..example:9092"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "k" * 64 + ":9092"),
+        ("HTTP__HOST", "a..b"),
+        ("INGRESS__HOST", "h" * 64),
+        ("CONSOLE__HOST", "."),
         ("KAFKA__EVENTS_TOPICS", "dam.a,bad topic!"),
         ("KAFKA__EVENTS_TOPICS", ","),
         ("KAFKA__OUTCOMES_TOPIC", ".."),
@@ -111,6 +117,9 @@ def test_service_links_are_ignored() -> None:
         ("PIM__PROXY_URL", "http://user:t0p-secret@proxy/path"),
         ("WINDOW__MAX_ASSETS", "101"),
         ("MEDIA__HOSTS", "https://cdn.example"),
+        ("MEDIA__HOSTS", "https://user:t0p-secret@cdn.example"),
+        ("MEDIA__HOSTS", "https://user:t0p-secret,more@cdn.example"),
+        ("MEDIA__PRIVATE_HOSTS", "cdn.example/file?signature=t0p-secret"),
         ("MEDIA__HOSTS", "cdn.example/path"),
         ("MEDIA__HOSTS", "cdn.example:443"),
         ("MEDIA__HOSTS", "*"),
@@ -336,7 +345,9 @@ def test_a_webhook_that_is_accepted_fits_into_a_record(
 
 def test_ingress_explains_what_does_not_fit() -> None:
     too_large = problem(INGRESS__MAX_BODY_BYTES="1MiB")
-    assert "INGRESS__MAX_BODY_BYTES (1048576) must be at most 1015808" in too_large
+    assert too_large.startswith(
+        "ASSET_SYNC_INGRESS__MAX_BODY_BYTES (1048576) must be at most 1015808"
+    )
     assert "TLS_CERT_FILE and TLS_KEY_FILE" in problem(INGRESS__TLS_KEY_FILE="key.pem")
     assert "ASSET_SYNC_INGRESS__MAX_IN_FLIGHT" in problem(INGRESS__MAX_IN_FLIGHT="0")
 
@@ -361,6 +372,10 @@ def test_the_replicas_of_the_console_are_places(
     ("name", "value", "words"),
     [
         ("CONSOLE__REPLICAS", "http://replica:8080", "HOST:PORT"),
+        ("CONSOLE__REPLICAS", "replica:99999", "HOST:PORT"),
+        ("CONSOLE__REPLICAS", "[:::]:8080", "HOST:PORT"),
+        ("CONSOLE__REPLICAS", "replica..example:8080", "HOST:PORT"),
+        ("CONSOLE__MAX_BYTES", "9" * 5000, "such as 128MiB"),
         ("CONSOLE__USER_HEADER", "X User", "the name of an HTTP header"),
         ("CONSOLE__DAM_LINK", "ftp://dam/{code}", "http or https URL"),
         ("CONSOLE__PIM_LINK", "https://pim/{id}", "unknown placeholder {id}"),
