@@ -1,5 +1,9 @@
 """Wrong use of the commands: exit 2 and a sentence, before anything begins."""
 
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,6 +12,27 @@ from click.testing import CliRunner
 from service.cli import main
 from service.cli.options import AssetPath, Since, Utf8
 from service.cli.webhook import _post
+
+
+def _page(status: str, body: bytes) -> bytes:
+    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+@contextmanager
+def _answering(answer: bytes) -> Iterator[int]:
+    """Send this to the first who connects to the port that is yielded, whatever it asks."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve)
+        server.start()
+        yield listener.getsockname()[1]
+        server.join()
 
 
 @pytest.mark.parametrize(
@@ -73,6 +98,27 @@ def test_a_release_where_nothing_listens() -> None:
 
     assert ended.exit_code == 1
     assert ended.stderr.endswith("http://127.0.0.1:1/release: Connection refused.\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (_page("200 OK", b"{}"), "The port answers 200: it does not belong to `asset-sync run`"),
+        (_page("200 OK", b"[]"), "The port answers 200: it does not belong to `asset-sync run`"),
+        (_page("200 OK", b"[" * 100_000), "The port answers 200: it does not belong to"),
+        (_page("200 OK", b'{"deletes": "\xff"}'), "The port answers 200: it does not belong to"),
+        (_page("404 Not Found", b'{"message": []}'), "The port answers 404: it does not belong to"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "No asset-sync answers at http://127.0.0.1:"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz", "No asset-sync answers at"),
+    ],
+)
+def test_a_release_where_another_program_listens(answer: bytes, said: str) -> None:
+    """Whatever it answers: a sentence."""
+    with _answering(answer) as port:
+        ended = CliRunner().invoke(main, ["release", "--port", str(port)])
+
+    assert ended.exit_code == 1
+    assert ended.stderr.startswith(said), ended.output
 
 
 @pytest.mark.parametrize("typed", ["é", "\udcc3\udca9"])
