@@ -11,7 +11,9 @@ from click.testing import CliRunner
 
 from service.cli import main
 from service.cli.options import AssetPath, Since, Utf8
-from service.cli.webhook import _post
+from service.cli.webhook import _header, _post
+from service.webhooks.schemes.token import Token
+from service.webhooks.signing import NotSignableError, sign
 
 
 def _page(status: str, body: bytes) -> bytes:
@@ -19,16 +21,22 @@ def _page(status: str, body: bytes) -> bytes:
 
 
 @contextmanager
-def _answering(answer: bytes) -> Iterator[int]:
+def _answering(answer: bytes, asked: list[bytes] | None = None) -> Iterator[int]:
     """Send this to the first who connects to the port that is yielded, whatever it asks."""
 
     def serve() -> None:
-        connection, _ = listener.accept()
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError:
+            return
         with connection:
-            connection.recv(65_536)
+            received = connection.recv(65_536)
             connection.sendall(answer)
+        if asked is not None:
+            asked.append(received)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
         server = threading.Thread(target=serve)
         server.start()
         yield listener.getsockname()[1]
@@ -90,6 +98,37 @@ def test_a_webhook_that_cannot_be_sent(
 
     assert ended.value.code == code
     assert said in capsys.readouterr().err
+
+
+def test_a_secret_of_several_lines_is_not_shown() -> None:
+    """Python quotes the value of a header that it cannot send."""
+    with pytest.raises(NotSignableError, match="it has several lines") as caught:
+        sign(Token("x-token", ("name",)), b"{}", lambda _: "t0p-secret\nmore", "1", 1)
+
+    assert "t0p-secret" not in str(caught.value)
+
+
+def test_a_token_is_sent_in_utf_8() -> None:
+    """Ingress compares it in UTF-8, and not every character has a byte in Latin-1."""
+    asked: list[bytes] = []
+    with _answering(_page("200 OK", b""), asked) as port:
+        assert _post(f"http://127.0.0.1:{port}/dam", b"{}", {"x-token": "é€"}, None) == 200
+
+    assert ": é€\r\n".encode() in asked[0]
+
+
+@pytest.mark.parametrize("text", ["a", ":b", "a b: c", "é: b", "a: b\nc", "a: b\0"])
+def test_a_header_that_cannot_be_sent(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        _header(text)
+
+    assert ended.value.code == 2
+    assert "is not of the form NAME:VALUE" in capsys.readouterr().err
+
+
+def test_a_header_of_a_webhook() -> None:
+    assert _header(" X-A : b: c ") == ("X-A", "b: c")
+    assert _header("a:") == ("a", "")
 
 
 def test_a_release_where_nothing_listens() -> None:
