@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from service.console.links import flaw_of_template
-from service.settings.sections import HTTP_PORT, Group, Host, Size, is_server
+from service.settings.addresses import is_server
+from service.settings.sections import HTTP_PORT, Group, Host, Size
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 

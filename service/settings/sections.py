@@ -1,7 +1,7 @@
 """The settings in groups, each field with its default, its limits and a description for users."""
 
 import re
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,8 +18,8 @@ from pydantic import (
 )
 
 from service.contracts.sizes import parse_size
+from service.settings.addresses import is_host, is_server
 
-_SERVER = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+))(?::(\d{1,5}))?", re.ASCII)
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
@@ -29,34 +29,8 @@ def _parse_names(text: object) -> object:
     return text
 
 
-def is_server(text: str) -> bool:
-    """Return whether the text is HOST or HOST:PORT, and a connection to it can be tried."""
-    found = _SERVER.fullmatch(text)
-    if found is None or not 0 < int(found[3] or 9092) < 2**16:
-        return False
-    return _is_ipv6(found[1]) if found[1] else _is_host(found[2])
-
-
-def _is_ipv6(text: str) -> bool:
-    """Return whether the text is an IPv6 address without brackets."""
-    try:
-        IPv6Address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_host(name: str) -> bool:
-    """Return whether the name can be looked up. Python raises no OSError for one that cannot."""
-    try:
-        name.encode("idna")
-    except UnicodeError:
-        return False
-    return name.isprintable()
-
-
 def _check_host(name: str) -> str:
-    if not _is_host(name):
+    if not is_host(name):
         raise ValueError("must be an IP address of this machine, or a host name")
     return name
 
