@@ -239,6 +239,19 @@ def test_a_dotenv_file_with_a_byte_order_mark_loses_no_setting(tmp_path: Path) -
     assert load(MINIMUM, dotenv).settings.deletes == "skip"
 
 
+def test_a_line_of_a_dotenv_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    """Left out, it would be the default: here, deletes would be sent."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("=of another program\nOTHER='open\n")
+    load(MINIMUM, dotenv)
+    for line in ('ASSET_SYNC_DELETES="skip', "ASSET_SYNC_PIM__APP_TOKEN='t0p-secret"):
+        dotenv.write_text(f"# settings\r\n{line}\r\nASSET_SYNC_LOG__LEVEL=debug\r\n")
+        with pytest.raises(SettingsError) as caught:
+            load(MINIMUM, dotenv)
+        assert f"{dotenv}: line 2 cannot be read: write NAME=VALUE" in str(caught.value)
+        assert "t0p-secret" not in str(caught.value)
+
+
 def test_a_dotenv_file_in_another_encoding_is_said(tmp_path: Path) -> None:
     """In plain words, without the content."""
     dotenv = tmp_path / ".env"
