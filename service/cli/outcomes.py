@@ -14,6 +14,7 @@ from service.adapters.kafka.tools.time_order import StoredRecord
 from service.adapters.kafka.tools.topics import Read, read_by_time
 from service.cli.options import AssetPath, Since, Utf8, kafka_settings, run_on_kafka
 from service.cli.output import complain, is_read, json_text, say, shown
+from service.contracts.json_flaw import UNREADABLE
 from service.contracts.outcome_reader import ReadOutcome, read_outcome
 
 OUR_TYPES = "asset-sync."
@@ -25,7 +26,7 @@ TAIL_MAX = 100_000
 
 
 class ContextMember(click.ParamType[tuple[str, str]]):
-    """A member of an event's context, as NAME=VALUE."""
+    """A member of an event's context, as NAME=VALUE in UTF-8."""
 
     name = "NAME=VALUE"
 
@@ -38,7 +39,7 @@ class ContextMember(click.ParamType[tuple[str, str]]):
         """Return the name and the value, both as text."""
         if isinstance(value, tuple):
             return value
-        name, separator, content = value.partition("=")
+        name, separator, content = Utf8().convert(value, param, ctx).partition("=")
         if not name or not separator:
             self.fail(f"{value!r} is not of the form NAME=VALUE", param, ctx)
         return name, content
@@ -146,6 +147,17 @@ class Wanted:
             return None
         return found if self._matches(found) else None
 
+    def take_text(self, record: StoredRecord, *, as_json: bool) -> str | None:
+        """Return what is printed of the record's outcome if it matches, else None."""
+        found = self.take(record)
+        if found is None or not as_json:
+            return None if found is None else _line(found)
+        try:
+            return json_text(record.value or b"")
+        except UNREADABLE:  # in a member that `take` does not look at
+            self.hidden["not JSON"] += 1
+            return None
+
     def _matches(self, found: ReadOutcome) -> bool:
         data = found.data
         return (
@@ -175,9 +187,9 @@ def _has_members(found: ReadOutcome, wanted: tuple[tuple[str, str], ...]) -> boo
         return False
     try:
         members = msgspec.json.decode(event.context, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:  # not an object
+        return all(name in members and _is(members[name], content) for name, content in wanted)
+    except UNREADABLE:  # not an object, or not JSON
         return False
-    return all(name in members and _is(members[name], content) for name, content in wanted)
 
 
 def _is(raw: msgspec.Raw, content: str) -> bool:
@@ -204,11 +216,10 @@ async def _show(
     async with aclosing(stored):
         async for record in stored:
             if record is None:
-                for text in last or ():
-                    say(text)
+                for line in last or ():
+                    say(line)
                 last = None
-            elif (found := wanted.take(record)) is not None:
-                text = json_text(record.value or b"") if as_json else _line(found)
+            elif (text := wanted.take_text(record, as_json=as_json)) is not None:
                 if last is None:
                     say(text)
                 else:
@@ -226,6 +237,6 @@ def _line(found: ReadOutcome) -> str:
 def _is_json(value: bytes | None) -> bool:
     try:
         msgspec.json.decode(value or b"", type=msgspec.Raw)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return False
     return True

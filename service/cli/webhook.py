@@ -1,6 +1,7 @@
 """The command `asset-sync webhook send`: send a signed sample to a running ingress."""
 
 import http.client
+import re
 import time
 import urllib.error
 import urllib.request
@@ -12,7 +13,7 @@ import click
 from service.adapters.tls import context
 from service.apps.endpoints import endpoints_of
 from service.apps.sources import load_sources
-from service.cli.options import stop, why_no_answer
+from service.cli.options import bytes_of, stop, why_no_answer
 from service.cli.output import say
 from service.settings import Loaded, SettingsError, load
 from service.webhooks.endpoint import Endpoint
@@ -20,6 +21,8 @@ from service.webhooks.signing import NotSignableError, sign
 
 TIMEOUT_SECONDS = 30.0
 """Longer than ingress waits for Kafka."""
+
+_HEADER = re.compile(r"\s*([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*:\s*([^\r\n\0]*?)\s*")
 
 _MEANINGS = {
     200: "Accepted: its record is in the topic {topic}.",
@@ -91,16 +94,17 @@ def _endpoint(loaded: Loaded, source: str) -> Endpoint:
 
 
 def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
+    found = _HEADER.fullmatch(text)
+    if found is None:
         stop(f"--header {text!r} is not of the form NAME:VALUE.", 2)
-    return name.strip(), value.strip()
+    return found[1], found[2]
 
 
 def _post(url: str, body: bytes, headers: dict[str, str], ca_file: Path | None) -> int:
     """Send the sample and return the status, without following a proxy or a redirect."""
     if not url.lower().startswith(("http://", "https://")):
         stop(f"--url {url} is not an http or https address.", 2)
+    in_utf_8 = {name: bytes_of(value).decode("latin-1") for name, value in headers.items()}
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     if ca_file is not None:
         try:
@@ -109,7 +113,7 @@ def _post(url: str, body: bytes, headers: dict[str, str], ca_file: Path | None) 
             stop(str(error), 2)
         handlers.append(trusting)
     try:
-        request = urllib.request.Request(url, method="POST", data=body, headers=headers)  # noqa: S310 - checked
+        request = urllib.request.Request(url, method="POST", data=body, headers=in_utf_8)  # noqa: S310 - checked
         with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_SECONDS) as reply:
             return int(reply.status)
     except urllib.error.HTTPError as error:

@@ -2,7 +2,7 @@
 
 import re
 
-_SIZE = re.compile(r"\s*(\d+)\s*(B|KiB|MiB|GiB|KB|MB|GB)?\s*", re.IGNORECASE)
+_SIZE = re.compile(r"\s*(\d{1,15})\s*(B|KiB|MiB|GiB|KB|MB|GB)?\s*", re.IGNORECASE)
 _UNITS = {
     "": 1, "b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3,
     "kb": 1000, "mb": 1000**2, "gb": 1000**3,

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from service.console.links import flaw_of_template
-from service.settings.sections import HTTP_PORT, SERVER, Group, Size
+from service.settings.addresses import is_server
+from service.settings.sections import HTTP_PORT, Group, Host, Size
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
@@ -26,7 +27,7 @@ def _check_header(name: str) -> str:
 
 
 def _check_replicas(text: str) -> str:
-    if any(SERVER.fullmatch(place.strip()) is None for place in text.split(",")):
+    if not all(is_server(place.strip()) for place in text.split(",")):
         raise ValueError("must be HOST:PORT, comma separated, such as asset-sync-headless:8080")
     return text
 
@@ -37,7 +38,7 @@ _Template = Annotated[str, AfterValidator(_check_template)]
 class ConsoleSettings(Group):
     """Settings of the program whose pages say what became of an asset."""
 
-    host: str = Field(
+    host: Host = Field(
         "0.0.0.0",  # noqa: S104 - a proxy reaches it from other hosts
         description="Address to listen on for the pages of the console.",
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError
 
 from service.settings.model import Settings
@@ -158,12 +159,27 @@ def _dotenv(path: Path | None) -> dict[str, str]:
     if path is None or not path.is_file():
         return {}
     try:
+        _check_lines(path)
         lines = dotenv_values(path, interpolate=False)
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not UTF-8: save it as UTF-8.") from None
     return {k: v or "" for k, v in lines.items() if k.startswith(PREFIX)}
+
+
+def _check_lines(path: Path) -> None:
+    """Refuse a line that cannot be read: without it, a setting would silently have its default.
+
+    The line is not shown, because it may hold a secret. Lines of other programs do not matter.
+    """
+    with path.open(encoding="utf-8-sig") as file:
+        wrong = [one.original for one in parse_stream(file) if one.error]
+    for line in wrong:
+        if PREFIX in line.string:
+            raise SettingsError(
+                f"{path}: line {line.line} cannot be read: write NAME=VALUE, and close each quote."
+            )
 
 
 def _unknown(given: Mapping[str, str]) -> tuple[list[str], list[str]]:
@@ -253,4 +269,5 @@ def _lines(error: ValidationError) -> Iterator[str]:
         message = flaw["msg"].removeprefix("Value error, ")
         if flaw["type"] == "missing":
             message = "is required"
-        yield f"{name}: {message}."
+        # A check of several groups has no place of its own: its message begins with a setting.
+        yield f"{name}: {message}." if flaw["loc"] else f"{PREFIX}{message}."

@@ -18,8 +18,8 @@ from pydantic import (
 )
 
 from service.contracts.sizes import parse_size
+from service.settings.addresses import is_host, is_server
 
-SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(?::(\d{1,5}))?")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
@@ -29,13 +29,15 @@ def _parse_names(text: object) -> object:
     return text
 
 
+def _check_host(name: str) -> str:
+    if not is_host(name):
+        raise ValueError("must be an IP address of this machine, or a host name")
+    return name
+
+
 def _check_servers(text: str) -> str:
-    for server in text.split(","):
-        found = SERVER.fullmatch(server.strip())
-        if found is None or not 0 < int(found[1] or 9092) < 2**16:
-            raise ValueError(
-                "must be HOST:PORT, comma separated, such as kafka-1:9092,kafka-2:9092"
-            )
+    if not all(is_server(server.strip()) for server in text.split(",")):
+        raise ValueError("must be HOST:PORT, comma separated, such as kafka-1:9092,kafka-2:9092")
     return text
 
 
@@ -87,6 +89,7 @@ def _check_endpoint(url: str) -> str:
 
 
 Size = Annotated[int, BeforeValidator(parse_size)]
+Host = Annotated[str, AfterValidator(_check_host)]
 _Text = Annotated[str, Field(min_length=1)]
 _Servers = Annotated[_Text, AfterValidator(_check_servers)]
 _Identifier = Annotated[_Text, AfterValidator(_check_identifier)]
@@ -472,7 +475,7 @@ INGRESS_OVERHEAD_BYTES = 32 * 1024
 class IngressSettings(Group):
     """Settings of the program that receives the webhooks of DAMs."""
 
-    host: str = Field(
+    host: Host = Field(
         "0.0.0.0",  # noqa: S104 - the DAMs reach it from other hosts
         description="Address to listen on for webhooks.",
     )
@@ -533,7 +536,7 @@ HTTP_PORT = 8080
 class HttpSettings(Group):
     """Settings of the HTTP port for health checks, metrics and pages."""
 
-    host: str = Field(
+    host: Host = Field(
         "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus reach a pod from other hosts
         description="Address to listen on for health checks, metrics and the status page.",
     )

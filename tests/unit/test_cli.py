@@ -1,5 +1,9 @@
 """Wrong use of the commands: exit 2 and a sentence, before anything begins."""
 
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -7,7 +11,36 @@ from click.testing import CliRunner
 
 from service.cli import main
 from service.cli.options import AssetPath, Since, Utf8
-from service.cli.webhook import _post
+from service.cli.webhook import _header, _post
+from service.webhooks.schemes.token import Token
+from service.webhooks.signing import NotSignableError, sign
+
+
+def _page(status: str, body: bytes) -> bytes:
+    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+@contextmanager
+def _answering(answer: bytes, asked: list[bytes] | None = None) -> Iterator[int]:
+    """Send this to the first who connects to the port that is yielded, whatever it asks."""
+
+    def serve() -> None:
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError:
+            return
+        with connection:
+            received = connection.recv(65_536)
+            connection.sendall(answer)
+        if asked is not None:
+            asked.append(received)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+        server = threading.Thread(target=serve)
+        server.start()
+        yield listener.getsockname()[1]
+        server.join()
 
 
 @pytest.mark.parametrize(
@@ -67,12 +100,64 @@ def test_a_webhook_that_cannot_be_sent(
     assert said in capsys.readouterr().err
 
 
+def test_a_secret_of_several_lines_is_not_shown() -> None:
+    """Python quotes the value of a header that it cannot send."""
+    with pytest.raises(NotSignableError, match="it has several lines") as caught:
+        sign(Token("x-token", ("name",)), b"{}", lambda _: "t0p-secret\nmore", "1", 1)
+
+    assert "t0p-secret" not in str(caught.value)
+
+
+def test_a_token_is_sent_in_utf_8() -> None:
+    """Ingress compares it in UTF-8, and not every character has a byte in Latin-1."""
+    asked: list[bytes] = []
+    with _answering(_page("200 OK", b""), asked) as port:
+        assert _post(f"http://127.0.0.1:{port}/dam", b"{}", {"x-token": "é€"}, None) == 200
+
+    assert ": é€\r\n".encode() in asked[0]
+
+
+@pytest.mark.parametrize("text", ["a", ":b", "a b: c", "é: b", "a: b\nc", "a: b\0"])
+def test_a_header_that_cannot_be_sent(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        _header(text)
+
+    assert ended.value.code == 2
+    assert "is not of the form NAME:VALUE" in capsys.readouterr().err
+
+
+def test_a_header_of_a_webhook() -> None:
+    assert _header(" X-A : b: c ") == ("X-A", "b: c")
+    assert _header("a:") == ("a", "")
+
+
 def test_a_release_where_nothing_listens() -> None:
     """The network's reason, without the names that the library gives it."""
     ended = CliRunner().invoke(main, ["release", "--port", "1"])
 
     assert ended.exit_code == 1
     assert ended.stderr.endswith("http://127.0.0.1:1/release: Connection refused.\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (_page("200 OK", b"{}"), "The port answers 200: it does not belong to `asset-sync run`"),
+        (_page("200 OK", b"[]"), "The port answers 200: it does not belong to `asset-sync run`"),
+        (_page("200 OK", b"[" * 100_000), "The port answers 200: it does not belong to"),
+        (_page("200 OK", b'{"deletes": "\xff"}'), "The port answers 200: it does not belong to"),
+        (_page("404 Not Found", b'{"message": []}'), "The port answers 404: it does not belong to"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "No asset-sync answers at http://127.0.0.1:"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz", "No asset-sync answers at"),
+    ],
+)
+def test_a_release_where_another_program_listens(answer: bytes, said: str) -> None:
+    """Whatever it answers: a sentence."""
+    with _answering(answer) as port:
+        ended = CliRunner().invoke(main, ["release", "--port", str(port)])
+
+    assert ended.exit_code == 1
+    assert ended.stderr.startswith(said), ended.output
 
 
 @pytest.mark.parametrize("typed", ["é", "\udcc3\udca9"])

@@ -2,10 +2,11 @@
 
 import json
 
+import click
 import pytest
 
 from service.adapters.kafka.tools.time_order import StoredRecord
-from service.cli.outcomes import Wanted
+from service.cli.outcomes import ContextMember, Wanted
 
 
 def outcome(number: int, family: str, **data: object) -> StoredRecord:
@@ -51,3 +52,29 @@ def test_outcomes_are_found_by_what_is_known_of_a_change(
     """Every criterion that is given must hold."""
     assert [record.offset for record in OUTCOMES if wanted.take(record)] == numbers
     assert not wanted.hidden
+
+
+@pytest.mark.parametrize(
+    ("value", "hidden"),
+    [
+        (b"[" * 100_000, {"not JSON": 1}),
+        (b'{"a":' * 3000 + b"1" + b"}" * 3000, {"not JSON": 1}),
+        (b'{"id": "1", "data": {"status": "applied"}, "more": "\xff"}', {"not JSON": 1}),
+        (b'{"id": "1", "data": {"status": "applied", "event": {"context": {"n": "\xff"}}}}', {}),
+        (b"{}", {"not outcomes of asset-sync": 1}),
+    ],
+)
+def test_what_another_program_writes_is_counted(value: bytes, hidden: dict[str, int]) -> None:
+    """Whatever it is, the outcomes after it are printed."""
+    record = StoredRecord(0, 0, b"f/a", value, (), 0)
+    wanted = Wanted(context=(("n", "1"),) if b"context" in value else ())
+
+    assert wanted.take_text(record, as_json=True) is None
+    assert wanted.hidden == hidden
+
+
+def test_a_context_in_the_bytes_of_the_terminal() -> None:
+    """In the locale C, Python keeps what it cannot decode as surrogates."""
+    assert ContextMember().convert("n\udcc3\udca9=\udcc3\udca9", None, None) == ("né", "é")
+    with pytest.raises(click.UsageError, match="is not UTF-8"):
+        ContextMember().convert("n=\udcff", None, None)

@@ -90,6 +90,12 @@ def test_service_links_are_ignored() -> None:
         ("KAFKA__BOOTSTRAP_SERVERS", "kafka:9092,"),
         ("KAFKA__BOOTSTRAP_SERVERS", "http://kafka:9092"),
         ("KAFKA__BOOTSTRAP_SERVERS", "[::1"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "[:::]:9092"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "kafka..example:9092"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "k" * 64 + ":9092"),
+        ("HTTP__HOST", "a..b"),
+        ("INGRESS__HOST", "h" * 64),
+        ("CONSOLE__HOST", "."),
         ("KAFKA__EVENTS_TOPICS", "dam.a,bad topic!"),
         ("KAFKA__EVENTS_TOPICS", ","),
         ("KAFKA__OUTCOMES_TOPIC", ".."),
@@ -112,6 +118,9 @@ def test_service_links_are_ignored() -> None:
         ("PIM__PROXY_URL", "http://user:t0p-secret@proxy/path"),
         ("WINDOW__MAX_ASSETS", "101"),
         ("MEDIA__HOSTS", "https://cdn.example"),
+        ("MEDIA__HOSTS", "https://user:t0p-secret@cdn.example"),
+        ("MEDIA__HOSTS", "https://user:t0p-secret,more@cdn.example"),
+        ("MEDIA__PRIVATE_HOSTS", "cdn.example/file?signature=t0p-secret"),
         ("MEDIA__HOSTS", "cdn.example/path"),
         ("MEDIA__HOSTS", "cdn.example:443"),
         ("MEDIA__HOSTS", "*"),
@@ -231,6 +240,19 @@ def test_a_dotenv_file_with_a_byte_order_mark_loses_no_setting(tmp_path: Path) -
     assert load(MINIMUM, dotenv).settings.deletes == "skip"
 
 
+def test_a_line_of_a_dotenv_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    """Left out, it would be the default: here, deletes would be sent."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("=of another program\nOTHER='open\n")
+    load(MINIMUM, dotenv)
+    for line in ('ASSET_SYNC_DELETES="skip', "ASSET_SYNC_PIM__APP_TOKEN='t0p-secret"):
+        dotenv.write_text(f"# settings\r\n{line}\r\nASSET_SYNC_LOG__LEVEL=debug\r\n")
+        with pytest.raises(SettingsError) as caught:
+            load(MINIMUM, dotenv)
+        assert f"{dotenv}: line 2 cannot be read: write NAME=VALUE" in str(caught.value)
+        assert "t0p-secret" not in str(caught.value)
+
+
 def test_a_dotenv_file_in_another_encoding_is_said(tmp_path: Path) -> None:
     """In plain words, without the content."""
     dotenv = tmp_path / ".env"
@@ -337,7 +359,9 @@ def test_a_webhook_that_is_accepted_fits_into_a_record(
 
 def test_ingress_explains_what_does_not_fit() -> None:
     too_large = problem(INGRESS__MAX_BODY_BYTES="1MiB")
-    assert "INGRESS__MAX_BODY_BYTES (1048576) must be at most 1015808" in too_large
+    assert too_large.startswith(
+        "ASSET_SYNC_INGRESS__MAX_BODY_BYTES (1048576) must be at most 1015808"
+    )
     assert "TLS_CERT_FILE and TLS_KEY_FILE" in problem(INGRESS__TLS_KEY_FILE="key.pem")
     assert "ASSET_SYNC_INGRESS__MAX_IN_FLIGHT" in problem(INGRESS__MAX_IN_FLIGHT="0")
 
@@ -362,6 +386,10 @@ def test_the_replicas_of_the_console_are_places(
     ("name", "value", "words"),
     [
         ("CONSOLE__REPLICAS", "http://replica:8080", "HOST:PORT"),
+        ("CONSOLE__REPLICAS", "replica:99999", "HOST:PORT"),
+        ("CONSOLE__REPLICAS", "[:::]:8080", "HOST:PORT"),
+        ("CONSOLE__REPLICAS", "replica..example:8080", "HOST:PORT"),
+        ("CONSOLE__MAX_BYTES", "9" * 5000, "such as 128MiB"),
         ("CONSOLE__USER_HEADER", "X User", "the name of an HTTP header"),
         ("CONSOLE__DAM_LINK", "ftp://dam/{code}", "http or https URL"),
         ("CONSOLE__PIM_LINK", "https://pim/{id}", "unknown placeholder {id}"),

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import msgspec
 
 from service.adapters.akeneo.api import HttpAssetApi
-from service.adapters.http_client import RawReply
 from service.contracts.json_flaw import UNREADABLE
 from service.core.inputs import CallFault, FaultKind
 from service.ports import FAMILIES_PATH, Finding
@@ -26,8 +25,9 @@ async def check_pim(api: HttpAssetApi, pim: PimSettings) -> list[Finding]:
     families = await api.ask("GET", FAMILIES_PATH)
     if isinstance(families, CallFault):
         return [_fault(families)]
-    if families.status != 200 or not (codes := _codes(families.body)):
-        return [_no_families(families)]
+    codes = _codes(families.body)
+    if families.status != 200 or not codes:
+        return [_no_families(families.status, codes, pim)]
     findings = [
         Finding("ok", f"The PIM at {pim.base_url} answers and accepts the credentials."),
         Finding("ok", f"{len(codes)} asset families on the first page: {', '.join(codes[:5])}."),
@@ -65,16 +65,26 @@ def _fault(fault: CallFault) -> Finding:
     return Finding("failed", fault.message, remedy)
 
 
-def _no_families(reply: RawReply) -> Finding:
-    if reply.status == 200:
+def _no_families(status: int, codes: list[str] | None, pim: PimSettings) -> Finding:
+    if status == 200 and codes is None:
+        remedy = (
+            "Check ASSET_SYNC_PIM__BASE_URL, and ASSET_SYNC_PIM__PROXY_URL if there is a proxy."
+        )
+        return Finding(
+            "failed",
+            f"What answers at {pim.base_url} is not the API of a PIM: it answers HTTP 200, but "
+            "with no list of asset families.",
+            remedy,
+        )
+    if status == 200:
         remedy = "Create one, or let the user of the connection see one (its role and groups)."
         return Finding("failed", "The PIM shows no asset family.", remedy)
     remedy = {
         401: "Check the credentials.",
         403: GRANT.format("list asset families"),
         404: "Check ASSET_SYNC_PIM__BASE_URL. The Asset API needs the Enterprise edition or SaaS.",
-    }.get(reply.status, "Check that the PIM itself answers at ASSET_SYNC_PIM__BASE_URL.")
-    return Finding("failed", f"Listing the asset families failed with HTTP {reply.status}.", remedy)
+    }.get(status, "Check that the PIM itself answers at ASSET_SYNC_PIM__BASE_URL.")
+    return Finding("failed", f"Listing the asset families failed with HTTP {status}.", remedy)
 
 
 def _skew(headers: Mapping[str, str]) -> Finding:
@@ -139,8 +149,9 @@ class _Page(msgspec.Struct):
     embedded: _Items = msgspec.field(name="_embedded")
 
 
-def _codes(body: bytes) -> list[str]:
+def _codes(body: bytes) -> list[str] | None:
+    """Return the codes of a page of families, or None if the body is not such a page."""
     try:
         return [found.code for found in msgspec.json.decode(body, type=_Page).embedded.items]
     except UNREADABLE:
-        return []
+        return None

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from service.mapping.file.fields import Constant, Part, Text
+from service.mapping.file.fields import Constant, FileName, Part, Text
 
 NOT_FOUND = "not_found"
 """What stands in `fetched` for an asset that the DAM no longer has."""
@@ -138,7 +138,7 @@ class SampleRecord(Part):
         None,
         description="The value: an object that becomes JSON, or a text that is taken as it is.",
     )
-    value_file: Text | None = Field(
+    value_file: FileName | None = Field(
         None, description="File with the value, relative to the folder of the sources file."
     )
 

@@ -9,6 +9,7 @@ import math
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,7 +22,15 @@ from pydantic import (
 
 from service.contracts.sizes import parse_size
 
+
+def _check_file_name(name: str) -> str:
+    if "\0" in name:
+        raise ValueError("has a NUL character, which no file name has")
+    return name
+
+
 Text = Annotated[str, Field(min_length=1)]
+FileName = Annotated[Text, AfterValidator(_check_file_name)]
 Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str)]
 
 _TOPIC = r"^[A-Za-z0-9._-]{1,249}$"

@@ -5,7 +5,15 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from service.mapping.file.fields import EXACTLY_ONE, HeaderName, Part, SecretName, Size, Text
+from service.mapping.file.fields import (
+    EXACTLY_ONE,
+    FileName,
+    HeaderName,
+    Part,
+    SecretName,
+    Size,
+    Text,
+)
 
 
 def _url(text: str) -> str:
@@ -90,7 +98,7 @@ class Host(Part):
     max_bytes: Annotated[Size, Field(ge=1024, le=64 * 1024**2)] = Field(
         1024**2, description="Largest answer, in bytes or as 1MiB."
     )
-    ca_file: Text | None = Field(
+    ca_file: FileName | None = Field(
         None, description="PEM file with the certificate of a private CA, trusted in addition."
     )
     allow_private: bool = Field(

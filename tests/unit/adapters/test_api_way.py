@@ -4,7 +4,7 @@ import asyncio
 import base64
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from service.core.requests import GetFamilies
 from service.playground.pim.frame import Frame
 from service.playground.pim.server import application, serve
 from service.playground.pim.simulator import PimSimulator
+from service.ports import Finding
 from service.settings import Credentials, PimSettings, SettingsError
 from tests.support.pim import credentials_of, simulator
 
@@ -279,8 +280,34 @@ async def test_the_check_takes_any_answer(date: str) -> None:
             return web.Response(body=body, headers={"date": date})
         return web.Response(body=b'{"version":[1],"edition":{}}')
 
+    messages = {found.message for found in await findings_of(odd)}
+    assert "The PIM reports its version in an unknown format." in messages
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"<!DOCTYPE html><title>Sign in</title>", "is not the API of a PIM: it answers HTTP 200"),
+        (b"[" * 100_000, "is not the API of a PIM"),
+        (b"{}", "is not the API of a PIM"),
+        (b'{"_embedded":{"items":[]}}', "The PIM shows no asset family."),
+    ],
+)
+async def test_a_web_page_is_not_a_pim_without_families(body: bytes, said: str) -> None:
+    async def page(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body)
+
+    (found,) = await findings_of(page)
+    assert (found.grade, said in found.message) == ("failed", True), found
+    assert ("BASE_URL" in found.remedy) is (b"items" not in body)
+
+
+async def findings_of(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> list[Finding]:
+    """Return what the check finds of a server that answers everything with this handler."""
     application = web.Application()
-    application.router.add_route("*", "/{path:.*}", odd)
+    application.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(application)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -291,5 +318,4 @@ async def test_the_check_takes_any_answer(date: str) -> None:
     findings = await check_pim(api, pim)
     await api.close()
     await runner.cleanup()
-    messages = {found.message for found in findings}
-    assert "The PIM reports its version in an unknown format." in messages
+    return findings
