@@ -1,7 +1,7 @@
 """Pause partitions, so that memory stays bounded and nothing is lost (contract.md P4, P6).
 
-Rule 1: intake resumes at half of a limit (`RESUMED_SHARE`), because at the limit itself every call
-would pause and resume it.
+Rule 1: intake resumes at half of the limit (`RESUMED_SHARE`) that paused it, because at the limit
+itself every call would pause and resume it.
 """
 
 from service.core.effects import Effect, SetIntake
@@ -20,10 +20,13 @@ class Intake:
         self._effects = effects
         self.paused: frozenset[Partition] = frozenset()
         self._is_full = False
+        self._spanned: frozenset[Partition] = frozenset()
+        """Partitions whose span has reached its limit, and has not shrunk to half of it since."""
 
     def begin(self) -> None:
         """Forget that a limit was reached: it was reached in another assignment."""
         self._is_full = False
+        self._spanned = frozenset()
 
     def set(
         self, ledger: Ledger, breaker: Breaker, *, is_stopped: bool, is_new_assignment: bool = False
@@ -59,12 +62,9 @@ class Intake:
             or ledger.pending_bytes >= bytes_max * share
             or ledger.occupied_bytes >= bytes_max * OCCUPIED_PER_PENDING_BYTE * share
         )
-        if self._is_full:
-            return everything
-        return frozenset(one for one in everything if self._is_spanned(one, ledger))
+        self._spanned = frozenset(one for one in everything if self._is_spanned(one, ledger))
+        return everything if self._is_full else self._spanned
 
     def _is_spanned(self, partition: Partition, ledger: Ledger) -> bool:
-        limit = self._limits.span_pause_offsets
-        if partition in self.paused:
-            limit //= 2
-        return ledger.span(partition) >= limit
+        share = RESUMED_SHARE if partition in self._spanned else 1.0
+        return ledger.span(partition) >= self._limits.span_pause_offsets * share

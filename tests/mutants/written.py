@@ -603,9 +603,16 @@ WRITTEN = (
     Written(
         "span-never-pauses",
         "P6, D3",
-        "        return ledger.span(partition) >= limit",
+        "        return ledger.span(partition) >= self._limits.span_pause_offsets * share",
         "        return False",
         "A slow asset lets the offset map grow beyond a commit.",
+    ),
+    Written(
+        "any-pause-halves-the-span-limit",
+        "P4",
+        "share = RESUMED_SHARE if partition in self._spanned else 1.0",
+        "share = RESUMED_SHARE if partition in self.paused else 1.0",
+        "After a pause for another reason, one failing asset holds its partition back.",
     ),
     Written(
         "resume-at-once",

@@ -177,6 +177,21 @@ def test_records_that_an_earlier_owner_settled_pause_no_partition() -> None:
     assert replica.paused == frozenset()
 
 
+def test_a_pause_for_another_reason_lets_no_open_change_hold_its_partition_back() -> None:
+    """Half of the span limit is for partitions that paused because of their span."""
+    replica = Replica(span_pause_offsets=10, pending_changes_max=6)
+    replica.read(0, UPSERT)
+    for offset in range(1, 6):
+        replica.read(offset, BAD)
+    assert replica.paused == {EVENTS}, "six changes are pending"
+    for number in (1, 2):
+        replica.tell(TimePassed(), 1.0)
+        replica.tell(Committed(number))
+
+    assert replica.pipeline.status(replica.now).pending_changes == 1
+    assert replica.paused == frozenset(), "the span is 6"
+
+
 def test_a_partition_of_which_everything_was_settled_is_not_paused() -> None:
     """The watermark itself was settled too: no change of this owner could move it."""
     replica = Replica(span_pause_offsets=10, completed=frozenset(range(30)))
