@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 from aiohttp import web
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from benchmarks import corpus
@@ -172,21 +172,11 @@ async def reading(
 
 
 async def _read(system: MeasuredSystem, topic: str, take: Callable[[bytes], None]) -> None:
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=system.bootstrap,
-        isolation_level="read_committed",
-        fetch_max_wait_ms=READ_WAIT_MS,
-    )
-    await consumer.start()
-    try:
-        consumer.assign([TopicPartition(topic, n) for n in range(system.partitions)])
-        await consumer.seek_to_beginning()
+    async with system.reader(topic, READ_WAIT_MS) as consumer:
         while True:
             for records in (await consumer.getmany(timeout_ms=READ_WAIT_MS)).values():
                 for record in records:
                     take(record.value)
-    finally:
-        await consumer.stop()
 
 
 @contextlib.asynccontextmanager

@@ -174,13 +174,19 @@ class LocalSystem:
         return {record_id: value for record_id, (_, value) in self.published.items()}
 
     @contextlib.asynccontextmanager
-    async def reader(self, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
-        """Give a committed reader of every partition of a topic, from its start."""
+    async def reader(
+        self, topic: str, fetch_max_wait_ms: int = 500
+    ) -> AsyncIterator[AIOKafkaConsumer]:
+        """Give a committed reader of every partition of a topic, from its start.
+
+        The broker answers a fetch after `fetch_max_wait_ms` at the latest.
+        """
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap,
             isolation_level="read_committed",
             auto_offset_reset="earliest",
             enable_auto_commit=False,
+            fetch_max_wait_ms=fetch_max_wait_ms,
         )
         await consumer.start()
         try:

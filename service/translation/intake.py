@@ -6,6 +6,7 @@ and resume it.
 
 from service.core.effects import SetIntake
 from service.core.facts import IntakePaused, IntakeResumed
+from service.core.limits import RESUMED_SHARE
 from service.core.model import Partition
 from service.translation.backlog import Backlog
 from service.translation.limits import TranslationLimits
@@ -34,7 +35,7 @@ class SourceIntake:
             is_new_assignment: whether to ask even without a change: the consumer of a new
                 assignment has paused nothing yet.
         """
-        share = 0.5 if self._is_full else 1.0
+        share = RESUMED_SHARE if self._is_full else 1.0
         self._is_full = (
             backlog.pending_items >= self._limits.pending_items_max * share
             or backlog.pending_bytes >= self._limits.pending_bytes_max * share

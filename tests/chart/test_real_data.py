@@ -32,7 +32,7 @@ from tests.chart.prometheus import (
     Prometheus,
     running_prometheus,
 )
-from tests.support.positions import admin_of
+from tests.support.admin import admin_of
 from tests.support.proof import upsert
 from tests.support.repeated import repeated
 from tests.support.service import SystemUnderTest
@@ -182,7 +182,7 @@ async def test_alerts_fire_for_what_is_in_its_topics(system: SystemUnderTest) ->
 async def limit_dead_letters(system: SystemUnderTest) -> None:
     """Let the broker refuse dead letters that are as large as their events."""
     limit = {"max.message.bytes": str(DEAD_LETTER_BYTES_MAX)}
-    async with admin_of(system) as admin:
+    async with admin_of(system.bootstrap) as admin:
         await admin.alter_configs(
             [ConfigResource(ConfigResourceType.TOPIC, system.dead_letters, limit)]
         )
@@ -257,7 +257,7 @@ async def test_alerts_fire_for_positions_that_do_not_hold_and_restarts(
     await system.commit(
         {moved: OffsetAndMetadata(50, map_of_another), deleted: OffsetAndMetadata(10, "")}
     )
-    async with admin_of(system) as admin:
+    async with admin_of(system.bootstrap) as admin:
         await admin.delete_records({deleted: RecordsToDelete(before_offset=50)})
     async with scraped(system, seconds_of_minute=5) as prometheus:
         await prometheus.until_fires("AssetSyncPositionLost", "AssetSyncOffsetMapUnused")

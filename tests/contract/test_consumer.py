@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import RecordsToDelete
 from aiokafka.consumer.fetcher import PartitionRecords
 
 from service.adapters.kafka.aiokafka_gaps.fetching import FETCH_BYTES_MAX
@@ -17,6 +17,7 @@ from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.inputs import Arrived, Assigned, DrainKind, Input
 from service.settings import KafkaSettings
+from tests.support.admin import admin_of
 from tests.support.service import SystemUnderTest
 
 RECORDS = 500
@@ -79,10 +80,8 @@ async def test_a_pause_keeps_fetched_records(system: SystemUnderTest, tap: Tap) 
     assert await tap.poll() == list(range(TAKEN))
     tap.is_paused = True
     assert await tap.poll() == []
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
-    await admin.start()
-    await admin.delete_records({TopicPartition(system.events, 0): RecordsToDelete(RECORDS)})
-    await admin.close()
+    async with admin_of(system.bootstrap) as admin:
+        await admin.delete_records({TopicPartition(system.events, 0): RecordsToDelete(RECORDS)})
     assert await tap.poll() == []
     tap.is_paused = False
     assert await tap.poll() == list(range(TAKEN, 2 * TAKEN))

@@ -16,9 +16,9 @@ from service.core.facts import Fact, PartitionsUnreadable
 from service.core.inputs import Arrived, Assigned, DrainKind, Input
 from service.playground.embedded_kafka import EmbeddedKafka, embedded_kafka
 from service.settings import KafkaSettings
+from tests.support.admin import admin_of
 from tests.support.two_brokers import (
     SecondKafka,
-    administered,
     create,
     create_internal_topics,
     second_broker,
@@ -120,7 +120,7 @@ async def test_the_other_partitions_are_read_meanwhile(
     async with joined(kafka, member := Member(), []):
         assert await member.assigned.get() == [0, 1], "their positions are committed"
     second.kill()
-    async with administered(kafka.bootstrap_servers) as admin:
+    async with admin_of(kafka.bootstrap_servers) as admin:
         await until_led(admin, {"events": [1, -1]})
     await assert_the_other_is_read_meanwhile(kafka, second)
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin import NewPartitions
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka.tools.time_order import AHEAD_RECORDS_MAX
+from tests.support.admin import admin_of
 from tests.support.service import SystemUnderTest, aside, run, start_command
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
@@ -99,14 +100,12 @@ async def test_publish_says_what_kafka_refuses(system: SystemUnderTest) -> None:
 
 async def more_partitions(system: SystemUnderTest, topic: str, count: int) -> None:
     """Add partitions to a topic, and wait until the broker tells of them."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
-    await admin.start()
-    await admin.create_partitions({topic: NewPartitions(count)})
-    for _ in range(100):
-        if len((await admin.describe_topics([topic]))[0]["partitions"]) == count:
-            break
-        await asyncio.sleep(0.1)
-    await admin.close()
+    async with admin_of(system.bootstrap) as admin:
+        await admin.create_partitions({topic: NewPartitions(count)})
+        for _ in range(100):
+            if len((await admin.describe_topics([topic]))[0]["partitions"]) == count:
+                break
+            await asyncio.sleep(0.1)
 
 
 def moving_code(before: int, after: int) -> str:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
+from aiokafka.admin import NewPartitions, RecordsToDelete
 
 from service.playground.embedded_kafka import EmbeddedKafka
+from tests.support.admin import admin_of
 from tests.support.console import ConsoleUnderTest, outcome, read_page
 from tests.support.processes import is_running
 from tests.support.service import SystemUnderTest
@@ -236,10 +237,8 @@ async def test_added_partitions_are_indexed(console: ConsoleUnderTest) -> None:
     console.start()
     await console.write(outcome(n) for n in range(9))
     await until_indexed(console, 9)
-    admin = AIOKafkaAdminClient(bootstrap_servers=console.bootstrap)
-    await admin.start()
-    await admin.create_partitions({console.topic: NewPartitions(5)})
-    await admin.close()
+    async with admin_of(console.bootstrap) as admin:
+        await admin.create_partitions({console.topic: NewPartitions(5)})
     console.partitions = 5
     await asyncio.sleep(1)
     await console.write(outcome(n) for n in range(100, 110))
@@ -262,13 +261,11 @@ async def test_what_the_topic_no_longer_has_is_said(console: ConsoleUnderTest) -
 
 async def delete_records(console: ConsoleUnderTest, before: int) -> None:
     """Delete the records of each partition below an offset, as retention does."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=console.bootstrap)
-    await admin.start()
-    partitions = [TopicPartition(console.topic, number) for number in range(console.partitions)]
-    await admin.delete_records(
-        {partition: RecordsToDelete(before_offset=before) for partition in partitions}
-    )
-    await admin.close()
+    async with admin_of(console.bootstrap) as admin:
+        partitions = [TopicPartition(console.topic, number) for number in range(console.partitions)]
+        await admin.delete_records(
+            {partition: RecordsToDelete(before_offset=before) for partition in partitions}
+        )
 
 
 @pytest.mark.xdist_group("broker of ingress")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin import NewPartitions
 
 from service.adapters.kafka.aiokafka_gaps.fencing_producer import FencingProducer
 from service.adapters.kafka.batches import partition_by_key
@@ -19,6 +19,7 @@ from service.core.records import LogRecord, PositionCommit, Transaction
 from service.playground.embedded_kafka import EmbeddedKafka, started
 from service.ports import FatalError
 from service.settings import KafkaSettings
+from tests.support.admin import admin_of
 from tests.support.group import Group, group_of_one
 
 pytestmark = [pytest.mark.kafka, pytest.mark.brokers, pytest.mark.xdist_group("outcome log")]
@@ -220,11 +221,9 @@ async def test_a_broker_killed_between_offsets_and_commit(
 async def test_partitions_that_are_added_are_written_to(group: Group, log: TransactionLog) -> None:
     """Outcomes use them by key, as every other producer and reader does from then on."""
     assert await log.write(transaction(group, 1)) is None
-    admin = AIOKafkaAdminClient(bootstrap_servers=group.bootstrap)
-    await admin.start()
-    for topic in (group.outcomes, group.dead):
-        await admin.create_partitions({topic: NewPartitions(8)})
-    await admin.close()
+    async with admin_of(group.bootstrap) as admin:
+        for topic in (group.outcomes, group.dead):
+            await admin.create_partitions({topic: NewPartitions(8)})
     producer = log._producer
     assert producer is not None
 

@@ -5,9 +5,10 @@ from collections import Counter
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
 
+from tests.support.admin import admin_of
 from tests.support.positions import recreate, stop
 from tests.support.proof import assert_exactly_once, events
 from tests.support.service import SystemUnderTest
@@ -17,18 +18,16 @@ pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
 async def delete_before(system: SystemUnderTest, offset: int) -> None:
     """Delete records in every partition, as retention does."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
-    await admin.start()
-    topic_partitions = (
-        TopicPartition(system.events, number) for number in range(system.partitions)
-    )
-    await admin.delete_records(
-        {
-            topic_partition: RecordsToDelete(before_offset=offset)
-            for topic_partition in topic_partitions
-        }
-    )
-    await admin.close()
+    async with admin_of(system.bootstrap) as admin:
+        topic_partitions = (
+            TopicPartition(system.events, number) for number in range(system.partitions)
+        )
+        await admin.delete_records(
+            {
+                topic_partition: RecordsToDelete(before_offset=offset)
+                for topic_partition in topic_partitions
+            }
+        )
 
 
 async def test_retention_went_past_a_stopped_service(system: SystemUnderTest) -> None:

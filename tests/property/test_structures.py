@@ -264,38 +264,27 @@ def test_a_change_with_too_many_options_creates_none() -> None:
     assert "new0" not in pim.colors
 
 
-def test_an_option_that_the_pim_will_not_create() -> None:
-    """Its changes are rejected; nothing is tried for ever."""
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [
+        ("teal", CallReply(422, is_from_pim=True, message="no")),
+        ("..", CallFault(FaultKind.UNSENDABLE, "A code that is `.` or `..`.")),
+    ],
+)
+def test_an_option_that_cannot_be_created_is_not_tried_again(code: str, answer: Answer) -> None:
+    """Its changes are rejected, whether the PIM refuses it or its code cannot be sent."""
 
     class Strict(Pim):
         def __call__(self, request: Request, now: float) -> Answer | None:
-            answer = super().__call__(request, now)
+            usual = super().__call__(request, now)
             if isinstance(request, CreateOption):
                 self.colors.discard(request.code)
-                return CallReply(422, is_from_pim=True, message="no")
-            return answer
+                return answer
+            return usual
 
     pim = Strict("red")
     made = drive(pim, create_options=True)
-    bad = made.upsert("packshots", "a", colors="teal")
-    made.run()
-
-    assert made.outcomes[bad]["reason"] == "invalid_values"
-    assert pim.count(CreateOption) == 1
-
-
-def test_an_option_whose_code_cannot_be_sent_is_not_tried_again() -> None:
-    class Strict(Pim):
-        def __call__(self, request: Request, now: float) -> Answer | None:
-            answer = super().__call__(request, now)
-            if isinstance(request, CreateOption):
-                self.colors.discard(request.code)
-                return CallFault(FaultKind.UNSENDABLE, "A code that is `.` or `..`.")
-            return answer
-
-    pim = Strict("red")
-    made = drive(pim, create_options=True)
-    bad = made.upsert("packshots", "a", colors="..")
+    bad = made.upsert("packshots", "a", colors=code)
     made.run()
 
     assert made.outcomes[bad]["reason"] == "invalid_values"

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from service.adapters.outcome_index.index import Limits, OutcomeIndex
 from service.console.entry import Entry, StoredOutcome, entry_of
@@ -24,6 +24,7 @@ from service.playground.local_system import (
     create_topics,
     variables,
 )
+from tests.support.admin import admin_of
 from tests.support.positions import delete_topic
 from tests.support.service import ROOT
 
@@ -151,10 +152,8 @@ class ConsoleUnderTest:
         )
 
     async def delete_topic(self) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
-        await delete_topic(admin, self.topic)
-        await admin.close()
+        async with admin_of(self.bootstrap) as admin:
+            await delete_topic(admin, self.topic)
 
     async def write(self, outcomes: Iterable[dict[str, Any] | bytes]) -> None:
         """Write outcomes, in turn to each partition."""

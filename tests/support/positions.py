@@ -3,8 +3,7 @@
 import asyncio
 import signal
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
@@ -13,6 +12,7 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka.tools.create_topics import until_known
+from tests.support.admin import admin_of
 from tests.support.service import SystemUnderTest
 
 Positions = dict[TopicPartition, OffsetAndMetadata]
@@ -26,20 +26,9 @@ async def stop(replica: subprocess.Popen[bytes]) -> None:
     assert await asyncio.to_thread(replica.wait, 30) == 0
 
 
-@asynccontextmanager
-async def admin_of(system: SystemUnderTest) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An admin client of the system's broker."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
-
-
 async def positions(system: SystemUnderTest, group: str | None = None) -> Positions:
     """Return every position of the group."""
-    async with admin_of(system) as admin:
+    async with admin_of(system.bootstrap) as admin:
         for _ in range(ROUNDS_MAX):
             with suppress(GroupCoordinatorNotAvailableError):  # a broker that just started
                 found = await admin.list_consumer_group_offsets(group or system.group)
@@ -73,7 +62,7 @@ async def delete_group(system: SystemUnderTest) -> None:
     """Delete the group, as `offsets.retention.minutes` does to one without members."""
     group = system.group
     await until_empty(system)
-    async with admin_of(system) as admin:
+    async with admin_of(system.bootstrap) as admin:
         coordinator = await admin.find_coordinator(group)
         response = await admin._send_request(DeleteGroupsRequest([group]), coordinator)
     assert [code for _, code in response.results] == [0]
@@ -82,7 +71,7 @@ async def delete_group(system: SystemUnderTest) -> None:
 async def until_empty(system: SystemUnderTest) -> None:
     """Wait until the group has no member; only then another tool may commit positions."""
     group = system.group
-    async with admin_of(system) as admin:
+    async with admin_of(system.bootstrap) as admin:
         for _ in range(ROUNDS_MAX):
             [response] = await admin.describe_consumer_groups([group])
             if response.groups[0][2] in {"Empty", "Dead"}:
@@ -93,13 +82,13 @@ async def until_empty(system: SystemUnderTest) -> None:
 
 async def add_partitions(system: SystemUnderTest, total: int) -> None:
     """Add partitions to the events topic."""
-    async with admin_of(system) as admin:
+    async with admin_of(system.bootstrap) as admin:
         await admin.create_partitions({system.events: NewPartitions(total_count=total)})
 
 
 async def create(system: SystemUnderTest, topic: str, partitions: int = 1) -> None:
     """Create a topic; if it was just deleted, wait until it is gone."""
-    async with admin_of(system) as admin:
+    async with admin_of(system.bootstrap) as admin:
         for _ in range(ROUNDS_MAX):
             try:
                 await admin.create_topics([NewTopic(topic, partitions, 1)])
@@ -123,6 +112,6 @@ async def delete_topic(admin: AIOKafkaAdminClient, topic: str) -> None:
 
 async def recreate(system: SystemUnderTest) -> None:
     """Delete the events topic and create it again."""
-    async with admin_of(system) as admin:
+    async with admin_of(system.bootstrap) as admin:
         await delete_topic(admin, system.events)
     await create(system, system.events, system.partitions)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from service.playground.embedded_kafka import EmbeddedKafka, started
+from tests.support.admin import admin_of
 
 PROPERTIES = """
 process.roles=broker
@@ -36,17 +37,6 @@ def second_broker(first: EmbeddedKafka) -> Iterator[SecondKafka]:
         yield broker
 
 
-@contextlib.asynccontextmanager
-async def administered(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An admin client."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
-
-
 async def create(bootstrap: str, brokers_of: dict[str, list[int]]) -> None:
     """Create topics; each partition has the broker with this number as its only one."""
     topics = [
@@ -55,7 +45,7 @@ async def create(bootstrap: str, brokers_of: dict[str, list[int]]) -> None:
         )
         for name, numbers in brokers_of.items()
     ]
-    async with administered(bootstrap) as admin:
+    async with admin_of(bootstrap) as admin:
         await admin.create_topics(topics)
         await until_led(admin, brokers_of)
 

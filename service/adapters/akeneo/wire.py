@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from service.adapters.http_client import read_retry_after, status_text
 from service.contracts.json_flaw import UNREADABLE
-from service.contracts.text import finite_number
+from service.contracts.text import DOT_SEGMENTS, finite_number
 from service.core.inputs import CallReply, ItemReply
 from service.core.requests import (
     CreateOption,
@@ -56,9 +56,6 @@ MEDIA_CODE_CHARACTERS_MAX = 500
 
 NUMBER_CHARACTERS_MAX = 100
 """Longest number that is read where the PIM shows one as text."""
-
-_DOT_SEGMENTS = frozenset({".", ".."})
-"""Codes that cannot be sent: a proxy would resolve them, and another resource would be written."""
 
 _ABSENT = Raw(b"")
 
@@ -160,7 +157,8 @@ def write_request(request: Request) -> HttpRequest | None:
     """Return the HTTP request; None if a code cannot be part of a URL's path (`.` and `..`)."""
     kind, method, template = ENDPOINTS[type(request)]
     codes = _codes(request)
-    if not _DOT_SEGMENTS.isdisjoint(codes.values()):
+    # A proxy would resolve such a code, and another resource would be written.
+    if not DOT_SEGMENTS.isdisjoint(codes.values()):
         return None
     path = template.format_map({name: quote(code, safe="") for name, code in codes.items()})
     file = request if isinstance(request, UploadFile) else None

@@ -34,6 +34,7 @@ from service.adapters.readback.pace import Pace
 from service.adapters.tls import context
 from service.adapters.tokens import Token, TokenKeeper
 from service.adapters.transport import Transport
+from service.contracts.text import DOT_SEGMENTS
 from service.mapping.file.hosts import Host, OAuth2
 from service.settings import SettingsError
 from service.translation.read_answers import HostTrouble, ReadAnswer, Refused, TooLarge
@@ -159,7 +160,7 @@ def _without_token(error: NoTokenError) -> HostTrouble:
 def _has_dot_segment(path: str) -> bool:
     """Return whether a server or proxy would resolve a part of the path to another resource."""
     segments = path.partition("?")[0].lower().replace("%2e", ".").split("/")
-    return not {".", ".."}.isdisjoint(segments)
+    return not DOT_SEGMENTS.isdisjoint(segments)
 
 
 def _url(key: str, text: str) -> httpx2.URL:
