@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from service.contracts.json_flaw import UNREADABLE
 from service.contracts.text import finite_number
-from service.core.values import Attribute, Values, merge, scope_of
+from service.core.values import Attribute, merge, scope_of
 
 LONG_FORM_BYTES_MAX = 16 * 1024
 """Larger values are read the careful way, which measures the memory that they occupy."""
@@ -36,7 +36,6 @@ _DECIMAL = rf"{_INTEGER}(\.[0-9]{{1,18}})?"
 _NUMBER_ENTRY = b'[{"locale":null,"channel":null,"data":"%b"}]'
 
 _encode = msgspec.json.Encoder().encode
-_values = msgspec.json.Decoder(Values)
 
 
 class _RawValue(msgspec.Struct, frozen=True, gc=False):
@@ -102,11 +101,6 @@ class LongForm:
             gc=False,
         )
         return msgspec.json.Decoder(made)
-
-
-def taken_apart(values: Values | Raw) -> Values:
-    """Return values one by one, also those that are JSON in the long form."""
-    return _values.decode(values) if isinstance(values, Raw) else values
 
 
 def merge_long_forms(all_values: Iterable[Raw]) -> Raw:

@@ -155,12 +155,18 @@ class UpsertAsset(msgspec.Struct, frozen=True, gc=False):
     action: ClassVar[Action] = UPSERT
     asset: Asset
     values: Values | Raw
-    """Raw values are in the PIM's long form."""
+    """Raw values are JSON whose form was checked."""
     size: int
     judged_by: LongForm | None = None
-    """Whose family takes the raw values as they are."""
+    """Whose family takes the raw values as they are, in the PIM's long form; None as long as no
+    structure judged them."""
     has_files: bool = False
     """Whether any of the values is a file."""
+
+    @property
+    def is_sendable(self) -> bool:
+        """Whether the PIM can read the values as they are."""
+        return self.judged_by is not None or not isinstance(self.values, Raw)
 
 
 class DeleteAsset(msgspec.Struct, frozen=True, gc=False):

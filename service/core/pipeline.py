@@ -8,8 +8,6 @@ reads those records again.
 
 from collections.abc import Collection, Sequence
 
-from msgspec import Raw
-
 from service.core.effects import DropAssignment, Effect
 from service.core.group.asset_work import AppliedAlike, Ended
 from service.core.inputs import (
@@ -216,11 +214,11 @@ class Pipeline:
         commands = [self._convert(change) for change in changes]
         for record, change, command in zip(admitted, changes, commands, strict=True):
             if isinstance(command, Rejection):
-                self._occupy(record, None, None)
+                self._occupy(record, None)
                 self._outbox.reject(record, command, self._moment.utc_ms)
             else:
                 assert not isinstance(change, Rejection)
-                self._occupy(record, command, change.values)
+                self._occupy(record, command)
                 self._enter(record, change, command)
 
     def _admits(self, record: SourceRecord) -> bool:
@@ -243,8 +241,8 @@ class Pipeline:
         admitted = Change(record, record.size, command, event, extensions, seconds, utc_ms)
         self.dispatcher.busy.add(admitted, self._moment.seconds)
 
-    def _occupy(self, record: SourceRecord, command: Command | None, values: Raw | None) -> None:
-        if size := occupied(record, command, values):
+    def _occupy(self, record: SourceRecord, command: Command | None) -> None:
+        if size := occupied(record, command):
             self.ledger.occupy(record.origin.partition, record.origin.offset, size)
 
     # --- calls -------------------------------------------------------------------------------

@@ -228,15 +228,22 @@ WRITTEN = (
     Written(
         "long-form-of-another-structure",
         "P3",
-        "if type(command) is not UpsertAsset or command.judged_by is not structure.long_form:",
-        "if type(command) is not UpsertAsset or command.judged_by is None:",
+        "if command.judged_by is not structure.long_form and not _judge(change, structure):",
+        "if command.judged_by is None and not _judge(change, structure):",
         "Values that were judged by an old structure are sent, and the PIM refuses them.",
+    ),
+    Written(
+        "short-form-sent-unjudged",
+        "P3",
+        "if first.is_sendable:",
+        "if isinstance(first.values, Raw):",
+        "Values that no structure judged are sent in the event's form, and the PIM refuses them.",
     ),
     Written(
         "long-form-last-change-alone",
         "P3",
-        "return merge_long_forms(raw)",
-        "return raw[-1]",
+        "return merge_long_forms(long_forms)",
+        "return long_forms[-1]",
         "Of several changes of an asset in one call, the PIM gets the values of the last alone.",
     ),
     Written(

@@ -12,9 +12,10 @@ from msgspec import Raw
 from service.core import long_form as subject
 from service.core.group.asset_work import AssetWork
 from service.core.group.shape import Structure, shape
-from service.core.long_form import LongForm, taken_apart
+from service.core.long_form import LongForm
 from service.core.model import Asset, AssetChange, Change, Rejection, UpsertAsset
 from service.core.read.convert import convert
+from service.core.read.value_forms import taken_apart
 from service.core.values import Attribute, Values
 from tests.support.builders import decoded, plain
 
@@ -105,7 +106,7 @@ def test_both_ways_agree(*, values: dict[str, object], is_ascii: bool, indent: i
     text = json.dumps(values, ensure_ascii=is_ascii, indent=indent).encode("utf-8", "surrogatepass")
     quick = convert(change(text), long_form=STRUCTURE.long_form)
     careful = convert(change(text))
-    is_quick = isinstance(quick, UpsertAsset) and isinstance(quick.values, Raw)
+    is_quick = isinstance(quick, UpsertAsset) and quick.judged_by is not None
     event(f"at once: {is_quick}")
     if not is_quick:
         assert quick == careful
@@ -113,8 +114,7 @@ def test_both_ways_agree(*, values: dict[str, object], is_ascii: bool, indent: i
     assert isinstance(quick, UpsertAsset)
     assert isinstance(quick.values, Raw)
     assert isinstance(careful, UpsertAsset)
-    assert not isinstance(careful.values, Raw)
-    shaped = shape(careful.values, STRUCTURE, None)
+    shaped = shape(taken_apart(careful.values), STRUCTURE, None)
     assert not shaped.flaws
     assert json.loads(bytes(quick.values)) == json.loads(msgspec.json.encode(shaped.values))
     assert taken_apart(quick.values) == json_order(shaped.values, quick.values)
@@ -245,18 +245,62 @@ def test_values_are_sent_as_they_are_by_the_structure_that_judged_them() -> None
     assert work.is_judged_by(STRUCTURE)
     assert work.is_shaped
     assert work.body() is command
-    assert not work.is_judged_by(Structure(STRUCTURE.attributes, OPTIONS))
+    assert not work.is_judged_by(structure_of(Attribute("title", "number")))
+    assert work.is_judged_by(structure_of(Attribute("title", "text")))
+    assert work.body().values == command.values
 
 
-def test_one_change_that_was_not_judged_lets_all_be_taken_apart() -> None:
-    commands = [
-        convert(change(b'{"title": "A"}'), long_form=form) for form in (STRUCTURE.long_form, None)
-    ]
-    upserts = [one for one in commands if isinstance(one, UpsertAsset)]
-    assert len(upserts) == 2
-    for order in (upserts, upserts[::-1]):
-        work = AssetWork.of(Asset("f", "c"), list(map(admitted, order)), 1000)
-        assert not work.is_judged_by(STRUCTURE)
+def structure_of(*attributes: Attribute) -> Structure:
+    """A structure without options."""
+    return Structure({one.code: one for one in attributes}, {})
+
+
+def work_on(*texts: bytes, long_form: LongForm | None = None) -> AssetWork:
+    """The work on an asset whose changes have these values."""
+    commands = [convert(change(text), long_form=long_form) for text in texts]
+    upserts = [admitted(one) for one in commands if isinstance(one, UpsertAsset)]
+    assert len(upserts) == len(texts)
+    return AssetWork.of(Asset("f", "c"), upserts, 10**6)
+
+
+@given(values=st.lists(all_values(), min_size=1, max_size=3))
+def test_values_that_came_before_the_structure_are_judged_as_later_ones(
+    values: list[dict[str, object]],
+) -> None:
+    """The PIM gets the same from both; and what the structure does not take stays as it was."""
+    texts = [json.dumps(one).encode() for one in values]
+    if any(isinstance(convert(change(text)), Rejection) for text in texts):
+        return
+    early, late = work_on(*texts), work_on(*texts, long_form=STRUCTURE.long_form)
+    is_judged = late.is_judged_by(STRUCTURE)
+    event(f"judged: {is_judged}")
+    assert early.is_judged_by(STRUCTURE) is is_judged
+    if not is_judged:
+        for work in (early, late):
+            work.shape(STRUCTURE, None)
+        assert early.flaws == late.flaws
+    assert written(early) == written(late)
+
+
+def written(work: AssetWork) -> object:
+    """The values that the PIM gets."""
+    return json.loads(msgspec.json.encode(work.body().values))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_without_a_structure_the_pim_gets_the_long_form_as_well(count: int) -> None:
+    """It does not read the short one (akeneo.md §4.1)."""
+    texts = [b'{"title": "A", "pages": 12}', b'{"usable": true}'][:count]
+    expected = {"title": only("A"), "pages": only("12")}
+    work = work_on(*texts)
+    assert not work.is_shaped
+    assert written(work) == (expected if count == 1 else expected | {"usable": only(datum=True)})
+
+
+def test_one_change_that_cannot_be_judged_lets_all_be_taken_apart() -> None:
+    texts = b'{"title": "A"}', b'{"label": "needs a locale"}'
+    for order in (texts, texts[::-1]):
+        assert not work_on(*order, long_form=STRUCTURE.long_form).is_judged_by(STRUCTURE)
 
 
 @given(values=st.lists(all_values(), min_size=2, max_size=3))
@@ -265,7 +309,7 @@ def test_judged_values_are_merged_as_others_are(values: list[dict[str, object]])
     texts = [json.dumps(one).encode() for one in values]
     quick = [convert(change(text), long_form=STRUCTURE.long_form) for text in texts]
     careful = [convert(change(text)) for text in texts]
-    judged = [one for one in quick if isinstance(one, UpsertAsset) and isinstance(one.values, Raw)]
+    judged = [one for one in quick if isinstance(one, UpsertAsset) and one.judged_by is not None]
     event(f"all at once: {len(judged) == len(quick)}")
     if len(judged) < len(quick):
         return

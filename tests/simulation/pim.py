@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
+from msgspec import Raw
+
 from service.core.inputs import CallReply, ItemReply
-from service.core.long_form import taken_apart
 from service.core.requests import (
     CreateOption,
     DeleteOne,
@@ -49,7 +51,7 @@ class SimPim:
                 return CallReply(404, is_from_pim=True, message="no family")
             case UpsertAssets(family, assets):
                 items = [
-                    self._upsert(family, asset.asset.code, taken_apart(asset.values))
+                    self._upsert(family, asset.asset.code, _as_written(asset.values))
                     for asset in assets[:limit]
                 ]
                 return CallReply(200, is_from_pim=True, items=tuple(items))
@@ -100,6 +102,11 @@ class SimPim:
         is_new = identity not in self.assets
         self.assets.setdefault(identity, {}).update(named)
         return ItemReply(code, 201 if is_new else 204)
+
+
+def _as_written(values: Values | Raw) -> Values:
+    """Read the values as a PIM does: it takes the long form alone."""
+    return msgspec.json.decode(values, type=Values) if isinstance(values, Raw) else values
 
 
 def _text(value: Value) -> str:

@@ -6,7 +6,6 @@ from msgspec import Raw
 
 from service.contracts.outcome import SourceEvent
 from service.core.limits import DecodeLimits
-from service.core.long_form import taken_apart
 from service.core.model import (
     Asset,
     AssetChange,
@@ -21,6 +20,7 @@ from service.core.model import (
 )
 from service.core.read.convert import convert
 from service.core.read.decode import decode
+from service.core.read.value_forms import taken_apart
 from service.core.values import Value, ValueData, Values
 
 Flat = dict[tuple[str, str | None, str | None], ValueData]

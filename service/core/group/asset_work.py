@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 import msgspec
+from msgspec import Raw
 
 from service.contracts.asset_change import NAME_CHARACTERS_MAX
 from service.contracts.outcome import (
@@ -176,13 +177,18 @@ class AssetWork(msgspec.Struct, eq=False, gc=False):
         )
 
     def is_judged_by(self, structure: Structure) -> bool:
-        """Return whether the step's values were judged by this structure when they arrived.
+        """Return whether this structure takes the step's values as JSON.
 
-        They are then sent as they are, or merged as they are.
+        They are then sent as they are, or merged as they are. What arrived before the structure is
+        judged now.
         """
+        if self._shaped_by is structure:
+            return self._shaped is None
         for change in self._steps[0].changes:
             command = change.command
-            if type(command) is not UpsertAsset or command.judged_by is not structure.long_form:
+            if type(command) is not UpsertAsset:
+                return False
+            if command.judged_by is not structure.long_form and not _judge(change, structure):
                 return False
         self._shaped, self._shaped_by = None, structure
         return True
@@ -390,6 +396,19 @@ class AssetWork(msgspec.Struct, eq=False, gc=False):
         self.successes_beside = 0
         self.failing_since = None
         self.last_failure = None
+
+
+def _judge(change: Change, structure: Structure) -> bool:
+    """Judge an upsert's values as JSON, and keep their long form; False if the careful way must."""
+    upsert = change.command
+    assert isinstance(upsert, UpsertAsset)
+    if not isinstance(upsert.values, Raw):
+        return False
+    long = structure.long_form.of(upsert.values)
+    if long is None:
+        return False
+    change.command = UpsertAsset(upsert.asset, long, upsert.size, structure.long_form)
+    return True
 
 
 def failed(failure: Failure, message: str) -> Ending:

@@ -16,8 +16,9 @@ import msgspec
 from msgspec import Raw
 
 from service.contracts.outcome import DELETE, UPSERT, Action
-from service.core.long_form import merge_long_forms, taken_apart
+from service.core.long_form import merge_long_forms
 from service.core.model import Asset, Change, UpsertAsset
+from service.core.read.value_forms import taken_apart
 from service.core.values import Values
 from service.core.values import merge as merge_values
 
@@ -85,28 +86,30 @@ def one_by_one(step: Step) -> list[Step]:
 def body_of(step: Step) -> UpsertAsset:
     """Return the merged command of an upsert step; a later value replaces an earlier one."""
     assert step.action == UPSERT
-    first = step.changes[0].command
-    assert isinstance(first, UpsertAsset)
-    if len(step.changes) == 1:
+    upserts = [_upsert(change) for change in step.changes]
+    first = upserts[0]
+    if len(upserts) > 1:
+        return UpsertAsset(first.asset, _merged(upserts), step.size)
+    if first.is_sendable:
         return first
-    return UpsertAsset(first.asset, _merged(step.changes), step.size)
+    return UpsertAsset(first.asset, taken_apart(first.values), first.size)
 
 
-def _merged(upserts: Sequence[Change]) -> Values | Raw:
-    raw = [values for values in map(_values_in, upserts) if isinstance(values, Raw)]
-    if len(raw) == len(upserts):
-        return merge_long_forms(raw)
-    return merge_values(map(values_of, upserts))
+def _merged(upserts: Sequence[UpsertAsset]) -> Values | Raw:
+    long_forms = [one.values for one in upserts if isinstance(one.values, Raw) and one.is_sendable]
+    if len(long_forms) == len(upserts):
+        return merge_long_forms(long_forms)
+    return merge_values(taken_apart(one.values) for one in upserts)
 
 
-def _values_in(upsert: Change) -> Values | Raw:
-    assert isinstance(upsert.command, UpsertAsset)
-    return upsert.command.values
+def _upsert(change: Change) -> UpsertAsset:
+    assert isinstance(change.command, UpsertAsset)
+    return change.command
 
 
-def values_of(upsert: Change) -> Values:
+def values_of(change: Change) -> Values:
     """Return the values that an upsert sets."""
-    return taken_apart(_values_in(upsert))
+    return taken_apart(_upsert(change).values)
 
 
 def _asset(change: Change) -> Asset:

@@ -1,7 +1,8 @@
 """Estimate the memory of an admitted change: a few bytes of JSON can become hundreds in objects.
 
-Rule 1: the commas in the JSON give an upper estimate within about a microsecond. Only a change
-whose estimate is large is measured.
+Rule 1: values stay JSON until they are sent, unless they may grow much when they are taken apart.
+Rule 2: the commas in the JSON give an upper estimate within about a microsecond. Only values whose
+estimate is large are taken apart at once, and measured.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from service.core.values import MediaFile, Value, Values
 USUAL_BYTES = 4096
 """A change that occupies at most this much counts as 0."""
 ESTIMATED_BYTES_MAX = 16 * 1024
-"""Above this estimate a change is measured. 10,000 changes of this size do not pause intake."""
+"""Above this estimate values are measured. 10,000 changes of this size do not pause intake."""
 COMMA_BYTES = 240
 """Most bytes per comma: a name, a value, its list, and their entry in a dictionary."""
 COPIES = 2
@@ -31,26 +32,22 @@ VALUE_BYTES = 40
 FILE_BYTES = 40
 
 
-def occupied(record: SourceRecord, command: Command | None, values: Raw | None) -> int:
-    """Return the bytes that the record and its command occupy; 0 if that is at most `USUAL_BYTES`.
-
-    `values` is the JSON of the command's values, which the record may contain as base64.
-    """
+def occupied(record: SourceRecord, command: Command | None) -> int:
+    """Return the bytes that a record and its command occupy; 0 if at most `USUAL_BYTES`."""
     size = record.size + HEADER_BYTES * len(record.headers)
-    if values is not None and isinstance(command, UpsertAsset):
-        held = command.values
-        if isinstance(held, Raw):  # values that are still JSON have at most one more copy
-            size += len(held)
-        else:
-            estimate = _estimate(size, bytes(values))
-            size = estimate if estimate <= ESTIMATED_BYTES_MAX else size + _measured(held)
+    if isinstance(command, UpsertAsset):
+        held = command.values  # JSON: the record may have it as base64, or in its own long form
+        size += len(held) if isinstance(held, Raw) else _measured(held)
     return size if size > USUAL_BYTES else 0
 
 
-def _estimate(size: int, values: bytes) -> int:
+def may_grow(values: Raw) -> bool:
+    """Return whether these values may take more than `ESTIMATED_BYTES_MAX` when taken apart."""
+    text = bytes(values)
     # Searching for the one byte first is ten times faster.
-    is_narrow = values.isascii() and (b"\\" not in values or b"\\u" not in values)
-    return (COPIES if is_narrow else WIDE_COPIES) * size + COMMA_BYTES * (values.count(b",") + 1)
+    is_narrow = text.isascii() and (b"\\" not in text or b"\\u" not in text)
+    size = (COPIES if is_narrow else WIDE_COPIES) * len(text)
+    return size + COMMA_BYTES * (text.count(b",") + 1) > ESTIMATED_BYTES_MAX
 
 
 def _measured(all_values: Values) -> int:

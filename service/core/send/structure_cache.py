@@ -154,7 +154,7 @@ class StructureCache:
         return StructureFetch(family, Exchange(fetch_structure(family, self._known_families)))
 
     def unjudged(self, family: str, works: Iterable[AssetWork]) -> list[AssetWork]:
-        """Return the assets that the family's structure did not judge when they arrived."""
+        """Return the assets whose values the family's structure cannot judge as JSON."""
         state = self._families.get(family)
         structure = state.structure if state is not None else None
         if structure is None:

@@ -1,7 +1,7 @@
 """Codes that differ only in case: one asset to some PIMs, two to others (contract.md §4)."""
 
 from service.core.inputs import CallReply, ItemReply
-from service.core.long_form import taken_apart
+from service.core.read.value_forms import taken_apart
 from service.core.requests import DeleteOne, UpsertAssets
 from tests.support.drive import Drive, codes_of
 
