@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer
 
@@ -39,6 +40,9 @@ WEBHOOKS = 40_000
 UPLOADS_PER_CPU_SECOND = 30_000
 WARM_UP_SECONDS = 3.0
 """How long events come before their latency counts: meanwhile structures are read, once."""
+LATENCY_ROUNDS = 3
+"""Rounds of which the median counts where there is a target: a machine that stands still for a
+moment decides about the p99 of a single one."""
 FLAT = 0.03
 """Growth of memory that still counts as flat: an allocator's own variation."""
 
@@ -260,6 +264,21 @@ class _Ages:
         return Result(bench, measured, f"p99 ≤ {p99_max} ms", self.percentile(99) <= p99_max)
 
 
+AnyAges = TypeVar("AnyAges", bound=_Ages)
+
+
+async def _median_round(measure: Callable[[], Awaitable[AnyAges]]) -> tuple[AnyAges, str]:
+    """Return the round with the median p99, and what is to be said of the others."""
+    rounds = sorted([await measure() for _ in range(LATENCY_ROUNDS)], key=_p99)
+    least, most = _p99(rounds[0]), _p99(rounds[-1])
+    text = f"the median of {LATENCY_ROUNDS} rounds, whose p99 are {least:.0f} to {most:.0f} ms"
+    return rounds[LATENCY_ROUNDS // 2], text
+
+
+def _p99(ages: _Ages) -> float:
+    return ages.percentile(99)
+
+
 @dataclass(frozen=True)
 class _AgesOfRun(_Ages):
     """The ages of events at their outcomes, and what they took."""
@@ -286,12 +305,16 @@ async def latency(run: Run) -> list[Result]:
     """
     results = []
     for window_ms, p99_max in ((200, 325), (0, 200)):
-        short = await _ages(run, window_ms, SHORT_INTERVAL_MS, AKENEO_CALLS_PER_SECOND)
+        short, rounds = await _median_round(
+            partial(_ages, run, window_ms, SHORT_INTERVAL_MS, AKENEO_CALLS_PER_SECOND)
+        )
         usual = await _ages(run, window_ms, COMMIT_INTERVAL_MS, AKENEO_CALLS_PER_SECOND)
         p50, p99 = (usual.percentile(rank) - short.percentile(rank) for rank in (50, 99))
         bench = f"latency, window {window_ms / 1000:g} s"
         setting = f"PIPELINE__COMMIT_INTERVAL_SECONDS {SHORT_INTERVAL_MS / 1000:g}"
-        measured = f"from event to outcome at a read_committed reader: {short.text}; {short.use}"
+        measured = (
+            f"from event to outcome at a read_committed reader: {short.text}; {rounds}; {short.use}"
+        )
         results.append(short.result(f"{bench}, {setting}", measured, p99_max))
         measured = (
             f"{usual.text}; the commit interval of {COMMIT_INTERVAL_MS} ms adds {p50:.0f} ms to "
@@ -515,12 +538,16 @@ async def nine_sources(run: Run) -> list[Result]:
 
 async def translate_latency(run: Run) -> list[Result]:
     """Measure what translate adds between a raw event and its change, at 500 events/s."""
-    ages = _Ages(await translate.latency(run.broker, run.folder, 500, max(5.0, 30 * run.scale)))
+    ages, rounds = await _median_round(partial(_translate_ages, run))
     measured = (
-        f"from raw event to change at a read_committed reader: {ages.text}; 500 events/s, the "
-        f"commit interval is {COMMIT_INTERVAL_MS} ms"
+        f"from raw event to change at a read_committed reader: {ages.text}; {rounds}; "
+        f"500 events/s, the commit interval is {COMMIT_INTERVAL_MS} ms"
     )
     return [ages.result("latency of translate", measured, 300)]
+
+
+async def _translate_ages(run: Run) -> _Ages:
+    return _Ages(await translate.latency(run.broker, run.folder, 500, max(5.0, 30 * run.scale)))
 
 
 Bench = Callable[[Run], Coroutine[Any, Any, list[Result]]]
