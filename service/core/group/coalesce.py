@@ -86,9 +86,10 @@ def one_by_one(step: Step) -> list[Step]:
 def body_of(step: Step) -> UpsertAsset:
     """Return the merged command of an upsert step; a later value replaces an earlier one."""
     assert step.action == UPSERT
-    upserts = [_upsert(change) for change in step.changes]
-    first = upserts[0]
-    if len(upserts) > 1:
+    first = step.changes[0].command
+    assert isinstance(first, UpsertAsset)
+    if len(step.changes) > 1:
+        upserts = [_upsert(change) for change in step.changes]
         return UpsertAsset(first.asset, _merged(upserts), step.size)
     if first.is_sendable:
         return first
