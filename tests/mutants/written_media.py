@@ -148,7 +148,7 @@ OF_MEDIA = (
     Written(
         "rest-of-another-file",
         "media: ends",
-        'f"bytes={asked.offset}-", "if-range": resumes}',
+        'f"bytes={asked.offset}-", "if-range": asked.resumes}',
         'f"bytes={asked.offset}-"}',
         "Halves of two versions are uploaded as one file.",
     ),

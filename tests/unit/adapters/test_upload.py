@@ -127,7 +127,7 @@ async def test_any_type_that_a_source_says_leaves_the_upload_well(
     uploader: Uploader, said: str, passed_on: str | None
 ) -> None:
     """What a request cannot carry is left out: nobody may take it for a fault of the PIM."""
-    asked = Asked("/boot.jpg", None, 0, 100)
+    asked = Asked("/boot.jpg", None, 0, None, 100)
     body = read_head(200, {"content-length": "7", "content-type": said}, asked)
     assert isinstance(body, Body)
     assert body.content_type == passed_on
