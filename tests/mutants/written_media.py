@@ -99,7 +99,7 @@ OF_MEDIA = (
     Written(
         "failing-host-is-asked-for-all",
         "§9",
-        "        return not self.is_failing or (not self.running and now >= self.not_before)",
+        "        return not self.is_failing or (not running and now >= self.not_before)",
         "        return True",
         "A host that is down takes all downloads, and its neighbours wait.",
     ),
@@ -113,7 +113,7 @@ OF_MEDIA = (
     Written(
         "source-says-when-in-vain",
         "media: ends",
-        "        self._queue.add_later(entry, now.seconds + max(wait, after))",
+        "        self._queue.add_later(entry, now.seconds + max(wait, _seconds_asked_for(fault)))",
         "        self._queue.add_later(entry, now.seconds + wait)",
         "A source that throttles is asked at once, and the change fails.",
     ),

@@ -125,5 +125,7 @@ _BROKEN_GZIP = DownloadFault("The source sent a file that is not valid gzip.")
 
 def _disk_fault(error: OSError) -> DownloadFault:
     if error.errno in _FULL:
-        return DownloadFault("The disk is full, so the file cannot be kept.")
-    return DownloadFault(f"The file cannot be written: {error.strerror or error}.")
+        message = "The disk is full, so the file cannot be kept."
+    else:
+        message = f"The file cannot be written: {error.strerror or error}."
+    return DownloadFault(message, is_of_disk=True)

@@ -36,6 +36,8 @@ class FileEntry:
     """What the source is asked about: whether the file is still this one."""
     began_at: float = 0.0
     """When its download, or its last upload, began (monotonic seconds)."""
+    asked_at: float = 0.0
+    """When its last download began, by the budget clock."""
     failures: int = 0
     failing_since: float | None = None
     """When the first of these failures happened, by the budget clock."""

@@ -3,6 +3,8 @@
 Rule 1: hosts take turns, so that a host with many files delays no other.
 Rule 2: a host that failed for three different files in a row is failing: it is asked for one file
 at a time, after a growing delay, until one can be fetched.
+Rule 3: the same holds for the disk, and then for the files of all hosts.
+Rule 4: one host never has all downloads, so that a slow host does not stop the files of others.
 """
 
 import heapq
@@ -14,16 +16,14 @@ from service.core.media.entry import FileEntry
 from service.core.model import Now
 from service.core.recover.backoff import Jitter, delay
 
-HOST_FAILURES_MAX = 3
-"""Different files that fail in a row before their host is failing."""
+FAILURES_MAX = 3
+"""Different files that fail in a row before their host, or the disk, is failing."""
 
 
 @dataclass(slots=True)
-class _Host:
-    ready: OrderedDict[int, FileEntry] = field(default_factory=OrderedDict)
-    delayed: dict[int, FileEntry] = field(default_factory=dict)
-    """Files that are tried again later."""
-    running: int = 0
+class _Health:
+    """Whether a host, or the disk, fails for one file after the other."""
+
     failed: set[int] = field(default_factory=set)
     """Files that failed since the last success; not more than are needed."""
     failing_since: float | None = None
@@ -35,19 +35,51 @@ class _Host:
     def is_failing(self) -> bool:
         return self.failing_since is not None
 
+    def note_success(self) -> None:
+        self.failed.clear()
+        self.failing_since = None
+        self.failures = 0
+
+    def note_failure(self, entry: FileEntry, now: Now, jitter: Jitter, after: float = 0.0) -> None:
+        """Note that a file failed; `after` is how many seconds the source asked to wait."""
+        if len(self.failed) < FAILURES_MAX:
+            self.failed.add(entry.id)
+        if len(self.failed) < FAILURES_MAX:
+            return
+        self.failures += 1
+        self.not_before = now.seconds + max(delay(self.failures, jitter), after)
+        if self.failing_since is None:
+            self.failing_since = now.budget
+
+    def may_start(self, now: float, running: int) -> bool:
+        return not self.is_failing or (not running and now >= self.not_before)
+
+
+@dataclass(slots=True)
+class _Host:
+    ready: OrderedDict[int, FileEntry] = field(default_factory=OrderedDict)
+    delayed: dict[int, FileEntry] = field(default_factory=dict)
+    """Files that are tried again later."""
+    running: int = 0
+    health: _Health = field(default_factory=_Health)
+
     @property
     def is_idle(self) -> bool:
         return not (self.ready or self.delayed or self.running)
 
-    def may_start(self, now: float) -> bool:
-        return not self.is_failing or (not self.running and now >= self.not_before)
+    @property
+    def waiting(self) -> list[FileEntry]:
+        return [*self.ready.values(), *self.delayed.values()]
 
 
 class DownloadQueue:
     """Chooses which file is fetched next."""
 
-    def __init__(self, jitter: Jitter) -> None:
+    def __init__(self, jitter: Jitter, of_one_host_max: int) -> None:
+        """Begin without files; a host has at most `of_one_host_max` downloads at once."""
         self._jitter = jitter
+        self._of_one_host_max = of_one_host_max
+        self._disk = _Health()
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
         """In the order of their turns."""
         self._later: list[tuple[float, int, FileEntry]] = []
@@ -85,8 +117,10 @@ class DownloadQueue:
             if host.delayed.pop(entry.id, None) is not None:
                 host.ready[entry.id] = entry
             self._free(entry.host)
+        if not self._disk.may_start(now, sum(host.running for host in self._hosts.values())):
+            return None
         for host in self._hosts.values():
-            if host.ready and host.may_start(now):
+            if host.ready and self._may_start(host, now):
                 return next(iter(host.ready.values()))
         return None
 
@@ -99,7 +133,10 @@ class DownloadQueue:
 
     def next_time(self) -> float | None:
         """Return when time alone lets a file be fetched (monotonic seconds)."""
-        times = [host.not_before for host in self._hosts.values() if host.is_failing and host.ready]
+        ready = [host.health for host in self._hosts.values() if host.ready]
+        times = [health.not_before for health in ready if health.is_failing]
+        if ready and self._disk.is_failing:
+            times.append(self._disk.not_before)
         if self._later:
             times.append(self._later[0][0])
         return min(times, default=None)
@@ -113,33 +150,47 @@ class DownloadQueue:
 
     def succeeded(self, entry: FileEntry) -> None:
         """Note an answer: the host works, whatever it answered."""
-        host = self._host(entry)
-        host.failed.clear()
-        host.failing_since = None
-        host.failures = 0
+        self._host(entry).health.note_success()
         self.ended(entry)
 
-    def failed(self, entry: FileEntry, now: Now) -> None:
-        """Note a failure, which may be the file's own or its host's."""
-        host = self._host(entry)
-        host.failed.add(entry.id)
-        if len(host.failed) >= HOST_FAILURES_MAX:
-            host.failures += 1
-            host.not_before = now.seconds + delay(host.failures, self._jitter)
-            if host.failing_since is None:
-                host.failing_since = now.budget
+    def failed(self, entry: FileEntry, now: Now, after: float = 0.0) -> None:
+        """Note a failure, which may be the file's own or its host's.
+
+        A failing host is asked again when it said so: `after` so many seconds.
+        """
+        self._host(entry).health.note_failure(entry, now, self._jitter, after)
+        self.ended(entry)
+
+    def kept(self) -> None:
+        """Note that the disk took a file."""
+        self._disk.note_success()
+
+    def not_kept(self, entry: FileEntry, now: Now) -> None:
+        """Note that the disk did not take a file, whose host is not to blame."""
+        self._disk.note_failure(entry, now, self._jitter)
         self.ended(entry)
 
     def is_failing(self, entry: FileEntry) -> bool:
-        """Return whether the file's host fails for other files too."""
+        """Return whether the disk, or the file's host, fails for other files too."""
         host = self._hosts.get(entry.host)
-        return host is not None and host.is_failing
+        return self._disk.is_failing or (host is not None and host.health.is_failing)
 
     def failing(self) -> Iterator[tuple[float, list[FileEntry]]]:
         """Yield since when each failing host fails (budget clock), and its waiting files."""
         for host in self._hosts.values():
-            if host.failing_since is not None:
-                yield host.failing_since, [*host.ready.values(), *host.delayed.values()]
+            if host.health.failing_since is not None:
+                yield host.health.failing_since, host.waiting
+
+    def waiting_for_disk(self) -> tuple[float, list[FileEntry]] | None:
+        """Return since when the disk fails (budget clock), and all waiting files."""
+        if self._disk.failing_since is None:
+            return None
+        waiting = [entry for host in self._hosts.values() for entry in host.waiting]
+        return self._disk.failing_since, waiting
+
+    def _may_start(self, host: _Host, now: float) -> bool:
+        is_below = host.running < self._of_one_host_max
+        return is_below and host.health.may_start(now, host.running)
 
     def _host(self, entry: FileEntry) -> _Host:
         host = self._hosts.get(entry.host)

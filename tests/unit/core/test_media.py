@@ -482,6 +482,81 @@ class TestFailing:
         assert made.last_completed_at(failing) < 1_500, "they fail together"
         assert {made.outcomes[id_]["reason"] for id_ in failing} == {"media_failed"}
 
+    def test_a_slow_host_delays_no_other_host(self) -> None:
+        """However many files it has, one download is left for others."""
+        source = FileSource(seconds=300.0)
+        made = drive(source=source)
+        for n in range(20):
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+        made.run(50.0)
+        assert len(source.running) == MEDIA.downloads_at_once_max - 1
+        source.seconds = 1.0
+        well = made.upsert("packshots", "b", media=file("https://other.example/b.jpg"))
+        made.run(10.0)
+
+        assert outcome(made, well) == ("applied", "created")
+
+    @pytest.mark.parametrize(("host", "most"), [("cdn.example", 4), ("*.example", 3)])
+    def test_the_only_host_has_all_downloads(self, host: str, most: int) -> None:
+        made = drive(limits={"media": MediaOptions(hosts=frozenset({host}))})
+        for n in range(20):
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+        made.run()
+
+        assert made.source.at_once_max == most
+
+    def test_a_failing_host_is_asked_again_when_it_said_so(self) -> None:
+        """Also for files that it was not asked for before."""
+        asked: list[float] = []
+
+        def answer(_url: str, now: float) -> DownloadEnd | None:
+            asked.append(now)
+            return DownloadFault("429.", 100.0) if now < 90 else None
+
+        made = drive(source=FileSource(answer))
+        ids = [
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+            for n in range(30)
+        ]
+        made.run()
+
+        assert made.statuses(ids) == {"applied": 30}
+        assert sum(at < 100 for at in asked) <= 5, "those that began before the third had failed"
+
+    def test_a_full_disk_says_nothing_of_any_host(self) -> None:
+        """One file is tried at a time, and when there is room again, all are fetched."""
+        full = DownloadFault("The disk is full.", is_of_disk=True)
+        source = FileSource(lambda _url, now: full if now < 200 else None)
+        made = drive(source=source)
+        urls = [f"https://{host}.example/{n}.jpg" for n in range(20) for host in ("cdn", "other")]
+        ids = [made.upsert("packshots", f"a{n}", media=file(url)) for n, url in enumerate(urls)]
+        made.run(190.0)
+        assert len(source.urls) < 40, "not each file again and again"
+        assert not list(made.pipeline.dispatcher.files.downloads._queue.failing())
+        source.at_once_max = 0
+        made.run()
+
+        assert made.statuses(ids) == {"applied": 40}
+        assert source.at_once_max > 1
+        assert made.last_completed_at(ids) < 300
+
+    def test_a_disk_that_stays_full_fails_the_changes(self) -> None:
+        full = DownloadFault("The disk is full.", is_of_disk=True)
+        made = drive(
+            source=FileSource(lambda _url, _now: full), limits={"dead_letter_share_max": 1.0}
+        )
+        ids = [
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+            for n in range(40)
+        ]
+        made.run()
+
+        assert made.statuses(ids) == {"failed": 40}
+        assert made.last_completed_at(ids) < 400
+        said = {made.outcomes[id_]["message"].partition(".")[0] for id_ in ids}
+        assert "Waited too long: the disk of asset-sync takes no file at present" in said
+        assert not any("no file of cdn.example" in words for words in said)
+
     def test_a_url_that_cannot_be_asked_shows_nothing_of_its_host(self) -> None:
         """The host is still down, and still asked for one file at a time."""
 

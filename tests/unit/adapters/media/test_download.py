@@ -303,7 +303,10 @@ async def test_a_disk_that_does_not_take_it(
 
     with monkeypatch.context() as patched:
         patched.setattr(NewFile, at, fail)
-        assert said in fault(await client.get(source.url + "/f"))
+        end = await client.get(source.url + "/f")
+        assert said in fault(end)
+        assert isinstance(end, DownloadFault)
+        assert end.is_of_disk, "the source is not to blame"
     assert isinstance(await client.get(source.url + "/f"), Downloaded)
 
 
