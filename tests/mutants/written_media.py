@@ -60,8 +60,8 @@ OF_MEDIA = (
     Written(
         "uploaded-file-stays-on-disk",
         "P6, media: disk",
-        "            self.downloads.stop(entry)\n            entry.uses = []",
-        "            entry.uses = []",
+        "            self._drop(entry)\n            entry.uses = []",
+        "            del self._entries[entry.id]\n            entry.uses = []",
         "The disk fills with files that nobody needs.",
     ),
     Written(

@@ -221,6 +221,30 @@ class TestOnce:
 
         assert codes(made) == [f"code1:{sha256_of('old')}", f"code2:{sha256_of('new')}"]
 
+    def test_a_file_that_changed_after_it_was_fetched_is_fetched_for_a_later_change(self) -> None:
+        """It waits for the PIM, and the source has another file under its URL meanwhile."""
+        source = FileSource(lambda _url, now: downloaded("old" if now < 100 else "new"))
+        made = drive(lambda _request, now: DOWN if now < 200 else None, source=source)
+        first = made.upsert("packshots", "a", media=file())
+        made.run(150.0)
+        assert source.urls == [URL]
+        ids = [made.upsert("packshots", code, media=file()) for code in "bc"]
+        made.run()
+
+        assert len(made.uploads) == 2
+        found = [made.outcomes[id_]["media"][0]["sha256"] for id_ in (first, *ids)]
+        assert found == [sha256_of("old"), sha256_of("new"), sha256_of("new")]
+        assert not source.on_disk
+
+    def test_a_digest_says_that_no_other_file_is_meant(self) -> None:
+        made = drive(lambda _request, now: DOWN if now < 200 else None)
+        for code in "ab":
+            made.upsert("packshots", code, media=file(sha256=sha256_of(URL)))
+            made.run(150.0)
+        made.run()
+
+        assert made.source.urls == [URL]
+
     def test_only_the_newest_uploads_are_remembered(self) -> None:
         limits = {"media": MediaOptions(hosts=MEDIA.hosts, remembered_max=1)}
         made = drive(limits=limits)
