@@ -379,9 +379,7 @@ class AssetWork(msgspec.Struct, eq=False, gc=False):
 
     def _end(self, change: Change, ending: Ending) -> None:
         assert id(change) not in self._endings
-        if self.files is not None and change.command.has_files:
-            ending = msgspec.structs.replace(ending, files=self.files.of_change(change))
-        self._endings[id(change)] = ending
+        self._endings[id(change)] = with_files(ending, change, self.files)
 
     def _reset(self) -> None:
         if self._steps:
@@ -409,6 +407,16 @@ def _judge(change: Change, structure: Structure) -> bool:
         return False
     change.command = UpsertAsset(upsert.asset, long, upsert.size, structure.long_form)
     return True
+
+
+def with_files(ending: Ending, change: Change, files: WorkFiles | None = None) -> Ending:
+    """Return the ending of a change with what became of the files that it named, if it named any.
+
+    `files` is None if the change ended before anybody looked for them.
+    """
+    if not change.command.has_files:
+        return ending
+    return msgspec.structs.replace(ending, files=(files or WorkFiles()).of_change(change))
 
 
 def failed(failure: Failure, message: str) -> Ending:

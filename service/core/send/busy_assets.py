@@ -9,7 +9,7 @@ partition reads those changes again.
 from collections.abc import Iterable, Iterator, Mapping
 
 from service.contracts.outcome import DELETE, UPSERT
-from service.core.group.asset_work import AssetWork, failed
+from service.core.group.asset_work import AssetWork, failed, with_files
 from service.core.group.window import Windows
 from service.core.media.files import Files
 from service.core.model import Asset, Change, Now, Partition
@@ -169,4 +169,5 @@ class BusyAssets:
     def fail_waiting(self, changes: list[Change], failure: Failure, message: str) -> None:
         """Fail changes that waited without a call, in order."""
         for change in changes:
-            self._news.append(((change, failed(failure, message)),))
+            ending = with_files(failed(failure, message), change)
+            self._news.append(((change, ending),))

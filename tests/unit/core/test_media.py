@@ -102,6 +102,37 @@ class TestOneFile:
             [known | refused | {"result": "refused"}],
         ]
 
+    def test_the_outcome_names_files_that_nobody_looked_for(self) -> None:
+        """Whatever ended the change: a value that does not fit, a delete, its family."""
+
+        def pim(request: Request, _now: float) -> Answer | None:
+            if isinstance(request, UpsertAssets) and request.family == "sick":
+                return CallReply(500)
+            return knows(media=PICTURE)(request, _now)
+
+        limits = {"structure": StructureOptions(), "dead_letter_share_max": 1.0}
+        limits |= {"retry_attempts_max": 3, "retry_seconds_max": 10.0}
+        made = drive(pim, source=FileSource(seconds=5.0), limits=limits)
+        flawed = made.upsert("packshots", "a", media=file(), text=[1, 2])
+        ids = [made.upsert("packshots", "a", media=file(), text=file())]
+        for n in range(4):
+            made.upsert("packshots", f"b{n}", media=file(f"https://cdn.example/{n}.jpg"))
+        made.run(1.0)
+        ids.append(made.upsert("packshots", "c", media=file()))
+        made.delete("packshots", "c")
+        ids += [made.upsert("sick", f"d{n}", media=file()) for n in range(5)]
+        for n in range(60):
+            ids.append(made.upsert("sick", f"e{n}", media=file()))
+            made.upsert("packshots", f"d{n}", text="x")
+            made.run(1.0)
+        made.run(60.0)
+
+        ends = {outcome(made, id_) for id_ in ids}
+        assert {("rejected", "invalid_values"), ("failed", "pim_error")} < ends
+        assert ("superseded", None) in ends
+        assert {one["url"] for id_ in ids for one in made.outcomes[id_]["media"]} == {URL}
+        assert made.outcomes[flawed]["media"] is None, "it is no event that could be read"
+
     def test_an_outcome_shows_twenty_files_and_stays_small(self) -> None:
         made = drive()
         name = "é" * 4_000
