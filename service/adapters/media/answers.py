@@ -128,7 +128,8 @@ def _read_body(headers: Mapping[str, str], asked: Asked, offset: int) -> Body | 
             "The source does not say how long the file is, so a file that was cut off could not "
             "be told from a whole one."
         )
-    if length.isdecimal() and offset + int(length) > asked.bytes_max:
+    is_announced = length.isdecimal() and not _CODINGS[coding]
+    if is_announced and offset + int(length) > asked.bytes_max:
         return too_large(asked.bytes_max, offset + int(length))
     content_type = _content_type(headers.get("content-type", ""))
     if content_type == "text/html" and not asked.path.lower().endswith(_WEB_PAGE_ENDINGS):

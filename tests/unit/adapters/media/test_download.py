@@ -135,6 +135,10 @@ async def test_a_source_that_compresses_unasked(source: Source, client: Client) 
     end = await client.get(source.url + "/f", bytes_max=len(content))
     assert await client.content(end) == content
     assert "at most" in refusal(await client.get(source.url + "/f", bytes_max=len(content) - 1))
+    noise = os.urandom(MIB)
+    source.answers["/f"] = say(gzip.compress(noise), Content_Encoding="gzip")
+    end = await client.get(source.url + "/f", bytes_max=len(noise))
+    assert await client.content(end) == noise, "it is sent with more bytes than it has"
     for broken in (zipped[:-1], zipped + b"more", b"no gzip"):
         source.answers["/f"] = say(broken, Content_Encoding="gzip")
         end = await client.get(source.url + "/f", bytes_max=2 * MIB)
