@@ -99,7 +99,7 @@ OF_MEDIA = (
     Written(
         "failing-host-is-asked-for-all",
         "§9",
-        "        return not self.is_failing or (not running and now >= self.not_before)",
+        "        return not self.is_failing or (self.probe is None and now >= self.not_before)",
         "        return True",
         "A host that is down takes all downloads, and its neighbours wait.",
     ),

@@ -64,7 +64,7 @@ class Downloads:
             entry = self._queue.first(now.seconds)
             if entry is None or self.disk_bytes + entry.key.bytes_max > media.disk_bytes_max:
                 return
-            self._queue.begin(entry)
+            self._queue.begin(entry, now.seconds)
             entry.state = FileState.DOWNLOADING
             entry.began_at, entry.asked_at = now.seconds, now.budget
             self._running[entry.id] = entry

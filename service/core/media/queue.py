@@ -2,8 +2,10 @@
 
 Rule 1: hosts take turns, so that a host with many files delays no other.
 Rule 2: a host that failed for three different files in a row is failing: it is asked for one file
-at a time, after a growing delay, until one can be fetched.
-Rule 3: the same holds for the disk, and then for the files of all hosts.
+at a time, after a growing delay, until one can be fetched. Downloads that began before that do not
+count, because one of them may be slow.
+Rule 3: the disk is failing likewise: then files of all hosts begin one by one, each after a growing
+delay. It does not matter whether those before have ended, because a source may be slow.
 Rule 4: one host never has all downloads, so that a slow host does not stop the files of others.
 """
 
@@ -30,6 +32,8 @@ class _Health:
     """By the budget clock."""
     failures: int = 0
     not_before: float = float("-inf")
+    probe: int | None = None
+    """The file for which a failing host is asked at present."""
 
     @property
     def is_failing(self) -> bool:
@@ -39,6 +43,7 @@ class _Health:
         self.failed.clear()
         self.failing_since = None
         self.failures = 0
+        self.probe = None
 
     def note_failure(self, entry: FileEntry, now: Now, jitter: Jitter, after: float = 0.0) -> None:
         """Note that a file failed; `after` is how many seconds the source asked to wait."""
@@ -51,8 +56,8 @@ class _Health:
         if self.failing_since is None:
             self.failing_since = now.budget
 
-    def may_start(self, now: float, running: int) -> bool:
-        return not self.is_failing or (not running and now >= self.not_before)
+    def may_start(self, now: float) -> bool:
+        return not self.is_failing or (self.probe is None and now >= self.not_before)
 
 
 @dataclass(slots=True)
@@ -117,16 +122,20 @@ class DownloadQueue:
             if host.delayed.pop(entry.id, None) is not None:
                 host.ready[entry.id] = entry
             self._free(entry.host)
-        if not self._disk.may_start(now, sum(host.running for host in self._hosts.values())):
+        if not self._disk.may_start(now):
             return None
         for host in self._hosts.values():
             if host.ready and self._may_start(host, now):
                 return next(iter(host.ready.values()))
         return None
 
-    def begin(self, entry: FileEntry) -> None:
+    def begin(self, entry: FileEntry, now: float) -> None:
         """Take the file out to fetch it: it is the turn of other hosts."""
+        if self._disk.is_failing:
+            self._disk.not_before = now + delay(self._disk.failures, self._jitter)
         host = self._host(entry)
+        if host.health.is_failing:
+            host.health.probe = entry.id
         del host.ready[entry.id]
         host.running += 1
         self._hosts.move_to_end(entry.host)
@@ -145,7 +154,10 @@ class DownloadQueue:
 
     def ended(self, entry: FileEntry) -> None:
         """Note the end of a download that says nothing about its host."""
-        self._host(entry).running -= 1
+        host = self._host(entry)
+        host.running -= 1
+        if host.health.probe == entry.id:
+            host.health.probe = None
         self._free(entry.host)
 
     def succeeded(self, entry: FileEntry) -> None:
@@ -190,7 +202,7 @@ class DownloadQueue:
 
     def _may_start(self, host: _Host, now: float) -> bool:
         is_below = host.running < self._of_one_host_max
-        return is_below and host.health.may_start(now, host.running)
+        return is_below and host.health.may_start(now)
 
     def _host(self, entry: FileEntry) -> _Host:
         host = self._hosts.get(entry.host)

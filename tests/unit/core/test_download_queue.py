@@ -24,7 +24,7 @@ def begun(queue: DownloadQueue, at: float = 0.0) -> FileEntry | None:
     """The next file, which is fetched now."""
     found = queue.first(at)
     if found is not None:
-        queue.begin(found)
+        queue.begin(found, at)
     return found
 
 
@@ -78,8 +78,21 @@ def test_a_failing_host_is_asked_for_one_file_at_a_time() -> None:
     assert queue.first(10.5) is entries[5]
 
 
-def test_a_failing_disk_is_tried_with_one_file_at_a_time() -> None:
-    """Of any host, after a growing delay, until it takes one."""
+def test_a_slow_file_does_not_keep_its_host_failing() -> None:
+    """The host failed for a moment, while a download that takes long went on."""
+    entries = [entry(number) for number in range(6)]
+    queue = made(*entries)
+    assert [begun(queue) for _ in range(4)] == entries[:4]
+    for one in entries[1:4]:
+        queue.failed(one, now(0.0))
+    assert begun(queue, 0.25) is entries[4]
+    assert queue.first(10.0) is None, "one is on its way"
+    queue.succeeded(entries[4])
+    assert begun(queue, 10.0) is entries[5]
+
+
+def test_a_failing_disk_is_tried_with_one_file_after_the_other() -> None:
+    """Of any host, each after a growing delay, until it takes one. No slow source holds that up."""
     entries = [entry(number, f"{number}.example") for number in range(6)]
     queue = made(*entries)
     for one in entries[:3]:
@@ -91,12 +104,19 @@ def test_a_failing_disk_is_tried_with_one_file_at_a_time() -> None:
     assert queue.first(0.2) is None
     assert queue.next_time() == 0.25
     assert begun(queue, 0.25) is entries[3]
-    assert queue.first(10.0) is None, "one is on its way"
+    assert queue.first(0.4) is None
+    assert begun(queue, 0.5) is entries[4]
+    queue.not_kept(entries[4], now(1.0))
+    assert queue.first(1.4) is None
+    assert begun(queue, 1.5) is entries[5], "another is still on its way"
     queue.kept()
-    queue.succeeded(entries[3])
+    queue.succeeded(entries[5])
     assert queue.waiting_for_disk() is None
     assert queue.next_time() is None
-    assert [begun(queue, 10.0) for _ in range(2)] == entries[4:]
+    more = [entry(number) for number in (7, 8)]
+    for one in more:
+        queue.add(one)
+    assert [begun(queue, 2.0) for _ in range(2)] == more
 
 
 def test_a_host_has_some_downloads_and_leaves_the_others() -> None:
