@@ -72,7 +72,7 @@ class TestOneFile:
         assert codes(made) == [f"code1:{sha256_of(URL)}"]
         assert codes(made, "text") == ["x"]
         assert made.source.urls == [URL]
-        assert [upload.name for upload in made.uploads] == ["boot.jpg"]
+        assert [(upload.name, upload.size) for upload in made.uploads] == [("boot.jpg", FILE_BYTES)]
         assert not made.source.on_disk, "it is dropped"
 
     def test_the_outcome_says_what_became_of_it(self) -> None:
