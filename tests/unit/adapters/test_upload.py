@@ -214,7 +214,7 @@ async def test_a_file_that_somebody_changed_is_not_uploaded(uploader: Uploader, 
     assert not uploader.pim.media
 
 
-@pytest.mark.parametrize("size", [READ_BYTES, 2 * READ_BYTES - 1, 2 * READ_BYTES + 1])
+@pytest.mark.parametrize("size", [READ_BYTES, 2 * READ_BYTES - 1, 3 * READ_BYTES])
 async def test_a_file_that_somebody_changes_during_its_upload_is_no_trouble_of_the_pim(
     uploader: Uploader, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
