@@ -187,6 +187,18 @@ class Files:
         self.uploads.go_on(now.seconds)
         return freed
 
+    def give_up_upload(self, work: AssetWork) -> str | None:
+        """Note that the asset's upload failed too often; return the file's URL for people.
+
+        Return None if the asset has none: it waits for a download, or for nothing.
+        """
+        shown = None
+        for place, entry in self._waiting.get(work.key, {}).items():
+            if entry.uploader is work:
+                _files_of(work).not_uploaded.add(place)
+                shown = entry.shown
+        return shown
+
     # --- codes that the PIM does not take any more -------------------------------------------
 
     def forget_codes(self, work: AssetWork) -> bool:

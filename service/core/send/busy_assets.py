@@ -154,6 +154,8 @@ class BusyAssets:
     def fail_work(self, work: AssetWork, failure: Failure, message: str, now: Now) -> None:
         """Fail the step; of an upsert, also every change of the asset that waits."""
         asset, is_upsert = work.asset, work.action == UPSERT
+        if (file := self._files.give_up_upload(work)) is not None:
+            message = f"{message} The file {file} could not be uploaded."
         work.fail(failure, message)
         behind = [change for change in work.behind if is_upsert and change.asset == asset]
         if behind:

@@ -857,6 +857,8 @@ class TestUploads:
 
         assert made.statuses(bad) == {"failed": 2}
         assert {made.outcomes[id_]["reason"] for id_ in bad} == {"pim_error"}
+        assert all("bad.jpg could not be uploaded." in made.outcomes[id_]["message"] for id_ in bad)
+        assert [made.outcomes[id_]["media"][0]["result"] for id_ in bad] == ["failed"] * 2
         assert made.statuses()["applied"] == 200
         assert not made.source.on_disk
 
