@@ -194,9 +194,10 @@ class Downloads:
         if now.seconds < self._look_at:
             return
         self._look_at = now.seconds + LOOK_SECONDS
-        horizon = now.budget - self._limits.retry_seconds_max
-        for since, entries in self._queue.failing():
-            for entry in _waiting_since(horizon, since, entries):
+        seconds_max = self._limits.retry_seconds_max
+        horizon = now.budget - seconds_max
+        for since, until, entries in self._queue.failing():
+            for entry in _waiting_since(min(horizon, until - seconds_max), since, entries):
                 message = f"Waited too long: no file of {entry.host} can be fetched at present."
                 yield entry, failed(entry, message)
         if (waiting := self._queue.waiting_for_disk()) is not None:

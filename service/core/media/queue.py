@@ -34,6 +34,8 @@ class _Health:
     not_before: float = float("-inf")
     probe: int | None = None
     """The file for which a failing host is asked at present."""
+    known_until: float = float("inf")
+    """When a host failed last, if it said when to come again (budget clock)."""
 
     @property
     def is_failing(self) -> bool:
@@ -53,6 +55,7 @@ class _Health:
             return
         self.failures += 1
         self.not_before = now.seconds + max(delay(self.failures, jitter), after)
+        self.known_until = now.budget if after else float("inf")
         if self.failing_since is None:
             self.failing_since = now.budget
 
@@ -187,11 +190,15 @@ class DownloadQueue:
         host = self._hosts.get(entry.host)
         return self._disk.is_failing or (host is not None and host.health.is_failing)
 
-    def failing(self) -> Iterator[tuple[float, list[FileEntry]]]:
-        """Yield since when each failing host fails (budget clock), and its waiting files."""
+    def failing(self) -> Iterator[tuple[float, float, list[FileEntry]]]:
+        """Yield since when each failing host fails (budget clock), and its waiting files.
+
+        The second time is until when that is known: a host that said when to come again may work
+        by then.
+        """
         for host in self._hosts.values():
             if host.health.failing_since is not None:
-                yield host.health.failing_since, host.waiting
+                yield host.health.failing_since, host.health.known_until, host.waiting
 
     def waiting_for_disk(self) -> tuple[float, list[FileEntry]] | None:
         """Return since when the disk fails (budget clock), and all waiting files."""

@@ -71,7 +71,7 @@ def test_a_failing_host_is_asked_for_one_file_at_a_time() -> None:
     assert queue.first(10.0) is None, "one is on its way"
     queue.failed(entries[3], now(10.0))
     assert queue.first(10.4) is None
-    assert [since for since, _ in queue.failing()] == [0.0]
+    assert [since for since, _, _ in queue.failing()] == [0.0]
     assert begun(queue, 10.5) is entries[4]
     queue.succeeded(entries[4])
     assert not list(queue.failing())

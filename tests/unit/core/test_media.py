@@ -578,6 +578,25 @@ class TestFailing:
         assert made.statuses(ids) == {"applied": 30}
         assert sum(at < 100 for at in asked) <= 5, "those that began before the third had failed"
 
+    @pytest.mark.parametrize(("until", "status"), [(290, "applied"), (1e9, "failed")])
+    def test_a_host_that_said_when_to_come_again_is_asked_then(
+        self, until: float, status: str
+    ) -> None:
+        """Before its files are given up, which have waited as long as the retry budget allows."""
+
+        def answer(_url: str, now: float) -> DownloadEnd | None:
+            return DownloadFault("429.", 300.0) if now < until else None
+
+        made = drive(source=FileSource(answer), limits={"dead_letter_share_max": 1.0})
+        ids = [
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+            for n in range(30)
+        ]
+        made.run()
+
+        assert made.statuses(ids) == {status: 30}
+        assert made.last_completed_at(ids) < 400
+
     def test_a_full_disk_says_nothing_of_any_host(self) -> None:
         """One file is tried at a time, and when there is room again, all are fetched."""
         full = DownloadFault("The disk is full.", is_of_disk=True)
