@@ -137,6 +137,9 @@ class _Socket(ByteStream):
         self._loop = asyncio.get_running_loop()
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
+        # Bytes that are there already are returned at once: without this, a server that sends them
+        # faster than they are read would keep the event loop from everything else.
+        await asyncio.sleep(0)
         data = await self._loop.sock_recv(self._socket, max_bytes)
         if not data:
             raise anyio.EndOfStream

@@ -152,8 +152,8 @@ FILES_MAX = 20
 class OutcomeFile(msgspec.Struct, frozen=True, gc=False):
     """A file that the change named, and what became of it.
 
-    `url` is without its query. `result` is null for a file that was not fetched, because a later
-    change replaced it or another file ended the change.
+    `url` is without its query. `result` is null for a file that was not fetched, or waited for its
+    upload, when the change ended: because a later change replaced it, for example.
     """
 
     attribute: str

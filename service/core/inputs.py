@@ -173,6 +173,8 @@ class DownloadFault(msgspec.Struct, frozen=True):
     retry_after_seconds: float | None = None
     is_cancelled: bool = False
     """Whether asset-sync cancelled the download, so that it failed by nobody's fault."""
+    is_of_disk: bool = False
+    """Whether the disk of this replica failed, so that nothing is known about the source."""
 
 
 DownloadEnd = Downloaded | NotModified | DownloadRefused | DownloadFault

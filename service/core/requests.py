@@ -60,6 +60,8 @@ class UploadFile(msgspec.Struct, frozen=True):
     file_id: int
     name: str
     content_type: str | None = None
+    size: int | None = None
+    """Bytes that were downloaded; None if the file was not."""
 
 
 Request = (

@@ -60,8 +60,8 @@ OF_MEDIA = (
     Written(
         "uploaded-file-stays-on-disk",
         "P6, media: disk",
-        "            self.downloads.stop(entry)\n            entry.uses = []",
-        "            entry.uses = []",
+        "            self._drop(entry)\n            entry.uses = []",
+        "            del self._entries[entry.id]\n            entry.uses = []",
         "The disk fills with files that nobody needs.",
     ),
     Written(
@@ -99,7 +99,7 @@ OF_MEDIA = (
     Written(
         "failing-host-is-asked-for-all",
         "§9",
-        "        return not self.is_failing or (not self.running and now >= self.not_before)",
+        "        return not self.is_failing or (self.probe is None and now >= self.not_before)",
         "        return True",
         "A host that is down takes all downloads, and its neighbours wait.",
     ),
@@ -113,7 +113,7 @@ OF_MEDIA = (
     Written(
         "source-says-when-in-vain",
         "media: ends",
-        "        self._queue.add_later(entry, now.seconds + max(wait, after))",
+        "        self._queue.add_later(entry, now.seconds + max(wait, _seconds_asked_for(fault)))",
         "        self._queue.add_later(entry, now.seconds + wait)",
         "A source that throttles is asked at once, and the change fails.",
     ),
@@ -148,7 +148,7 @@ OF_MEDIA = (
     Written(
         "rest-of-another-file",
         "media: ends",
-        'f"bytes={asked.offset}-", "if-range": resumes}',
+        'f"bytes={asked.offset}-", "if-range": asked.resumes}',
         'f"bytes={asked.offset}-"}',
         "Halves of two versions are uploaded as one file.",
     ),

@@ -14,7 +14,7 @@ _ANY_TYPE = "application/octet-stream"
 
 
 class FileLostError(Exception):
-    """A file that is to be uploaded cannot be read from disk; the message says why."""
+    """A file that is to be uploaded is not on disk any more; the message says why."""
 
 
 class Multipart:
@@ -30,6 +30,7 @@ class Multipart:
             f'content-disposition: form-data; name="file"; filename="{name}"\r\n'
             f"content-type: {file.content_type or _ANY_TYPE}\r\n\r\n"
         ).encode("ascii")
+        self._size = size
         self._tail = f"\r\n--{self._boundary}--\r\n".encode("ascii")
         self._length = len(self._head) + size + len(self._tail)
 
@@ -43,12 +44,16 @@ class Multipart:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self._head
+        size = 0
         async with aclosing(self._files.read(self._file_id)) as parts:
             try:
                 async for part in parts:
+                    size += len(part)
+                    _check_size(size, self._size, is_whole=False)
                     yield part
             except OSError as error:
                 raise _lost(error) from error
+        _check_size(size, self._size)
         yield self._tail
 
 
@@ -56,12 +61,22 @@ async def multipart(file: UploadFile, files: StoredFiles) -> Multipart:
     """Return the body of an upload.
 
     Raises:
-        FileLostError: the file cannot be read.
+        FileLostError: the file cannot be read, or is not as it was downloaded.
     """
     try:
-        return Multipart(file, files, await files.size(file.file_id))
+        size = await files.size(file.file_id)
     except OSError as error:
         raise _lost(error) from error
+    if file.size is not None:
+        _check_size(size, file.size)
+    return Multipart(file, files, size)
+
+
+def _check_size(size: int, expected: int, *, is_whole: bool = True) -> None:
+    """Raise `FileLostError` if the file, or its beginning, cannot be the one that is expected."""
+    if size > expected or (is_whole and size < expected):
+        found = f"{size:,} bytes on disk instead of {expected:,}"
+        raise FileLostError(f"The downloaded file is damaged: it has {found}.")
 
 
 def _lost(error: OSError) -> FileLostError:

@@ -32,12 +32,17 @@ _HINTS: Mapping[int, str] = {
     HTTPStatus.UNAUTHORIZED: ". Files are downloaded without credentials",
     HTTPStatus.FORBIDDEN: ". A signed URL may have expired",
 }
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-\d{1,15}/(?:\d{1,15}|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15})", re.ASCII)
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
 _VISIBLE = re.compile(r"[\x20-\x7e]+")
 _CODINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True}
 """The values of `Content-Encoding` that are understood: is it gzip?"""
 _WEB_PAGE_ENDINGS = (".html", ".htm", ".xhtml")
+
+NOT_THE_REST = DownloadFault(
+    "After a lost connection, the source sent something else than the rest of the file."
+)
 
 
 class Asked(NamedTuple):
@@ -49,6 +54,8 @@ class Asked(NamedTuple):
     """The ETag in `If-None-Match`."""
     offset: int
     """The first byte that was asked for in `Range`; 0 for the whole file."""
+    resumes: str | None
+    """The ETag in `If-Range`: that of the file whose rest was asked for."""
     bytes_max: int
     """How large the file may be."""
 
@@ -62,6 +69,8 @@ class Body(NamedTuple):
     is_gzip: bool
     resumes: str | None
     """The strong ETag with which the rest can be asked for if the connection is lost."""
+    size: int | None = None
+    """How many bytes the whole body has, where the answer to `Range` says it."""
 
 
 class Redirect(NamedTuple):
@@ -77,13 +86,11 @@ def read_head(
     if status == HTTPStatus.OK:
         return _read_body(headers, asked, 0)
     if status == HTTPStatus.PARTIAL_CONTENT and asked.offset:
-        found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
-        if found is not None and int(found[1]) == asked.offset:
-            return _read_body(headers, asked, asked.offset)
+        return _read_rest(headers, asked)
     if status == HTTPStatus.NOT_MODIFIED and asked.etag is not None:
         return NotModified()
     if status in _REDIRECTS and (location := headers.get("location")):
-        return Redirect(location)
+        return Redirect(_NOT_ASCII.sub(_percent, location))
     message = f"The source answered {status_text(status)}{_HINTS.get(status, '')}."
     has_no_rest = status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and asked.offset > 0
     if 400 <= status < 500 and status not in _FAULTS_BELOW_500 and not has_no_rest:
@@ -97,6 +104,20 @@ def too_large(bytes_max: int, size: int | None = None) -> DownloadRefused:
     return DownloadRefused(f"The file may have at most {bytes_max:,} bytes, and it has {found}.")
 
 
+def _read_rest(headers: Mapping[str, str], asked: Asked) -> Body | DownloadRefused | DownloadFault:
+    """Read the head of a rest, which has to be that of the same file.
+
+    Not every server knows `If-Range`. A server may also send less than was asked for, so the size
+    of the whole file is read too.
+    """
+    found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
+    first, size = map(int, found.groups()) if found is not None else (0, 0)
+    if first != asked.offset or headers.get("etag") != asked.resumes:
+        return NOT_THE_REST
+    body = _read_body(headers, asked, asked.offset)
+    return body._replace(size=size) if isinstance(body, Body) else body
+
+
 def _read_body(headers: Mapping[str, str], asked: Asked, offset: int) -> Body | DownloadRefused:
     coding = headers.get("content-encoding", "").strip().lower()
     if coding not in _CODINGS:
@@ -107,7 +128,8 @@ def _read_body(headers: Mapping[str, str], asked: Asked, offset: int) -> Body | 
             "The source does not say how long the file is, so a file that was cut off could not "
             "be told from a whole one."
         )
-    if length.isdecimal() and offset + int(length) > asked.bytes_max:
+    is_announced = length.isdecimal() and not _CODINGS[coding]
+    if is_announced and offset + int(length) > asked.bytes_max:
         return too_large(asked.bytes_max, offset + int(length))
     content_type = _content_type(headers.get("content-type", ""))
     if content_type == "text/html" and not asked.path.lower().endswith(_WEB_PAGE_ENDINGS):
@@ -117,6 +139,11 @@ def _read_body(headers: Mapping[str, str], asked: Asked, offset: int) -> Body | 
     etag = _etag(headers.get("etag", ""))
     resumes = etag if _can_resume(headers, offset) and not _CODINGS[coding] else None
     return Body(offset, etag, content_type, _CODINGS[coding], resumes)
+
+
+def _percent(found: re.Match[str]) -> str:
+    """Return a byte of a `Location` as URLs write it: many servers send UTF-8 as it is."""
+    return f"%{ord(found[0]):02X}"
 
 
 def _can_resume(headers: Mapping[str, str], offset: int) -> bool:

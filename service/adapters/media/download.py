@@ -161,9 +161,10 @@ class HttpDownloads:
             target.url.path,
             None if transfer.received else start.etag,
             transfer.received if transfer.resumes else 0,
+            transfer.resumes,
             start.bytes_max,
         )
-        request = httpx2.Request("GET", target.url, headers=_headers(asked, transfer.resumes))
+        request = httpx2.Request("GET", target.url, headers=_headers(asked))
         try:
             async with asyncio.timeout(SILENCE_SECONDS_MAX):
                 answer = await target.transport.handle_async_request(request)
@@ -199,10 +200,9 @@ async def _receive(answer: httpx2.Response, body: Body, transfer: Transfer) -> D
     return end
 
 
-def _headers(asked: Asked, resumes: str | None) -> Mapping[str, str]:
-    """Return the headers of the request; `resumes` is the ETag of what arrived already."""
-    if asked.offset and resumes is not None:
-        return {**HEADERS, "range": f"bytes={asked.offset}-", "if-range": resumes}
+def _headers(asked: Asked) -> Mapping[str, str]:
+    if asked.resumes is not None:
+        return {**HEADERS, "range": f"bytes={asked.offset}-", "if-range": asked.resumes}
     return HEADERS if asked.etag is None else {**HEADERS, "if-none-match": asked.etag}
 
 
@@ -217,5 +217,5 @@ def _without_answer(error: Exception) -> DownloadFault:
 def _joined(url: httpx2.URL, location: str) -> str:
     try:
         return str(url.join(location))
-    except (httpx2.InvalidURL, UnicodeError):
+    except (httpx2.InvalidURL, ValueError):  # of httpx2, and of the urllib that it uses
         return location

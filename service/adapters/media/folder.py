@@ -45,7 +45,7 @@ class MediaFolder:
 
     def new_file(self, file_id: int) -> "NewFile":
         """Begin a file; an older one of this number is overwritten."""
-        return NewFile(self._path_of(file_id), self._thread)
+        return NewFile(self._path_of(file_id), self._thread, self._make_again)
 
     async def size(self, file_id: int) -> int:
         """Return the size of a file in bytes.
@@ -79,6 +79,17 @@ class MediaFolder:
         self._thread.close()
         os.close(self._lock)
 
+    def _make_again(self) -> None:
+        """Make the folder that somebody removed, such as a cleaner of temporary files.
+
+        Raises:
+            OSError: it cannot be made or locked.
+        """
+        self.path.mkdir(0o700, parents=True, exist_ok=True)
+        if (lock := _lock(self.path)) is not None:
+            os.close(self._lock)
+            self._lock = lock
+
     def _path_of(self, file_id: int) -> Path:
         return self.path / str(file_id)
 
@@ -86,9 +97,10 @@ class MediaFolder:
 class NewFile:
     """A file that is being written, with the SHA-256 of its content."""
 
-    def __init__(self, path: Path, thread: "_Thread") -> None:
+    def __init__(self, path: Path, thread: "_Thread", make_folder: Callable[[], None]) -> None:
         self._path = path
         self._thread = thread
+        self._make_folder = make_folder
         self._descriptor: int | None = None
         self._digest = sha256()
         self.size = 0
@@ -141,9 +153,15 @@ class NewFile:
 
     def _opened(self) -> int:
         if self._descriptor is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-            self._descriptor = os.open(self._path, flags, 0o600)
+            try:
+                self._descriptor = self._open()
+            except FileNotFoundError:
+                self._make_folder()
+                self._descriptor = self._open()
         return self._descriptor
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None

@@ -4,7 +4,7 @@ import errno
 import zlib
 from collections.abc import Iterator
 
-from service.adapters.media.answers import Body, too_large
+from service.adapters.media.answers import NOT_THE_REST, Body, too_large
 from service.adapters.media.folder import NewFile
 from service.core.inputs import Downloaded, DownloadEnd, DownloadFault, DownloadRefused
 
@@ -64,6 +64,8 @@ class Transfer:
         assert self._body is not None, "the head comes first"
         if self._body.is_gzip and not self._gunzip.is_complete:
             return _BROKEN_GZIP
+        if self._body.size not in {None, self.received}:
+            return NOT_THE_REST
         try:
             await self._write()
             digest = await self._file.finish()
@@ -123,5 +125,7 @@ _BROKEN_GZIP = DownloadFault("The source sent a file that is not valid gzip.")
 
 def _disk_fault(error: OSError) -> DownloadFault:
     if error.errno in _FULL:
-        return DownloadFault("The disk is full, so the file cannot be kept.")
-    return DownloadFault(f"The file cannot be written: {error.strerror or error}.")
+        message = "The disk is full, so the file cannot be kept."
+    else:
+        message = f"The file cannot be written: {error.strerror or error}."
+    return DownloadFault(message, is_of_disk=True)

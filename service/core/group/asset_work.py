@@ -78,13 +78,15 @@ class AppliedAlike(msgspec.Struct, frozen=True, gc=False):
 class WorkFiles:
     """What became of the files of one asset: the PIM has them, or they end their changes."""
 
-    __slots__ = ("ends", "found", "has_forgotten")
+    __slots__ = ("ends", "found", "has_forgotten", "not_uploaded")
 
     def __init__(self) -> None:
         self.found: dict[Place, FoundFile] = {}
         self.ends: dict[Place, Ending] = {}
         self.has_forgotten = False
         """Whether the PIM refused remembered codes, so that their files were uploaded again."""
+        self.not_uploaded: set[Place] = set()
+        """Whose upload failed too often."""
 
     def of_change(self, change: Change) -> tuple[OutcomeFile, ...]:
         """Return what became of the first files that a change names."""
@@ -100,7 +102,8 @@ class WorkFiles:
         if (ending := self.ends.get(place)) is not None:
             result = "failed" if ending.status == "failed" else "refused"
             return OutcomeFile(attribute, url, place[1].sha256, result=result)
-        return OutcomeFile(attribute, url, place[1].sha256)
+        not_uploaded: FileResult | None = "failed" if place in self.not_uploaded else None
+        return OutcomeFile(attribute, url, place[1].sha256, result=not_uploaded)
 
 
 class AssetWork(msgspec.Struct, eq=False, gc=False):
@@ -379,9 +382,7 @@ class AssetWork(msgspec.Struct, eq=False, gc=False):
 
     def _end(self, change: Change, ending: Ending) -> None:
         assert id(change) not in self._endings
-        if self.files is not None and change.command.has_files:
-            ending = msgspec.structs.replace(ending, files=self.files.of_change(change))
-        self._endings[id(change)] = ending
+        self._endings[id(change)] = with_files(ending, change, self.files)
 
     def _reset(self) -> None:
         if self._steps:
@@ -409,6 +410,16 @@ def _judge(change: Change, structure: Structure) -> bool:
         return False
     change.command = UpsertAsset(upsert.asset, long, upsert.size, structure.long_form)
     return True
+
+
+def with_files(ending: Ending, change: Change, files: WorkFiles | None = None) -> Ending:
+    """Return the ending of a change with what became of the files that it named, if it named any.
+
+    `files` is None if the change ended before anybody looked for them.
+    """
+    if not change.command.has_files:
+        return ending
+    return msgspec.structs.replace(ending, files=(files or WorkFiles()).of_change(change))
 
 
 def failed(failure: Failure, message: str) -> Ending:

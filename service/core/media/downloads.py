@@ -4,7 +4,7 @@ Rule 1: a download reserves the most that it may bring before it begins, and kee
 So what is on disk never exceeds its limit, and no two downloads can wait for each other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from service.core.effects import CancelDownload, DropFile, StartDownload
 from service.core.facts import DownloadEndName, FileDownloadEnded
@@ -16,7 +16,7 @@ from service.core.inputs import (
     DownloadRefused,
     NotModified,
 )
-from service.core.limits import RETRY_AFTER_SECONDS_MAX, Limits
+from service.core.limits import RETRY_AFTER_SECONDS_MAX, Limits, MediaOptions
 from service.core.media.entry import FileEntry, FileState
 from service.core.media.queue import DownloadQueue
 from service.core.model import Now
@@ -37,7 +37,7 @@ class Downloads:
         self._limits = limits
         self._jitter = jitter
         self._news = news
-        self._queue = DownloadQueue(jitter)
+        self._queue = DownloadQueue(jitter, _of_one_host_max(limits.media))
         self._running: dict[int, FileEntry] = {}
         """Downloads in flight, also those that are being cancelled."""
         self._look_at = float("-inf")
@@ -57,15 +57,16 @@ class Downloads:
         """Let the file wait for its turn."""
         self._queue.add(entry)
 
-    def start(self, now: float) -> None:
+    def start(self, now: Now) -> None:
         """Begin the downloads that may begin now."""
         media = self._limits.media
         while len(self._running) < media.downloads_at_once_max:
-            entry = self._queue.first(now)
+            entry = self._queue.first(now.seconds)
             if entry is None or self.disk_bytes + entry.key.bytes_max > media.disk_bytes_max:
                 return
-            self._queue.begin(entry)
-            entry.state, entry.began_at = FileState.DOWNLOADING, now
+            self._queue.begin(entry, now.seconds)
+            entry.state = FileState.DOWNLOADING
+            entry.began_at, entry.asked_at = now.seconds, now.budget
             self._running[entry.id] = entry
             self._resize(entry, entry.key.bytes_max)
             etag = entry.seen.etag if entry.seen is not None else None
@@ -98,6 +99,8 @@ class Downloads:
         """
         entry = self._running.pop(file_id)
         is_stored = isinstance(end, Downloaded)
+        if is_stored:
+            self._queue.kept()
         self._resize(entry, end.size if isinstance(end, Downloaded) else 0)
         if not entry.uses:
             self._note_end(entry, "cancelled", now)
@@ -149,7 +152,10 @@ class Downloads:
             return None
         self._note_end(entry, "failed", now, fault.message)
         ending = self._try_later(entry, fault, now)
-        self._queue.failed(entry, now)
+        if fault.is_of_disk:
+            self._queue.not_kept(entry, now)
+        else:
+            self._queue.failed(entry, now, _seconds_asked_for(fault))
         return None if ending is None else (entry, ending)
 
     def lost(self, entry: FileEntry, message: str, now: Now) -> Ending | None:
@@ -175,26 +181,32 @@ class Downloads:
         if is_spent:
             return failed(entry, f"Given up after {entry.failures} tries.")
         wait = delay(entry.failures, self._jitter)
-        after = min(fault.retry_after_seconds or 0.0, RETRY_AFTER_SECONDS_MAX)
-        self._queue.add_later(entry, now.seconds + max(wait, after))
+        self._queue.add_later(entry, now.seconds + max(wait, _seconds_asked_for(fault)))
         return None
 
     # --- giving up ---------------------------------------------------------------------------
 
     def waited_too_long(self, now: Now) -> Iterator[tuple[FileEntry, Ending]]:
-        """Yield the files whose host has failed as long as the retry budget allows."""
+        """Yield the files whose host, or the disk, has failed as long as the retry budget allows.
+
+        A file whose host and whose disk have failed comes twice.
+        """
         if now.seconds < self._look_at:
             return
         self._look_at = now.seconds + LOOK_SECONDS
-        horizon = now.budget - self._limits.retry_seconds_max
-        for since, entries in self._queue.failing():
-            for entry in entries if since <= horizon else ():
-                if entry.oldest_admitted_at <= horizon:
-                    message = f"Waited too long: no file of {entry.host} can be fetched at present."
-                    yield entry, failed(entry, message)
+        seconds_max = self._limits.retry_seconds_max
+        horizon = now.budget - seconds_max
+        for since, until, entries in self._queue.failing():
+            for entry in _waiting_since(min(horizon, until - seconds_max), since, entries):
+                message = f"Waited too long: no file of {entry.host} can be fetched at present."
+                yield entry, failed(entry, message)
+        if (waiting := self._queue.waiting_for_disk()) is not None:
+            for entry in _waiting_since(horizon, *waiting):
+                message = "Waited too long: the disk of asset-sync takes no file at present."
+                yield entry, failed(entry, message)
 
     def is_failing(self, entry: FileEntry) -> bool:
-        """Return whether the file could not be fetched before, or no file of its host can be."""
+        """Return whether the file could not be fetched before, or no such file can be."""
         if entry.state is FileState.STORED:
             return False
         return entry.failures > 0 or self._queue.is_failing(entry)
@@ -229,6 +241,27 @@ def failed(entry: FileEntry, message: str) -> Ending:
     why = f": {entry.last_fault}" if entry.last_fault else "."
     message = f"{message} The file {entry.shown} could not be fetched{why}"
     return Ending("failed", reason="media_failed", message=message)
+
+
+def _of_one_host_max(media: MediaOptions) -> int:
+    """Return how many downloads at once a host may have: all, if it is the only host."""
+    names = media.hosts | media.private_hosts
+    if len(names) == 1 and not next(iter(names)).startswith("*."):
+        return media.downloads_at_once_max
+    return max(1, media.downloads_at_once_max - 1)
+
+
+def _seconds_asked_for(fault: DownloadFault) -> float:
+    return min(fault.retry_after_seconds or 0.0, RETRY_AFTER_SECONDS_MAX)
+
+
+def _waiting_since(
+    horizon: float, since: float, entries: Iterable[FileEntry]
+) -> Iterator[FileEntry]:
+    """Yield the files that wait since the horizon, as what fails does."""
+    for entry in entries if since <= horizon else ():
+        if entry.oldest_admitted_at <= horizon:
+            yield entry
 
 
 def _flaw_of(entry: FileEntry, found: Downloaded) -> str | None:

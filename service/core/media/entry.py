@@ -36,6 +36,8 @@ class FileEntry:
     """What the source is asked about: whether the file is still this one."""
     began_at: float = 0.0
     """When its download, or its last upload, began (monotonic seconds)."""
+    asked_at: float = 0.0
+    """When its last download began, by the budget clock."""
     failures: int = 0
     failing_since: float | None = None
     """When the first of these failures happened, by the budget clock."""
@@ -69,6 +71,16 @@ class FileEntry:
     def oldest_admitted_at(self) -> float:
         """When the oldest change that waits for the file was admitted, by the budget clock."""
         return min(work.open_changes[0].admitted_at for work, _ in self.uses)
+
+    def is_newer_than(self, work: AssetWork) -> bool:
+        """Return whether its source is, or was, asked only after the asset's last change arrived.
+
+        What it had before may be another file, unless the event says its digest. The clock of
+        budgets may stand still, so equal times mean nothing.
+        """
+        if self.key.sha256 is not None or self.state is FileState.WAITING:
+            return True
+        return work.step.changes[-1].admitted_at < self.asked_at
 
     @property
     def is_untouched(self) -> bool:

@@ -2,6 +2,8 @@
 
 Rule 1: whoever waits for a file waits for all files of its step; then it goes on, or is ended.
 Rule 2: a file is dropped as soon as nobody waits for it.
+Rule 3: an asset gets what the source has after its change arrived. So it shares a download only if
+that began later.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -49,7 +51,10 @@ class Files:
         self._remembered = Remembered(limits.media.remembered_max)
         self.downloads = Downloads(limits, jitter, news)
         self.uploads = Uploads(lanes, news)
-        self._entries: dict[FileKey, FileEntry] = {}
+        self._entries: dict[int, FileEntry] = {}
+        """By their ids."""
+        self._newest: dict[FileKey, FileEntry] = {}
+        """Of the entries of one file, the one whose source was or will be asked last."""
         self._waiting: dict[Asset, dict[Place, FileEntry]] = {}
         """For which files each asset still waits, by the key under which it is busy."""
         self._made = 0
@@ -86,15 +91,20 @@ class Files:
         return found is not None
 
     def _wait(self, work: AssetWork, place: Place, allowed: Allowed) -> None:
-        key = allowed.key
-        entry = self._entries.get(key)
-        if entry is None:
-            self._made += 1
-            seen = None if key.sha256 else self._remembered.seen(key.url, key.extension)
-            entry = self._entries[key] = FileEntry(self._made, allowed, seen=seen)
-            self.downloads.add(entry)
+        entry = self._newest.get(allowed.key)
+        if entry is None or not entry.is_newer_than(work):
+            entry = self._new_entry(allowed)
         entry.uses.append((work, place))
         self._waiting.setdefault(work.key, {})[place] = entry
+
+    def _new_entry(self, allowed: Allowed) -> FileEntry:
+        self._made += 1
+        key = allowed.key
+        seen = None if key.sha256 else self._remembered.seen(key.url, key.extension)
+        entry = FileEntry(self._made, allowed, seen=seen)
+        self._entries[entry.id] = self._newest[key] = entry
+        self.downloads.add(entry)
+        return entry
 
     # --- downloads ---------------------------------------------------------------------------
 
@@ -176,6 +186,18 @@ class Files:
             freed = [work]
         self.uploads.go_on(now.seconds)
         return freed
+
+    def give_up_upload(self, work: AssetWork) -> str | None:
+        """Note that the asset's upload failed too often; return the file's URL for people.
+
+        Return None if the asset has none: it waits for a download, or for nothing.
+        """
+        shown = None
+        for place, entry in self._waiting.get(work.key, {}).items():
+            if entry.uploader is work:
+                _files_of(work).not_uploaded.add(place)
+                shown = entry.shown
+        return shown
 
     # --- codes that the PIM does not take any more -------------------------------------------
 
@@ -286,8 +308,7 @@ class Files:
         """
         uses = [use for entry in entries for use in entry.uses]
         for entry in entries:
-            del self._entries[entry.key]
-            self.downloads.stop(entry)
+            self._drop(entry)
             entry.uses = []
         for work, place in uses:
             del self._waiting[work.key][place]
@@ -317,7 +338,9 @@ class Files:
                 self._drop(entry)
 
     def _drop(self, entry: FileEntry) -> None:
-        del self._entries[entry.key]
+        del self._entries[entry.id]
+        if self._newest.get(entry.key) is entry:
+            del self._newest[entry.key]
         self.downloads.stop(entry)
 
 

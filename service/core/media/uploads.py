@@ -118,11 +118,13 @@ class Uploads:
             self._idle[content] = None
             return
         entry, work = free
-        assert entry.found is not None
+        found = entry.found
+        assert found is not None
         self._idle.pop(content, None)
         self._uploading.add(work.key)
         call = self._lanes.new_call((work.asset.family, UPSERT), [work])
-        call.upload = UploadFile(entry.id, entry.allowed.upload_name, entry.found.content_type)
+        name = entry.allowed.upload_name
+        call.upload = UploadFile(entry.id, name, found.content_type, found.size)
         entry.call, entry.uploader = call, work
         self._by_call[call.id] = entry
         self._lanes.wait(call, now)

@@ -9,7 +9,7 @@ partition reads those changes again.
 from collections.abc import Iterable, Iterator, Mapping
 
 from service.contracts.outcome import DELETE, UPSERT
-from service.core.group.asset_work import AssetWork, failed
+from service.core.group.asset_work import AssetWork, failed, with_files
 from service.core.group.window import Windows
 from service.core.media.files import Files
 from service.core.model import Asset, Change, Now, Partition
@@ -154,6 +154,8 @@ class BusyAssets:
     def fail_work(self, work: AssetWork, failure: Failure, message: str, now: Now) -> None:
         """Fail the step; of an upsert, also every change of the asset that waits."""
         asset, is_upsert = work.asset, work.action == UPSERT
+        if (file := self._files.give_up_upload(work)) is not None:
+            message = f"{message} The file {file} could not be uploaded."
         work.fail(failure, message)
         behind = [change for change in work.behind if is_upsert and change.asset == asset]
         if behind:
@@ -169,4 +171,5 @@ class BusyAssets:
     def fail_waiting(self, changes: list[Change], failure: Failure, message: str) -> None:
         """Fail changes that waited without a call, in order."""
         for change in changes:
-            self._news.append(((change, failed(failure, message)),))
+            ending = with_files(failed(failure, message), change)
+            self._news.append(((change, ending),))

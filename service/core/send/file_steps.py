@@ -40,4 +40,4 @@ class FileSteps:
         """Begin the downloads that may begin; end what waited too long, if a call could succeed."""
         if may_end:
             self._busy.go_on(self._files.waited_too_long(now), now)
-        self._files.downloads.start(now.seconds)
+        self._files.downloads.start(now)

@@ -554,3 +554,27 @@ async def test_a_dead_first_address(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(loop, "getaddrinfo", two)
         assert (await ask()).status == 200
     assert server.connections == 1
+
+
+async def test_a_server_that_sends_without_end_does_not_stop_the_event_loop() -> None:
+    """Hints before the answer, faster than they are read: the caller's timeout ends that."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    connecting = Network().connect_tcp(*listening.getsockname())
+    opened, (server, _) = await asyncio.gather(connecting, asyncio.to_thread(listening.accept))
+    server.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    for _ in range(100):
+        assert await opened.read(100)
+    counting.cancel()
+    assert turns >= 100, "something else runs between two reads"
+    await opened.aclose()
+    server.close()
+    listening.close()

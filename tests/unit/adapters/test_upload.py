@@ -45,14 +45,18 @@ class Uploader:
         await file.finish()
 
     async def send(
-        self, name: str = "boot.jpg", content_type: str | None = "image/jpeg", file_id: int = 1
+        self,
+        name: str = "boot.jpg",
+        content_type: str | None = "image/jpeg",
+        file_id: int = 1,
+        size: int | None = None,
     ) -> Answer:
         """Upload a file."""
 
         async def permit() -> None:
             self.permits.append(None)
 
-        upload = UploadFile(file_id, name, content_type)
+        upload = UploadFile(file_id, name, content_type, size)
         return await self.api.send(upload, permit=permit, may_write=lambda: True)
 
 
@@ -127,7 +131,7 @@ async def test_any_type_that_a_source_says_leaves_the_upload_well(
     uploader: Uploader, said: str, passed_on: str | None
 ) -> None:
     """What a request cannot carry is left out: nobody may take it for a fault of the PIM."""
-    asked = Asked("/boot.jpg", None, 0, 100)
+    asked = Asked("/boot.jpg", None, 0, None, 100)
     body = read_head(200, {"content-length": "7", "content-type": said}, asked)
     assert isinstance(body, Body)
     assert body.content_type == passed_on
@@ -196,6 +200,39 @@ async def test_a_file_that_is_gone_is_no_trouble_of_the_pim(
     assert isinstance(answer, CallFault)
     assert answer.kind is FaultKind.FILE_LOST
     assert code(await uploader.send()), "the next one has a connection of its own"
+
+
+@pytest.mark.parametrize("size", [0, 6, 8])
+async def test_a_file_that_somebody_changed_is_not_uploaded(uploader: Uploader, size: int) -> None:
+    """Such as one that was emptied to make room, before the upload."""
+    await uploader.keep(b"content")
+    os.truncate(uploader.folder.path / "1", size)
+    answer = await uploader.send(size=7)
+    assert isinstance(answer, CallFault)
+    assert answer.kind is FaultKind.FILE_LOST
+    assert f"{size} bytes on disk instead of 7" in answer.message
+    assert not uploader.pim.media
+
+
+@pytest.mark.parametrize("size", [READ_BYTES, 2 * READ_BYTES - 1, 3 * READ_BYTES])
+async def test_a_file_that_somebody_changes_during_its_upload_is_no_trouble_of_the_pim(
+    uploader: Uploader, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    await uploader.keep(b"x" * 2 * READ_BYTES)
+    original = os.read
+
+    def read(descriptor: int, count: int) -> bytes:
+        part = original(descriptor, count)
+        if count == READ_BYTES:
+            os.truncate(uploader.folder.path / "1", size)
+        return part
+
+    monkeypatch.setattr(os, "read", read)
+    answer = await uploader.send(size=2 * READ_BYTES)
+    assert isinstance(answer, CallFault)
+    assert answer.kind is FaultKind.FILE_LOST
+    assert f"instead of {2 * READ_BYTES:,}" in answer.message
+    assert not uploader.pim.media
 
 
 async def test_an_early_refusal_is_read_while_the_file_is_sent(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class TestOneFile:
         assert codes(made) == [f"code1:{sha256_of(URL)}"]
         assert codes(made, "text") == ["x"]
         assert made.source.urls == [URL]
-        assert [upload.name for upload in made.uploads] == ["boot.jpg"]
+        assert [(upload.name, upload.size) for upload in made.uploads] == [("boot.jpg", FILE_BYTES)]
         assert not made.source.on_disk, "it is dropped"
 
     def test_the_outcome_says_what_became_of_it(self) -> None:
@@ -101,6 +101,37 @@ class TestOneFile:
             [known | {"bytes": None, "result": "remembered"}],
             [known | refused | {"result": "refused"}],
         ]
+
+    def test_the_outcome_names_files_that_nobody_looked_for(self) -> None:
+        """Whatever ended the change: a value that does not fit, a delete, its family."""
+
+        def pim(request: Request, _now: float) -> Answer | None:
+            if isinstance(request, UpsertAssets) and request.family == "sick":
+                return CallReply(500)
+            return knows(media=PICTURE)(request, _now)
+
+        limits = {"structure": StructureOptions(), "dead_letter_share_max": 1.0}
+        limits |= {"retry_attempts_max": 3, "retry_seconds_max": 10.0}
+        made = drive(pim, source=FileSource(seconds=5.0), limits=limits)
+        flawed = made.upsert("packshots", "a", media=file(), text=[1, 2])
+        ids = [made.upsert("packshots", "a", media=file(), text=file())]
+        for n in range(4):
+            made.upsert("packshots", f"b{n}", media=file(f"https://cdn.example/{n}.jpg"))
+        made.run(1.0)
+        ids.append(made.upsert("packshots", "c", media=file()))
+        made.delete("packshots", "c")
+        ids += [made.upsert("sick", f"d{n}", media=file()) for n in range(5)]
+        for n in range(60):
+            ids.append(made.upsert("sick", f"e{n}", media=file()))
+            made.upsert("packshots", f"d{n}", text="x")
+            made.run(1.0)
+        made.run(60.0)
+
+        ends = {outcome(made, id_) for id_ in ids}
+        assert {("rejected", "invalid_values"), ("failed", "pim_error")} < ends
+        assert ("superseded", None) in ends
+        assert {one["url"] for id_ in ids for one in made.outcomes[id_]["media"]} == {URL}
+        assert made.outcomes[flawed]["media"] is None, "it is no event that could be read"
 
     def test_an_outcome_shows_twenty_files_and_stays_small(self) -> None:
         made = drive()
@@ -220,6 +251,30 @@ class TestOnce:
         made.run()
 
         assert codes(made) == [f"code1:{sha256_of('old')}", f"code2:{sha256_of('new')}"]
+
+    def test_a_file_that_changed_after_it_was_fetched_is_fetched_for_a_later_change(self) -> None:
+        """It waits for the PIM, and the source has another file under its URL meanwhile."""
+        source = FileSource(lambda _url, now: downloaded("old" if now < 100 else "new"))
+        made = drive(lambda _request, now: DOWN if now < 200 else None, source=source)
+        first = made.upsert("packshots", "a", media=file())
+        made.run(150.0)
+        assert source.urls == [URL]
+        ids = [made.upsert("packshots", code, media=file()) for code in "bc"]
+        made.run()
+
+        assert len(made.uploads) == 2
+        found = [made.outcomes[id_]["media"][0]["sha256"] for id_ in (first, *ids)]
+        assert found == [sha256_of("old"), sha256_of("new"), sha256_of("new")]
+        assert not source.on_disk
+
+    def test_a_digest_says_that_no_other_file_is_meant(self) -> None:
+        made = drive(lambda _request, now: DOWN if now < 200 else None)
+        for code in "ab":
+            made.upsert("packshots", code, media=file(sha256=sha256_of(URL)))
+            made.run(150.0)
+        made.run()
+
+        assert made.source.urls == [URL]
 
     def test_only_the_newest_uploads_are_remembered(self) -> None:
         limits = {"media": MediaOptions(hosts=MEDIA.hosts, remembered_max=1)}
@@ -482,6 +537,100 @@ class TestFailing:
         assert made.last_completed_at(failing) < 1_500, "they fail together"
         assert {made.outcomes[id_]["reason"] for id_ in failing} == {"media_failed"}
 
+    def test_a_slow_host_delays_no_other_host(self) -> None:
+        """However many files it has, one download is left for others."""
+        source = FileSource(seconds=300.0)
+        made = drive(source=source)
+        for n in range(20):
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+        made.run(50.0)
+        assert len(source.running) == MEDIA.downloads_at_once_max - 1
+        source.seconds = 1.0
+        well = made.upsert("packshots", "b", media=file("https://other.example/b.jpg"))
+        made.run(10.0)
+
+        assert outcome(made, well) == ("applied", "created")
+
+    @pytest.mark.parametrize(("host", "most"), [("cdn.example", 4), ("*.example", 3)])
+    def test_the_only_host_has_all_downloads(self, host: str, most: int) -> None:
+        made = drive(limits={"media": MediaOptions(hosts=frozenset({host}))})
+        for n in range(20):
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+        made.run()
+
+        assert made.source.at_once_max == most
+
+    def test_a_failing_host_is_asked_again_when_it_said_so(self) -> None:
+        """Also for files that it was not asked for before."""
+        asked: list[float] = []
+
+        def answer(_url: str, now: float) -> DownloadEnd | None:
+            asked.append(now)
+            return DownloadFault("429.", 100.0) if now < 90 else None
+
+        made = drive(source=FileSource(answer))
+        ids = [
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+            for n in range(30)
+        ]
+        made.run()
+
+        assert made.statuses(ids) == {"applied": 30}
+        assert sum(at < 100 for at in asked) <= 5, "those that began before the third had failed"
+
+    @pytest.mark.parametrize(("until", "status"), [(290, "applied"), (1e9, "failed")])
+    def test_a_host_that_said_when_to_come_again_is_asked_then(
+        self, until: float, status: str
+    ) -> None:
+        """Before its files are given up, which have waited as long as the retry budget allows."""
+
+        def answer(_url: str, now: float) -> DownloadEnd | None:
+            return DownloadFault("429.", 300.0) if now < until else None
+
+        made = drive(source=FileSource(answer), limits={"dead_letter_share_max": 1.0})
+        ids = [
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+            for n in range(30)
+        ]
+        made.run()
+
+        assert made.statuses(ids) == {status: 30}
+        assert made.last_completed_at(ids) < 400
+
+    def test_a_full_disk_says_nothing_of_any_host(self) -> None:
+        """One file is tried at a time, and when there is room again, all are fetched."""
+        full = DownloadFault("The disk is full.", is_of_disk=True)
+        source = FileSource(lambda _url, now: full if now < 200 else None)
+        made = drive(source=source)
+        urls = [f"https://{host}.example/{n}.jpg" for n in range(20) for host in ("cdn", "other")]
+        ids = [made.upsert("packshots", f"a{n}", media=file(url)) for n, url in enumerate(urls)]
+        made.run(190.0)
+        assert len(source.urls) < 40, "not each file again and again"
+        assert not list(made.pipeline.dispatcher.files.downloads._queue.failing())
+        source.at_once_max = 0
+        made.run()
+
+        assert made.statuses(ids) == {"applied": 40}
+        assert source.at_once_max > 1
+        assert made.last_completed_at(ids) < 300
+
+    def test_a_disk_that_stays_full_fails_the_changes(self) -> None:
+        full = DownloadFault("The disk is full.", is_of_disk=True)
+        made = drive(
+            source=FileSource(lambda _url, _now: full), limits={"dead_letter_share_max": 1.0}
+        )
+        ids = [
+            made.upsert("packshots", f"a{n}", media=file(f"https://cdn.example/{n}.jpg"))
+            for n in range(40)
+        ]
+        made.run()
+
+        assert made.statuses(ids) == {"failed": 40}
+        assert made.last_completed_at(ids) < 400
+        said = {made.outcomes[id_]["message"].partition(".")[0] for id_ in ids}
+        assert "Waited too long: the disk of asset-sync takes no file at present" in said
+        assert not any("no file of cdn.example" in words for words in said)
+
     def test_a_url_that_cannot_be_asked_shows_nothing_of_its_host(self) -> None:
         """The host is still down, and still asked for one file at a time."""
 
@@ -727,6 +876,8 @@ class TestUploads:
 
         assert made.statuses(bad) == {"failed": 2}
         assert {made.outcomes[id_]["reason"] for id_ in bad} == {"pim_error"}
+        assert all("bad.jpg could not be uploaded." in made.outcomes[id_]["message"] for id_ in bad)
+        assert [made.outcomes[id_]["media"][0]["result"] for id_ in bad] == ["failed"] * 2
         assert made.statuses()["applied"] == 200
         assert not made.source.on_disk
 

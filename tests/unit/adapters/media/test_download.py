@@ -135,6 +135,10 @@ async def test_a_source_that_compresses_unasked(source: Source, client: Client) 
     end = await client.get(source.url + "/f", bytes_max=len(content))
     assert await client.content(end) == content
     assert "at most" in refusal(await client.get(source.url + "/f", bytes_max=len(content) - 1))
+    noise = os.urandom(MIB)
+    source.answers["/f"] = say(gzip.compress(noise), Content_Encoding="gzip")
+    end = await client.get(source.url + "/f", bytes_max=len(noise))
+    assert await client.content(end) == noise, "it is sent with more bytes than it has"
     for broken in (zipped[:-1], zipped + b"more", b"no gzip"):
         source.answers["/f"] = say(broken, Content_Encoding="gzip")
         end = await client.get(source.url + "/f", bytes_max=2 * MIB)
@@ -303,7 +307,10 @@ async def test_a_disk_that_does_not_take_it(
 
     with monkeypatch.context() as patched:
         patched.setattr(NewFile, at, fail)
-        assert said in fault(await client.get(source.url + "/f"))
+        end = await client.get(source.url + "/f")
+        assert said in fault(end)
+        assert isinstance(end, DownloadFault)
+        assert end.is_of_disk, "the source is not to blame"
     assert isinstance(await client.get(source.url + "/f"), Downloaded)
 
 
@@ -379,6 +386,19 @@ async def test_three_redirects_are_followed(source: Source, client: Client) -> N
     assert source.asked[-1][0] == "/3"
 
 
+async def test_a_redirect_in_utf_8_is_followed_as_it_is_meant(
+    source: Source, client: Client
+) -> None:
+    """Many servers send the path as it is on their disk, without percent-encoding."""
+    source.answers["/Böse Größe.jpg"] = say(b"found")
+    head = (
+        f"HTTP/1.1 302 Found\r\nlocation: {source.url}/Böse Größe.jpg\r\ncontent-length: 0\r\n\r\n"
+    )
+    async with speaking(head.encode()) as url:
+        assert await client.content(await client.get(url)) == b"found"
+    assert source.asked[-1][0] == "/B%C3%B6se%20Gr%C3%B6%C3%9Fe.jpg"
+
+
 @pytest.mark.parametrize(
     ("target", "said"),
     [
@@ -391,6 +411,8 @@ async def test_three_redirects_are_followed(source: Source, client: Client) -> N
         ("ftp://localhost/", "over https, but the URL at localhost is of ftp"),
         ("file:///etc/passwd", "cannot be asked"),
         ("http://[x", "cannot be asked"),
+        ("http:////[[]", "cannot be asked"),
+        ("////x[y", "cannot be asked"),
         ("http://a b/", "from a%20b: ASSET_SYNC_MEDIA__HOSTS"),
         ("gopher:", "cannot be asked"),
     ],
@@ -494,12 +516,13 @@ async def test_a_file_that_changed_meanwhile_is_taken_from_its_beginning(
     "second",
     [
         say(b"rest", 206, Content_Range="bytes 1-4/5", ETag='"v1"'),
-        say(b"rest", 206, Content_Range="nonsense"),
+        say(b"rest", 206, Content_Range="nonsense", ETag='"v1"'),
+        say(b"rest", 206, Content_Range=f"bytes {BUFFER_BYTES}-{BUFFER_BYTES + 3}/*", ETag='"v1"'),
         say(b"", 416),
         say(b"", 503),
         say(b"", 304),
     ],
-    ids=["from elsewhere", "from nowhere", "416", "503", "304"],
+    ids=["from elsewhere", "from nowhere", "to nowhere", "416", "503", "304"],
 )
 async def test_a_rest_that_does_not_fit_is_not_taken(
     source: Source, client: Client, second: Answer
@@ -507,6 +530,27 @@ async def test_a_rest_that_does_not_fit_is_not_taken(
     source.answers["/f"] = [breaking(b"o" * 2 * BUFFER_BYTES, after=BUFFER_BYTES), second]
     fault(await client.get(source.url + "/f", etag='"v0"'))
     await until_empty(client)
+
+
+@pytest.mark.parametrize(
+    ("etag", "range_", "rest"),
+    [
+        ('"v2"', "bytes 5-9/10", b"B" * 5),
+        ("", "bytes 5-9/10", b"B" * 5),
+        ('"v1"', "bytes 5-6/10", b"A" * 2),
+        ('"v1"', "bytes 5-9/10", b"A" * 2),
+    ],
+    ids=["of another file", "of any file", "less of it", "less than it says"],
+)
+async def test_the_rest_of_another_file_and_less_than_the_rest_are_not_taken(
+    source: Source, client: Client, etag: str, range_: str, rest: bytes
+) -> None:
+    """Some servers do not know If-Range, or never send more than some bytes at once."""
+    second = say(rest, 206, Content_Range=range_, ETag=etag)
+    source.answers["/f"] = [breaking(b"A" * 10, after=5), second, say(b"B" * 10)]
+    assert "something else than the rest" in fault(await client.get(source.url + "/f"))
+    await until_empty(client)
+    assert await client.content(await client.get(source.url + "/f")) == b"B" * 10
 
 
 async def test_a_connection_that_is_lost_behind_the_last_byte(
@@ -559,7 +603,7 @@ async def test_the_limits_hold_for_the_whole_file(source: Source, client: Client
     assert "at most 100" in refusal(await client.get(source.url + "/f", bytes_max=100))
     source.answers["/f"] = [
         breaking(b"o" * 100, after=60),
-        say(b"o" * 41, 206, Content_Range="bytes 60-100/101"),
+        say(b"o" * 41, 206, Content_Range="bytes 60-100/101", ETag='"v1"'),
     ]
     assert "it has 101" in refusal(await client.get(source.url + "/f", bytes_max=100))
 

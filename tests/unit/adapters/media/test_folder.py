@@ -95,6 +95,23 @@ async def test_what_is_not_needed_is_removed(folder: MediaFolder) -> None:
         [part async for part in folder.read(1)]
 
 
+async def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    """By a cleaner of temporary files, for example. The new one is locked like the first."""
+    directory = tmp_path / "media"
+    folder = MediaFolder(directory)
+    for _ in range(2):
+        shutil.rmtree(directory)
+        file = folder.new_file(1)
+        await file.write(b"content")
+        await file.finish()
+        assert b"".join([part async for part in folder.read(1)]) == b"content"
+        other = MediaFolder(directory)
+        assert await folder.size(1) == 7, "a process that starts does not take it for abandoned"
+        await other.close()
+    await folder.close()
+    assert folders_in(directory) == set()
+
+
 async def test_a_cancelled_write_does_not_outlive_its_file(folder: MediaFolder) -> None:
     """The descriptor is closed after the write, so the write never meets one that is used anew."""
     file = folder.new_file(1)
