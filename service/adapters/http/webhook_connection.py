@@ -10,7 +10,8 @@ Rule 2: one request at a time. Bytes that come while a request is being answered
 connection after the answer, so that they take no memory.
 Rule 3: above the limit on connections, the longest idle one makes room; if none is idle, the new
 one is answered with 503.
-Rule 4: what is not HTTP ends a request at once, also in the middle of its body (400).
+Rule 4: what is not HTTP ends a request at once, also in the middle of its body (400), and so do
+trailers or an extension of a chunk that are longer than a head.
 """
 
 import asyncio
@@ -85,6 +86,7 @@ class WebhookConnection(RequestHandler):
     """A connection of a sender."""
 
     __slots__ = (
+        "_bare_bytes",
         "_body",
         "_connections",
         "_head_bytes",
@@ -104,6 +106,8 @@ class WebhookConnection(RequestHandler):
         """Runs while a part of an answer waits for the sender to read."""
         self._body: StreamReader | None = None
         """The body of the last request whose head is complete."""
+        self._bare_bytes = 0
+        """Bytes since the body last grew: trailers, which aiohttp keeps, or a chunk's extension."""
         self._is_answering = False
         """Whether the head of a request is complete and its answer is not written yet."""
         self.began_at = 0.0
@@ -143,12 +147,22 @@ class WebhookConnection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of a head or a body; aiohttp passes none to go on with what it has."""
+        if len(data) <= HEADER_BYTES_MAX:
+            self._take(data)
+        else:
+            for at in range(0, len(data), HEADER_BYTES_MAX):
+                self._take(data[at : at + HEADER_BYTES_MAX])
+
+    def _take(self, data: bytes) -> None:
+        """Take not more bytes than a head may have, so that its limit is not far exceeded."""
         if self._close or self._force_close:
             return
-        if data and (self._body is None or self._body.is_eof()):
+        body = None if self._body is None or self._body.is_eof() else self._body
+        if data and body is None:
             data = self._begin_or_continue_head(data)
             if not data:
                 return
+        known_bytes = 0 if body is None else body.total_bytes
         known = len(self._messages)
         super().data_received(data)
         self._drop_pipelined(known if self._is_answering else known + 1)
@@ -156,10 +170,21 @@ class WebhookConnection(RequestHandler):
             self._head_is_over()
             self._is_answering = True
             self._body = self._messages[-1][1]
+            self._bare_bytes = 0
         elif self._head_bytes > HEADER_BYTES_MAX:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         elif self._head_bytes and self._head_timer is None:
             self._expect_head()
+        elif body is not None:
+            self._count_bare_bytes(0 if body.total_bytes > known_bytes else len(data))
+
+    def _count_bare_bytes(self, count: int) -> None:
+        """Count bytes of a request by which its body did not grow; 0 if it did."""
+        self._bare_bytes = self._bare_bytes + count if count else 0
+        if self._bare_bytes > HEADER_BYTES_MAX:
+            self.close()
+            if self._is_answering:
+                self._break_body()
 
     def _begin_or_continue_head(self, data: bytes) -> bytes:
         """Count bytes of a head, and return them without blank lines before it.

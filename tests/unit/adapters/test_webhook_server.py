@@ -277,6 +277,34 @@ async def test_a_body_that_breaks_is_refused_at_once(rest: bytes) -> None:
         assert not bench.received
 
 
+@pytest.mark.parametrize(("path", "status"), [(b"/hook", 400), (b"/none", 404)])
+@pytest.mark.parametrize("packets", [1, 2])
+@pytest.mark.parametrize(
+    "bare",
+    [b"0\r\n" + b"X-T: 0123456789\r\n" * 3_000, b"2;x=" + b"y" * 40_000],
+    ids=["trailers", "extension of a chunk"],
+)
+async def test_what_comes_beside_a_body_is_limited(
+    bench: Bench, path: bytes, status: int, packets: int, bare: bytes
+) -> None:
+    """In one packet with the head or in another, and where nobody reads the body."""
+    head = POST.replace(b"/hook", path) + b"Transfer-Encoding: chunked\r\n\r\n2\r\n12\r\n"
+    answer = await bench.raw(*([head + bare] if packets == 1 else [head, bare]), pause=0.05)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 %d " % status)
+    assert [answer for _, answer in bench.answers] == [str(status)]
+    assert not bench.received
+
+
+async def test_trailers_are_left_out(bench: Bench) -> None:
+    body = b"2\r\n12\r\n0\r\nX-Signature: t\r\n" + b"X-T: 0123456789\r\n" * 500 + b"\r\n"
+    head = POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = await bench.raw(head, body, pause=0.05)
+    assert answer.startswith(OK)
+    (received,) = bench.received
+    assert received.body == b"12"
+    assert received.headers.first("x-signature") is None
+
+
 async def test_a_large_head_is_accepted_up_to_its_limit(bench: Bench) -> None:
     answer = await bench.post(headers={f"X-{number}": "y" * 1_000 for number in range(15)})
     assert answer.status == 200
