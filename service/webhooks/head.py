@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
-from service.contracts.text import natural_number
+from service.contracts.text import DIGITS_MAX
 from service.webhooks.delivery import HeaderFields
 from service.webhooks.endpoint import Endpoint
 
@@ -51,10 +51,15 @@ def answer_to_head(
         return _answer_to_other_method(head, endpoint)
     if _is_compressed(head.headers):
         return Answer(HTTPStatus.BAD_REQUEST)
-    length = natural_number(str(head.headers.first("content-length") or b"", "latin-1"))
-    if length is not None and length > body_bytes_max:
+    if _is_more(head.headers.first("content-length") or b"", body_bytes_max):
         return Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     return endpoint
+
+
+def _is_more(digits: bytes, limit: int) -> bool:
+    """Return whether these digits are a number above the limit; Python reads no more than 4,300."""
+    number = digits.lstrip(b"0")
+    return digits.isdigit() and (len(number) > DIGITS_MAX or int(number or b"0") > limit)
 
 
 def _is_compressed(headers: HeaderFields) -> bool:
