@@ -25,7 +25,7 @@ from service.adapters.tls import serving
 from service.apps.endpoints import endpoints_of
 from service.apps.listening import listening
 from service.apps.serving import ServingProgram
-from service.apps.sources import check_secrets, load_sources, secrets_of_webhooks
+from service.apps.sources import check_webhook_secrets, load_sources
 from service.apps.start import open_port
 from service.core.facts import Fact
 from service.ports import Observers, PublishedKeys
@@ -68,7 +68,7 @@ class Service(ServingProgram):
         self._settings = settings = loaded.settings
         self._log = structlog.get_logger()
         file = load_sources(settings)
-        check_secrets(loaded.secrets, secrets_of_webhooks(file.model))
+        check_webhook_secrets(file.model, loaded.secrets)
         self._endpoints = endpoints = endpoints_of(file)
         self._tls = _tls(settings.ingress)
         registry = process_registry()
