@@ -52,7 +52,7 @@ def _secret(name: str, read_secret: ReadSecret) -> str:
     secret = read_secret(name)
     if secret is None:
         raise NotSignableError(
-            f"The secret {name} cannot be read: set ASSET_SYNC_SECRET__{name.upper()}."
+            f"The secret {name} cannot be read: set ASSET_SYNC_SECRET__{name.upper()}, in UTF-8."
         )
     return secret
 
