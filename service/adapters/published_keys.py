@@ -3,7 +3,8 @@
 Rule 1: the caller has checked the URL: the hosts are those of Amazon and Adobe. No setting changes
 that. TLS is verified, the host's addresses must be public, and redirects are not followed.
 Rule 2: a stranger can make asset-sync fetch, because the fetch comes before the verdict. So at most
-`FETCHES_AT_ONCE_MAX` run, one for each URL, and only keys that were found are kept.
+`FETCHES_AT_ONCE_MAX` run, one for each URL, and only keys that were found are kept: an error page
+that is answered with 200 would else stand for the key for a day.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from service.adapters.network import PublicNetwork
 from service.adapters.transport import Transport
 from service.core.facts import Fact
 from service.webhooks.facts import KeyFetched, KeyNotFetched
+from service.webhooks.schemes.published_keys import rsa_key
 
 KEYS_MAX = 16
 KEY_SECONDS_MAX = 24 * 3600.0
@@ -79,12 +81,16 @@ class HttpPublishedKeys:
 
     async def _fetch_and_keep(self, url: str) -> bytes | None:
         key = await self._fetch(url)
-        if key is not None:
-            self._note(KeyFetched(url))
-            self._kept[url] = (self._now(), key)
-            self._kept.move_to_end(url)
-            if len(self._kept) > KEYS_MAX:
-                self._kept.popitem(last=False)
+        if key is None:
+            return None
+        if rsa_key(key) is None:
+            self._note(KeyNotFetched(url, "The answer is neither a certificate nor a key."))
+            return None
+        self._note(KeyFetched(url))
+        self._kept[url] = (self._now(), key)
+        self._kept.move_to_end(url)
+        if len(self._kept) > KEYS_MAX:
+            self._kept.popitem(last=False)
         return key
 
     async def _fetch(self, url: str) -> bytes | None:

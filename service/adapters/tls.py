@@ -41,6 +41,45 @@ def serving(variable: str, cert_file: Path, key_file: Path | None) -> ssl.SSLCon
     return made
 
 
+class ServedCertificate:
+    """The certificate of a server. It is read again when its files change, as at a renewal."""
+
+    def __init__(self, variable: str, cert_file: Path, key_file: Path | None) -> None:
+        """Read the files; the arguments are those of `serving`.
+
+        Raises:
+            SettingsError: a file cannot be read, or the two do not match.
+        """
+        self._files = (variable, cert_file, key_file)
+        self._read_at = self._changed_at()
+        self.context = serving(*self._files)
+
+    def renew(self) -> bool:
+        """Show the files' certificate to new connections; return whether the files had changed.
+
+        Raises:
+            SettingsError: the files have changed and cannot be used; the old certificate stays.
+        """
+        changed_at = self._changed_at()
+        if changed_at == self._read_at:
+            return False
+        serving(*self._files)  # another context, since a half of a pair would spoil this one
+        show_certificate(self.context, *self._files)
+        self._read_at = changed_at
+        return True
+
+    def _changed_at(self) -> list[int | None]:
+        _, *paths = self._files
+        return [_changed_at(path) for path in paths if path is not None]
+
+
+def _changed_at(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
 def show_certificate(
     tls: ssl.SSLContext,
     variable: str,

@@ -4,7 +4,7 @@ Start: sources file, secrets, topics, HTTP port, producer, webhook port.
 End: the webhook port answers 503 until open requests are answered, then producer and HTTP port.
 """
 
-import ssl
+import asyncio
 from collections.abc import Callable, Iterable
 
 import structlog
@@ -21,11 +21,11 @@ from service.adapters.telemetry.ingress_metrics import IngressGauges, IngressMet
 from service.adapters.telemetry.ingress_overview import IngressOverview, IngressTotals, Webhook
 from service.adapters.telemetry.logs import LogObserver, configure
 from service.adapters.telemetry.metrics import process_registry
-from service.adapters.tls import serving
+from service.adapters.tls import ServedCertificate
 from service.apps.endpoints import endpoints_of
 from service.apps.listening import listening
 from service.apps.serving import ServingProgram
-from service.apps.sources import check_secrets, load_sources, secrets_of_webhooks
+from service.apps.sources import check_webhook_secrets, load_sources
 from service.apps.start import open_port
 from service.core.facts import Fact
 from service.ports import Observers, PublishedKeys
@@ -34,13 +34,15 @@ from service.process.exit_codes import ExitCode
 from service.process.shutdown import Shutdown, close_within
 from service.runtime.receiver import Receiver
 from service.runtime.secret_cache import SecretCache
-from service.settings import PREFIX, IngressSettings, Loaded
+from service.settings import PREFIX, IngressSettings, Loaded, SettingsError
 from service.webhooks.endpoint import Endpoint, by_path
 
 DRAIN_SECONDS_MAX = 10.0
 """How long open requests may take to finish after SIGTERM."""
 CLOSE_SECONDS_MAX = 4.0
 """How long the producer may take to close."""
+RENEW_SECONDS = 30.0
+"""How often the files of the certificate are looked at."""
 
 
 MakeKeys = Callable[[Callable[[Fact], None]], PublishedKeys]
@@ -68,9 +70,9 @@ class Service(ServingProgram):
         self._settings = settings = loaded.settings
         self._log = structlog.get_logger()
         file = load_sources(settings)
-        check_secrets(loaded.secrets, secrets_of_webhooks(file.model))
+        check_webhook_secrets(file.model, loaded.secrets)
         self._endpoints = endpoints = endpoints_of(file)
-        self._tls = _tls(settings.ingress)
+        self._certificate = _certificate(settings.ingress)
         registry = process_registry()
         names = [endpoint.source for endpoint in endpoints]
         totals = IngressTotals()
@@ -120,12 +122,23 @@ class Service(ServingProgram):
         await open_port(self._admin, self._settings.http)
         await self._topics.start()
         with listening(ingress.host, ingress.port, "INGRESS"):
-            self.port = await self._server.open(ingress.host, ingress.port, self._tls)
+            tls = None if self._certificate is None else self._certificate.context
+            self.port = await self._server.open(ingress.host, ingress.port, tls)
         paths = {endpoint.path: endpoint.source for endpoint in self._endpoints}
-        self._log.info("webhooks.listening", port=self.port, tls=self._tls is not None, paths=paths)
+        self._log.info("webhooks.listening", port=self.port, tls=tls is not None, paths=paths)
 
     async def _work(self) -> None:
-        await self._topics.keep_going()
+        await asyncio.gather(self._topics.keep_going(), self._renew_certificate())
+
+    async def _renew_certificate(self) -> None:
+        """Look for a renewed certificate, for ever."""
+        while self._certificate is not None:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                if self._certificate.renew():
+                    self._log.info("webhooks.certificate_renewed")
+            except SettingsError as error:
+                self._log.error("webhooks.certificate_not_renewed", message=str(error))
 
     async def _finish(self) -> None:
         """Answer the requests that are open."""
@@ -170,12 +183,12 @@ def _webhooks(endpoints: Iterable[Endpoint]) -> list[Webhook]:
     return [Webhook(one.source, one.path, one.topic, one.scheme.name) for one in endpoints]
 
 
-def _tls(ingress: IngressSettings) -> ssl.SSLContext | None:
-    """Return the context for HTTPS, or None where TLS ends before this program.
+def _certificate(ingress: IngressSettings) -> ServedCertificate | None:
+    """Return the certificate for HTTPS, or None where TLS ends before this program.
 
     Raises:
         SettingsError: a file cannot be used.
     """
     if ingress.tls_cert_file is None:
         return None
-    return serving(f"{PREFIX}INGRESS__TLS_", ingress.tls_cert_file, ingress.tls_key_file)
+    return ServedCertificate(f"{PREFIX}INGRESS__TLS_", ingress.tls_cert_file, ingress.tls_key_file)

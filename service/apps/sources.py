@@ -7,6 +7,7 @@ from service.mapping.file.checks import Surroundings
 from service.mapping.file.load import Loaded, load
 from service.mapping.file.model import Source, SourcesFile
 from service.mapping.file.text import BYTES_MAX
+from service.mapping.file.webhook import Verify
 from service.mapping.file_tests import ReadFile, UnreadableFile, run_file_tests
 from service.settings import (
     PREFIX,
@@ -16,6 +17,7 @@ from service.settings import (
     Unreadable,
     reserved_names,
 )
+from service.webhooks.endpoint import scheme_of
 
 VALUE_FILE_BYTES_MAX = 16 * 1024 * 1024
 """Largest file with the value of a test's record, in bytes."""
@@ -96,6 +98,16 @@ def check_secrets(secrets: SecretStore, names: Iterable[str]) -> None:
         raise SettingsError("\n".join(unreadable))
 
 
+def check_webhook_secrets(file: SourcesFile, secrets: SecretStore) -> None:
+    """Check that each secret of a webhook can be read, and can verify a request.
+
+    Raises:
+        SettingsError: Some cannot; the message has a line for each.
+    """
+    if flaws := flaws_of_webhook_secrets(file, secrets):
+        raise SettingsError("\n".join(flaws))
+
+
 def reader_of(secrets: SecretStore) -> Callable[[str], str]:
     """Return the function that reads a secret by its name, or raises a SettingsError."""
 
@@ -115,10 +127,21 @@ def secrets_of_hosts(file: SourcesFile, sources: Iterable[str]) -> tuple[str, ..
     return tuple(dict.fromkeys(secret for auth in auths if auth for secret in auth.secrets))
 
 
-def secrets_of_webhooks(file: SourcesFile) -> tuple[str, ...]:
-    """Return the names of the secrets that verify the requests of all webhooks."""
-    hooks = (source.webhook for source in file.sources.values() if source.webhook is not None)
-    return tuple(dict.fromkeys(secret for hook in hooks for secret in hook.verify.secrets))
+def flaws_of_webhook_secrets(file: SourcesFile, secrets: SecretStore) -> tuple[str, ...]:
+    """Return a sentence for each secret of a webhook that cannot be read, or verifies nothing."""
+    verifies = (
+        source.webhook.verify for source in file.sources.values() if source.webhook is not None
+    )
+    found = (_flaw(verify, name, secrets) for verify in verifies for name in verify.secrets)
+    return tuple(dict.fromkeys(flaw for flaw in found if flaw is not None))
+
+
+def _flaw(verify: Verify, name: str, secrets: SecretStore) -> str | None:
+    secret = secrets.read(name)
+    if isinstance(secret, Unreadable):
+        return secret.message
+    flaw = scheme_of(verify).flaw_of(secret)
+    return None if flaw is None else f"The secret {name} {flaw}."
 
 
 def topics_of_webhooks(file: SourcesFile) -> tuple[str, ...]:

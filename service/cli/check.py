@@ -20,9 +20,9 @@ from service.adapters.media.check_hosts import check_media_hosts
 from service.adapters.readback.check_hosts import check_hosts
 from service.apps.source import kafka_of
 from service.apps.sources import (
+    flaws_of_webhook_secrets,
     load_sources,
     reader_of,
-    secrets_of_webhooks,
     selected_sources,
     topics_of_webhooks,
 )
@@ -130,7 +130,7 @@ async def _sources(loaded: Loaded, api: HttpAssetApi) -> list[Finding]:
     except SettingsError as error:
         remedy = f"Correct it; `asset-sync mapping test {path}` checks it alone."
         return [Finding("failed", line, remedy) for line in str(error).splitlines()]
-    unreadable = loaded.secrets.unreadable(secrets_of_webhooks(file.model))
+    flaws = flaws_of_webhook_secrets(file.model, loaded.secrets)
     uses = [
         use
         for name, source in file.model.sources.items()
@@ -138,7 +138,7 @@ async def _sources(loaded: Loaded, api: HttpAssetApi) -> list[Finding]:
     ]
     return [
         Finding("ok", f"The sources file {path}: {_counted(file)}."),
-        *(Finding("warning", flaw, NEEDED_BY_INGRESS) for flaw in unreadable),
+        *(Finding("warning", flaw, NEEDED_BY_INGRESS) for flaw in flaws),
         *await _kafka_of_programs(settings, file),
         *await check_mapping(api, uses, file.merged.locate, settings.structure),
         *await check_hosts(file.model.hosts, reader_of(loaded.secrets)),

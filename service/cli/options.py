@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 import urllib.error
+import urllib.request
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
@@ -140,6 +141,18 @@ def reason_in_words(kafka: KafkaSettings, error: BaseException, needs: str = "it
             return f"cannot connect ({why}); check ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS."
         case _:
             return describe(error, kafka)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Treats a redirect as an answer: another host must not get the secrets of a request."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Return None, so that the redirect is raised as an HTTPError."""
+
+
+def direct_opener(*handlers: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
+    """Return an opener that uses no proxy and follows no redirect."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects(), *handlers)
 
 
 def why_no_answer(error: Exception) -> str:

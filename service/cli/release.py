@@ -12,7 +12,7 @@ import msgspec
 
 from service import __version__
 from service.adapters.http.release_token import HEADER, TokenFile
-from service.cli.options import is_asked, stop, why_no_answer
+from service.cli.options import direct_opener, is_asked, stop, why_no_answer
 from service.cli.output import say, shown
 from service.contracts.json_flaw import UNREADABLE
 from service.core.status import HeldFamily
@@ -98,10 +98,9 @@ def lines_of(held: _Held) -> Iterator[str]:
 
 
 def _ask(request: urllib.request.Request, kind: type[_Answer]) -> _Answer:
-    """Return the answer of the service on this machine, without any proxy."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    """Return the answer of the service on this machine, without any proxy or redirect."""
     try:
-        with opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
+        with direct_opener().open(request, timeout=TIMEOUT_SECONDS) as answer:
             status, text = answer.status, answer.read(ANSWER_BYTES_MAX)
         return msgspec.json.decode(text, type=kind)
     except urllib.error.HTTPError as error:

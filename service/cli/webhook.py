@@ -13,7 +13,7 @@ import click
 from service.adapters.tls import context
 from service.apps.endpoints import endpoints_of
 from service.apps.sources import load_sources
-from service.cli.options import bytes_of, stop, why_no_answer
+from service.cli.options import bytes_of, direct_opener, stop, why_no_answer
 from service.cli.output import say
 from service.settings import Loaded, SettingsError, load
 from service.webhooks.endpoint import Endpoint
@@ -78,12 +78,16 @@ def send(
     more = dict(_header(text) for text in headers)
     all_headers = {"content-type": "application/json", **signed, **more}
     status = _post(base.rstrip("/") + endpoint.path, body, all_headers, ca_file)
-    meaning = _MEANINGS.get(status, "Not accepted.").format(
-        topic=endpoint.topic, path=endpoint.path
-    )
+    meaning = _meaning_of(status).format(topic=endpoint.topic, path=endpoint.path)
     if status != http.HTTPStatus.OK:
         stop(f"{status} {meaning}")
     say(f"{status} {meaning}")
+
+
+def _meaning_of(status: int) -> str:
+    if http.HTTPStatus.MULTIPLE_CHOICES <= status < http.HTTPStatus.BAD_REQUEST:
+        return "Not accepted: this address redirects to another one. Give that one with --url."
+    return _MEANINGS.get(status, "Not accepted.")
 
 
 def _endpoint(loaded: Loaded, source: str) -> Endpoint:
@@ -105,7 +109,7 @@ def _post(url: str, body: bytes, headers: dict[str, str], ca_file: Path | None) 
     if not url.lower().startswith(("http://", "https://")):
         stop(f"--url {url} is not an http or https address.", 2)
     in_utf_8 = {name: bytes_of(value).decode("latin-1") for name, value in headers.items()}
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    handlers: list[urllib.request.BaseHandler] = []
     if ca_file is not None:
         try:
             trusting = urllib.request.HTTPSHandler(context=context("--ca-file", ca_file))
@@ -114,7 +118,7 @@ def _post(url: str, body: bytes, headers: dict[str, str], ca_file: Path | None) 
         handlers.append(trusting)
     try:
         request = urllib.request.Request(url, method="POST", data=body, headers=in_utf_8)  # noqa: S310 - checked
-        with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_SECONDS) as reply:
+        with direct_opener(*handlers).open(request, timeout=TIMEOUT_SECONDS) as reply:
             return int(reply.status)
     except urllib.error.HTTPError as error:
         return error.code

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
+from service.contracts.text import DIGITS_MAX
 from service.webhooks.delivery import HeaderFields
 from service.webhooks.endpoint import Endpoint
 
@@ -11,6 +12,8 @@ HEADER_BYTES_MAX = 16 * 1024
 """Largest head of a request: its first line and its header fields."""
 
 _NO_CODING = frozenset({b"", b"identity"})
+_NOT_COMPRESSED = {"content-encoding": _NO_CODING, "transfer-encoding": _NO_CODING | {b"chunked"}}
+"""The headers that may say that the body is compressed, with the values that do not."""
 
 
 class Head(NamedTuple):
@@ -46,13 +49,25 @@ def answer_to_head(
         return Answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
     if head.method != "POST":
         return _answer_to_other_method(head, endpoint)
-    for coding in head.headers.all("content-encoding"):
-        if coding.strip().lower() not in _NO_CODING:
-            return Answer(HTTPStatus.BAD_REQUEST)
-    length = head.headers.first("content-length") or b""
-    if length.isdigit() and int(length) > body_bytes_max:
+    if _is_compressed(head.headers):
+        return Answer(HTTPStatus.BAD_REQUEST)
+    if _is_more(head.headers.first("content-length") or b"", body_bytes_max):
         return Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     return endpoint
+
+
+def _is_more(digits: bytes, limit: int) -> bool:
+    """Return whether these digits are a number above the limit; Python reads no more than 4,300."""
+    number = digits.lstrip(b"0")
+    return digits.isdigit() and (len(number) > DIGITS_MAX or int(number or b"0") > limit)
+
+
+def _is_compressed(headers: HeaderFields) -> bool:
+    return any(
+        coding.strip().lower() not in allowed
+        for name, allowed in _NOT_COMPRESSED.items()
+        for coding in headers.all(name)
+    )
 
 
 def _answer_to_other_method(head: Head, endpoint: Endpoint) -> Answer:

@@ -32,7 +32,7 @@ def sign(
         case BodyHmac(secrets=(name, *_)):
             return scheme.signed(body, _secret(name, read_secret))
         case Token(secrets=(name, *_)):
-            return scheme.signed(_for_a_header(name, _secret(name, read_secret)))
+            return scheme.signed(_usable(scheme, name, _secret(name, read_secret)))
         case Standard(secrets=(name, *_)):
             try:
                 secret = _secret(name, read_secret)
@@ -52,14 +52,13 @@ def _secret(name: str, read_secret: ReadSecret) -> str:
     secret = read_secret(name)
     if secret is None:
         raise NotSignableError(
-            f"The secret {name} cannot be read: set ASSET_SYNC_SECRET__{name.upper()}."
+            f"The secret {name} cannot be read: set ASSET_SYNC_SECRET__{name.upper()}, in UTF-8."
         )
     return secret
 
 
-def _for_a_header(name: str, secret: str) -> str:
-    if {"\r", "\n", "\0"} & set(secret):
-        raise NotSignableError(
-            f"The secret {name} cannot be sent: it has several lines, and a header has one."
-        )
+def _usable(scheme: Scheme, name: str, secret: str) -> str:
+    flaw = scheme.flaw_of(secret)
+    if flaw is not None:
+        raise NotSignableError(f"The secret {name} {flaw}.")
     return secret

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import trustme
 
 from service.adapters.http.webhook_connection import REQUEST_SECONDS_MAX
+from service.apps import ingress as program
 from service.apps.ingress import Service
 from service.playground.embedded_kafka import EmbeddedKafka
 from service.process.exit_codes import ExitCode
@@ -36,6 +38,8 @@ from tests.support.webhooks import (
     public_pem,
     sns_message,
 )
+from tests.unit.adapters.test_served_certificate import shown as shown_certificate
+from tests.unit.adapters.test_served_certificate import write as write_certificate
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
@@ -262,15 +266,15 @@ async def test_a_sample_can_be_sent(ingress: IngressUnderTest) -> None:
     assert (absent.returncode, "No asset-sync ingress answers" in absent.stderr) == (1, True)
 
 
-async def test_messages_of_sns_are_keyed_by_the_asset(
-    ingress: IngressUnderTest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In this process, with a key of the test in the place of Amazon's."""
-    for name, value in ingress.environ().items():
+@contextlib.asynccontextmanager
+async def in_this_process(
+    environ: dict[str, str], keys: KnownKeys, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[int]:
+    """Run ingress with this environment and these keys, and yield its port."""
+    for name, value in environ.items():
         if name.startswith("ASSET_SYNC_"):
             monkeypatch.setenv(name, value)
     monkeypatch.setattr("service.process.shutdown.exit_at_once", lambda _: None)
-    keys = KnownKeys({CERTIFICATE_URL: public_pem(private_key())})
     shutdown = Shutdown()
     service = Service(load(needs_pim=False), shutdown, lambda _: keys)
     running = asyncio.create_task(service.run())
@@ -278,7 +282,39 @@ async def test_messages_of_sns_are_keyed_by_the_asset(
         async with asyncio.timeout(60):
             while not service.port:  # noqa: ASYNC110 - it says so in its log alone
                 await asyncio.sleep(0.1)
-        url = f"http://127.0.0.1:{service.port}/sns"
+        yield service.port
+    finally:
+        shutdown.request()
+        assert await running == ExitCode.DRAINED
+
+
+async def test_a_renewed_certificate_is_shown(
+    ingress: IngressUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a restart, before the old one expires."""
+    monkeypatch.setattr(program, "RENEW_SECONDS", 0.1)
+    ca = trustme.CA()
+    write_certificate(ca, tmp_path)
+    files = {
+        "INGRESS__TLS_CERT_FILE": str(tmp_path / "tls.crt"),
+        "INGRESS__TLS_KEY_FILE": str(tmp_path / "tls.key"),
+    }
+    async with in_this_process(ingress.environ(**files), KnownKeys({}), monkeypatch) as port:
+        (tmp_path / "tls.crt").write_text("a half")
+        await asyncio.sleep(0.5)
+        renewed = write_certificate(ca, tmp_path)
+        async with asyncio.timeout(30):
+            while await shown_certificate(ca, port) != renewed:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.1)
+
+
+async def test_messages_of_sns_are_keyed_by_the_asset(
+    ingress: IngressUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, with a key of the test in the place of Amazon's."""
+    keys = KnownKeys({CERTIFICATE_URL: public_pem(private_key())})
+    async with in_this_process(ingress.environ(), keys, monkeypatch) as port:
+        url = f"http://127.0.0.1:{port}/sns"
         now = datetime.now(UTC).isoformat()
         message = '{"media_id": "0AB2-1"}'
         async with aiohttp.ClientSession() as session:
@@ -293,9 +329,6 @@ async def test_messages_of_sns_are_keyed_by_the_asset(
                 body = sns_message(private_key(), **{"Timestamp": now, **members})
                 async with session.post(url, data=body) as answer:
                     assert answer.status == status, members
-    finally:
-        shutdown.request()
-        assert await running == ExitCode.DRAINED
     assert keys.confirmed == [SUBSCRIBE_URL]
     (record,) = await ingress.records(ingress.sns_topic)
     assert record.key == b"0AB2-1"

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from service.cli import main
 from service.cli.options import AssetPath, Since, Utf8
-from service.cli.webhook import _header, _post
+from service.cli.webhook import _header, _meaning_of, _post
 from service.webhooks.schemes.token import Token
 from service.webhooks.signing import NotSignableError, sign
 
@@ -115,6 +115,25 @@ def test_a_token_is_sent_in_utf_8() -> None:
         assert _post(f"http://127.0.0.1:{port}/dam", b"{}", {"x-token": "é€"}, None) == 200
 
     assert ": é€\r\n".encode() in asked[0]
+
+
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "308 Permanent Redirect"])
+def test_a_redirect_gets_no_secret(status: str) -> None:
+    """The address of a redirect may belong to somebody else, and its 200 says nothing of Kafka."""
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        elsewhere.settimeout(0)
+        location = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/"
+        redirect = f"HTTP/1.1 {status}\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n"
+        with _answering(redirect.encode()) as port:
+            answered = _post(f"http://127.0.0.1:{port}/dam", b"{}", {"x-token": "t0p"}, None)
+        with _answering(redirect.encode()) as port:
+            ended = CliRunner().invoke(main, ["release", "--port", str(port)])
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
+
+    assert answered == int(status[:3])
+    assert "Give that one with --url" in _meaning_of(answered)
+    assert ended.stderr.startswith(f"The port answers {status[:3]}: it does not belong to")
 
 
 @pytest.mark.parametrize("text", ["a", ":b", "a b: c", "é: b", "a: b\nc", "a: b\0"])

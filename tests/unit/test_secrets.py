@@ -72,6 +72,16 @@ def test_what_cannot_be_a_secret_says_why(
     assert reason in found.message
 
 
+def test_a_variable_that_is_not_utf_8_is_no_secret() -> None:
+    """Python keeps bytes that it cannot decode as lone surrogates, which nobody can sign with."""
+    found = store(TOKEN="a\udcff").read("token")
+
+    assert isinstance(found, Unreadable)
+    assert found.message == (
+        "The secret token: the variable ASSET_SYNC_SECRET__TOKEN is not UTF-8."
+    )
+
+
 def test_all_missing_secrets_are_named_at_once() -> None:
     messages = store(A="x", B="").unreadable(["a", "b", "c", "c"])
 

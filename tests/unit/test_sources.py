@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 
 from service.apps.sources import (
-    check_secrets,
+    check_webhook_secrets,
     load_sources,
     reader_of,
     secrets_of_hosts,
-    secrets_of_webhooks,
     selected_sources,
 )
 from service.settings import Settings, SettingsError, load
@@ -99,14 +98,26 @@ def test_each_program_needs_only_its_own_secrets() -> None:
     assert secrets_of_hosts(file, file.sources) == (
         "bynder_client_id", "bynder_client_secret", "aprimo_client_id", "aprimo_client_secret",
     )  # fmt: skip
-    assert secrets_of_webhooks(file) == ("cloudinary_api_secret", "aprimo_hmac", "contentful_token")
     given = {"ASSET_SYNC_SECRET__APRIMO_HMAC": "x"}
     with pytest.raises(SettingsError) as caught:
-        check_secrets(load(given, None, needs_pim=False).secrets, secrets_of_webhooks(file))
+        check_webhook_secrets(file, load(given, None, needs_pim=False).secrets)
     assert [line.split()[2] for line in str(caught.value).splitlines()] == [
         "cloudinary_api_secret",
         "contentful_token",
     ]
+
+
+def test_a_secret_that_verifies_nothing_is_refused() -> None:
+    """Before the first webhook is answered with 503 because of it."""
+    file = load_sources(settings(EXAMPLE)).model
+    given = {"CLOUDINARY_API_SECRET": "x", "APRIMO_HMAC": "x", "CONTENTFUL_TOKEN": "a\nb"}
+    variables = {f"ASSET_SYNC_SECRET__{name}": secret for name, secret in given.items()}
+    with pytest.raises(SettingsError) as caught:
+        check_webhook_secrets(file, load(variables, None, needs_pim=False).secrets)
+    assert str(caught.value) == (
+        "The secret contentful_token cannot be sent: it has several lines or other control "
+        "characters."
+    )
 
 
 def test_a_secret_is_read_or_its_absence_is_an_error() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast, get_args
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.web_protocol import RequestPayloadError
 
 from service.adapters.http.webhook_connection import (
@@ -147,7 +147,7 @@ class WebhookServer:
         connection.answer_is_known()
         seconds = asyncio.get_running_loop().time() - connection.began_at
         self._note_answer(self._source_of(head), answer.status, seconds)
-        return self._response(answer)
+        return self._response(answer, is_read=request.content.is_eof())
 
     async def _answer(self, request: web.BaseRequest, head: Head, began_at: float) -> Answer:
         endpoint = answer_to_head(head, self._endpoints, self._body_bytes_max)
@@ -175,7 +175,7 @@ class WebhookServer:
     async def _read(self, request: web.BaseRequest, head: Head, deadline: float) -> bytes | Answer:
         """Return the body, or the answer to a request whose body is not taken."""
         try:
-            if (head.headers.first("expect") or b"").lower() == b"100-continue":
+            if _expects_to_continue(request, head):
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 request.writer.output_size = 0
             async with asyncio.timeout_at(deadline):
@@ -199,7 +199,8 @@ class WebhookServer:
             self.reading_bytes -= len(body)
         return bytes(body)
 
-    def _response(self, answer: Answer) -> web.Response:
+    def _response(self, answer: Answer, *, is_read: bool) -> web.Response:
+        """Return the response; the connection closes if a body may still follow (not `is_read`)."""
         headers = dict(SERVER_HEADERS)
         if answer.status is HTTPStatus.SERVICE_UNAVAILABLE:
             headers["retry-after"] = str(RETRY_AFTER_SECONDS)
@@ -208,7 +209,7 @@ class WebhookServer:
         if answer.body:
             headers["content-type"] = "application/json"
         response = web.Response(status=answer.status, body=answer.body or None, headers=headers)
-        if self._is_draining or answer.status in _CLOSING:
+        if self._is_draining or not is_read or answer.status in _CLOSING:
             response.force_close()
         return response
 
@@ -228,6 +229,12 @@ class WebhookServer:
 
     def _note_answer(self, source: str, status: HTTPStatus, seconds: float) -> None:
         self._note(RequestAnswered(source, _LABELS[status], seconds))
+
+
+def _expects_to_continue(request: web.BaseRequest, head: Head) -> bool:
+    """Return whether the sender waits for a leave to send its body, which HTTP/1.0 knows not."""
+    expected = (head.headers.first("expect") or b"").lower()
+    return expected == b"100-continue" and request.version >= HttpVersion11
 
 
 def _head_of(request: web.BaseRequest) -> Head:

@@ -38,6 +38,10 @@ class Scheme(ABC):
     def judge(self, delivery: Delivery, read_secret: ReadSecret) -> Verdict | KeyWanted:
         """Return whether the delivery is genuine, or the key that has to be known first."""
 
+    def flaw_of(self, secret: str) -> str | None:  # noqa: ARG002 - most use any secret
+        """Return why this secret verifies nothing, as the end of a sentence; None if it may."""
+        return None
+
     def answer_to_get(self, query: str) -> bytes | None:  # noqa: ARG002 - most answer no GET
         """Return the JSON that answers a GET with this query; None if a GET is not allowed."""
         return None

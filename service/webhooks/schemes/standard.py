@@ -49,6 +49,16 @@ class Standard(Scheme):
     def own_headers(self) -> frozenset[str]:
         return frozenset(signature for _, _, signature in NAMES)
 
+    def flaw_of(self, secret: str) -> str | None:
+        try:
+            if secret.startswith(PUBLIC_KEY_PREFIX):
+                _public_key(secret)
+            else:
+                _key(secret, SECRET_PREFIX)
+        except ValueError:
+            return "is neither whsec_… nor whpk_… with a key in base64"
+        return None
+
     def judge(self, delivery: Delivery, read_secret: ReadSecret) -> Verdict:
         headers = delivery.headers
         message_id, timestamp, given = map(headers.first, _names_in(headers))
@@ -93,7 +103,7 @@ def _is_signed_by(public_key: str, signed_text: bytes, signatures: Sequence[byte
     Raises:
         ValueError: the public key cannot be used.
     """
-    key = Ed25519PublicKey.from_public_bytes(_key(public_key, PUBLIC_KEY_PREFIX))
+    key = _public_key(public_key)
     for signature in signatures:
         try:
             key.verify(signature, signed_text)
@@ -101,6 +111,10 @@ def _is_signed_by(public_key: str, signed_text: bytes, signatures: Sequence[byte
             continue
         return True
     return False
+
+
+def _public_key(text: str) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(_key(text, PUBLIC_KEY_PREFIX))
 
 
 def _hmac(secret: str, signed_text: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """A header that holds the secret itself, `Authorization: Basic …` included."""
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,11 +15,14 @@ from service.webhooks.schemes.scheme import (
 
 AUTHORIZATION = "authorization"
 _BASIC = b"basic "
+_BLANKS = " \t"
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What no header can carry; a tab is allowed."""
 
 
 @dataclass(frozen=True)
 class Token(Scheme):
-    """A fixed value of a header.
+    """A fixed value of a header, which arrives without the blanks around it.
 
     For `Authorization`, the secret may also be `USER:PASSWORD` of the Basic scheme.
     """
@@ -33,6 +37,13 @@ class Token(Scheme):
     def own_headers(self) -> frozenset[str]:
         return frozenset({self.header})
 
+    def flaw_of(self, secret: str) -> str | None:
+        if not secret.strip(_BLANKS):
+            return "has only blanks, which a header does not keep"
+        if _CONTROL_CHARACTER.search(secret):
+            return "cannot be sent: it has several lines or other control characters"
+        return None
+
     def judge(self, delivery: Delivery, read_secret: ReadSecret) -> Verdict:
         given = delivery.headers.first(self.header)
         if given is None:
@@ -40,8 +51,11 @@ class Token(Scheme):
         basic = _basic_credentials(given) if self.header == AUTHORIZATION else None
 
         def is_given(secret: str) -> bool:
-            wanted = secret.encode()
-            return is_same(wanted, given) or (basic is not None and is_same(wanted, basic))
+            if self.flaw_of(secret) is not None:
+                raise ValueError("the secret verifies nothing")
+            if is_same(secret.strip(_BLANKS).encode(), given):
+                return True
+            return basic is not None and is_same(secret.encode(), basic)
 
         return judge_by_secrets(self.secrets, read_secret, is_given)
 

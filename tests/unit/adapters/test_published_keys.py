@@ -22,8 +22,11 @@ from service.adapters.published_keys import (
 )
 from service.core.facts import Fact
 from service.webhooks.facts import KeyFetched, KeyNotFetched
+from tests.support.webhooks import private_key, public_pem
 
 HOST = "sns.eu-west-1.amazonaws.com"
+KEY = public_pem(private_key())
+"""A key, which may have text around it."""
 
 
 class Loopback(Network):
@@ -46,7 +49,7 @@ class Publisher:
     keys: HttpPublishedKeys = field(init=False)
     now: float = 0.0
     status: int = 200
-    body: bytes = b"key of "
+    body: bytes = KEY
     held: asyncio.Event | None = None
     asked: list[str] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
@@ -99,12 +102,12 @@ async def publisher() -> AsyncIterator[Publisher]:
 
 
 async def test_a_key_is_fetched_once_a_day(publisher: Publisher) -> None:
-    assert await publisher.get() == b"key of /a.pem"
+    assert await publisher.get() == KEY + b"/a.pem"
     publisher.now += KEY_SECONDS_MAX
-    assert await publisher.get() == b"key of /a.pem"
+    assert await publisher.get() == KEY + b"/a.pem"
     assert publisher.asked == ["/a.pem"]
     publisher.now += 1
-    assert await publisher.get() == b"key of /a.pem"
+    assert await publisher.get() == KEY + b"/a.pem"
     assert publisher.asked == ["/a.pem"] * 2
     assert publisher.facts == [KeyFetched(f"https://{HOST}/a.pem")] * 2
 
@@ -128,7 +131,7 @@ async def test_requests_at_the_same_time_share_a_fetch(publisher: Publisher) -> 
     await asyncio.sleep(0.2)
     first.cancel()
     publisher.held.set()
-    assert set(await asyncio.gather(*others)) == {b"key of /a.pem"}
+    assert set(await asyncio.gather(*others)) == {KEY + b"/a.pem"}
     assert publisher.asked == ["/a.pem"]
 
 
@@ -149,6 +152,13 @@ async def test_strangers_cannot_cause_many_fetches(publisher: Publisher) -> None
         (404, b"", "The answer was 404."),
         (302, b"", "The answer was 302."),
         (500, b"", "The answer was 500."),
+        (200, b"", "The answer is neither a certificate nor a key."),
+        (200, b"<html>", "The answer is neither a certificate nor a key."),
+        (
+            200,
+            b"-----BEGIN PUBLIC KEY-----\nMIIB",
+            "The answer is neither a certificate nor a key.",
+        ),
         (200, b"x" * KEY_BYTES_MAX, f"The answer has more than {KEY_BYTES_MAX} bytes."),
     ],
 )
@@ -160,8 +170,8 @@ async def test_another_answer_is_no_key(
     assert await publisher.get() is None
     assert publisher.messages == [message]
     assert publisher.asked == ["/a.pem"]
-    publisher.status, publisher.body = 200, b"key of "
-    assert await publisher.get() == b"key of /a.pem"
+    publisher.status, publisher.body = 200, KEY
+    assert await publisher.get() == KEY + b"/a.pem"
 
 
 async def test_an_answer_in_time_is_needed(

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -62,6 +63,14 @@ class Bench:
     @property
     def turned_away(self) -> list[str]:
         return [fact.why for fact in self.facts if isinstance(fact, RequestTurnedAway)]
+
+    async def has_answered(self, count: int) -> None:
+        """Wait until this many requests are answered."""
+        await until(lambda: len(self.answers) == count)
+
+    async def has_answered_or_closed(self, count: int) -> None:
+        """Wait until this many requests are answered, or no connection is open."""
+        await until(lambda: len(self.answers) == count or not self.server.connections)
 
     async def post(
         self,
@@ -230,6 +239,7 @@ async def test_a_compressed_body_is_refused(bench: Bench, coding: str) -> None:
         (POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (POST + b"Transfer-Encoding: gzip\r\n\r\n", 400),
+        (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n1\r\n\x1f\r\n0\r\n\r\n", 400),
         (POST + b"A\x00B: 1\r\n\r\n", 400),
         (POST + b"No colon\r\n\r\n", 400),
         (POST + b"X: " + b"x" * 16_384 + b"\r\n\r\n", 431),
@@ -243,6 +253,56 @@ async def test_broken_http_is_refused(bench: Bench, request_bytes: bytes, status
     assert answer[:13] in {f"HTTP/1.{minor} {status} ".encode() for minor in (0, 1)}
     assert bench.answers[-1][1] == str(status)
     assert not bench.received
+
+
+async def test_a_length_may_have_many_zeros(bench: Bench) -> None:
+    """Python refuses to read so many digits."""
+    answer = await bench.raw(
+        POST + b"Connection: close\r\nContent-Length: " + b"0" * 5_000 + b"2\r\n\r\n{}"
+    )
+    assert answer.startswith(OK)
+    assert bench.received[0].body == b"{}"
+
+
+@pytest.mark.parametrize("rest", [b"zz\r\n", b"2\r\n34xx", b"0\r\nNo colon\r\n\r\n"])
+async def test_a_body_that_breaks_is_refused_at_once(rest: bytes) -> None:
+    """In a later packet than its head, so that somebody waits for it by then."""
+    async with bench_of(request_seconds_max=OTHER_HOST_WAITS) as bench:
+        async with asyncio.timeout(OTHER_HOST_WAITS / 2):
+            answer = await bench.raw(
+                POST + b"Transfer-Encoding: chunked\r\n\r\n", b"2\r\n12\r\n", rest, pause=0.05
+            )
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert bench.answers == [("any", "400")]
+        assert not bench.received
+
+
+@pytest.mark.parametrize(("path", "status"), [(b"/hook", 400), (b"/none", 404)])
+@pytest.mark.parametrize("packets", [1, 2])
+@pytest.mark.parametrize(
+    "bare",
+    [b"0\r\n" + b"X-T: 0123456789\r\n" * 3_000, b"2;x=" + b"y" * 40_000],
+    ids=["trailers", "extension of a chunk"],
+)
+async def test_what_comes_beside_a_body_is_limited(
+    bench: Bench, path: bytes, status: int, packets: int, bare: bytes
+) -> None:
+    """In one packet with the head or in another, and where nobody reads the body."""
+    head = POST.replace(b"/hook", path) + b"Transfer-Encoding: chunked\r\n\r\n2\r\n12\r\n"
+    answer = await bench.raw(*([head + bare] if packets == 1 else [head, bare]), pause=0.05)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 %d " % status)
+    assert [answer for _, answer in bench.answers] == [str(status)]
+    assert not bench.received
+
+
+async def test_trailers_are_left_out(bench: Bench) -> None:
+    body = b"2\r\n12\r\n0\r\nX-Signature: t\r\n" + b"X-T: 0123456789\r\n" * 500 + b"\r\n"
+    head = POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = await bench.raw(head, body, pause=0.05)
+    assert answer.startswith(OK)
+    (received,) = bench.received
+    assert received.body == b"12"
+    assert received.headers.first("x-signature") is None
 
 
 async def test_a_large_head_is_accepted_up_to_its_limit(bench: Bench) -> None:
@@ -286,6 +346,44 @@ async def test_a_connection_that_sends_nothing_is_closed(bench: Bench) -> None:
     assert bench.answers == []
 
 
+async def test_the_time_of_a_head_counts_from_its_first_byte() -> None:
+    """Not from the connection, which a proxy may open before it needs it."""
+    async with bench_of(request_seconds_max=2.0) as bench:
+        reader, writer = await asyncio.open_connection("127.0.0.1", bench.port)
+        await asyncio.sleep(1.5)
+        writer.write(POST)
+        await asyncio.sleep(1.0)
+        writer.write(b"Content-Length: 2\r\n\r\n{}")
+        assert await reader.readline() == OK
+        writer.close()
+
+
+async def test_a_blank_line_begins_no_request(bench: Bench) -> None:
+    """Some senders write one behind a body, and then use the connection again."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", bench.port)
+    for _ in range(2):
+        writer.write(POST + b"Content-Length: 2\r\n\r\n{}")
+        assert await reader.readline() == OK
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"\r\n")
+        await asyncio.sleep(1.0)  # longer than a request may take
+    writer.close()
+    assert [status for _, status in bench.answers] == ["200", "200"]
+
+
+async def test_a_sender_that_reads_no_answer_is_disconnected(bench: Bench) -> None:
+    """Else it keeps one of the connections for ever."""
+    _, writer = await asyncio.open_connection("127.0.0.1", bench.port, limit=1_000)
+    request = b"GET /adobe?challenge=" + b"x" * 15_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+    await until(lambda: bench.server.connections)
+    async with asyncio.timeout(OTHER_HOST_WAITS):
+        while bench.server.connections:
+            writer.write(request)
+            await bench.has_answered_or_closed(len(bench.answers) + 1)
+    writer.close()
+    assert (await bench.post()).status == 200
+
+
 async def test_slow_senders_do_not_stop_others(bench: Bench) -> None:
     """Half of them are slow with the head, half with the body."""
     slow = [
@@ -323,6 +421,20 @@ async def test_an_idle_connection_makes_room() -> None:
         assert not bench.turned_away
         for writer in writers:
             writer.close()
+
+
+async def test_many_connections_at_once_each_take_another_ones_room() -> None:
+    """They are accepted in one go, before a connection that makes room has ended."""
+    async with bench_of(connections_max=10) as bench:
+        with contextlib.ExitStack() as senders:
+            for _ in range(3):
+                burst = [socket.create_connection(("127.0.0.1", bench.port)) for _ in range(10)]
+                for sender in burst:
+                    senders.enter_context(sender)
+                    sender.sendall(POST + b"Content-Length: 2\r\n\r\n{}")
+                await bench.has_answered(len(bench.answers) + len(burst))
+            await until(lambda: bench.server.connections == 10)
+        assert not bench.turned_away
 
 
 async def test_incomplete_bodies_share_a_limit() -> None:
@@ -395,6 +507,21 @@ async def test_expect_is_answered_before_the_body(bench: Bench) -> None:
     await reader.readline()
     assert (await reader.readline()).startswith(OK)
     writer.close()
+
+
+async def test_expect_is_for_newer_senders(bench: Bench) -> None:
+    """HTTP/1.0 has no interim answers: its sender would take one for the answer."""
+    head = POST.replace(b"/1.1", b"/1.0") + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    answer = await bench.raw(head, b"{}", pause=0.1)
+    assert answer.startswith(b"HTTP/1.0 200 ")
+
+
+async def test_what_may_follow_an_early_answer_is_not_another_request(bench: Bench) -> None:
+    """A sender that waits for a leave may send the body, or its next request."""
+    head = POST.replace(b"/hook", b"/none") + b"Content-Length: 99\r\n"
+    early = await bench.raw(head + b"Expect: 100-continue\r\n\r\n")
+    assert early.startswith(b"HTTP/1.1 404 ")
+    assert b"connection: close" in early.lower()
 
 
 async def test_an_upgrade_is_not_followed(bench: Bench) -> None:

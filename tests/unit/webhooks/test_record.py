@@ -122,7 +122,17 @@ def test_the_methods_of_an_endpoint(verify: dict[str, object], methods: str) -> 
         (("POST", "/bynder", "", [(b"Content-Length", b"100")]), None),
         (("POST", "/bynder", "", [(b"Content-Length", b"101")]), Answer(HTTPStatus(413))),
         (("POST", "/bynder", "", [(b"Content-Length", b"9" * 100)]), Answer(HTTPStatus(413))),
+        (("POST", "/bynder", "", [(b"Content-Length", b"0" * 5_000)]), None),
+        (
+            ("POST", "/bynder", "", [(b"Content-Length", b"0" * 5_000 + b"101")]),
+            Answer(HTTPStatus(413)),
+        ),
         (("POST", "/bynder", "", [(b"Content-Length", b"\xb2")]), None),
+        (("POST", "/bynder", "", [(b"Transfer-Encoding", b"Chunked")]), None),
+        (
+            ("POST", "/bynder", "", [(b"Transfer-Encoding", b"gzip, chunked")]),
+            Answer(HTTPStatus(400)),
+        ),
     ],
 )
 def test_the_head_alone_may_be_answered(

@@ -280,6 +280,11 @@ class TestStandard:
     def test_a_secret_that_cannot_be_used_is_our_own_trouble(self, secret: str) -> None:
         headers = standard.signed(BODY, STANDARD_SECRET, "m1", int(NOW))
         assert judged(self.scheme, delivery(headers, BODY), {"s": secret}) == Unjudged("secret")
+        assert self.scheme.flaw_of(secret) == "is neither whsec_… nor whpk_… with a key in base64"
+
+    @pytest.mark.parametrize("secret", [STANDARD_SECRET, "AAAA", "whpk_" + "A" * 43])
+    def test_a_secret_that_can_be_used_has_no_flaw(self, secret: str) -> None:
+        assert self.scheme.flaw_of(secret) is None
 
     @pytest.mark.parametrize("missing", ["id", "timestamp", "signature"])
     @pytest.mark.parametrize(("prefix", "other"), [("webhook-", "svix-"), ("svix-", "webhook-")])
@@ -358,6 +363,22 @@ class TestToken:
 
     def test_a_missing_header_is_refused(self) -> None:
         assert judged(Token("x-token", ("s",)), delivery({}, b""), {"s": "t"}) == REFUSED_MISSING
+
+    def test_blanks_around_a_secret_are_not_sent(self) -> None:
+        """HTTP takes them away, so a file that ends in one would refuse every webhook."""
+        scheme = Token("authorization", ("s",))
+        assert judged(scheme, delivery({"authorization": "t"}, b""), {"s": "\tt "}) == Verified()
+        basic = {"authorization": "Basic " + base64.b64encode(b"u:p ").decode()}
+        assert judged(scheme, delivery(basic, b""), {"s": "u:p "}) == Verified()
+        assert judged(scheme, delivery(basic, b""), {"s": "u:p"}) == MISMATCH
+
+    @pytest.mark.parametrize("secret", [" ", "\t ", "a\nb", "a\x00", "\x7f"])
+    def test_a_secret_that_no_header_can_carry_verifies_nothing(self, secret: str) -> None:
+        scheme = Token("x-token", ("s",))
+        for given in ("", secret, secret.strip()):
+            request = delivery({"x-token": given}, b"")
+            assert judged(scheme, request, {"s": secret}) == Unjudged("secret")
+        assert scheme.flaw_of(secret) is not None
 
 
 def test_none_verifies_everything() -> None:
