@@ -56,10 +56,11 @@ class StartRead:
 
 @dataclass(frozen=True, slots=True)
 class Decided(Generic[Ticket]):
-    """What a waiting item has become."""
+    """What a waiting item has become, and the steps of work that this took."""
 
     ticket: Ticket
     parts: tuple[Change | Ended, ...]
+    steps: int = 0
 
 
 class ReadPlan(Generic[Ticket]):
@@ -111,7 +112,7 @@ class ReadPlan(Generic[Ticket]):
         waiters = reads.answered(target, now)
         if isinstance(read, Mapping | NotFound | TooLarge) and reads.succeeded(target, now):
             self._facts.append(HostRecovered(host))
-        ended = (Decided(one.ticket, decided(one.read, read)) for one in waiters)
+        ended = (_decided(one, read) for one in waiters)
         return chain(ended, *map(_given_up, reads.take_spent()))
 
     def next_time(self) -> float | None:
@@ -163,6 +164,11 @@ def _delay(wanted: Wanted[Ticket], utc_ms: int) -> float:
         return delay
     age = (utc_ms - wanted.timestamp_ms) / 1000
     return min(delay, max(0.0, delay + CLOCK_SKEW_SECONDS_MAX - age))
+
+
+def _decided(waiter: Waiter[Ticket], answer: Answered) -> Decided[Ticket]:
+    resumed = decided(waiter.read, answer)
+    return Decided(waiter.ticket, resumed.parts, resumed.steps)
 
 
 def _given_up(target: Target[Ticket]) -> list[Decided[Ticket]]:

@@ -213,8 +213,8 @@ OF_SOURCES = (
     Written(
         "answer-is-the-event",
         "sources: reading back",
-        "replace(scope, start=fetched, fetched=fetched, work=Work())",
-        "replace(scope, start=fetched, event=fetched, fetched=fetched, work=Work())",
+        "replace(scope, start=fetched, fetched=fetched)",
+        "replace(scope, start=fetched, event=fetched, fetched=fetched)",
         "$event names what the DAM answered, and the asset gets another code.",
     ),
     Written(

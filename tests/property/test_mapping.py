@@ -103,7 +103,7 @@ def answered(part: Part, answers: list[Fetched]) -> Iterator[Change | Ended]:
         yield part
         return
     for answer in answers:
-        yield from part.resume(answer)
+        yield from part.resume(answer).parts
 
 
 def check(mapped: MappedRecord, answers: list[Fetched]) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from service.mapping.json_values import TOKENS_MAX, UNCOUNTED_BYTES, decode, decoded_bytes
-from service.mapping.results import Change, Ended
+from service.mapping.results import Change, Ended, Read
+from service.mapping.work import WORK_STEPS_MAX
 from tests.support.mapping import NAMED, change, ended, mapped, parts_of, raw
 
 MIB = 1024 * 1024
@@ -129,3 +130,26 @@ def test_a_usual_event_is_far_from_its_budget() -> None:
     values = {f"a{n}": {"path": f"a{n}", "case": "upper"} for n in range(10)}
     found = parts_of({"for_each": "items", "values": values}, {"items": items})
     assert {type(part) for part in found} == {Change}
+
+
+def test_the_work_of_a_mapping_is_reported() -> None:
+    """Whoever maps many events one after the other lets others have a turn in between."""
+    values = {f"a{number}": "list[?@ == 'x'] | [0]" for number in range(10)}
+    source = mapped({**NAMED, "values": values})
+    small, large = (source.map(raw({"list": ["y"] * size})).steps for size in (10, 100))
+
+    assert 0 < 5 * small < large < WORK_STEPS_MAX
+    assert source.map(raw({"list": ["y"] * 100_000})).steps == WORK_STEPS_MAX
+
+
+def test_the_work_of_an_answer_is_reported() -> None:
+    """It is counted for each event that the answer decides."""
+    fetch = {"host": "dam", "url": "/{id}"}
+    source = mapped({**NAMED, "fetch": fetch, "values": {"a": "list[?@ == 'x'] | [0]"}})
+    (read,) = source.map(raw({"id": "1"})).parts
+    assert isinstance(read, Read)
+
+    assert (
+        read.resume({"list": ["y"] * 100}).steps == read.resume({"list": ["y"] * 100}).steps > 100
+    )
+    assert read.resume({"list": ["y"] * 300_000}).steps == WORK_STEPS_MAX

@@ -215,7 +215,7 @@ def test_the_retry_time_stands_still_in_an_outage() -> None:
 def test_an_asset_that_is_gone_shows_that_the_host_works() -> None:
     host = HostUnderTest("/a")
     host.start()
-    assert host.reads.answered(host.sent["/a"], 0.0)[0].read.resume(NotFound())
+    assert host.reads.answered(host.sent["/a"], 0.0)[0].read.resume(NotFound()).parts
     assert not host.reads.succeeded(host.sent.pop("/a"), 0.0)
 
 

@@ -1,0 +1,32 @@
+"""How much a translator maps in one step, before everybody else gets a turn.
+
+Rule 1: the event loop waits for a step, and with it the heartbeats of all sources of the replica.
+So a step ends when its mapping has cost enough, whatever waits: 10,000 events of one asset are
+decided by one answer of their DAM.
+Rule 2: a step maps one record or decides one item at least, so that it always gets on.
+"""
+
+COST_MAX = 100_000
+"""Most steps of mapping (`mapping/work.py`) in one step of a translator: about 50 ms."""
+
+BASIC_COST = 50
+"""What each record and each decision costs besides, in the same unit."""
+
+BYTES_PER_COST = 64
+"""Decoding and encoding so many bytes costs one."""
+
+
+class Turn:
+    """Counts what one step of a translator has mapped."""
+
+    def __init__(self) -> None:
+        self._left = COST_MAX
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the rest waits for the next step."""
+        return self._left <= 0
+
+    def spend(self, steps: int, size: int) -> None:
+        """Count a mapping that took so many steps and that read or made so many bytes."""
+        self._left -= BASIC_COST + steps + size // BYTES_PER_COST
