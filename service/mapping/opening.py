@@ -108,7 +108,7 @@ def _with_decoded_data(event: Members) -> Members:
             data = base64.b64decode(encoded, validate=True).decode()
         except (binascii.Error, ValueError):
             return event
-        event["data"] = decode_leniently(data)
+        event["data"] = decode_leniently(data, "data_base64")
     return event
 
 
@@ -125,7 +125,7 @@ def _parse(event: Members, steps: Steps) -> None:
     holder = walk_steps(event, steps[:-1])
     name = steps[-1]
     if isinstance(holder, dict) and isinstance(text := holder.get(name), str):
-        holder[name] = decode_leniently(text)
+        holder[name] = decode_leniently(text, str(name))
 
 
 # --- what stands beside the value ------------------------------------------------------------
@@ -137,7 +137,7 @@ def _key(key: bytes | None, unwrapped: Sequence[str]) -> object:
         return ABSENT
     text = key.decode("utf-8", "replace")
     if text.lstrip().startswith("{"):
-        found = decode_leniently(text)
+        found = decode_leniently(text, "The key")
         if isinstance(found, dict):
             return _unwrap(found, unwrapped)
     return text

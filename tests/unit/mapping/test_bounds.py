@@ -1,5 +1,7 @@
 """What an event may cost: time, memory and items are bounded, whatever it holds."""
 
+import base64
+import json
 import time
 import tracemalloc
 from typing import Any
@@ -41,6 +43,36 @@ def test_more_than_150_000_tokens_are_too_large() -> None:
     assert found.message.startswith("The value has 300,001 lists, objects and elements; at most")
     assert change({"values": {"n": "n[0]"}}, {"n": [1] * (TOKENS_MAX - 10)}).values == {"n": "1"}
     assert len(b"," * UNCOUNTED_BYTES) < TOKENS_MAX
+
+
+MANY = "[" + "[]," * TOKENS_MAX + "1]"
+HIDDEN = json.dumps(MANY).replace("[", r"\u005b").replace(",", r"\u002c")
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "key", "named"),
+    [
+        ({"parse": ["m"]}, f'{{"m": {HIDDEN}}}', None, "m has 300,001 lists"),
+        ({"parse": ["m.n"]}, f'{{"m": {{"n": {HIDDEN}}}}}', None, "n has 300,001 lists"),
+        (
+            {"value": "cloudevents"},
+            json.dumps({"id": "1", "data_base64": base64.b64encode(MANY.encode()).decode()}),
+            None,
+            "data_base64 has 300,001 lists",
+        ),
+        ({"context": {"k": "$key.id"}}, "{}", f'{{"a": {MANY}}}', "The key has 300,002 lists"),
+    ],
+    ids=["a parsed text", "a parsed text below", "Base64", "the key"],
+)
+def test_tokens_that_are_hidden_count(
+    spec: dict[str, Any], value: str, key: str | None, named: str
+) -> None:
+    """Escapes and Base64 hide them from the count of the text around them."""
+    (found,) = mapped({**NAMED, **spec}).map(raw(value.encode(), key and key.encode())).parts
+
+    assert isinstance(found, Ended)
+    assert (found.part, found.reason) == (None, "too_large")
+    assert found.message.startswith(named)
 
 
 @pytest.mark.parametrize(
