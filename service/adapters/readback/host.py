@@ -6,6 +6,7 @@ this host alone.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -107,9 +108,10 @@ class DamHost:
             headers={**HEADERS, **headers},
             extensions={"target": self._path + path.encode("ascii")},
         )
-        hidden = [value.split()[-1] for value in headers.values()]
         try:
-            return read_answer(await self._send(request, self._host.max_bytes), hidden)
+            raw = await self._send(request, self._host.max_bytes)
+            hidden = () if raw.status == HTTPStatus.OK else self._hidden(headers)
+            return read_answer(raw, hidden)
         except TooLargeError as error:
             if error.head.status == HTTPStatus.OK:
                 return TooLarge(self._host.max_bytes)
@@ -129,6 +131,18 @@ class DamHost:
             return fixed_headers(self._host.auth, self._read_secret), None
         token = await self._tokens.get(lambda: self._fetch_token(oauth2))
         return {"authorization": f"Bearer {token.access}"}, token
+
+    def _hidden(self, headers: Mapping[str, str]) -> list[str]:
+        """Return what no message may show: the credentials as they were sent, and as they are kept.
+
+        A host may decode them and repeat the password alone. The longest come first, because one
+        may be a part of another.
+        """
+        hidden = {value.split()[-1] for value in headers.values()}
+        for name in self._host.auth.secrets if self._host.auth is not None else ():
+            with contextlib.suppress(SettingsError):
+                hidden.add(self._read_secret(name))
+        return sorted(hidden - {""}, key=len, reverse=True)
 
     async def _fetch_token(self, oauth2: OAuth2) -> Token:
         client_id = self._read_secret(oauth2.client_id)

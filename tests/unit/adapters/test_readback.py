@@ -405,6 +405,27 @@ async def test_a_host_that_repeats_our_secret_does_not_bring_it_into_a_message(d
     assert "s3" not in repr(TokenRequest(b"s3", "s3"))
 
 
+@pytest.mark.parametrize(
+    ("auth", "said"),
+    [
+        ({"basic": {"username": "user", "password": "pass"}}, "user björn with password pä:ss"),
+        ({"basic": {"username": "key", "password": "empty"}}, "key s3cret-key"),
+        ({"header": {"name": "X-Key", "secret": "words"}}, "Token of two words"),
+        ({"oauth2": OAUTH2}, "client client and secret s3 c+t"),
+    ],
+)
+async def test_a_host_that_decodes_our_secrets_does_not_bring_them_into_a_message(
+    dam: Dam, auth: dict[str, object], said: str
+) -> None:
+    secrets = {**SECRETS, "empty": "", "words": "Token of two words"}
+    dam.answers |= {"/token": grant("access"), "/a": say(said.encode(), 400)}
+    found = await get(dam, secrets=secrets, auth=auth)
+
+    assert isinstance(found, Refused)
+    assert "**********" in found.text
+    assert not any(secret in found.text for secret in ("björn", "pä:ss", "s3", "Token", "two"))
+
+
 # --- limits --------------------------------------------------------------------------------------
 
 
