@@ -70,6 +70,11 @@ class HostReads(Generic[Ticket]):
         target.add(waiter)
         self._schedule(target)
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether any item waits for a read of this host."""
+        return bool(self._targets)
+
     def forget(self) -> None:
         """Drop all that waits, and what is in flight; what is known of the host stays."""
         self._targets.clear()

@@ -124,7 +124,10 @@ class ReadPlan(Generic[Ticket]):
         return min((time for time in times if time is not None), default=None)
 
     def failing_hosts(self) -> dict[str, str]:
-        """Return the hosts whose every read fails at present, with a sentence on why.
+        """Return the hosts that items wait for in vain at present, with a sentence on why.
+
+        What is known of a host outlives an assignment. It is not told while no item waits for the
+        host: then nobody asks it, and nobody would see that it works again.
 
         While there is any, the source reads ahead: another event's read may show that the host
         works. No item is decided by its failures.
@@ -132,7 +135,7 @@ class ReadPlan(Generic[Ticket]):
         return {
             host: reads.trouble.sentence(host)
             for host, reads in self._hosts.items()
-            if reads.trouble is not None
+            if reads.trouble is not None and reads.is_waited_for
         }
 
     def take_facts(self) -> list[Fact]:

@@ -22,7 +22,7 @@ from service.translation.facts import RecordsTranslated
 from service.translation.host_reads import RetryLimits
 from service.translation.limits import CHANGES_BYTES_MAX
 from service.translation.messages import ReadAnswered
-from service.translation.read_answers import Found, HostTrouble
+from service.translation.read_answers import Found, HostTrouble, Refused
 from service.translation.reads import ReadPlan
 from service.translation.turn import COST_MAX
 from tests.support.translation import CHANGES_TOPIC, LIMITS, TranslatorUnderTest, WordMapping
@@ -901,6 +901,25 @@ def test_a_host_that_fails_is_reported_and_waited_for(tested: TranslatorUnderTes
         "host.failing",
         "host.recovered",
     ]
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_a_host_that_nobody_waits_for_any_more_is_not_reported(
+    tested: TranslatorUnderTest, *, is_refused: bool
+) -> None:
+    """Its partition went to another replica, or the last event was refused: nobody asks again."""
+    tested.arrive("read a")
+    tested.fail_host()
+    assert tested.translator.status(0.0).waits_for == "host"
+    if is_refused:
+        tested.pass_time(60.0)
+        tested.answer("/a", Refused(400, "no"))
+    else:
+        tested.step(Forgotten())
+        tested.assign()
+
+    status = tested.translator.status(0.0)
+    assert (status.waits_for, status.failing_hosts) == (None, {})
 
 
 def test_a_read_that_is_planned_for_later_is_not_silence(tested: TranslatorUnderTest) -> None:
