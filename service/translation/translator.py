@@ -166,10 +166,8 @@ class Translator:
         """Do what follows from the new state, and from time alone."""
         now = self._moment.seconds
         if self._membership.may_read(now):
-            turn = Turn()
-            while not turn.is_over and (decided := self._decisions.take(now)) is not None:
-                self._decide(decided, turn)
-            self._map_ahead(turn)
+            self._decide_by_answers()
+            self._map_ahead()
             self._start_reads(now)
         self._effects += self._reads.take_facts()
         self._outbox.maybe_commit(self._moment)
@@ -185,9 +183,9 @@ class Translator:
                 backlog.admit(record, utc_ms)
         self._progress.note(partitions_of(records), utc_ms)
 
-    def _map_ahead(self, turn: Turn) -> None:
-        """Map the records that arrived, as far as memory and the turn allow."""
-        backlog = self._backlog
+    def _map_ahead(self) -> None:
+        """Map the records that arrived, as far as memory and a turn allow."""
+        backlog, turn = self._backlog, Turn()
         self._is_crowded = self._is_crowded and not backlog.has_half(self._limits.pending_bytes_max)
         wanted: list[Wanted[Ticket]] = []
         while self._may_map and not turn.is_over:
@@ -246,6 +244,12 @@ class Translator:
             )
             return _rejected("too_large", message)
         return self._source.mapping.map(_raw(record), work.replay.parts)
+
+    def _decide_by_answers(self) -> None:
+        """Decide items by the answers that came, as far as a turn allows."""
+        now, turn = self._moment.seconds, Turn()
+        while not turn.is_over and (decided := self._decisions.take(now)) is not None:
+            self._decide(decided, turn)
 
     def _decide(self, decided: Decided[Ticket], turn: Turn) -> None:
         """Take what an item became by a read."""

@@ -3,11 +3,12 @@
 Rule 1: the event loop waits for a step, and with it the heartbeats of all sources of the replica.
 So a step ends when its mapping has cost enough, whatever waits: 10,000 events of one asset are
 decided by one answer of their DAM.
-Rule 2: a step maps one record or decides one item at least, so that it always gets on.
+Rule 2: records and answers have a turn each in every step, so that neither waits for the other.
+Rule 3: a turn maps one record or decides one item at least, so that it always gets on.
 """
 
 COST_MAX = 100_000
-"""Most steps of mapping (`mapping/work.py`) in one step of a translator: about 50 ms."""
+"""Most steps of mapping (`mapping/work.py`) in one turn: about 50 ms."""
 
 BASIC_COST = 50
 """What each record and each decision costs besides, in the same unit."""
@@ -17,14 +18,14 @@ BYTES_PER_COST = 64
 
 
 class Turn:
-    """Counts what one step of a translator has mapped."""
+    """Counts what was mapped."""
 
     def __init__(self) -> None:
         self._left = COST_MAX
 
     @property
     def is_over(self) -> bool:
-        """Whether the rest waits for the next step."""
+        """Whether the rest waits for the next turn."""
         return self._left <= 0
 
     def spend(self, steps: int, size: int) -> None:

@@ -583,6 +583,20 @@ def test_the_items_that_one_answer_decides_are_decided_in_several_turns() -> Non
     assert commit_all(tested) == ["a"] * 5
 
 
+def test_records_do_not_wait_for_what_an_answer_decides() -> None:
+    """Many events of one asset hold up no other asset of the source."""
+    tested = in_turns(COST_MAX, partitions=2)
+    tested.deliver(*[tested.record(b'["read a"]') for _ in range(50)])
+    turns(tested)
+    tested.answer("/a")
+    tested.arrive("upsert b", partition=1)
+    for _ in range(3):
+        tested.commit()
+
+    assert "b" in tested.changed
+    assert len(tested.changed) < 10
+
+
 def test_a_host_is_asked_again_when_its_answer_was_looked_at() -> None:
     """Else more and more answers would wait in memory for their turn."""
     tested = in_turns(COST_MAX, partitions=2, at_once=2)
