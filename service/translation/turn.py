@@ -7,8 +7,9 @@ Rule 2: records and answers have a turn each in every step, so that neither wait
 Rule 3: a turn maps one record or decides one item at least, so that it always gets on.
 """
 
-COST_MAX = 100_000
-"""Most steps of mapping (`mapping/work.py`) in one turn: about 50 ms."""
+COST_MAX = 20_000
+"""Most steps of mapping (`mapping/work.py`) in one turn: about 10 ms, so that twenty sources that
+are busy at once leave time for heartbeats."""
 
 BASIC_COST = 50
 """What each record and each decision costs besides, in the same unit."""
