@@ -281,7 +281,28 @@ OF_SOURCES = (
         "            if True:",
         "The answers of a DAM take any amount of memory.",
     ),
+    Written(
+        "records-take-no-turns",
+        "§7",
+        "        while self._may_map and not turn.is_over:",
+        "        while self._may_map:",
+        "Costly mappings keep a replica from its heartbeats, and it begins again and again.",
+    ),
+    Written(
+        "answers-take-no-turns",
+        "§7",
+        "        while not turn.is_over and (decided := self._decisions.take(now)) is not None:",
+        "        while (decided := self._decisions.take(now)) is not None:",
+        "Many events of one asset keep a replica from its heartbeats.",
+    ),
     # --- reading back -----------------------------------------------------------------------
+    Written(
+        "throttling-ends-early",
+        "§7",
+        "self.trouble is not None and target.sent > self._throttled_after",
+        "self.trouble is not None",
+        "A DAM that asks for a pause gets requests at full speed.",
+    ),
     Written(
         "throttled-asset-fails",
         "§7",
