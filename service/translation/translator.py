@@ -36,7 +36,7 @@ from service.translation.outbox import SourceOutbox
 from service.translation.reads import Decided, ReadPlan, Wanted
 from service.translation.report import SourceNames, SourceReporter
 from service.translation.status import SourceStatus, SourceWaitsFor
-from service.translation.turn import Turn
+from service.translation.turn import COST_MAX, cost_of
 from service.translation.work import Work
 
 
@@ -185,53 +185,52 @@ class Translator:
 
     def _map_ahead(self) -> None:
         """Map the records that arrived, as far as memory and a turn allow."""
-        backlog, turn = self._backlog, Turn()
+        backlog, cost = self._backlog, 0
         self._is_crowded = self._is_crowded and not backlog.has_half(self._limits.pending_bytes_max)
         wanted: list[Wanted[Ticket]] = []
-        while self._may_map and not turn.is_over:
+        while cost < COST_MAX and self._has_room:
             work = backlog.take_unmapped()
-            assert work is not None, "a record waits to be mapped"
-            wanted += self._map(work, turn)
+            if work is None:
+                break
+            cost += self._map(work, wanted)
+        if cost:
+            self._progress.seconds = self._moment.seconds
         if wanted:
             self._reads.want(wanted, self._moment)
 
     @property
-    def _may_map(self) -> bool:
-        """Whether a record waits to be mapped, and memory allows it.
+    def _has_room(self) -> bool:
+        """Whether memory allows that a record is mapped: a mapping may make much of little.
 
-        A mapping may make much of little. One record is always mapped, so that full memory never
-        stops everything.
+        One record is always mapped, so that full memory never stops everything.
         """
         backlog = self._backlog
-        if not backlog.unmapped_records:
-            return False
-        has_room = backlog.pending_bytes < self._limits.pending_bytes_max and not self._is_crowded
-        return has_room or not backlog.mapped_records
+        is_below = backlog.pending_bytes < self._limits.pending_bytes_max
+        return (is_below and not self._is_crowded) or not backlog.mapped_records
 
     @property
     def _has_more(self) -> bool:
         """Whether the last turn was over before everything was mapped."""
-        return self._decisions.may_have_more or self._may_map
+        has_unmapped = bool(self._backlog.unmapped_records)
+        return self._decisions.may_have_more or (has_unmapped and self._has_room)
 
     def _start_reads(self, now: float) -> None:
         if started := self._reads.start(now):
             self._progress.seconds = now
             self._effects += started
 
-    def _map(self, work: Work, turn: Turn) -> list[Wanted[Ticket]]:
-        """Map one record; return the reads that it waits for."""
+    def _map(self, work: Work, wanted: list[Wanted[Ticket]]) -> int:
+        """Map one record, and add the reads that it waits for; return what it cost."""
         mapped = self._mapped(work)
         reads = work.take(mapped.parts, self._reporter, self._limits)
         self._backlog.measure(work)
-        self._progress.seconds = self._moment.seconds
-        turn.spend(mapped.steps, work.size)
-        if not reads:
-            return []
-        timestamp_ms = work.record.timestamp_ms
-        return [
-            Wanted(Ticket(work, work.times_mapped, index), read, timestamp_ms)
-            for index, read in reads
-        ]
+        if reads:
+            timestamp_ms = work.record.timestamp_ms
+            wanted += [
+                Wanted(Ticket(work, work.times_mapped, index), read, timestamp_ms)
+                for index, read in reads
+            ]
+        return cost_of(mapped.steps, work.counted[0])
 
     def _mapped(self, work: Work) -> MappedRecord:
         record, bytes_max = work.record, self._limits.record_bytes_max
@@ -247,14 +246,15 @@ class Translator:
 
     def _decide_by_answers(self) -> None:
         """Decide items by the answers that came, as far as a turn allows."""
-        now, turn = self._moment.seconds, Turn()
-        while not turn.is_over and (decided := self._decisions.take(now)) is not None:
-            self._decide(decided, turn)
+        now, cost = self._moment.seconds, 0
+        while cost < COST_MAX and (decided := self._decisions.take(now)) is not None:
+            cost += self._decide(decided)
+        if cost:
+            self._progress.seconds = now
 
-    def _decide(self, decided: Decided[Ticket], turn: Turn) -> None:
-        """Take what an item became by a read."""
+    def _decide(self, decided: Decided[Ticket]) -> int:
+        """Take what an item became by a read; return what it cost."""
         work, size = decided.ticket.work, 0
-        self._progress.seconds = self._moment.seconds
         if not decided.ticket.is_outdated:
             assert self._backlog.is_mapped(work), "the plan forgets the reads of an assignment"
             bytes_before = work.changes_bytes
@@ -262,7 +262,7 @@ class Translator:
             size = max(0, work.changes_bytes - bytes_before)
             self._backlog.measure(work)
             self._put_back()
-        turn.spend(decided.steps, size)
+        return cost_of(decided.steps, size)
 
     def _put_back(self) -> None:
         """Put the newest records back while memory is full: what is read may make much of little.

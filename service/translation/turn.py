@@ -18,17 +18,6 @@ BYTES_PER_COST = 64
 """Decoding and encoding so many bytes costs one."""
 
 
-class Turn:
-    """Counts what was mapped."""
-
-    def __init__(self) -> None:
-        self._left = COST_MAX
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the rest waits for the next turn."""
-        return self._left <= 0
-
-    def spend(self, steps: int, size: int) -> None:
-        """Count a mapping that took so many steps and that read or made so many bytes."""
-        self._left -= BASIC_COST + steps + size // BYTES_PER_COST
+def cost_of(steps: int, size: int) -> int:
+    """Return the cost of a mapping that took so many steps and read or made so many bytes."""
+    return BASIC_COST + steps + size // BYTES_PER_COST

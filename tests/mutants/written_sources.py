@@ -284,14 +284,14 @@ OF_SOURCES = (
     Written(
         "records-take-no-turns",
         "§7",
-        "        while self._may_map and not turn.is_over:",
-        "        while self._may_map:",
+        "        while cost < COST_MAX and self._has_room:",
+        "        while self._has_room:",
         "Costly mappings keep a replica from its heartbeats, and it begins again and again.",
     ),
     Written(
         "answers-take-no-turns",
         "§7",
-        "        while not turn.is_over and (decided := self._decisions.take(now)) is not None:",
+        "        while cost < COST_MAX and (decided := self._decisions.take(now)) is not None:",
         "        while (decided := self._decisions.take(now)) is not None:",
         "Many events of one asset keep a replica from its heartbeats.",
     ),
