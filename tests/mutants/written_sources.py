@@ -128,8 +128,8 @@ OF_SOURCES = (
     Written(
         "plus-is-a-plus",
         "sources: values",
-        'return unquote_plus(text) if "%" in text else text.replace("+", " ")',
-        "return unquote_plus(text) if '%' in text else text",
+        'return text.replace("+", " ")',
+        "return text",
         "A space in the key of an S3 object reads as a plus.",
     ),
     Written(
