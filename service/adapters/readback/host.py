@@ -7,6 +7,7 @@ this host alone.
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -42,6 +43,9 @@ from service.translation.read_answers import HostTrouble, ReadAnswer, Refused, T
 
 TOKEN_BYTES_MAX = 64 * 1024
 """Largest answer of a token URL that is read."""
+
+_SLASHES = re.compile(r"/|\\|%2f|%5c")
+"""What separates the parts of a path for one server or another, in lower case."""
 
 _URL_CHARACTERS = "!$%&'()*+,/:;=?@[]~-._"
 """What stands in a URL as it is; `%` too, because placeholders are encoded already."""
@@ -172,9 +176,12 @@ def _without_token(error: NoTokenError) -> HostTrouble:
 
 
 def _has_dot_segment(path: str) -> bool:
-    """Return whether a server or proxy would resolve a part of the path to another resource."""
-    segments = path.partition("?")[0].lower().replace("%2e", ".").split("/")
-    return not DOT_SEGMENTS.isdisjoint(segments)
+    """Return whether a server or proxy may resolve a part of the path to another resource.
+
+    Some decode %2F and %5C before they do, and some take a backslash for a slash.
+    """
+    decoded = path.partition("?")[0].lower().replace("%2e", ".")
+    return not DOT_SEGMENTS.isdisjoint(_SLASHES.split(decoded))
 
 
 def _url(key: str, text: str) -> httpx2.URL:
