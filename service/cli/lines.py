@@ -124,6 +124,14 @@ def _record(line: Line) -> SourceRecord:
     return SourceRecord(origin, None, line.text, STRUCTURED if is_cloud else ())
 
 
+def above_limit(line: Line, limits: DecodeLimits) -> Rejection | None:
+    """Return the rejection of a line that is too large as a record even without a key."""
+    if line.is_truncated:
+        return _too_large(f"more than {LINE_BYTES_MAX}", limits)
+    size = len(line.text)
+    return _too_large(str(size), limits) if size > limits.record_bytes_max else None
+
+
 def _too_large(size: str, limits: DecodeLimits) -> Rejection:
     return Rejection(
         status="rejected",

@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NoReturn
 
-from service.cli.lines import InputError, Line, judge, lines
+from service.cli.lines import InputError, Line, above_limit, judge, lines
 from service.cli.options import stop
 from service.cli.output import json_text, say
 from service.core.limits import DecodeLimits
 from service.core.model import Rejection, UpsertAsset
+from service.core.read.value_forms import taken_apart
 from service.mapping.explain import Explanation, explain
 from service.mapping.file.load import Loaded
 from service.mapping.json_values import encode
-from service.mapping.results import Change, Ended, Part, RawRecord
+from service.mapping.results import Change, Ended, MappedSource, Part, RawRecord
 
 Members = dict[str, object]
 
@@ -31,11 +32,20 @@ def convert_mapped(file: BinaryIO, loaded: Loaded, source: str, limits: DecodeLi
     bases = {name: host.base for name, host in loaded.model.hosts.items()}
     is_all_accepted = True
     for line, record in _records(file, loaded, source):
-        for part in loaded.sources[source].map(record).parts:
+        for part in _parts(line, record, loaded.sources[source], limits):
             members = _members(part, bases, limits)
             is_all_accepted = is_all_accepted and members.get("status") != "rejected"
             say(json_text(encode({"line": line.number, "part": part.part} | members)))
     sys.exit(0 if is_all_accepted else 1)
+
+
+def _parts(
+    line: Line, record: RawRecord, source: MappedSource, limits: DecodeLimits
+) -> tuple[Part, ...]:
+    """Return what the event becomes; `translate` does not map one that is too large."""
+    if (rejection := above_limit(line, limits)) is not None:
+        return (Ended(None, "rejected", "too_large", rejection.message),)
+    return source.map(record).parts
 
 
 def print_collisions(file: BinaryIO, loaded: Loaded, source: str) -> NoReturn:
@@ -85,5 +95,5 @@ def _members(part: Part, bases: dict[str, str], limits: DecodeLimits) -> Members
     command = judge(Line(1, plain), limits).command
     if isinstance(command, Rejection):
         return {"status": command.status, "reason": command.reason, "message": command.message}
-    values = {"values": command.values} if isinstance(command, UpsertAsset) else {}
+    values = {"values": taken_apart(command.values)} if isinstance(command, UpsertAsset) else {}
     return {**data, **values, "rule": part.rule}

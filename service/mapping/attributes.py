@@ -263,7 +263,7 @@ def _collect_one(entry: Entry, scope: Scope, collected: _Entries) -> None:
 def _collect_absent(entry: Entry, collected: _Entries) -> None:
     """Erase all locales of the table that no item had, or do what else `missing` says."""
     if entry.missing != "leave":
-        _absent(entry.missing, entry.path)
+        _absent(entry.missing, entry.items_path)
         _erase_all(entry, collected)
 
 

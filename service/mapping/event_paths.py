@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from service.mapping.endings import RecordEndedError
 from service.mapping.json_values import decode_leniently
 
 PATHS_MAX = 10_000
@@ -46,7 +47,10 @@ def event_paths(event: object) -> Iterator[EventPath]:
 def _below(found: EventPath) -> Iterator[EventPath]:
     path, value, parsed = found.path, found.value, found.parsed
     if isinstance(value, str) and value[:1] in "{[" and path and parsed is None:
-        value = decode_leniently(value)
+        try:
+            value = decode_leniently(value, "The text")
+        except RecordEndedError:
+            return  # no mapping could parse it either
         parsed = path
     if isinstance(value, dict):
         for name, member in value.items():

@@ -39,7 +39,7 @@ def parts_of(
     parts: list[Part] = []
     for part in source.map(record, only_parts).parts:
         if isinstance(part, Read) and answer is not None:
-            parts += part.resume(answer)
+            parts += part.resume(answer).parts
         else:
             parts.append(part)
     return tuple(parts)

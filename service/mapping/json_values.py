@@ -58,10 +58,7 @@ def decode(text: bytes, what: str) -> object:
 
     Raise RecordEndedError when it is not JSON, or has more than `TOKENS_MAX` tokens.
     """
-    if len(text) > UNCOUNTED_BYTES and (tokens := _tokens(text)) > TOKENS_MAX:
-        counted = f"{what} has {tokens:,} lists, objects and elements"
-        message = f"{counted}; at most {TOKENS_MAX:,} are mapped."
-        raise RecordEndedError("rejected", "too_large", message)
+    _check_tokens(text, what)
     try:
         return _decoded(text)
     except RecursionError:
@@ -69,6 +66,13 @@ def decode(text: bytes, what: str) -> object:
     except (msgspec.DecodeError, UnicodeDecodeError):
         flaw = _flaw(text)
     raise RecordEndedError("rejected", "undecodable", f"{what} {flaw}.")
+
+
+def _check_tokens(text: bytes, what: str) -> None:
+    if len(text) > UNCOUNTED_BYTES and (tokens := _tokens(text)) > TOKENS_MAX:
+        counted = f"{what} has {tokens:,} lists, objects and elements"
+        message = f"{counted}; at most {TOKENS_MAX:,} are mapped."
+        raise RecordEndedError("rejected", "too_large", message)
 
 
 def _decoded(text: bytes) -> object:
@@ -117,10 +121,16 @@ def _flaw(text: bytes) -> str:
     return flaw or flaw_of_json(text)
 
 
-def decode_leniently(text: str) -> object:
-    """Return the decoded JSON, or the text itself if it is not JSON."""
+def decode_leniently(text: str, what: str) -> object:
+    """Return the decoded JSON, or the text itself if it is not JSON; `what` is for a message.
+
+    Raise RecordEndedError when it has more than `TOKENS_MAX` tokens: Base64 and escapes hide them
+    from whoever counts those around it.
+    """
+    encoded = text.encode()
+    _check_tokens(encoded, what)
     try:
-        return _decoded(text.encode())
+        return _decoded(encoded)
     except (msgspec.DecodeError, RecursionError):
         return text
 

@@ -85,7 +85,7 @@ def _members(value: object) -> Members:
 def _read_cloud_event(record: RawRecord) -> Members | None:
     """Return the event's attributes and `data`, in structured or binary mode."""
     attributes = {
-        _text_of_name(name.removeprefix(_ATTRIBUTE)): (content or b"").decode("utf-8", "replace")
+        _text_of_name(name.removeprefix(_ATTRIBUTE)): _text(content or b"")
         for name, content in record.headers
         if name.startswith(_ATTRIBUTE)
     }
@@ -108,7 +108,7 @@ def _with_decoded_data(event: Members) -> Members:
             data = base64.b64decode(encoded, validate=True).decode()
         except (binascii.Error, ValueError):
             return event
-        event["data"] = decode_leniently(data)
+        event["data"] = decode_leniently(data, "data_base64")
     return event
 
 
@@ -125,7 +125,7 @@ def _parse(event: Members, steps: Steps) -> None:
     holder = walk_steps(event, steps[:-1])
     name = steps[-1]
     if isinstance(holder, dict) and isinstance(text := holder.get(name), str):
-        holder[name] = decode_leniently(text)
+        holder[name] = decode_leniently(text, str(name))
 
 
 # --- what stands beside the value ------------------------------------------------------------
@@ -135,9 +135,9 @@ def _key(key: bytes | None, unwrapped: Sequence[str]) -> object:
     """Return the key as JSON if it is an object, without its wrapper, and as text otherwise."""
     if key is None:
         return ABSENT
-    text = key.decode("utf-8", "replace")
+    text = _text(key)
     if text.lstrip().startswith("{"):
-        found = decode_leniently(text)
+        found = decode_leniently(text, "The key")
         if isinstance(found, dict):
             return _unwrap(found, unwrapped)
     return text
@@ -149,15 +149,26 @@ def _shown(record: RawRecord) -> Mapping[str, object]:
         "partition": record.partition,
         "offset": record.offset,
         "headers": {
-            _text_of_name(name): None if content is None else content.decode("utf-8", "replace")
+            _text_of_name(name): None if content is None else _text(content)
             for name, content in record.headers
         },
     }
     if record.key is not None:
-        shown["key"] = record.key.decode("utf-8", "replace")
+        shown["key"] = _text(record.key)
     if record.timestamp_ms >= 0:
         shown["time"] = _time(record.timestamp_ms)
     return shown
+
+
+def _text(content: bytes) -> str:
+    r"""Return a key or the content of a header as text; a byte that is not UTF-8 stands as \xNN.
+
+    Where a zero byte shows that it is no text, every byte does that is not visible: the numbers
+    that a serializer of Kafka writes as eight bytes must not become one id, trimmed or not.
+    """
+    if b"\0" in content:
+        return "".join(chr(each) if 0x20 < each < 0x7F else f"\\x{each:02x}" for each in content)
+    return content.decode("utf-8", "backslashreplace")
 
 
 def _text_of_name(name: str) -> str:

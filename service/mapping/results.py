@@ -98,6 +98,13 @@ Fetched = Mapping[str, object] | NotFound
 """The DAM's answer: an object decoded by `decode_fetched`, or that there is none."""
 
 
+class Resumed(Struct, frozen=True, gc=False):
+    """What an item has become by the DAM's answer, and the steps of work that this took."""
+
+    parts: tuple[Change | Ended, ...]
+    steps: int = 0
+
+
 class Read(Struct, frozen=True):
     """An item that cannot be decided before the DAM has been asked.
 
@@ -110,7 +117,7 @@ class Read(Struct, frozen=True):
     url: str
     delay_seconds: float
     not_found: NotFoundPolicy
-    resume: Callable[[Fetched], tuple[Change | Ended, ...]]
+    resume: Callable[[Fetched], Resumed]
     rule: str | None
     event: EventFacts
 
@@ -120,9 +127,13 @@ Part = Change | Ended | Read
 
 
 class MappedRecord(Struct, frozen=True, gc=False):
-    """All that a record has become, in the order of its items. It is never empty."""
+    """All that a record has become, in the order of its items. It is never empty.
+
+    `steps` is the work that this took, of `WORK_STEPS_MAX`.
+    """
 
     parts: tuple[Part, ...]
+    steps: int = 0
 
 
 class MappedSource(Protocol):

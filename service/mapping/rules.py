@@ -28,6 +28,7 @@ from service.mapping.results import (
     NotFoundPolicy,
     Part,
     Read,
+    Resumed,
     Values,
 )
 from service.mapping.scope import Path, Scope
@@ -170,11 +171,13 @@ class CompiledRule:
         if not url.startswith("/"):
             url = f"/{url}"
 
-        def resume(fetched: Fetched) -> tuple[Change | Ended, ...]:
+        def resume(fetched: Fetched) -> Resumed:
+            anew = replace(scope, work=Work())
             try:
-                return self._resume(asking, scope, part, facts, fetched)
+                parts = self._resume(asking, anew, part, facts, fetched)
             except EarlyEndError as end:
-                return (self._ended_by(end, part, facts),)
+                parts = (self._ended_by(end, part, facts),)
+            return Resumed(parts, anew.work.spent)
 
         return Read(
             part, asking.host, url, asking.delay_seconds, asking.not_found, resume, self.name, facts
@@ -185,7 +188,7 @@ class CompiledRule:
     ) -> tuple[Change | Ended, ...]:
         if isinstance(fetched, NotFound):
             return self._not_found(asking.not_found, scope, part, facts)
-        answered = replace(scope, start=fetched, fetched=fetched, work=Work())
+        answered = replace(scope, start=fetched, fetched=fetched)
         if asking.only is not None and not asking.only(answered):
             raise ItemEndedError(
                 "skipped", "not_selected", "`fetch.only` does not hold for the DAM's answer."
@@ -201,5 +204,5 @@ class CompiledRule:
             case "reject":
                 raise UnmappableError("The DAM no longer has the asset.")
             case "delete":
-                gone = replace(scope, start=ABSENT, work=Work())
+                gone = replace(scope, start=ABSENT)
                 return self._changes("delete", gone, part, facts)

@@ -44,29 +44,33 @@ class CompiledSource:
 
     def map(self, record: RawRecord, only_parts: frozenset[int] | None = None) -> MappedRecord:
         """Return what the record becomes; `only_parts` limits a replay to these items."""
-        facts = NO_FACTS
-        try:
-            opened = self.open(record)
-            scope = _scope_of(opened)
-            if self.items is None:
-                facts = self.facts(scope)
-            if opened.event is None:
-                return MappedRecord(self._tombstone(scope, facts))
-            return MappedRecord(self._parts(scope, facts, only_parts))
-        except EarlyEndError as end:
-            return MappedRecord((_ended(end, None, facts),))
+        work = Work()
+        return MappedRecord(self._map(record, only_parts, work), work.spent)
 
     def identity(self, record: RawRecord) -> str | None:
         """Return the DAM's own id of the asset, or None if the event has none."""
         if self.identity_path is None:
             return None
         try:
-            found = self.identity_path(_scope_of(self.open(record)))
+            found = self.identity_path(_scope_of(self.open(record), Work()))
         except EarlyEndError:
             return None
         if isinstance(found, (int, float)) and not isinstance(found, bool):
             return text_of_number(found)
         return found.strip() or None if isinstance(found, str) else None
+
+    def _map(self, record: RawRecord, only_parts: frozenset[int] | None, work: Work) -> Parts:
+        facts = NO_FACTS
+        try:
+            opened = self.open(record)
+            scope = _scope_of(opened, work)
+            if self.items is None:
+                facts = self.facts(scope)
+            if opened.event is None:
+                return self._tombstone(scope, facts)
+            return self._parts(scope, facts, only_parts)
+        except EarlyEndError as end:
+            return (_ended(end, None, facts),)
 
     def _tombstone(self, scope: Scope, facts: EventFacts) -> Parts:
         if self.tombstone is None:
@@ -139,9 +143,9 @@ class CompiledSource:
         return taken.decide(scope, part or 0, facts)
 
 
-def _scope_of(opened: Opened) -> Scope:
+def _scope_of(opened: Opened, work: Work) -> Scope:
     event = {} if opened.event is None else opened.event
-    return Scope(event, event, event, opened.key, opened.record, ABSENT, Work())
+    return Scope(event, event, event, opened.key, opened.record, ABSENT, work)
 
 
 def _skipped(part: int | None, message: str, facts: EventFacts) -> Parts:

@@ -64,7 +64,17 @@ def _decode(_value: Value, _compiler: Compiler) -> Step:
 
 
 def _decode_url(text: str) -> str:
-    return unquote_plus(text) if "%" in text else text.replace("+", " ")
+    """Return the decoded text.
+
+    Raise UnmappableError if it is not UTF-8: with a character in place of what cannot be read, two
+    ids could become one.
+    """
+    if "%" not in text:
+        return text.replace("+", " ")
+    try:
+        return unquote_plus(text, errors="strict")
+    except UnicodeDecodeError:
+        raise UnmappableError(f"the %xx of {shown(text)} are not UTF-8") from None
 
 
 # --- parts of a text -------------------------------------------------------------------------

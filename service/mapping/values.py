@@ -110,6 +110,8 @@ def _traced(
         trace.begin(label, where, source.text, found)
         return found
 
+    if not steps:
+        return begin
     return _stepped(begin, [_noted(name, step, trace) for name, step in steps])
 
 

@@ -31,6 +31,11 @@ class Work(Struct, gc=False):
                 "smaller parts.",
             )
 
+    @property
+    def spent(self) -> int:
+        """The steps that were counted; too many for the record count as all that it may have."""
+        return WORK_STEPS_MAX - max(0, self.left)
+
     def spend_on(self, text: str, weight: int = 1) -> None:
         """Count a text that is read `weight` times."""
         if len(text) > FREE_CHARACTERS:

@@ -52,6 +52,11 @@ class Backlog:
         """Pending records that are mapped, whether or not they wait for reads."""
         return len(self._mapped)
 
+    @property
+    def unmapped_records(self) -> int:
+        """Pending records that wait to be mapped."""
+        return len(self._unmapped)
+
     def admit(self, record: SourceRecord, received_utc_ms: int) -> bool:
         """Take a record in; return False if it was read before, or its partition is not ours."""
         origin = record.origin

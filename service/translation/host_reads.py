@@ -5,7 +5,8 @@ success. If that fails too, the failure was the host's and does not count. Where
 waits, one that was read before is read again for this.
 Rule 2: three failures in a row without a success, or one 429, make the host failing: then one
 request at a time is sent, to one target after the other, until one succeeds. Throttling is never
-a target's own: whose request the limit hits is chance.
+a target's own: whose request the limit hits is chance. It is not over because a request succeeds
+that was sent before the 429 came.
 Rule 3: a target gives up only after two failures of its own at least, because a single
 failure may be left over from an outage. Its time runs only while the host does not fail.
 """
@@ -58,6 +59,8 @@ class HostReads(Generic[Ticket]):
         self._probe_at = 0.0
         self.trouble: HostTrouble | None = None
         """The last failure, while the host is failing."""
+        self._throttled_after = 0
+        """The number of the last request when the last 429 came."""
         self._budget = 0.0
         self._budget_at = 0.0
 
@@ -69,6 +72,11 @@ class HostReads(Generic[Ticket]):
             self._targets[url] = target
         target.add(waiter)
         self._schedule(target)
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether any item waits for a read of this host."""
+        return bool(self._targets)
 
     def forget(self) -> None:
         """Drop all that waits, and what is in flight; what is known of the host stays."""
@@ -173,7 +181,7 @@ class HostReads(Generic[Ticket]):
             self._witness = Target(target.url, tried_at=target.tried_at)
         for suspect in self._suspects_before(target):
             self._count_own(suspect)
-        has_recovered = self.trouble is not None
+        has_recovered = self.trouble is not None and target.sent > self._throttled_after
         if has_recovered:
             self._recover(now)
         return has_recovered
@@ -236,6 +244,8 @@ class HostReads(Generic[Ticket]):
         was_failing = self.trouble is not None
         if was_failing or is_throttled or self._failures_in_row >= FAILURES_IN_ROW_MAX:
             self.trouble = trouble
+            if is_throttled:
+                self._throttled_after = self._sends_made
             failures = max(1, self._failures_in_row - FAILURES_IN_ROW_MAX + 1)
             self._probe_at = now + max(asked, delay(failures, self._jitter))
             if not was_failing and self._witness is not None:

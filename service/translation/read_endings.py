@@ -1,6 +1,6 @@
 """What an answer decides about the items that waited for it."""
 
-from service.mapping.results import Change, Ended, EndReason, EndStatus, Fetched, Read
+from service.mapping.results import Ended, EndReason, EndStatus, Fetched, Read, Resumed
 from service.translation.read_answers import Refused, TooLarge
 
 URL_CHARACTERS_MAX = 300
@@ -10,18 +10,18 @@ Answered = Fetched | Refused | TooLarge
 """An answer that decides: the asset as decoded, that there is none, or that it cannot be read."""
 
 
-def decided(read: Read, answer: Answered) -> tuple[Change | Ended, ...]:
+def decided(read: Read, answer: Answered) -> Resumed:
     """Return what the item becomes by this answer."""
     match answer:
         case Refused(None, text):
             message = f"{_subject(read)} was not sent: {text}"
-            return (_ended(read, "rejected", "unmappable", message),)
+            return Resumed((_ended(read, "rejected", "unmappable", message),))
         case Refused(status, text):
             message = f"{_subject(read)} was refused with HTTP {status}: {text or '(no text)'}"
-            return (_ended(read, "rejected", "unmappable", message),)
+            return Resumed((_ended(read, "rejected", "unmappable", message),))
         case TooLarge(bytes_max):
             message = f"The answer to {_lower(read)} has more than {bytes_max} bytes (max_bytes)."
-            return (_ended(read, "rejected", "too_large", message),)
+            return Resumed((_ended(read, "rejected", "too_large", message),))
         case _:
             return read.resume(answer)
 

@@ -47,6 +47,10 @@ class Target(Generic[Ticket]):
     """When the first of these was found, by the host's budget clock."""
     trouble: HostTrouble | None = None
     """Its last failure."""
+    _earliest: float = float("inf")
+    """The first `not_before` of all that wait."""
+    _latest: float = float("-inf")
+    """The last one."""
 
     @property
     def due_at(self) -> float:
@@ -56,13 +60,16 @@ class Target(Generic[Ticket]):
     def add(self, waiter: Waiter[Ticket]) -> None:
         """Let one more item wait; one request, sent late enough for it, is for all of them."""
         self.waiters.append(waiter)
-        self._set_ready()
+        self._note_time(waiter.not_before)
 
     def take_answered(self) -> list[Waiter[Ticket]]:
         """Take out the items for which the last request was sent late enough, in order."""
         answered = [waiter for waiter in self.waiters if waiter.not_before <= self.tried_at]
         self.waiters = [waiter for waiter in self.waiters if waiter.not_before > self.tried_at]
-        self._set_ready()
+        self.ready_at = 0.0
+        self._earliest, self._latest = float("inf"), float("-inf")
+        for waiter in self.waiters:
+            self._note_time(waiter.not_before)
         return answered
 
     def take_all(self) -> list[Waiter[Ticket]]:
@@ -76,6 +83,8 @@ class Target(Generic[Ticket]):
         self.retry_at = float("-inf")
         self.failed_after = self.failing_since = self.trouble = None
 
-    def _set_ready(self) -> None:
-        times = [waiter.not_before for waiter in self.waiters]
-        self.ready_at = min(max(times), min(times) + HOLD_SECONDS_MAX) if times else 0.0
+    def _note_time(self, not_before: float) -> None:
+        """Plan the request for one more waiter; there may be many thousands."""
+        self._earliest = min(self._earliest, not_before)
+        self._latest = max(self._latest, not_before)
+        self.ready_at = min(self._latest, self._earliest + HOLD_SECONDS_MAX)

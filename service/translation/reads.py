@@ -56,10 +56,11 @@ class StartRead:
 
 @dataclass(frozen=True, slots=True)
 class Decided(Generic[Ticket]):
-    """What a waiting item has become."""
+    """What a waiting item has become, and the steps of work that this took."""
 
     ticket: Ticket
     parts: tuple[Change | Ended, ...]
+    steps: int = 0
 
 
 class ReadPlan(Generic[Ticket]):
@@ -111,7 +112,7 @@ class ReadPlan(Generic[Ticket]):
         waiters = reads.answered(target, now)
         if isinstance(read, Mapping | NotFound | TooLarge) and reads.succeeded(target, now):
             self._facts.append(HostRecovered(host))
-        ended = (Decided(one.ticket, decided(one.read, read)) for one in waiters)
+        ended = (_decided(one, read) for one in waiters)
         return chain(ended, *map(_given_up, reads.take_spent()))
 
     def next_time(self) -> float | None:
@@ -123,7 +124,10 @@ class ReadPlan(Generic[Ticket]):
         return min((time for time in times if time is not None), default=None)
 
     def failing_hosts(self) -> dict[str, str]:
-        """Return the hosts whose every read fails at present, with a sentence on why.
+        """Return the hosts that items wait for in vain at present, with a sentence on why.
+
+        What is known of a host outlives an assignment. It is not told while no item waits for the
+        host: then nobody asks it, and nobody would see that it works again.
 
         While there is any, the source reads ahead: another event's read may show that the host
         works. No item is decided by its failures.
@@ -131,7 +135,7 @@ class ReadPlan(Generic[Ticket]):
         return {
             host: reads.trouble.sentence(host)
             for host, reads in self._hosts.items()
-            if reads.trouble is not None
+            if reads.trouble is not None and reads.is_waited_for
         }
 
     def take_facts(self) -> list[Fact]:
@@ -163,6 +167,11 @@ def _delay(wanted: Wanted[Ticket], utc_ms: int) -> float:
         return delay
     age = (utc_ms - wanted.timestamp_ms) / 1000
     return min(delay, max(0.0, delay + CLOCK_SKEW_SECONDS_MAX - age))
+
+
+def _decided(waiter: Waiter[Ticket], answer: Answered) -> Decided[Ticket]:
+    resumed = decided(waiter.read, answer)
+    return Decided(waiter.ticket, resumed.parts, resumed.steps)
 
 
 def _given_up(target: Target[Ticket]) -> list[Decided[Ticket]]:

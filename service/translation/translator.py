@@ -4,6 +4,7 @@ Rule 1: every raw record is owed what the mapping makes of it: changes, outcomes
 committed together with the position behind the record.
 Rule 2: what belongs to an assignment that is over is dropped: the next owner of the partition reads
 those records again, and gives their items the same ids.
+Rule 3: a step maps no more than a turn allows (`turn.py`); the next one goes on at once.
 """
 
 from collections.abc import Iterable
@@ -24,8 +25,9 @@ from service.core.inputs import (
 )
 from service.core.model import Moment, Partition, SourceRecord, partitions_of
 from service.core.status import HeldBack, LastProgress, PartitionStatus
-from service.mapping.results import Ended, MappedSource, Part, RawRecord
+from service.mapping.results import Ended, EndReason, MappedRecord, MappedSource, RawRecord
 from service.translation.backlog import Backlog
+from service.translation.decisions import Decisions
 from service.translation.intake import SourceIntake
 from service.translation.limits import TranslationLimits
 from service.translation.membership import SourceMembership
@@ -34,6 +36,7 @@ from service.translation.outbox import SourceOutbox
 from service.translation.reads import Decided, ReadPlan, Wanted
 from service.translation.report import SourceNames, SourceReporter
 from service.translation.status import SourceStatus, SourceWaitsFor
+from service.translation.turn import COST_MAX, cost_of
 from service.translation.work import Work
 
 
@@ -68,6 +71,7 @@ class Translator:
     ) -> None:
         self._source = source
         self._reads = reads
+        self._decisions = Decisions(reads)
         self._limits = limits
         self._effects: list[SourceEffect] = []
         """What the step under way asks for, in order; the parts below append to it too."""
@@ -104,6 +108,8 @@ class Translator:
     def next_time(self) -> float | None:
         """Return when `TimePassed` is due at the latest, in monotonic seconds."""
         now = self._moment.seconds
+        if self._membership.may_read(now) and self._has_more:
+            return now
         times = [*self._outbox.next_times(), *self._membership.next_times()]
         if self._membership.may_read(now) and (at := self._reads.next_time()) is not None:
             times.append(at)
@@ -139,8 +145,8 @@ class Translator:
         match happened:
             case Arrived(records):
                 self._admit(records)
-            case ReadAnswered(number, answer):
-                self._decide(self._reads.ended(number, answer, self._moment.seconds))
+            case ReadAnswered():
+                self._decisions.add(happened)
             case Committed(number):
                 self._committed(number)
             case CommitRefused(number, why):
@@ -160,6 +166,7 @@ class Translator:
         """Do what follows from the new state, and from time alone."""
         now = self._moment.seconds
         if self._membership.may_read(now):
+            self._decide_by_answers()
             self._map_ahead()
             self._start_reads(now)
         self._effects += self._reads.take_facts()
@@ -177,63 +184,85 @@ class Translator:
         self._progress.note(partitions_of(records), utc_ms)
 
     def _map_ahead(self) -> None:
-        """Map the records that arrived, as far as memory allows: a mapping may make much of little.
-
-        One record is always mapped, so that full memory never stops everything.
-        """
-        backlog, bytes_max = self._backlog, self._limits.pending_bytes_max
-        self._is_crowded = self._is_crowded and not backlog.has_half(bytes_max)
+        """Map the records that arrived, as far as memory and a turn allow."""
+        backlog, cost = self._backlog, 0
+        self._is_crowded = self._is_crowded and not backlog.has_half(self._limits.pending_bytes_max)
         wanted: list[Wanted[Ticket]] = []
-        while (
-            backlog.pending_bytes < bytes_max and not self._is_crowded
-        ) or not backlog.mapped_records:
+        while cost < COST_MAX and self._has_room:
             work = backlog.take_unmapped()
             if work is None:
                 break
-            wanted += self._map(work)
+            cost += self._map(work, wanted)
+        if cost:
+            self._progress.seconds = self._moment.seconds
         if wanted:
             self._reads.want(wanted, self._moment)
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether memory allows that a record is mapped: a mapping may make much of little.
+
+        One record is always mapped, so that full memory never stops everything.
+        """
+        backlog = self._backlog
+        is_below = backlog.pending_bytes < self._limits.pending_bytes_max
+        return (is_below and not self._is_crowded) or not backlog.mapped_records
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether the last turn was over before everything was mapped."""
+        has_unmapped = bool(self._backlog.unmapped_records)
+        return self._decisions.may_have_more or (has_unmapped and self._has_room)
 
     def _start_reads(self, now: float) -> None:
         if started := self._reads.start(now):
             self._progress.seconds = now
             self._effects += started
 
-    def _map(self, work: Work) -> list[Wanted[Ticket]]:
-        """Map one record; return the reads that it waits for."""
-        parts = self._parts_of(work)
-        reads = work.take(parts, self._reporter, self._limits)
+    def _map(self, work: Work, wanted: list[Wanted[Ticket]]) -> int:
+        """Map one record, and add the reads that it waits for; return what it cost."""
+        mapped = self._mapped(work)
+        reads = work.take(mapped.parts, self._reporter, self._limits)
         self._backlog.measure(work)
-        if not reads:
-            return []
-        timestamp_ms = work.record.timestamp_ms
-        return [
-            Wanted(Ticket(work, work.times_mapped, index), read, timestamp_ms)
-            for index, read in reads
-        ]
+        if reads:
+            timestamp_ms = work.record.timestamp_ms
+            wanted += [
+                Wanted(Ticket(work, work.times_mapped, index), read, timestamp_ms)
+                for index, read in reads
+            ]
+        return cost_of(mapped.steps, work.counted[0])
 
-    def _parts_of(self, work: Work) -> tuple[Part, ...]:
+    def _mapped(self, work: Work) -> MappedRecord:
         record, bytes_max = work.record, self._limits.record_bytes_max
         if (omission := record.omission) is not None:
-            return (Ended(None, "rejected", omission.reason, omission.message),)
+            return _rejected(omission.reason, omission.message)
         if record.size > bytes_max:
             message = (
                 f"The record has {record.size} bytes of key, value and headers; "
                 f"the limit is {bytes_max}."
             )
-            return (Ended(None, "rejected", "too_large", message),)
-        return self._source.mapping.map(_raw(record), work.replay.parts).parts
+            return _rejected("too_large", message)
+        return self._source.mapping.map(_raw(record), work.replay.parts)
 
-    def _decide(self, decisions: Iterable[Decided[Ticket]]) -> None:
-        """Take what items became by a read."""
-        for decided in decisions:
-            work = decided.ticket.work
-            if decided.ticket.is_outdated:
-                continue
+    def _decide_by_answers(self) -> None:
+        """Decide items by the answers that came, as far as a turn allows."""
+        now, cost = self._moment.seconds, 0
+        while cost < COST_MAX and (decided := self._decisions.take(now)) is not None:
+            cost += self._decide(decided)
+        if cost:
+            self._progress.seconds = now
+
+    def _decide(self, decided: Decided[Ticket]) -> int:
+        """Take what an item became by a read; return what it cost."""
+        work, size = decided.ticket.work, 0
+        if not decided.ticket.is_outdated:
             assert self._backlog.is_mapped(work), "the plan forgets the reads of an assignment"
+            bytes_before = work.changes_bytes
             work.decide(decided.ticket.index, decided.parts, self._reporter, self._limits)
+            size = max(0, work.changes_bytes - bytes_before)
             self._backlog.measure(work)
             self._put_back()
+        return cost_of(decided.steps, size)
 
     def _put_back(self) -> None:
         """Put the newest records back while memory is full: what is read may make much of little.
@@ -270,6 +299,7 @@ class Translator:
         left = self._backlog.pending_items
         self._outbox.begin(Backlog({}))
         self._reads.forget()
+        self._decisions.forget()
         self._progress.begin((), self._moment.utc_ms)
         self._intake.begin()
         if self._membership.end():
@@ -324,6 +354,11 @@ class Translator:
             is_paused=partition in self._intake.paused,
             progressed_utc_ms=self._progress.utc_ms[partition],
         )
+
+
+def _rejected(reason: EndReason, message: str) -> MappedRecord:
+    """Return the end of a record that is not mapped."""
+    return MappedRecord((Ended(None, "rejected", reason, message),))
 
 
 def _raw(record: SourceRecord) -> RawRecord:

@@ -70,7 +70,7 @@ class Waiting(msgspec.Struct, eq=False, gc=False):
     open_items: int
     """How many of them wait."""
     decoded_bytes: int
-    """Memory of the record's decoded JSON, which is kept for them."""
+    """Memory of the record's decoded JSON, its key included, which is kept for them."""
 
 
 class Work(msgspec.Struct, eq=False, gc=False):
@@ -117,7 +117,8 @@ class Work(msgspec.Struct, eq=False, gc=False):
             return ()
         by_item = [list(results) for _, results in groupby(parts, lambda part: part.part)]
         count = self.items = len(by_item)
-        self.waiting = Waiting([None] * count, count, decoded_bytes(self.record.value or b""))
+        texts = self.record.value or b"", self.record.key or b""
+        self.waiting = Waiting([None] * count, count, sum(map(decoded_bytes, texts)))
         reads: list[tuple[int, Read]] = []
         for index, results in enumerate(by_item):
             decided = [one for one in results if not isinstance(one, Read)]

@@ -128,8 +128,8 @@ OF_SOURCES = (
     Written(
         "plus-is-a-plus",
         "sources: values",
-        'return unquote_plus(text) if "%" in text else text.replace("+", " ")',
-        "return unquote_plus(text) if '%' in text else text",
+        'return text.replace("+", " ")',
+        "return text",
         "A space in the key of an S3 object reads as a plus.",
     ),
     Written(
@@ -213,8 +213,8 @@ OF_SOURCES = (
     Written(
         "answer-is-the-event",
         "sources: reading back",
-        "replace(scope, start=fetched, fetched=fetched, work=Work())",
-        "replace(scope, start=fetched, event=fetched, fetched=fetched, work=Work())",
+        "replace(scope, start=fetched, fetched=fetched)",
+        "replace(scope, start=fetched, event=fetched, fetched=fetched)",
         "$event names what the DAM answered, and the asset gets another code.",
     ),
     Written(
@@ -281,7 +281,28 @@ OF_SOURCES = (
         "            if True:",
         "The answers of a DAM take any amount of memory.",
     ),
+    Written(
+        "records-take-no-turns",
+        "§7",
+        "        while cost < COST_MAX and self._has_room:",
+        "        while self._has_room:",
+        "Costly mappings keep a replica from its heartbeats, and it begins again and again.",
+    ),
+    Written(
+        "answers-take-no-turns",
+        "§7",
+        "        while cost < COST_MAX and (decided := self._decisions.take(now)) is not None:",
+        "        while (decided := self._decisions.take(now)) is not None:",
+        "Many events of one asset keep a replica from its heartbeats.",
+    ),
     # --- reading back -----------------------------------------------------------------------
+    Written(
+        "throttling-ends-early",
+        "§7",
+        "self.trouble is not None and target.sent > self._throttled_after",
+        "self.trouble is not None",
+        "A DAM that asks for a pause gets requests at full speed.",
+    ),
     Written(
         "throttled-asset-fails",
         "§7",

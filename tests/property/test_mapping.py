@@ -20,6 +20,7 @@ from service.core.model import AssetChange, DeleteAsset, UpsertAsset
 from service.core.read.convert import convert
 from service.core.read.decode import decode
 from service.mapping.endings import RecordEndedError
+from service.mapping.explain import explain, parts_of
 from service.mapping.file.load import Loaded, load
 from service.mapping.json_values import ABSENT, decode_fetched
 from service.mapping.paths import compile_path, parse_path
@@ -42,18 +43,27 @@ from tests.support.builders import LIMITS, record
 FOLDER = Path(__file__).parent.parent / "support" / "sources"
 
 
-def _sources() -> dict[str, MappedSource]:
+def _loaded() -> Loaded:
     found = load((FOLDER / "example.yaml").read_bytes(), "example.yaml")
     assert isinstance(found, Loaded)
-    return dict(found.sources)
+    return found
 
 
-SOURCES = _sources()
+LOADED = _loaded()
+SOURCES = dict(LOADED.sources)
 _CASES = [json.loads(path.read_text()) for path in sorted((FOLDER / "cases").glob("*.json"))]
 SAMPLES: list[tuple[str, dict[str, Any]]] = [
     (case["source"], test) for case in _CASES for test in case["tests"]
 ]
 VALUES = [json.dumps(test["record"].get("value")).encode() for _, test in SAMPLES]
+BOOLEAN_TITLE: tuple[str, dict[str, Any]] = (
+    "dam_db",
+    {
+        "record": {
+            "value": {"op": "c", "after": {"code": "a", "family": "packshots", "title": True}}
+        }
+    },
+)
 ODD: tuple[object, ...] = (
     None, True, False, 0, -1, 1.5, 1e308, 10**400, "", " ", "x" * 5000, "é/\u0000", "..", "%2e%2E",
     [], {}, [[]], [None], {"a": 1}, [{"a": []}], "2026-13-40", "9" * 400, "{", '{"a":', "\u2028",
@@ -103,7 +113,7 @@ def answered(part: Part, answers: list[Fetched]) -> Iterator[Change | Ended]:
         yield part
         return
     for answer in answers:
-        yield from part.resume(answer)
+        yield from part.resume(answer).parts
 
 
 def check(mapped: MappedRecord, answers: list[Fetched]) -> None:
@@ -164,6 +174,32 @@ def test_bent_events_are_mapped_or_explained(
     check(mapped_twice(SOURCES[source], raw), answers)
     identity = SOURCES[source].identity(raw)
     assert identity is None or identity
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(SAMPLES), st.randoms(use_true_random=False))
+@example(BOOLEAN_TITLE, Random(0))
+def test_what_is_explained_is_what_happens(
+    sample: tuple[str, dict[str, Any]], chance: Random
+) -> None:
+    """`mapping explain` and `--collisions` compile a source with a trace."""
+    source, test = sample
+    answer: Fetched | None = None
+    with suppress(RecordEndedError):
+        answer = decode_fetched(json.dumps(bend(test.get("fetched"), chance)).encode())
+    raw = bent_record(test, chance)
+    explained = [one.part for one in explain(LOADED, source, raw, answer)]
+
+    assert list(map(_shown, explained)) == list(map(_shown, parts_of(SOURCES[source], raw, answer)))
+
+
+def _shown(part: Part) -> object:
+    """Return what is compared of a part, with true and 1 told apart."""
+    if isinstance(part, Read):
+        return part.part, part.url
+    if isinstance(part, Ended):
+        return repr(part)
+    return repr(msgspec.structs.replace(part, context=None)), bytes(part.context or b"")
 
 
 @settings(max_examples=200)

@@ -19,7 +19,8 @@ from service.core.model import Origin, Partition, SourceRecord
 from service.mapping.results import NotFound
 from service.translation.limits import TranslationLimits
 from service.translation.read_answers import Found, HostTrouble
-from tests.support.translation import TranslatorUnderTest, decoded
+from service.translation.turn import COST_MAX
+from tests.support.translation import TranslatorUnderTest, WordMapping, decoded
 
 PARTITIONS = 3
 STEPS_MAX = 2_000
@@ -51,12 +52,17 @@ class World:
     def __post_init__(self) -> None:
         bytes_max = self.chance.choice((LIMITS.pending_bytes_max, CROWDED_BYTES))
         self.limits = replace(LIMITS, pending_bytes_max=bytes_max)
+        self.steps = self.chance.choice((0, COST_MAX // 2, COST_MAX))
         self.replica = self._start()
 
     def _start(self) -> TranslatorUnderTest:
         """Start a replica where the committed positions are."""
         replica = TranslatorUnderTest(
-            PARTITIONS, self.limits, is_committing=False, seconds=self.seconds
+            PARTITIONS,
+            self.limits,
+            WordMapping(steps=self.steps),
+            is_committing=False,
+            seconds=self.seconds,
         )
         replica.assign(self.positions)
         self.read = {number: self.positions.get(number, 0) for number in range(PARTITIONS)}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from service.core.facts import Fact
 from service.core.model import Moment
 from service.mapping.json_values import decode_fetched
-from service.mapping.results import Change, Ended, Fetched, NotFound, Read
+from service.mapping.results import Change, Ended, Fetched, NotFound, Read, Resumed
 from service.mapping.results import EventFacts as Event
 from service.translation.host_reads import RetryLimits
 from service.translation.read_answers import Found, ReadAnswer
@@ -32,10 +32,11 @@ def read_of(url: str, delay_seconds: float = 0.0, part: int = 0) -> Read:
     """A part that resumes to an upsert or, if there is no such asset, to a skip."""
     event = Event(id=f"event of {url}")
 
-    def resume(answer: Fetched) -> tuple[Change | Ended, ...]:
+    def resume(answer: Fetched) -> Resumed:
         if isinstance(answer, NotFound):
-            return (Ended(part, "skipped", "not_found", "It is gone.", rule="rule", event=event),)
-        return (Change(part, 0, "upsert", "packshots", "a", {}, None, None, event),)
+            gone = Ended(part, "skipped", "not_found", "It is gone.", rule="rule", event=event)
+            return Resumed((gone,))
+        return Resumed((Change(part, 0, "upsert", "packshots", "a", {}, None, None, event),))
 
     return Read(part, HOST, url, delay_seconds, "skip", resume, "rule", event)
 

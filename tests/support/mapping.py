@@ -100,7 +100,7 @@ def resumed(spec: Spec, value: object, answer: Fetched) -> tuple[Change | Ended,
     """Map an event that is read back, with this answer."""
     (part,) = parts_of(spec, value)
     assert isinstance(part, Read)
-    return part.resume(answer)
+    return part.resume(answer).parts
 
 
 def change(spec: Spec, value: object, **beside: Any) -> Change:  # noqa: ANN401 - as `raw` takes it

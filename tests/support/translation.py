@@ -36,6 +36,7 @@ from service.mapping.results import (
     Part,
     RawRecord,
     Read,
+    Resumed,
 )
 from service.translation.host_reads import RetryLimits
 from service.translation.limits import TranslationLimits
@@ -58,11 +59,16 @@ class WordMapping:
     name: str = "s3"
     pad: int = 0
     """How many characters a value of each upsert has."""
+    steps: int = 0
+    """How much work it reports for a record, and for the answer to a read."""
+    calls: int = 0
+    """How many records and answers it mapped."""
 
     def identity(self, record: RawRecord) -> str | None:  # noqa: ARG002 - of the port
         return None
 
     def map(self, record: RawRecord, only_parts: frozenset[int] | None = None) -> MappedRecord:
+        self.calls += 1
         words = json.loads(record.value or b'"whole"')
         event = EventFacts(id=f"e{record.offset}", type="ObjectCreated")
         if words == "whole":
@@ -71,7 +77,7 @@ class WordMapping:
         for number, word in enumerate(words):
             if only_parts is None or number in only_parts:
                 parts += self._parts(number, word, event)
-        return MappedRecord(tuple(parts))
+        return MappedRecord(tuple(parts), self.steps)
 
     def _parts(self, part: int, word: str, event: EventFacts) -> Iterable[Part]:
         action, _, code = word.partition(" ")
@@ -91,10 +97,12 @@ class WordMapping:
                 )
             case "read":
 
-                def resume(fetched: Fetched) -> tuple[Change | Ended, ...]:
+                def resume(fetched: Fetched) -> Resumed:
+                    self.calls += 1
                     if isinstance(fetched, NotFound):
-                        return (Ended(part, "skipped", "not_found", "It is gone.", event=event),)
-                    return (self._upsert(part, code, event),)
+                        gone = Ended(part, "skipped", "not_found", "It is gone.", event=event)
+                        return Resumed((gone,), self.steps)
+                    return Resumed((self._upsert(part, code, event),), self.steps)
 
                 yield Read(part, "dam", f"/{code}", 0.0, "skip", resume, "all", event)
 

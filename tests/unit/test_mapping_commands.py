@@ -358,6 +358,29 @@ def converted(run: Run, *events: object, words: tuple[str, ...] = ()) -> tuple[i
     return ended.exit_code, [json.loads(line) for line in ended.stdout.splitlines()]
 
 
+@pytest.mark.parametrize("characters", [1024**2, 17 * 1024**2])
+def test_an_event_that_is_too_large_is_not_mapped(run: Run, characters: int) -> None:
+    """`translate` rejects it, however small its change is."""
+    code, [found] = converted(run, {**UPLOAD, "context": "x" * characters})
+
+    assert isinstance(found, dict)
+    assert (code, found["reason"]) == (1, "too_large")
+
+
+def test_commands_have_values_as_the_pim_takes_them(run: Run) -> None:
+    """Whatever form they stand in: text, with one entry for each locale and channel."""
+    event = '{"action": "upsert", "asset_family": "f", "code": "c", "values": '
+    shown = run("convert", "-", given=event + '{"a": "x", "n": 1.50, "e": null}}')
+
+    values = {name: [data] for name, [data] in json.loads(shown.output)["values"].items()}
+    entry = {"locale": None, "channel": None}
+    assert values == {
+        "a": [entry | {"data": "x"}],
+        "n": [entry | {"data": "1.50"}],
+        "e": [entry | {"data": None}],
+    }
+
+
 def test_events_become_commands(run: Run) -> None:
     """As without --source; several for an event that names several assets."""
     delete = {

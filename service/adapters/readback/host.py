@@ -6,6 +6,8 @@ this host alone.
 """
 
 import asyncio
+import contextlib
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -41,6 +43,9 @@ from service.translation.read_answers import HostTrouble, ReadAnswer, Refused, T
 
 TOKEN_BYTES_MAX = 64 * 1024
 """Largest answer of a token URL that is read."""
+
+_SLASHES = re.compile(r"/|\\|%2f|%5c")
+"""What separates the parts of a path for one server or another, in lower case."""
 
 _URL_CHARACTERS = "!$%&'()*+,/:;=?@[]~-._"
 """What stands in a URL as it is; `%` too, because placeholders are encoded already."""
@@ -107,9 +112,10 @@ class DamHost:
             headers={**HEADERS, **headers},
             extensions={"target": self._path + path.encode("ascii")},
         )
-        hidden = [value.split()[-1] for value in headers.values()]
         try:
-            return read_answer(await self._send(request, self._host.max_bytes), hidden)
+            raw = await self._send(request, self._host.max_bytes)
+            hidden = () if raw.status == HTTPStatus.OK else self._hidden(headers)
+            return read_answer(raw, hidden)
         except TooLargeError as error:
             if error.head.status == HTTPStatus.OK:
                 return TooLarge(self._host.max_bytes)
@@ -129,6 +135,18 @@ class DamHost:
             return fixed_headers(self._host.auth, self._read_secret), None
         token = await self._tokens.get(lambda: self._fetch_token(oauth2))
         return {"authorization": f"Bearer {token.access}"}, token
+
+    def _hidden(self, headers: Mapping[str, str]) -> list[str]:
+        """Return what no message may show: the credentials as they were sent, and as they are kept.
+
+        A host may decode them and repeat the password alone. The longest come first, because one
+        may be a part of another.
+        """
+        hidden = {value.split()[-1] for value in headers.values()}
+        for name in self._host.auth.secrets if self._host.auth is not None else ():
+            with contextlib.suppress(SettingsError):
+                hidden.add(self._read_secret(name))
+        return sorted(hidden - {""}, key=len, reverse=True)
 
     async def _fetch_token(self, oauth2: OAuth2) -> Token:
         client_id = self._read_secret(oauth2.client_id)
@@ -158,9 +176,12 @@ def _without_token(error: NoTokenError) -> HostTrouble:
 
 
 def _has_dot_segment(path: str) -> bool:
-    """Return whether a server or proxy would resolve a part of the path to another resource."""
-    segments = path.partition("?")[0].lower().replace("%2e", ".").split("/")
-    return not DOT_SEGMENTS.isdisjoint(segments)
+    """Return whether a server or proxy may resolve a part of the path to another resource.
+
+    Some decode %2F and %5C before they do, and some take a backslash for a slash.
+    """
+    decoded = path.partition("?")[0].lower().replace("%2e", ".")
+    return not DOT_SEGMENTS.isdisjoint(_SLASHES.split(decoded))
 
 
 def _url(key: str, text: str) -> httpx2.URL:

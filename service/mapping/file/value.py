@@ -72,7 +72,9 @@ class Value(Part):
     when: Condition | None = Field(
         None, description="The value is used only if this condition holds."
     )
-    decode: Literal["url"] | None = Field(None, description="Decode + and %xx.")
+    decode: Literal["url"] | None = Field(
+        None, description="Decode + and %xx, which must be UTF-8."
+    )
     part: Literal["name", "stem", "extension", "folder", "top"] | None = Field(
         None, description="Part of a path with slashes: its last name, that without or only its "
         "extension, everything before the last slash, or its first folder."

@@ -214,7 +214,9 @@ async def test_the_url_goes_below_the_base(dam: Dam, url: str, sent: str) -> Non
     assert [path for path, _, _ in dam.asked] == [f"/v4{sent}"]
 
 
-@pytest.mark.parametrize("url", ["/a/../b", "/a/%2e%2E", "/./a", ".."])
+@pytest.mark.parametrize(
+    "url", ["/a/../b", "/a/%2e%2E", "/./a", "..", "/a/..%2Fadmin", "/a/b%2f..%2f", "/a/%2E.%5Cb"]
+)
 async def test_a_path_that_would_lead_elsewhere_is_not_sent(dam: Dam, url: str) -> None:
     """A code from an event must not reach another resource."""
     answer = await get(dam, url)
@@ -403,6 +405,27 @@ async def test_a_host_that_repeats_our_secret_does_not_bring_it_into_a_message(d
     )
     assert await get(dam, auth={"bearer": "key"}) == Refused(400, "bad: Bearer **********")
     assert "s3" not in repr(TokenRequest(b"s3", "s3"))
+
+
+@pytest.mark.parametrize(
+    ("auth", "said"),
+    [
+        ({"basic": {"username": "user", "password": "pass"}}, "user björn with password pä:ss"),
+        ({"basic": {"username": "key", "password": "empty"}}, "key s3cret-key"),
+        ({"header": {"name": "X-Key", "secret": "words"}}, "Token of two words"),
+        ({"oauth2": OAUTH2}, "client client and secret s3 c+t"),
+    ],
+)
+async def test_a_host_that_decodes_our_secrets_does_not_bring_them_into_a_message(
+    dam: Dam, auth: dict[str, object], said: str
+) -> None:
+    secrets = {**SECRETS, "empty": "", "words": "Token of two words"}
+    dam.answers |= {"/token": grant("access"), "/a": say(said.encode(), 400)}
+    found = await get(dam, secrets=secrets, auth=auth)
+
+    assert isinstance(found, Refused)
+    assert "**********" in found.text
+    assert not any(secret in found.text for secret in ("björn", "pä:ss", "s3", "Token", "two"))
 
 
 # --- limits --------------------------------------------------------------------------------------

@@ -158,6 +158,17 @@ def test_skip_skips_the_change() -> None:
 
     assert (found.status, found.reason, found.part) == ("skipped", "not_selected", 0)
     assert found.message == "The event has no a or b."
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [({}, "it: the event has no texts"), ({"texts": [{}]}, "it: the event has no text")],
+)
+def test_what_is_missing_of_each_is_named(event: dict[str, Any], message: str) -> None:
+    """The list itself, or what an item of it lacks."""
+    found = ended({"values": {"it": {"each": "texts", "path": "text", "missing": "reject"}}}, event)
+
+    assert found.message == f"{message} (values/it)"
     assert (found.family, found.code) == ("packshots", "a1")
 
 

@@ -1,5 +1,7 @@
 """What an event may cost: time, memory and items are bounded, whatever it holds."""
 
+import base64
+import json
 import time
 import tracemalloc
 from typing import Any
@@ -7,7 +9,8 @@ from typing import Any
 import pytest
 
 from service.mapping.json_values import TOKENS_MAX, UNCOUNTED_BYTES, decode, decoded_bytes
-from service.mapping.results import Change, Ended
+from service.mapping.results import Change, Ended, Read
+from service.mapping.work import WORK_STEPS_MAX
 from tests.support.mapping import NAMED, change, ended, mapped, parts_of, raw
 
 MIB = 1024 * 1024
@@ -40,6 +43,36 @@ def test_more_than_150_000_tokens_are_too_large() -> None:
     assert found.message.startswith("The value has 300,001 lists, objects and elements; at most")
     assert change({"values": {"n": "n[0]"}}, {"n": [1] * (TOKENS_MAX - 10)}).values == {"n": "1"}
     assert len(b"," * UNCOUNTED_BYTES) < TOKENS_MAX
+
+
+MANY = "[" + "[]," * TOKENS_MAX + "1]"
+HIDDEN = json.dumps(MANY).replace("[", r"\u005b").replace(",", r"\u002c")
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "key", "named"),
+    [
+        ({"parse": ["m"]}, f'{{"m": {HIDDEN}}}', None, "m has 300,001 lists"),
+        ({"parse": ["m.n"]}, f'{{"m": {{"n": {HIDDEN}}}}}', None, "n has 300,001 lists"),
+        (
+            {"value": "cloudevents"},
+            json.dumps({"id": "1", "data_base64": base64.b64encode(MANY.encode()).decode()}),
+            None,
+            "data_base64 has 300,001 lists",
+        ),
+        ({"context": {"k": "$key.id"}}, "{}", f'{{"a": {MANY}}}', "The key has 300,002 lists"),
+    ],
+    ids=["a parsed text", "a parsed text below", "Base64", "the key"],
+)
+def test_tokens_that_are_hidden_count(
+    spec: dict[str, Any], value: str, key: str | None, named: str
+) -> None:
+    """Escapes and Base64 hide them from the count of the text around them."""
+    (found,) = mapped({**NAMED, **spec}).map(raw(value.encode(), key and key.encode())).parts
+
+    assert isinstance(found, Ended)
+    assert (found.part, found.reason) == (None, "too_large")
+    assert found.message.startswith(named)
 
 
 @pytest.mark.parametrize(
@@ -129,3 +162,26 @@ def test_a_usual_event_is_far_from_its_budget() -> None:
     values = {f"a{n}": {"path": f"a{n}", "case": "upper"} for n in range(10)}
     found = parts_of({"for_each": "items", "values": values}, {"items": items})
     assert {type(part) for part in found} == {Change}
+
+
+def test_the_work_of_a_mapping_is_reported() -> None:
+    """Whoever maps many events one after the other lets others have a turn in between."""
+    values = {f"a{number}": "list[?@ == 'x'] | [0]" for number in range(10)}
+    source = mapped({**NAMED, "values": values})
+    small, large = (source.map(raw({"list": ["y"] * size})).steps for size in (10, 100))
+
+    assert 0 < 5 * small < large < WORK_STEPS_MAX
+    assert source.map(raw({"list": ["y"] * 100_000})).steps == WORK_STEPS_MAX
+
+
+def test_the_work_of_an_answer_is_reported() -> None:
+    """It is counted for each event that the answer decides."""
+    fetch = {"host": "dam", "url": "/{id}"}
+    source = mapped({**NAMED, "fetch": fetch, "values": {"a": "list[?@ == 'x'] | [0]"}})
+    (read,) = source.map(raw({"id": "1"})).parts
+    assert isinstance(read, Read)
+
+    assert (
+        read.resume({"list": ["y"] * 100}).steps == read.resume({"list": ["y"] * 100}).steps > 100
+    )
+    assert read.resume({"list": ["y"] * 300_000}).steps == WORK_STEPS_MAX

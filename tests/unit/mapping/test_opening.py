@@ -135,3 +135,11 @@ def test_a_header_name_that_is_not_utf_8_is_text_for_paths() -> None:
     assert json.loads(bytes(found.context or b"")) == {"names": shown}
     coded = {"path": f"{names} | [1]", "as": "code"}
     assert change({"code": coded}, {}, headers=odd).code.startswith("ce_")
+
+
+def test_binary_keys_stay_apart() -> None:
+    """A serializer of Kafka writes a number as eight bytes."""
+    spec = {"code": {"path": "$key", "as": "code"}}
+    codes = {change(spec, {}, key=id_.to_bytes(8, "big")).code for id_ in range(300)}
+
+    assert len(codes) == 300

@@ -107,7 +107,7 @@ def test_a_record_without_key_and_time_lacks_them() -> None:
         (b"{broken", "$key", "{broken"),
         (b"[1]", "$key", "[1]"),
         (b"12", "$key", "12"),
-        (b"\xff", "$key", "\ufffd"),
+        (b"\xff", "$key", r"\xff"),
     ],
 )
 def test_the_key_is_json_if_it_is_an_object_and_text_otherwise(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from service.mapping.results import Change
 from service.mapping.trace import Trace
 from tests.support.mapping import NAMED, mapped, raw
 
@@ -46,3 +47,14 @@ def test_a_trace_ends_where_the_item_ended() -> None:
 def test_a_traced_source_maps_like_any_other() -> None:
     record = raw({"id": "a b", "c": "Red, Rot", "t": "T", "l": "fr"})
     assert mapped(SPEC, Trace()).map(record) == mapped(SPEC).map(record)
+
+
+def test_a_boolean_without_steps_is_traced_as_itself() -> None:
+    """Only steps work on texts."""
+    trace = Trace()
+    source = mapped({**NAMED, "values": {"usable": "ok"}}, trace)
+    (change,) = source.map(raw({"ok": True})).parts
+
+    assert isinstance(change, Change)
+    assert change.values == {"usable": True}
+    assert trace.rows[-1].sent is True

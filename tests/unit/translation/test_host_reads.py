@@ -107,6 +107,20 @@ def test_an_asset_that_fails_by_itself_clears_no_other() -> None:
     assert (host.own("/bad"), host.own("/other")) == (1, 1)
 
 
+def test_a_success_that_was_asked_for_before_does_not_end_throttling() -> None:
+    """The host is asked again when the time is over that it asked for, and not before."""
+    host = HostUnderTest("/early", "/throttled", "/next", at_once_max=2)
+    assert host.start() == ["/early", "/throttled"]
+    assert host.fails("/throttled", FULL)
+    assert not host.succeeds("/early")
+    assert host.start(19.0) == []
+    assert host.reads.next_time() == 20.0
+
+    (probed,) = host.start(20.0)
+    assert host.succeeds(probed, now=20.0)
+    assert host.start(40.0)
+
+
 def test_an_asset_that_was_read_before_is_the_witness() -> None:
     """It is read again at once if nothing else shows how the host is, and never twice at once."""
     host = HostUnderTest("/well")
@@ -215,7 +229,7 @@ def test_the_retry_time_stands_still_in_an_outage() -> None:
 def test_an_asset_that_is_gone_shows_that_the_host_works() -> None:
     host = HostUnderTest("/a")
     host.start()
-    assert host.reads.answered(host.sent["/a"], 0.0)[0].read.resume(NotFound())
+    assert host.reads.answered(host.sent["/a"], 0.0)[0].read.resume(NotFound()).parts
     assert not host.reads.succeeded(host.sent.pop("/a"), 0.0)
 
 

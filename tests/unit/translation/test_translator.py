@@ -1,5 +1,6 @@
 """What a transaction of a source holds, and when it is written (contract.md §7)."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -18,9 +19,12 @@ from service.core.limits import COMMIT_SILENCE_SECONDS, LAST_TRANSACTION_SECONDS
 from service.core.model import Omission, Partition
 from service.mapping.results import NotFound
 from service.translation.facts import RecordsTranslated
+from service.translation.host_reads import RetryLimits
 from service.translation.limits import CHANGES_BYTES_MAX
 from service.translation.messages import ReadAnswered
-from service.translation.read_answers import Found, HostTrouble
+from service.translation.read_answers import Found, HostTrouble, Refused
+from service.translation.reads import ReadPlan
+from service.translation.turn import COST_MAX
 from tests.support.translation import CHANGES_TOPIC, LIMITS, TranslatorUnderTest, WordMapping
 
 
@@ -513,6 +517,129 @@ def test_a_single_record_is_mapped_however_full_memory_is() -> None:
     assert tested.changed == ["a", "a", "a"]
 
 
+# --- turns -----------------------------------------------------------------------------------
+
+
+def in_turns(steps: int, partitions: int = 1, at_once: int = 1000) -> TranslatorUnderTest:
+    """Return a translator whose mapping takes so many steps; nothing is committed."""
+    return TranslatorUnderTest(
+        partitions,
+        mapping=WordMapping(steps=steps),
+        reads=ReadPlan({"dam": at_once}, RetryLimits(), json.loads, lambda: 0.5),
+        is_committing=False,
+    )
+
+
+def turns(tested: TranslatorUnderTest) -> list[int]:
+    """Return how much was mapped by the end of each turn that follows at once."""
+    mapped = [tested.mapping.calls]
+    while tested.translator.next_time() == tested.seconds:
+        tested.pass_time(0.0)
+        mapped.append(tested.mapping.calls)
+    return mapped
+
+
+def commit_all(tested: TranslatorUnderTest) -> list[str]:
+    """Commit until nothing is left to write; return the codes of all changes."""
+    while tested.open:
+        tested.commit()
+    return tested.changed
+
+
+def test_records_that_take_long_to_map_are_mapped_in_several_turns() -> None:
+    """Everything else has a turn in between, such as the heartbeats of all sources."""
+    tested = in_turns(COST_MAX // 2)
+    tested.deliver(*[tested.record(b'["upsert a"]') for _ in range(5)])
+
+    assert turns(tested) == [2, 4, 5]
+    assert commit_all(tested) == ["a"] * 5
+
+
+def test_usual_records_of_a_poll_are_mapped_in_one_turn() -> None:
+    """A turn more would cost more than their mapping."""
+    tested = in_turns(0)
+    tested.deliver(*[tested.record(b'["upsert a"]') for _ in range(200)])
+
+    assert turns(tested) == [200]
+
+
+def test_large_records_are_mapped_in_several_turns() -> None:
+    """To decode them takes long, however little is mapped."""
+    tested = in_turns(0)
+    large = json.dumps(["skip " + "x" * (64 * COST_MAX // 10)]).encode()
+    tested.deliver(*[tested.record(large) for _ in range(20)])
+
+    assert turns(tested) == [10, 20]
+
+
+def test_the_items_that_one_answer_decides_are_decided_in_several_turns() -> None:
+    """A DAM that tells of an asset 10,000 times is asked for it once."""
+    tested = in_turns(COST_MAX // 2)
+    tested.deliver(*[tested.record(b'["read a"]') for _ in range(5)])
+    turns(tested)
+    tested.answer("/a")
+
+    assert turns(tested) == [7, 9, 10]
+    assert commit_all(tested) == ["a"] * 5
+
+
+def test_records_do_not_wait_for_what_an_answer_decides() -> None:
+    """Many events of one asset hold up no other asset of the source."""
+    tested = in_turns(COST_MAX, partitions=2)
+    tested.deliver(*[tested.record(b'["read a"]') for _ in range(50)])
+    turns(tested)
+    tested.answer("/a")
+    tested.arrive("upsert b", partition=1)
+    for _ in range(3):
+        tested.commit()
+
+    assert "b" in tested.changed
+    assert len(tested.changed) < 10
+
+
+def test_a_host_is_asked_again_when_its_answer_was_looked_at() -> None:
+    """Else more and more answers would wait in memory for their turn."""
+    tested = in_turns(COST_MAX, partitions=2, at_once=2)
+    words = [b'["read a"]', b'["read a"]', b'["read b"]', b'["read c"]']
+    tested.deliver(*[tested.record(word) for word in words])
+    turns(tested)
+    tested.answer("/a")
+    tested.answer("/b")
+
+    assert [read.url for read in tested.started] == ["/c"], "for the answer about a"
+    tested.answer("/c")
+    turns(tested)
+    assert commit_all(tested) == ["a", "a", "b", "c"]
+
+
+def test_answers_that_wait_for_their_turn_end_with_the_assignment() -> None:
+    """What they decide belongs to the next owner, and is read again."""
+    tested = in_turns(COST_MAX)
+    tested.deliver(*[tested.record(b'["read a"]') for _ in range(3)], tested.record(b'["read b"]'))
+    turns(tested)
+    tested.answer("/a")
+    tested.answer("/b")
+    tested.step(Forgotten())
+    tested.open.clear()
+    tested.assign()
+    tested.arrive("upsert c")
+
+    turns(tested)
+    assert commit_all(tested) == ["c"]
+
+
+@pytest.mark.parametrize(("kind", "mapped"), [(DrainKind.REVOCATION, 1), (DrainKind.SHUTDOWN, 3)])
+def test_a_revocation_leaves_what_waits_for_its_turn(kind: DrainKind, mapped: int) -> None:
+    """It ends at once; a shutdown maps what was read."""
+    tested = in_turns(COST_MAX)
+    tested.deliver(*[tested.record(b'["upsert a"]') for _ in range(3)])
+    tested.drain(kind)
+    turns(tested)
+
+    assert commit_all(tested) == ["a"] * mapped
+    assert tested.drained == [3 - mapped]
+
+
 # --- the limit on dead letters ---------------------------------------------------------------
 
 FEW = replace(LIMITS, dead_letter_share_items=10)
@@ -788,6 +915,25 @@ def test_a_host_that_fails_is_reported_and_waited_for(tested: TranslatorUnderTes
         "host.failing",
         "host.recovered",
     ]
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_a_host_that_nobody_waits_for_any_more_is_not_reported(
+    tested: TranslatorUnderTest, *, is_refused: bool
+) -> None:
+    """Its partition went to another replica, or the last event was refused: nobody asks again."""
+    tested.arrive("read a")
+    tested.fail_host()
+    assert tested.translator.status(0.0).waits_for == "host"
+    if is_refused:
+        tested.pass_time(60.0)
+        tested.answer("/a", Refused(400, "no"))
+    else:
+        tested.step(Forgotten())
+        tested.assign()
+
+    status = tested.translator.status(0.0)
+    assert (status.waits_for, status.failing_hosts) == (None, {})
 
 
 def test_a_read_that_is_planned_for_later_is_not_silence(tested: TranslatorUnderTest) -> None:
