@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from service.adapters.http.listener import Listener
 from service.adapters.http.release_token import HEADER, TokenFile
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 SHARED_SECONDS = 0.1
 """For how long the metrics are given to further requests as they are."""
+CONNECTIONS_MAX = 100
 CLOSE_SECONDS_MAX = 1.0
 """How long answers may take to leave once the drain is over: a client may never read them."""
 
@@ -130,9 +132,8 @@ class AdminServer:
         if handlers.status is not None:
             router.add_get("/", self._page)
             router.add_get("/status", self._status)
-        self._runner = web.AppRunner(
-            application, access_log=None, shutdown_timeout=CLOSE_SECONDS_MAX
-        )
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=CLOSE_SECONDS_MAX)
+        self._listener = Listener(runner, CONNECTIONS_MAX)
 
     async def open(self, host: str, port: int) -> int:
         """Listen, and return the port, which matters where 0 was asked for.
@@ -140,10 +141,7 @@ class AdminServer:
         Raises:
             OSError: the address is already in use, or does not belong to this machine.
         """
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        bound_port: int = self._runner.addresses[0][1]
+        bound_port = await self._listener.open(host, port)
         if self._handlers.release is not None:
             self._create_token(bound_port)
         return bound_port
@@ -161,7 +159,7 @@ class AdminServer:
             )
 
     async def close(self) -> None:
-        await self._runner.cleanup()
+        await self._listener.close()
         if self._token:
             assert self._token_file is not None
             self._token_file.remove()

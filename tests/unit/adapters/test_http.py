@@ -171,6 +171,34 @@ async def test_a_client_that_does_not_read_does_not_delay_the_end() -> None:
         await asyncio.wait_for(server.close(), 5)
 
 
+async def test_connections_that_say_nothing_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a limit they take all descriptors, and neither probes nor the PIM are answered."""
+    monkeypatch.setattr(admin_server, "CONNECTIONS_MAX", 3)
+    port = ServedPort()
+    server = AdminServer(port.handlers(with_page=False))
+    number = await server.open("127.0.0.1", 0)
+    port.url = f"http://127.0.0.1:{number}"
+    silent = [await asyncio.open_connection("127.0.0.1", number) for _ in range(9)]
+    for _, writer in silent:
+        writer.write(b"GET /livez HTTP/1.1\r\n")
+    assert (await port.get("/livez"))[:2] == (200, "ok\n")
+
+    closed = [await _is_closed(reader) for reader, _ in silent]
+    assert closed == [True] * 7 + [False] * 2
+    for _, writer in silent:
+        writer.close()
+    await server.close()
+
+
+async def _is_closed(reader: asyncio.StreamReader) -> bool:
+    try:
+        return await asyncio.wait_for(reader.read(), 0.2) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
 def _request(path: bytes, *headers: bytes) -> bytes:
     return b"\r\n".join((b"GET %b HTTP/1.1" % path, b"Host: a", *headers, b"", b""))
 
