@@ -16,7 +16,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from service.adapters.http.listener import Listener
+from service.adapters.http.listener import HEADERS_MAX, Listener
 from service.console.facts import PageAnswered, PageEnd, SearchEnded
 from service.console.hits import Hits, IndexState
 from service.console.links import Links
@@ -38,7 +38,7 @@ CONSOLE_STYLE = "".join(
 """The look that all pages share, and what only these pages need."""
 SEARCHES_MAX = 32
 """Searches that run or wait; further ones are answered with 503."""
-CONNECTIONS_MAX = 500
+CONNECTIONS_MAX = 200
 CLOSE_SECONDS_MAX = 1.0
 """How long answers may take to leave once the drain is over."""
 HEAD_BYTES_MAX = 16 * 1024
@@ -113,6 +113,7 @@ class ConsoleServer:
             access_log=None,
             max_line_size=HEAD_BYTES_MAX,
             max_field_size=HEAD_BYTES_MAX,
+            max_headers=HEADERS_MAX,
             shutdown_timeout=CLOSE_SECONDS_MAX,
         )
         self._listener = Listener(runner, CONNECTIONS_MAX)

@@ -9,6 +9,9 @@ import asyncio
 
 from aiohttp import web
 
+HEADERS_MAX = 50
+"""Most headers of a request: it is held until it is complete, each header with some kilobytes."""
+
 
 class Listener:
     """Accepts the connections of an application."""

@@ -190,6 +190,12 @@ async def test_connections_that_say_nothing_make_room(monkeypatch: pytest.Monkey
     await server.close()
 
 
+async def test_a_request_of_very_many_headers(port: ServedPort) -> None:
+    """Each connection would hold a megabyte of them until the request is complete."""
+    assert (await port.get("/livez", **{f"x-{n}": "a" for n in range(40)}))[0] == 200
+    assert (await port.get("/livez", **{f"x-{n}": "a" for n in range(60)}))[0] == 400
+
+
 async def _is_closed(reader: asyncio.StreamReader) -> bool:
     try:
         return await asyncio.wait_for(reader.read(), 0.2) == b""
