@@ -92,10 +92,11 @@ class Watch:
 
     def ready(self) -> dict[str, bool]:
         """Return the checks of `/readyz`."""
+        has_failed = self._shutdown.has_begun and not self._shutdown.is_requested
         return {
             "kafka": not self._contact.is_unreachable,
             "group": self._assignment.epoch is not None,
-            "producer": not self._shutdown.has_begun,
+            "producer": not has_failed,
             "not_draining": not self._shutdown.is_requested,
         }
 

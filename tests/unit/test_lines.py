@@ -34,6 +34,21 @@ def test_a_mark_at_the_beginning_and_foreign_line_ends() -> None:
     assert texts(MARK) == []
 
 
+def test_convert_shows_what_the_pim_would_get() -> None:
+    """Values of every form in the PIM's own, of any size."""
+    values = {"title": "A", "pages": 12, "tags": ["b"], "gone": [], "text": [{"data": "c"}]}
+    only = {"title": "A", "pages": "12", "tags": ["b"], "gone": None, "text": "c"}
+    for filling in ({}, {"long": "x" * 100_000}):
+        event = {"action": "upsert", "asset_family": "f", "code": "a", "values": values | filling}
+        shown = CliRunner().invoke(main, ["convert", "-"], input=json.dumps(event))
+
+        assert shown.exit_code == 0
+        assert json.loads(shown.stdout)["values"] == {
+            name: [{"locale": None, "channel": None, "data": data}]
+            for name, data in (only | filling).items()
+        }
+
+
 def test_a_mark_within_the_file_is_an_error() -> None:
     """Two files put together: the second mark is no part of JSON."""
     second = texts(GOOD.encode() + b"\n" + MARK + GOOD.encode())[1]

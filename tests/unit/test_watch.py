@@ -57,7 +57,10 @@ class Watched:
         contact: Any = SimpleNamespace(check=self._nothing, is_unreachable=False, lines=list)
         report: Any = SimpleNamespace(live=dict, live_lines=list, ready_lines=list)
         progress: Any = SimpleNamespace(assigned=lambda *_: None, pass_time=lambda *_: None)
-        shutdown: Any = SimpleNamespace(fail=self.failures.append)
+        self.shutdown = SimpleNamespace(
+            fail=self.failures.append, has_begun=False, is_requested=False
+        )
+        shutdown: Any = self.shutdown
         self.watch = Watch(
             runner, group_consumer, contact, report, progress, shutdown, pending=lambda: 0
         )
@@ -135,3 +138,16 @@ async def test_a_partition_whose_leader_is_away_is_shown(watched: Watched) -> No
     watched.assignment.unreadable = frozenset({TOPIC_PARTITION})
     line = "[ ]dam.asset-changes/0 is not read: its leader does not answer"
     assert watched.watch.ready_lines() == watched.watch.live_lines() == [line]
+
+
+async def test_a_drain_is_no_failure_of_the_producer(watched: Watched) -> None:
+    """It still writes outcomes; an operator would look for a fault of Kafka."""
+    await watched.assign()
+    ready = {"kafka": True, "group": True, "producer": True, "not_draining": True}
+    assert watched.watch.ready() == ready
+
+    watched.shutdown.has_begun = watched.shutdown.is_requested = True
+    assert watched.watch.ready() == ready | {"not_draining": False}
+
+    watched.shutdown.is_requested = False  # an error was first
+    assert watched.watch.ready() == ready | {"producer": False}

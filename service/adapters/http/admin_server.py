@@ -2,14 +2,18 @@
 
 Rule 1: no request changes state, except `POST /release` from loopback with the token of its file.
 Rule 2: the port closes last in a drain, so that Kubernetes and Prometheus see the drain.
+Rule 3: many requests at once do not stop the replica's own work: each turn of the event loop
+answers one, and what takes milliseconds is made once for all requests of a moment.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import html
 import json
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
@@ -20,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from service.adapters.http.listener import HEADERS_MAX, Listener
 from service.adapters.http.release_token import HEADER, TokenFile
 
 if TYPE_CHECKING:
@@ -28,6 +33,12 @@ if TYPE_CHECKING:
 Checks = Callable[[], Mapping[str, bool]]
 Lines = Callable[[], Sequence[str]]
 Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+SHARED_SECONDS = 0.1
+"""For how long the metrics are given to further requests as they are."""
+CONNECTIONS_MAX = 50
+CLOSE_SECONDS_MAX = 1.0
+"""How long answers may take to leave once the drain is over: a client may never read them."""
 
 
 def _page(name: str) -> str:
@@ -101,10 +112,14 @@ class AdminServer:
 
     def __init__(self, handlers: AdminHandlers) -> None:
         self._handlers = handlers
+        self._turn = asyncio.Lock()
         self._token_file: TokenFile | None = None
         self._token = ""
         self._why_no_token = ""
-        application = web.Application()
+        self._shared_metrics = b""
+        self._metrics_made_at = float("-inf")
+        self._asyncapi_text = ""
+        application = web.Application(middlewares=[self._in_turn])
         router = application.router
         router.add_get("/livez", _probe(handlers.live, handlers.live_lines))
         router.add_get("/readyz", _probe(handlers.ready, handlers.ready_lines))
@@ -117,7 +132,13 @@ class AdminServer:
         if handlers.status is not None:
             router.add_get("/", self._page)
             router.add_get("/status", self._status)
-        self._runner = web.AppRunner(application, access_log=None)
+        runner = web.AppRunner(
+            application,
+            access_log=None,
+            max_headers=HEADERS_MAX,
+            shutdown_timeout=CLOSE_SECONDS_MAX,
+        )
+        self._listener = Listener(runner, CONNECTIONS_MAX)
 
     async def open(self, host: str, port: int) -> int:
         """Listen, and return the port, which matters where 0 was asked for.
@@ -125,10 +146,7 @@ class AdminServer:
         Raises:
             OSError: the address is already in use, or does not belong to this machine.
         """
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        bound_port: int = self._runner.addresses[0][1]
+        bound_port = await self._listener.open(host, port)
         if self._handlers.release is not None:
             self._create_token(bound_port)
         return bound_port
@@ -146,21 +164,34 @@ class AdminServer:
             )
 
     async def close(self) -> None:
-        await self._runner.cleanup()
+        await self._listener.close()
         if self._token:
             assert self._token_file is not None
             self._token_file.remove()
 
+    @web.middleware
+    async def _in_turn(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Answer the request when those before it are answered, and their turns are over."""
+        async with self._turn:
+            await asyncio.sleep(0)
+            return await handler(request)
+
     async def _metrics(self, _: web.Request) -> web.Response:
-        body = generate_latest(self._handlers.registry)
-        return web.Response(body=body, headers={"content-type": CONTENT_TYPE_LATEST})
+        if time.monotonic() >= self._metrics_made_at + SHARED_SECONDS:
+            self._shared_metrics = generate_latest(self._handlers.registry)
+            self._metrics_made_at = time.monotonic()
+        headers = {"content-type": CONTENT_TYPE_LATEST}
+        return web.Response(body=self._shared_metrics, headers=headers)
 
     async def _asyncapi(self, request: web.Request) -> web.Response:
         document = self._handlers.asyncapi
         assert document is not None
         if request.query.get("format") == "json":
             return web.json_response(document)
-        return web.Response(text=_asyncapi_page(document), content_type="text/html")
+        self._asyncapi_text = self._asyncapi_text or _asyncapi_page(document)
+        return web.Response(text=self._asyncapi_text, content_type="text/html")
 
     async def _page(self, _: web.Request) -> web.Response:
         page = self._handlers.page

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from service.adapters.http.listener import HEADERS_MAX, Listener
 from service.console.facts import PageAnswered, PageEnd, SearchEnded
 from service.console.hits import Hits, IndexState
 from service.console.links import Links
@@ -37,6 +38,7 @@ CONSOLE_STYLE = "".join(
 """The look that all pages share, and what only these pages need."""
 SEARCHES_MAX = 32
 """Searches that run or wait; further ones are answered with 503."""
+CONNECTIONS_MAX = 200
 CLOSE_SECONDS_MAX = 1.0
 """How long answers may take to leave once the drain is over."""
 HEAD_BYTES_MAX = 16 * 1024
@@ -106,13 +108,15 @@ class ConsoleServer:
         router.add_get("/style.css", _style)
         if handlers.replicas is not None:
             router.add_get("/waiting", self._waiting_page)
-        self._runner = web.AppRunner(
+        runner = web.AppRunner(
             application,
             access_log=None,
             max_line_size=HEAD_BYTES_MAX,
             max_field_size=HEAD_BYTES_MAX,
+            max_headers=HEADERS_MAX,
             shutdown_timeout=CLOSE_SECONDS_MAX,
         )
+        self._listener = Listener(runner, CONNECTIONS_MAX)
 
     async def open(self, host: str, port: int) -> int:
         """Listen, and return the port, which matters where 0 was asked for.
@@ -120,16 +124,14 @@ class ConsoleServer:
         Raises:
             OSError: the address is already in use, or does not belong to this machine.
         """
-        await self._runner.setup()
-        await web.TCPSite(self._runner, host, port).start()
+        bound_port = await self._listener.open(host, port)
         self.is_listening = True
-        bound_port: int = self._runner.addresses[0][1]
         return bound_port
 
     async def close(self) -> None:
         """Stop listening, and let the answers of open requests leave."""
         self.is_listening = False
-        await self._runner.cleanup()
+        await self._listener.close()
 
     # --- pages -------------------------------------------------------------------------------
 

@@ -3,8 +3,9 @@
 import asyncio
 import dataclasses
 import re
+import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from typing import Any
 import aiohttp
 import pytest
 from click.testing import CliRunner, Result
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
+from service.adapters.http import admin_server
 from service.adapters.http.admin_server import (
     NOTHING_HELD_BACK,
     AdminHandlers,
@@ -50,6 +54,7 @@ class ServedPort:
     withheld: int | None = None
     released_sources: list[str | None] = field(default_factory=list)
     page: dict[str, Any] = field(default_factory=dict)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     def handlers(self, *, with_page: bool) -> AdminHandlers:
         """Return handlers that report this state."""
@@ -58,7 +63,7 @@ class ServedPort:
             ready=lambda: self.ready,
             live_lines=lambda: self.lines,
             ready_lines=lambda: self.lines,
-            registry=CollectorRegistry(),
+            registry=self.registry,
             asyncapi=asyncapi("1.2.3", Topics(outcomes="<outcomes>")),
             release=self._release,
             held_back=self._held_back,
@@ -117,6 +122,110 @@ async def test_the_asyncapi_page_and_its_document(port: ServedPort) -> None:
     assert "&lt;outcomes&gt;" in page
     assert "<outcomes>" not in page
     assert document.startswith('{"asyncapi": "3.0.0"')
+
+
+async def test_requests_that_come_at_once_take_turns_with_the_work(port: ServedPort) -> None:
+    """A replica that could not work between them would lose its place in the group."""
+    turns = 0
+    asked_in: list[int] = []
+
+    async def work() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    class _Checks(dict[str, bool]):
+        def values(self) -> Any:  # noqa: ANN401 - the type has no public name
+            asked_in.append(turns)
+            return super().values()
+
+    port.live = _Checks(port.live)
+    working = asyncio.create_task(work())
+    await asyncio.gather(*(_pipelined(port, b"/livez", 10) for _ in range(20)))
+    working.cancel()
+    assert len(asked_in) == len(set(asked_in)) == 200
+
+
+async def test_many_who_ask_for_metrics_share_them(
+    port: ServedPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = _Counted()
+    port.registry.register(counted)
+    monkeypatch.setattr(admin_server, "SHARED_SECONDS", 30.0)
+    answers = await _pipelined(port, b"/metrics", 50)
+    assert (answers.count(b"asked_total 1.0"), counted.times) == (50, 1)
+
+    monkeypatch.setattr(admin_server, "SHARED_SECONDS", 0.0)
+    assert "asked_total 2.0" in (await port.get("/metrics"))[1]
+
+
+async def test_a_client_that_does_not_read_does_not_delay_the_end() -> None:
+    server = AdminServer(ServedPort().handlers(with_page=False))
+    number = await server.open("127.0.0.1", 0)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.connect(("127.0.0.1", number))
+        client.sendall(_request(b"/asyncapi") * 300)
+        await asyncio.sleep(0.5)  # its answers fill what the system holds for it
+        await asyncio.wait_for(server.close(), 5)
+
+
+async def test_connections_that_say_nothing_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a limit they take all descriptors, and neither probes nor the PIM are answered."""
+    monkeypatch.setattr(admin_server, "CONNECTIONS_MAX", 3)
+    port = ServedPort()
+    server = AdminServer(port.handlers(with_page=False))
+    number = await server.open("127.0.0.1", 0)
+    port.url = f"http://127.0.0.1:{number}"
+    silent = [await asyncio.open_connection("127.0.0.1", number) for _ in range(9)]
+    for _, writer in silent:
+        writer.write(b"GET /livez HTTP/1.1\r\n")
+    assert (await port.get("/livez"))[:2] == (200, "ok\n")
+
+    closed = [await _is_closed(reader) for reader, _ in silent]
+    assert closed == [True] * 7 + [False] * 2
+    for _, writer in silent:
+        writer.close()
+    await server.close()
+
+
+async def test_a_request_of_very_many_headers(port: ServedPort) -> None:
+    """Each connection would hold a megabyte of them until the request is complete."""
+    assert (await port.get("/livez", **{f"x-{n}": "a" for n in range(40)}))[0] == 200
+    assert (await port.get("/livez", **{f"x-{n}": "a" for n in range(60)}))[0] == 400
+
+
+async def _is_closed(reader: asyncio.StreamReader) -> bool:
+    try:
+        return await asyncio.wait_for(reader.read(), 0.2) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+def _request(path: bytes, *headers: bytes) -> bytes:
+    return b"\r\n".join((b"GET %b HTTP/1.1" % path, b"Host: a", *headers, b"", b""))
+
+
+async def _pipelined(port: ServedPort, path: bytes, count: int) -> bytes:
+    """Send requests without waiting for their answers; return all answers."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(port.url.rpartition(":")[2]))
+    writer.write(_request(path) * (count - 1) + _request(path, b"Connection: close"))
+    answers = await asyncio.wait_for(reader.read(), 30)
+    writer.close()
+    return answers
+
+
+class _Counted(Collector):
+    """Counts how often it was asked."""
+
+    times = 0
+
+    def collect(self) -> Iterator[Metric]:
+        self.times += 1
+        yield CounterMetricFamily("asked", "How often.", value=self.times)
 
 
 async def test_the_status_page_where_it_is_wanted(port: ServedPort) -> None:

@@ -1,0 +1,49 @@
+"""Listens on a port for the pages of a program, and bounds how many connections are open.
+
+Rule 1: above the limit the oldest connection makes room for the newest. A page is answered within
+milliseconds, so an old connection is idle, waits for the rest of a request that never comes, or is
+not read by its client; and probes are answered however many of those there are.
+"""
+
+import asyncio
+
+from aiohttp import web
+
+HEADERS_MAX = 50
+"""Most headers of a request: it is held until it is complete, each header with some kilobytes."""
+
+
+class Listener:
+    """Accepts the connections of an application."""
+
+    def __init__(self, runner: web.AppRunner, connections_max: int) -> None:
+        self._runner = runner
+        self._connections_max = connections_max
+        self._server: asyncio.Server | None = None
+
+    async def open(self, host: str, port: int) -> int:
+        """Listen, and return the port, which matters where 0 was asked for.
+
+        Raises:
+            OSError: the address is already in use, or does not belong to this machine.
+        """
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._accept, host, port)
+        bound_port: int = self._server.sockets[0].getsockname()[1]
+        return bound_port
+
+    async def close(self) -> None:
+        """Stop listening, and let the answers of open requests leave."""
+        if self._server is not None:
+            self._server.close()
+        await self._runner.cleanup()
+
+    def _accept(self) -> web.RequestHandler:
+        """Return the handler of a new connection."""
+        assert self._runner.server is not None
+        transports = [one.transport for one in self._runner.server.connections]
+        is_open = [one for one in transports if one is not None and not one.is_closing()]
+        for oldest in is_open[: max(0, len(is_open) - self._connections_max + 1)]:
+            oldest.abort()
+        return self._runner.server()
