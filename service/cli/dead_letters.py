@@ -30,6 +30,7 @@ from service.cli.options import (
     Since,
     Utf8,
     kafka_settings,
+    reason_in_words,
     run_on_kafka,
     settings_without_pim,
     stop,
@@ -240,7 +241,7 @@ def replay(  # noqa: PLR0913 - one for each option
             when_stopped="Stopped. Replayed dead letters are marked; the same command continues.",
         )
     except ReplayError as error:
-        stop(str(error))
+        stop(_why_ended(error, kafka))
     if dry_run:
         _print_list((letter, "would be replayed") for letter in decided.chosen)
     action = f"{len(decided.chosen)} would be replayed" if dry_run else f"{done.count} replayed"
@@ -248,6 +249,16 @@ def replay(  # noqa: PLR0913 - one for each option
     for letter, why in done.refused:
         complain(f"{letter.outcome_id}: {why}")
     sys.exit(1 if done.refused else 0)
+
+
+def _why_ended(error: ReplayError, kafka: KafkaSettings) -> str:
+    if error.__cause__ is None:
+        return str(error)
+    why = reason_in_words(kafka, error.__cause__, "Write on the original topics")
+    return (
+        f"Kafka at {kafka.bootstrap_servers}: {why}\n{error.count} dead letters were replayed, and "
+        "are marked; the same command continues with the others."
+    )
 
 
 def _raw_topics(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:

@@ -132,7 +132,7 @@ def reason_in_words(kafka: KafkaSettings, error: BaseException, needs: str = "it
             who = f"user {kafka.sasl_username}" if kafka.sasl_username else "user of this client"
             return f"access was denied; grant {needs} to the {who}."
         case UnknownTopicOrPartitionError():
-            named = " ".join(str(part) for part in error.args)
+            named = " ".join(str(part) for part in error.args) or "of this name"
             return f"there is no topic {named}; create it, or check its name in the settings."
         case KafkaConnectionError() if (refusal := last_refusal()) is not None and (
             why := network_reason(refusal)

@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import click
@@ -12,10 +13,18 @@ import msgspec
 
 from service.adapters.kafka.tools.time_order import StoredRecord
 from service.adapters.kafka.tools.topics import Read, read_by_time
-from service.cli.options import AssetPath, Since, Utf8, kafka_settings, run_on_kafka
+from service.cli.options import (
+    AssetPath,
+    Since,
+    Utf8,
+    kafka_settings,
+    reason_in_words,
+    run_on_kafka,
+)
 from service.cli.output import complain, is_read, json_text, say, shown
 from service.contracts.json_flaw import UNREADABLE
 from service.contracts.outcome_reader import ReadOutcome, read_outcome
+from service.settings import KafkaSettings
 
 OUR_TYPES = "asset-sync."
 READER_CHECK_SECONDS = 0.5
@@ -115,7 +124,11 @@ def outcomes(  # noqa: PLR0913 - one for each option
     key = asset.encode() if asset else None
     wanted = Wanted(status, reason, family, key, event, context)
     stored = read_by_time(
-        kafka, kafka.outcomes_topic, Read(wanted.key, since_utc_ms=since), follow=follow
+        kafka,
+        kafka.outcomes_topic,
+        Read(wanted.key, since_utc_ms=since),
+        follow=follow,
+        tell=partial(_tell, kafka),
     )
     work = _while_read(_show(stored, wanted, tail, as_json=as_json))
     try:
@@ -173,6 +186,15 @@ class Wanted:
         if self.hidden:
             counts = ", ".join(f"{count} {why}" for why, count in sorted(self.hidden.items()))
             complain(f"Records of {topic} that are not shown: {counts}.")
+
+
+def _tell(kafka: KafkaSettings, reason: Exception | None) -> None:
+    """Print on stderr that no new outcomes can come, or that they can again."""
+    where = f"Kafka at {kafka.bootstrap_servers}"
+    if reason is None:
+        complain(f"{where} answers again.")
+    else:
+        complain(f"{where}: {reason_in_words(kafka, reason)} Waiting for it.")
 
 
 def _event_ids(found: ReadOutcome) -> set[str | None]:
