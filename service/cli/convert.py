@@ -14,6 +14,7 @@ from service.cli.options import stop
 from service.cli.output import json_text, say
 from service.core.limits import DecodeLimits
 from service.core.model import Command, Rejection, UpsertAsset
+from service.core.read.value_forms import taken_apart
 
 LIMITS = DecodeLimits(1024**2)
 
@@ -93,5 +94,5 @@ def _members(command: Command | Rejection) -> dict[str, object]:
     family, code = command.asset
     asset: dict[str, object] = {"asset_family": family, "code": code}
     if isinstance(command, UpsertAsset):
-        return asset | {"action": "upsert", "values": command.values}
+        return asset | {"action": "upsert", "values": taken_apart(command.values)}
     return asset | {"action": "delete"}

@@ -10,6 +10,7 @@ from service.cli.options import stop
 from service.cli.output import json_text, say
 from service.core.limits import DecodeLimits
 from service.core.model import Rejection, UpsertAsset
+from service.core.read.value_forms import taken_apart
 from service.mapping.explain import Explanation, explain
 from service.mapping.file.load import Loaded
 from service.mapping.json_values import encode
@@ -85,5 +86,5 @@ def _members(part: Part, bases: dict[str, str], limits: DecodeLimits) -> Members
     command = judge(Line(1, plain), limits).command
     if isinstance(command, Rejection):
         return {"status": command.status, "reason": command.reason, "message": command.message}
-    values = {"values": command.values} if isinstance(command, UpsertAsset) else {}
+    values = {"values": taken_apart(command.values)} if isinstance(command, UpsertAsset) else {}
     return {**data, **values, "rule": part.rule}

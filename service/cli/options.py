@@ -5,6 +5,7 @@ import re
 import sys
 import urllib.error
 from collections.abc import Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
 
@@ -18,9 +19,11 @@ from aiokafka.errors import (
 
 from service.adapters.kafka.errors import describe, network_reason
 from service.adapters.kafka.options import last_refusal, producing, quieten_aiokafka
-from service.cli.output import complain
+from service.cli.output import complain, is_read
 from service.settings import KafkaSettings, Settings, SettingsError, load_without_pim
 
+READER_CHECK_SECONDS = 0.5
+"""Seconds between two checks whether a pipe's reader (such as `head`) is still there."""
 _Result = TypeVar("_Result")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -98,6 +101,17 @@ def settings_without_pim() -> Settings:
 def kafka_settings() -> KafkaSettings:
     """Load the Kafka settings; exit with 2 if they are wrong."""
     return settings_without_pim().kafka
+
+
+async def while_read(showing: Coroutine[Any, Any, None]) -> None:
+    """Wait until everything is shown, or until the output no longer has a reader."""
+    task = asyncio.create_task(showing)
+    while is_read() and not task.done():
+        await asyncio.wait((task,), timeout=READER_CHECK_SECONDS)
+    if not task.done():
+        task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def run_on_kafka(

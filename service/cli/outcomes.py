@@ -1,12 +1,10 @@
 """The command `asset-sync outcomes`: print outcomes from the outcomes topic."""
 
-import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import click
 import msgspec
@@ -20,15 +18,14 @@ from service.cli.options import (
     kafka_settings,
     reason_in_words,
     run_on_kafka,
+    while_read,
 )
-from service.cli.output import complain, is_read, json_text, say, shown
+from service.cli.output import complain, json_text, say, shown
 from service.contracts.json_flaw import UNREADABLE
 from service.contracts.outcome_reader import ReadOutcome, read_outcome
 from service.settings import KafkaSettings
 
 OUR_TYPES = "asset-sync."
-READER_CHECK_SECONDS = 0.5
-"""Seconds between two checks whether a pipe's reader (such as `head`) is still there."""
 STATUSES = ("applied", "superseded", "rejected", "failed", "skipped")
 TAIL_MAX = 100_000
 """How many outcomes `--tail` keeps in memory at most."""
@@ -130,7 +127,7 @@ def outcomes(  # noqa: PLR0913 - one for each option
         follow=follow,
         tell=partial(_tell, kafka),
     )
-    work = _while_read(_show(stored, wanted, tail, as_json=as_json))
+    work = while_read(_show(stored, wanted, tail, as_json=as_json))
     try:
         run_on_kafka(kafka, work, needs=f"Read on {kafka.outcomes_topic}", when_stopped=None)
     finally:
@@ -217,17 +214,6 @@ def _has_members(found: ReadOutcome, wanted: tuple[tuple[str, str], ...]) -> boo
 def _is(raw: msgspec.Raw, content: str) -> bool:
     written = bytes(raw).decode()
     return content in {written, msgspec.json.decode(raw) if written.startswith('"') else written}
-
-
-async def _while_read(showing: Coroutine[Any, Any, None]) -> None:
-    """Wait until everything is shown, or until the output no longer has a reader."""
-    task = asyncio.create_task(showing)
-    while is_read() and not task.done():
-        await asyncio.wait((task,), timeout=READER_CHECK_SECONDS)
-    if not task.done():
-        task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 async def _show(

@@ -1,6 +1,7 @@
 """What a replay writes in one transaction, and what it leaves out, on producers with a script."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 
 import pytest
@@ -12,10 +13,16 @@ from aiokafka.errors import (
 )
 
 from service.adapters.kafka.tools import replay
-from service.adapters.kafka.tools.replay import TRANSACTION_RECORDS, Replayer, ReplayError
+from service.adapters.kafka.tools.replay import (
+    TRANSACTION_RECORDS,
+    Replayer,
+    ReplayError,
+    letters_by_time,
+    replayed_ids,
+)
 from service.adapters.kafka.tools.time_order import StoredRecord
 from service.core.model import Origin, Partition, Rejection, SourceRecord
-from service.core.settle.dead_letters import DeadLetter, read_dead_letter
+from service.core.settle.dead_letters import DeadLetter, Filter, read_dead_letter
 from service.core.settle.report import Reporter
 from service.settings import KafkaSettings
 from tests.support.scripted_producer import PARTITIONS, Script, ScriptedProducer
@@ -152,3 +159,28 @@ async def test_a_later_run_ends_this_one(scripted: Scripted) -> None:
     with pytest.raises(ReplayError, match="Another replay run has taken over"):
         await scripted.replay([buried(1)])
     assert "commit" not in scripted.script.steps
+
+
+async def test_dead_letters_are_listed_while_they_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There may be more of them than fit into memory; markers are no dead letters."""
+    letter, record = buried(1)
+    marked = StoredRecord(0, 2, None, None, (("dlq.replayed", b"0/1"),), 0)
+
+    async def endless(*_: object) -> AsyncIterator[StoredRecord | None]:
+        yield marked
+        while True:
+            yield record
+
+    monkeypatch.setattr(replay, "read_by_time", endless)
+    async with aclosing(letters_by_time(KAFKA, Filter())) as listed:
+        assert [await anext(listed), await anext(listed)] == [letter, letter]
+
+
+async def test_a_list_knows_what_was_replayed(
+    scripted: Scripted,
+) -> None:
+    marked = StoredRecord(0, 2, None, None, (("dlq.replayed", b"0/1"),), 0)
+    scripted.topic = [buried(1)[1], marked]
+    assert await replayed_ids(KAFKA, Filter()) == {(0, 1)}

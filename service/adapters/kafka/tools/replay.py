@@ -5,7 +5,7 @@ So the next run continues a run that was killed, and nothing is replayed twice.
 Rule 2: the run that starts last fences the others, before it reads the markers.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -16,7 +16,12 @@ from service.adapters.kafka.batches import PartitionedRecord, fill, send
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, producing
 from service.adapters.kafka.tools.silence import close, unless_silent
 from service.adapters.kafka.tools.time_order import StoredRecord
-from service.adapters.kafka.tools.topics import Read, partition_numbers, read
+from service.adapters.kafka.tools.topics import (
+    Read,
+    partition_numbers,
+    read,
+    read_by_time,
+)
 from service.contracts.outcome_reader import ReadData, ReadOutcome, read_outcome
 from service.core.model import Asset, Partition
 from service.core.settle.dead_letters import (
@@ -105,6 +110,33 @@ async def survey(kafka: KafkaSettings, wanted: Filter) -> Survey:
             found.letters.append(letter)
     found.letters.sort(key=lambda letter: (letter.dead_lettered_utc_ms, letter.record_id))
     return found
+
+
+async def replayed_ids(kafka: KafkaSettings, wanted: Filter) -> set[RecordId]:
+    """Return which of the wanted dead letters, and perhaps of others, were replayed.
+
+    Raises:
+        KafkaError: the topic cannot be read.
+    """
+    part = Read(since_utc_ms=wanted.since_utc_ms)
+    stream = read(kafka, kafka.dead_letters_topic, part)
+    return {marked async for record in stream if (marked := read_marker(record.headers))}
+
+
+async def letters_by_time(kafka: KafkaSettings, wanted: Filter) -> AsyncGenerator[DeadLetter]:
+    """Yield the wanted dead letters in the order of time, without keeping all of them in memory.
+
+    Raises:
+        KafkaError: the topic cannot be read.
+    """
+    part = Read(since_utc_ms=wanted.since_utc_ms)
+    async with aclosing(read_by_time(kafka, kafka.dead_letters_topic, part)) as stream:
+        async for record in stream:
+            if record is None or read_marker(record.headers) is not None:
+                continue
+            letter = _dead_letter(record)
+            if wanted.matches(letter):
+                yield letter
 
 
 async def find(kafka: KafkaSettings, letter_id: RecordId | str) -> FoundLetter | None:
