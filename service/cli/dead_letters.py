@@ -1,6 +1,5 @@
 """The commands `asset-sync dead-letters list`, `show` and `replay`."""
 
-import asyncio
 import base64
 import re
 import sys
@@ -32,6 +31,7 @@ from service.cli.options import (
     AssetPath,
     Since,
     Utf8,
+    is_asked,
     kafka_settings,
     reason_in_words,
     run_on_kafka,
@@ -251,8 +251,9 @@ def replay(  # noqa: PLR0913 - one for each option
     topics = raw.union(kafka.events_topic_names)
     rules = ReplayOptions(topics, include_overtaken, force, raw, read_back)
     wanted = Filter(reason, family, asset, since)
-    must_ask = wanted == Filter() and not yes and sys.stdin.isatty()
-    work = _replay(kafka, wanted, rules, dry_run=dry_run, must_ask=must_ask)
+    if wanted == Filter() and not yes and not dry_run and is_asked():
+        _ask(kafka, rules)
+    work = _replay(kafka, wanted, rules, dry_run=dry_run)
     try:
         decided, done = run_on_kafka(
             kafka,
@@ -305,8 +306,20 @@ def _rights_of_replay(kafka: KafkaSettings, topics: Iterable[str], *, dry_run: b
     return reads if dry_run else f"{reads}, Write on {', '.join((dead, *sorted(topics)))}"
 
 
+def _ask(kafka: KafkaSettings, rules: ReplayOptions) -> None:
+    """Ask whether to replay all dead letters; exit with 1 if not.
+
+    No event loop runs meanwhile: Ctrl-C would not end it before the answer. No replay has begun
+    either, which would end another one that is at work.
+    """
+    needs = _rights_of_replay(kafka, rules.topics, dry_run=True)
+    decided, _ = run_on_kafka(kafka, _replay(kafka, Filter(), rules, dry_run=True), needs=needs)
+    if decided.chosen:
+        click.confirm(f"Replay all {len(decided.chosen)} dead letters?", abort=True, err=True)
+
+
 async def _replay(
-    kafka: KafkaSettings, wanted: Filter, rules: ReplayOptions, *, dry_run: bool, must_ask: bool
+    kafka: KafkaSettings, wanted: Filter, rules: ReplayOptions, *, dry_run: bool
 ) -> tuple[Plan, Replayed]:
     if dry_run:
         return await plan(kafka, await survey(kafka, wanted), rules), Replayed()
@@ -314,9 +327,6 @@ async def _replay(
     try:
         await replayer.start()
         decided = await plan(kafka, await survey(kafka, wanted), rules)
-        if must_ask and decided.chosen:
-            question = f"Replay all {len(decided.chosen)} dead letters?"
-            await asyncio.to_thread(click.confirm, question, abort=True, err=True)
         with progress("replayed", len(decided.chosen), MofNCompleteColumn()) as update:
             done = await replayer.replay(decided.chosen, _added_up(update))
         return decided, done

@@ -268,6 +268,25 @@ async def test_everything_is_replayed_only_when_somebody_agrees(system: SystemUn
     assert (code, out.startswith(b"1 replayed")) == (0, True)
 
 
+async def test_ctrl_c_answers_the_question(system: SystemUnderTest) -> None:
+    """At once: nobody has to press Enter first."""
+    await bury(system, 4)
+    ours, theirs = pty.openpty()
+    asking = start_command(system, "dead-letters", "replay", given=theirs)
+    os.close(theirs)
+    try:
+        assert asking.stderr is not None
+        asked = await asyncio.to_thread(asking.stderr.read, len("Replay all 4 dead letters?"))
+        assert asked == b"Replay all 4 dead letters?"
+        asking.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(asking.wait, 10) == 1
+    finally:
+        asking.kill()
+        asking.communicate()
+        os.close(ours)
+    assert await system.read(system.events, 1, seconds=0.5) == []
+
+
 async def test_a_change_that_was_overtaken_stays(system: SystemUnderTest) -> None:
     """Replayed it would undo what came later; unless somebody wants just that."""
     system.pim.faults.add(Fault(status=422, body="json", asset="a", times=None))
