@@ -1,15 +1,16 @@
 """The commands `asset-sync dead-letters list`, `show` and `replay`."""
 
-import asyncio
 import base64
 import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import aclosing
 from typing import TypeVar
 
 import click
 import msgspec
+from rich.console import Console
 from rich.padding import Padding
 from rich.progress import MofNCompleteColumn
 
@@ -19,9 +20,10 @@ from service.adapters.kafka.tools.replay import (
     Replayed,
     Replayer,
     ReplayError,
-    Survey,
     find,
+    letters_by_time,
     plan,
+    replayed_ids,
     survey,
 )
 from service.apps.sources import read_sources
@@ -29,10 +31,13 @@ from service.cli.options import (
     AssetPath,
     Since,
     Utf8,
+    is_asked,
     kafka_settings,
+    reason_in_words,
     run_on_kafka,
     settings_without_pim,
     stop,
+    while_read,
 )
 from service.cli.output import complain, console, json_text, progress, say, shown
 from service.contracts.json_flaw import UNREADABLE
@@ -131,15 +136,31 @@ def list_(
     each entry is one line.
     """
     kafka = kafka_settings()
-    work = survey(kafka, Filter(reason, family, asset, since))
-    found = run_on_kafka(kafka, work, needs=f"Read on {kafka.dead_letters_topic}")
-    letters = [x for x in found.letters if with_replayed or x.record_id not in found.replayed]
-    if as_json:
-        for letter in letters:
-            say(json_text(msgspec.json.encode(_members(letter, _state(letter, found)))))
-        return
-    _print_list((letter, _state(letter, found)) for letter in letters)
-    say(f"{len(letters)} dead letter{'' if len(letters) == 1 else 's'}")
+    work = _list(
+        kafka, Filter(reason, family, asset, since), with_replayed=with_replayed, as_json=as_json
+    )
+    run_on_kafka(kafka, while_read(work), needs=f"Read on {kafka.dead_letters_topic}")
+
+
+async def _list(
+    kafka: KafkaSettings, wanted: Filter, *, with_replayed: bool, as_json: bool
+) -> None:
+    """Print the dead letters as they are read: there may be more of them than fit into memory."""
+    replayed = await replayed_ids(kafka, wanted)
+    count, out = 0, console()
+    async with aclosing(letters_by_time(kafka, wanted)) as stream:
+        async for letter in stream:
+            is_replayed = letter.record_id in replayed
+            if is_replayed and not with_replayed:
+                continue
+            count += 1
+            state = _state_of(letter, is_replayed=is_replayed)
+            if as_json:
+                say(json_text(msgspec.json.encode(_members(letter, state))))
+            else:
+                _print_letter(out, letter, state)
+    if not as_json:
+        say(f"{count} dead letter{'' if count == 1 else 's'}")
 
 
 @dead_letters.command(
@@ -230,8 +251,9 @@ def replay(  # noqa: PLR0913 - one for each option
     topics = raw.union(kafka.events_topic_names)
     rules = ReplayOptions(topics, include_overtaken, force, raw, read_back)
     wanted = Filter(reason, family, asset, since)
-    must_ask = wanted == Filter() and not yes and sys.stdin.isatty()
-    work = _replay(kafka, wanted, rules, dry_run=dry_run, must_ask=must_ask)
+    if wanted == Filter() and not yes and not dry_run and is_asked():
+        _ask(kafka, rules)
+    work = _replay(kafka, wanted, rules, dry_run=dry_run)
     try:
         decided, done = run_on_kafka(
             kafka,
@@ -240,14 +262,26 @@ def replay(  # noqa: PLR0913 - one for each option
             when_stopped="Stopped. Replayed dead letters are marked; the same command continues.",
         )
     except ReplayError as error:
-        stop(str(error))
+        stop(_why_ended(error, kafka))
     if dry_run:
-        _print_list((letter, "would be replayed") for letter in decided.chosen)
+        out = console()
+        for letter in decided.chosen:
+            _print_letter(out, letter, "would be replayed")
     action = f"{len(decided.chosen)} would be replayed" if dry_run else f"{done.count} replayed"
     say(action + _left_out(decided))
     for letter, why in done.refused:
         complain(f"{letter.outcome_id}: {why}")
     sys.exit(1 if done.refused else 0)
+
+
+def _why_ended(error: ReplayError, kafka: KafkaSettings) -> str:
+    if error.__cause__ is None:
+        return str(error)
+    why = reason_in_words(kafka, error.__cause__, "Write on the original topics")
+    return (
+        f"Kafka at {kafka.bootstrap_servers}: {why}\n{error.count} dead letters were replayed, and "
+        "are marked; the same command continues with the others."
+    )
 
 
 def _raw_topics(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
@@ -272,8 +306,20 @@ def _rights_of_replay(kafka: KafkaSettings, topics: Iterable[str], *, dry_run: b
     return reads if dry_run else f"{reads}, Write on {', '.join((dead, *sorted(topics)))}"
 
 
+def _ask(kafka: KafkaSettings, rules: ReplayOptions) -> None:
+    """Ask whether to replay all dead letters; exit with 1 if not.
+
+    No event loop runs meanwhile: Ctrl-C would not end it before the answer. No replay has begun
+    either, which would end another one that is at work.
+    """
+    needs = _rights_of_replay(kafka, rules.topics, dry_run=True)
+    decided, _ = run_on_kafka(kafka, _replay(kafka, Filter(), rules, dry_run=True), needs=needs)
+    if decided.chosen:
+        click.confirm(f"Replay all {len(decided.chosen)} dead letters?", abort=True, err=True)
+
+
 async def _replay(
-    kafka: KafkaSettings, wanted: Filter, rules: ReplayOptions, *, dry_run: bool, must_ask: bool
+    kafka: KafkaSettings, wanted: Filter, rules: ReplayOptions, *, dry_run: bool
 ) -> tuple[Plan, Replayed]:
     if dry_run:
         return await plan(kafka, await survey(kafka, wanted), rules), Replayed()
@@ -281,9 +327,6 @@ async def _replay(
     try:
         await replayer.start()
         decided = await plan(kafka, await survey(kafka, wanted), rules)
-        if must_ask and decided.chosen:
-            question = f"Replay all {len(decided.chosen)} dead letters?"
-            await asyncio.to_thread(click.confirm, question, abort=True, err=True)
         with progress("replayed", len(decided.chosen), MofNCompleteColumn()) as update:
             done = await replayer.replay(decided.chosen, _added_up(update))
         return decided, done
@@ -315,13 +358,11 @@ def _left_out(decided: Plan) -> str:
     return f"; left out: {', '.join(parts)}" if parts else ""
 
 
-def _state(letter: DeadLetter, found: Survey) -> str:
-    return _state_of(letter, is_replayed=letter.record_id in found.replayed)
-
-
 def _state_of(letter: DeadLetter, *, is_replayed: bool) -> str:
     if is_replayed:
         return "replayed"
+    if letter.origin is None:
+        return "unreadable"
     if letter.lacks is not None:
         return letter.lacks
     return f"replayed {letter.replay_count}x before" if letter.replay_count else "open"
@@ -344,25 +385,17 @@ def _members(letter: DeadLetter, state: str) -> dict[str, object]:
     }
 
 
-def _print_list(rows: Iterable[tuple[DeadLetter, str]]) -> None:
-    """Print one line each; on a terminal the message goes below, so that no width cuts it off."""
-    out = console()
-    for letter, state in rows:
-        texts = (
-            _time(letter.dead_lettered_utc_ms),
-            letter.reason,
-            _path(letter),
-            _id(letter),
-            state,
-        )
-        time, reason, path, letter_id, state_shown = map(shown, texts)
-        message = shown(letter.message)
-        if out.is_terminal:
-            out.print(f"{time}  {reason}  {path}", style="bold")
-            for text in (f"{letter_id}  {state_shown}", message):
-                out.print(Padding(text, (0, 0, 0, 4)))
-        else:
-            say(f"{time}  {reason:<14} {path}  {letter_id}  {state_shown}  {message}")
+def _print_letter(out: Console, letter: DeadLetter, state: str) -> None:
+    """Print one line; on a terminal the message goes below, so that no width cuts it off."""
+    texts = (_time(letter.dead_lettered_utc_ms), letter.reason, _path(letter), _id(letter), state)
+    time, reason, path, letter_id, state_shown = map(shown, texts)
+    message = shown(letter.message)
+    if out.is_terminal:
+        out.print(f"{time}  {reason}  {path}", style="bold")
+        for text in (f"{letter_id}  {state_shown}", message):
+            out.print(Padding(text, (0, 0, 0, 4)))
+    else:
+        say(f"{time}  {reason:<14} {path}  {letter_id}  {state_shown}  {message}")
 
 
 def _sheet(found: FoundLetter, topic: str) -> Iterator[str]:

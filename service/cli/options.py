@@ -6,6 +6,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
 
@@ -19,9 +20,11 @@ from aiokafka.errors import (
 
 from service.adapters.kafka.errors import describe, network_reason
 from service.adapters.kafka.options import last_refusal, producing, quieten_aiokafka
-from service.cli.output import complain
+from service.cli.output import complain, is_read
 from service.settings import KafkaSettings, Settings, SettingsError, load_without_pim
 
+READER_CHECK_SECONDS = 0.5
+"""Seconds between two checks whether a pipe's reader (such as `head`) is still there."""
 _Result = TypeVar("_Result")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -101,6 +104,17 @@ def kafka_settings() -> KafkaSettings:
     return settings_without_pim().kafka
 
 
+async def while_read(showing: Coroutine[Any, Any, None]) -> None:
+    """Wait until everything is shown, or until the output no longer has a reader."""
+    task = asyncio.create_task(showing)
+    while is_read() and not task.done():
+        await asyncio.wait((task,), timeout=READER_CHECK_SECONDS)
+    if not task.done():
+        task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
 def run_on_kafka(
     kafka: KafkaSettings,
     work: Coroutine[Any, Any, _Result],
@@ -133,7 +147,7 @@ def reason_in_words(kafka: KafkaSettings, error: BaseException, needs: str = "it
             who = f"user {kafka.sasl_username}" if kafka.sasl_username else "user of this client"
             return f"access was denied; grant {needs} to the {who}."
         case UnknownTopicOrPartitionError():
-            named = " ".join(str(part) for part in error.args)
+            named = " ".join(str(part) for part in error.args) or "of this name"
             return f"there is no topic {named}; create it, or check its name in the settings."
         case KafkaConnectionError() if (refusal := last_refusal()) is not None and (
             why := network_reason(refusal)

@@ -1,25 +1,31 @@
 """The command `asset-sync outcomes`: print outcomes from the outcomes topic."""
 
-import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 import click
 import msgspec
 
 from service.adapters.kafka.tools.time_order import StoredRecord
 from service.adapters.kafka.tools.topics import Read, read_by_time
-from service.cli.options import AssetPath, Since, Utf8, kafka_settings, run_on_kafka
-from service.cli.output import complain, is_read, json_text, say, shown
+from service.cli.options import (
+    AssetPath,
+    Since,
+    Utf8,
+    kafka_settings,
+    reason_in_words,
+    run_on_kafka,
+    while_read,
+)
+from service.cli.output import complain, json_text, say, shown
 from service.contracts.json_flaw import UNREADABLE
 from service.contracts.outcome_reader import ReadOutcome, read_outcome
+from service.settings import KafkaSettings
 
 OUR_TYPES = "asset-sync."
-READER_CHECK_SECONDS = 0.5
-"""Seconds between two checks whether a pipe's reader (such as `head`) is still there."""
 STATUSES = ("applied", "superseded", "rejected", "failed", "skipped")
 TAIL_MAX = 100_000
 """How many outcomes `--tail` keeps in memory at most."""
@@ -115,9 +121,13 @@ def outcomes(  # noqa: PLR0913 - one for each option
     key = asset.encode() if asset else None
     wanted = Wanted(status, reason, family, key, event, context)
     stored = read_by_time(
-        kafka, kafka.outcomes_topic, Read(wanted.key, since_utc_ms=since), follow=follow
+        kafka,
+        kafka.outcomes_topic,
+        Read(wanted.key, since_utc_ms=since),
+        follow=follow,
+        tell=partial(_tell, kafka),
     )
-    work = _while_read(_show(stored, wanted, tail, as_json=as_json))
+    work = while_read(_show(stored, wanted, tail, as_json=as_json))
     try:
         run_on_kafka(kafka, work, needs=f"Read on {kafka.outcomes_topic}", when_stopped=None)
     finally:
@@ -175,6 +185,15 @@ class Wanted:
             complain(f"Records of {topic} that are not shown: {counts}.")
 
 
+def _tell(kafka: KafkaSettings, reason: Exception | None) -> None:
+    """Print on stderr that no new outcomes can come, or that they can again."""
+    where = f"Kafka at {kafka.bootstrap_servers}"
+    if reason is None:
+        complain(f"{where} answers again.")
+    else:
+        complain(f"{where}: {reason_in_words(kafka, reason)} Waiting for it.")
+
+
 def _event_ids(found: ReadOutcome) -> set[str | None]:
     """Return the names of the event: its record's position, and its own id."""
     return {found.id, found.data.event.id if found.data.event else None}
@@ -195,17 +214,6 @@ def _has_members(found: ReadOutcome, wanted: tuple[tuple[str, str], ...]) -> boo
 def _is(raw: msgspec.Raw, content: str) -> bool:
     written = bytes(raw).decode()
     return content in {written, msgspec.json.decode(raw) if written.startswith('"') else written}
-
-
-async def _while_read(showing: Coroutine[Any, Any, None]) -> None:
-    """Wait until everything is shown, or until the output no longer has a reader."""
-    task = asyncio.create_task(showing)
-    while is_read() and not task.done():
-        await asyncio.wait((task,), timeout=READER_CHECK_SECONDS)
-    if not task.done():
-        task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 async def _show(

@@ -211,6 +211,34 @@ async def test_what_was_left_out_is_listed_and_never_replayed(system: SystemUnde
     assert b"has no value" in bare.stderr
 
 
+async def test_a_record_of_another_program_is_listed_as_unreadable(
+    system: SystemUnderTest,
+) -> None:
+    """Nothing tells where it came from, so no replay takes it."""
+    await write_letters(system, [(b"packshots/a", b"{", {"dlq.original.partition": b"-1"})])
+
+    (line, count) = run(system, "dead-letters", "list").stdout.splitlines()
+    assert b"0/0  unreadable" in line
+    assert count == b"1 dead letter"
+    done = run(system, "dead-letters", "replay")
+    assert done.stdout == b"0 replayed; left out: 1 unreadable\n"
+
+
+async def test_a_replay_leaves_a_topic_that_is_gone(system: SystemUnderTest) -> None:
+    """Its dead letters are named, and all others are replayed."""
+    gone = f"{system.events}-gone"
+    event = upsert("packshots", "a", {})
+    lost = {"dlq.original.topic": gone.encode()}
+    await write_letters(system, [(b"packshots/a", event, lost), (b"packshots/b", event, {})])
+
+    topics = f"{system.events},{gone}"
+    done = run(system, "dead-letters", "replay", KAFKA__EVENTS_TOPICS=topics)
+    assert (done.returncode, done.stdout) == (1, b"1 replayed\n")
+    assert done.stderr.decode() == (
+        f"{gone}/1/0: its original topic or partition no longer exists\n"
+    )
+
+
 def answered_on_a_terminal(
     system: SystemUnderTest, answer: bytes, *words: str
 ) -> tuple[int, bytes]:
@@ -238,6 +266,25 @@ async def test_everything_is_replayed_only_when_somebody_agrees(system: SystemUn
     await bury(system, 1)
     code, out = await asyncio.to_thread(answered_on_a_terminal, system, b"", *words, "--yes")
     assert (code, out.startswith(b"1 replayed")) == (0, True)
+
+
+async def test_ctrl_c_answers_the_question(system: SystemUnderTest) -> None:
+    """At once: nobody has to press Enter first."""
+    await bury(system, 4)
+    ours, theirs = pty.openpty()
+    asking = start_command(system, "dead-letters", "replay", given=theirs)
+    os.close(theirs)
+    try:
+        assert asking.stderr is not None
+        asked = await asyncio.to_thread(asking.stderr.read, len("Replay all 4 dead letters?"))
+        assert asked == b"Replay all 4 dead letters?"
+        asking.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(asking.wait, 10) == 1
+    finally:
+        asking.kill()
+        asking.communicate()
+        os.close(ours)
+    assert await system.read(system.events, 1, seconds=0.5) == []
 
 
 async def test_a_change_that_was_overtaken_stays(system: SystemUnderTest) -> None:

@@ -5,17 +5,23 @@ So the next run continues a run that was killed, and nothing is replayed twice.
 Rule 2: the run that starts last fences the others, before it reads the markers.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import KafkaError, ProducerFenced, UnknownTopicOrPartitionError
 
 from service.adapters.kafka.batches import PartitionedRecord, fill, send
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, producing
+from service.adapters.kafka.tools.silence import close, unless_silent
 from service.adapters.kafka.tools.time_order import StoredRecord
-from service.adapters.kafka.tools.topics import Read, read
+from service.adapters.kafka.tools.topics import (
+    Read,
+    partition_numbers,
+    read,
+    read_by_time,
+)
 from service.contracts.outcome_reader import ReadData, ReadOutcome, read_outcome
 from service.core.model import Asset, Partition
 from service.core.settle.dead_letters import (
@@ -42,7 +48,12 @@ OUTCOMES_MARGIN_MS = 60_000
 
 
 class ReplayError(Exception):
-    """The replay cannot continue; the message says why."""
+    """The replay cannot continue; the message or `__cause__`, Kafka's error, says why."""
+
+    def __init__(self, message: str = "", count: int = 0) -> None:
+        super().__init__(message)
+        self.count = count
+        """How many dead letters were replayed before."""
 
 
 @dataclass(slots=True)
@@ -99,6 +110,33 @@ async def survey(kafka: KafkaSettings, wanted: Filter) -> Survey:
             found.letters.append(letter)
     found.letters.sort(key=lambda letter: (letter.dead_lettered_utc_ms, letter.record_id))
     return found
+
+
+async def replayed_ids(kafka: KafkaSettings, wanted: Filter) -> set[RecordId]:
+    """Return which of the wanted dead letters, and perhaps of others, were replayed.
+
+    Raises:
+        KafkaError: the topic cannot be read.
+    """
+    part = Read(since_utc_ms=wanted.since_utc_ms)
+    stream = read(kafka, kafka.dead_letters_topic, part)
+    return {marked async for record in stream if (marked := read_marker(record.headers))}
+
+
+async def letters_by_time(kafka: KafkaSettings, wanted: Filter) -> AsyncGenerator[DeadLetter]:
+    """Yield the wanted dead letters in the order of time, without keeping all of them in memory.
+
+    Raises:
+        KafkaError: the topic cannot be read.
+    """
+    part = Read(since_utc_ms=wanted.since_utc_ms)
+    async with aclosing(read_by_time(kafka, kafka.dead_letters_topic, part)) as stream:
+        async for record in stream:
+            if record is None or read_marker(record.headers) is not None:
+                continue
+            letter = _dead_letter(record)
+            if wanted.matches(letter):
+                yield letter
 
 
 async def find(kafka: KafkaSettings, letter_id: RecordId | str) -> FoundLetter | None:
@@ -159,6 +197,8 @@ class Replayer:
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
         self._producer: AIOKafkaProducer | None = None
+        self._partitions: dict[str, list[int]] = {}
+        """The partitions of the topics that dead letters came from; none if there is no topic."""
 
     async def start(self) -> None:
         """Connect; a run that is still in progress is fenced, and its transaction is aborted.
@@ -172,11 +212,11 @@ class Replayer:
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
-        await self._producer.start()
+        await unless_silent(self._producer.start(), self._ask)
 
     async def stop(self) -> None:
         if self._producer is not None:
-            await self._producer.stop()
+            await close(self._producer)
 
     async def replay(
         self, chosen: Sequence[DeadLetter], progress: Callable[[int], None]
@@ -188,25 +228,26 @@ class Replayer:
             progress: called after each transaction with the number of its dead letters.
 
         Raises:
-            ReplayError: another run took over.
-            KafkaError: the broker refuses a request, or does not answer.
+            ReplayError: another run took over, or the broker refuses a request or does not answer.
         """
         done = Replayed()
-        async for bundle in self._bundles(chosen, done):
-            try:
+        try:
+            async for bundle in self._bundles(chosen, done):
                 await self._replay(bundle, done)
-            except ProducerFenced:
-                raise ReplayError("Another replay run has taken over; this run ends.") from None
-            progress(len(bundle))
+                progress(len(bundle))
+        except ProducerFenced:
+            raise ReplayError("Another replay run has taken over; this run ends.") from None
+        except (KafkaError, OSError) as error:
+            raise ReplayError(count=done.count) from error
         return done
 
     async def _replay(self, bundle: list[tuple[DeadLetter, StoredRecord]], done: Replayed) -> None:
         """Replay a bundle in one transaction, or one by one if a record is too large."""
         homeless = [letter for letter, _ in bundle if not await self._has_partition(letter)]
         for letter in homeless:
-            done.refused.append((letter, "its original partition no longer exists"))
+            done.refused.append((letter, "its original topic or partition no longer exists"))
         bundle = [(letter, record) for letter, record in bundle if letter not in homeless]
-        if not bundle or await self._is_written(bundle):
+        if not bundle or await unless_silent(self._is_written(bundle), self._ask):
             done.count += len(bundle)
         elif len(bundle) == 1:
             done.refused.append((bundle[0][0], "the events topic refuses it as too large"))
@@ -223,7 +264,7 @@ class Replayer:
         await send(producer, batches)
         if any(batch.is_too_large for batch in batches):
             # The sequence numbers have a gap now, so a new producer has to take over.
-            await producer.stop()
+            await close(producer)
             await self.start()
             return False
         for batch in batches:
@@ -232,10 +273,20 @@ class Replayer:
         return True
 
     async def _has_partition(self, letter: DeadLetter) -> bool:
-        assert self._producer is not None
         assert letter.origin is not None, "a dead letter without origin is left out"
         topic, number = letter.origin.partition
-        return number in await self._producer.partitions_for(topic)
+        if topic not in self._partitions:
+            try:
+                self._partitions[topic] = await partition_numbers(self._kafka, topic)
+            except UnknownTopicOrPartitionError:
+                self._partitions[topic] = []
+        return number in self._partitions[topic]
+
+    async def _ask(self) -> None:
+        """Ask whether the topics that are written to still exist."""
+        written = [topic for topic, numbers in self._partitions.items() if numbers]
+        for topic in (self._kafka.dead_letters_topic, *written):
+            await partition_numbers(self._kafka, topic)
 
     async def _bundles(
         self, chosen: Iterable[DeadLetter], done: Replayed

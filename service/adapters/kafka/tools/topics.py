@@ -1,23 +1,34 @@
 """Read and write topics for the commands, without joining a group or committing a position."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaError, LeaderNotAvailableError, for_code
 from aiokafka.partitioner import murmur2
 
 from service.adapters.kafka.aiokafka_gaps.fetching import OmittedValue, read_in_steps
+from service.adapters.kafka.ends import ask_ends
 from service.adapters.kafka.options import connection, producing
+from service.adapters.kafka.tools.silence import (
+    LOOK_SECONDS,
+    Silence,
+    TopicChangedError,
+    close,
+    unless_silent,
+)
 from service.adapters.kafka.tools.time_order import StoredRecord, TimeOrder
 from service.core.model import Headers
 from service.core.settle.dead_letters import VALUE_OMITTED_HEADER
 from service.settings import KafkaSettings
 
 POLL_MS = 500
+POSITIONS_SECONDS_MAX = 0.2
+"""How long to wait for positions: one that must be looked up has none until a leader answers."""
 METADATA_SECONDS_MAX = 5
 """A partition that is added is followed after this time at the latest (aiokafka's own: 300 s)."""
 RECORD_BYTES_MAX = 64 * 1024 * 1024
@@ -78,15 +89,19 @@ async def write(
         WriteError: the broker refuses a record, or stops answering.
         KafkaError: the broker cannot be reached, or the topic does not exist.
     """
-    await partition_numbers(kafka, topic)
+
+    async def question() -> None:
+        await partition_numbers(kafka, topic)
+
+    await question()
     producer = AIOKafkaProducer(
         **producing(kafka),
         enable_idempotence=True,
         linger_ms=5,
     )
-    sender = _Sender(producer, topic)
+    sender = _Sender(producer, topic, Silence(question))
     try:
-        await producer.start()
+        await unless_silent(producer.start(), question)
         for record in records:
             await sender.add(record)
             if len(sender.waiting) >= BATCH_RECORDS:
@@ -95,16 +110,18 @@ async def write(
         await sender.finish()
         progress(sender.written)
     finally:
-        await producer.stop()
+        sender.forget()
+        await close(producer)
     return sender.written
 
 
 class _Sender:
     """Sends records to one topic, in order."""
 
-    def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
+    def __init__(self, producer: AIOKafkaProducer, topic: str, silence: Silence) -> None:
         self._producer = producer
         self._topic = topic
+        self._silence = silence
         self.waiting: list[asyncio.Future[object]] = []
         self.written = 0
 
@@ -122,6 +139,7 @@ class _Sender:
 
     async def finish(self) -> None:
         """Wait until all added records are acknowledged."""
+        await self._until_answered()
         first = self.written
         answers = await asyncio.gather(*self.waiting, return_exceptions=True)
         self.waiting.clear()
@@ -130,42 +148,76 @@ class _Sender:
         for index, error in refusals[:1]:
             raise WriteError(self.written, first + index) from error
 
+    def forget(self) -> None:
+        """Let asyncio not report what becomes of records that nobody waits for any more."""
+        for sent in self.waiting:
+            sent.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-async def read(
-    kafka: KafkaSettings, topic: str, part: Read = ALL, *, follow: bool = False
-) -> AsyncGenerator[StoredRecord]:
-    """Yield committed records, in order within each partition.
+    async def _until_answered(self) -> None:
+        """Wait until each added record is acknowledged or refused.
+
+        Raises:
+            WriteError: Kafka has fallen silent.
+        """
+        pending: set[asyncio.Future[object]] = set(self.waiting)
+        while pending:
+            answered, pending = await asyncio.wait(pending, timeout=LOOK_SECONDS)
+            if answered:
+                self._silence.end()
+                continue
+            try:
+                await self._silence.continues()
+            except (KafkaError, OSError) as error:
+                count = sum(sent.done() for sent in self.waiting)
+                first = next(n for n, sent in enumerate(self.waiting) if not sent.done())
+                raise WriteError(self.written + count, self.written + first) from error
+
+
+async def read(kafka: KafkaSettings, topic: str, part: Read = ALL) -> AsyncGenerator[StoredRecord]:
+    """Yield committed records, in order within each partition, up to the topic's present end.
+
+    Raises:
+        KafkaError: the topic does not exist, the broker refuses to answer or does not answer, or
+            the topic no longer has all of its records.
+    """
+    async with _opened(kafka, topic, part) as walk:
+        while not walk.is_complete:
+            for record in await walk.poll():
+                yield record
+
+
+async def read_by_time(
+    kafka: KafkaSettings,
+    topic: str,
+    part: Read = ALL,
+    *,
+    follow: bool = False,
+    tell: Callable[[Exception | None], None] = lambda _: None,
+) -> AsyncGenerator[StoredRecord | None]:
+    """Yield committed records by their timestamps, and in order within each partition.
+
+    At most `AHEAD_RECORDS_MAX` records of each partition, and one poll, are in memory. After the
+    last record that the topic had at the start comes None.
 
     Args:
         kafka: how to connect.
         topic: the topic to read.
         part: which part of the topic to read.
-        follow: whether to wait for new records at the end of the topic, rather than to stop.
+        follow: whether to yield every new record then, as it arrives, also of partitions that are
+            added.
+        tell: while new records are awaited, called with the reason why none can come, and with
+            None when they can again.
 
     Raises:
-        KafkaError: the topic does not exist, or the broker refuses to answer or does not answer.
+        KafkaError: as `read` does; but not while new records are awaited.
     """
-    async with _opened(kafka, topic, part) as (consumer, ends):
-        while ends and (follow or len(await _reached(consumer, ends)) < len(ends)):
-            for record in await _poll(consumer):
-                yield record
-
-
-async def read_by_time(
-    kafka: KafkaSettings, topic: str, part: Read = ALL, *, follow: bool = False
-) -> AsyncGenerator[StoredRecord | None]:
-    """Yield committed records by their timestamps, and in order within each partition.
-
-    At most `AHEAD_RECORDS_MAX` records of each partition, and one poll, are in memory. After the
-    last record that the topic had at the start comes None, and with `follow` then every new record
-    as it arrives, also of partitions that are added. Arguments and errors are those of `read`.
-    """
-    async with _opened(kafka, topic, part) as (consumer, ends):
+    async with _opened(kafka, topic, part) as walk:
+        consumer, ends = walk.consumer, walk.ends
         order = TimeOrder(found.partition for found in ends)
         while not order.is_complete:
-            for record in await _poll(consumer):
+            for record in await walk.poll():
                 order.add(record)
-            for reached in await _reached(consumer, ends):
+            for reached in walk.reached:
                 order.end(reached.partition)
             full = [found for found in ends if order.is_ahead(found.partition)]
             consumer.pause(*full)
@@ -176,15 +228,88 @@ async def read_by_time(
         consumer.resume(*ends)
         while ends and follow:
             await _assign_added(consumer, topic, part)
-            for record in await _poll(consumer):
+            for record in await walk.follow(tell):
                 yield record
 
 
+class _Walk:
+    """Reads up to the ends of partitions, and notices when Kafka has fallen silent."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topic: str,
+        consumer: AIOKafkaConsumer,
+        ends: Mapping[TopicPartition, int],
+    ) -> None:
+        self._kafka = kafka
+        self._topic = topic
+        self.consumer = consumer
+        self.ends = ends
+        """Where the partitions ended at the start."""
+        self._positions: dict[TopicPartition, int] = {}
+        self._silence = Silence(self._question)
+        self._is_told = False
+
+    @property
+    def reached(self) -> set[TopicPartition]:
+        """The partitions that are read up to their ends."""
+        return {at for at, end in self.ends.items() if self._positions.get(at, -1) >= end}
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.reached) == len(self.ends)
+
+    async def poll(self) -> list[StoredRecord]:
+        """Return the next records, perhaps none.
+
+        Raises:
+            KafkaError: Kafka has fallen silent, or the topic no longer has what is to be read.
+        """
+        records = await _poll(self.consumer)
+        if await self.has_moved() or records:
+            self._silence.end()
+        else:
+            await self._silence.continues()
+        return records
+
+    async def has_moved(self) -> bool:
+        """Look at the positions, and return whether one has changed."""
+        before = self._positions
+        self._positions = before | await _positions_of(self.consumer, self.ends)
+        return self._positions != before
+
+    async def follow(self, tell: Callable[[Exception | None], None]) -> list[StoredRecord]:
+        """Return the next new records, perhaps none, and tell if none can come."""
+        records = await _poll(self.consumer)
+        if records:
+            self._silence.end()
+        else:
+            await self._silence.ask_if_due()
+        reason = self._silence.reason
+        if self._is_told != (reason is not None):
+            self._is_told = reason is not None
+            tell(reason)
+        return records
+
+    async def _question(self) -> None:
+        """Ask whether the topic still has what is to be read, and whether its leaders answer."""
+        numbers = await partition_numbers(self._kafka, self._topic)
+        found = await ask_ends(self.consumer, self.ends)
+        for at, end in self.ends.items():
+            is_cut = at in found and found[at].stable < end and not self.is_complete
+            if at.partition not in numbers or is_cut:
+                raise TopicChangedError(
+                    f"the topic {self._topic} was created again or cut off while it was read; run "
+                    "the command again."
+                )
+            if at not in found:
+                raise LeaderNotAvailableError(at)
+
+
 @asynccontextmanager
-async def _opened(
-    kafka: KafkaSettings, topic: str, part: Read
-) -> AsyncGenerator[tuple[AIOKafkaConsumer, Mapping[TopicPartition, int]]]:
-    """Yield a consumer at the beginning of the part, and where its partitions end now."""
+async def _opened(kafka: KafkaSettings, topic: str, part: Read) -> AsyncGenerator[_Walk]:
+    """Yield a walk that is at the beginning of the part."""
     read_in_steps(RECORD_BYTES_MAX)
     consumer = AIOKafkaConsumer(
         **connection(kafka),
@@ -200,9 +325,11 @@ async def _opened(
         ends = await consumer.end_offsets(topic_partitions) if topic_partitions else {}
         if ends:
             await _seek(consumer, ends, part)
-        yield consumer, ends
+        walk = _Walk(kafka, topic, consumer, ends)
+        await walk.has_moved()
+        yield walk
     finally:
-        await consumer.stop()
+        await close(consumer)
 
 
 async def _poll(consumer: AIOKafkaConsumer) -> list[StoredRecord]:
@@ -210,11 +337,16 @@ async def _poll(consumer: AIOKafkaConsumer) -> list[StoredRecord]:
     return [_stored(record) for records in polled.values() for record in records]
 
 
-async def _reached(
-    consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]
-) -> set[TopicPartition]:
-    """Return the partitions that are read up to their ends."""
-    return {found for found, end in ends.items() if await consumer.position(found) >= end}
+async def _positions_of(
+    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Return the positions that are known."""
+    known: dict[TopicPartition, int] = {}
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(POSITIONS_SECONDS_MAX):
+            for at in partitions:
+                known[at] = await consumer.position(at)
+    return known
 
 
 def _stored(record: ConsumerRecord) -> StoredRecord:
