@@ -62,8 +62,9 @@ LITTLE_ROOM = {
     "MEDIA__PRIVATE_HOSTS": ",".join(("localhost", *DEAD_HOSTS)),
     "MEDIA__MAX_BYTES": "1000000",
     "MEDIA__DISK_BYTES": "4000000",
+    "MEDIA__MAX_CONCURRENCY": "8",
 }
-"""Settings that leave room on disk for four files."""
+"""Settings that leave room on disk for four files, which one host may take."""
 
 
 @asynccontextmanager
