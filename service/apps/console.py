@@ -28,6 +28,7 @@ from service.apps.indexer_process import IndexerProcess
 from service.apps.listening import listening
 from service.apps.serving import ServingProgram
 from service.apps.start import open_port
+from service.closing import close_within
 from service.console.hits import IndexState
 from service.console.links import Links
 from service.console.reports import Progress
@@ -35,7 +36,7 @@ from service.ports import Observers
 from service.process import program
 from service.process.child import Child, fork
 from service.process.exit_codes import ExitCode
-from service.process.shutdown import Shutdown, close_within
+from service.process.shutdown import Shutdown
 from service.settings import PREFIX, ConsoleSettings, Loaded, Settings, SettingsError
 
 CLOSE_SECONDS_MAX = 4.0

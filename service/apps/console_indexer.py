@@ -14,6 +14,7 @@ import structlog
 from service.adapters.kafka.outcomes_reader import OutcomesReader
 from service.adapters.outcome_index.index import Limits, OutcomeIndex
 from service.adapters.outcome_index.threads import WriterThread
+from service.closing import close_within
 from service.console.reports import (
     Begin,
     Damaged,
@@ -31,7 +32,7 @@ from service.core.facts import Fact
 from service.ports import FatalError
 from service.process.exit_codes import ExitCode
 from service.process.pipe import Pipe
-from service.process.shutdown import close_within, exit_at_once, leave_in_time
+from service.process.shutdown import exit_at_once, leave_in_time
 from service.runtime.indexer import Indexer
 from service.settings import ConsoleSettings, KafkaSettings
 

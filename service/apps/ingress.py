@@ -27,11 +27,12 @@ from service.apps.listening import listening
 from service.apps.serving import ServingProgram
 from service.apps.sources import check_webhook_secrets, load_sources
 from service.apps.start import open_port
+from service.closing import close_within
 from service.core.facts import Fact
 from service.ports import Observers, PublishedKeys
 from service.process import program
 from service.process.exit_codes import ExitCode
-from service.process.shutdown import Shutdown, close_within
+from service.process.shutdown import Shutdown
 from service.runtime.receiver import Receiver
 from service.runtime.secret_cache import SecretCache
 from service.settings import PREFIX, IngressSettings, Loaded, SettingsError

@@ -16,11 +16,12 @@ from service.adapters.kafka.errors import describe
 from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.apps.watch import Watch
+from service.closing import close_within
 from service.core.inputs import DrainKind
 from service.core.limits import DELAY_SECONDS_MAX
 from service.ports import FatalError, Observers
 from service.process.exit_codes import ExitCode
-from service.process.shutdown import Shutdown, close_within, report_end
+from service.process.shutdown import Shutdown, report_end
 from service.runtime.inbox import RunnerInbox
 from service.runtime.machine import Machine, Requests
 from service.runtime.runner import Runner

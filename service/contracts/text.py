@@ -57,6 +57,15 @@ def flaw_of_name(name: str) -> str | None:
     return None
 
 
+def is_encodable(text: str) -> bool:
+    """Return whether the text is UTF-8: without halves of surrogate pairs, or escaped bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def natural_number(text: str | None) -> int | None:
     """Return the number that the decimal digits denote, or None if the text is not one."""
     if text is None or not (text.isascii() and text.isdecimal()):

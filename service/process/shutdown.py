@@ -84,19 +84,6 @@ def report_end(error: FatalError) -> None:
     print(error, file=sys.stderr)  # noqa: T201 - the operator reads it on the console
 
 
-async def close_within(seconds: float, closing: Coroutine[None, None, None]) -> None:
-    """Wait at most so long for something to close, and then go on without it.
-
-    `asyncio.wait_for` would wait until the coroutine has ended, and one of aiokafka may ignore its
-    cancellation.
-    """
-    task = asyncio.create_task(closing)
-    await asyncio.wait({task}, timeout=seconds)
-    task.cancel()
-    # Retrieving the exception keeps asyncio from logging it: what was to be committed is committed.
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-
 def leave_in_time(code: ExitCode) -> None:
     """Exit after `LEAVE_SECONDS_MAX`, even if the event loop hangs then.
 

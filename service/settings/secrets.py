@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.contracts.text import is_encodable
 from service.settings.reference import variables
 from service.settings.variables import PREFIX, SECRETS_DIR
 
@@ -41,7 +42,7 @@ class SecretStore:
             secret = read_secret(self.directory / name)
         if isinstance(secret, Unreadable):
             return Unreadable(f"The secret {name}: {secret.message}")
-        if secret and not _is_utf_8(secret):
+        if secret and not is_encodable(secret):
             return Unreadable(f"The secret {name}: the variable {variable} is not UTF-8.")
         if not (secret and secret.strip("\r\n")):
             return Unreadable(
@@ -59,15 +60,6 @@ class SecretStore:
         """Return a sentence for each of these secrets that cannot be read."""
         found = (self.read(name) for name in dict.fromkeys(names))
         return tuple(secret.message for secret in found if isinstance(secret, Unreadable))
-
-
-def _is_utf_8(text: str) -> bool:
-    """Return whether the text has no byte of the environment that could not be decoded."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def variable_of(name: str) -> str:

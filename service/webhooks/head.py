@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
-from service.contracts.text import DIGITS_MAX
+from service.contracts.text import natural_number
 from service.webhooks.delivery import HeaderFields
 from service.webhooks.endpoint import Endpoint
 
@@ -57,9 +57,11 @@ def answer_to_head(
 
 
 def _is_more(digits: bytes, limit: int) -> bool:
-    """Return whether these digits are a number above the limit; Python reads no more than 4,300."""
-    number = digits.lstrip(b"0")
-    return digits.isdigit() and (len(number) > DIGITS_MAX or int(number or b"0") > limit)
+    """Return whether these digits are a number above the limit; what is no number is not."""
+    if not digits.isdigit():
+        return False
+    number = natural_number(digits.decode())
+    return number is None or number > limit
 
 
 def _is_compressed(headers: HeaderFields) -> bool:

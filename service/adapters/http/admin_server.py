@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from service.adapters.http.listener import HEADERS_MAX, Listener
+from service.adapters.http.listener import Listener
 from service.adapters.http.release_token import HEADER, TokenFile
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 SHARED_SECONDS = 0.1
 """For how long the metrics are given to further requests as they are."""
 CONNECTIONS_MAX = 50
-CLOSE_SECONDS_MAX = 1.0
-"""How long answers may take to leave once the drain is over: a client may never read them."""
 
 
 def _page(name: str) -> str:
@@ -132,13 +130,7 @@ class AdminServer:
         if handlers.status is not None:
             router.add_get("/", self._page)
             router.add_get("/status", self._status)
-        runner = web.AppRunner(
-            application,
-            access_log=None,
-            max_headers=HEADERS_MAX,
-            shutdown_timeout=CLOSE_SECONDS_MAX,
-        )
-        self._listener = Listener(runner, CONNECTIONS_MAX)
+        self._listener = Listener(application, CONNECTIONS_MAX)
 
     async def open(self, host: str, port: int) -> int:
         """Listen, and return the port, which matters where 0 was asked for.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from service.adapters.http.listener import HEADERS_MAX, Listener
+from service.adapters.http.listener import Listener
 from service.console.facts import PageAnswered, PageEnd, SearchEnded
 from service.console.hits import Hits, IndexState
 from service.console.links import Links
@@ -39,8 +39,6 @@ CONSOLE_STYLE = "".join(
 SEARCHES_MAX = 32
 """Searches that run or wait; further ones are answered with 503."""
 CONNECTIONS_MAX = 200
-CLOSE_SECONDS_MAX = 1.0
-"""How long answers may take to leave once the drain is over."""
 HEAD_BYTES_MAX = 16 * 1024
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; "
@@ -108,15 +106,7 @@ class ConsoleServer:
         router.add_get("/style.css", _style)
         if handlers.replicas is not None:
             router.add_get("/waiting", self._waiting_page)
-        runner = web.AppRunner(
-            application,
-            access_log=None,
-            max_line_size=HEAD_BYTES_MAX,
-            max_field_size=HEAD_BYTES_MAX,
-            max_headers=HEADERS_MAX,
-            shutdown_timeout=CLOSE_SECONDS_MAX,
-        )
-        self._listener = Listener(runner, CONNECTIONS_MAX)
+        self._listener = Listener(application, CONNECTIONS_MAX, HEAD_BYTES_MAX)
 
     async def open(self, host: str, port: int) -> int:
         """Listen, and return the port, which matters where 0 was asked for.

@@ -11,13 +11,25 @@ from aiohttp import web
 
 HEADERS_MAX = 50
 """Most headers of a request: it is held until it is complete, each header with some kilobytes."""
+CLOSE_SECONDS_MAX = 1.0
+"""How long answers may take to leave once the drain is over: a client may never read them."""
 
 
 class Listener:
     """Accepts the connections of an application."""
 
-    def __init__(self, runner: web.AppRunner, connections_max: int) -> None:
-        self._runner = runner
+    def __init__(
+        self, application: web.Application, connections_max: int, line_bytes_max: int = 8190
+    ) -> None:
+        """Prepare to listen; a line of a head has at most `line_bytes_max` (aiohttp's default)."""
+        self._runner = web.AppRunner(
+            application,
+            access_log=None,
+            max_headers=HEADERS_MAX,
+            shutdown_timeout=CLOSE_SECONDS_MAX,
+            max_line_size=line_bytes_max,
+            max_field_size=line_bytes_max,
+        )
         self._connections_max = connections_max
         self._server: asyncio.Server | None = None
 

@@ -5,10 +5,11 @@ import contextlib
 
 import pytest
 
+from service.closing import close_within
 from service.ports import FatalError
 from service.process import program, shutdown
 from service.process.exit_codes import ExitCode
-from service.process.shutdown import Shutdown, close_within
+from service.process.shutdown import Shutdown
 
 
 class Exited(BaseException):

@@ -15,6 +15,8 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy, _DefaultRecordBatchPy
 from aiokafka.record.util import decode_varint_py
 
+from service.contracts.text import is_encodable
+
 ESCAPES = "surrogateescape"
 
 
@@ -88,12 +90,4 @@ class _Piece(bytes):
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
         text = bytes.decode(self, "utf-8", ESCAPES)
-        return text if text.isascii() or _is_encodable(text) else NonUtf8Name(text)
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        return text if text.isascii() or is_encodable(text) else NonUtf8Name(text)

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from aiokafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartitionError
 
 from service.adapters.kafka.errors import is_final
+from service.closing import close_within
 
 ASK_SECONDS = 5.0
 ANSWER_SECONDS_MAX = 5.0
@@ -40,7 +41,7 @@ class TopicChangedError(KafkaError):  # type: ignore[misc]
 class Closable(Protocol):
     """A client of Kafka."""
 
-    async def stop(self) -> None: ...
+    def stop(self) -> Coroutine[Any, Any, None]: ...
 
 
 class Silence:
@@ -104,10 +105,7 @@ async def unless_silent(work: Coroutine[Any, Any, _Result], question: Question) 
 
 async def close(client: Closable) -> None:
     """Close a client, and go on without it if it still waits for a silent broker after a while."""
-    task = asyncio.create_task(client.stop())
-    await asyncio.wait({task}, timeout=CLOSE_SECONDS_MAX)
-    task.cancel()
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await close_within(CLOSE_SECONDS_MAX, client.stop())
 
 
 def _is_lasting(problem: Exception) -> bool:

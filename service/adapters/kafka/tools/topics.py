@@ -22,6 +22,7 @@ from service.adapters.kafka.tools.silence import (
     unless_silent,
 )
 from service.adapters.kafka.tools.time_order import StoredRecord, TimeOrder
+from service.closing import let_alone
 from service.core.model import Headers
 from service.core.settle.dead_letters import VALUE_OMITTED_HEADER
 from service.settings import KafkaSettings
@@ -149,9 +150,9 @@ class _Sender:
             raise WriteError(self.written, first + index) from error
 
     def forget(self) -> None:
-        """Let asyncio not report what becomes of records that nobody waits for any more."""
+        """Let nobody wait any more for the records that are still on their way."""
         for sent in self.waiting:
-            sent.add_done_callback(lambda done: done.cancelled() or done.exception())
+            let_alone(sent)
 
     async def _until_answered(self) -> None:
         """Wait until each added record is acknowledged or refused.
