@@ -10,6 +10,7 @@ import re
 import signal
 import termios
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -17,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 from service.playground.pim.faults import Fault
 from tests.support.proof import upsert
 from tests.support.service import Input, SystemUnderTest, aside, run, start_command
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.processes]
 
@@ -268,6 +270,14 @@ async def test_everything_is_replayed_only_when_somebody_agrees(system: SystemUn
     assert (code, out.startswith(b"1 replayed")) == (0, True)
 
 
+def is_asleep(pid: int) -> bool:
+    """Return whether the kernel has put the main thread to sleep, as while it waits for input.
+
+    A signal just before Python's read begins is noticed only when the read ends.
+    """
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] == "S"
+
+
 async def test_ctrl_c_answers_the_question(system: SystemUnderTest) -> None:
     """At once: nobody has to press Enter first."""
     await bury(system, 4)
@@ -278,6 +288,7 @@ async def test_ctrl_c_answers_the_question(system: SystemUnderTest) -> None:
         assert asking.stderr is not None
         asked = await asyncio.to_thread(asking.stderr.read, len("Replay all 4 dead letters?"))
         assert asked == b"Replay all 4 dead letters?"
+        await until(lambda: is_asleep(asking.pid))
         asking.send_signal(signal.SIGINT)
         assert await asyncio.to_thread(asking.wait, 10) == 1
     finally:
