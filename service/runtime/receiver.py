@@ -4,8 +4,13 @@ Rule 1: 200 means that the record is on the log. Whatever is in doubt is answere
 the sender sends it again.
 Rule 2: 401 is for senders that cannot be verified. Our own trouble, such as a secret that cannot be
 read, is 503: senders give up after 4xx.
+Rule 3: a source that cannot be served, since its topic is gone or the host of its keys is silent,
+holds at most as many requests as it leaves for the others.
 """
 
+import math
+import time
+from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -30,6 +35,9 @@ from service.webhooks.facts import (
     WhyBusy,
 )
 
+FAILING_SECONDS = 30.0
+"""How long a source counts as failing after it was answered with 503."""
+
 
 class Receiver:
     """Handles complete requests, of which a limited number is in flight."""
@@ -41,35 +49,54 @@ class Receiver:
         read_secret: ReadSecret,
         in_flight_max: int,
         note: Callable[[Fact], None],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topics = topics
         self._keys = keys
         self._read_secret = read_secret
         self._in_flight_max = in_flight_max
         self._note = note
-        self._open = 0
+        self._now = now
+        self._open: Counter[str] = Counter()
+        """The requests of each source that are not answered yet."""
+        self._failed_at: dict[str, float] = {}
+        """When a request of a source was last answered with 503, although there was room for it."""
 
     @property
     def in_flight(self) -> int:
         """The requests that are not answered yet, and the records that may still be written."""
-        return self._open + self._topics.unsettled
+        return self._open.total() + self._topics.unsettled
 
     async def receive(self, endpoint: Endpoint, delivery: Delivery) -> HTTPStatus:
         """Return the status to answer with: 200, 401 or 503."""
-        if self.in_flight >= self._in_flight_max:
+        source = endpoint.source
+        if not self._has_room(source):
             return self._turn_away(endpoint, "in_flight")
-        self._open += 1
+        self._open[source] += 1
         try:
-            verdict = endpoint.scheme.judge(delivery, self._read_secret)
-            while isinstance(verdict, KeyWanted):
-                verdict = verdict.judge(await self._keys.get(verdict.url))
-            if not isinstance(verdict, Verified):
-                return await self._answer_without_record(endpoint, verdict)
-            if await self._topics.write(endpoint.record_for(delivery)):
-                return HTTPStatus.OK
-            return self._turn_away(endpoint, "kafka")
+            status = await self._answer(endpoint, delivery)
         finally:
-            self._open -= 1
+            self._open[source] -= 1
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            self._failed_at[source] = self._now()
+        return status
+
+    def _has_room(self, source: str) -> bool:
+        free = self._in_flight_max - self.in_flight
+        return free > (self._open[source] if self._is_failing(source) else 0)
+
+    def _is_failing(self, source: str) -> bool:
+        return self._now() - self._failed_at.get(source, -math.inf) < FAILING_SECONDS
+
+    async def _answer(self, endpoint: Endpoint, delivery: Delivery) -> HTTPStatus:
+        verdict = endpoint.scheme.judge(delivery, self._read_secret)
+        while isinstance(verdict, KeyWanted):
+            verdict = verdict.judge(await self._keys.get(verdict.url))
+        if not isinstance(verdict, Verified):
+            return await self._answer_without_record(endpoint, verdict)
+        if await self._topics.write(endpoint.record_for(delivery)):
+            return HTTPStatus.OK
+        return self._turn_away(endpoint, "kafka")
 
     async def _answer_without_record(
         self, endpoint: Endpoint, verdict: Refused | Unjudged | Handshake

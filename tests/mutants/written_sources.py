@@ -426,8 +426,15 @@ OF_SOURCES = (
     Written(
         "200-before-the-log",
         "§8",
-        "            if await self._topics.write(endpoint.record_for(delivery)):",
-        "            if await self._topics.write(endpoint.record_for(delivery)) or True:",
+        "        if await self._topics.write(endpoint.record_for(delivery)):",
+        "        if await self._topics.write(endpoint.record_for(delivery)) or True:",
         "An event is lost although its sender was told that we have it.",
+    ),
+    Written(
+        "failing-source-takes-all",
+        "§8",
+        "        return free > (self._open[source] if self._is_failing(source) else 0)",
+        "        return free > 0",
+        "A source whose topic was deleted takes the room of all others.",
     ),
 )

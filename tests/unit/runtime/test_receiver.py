@@ -1,6 +1,7 @@
 """From a complete request to the status of its answer: limits, keys, handshakes, Kafka."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -8,7 +9,7 @@ from http import HTTPStatus
 import pytest
 
 from service.core.facts import Fact
-from service.runtime.receiver import Receiver
+from service.runtime.receiver import FAILING_SECONDS, Receiver
 from service.runtime.secret_cache import REMEMBER_SECONDS, SecretCache
 from service.webhooks.delivery import Delivery
 from service.webhooks.endpoint import Endpoint
@@ -57,6 +58,7 @@ class Neighbours:
     confirmed: list[str] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     secrets: dict[str, str] = field(default_factory=lambda: {"s": "t"})
+    now: float = 0.0
 
     async def write(self, record: IngressRecord) -> bool:
         if self.held is not None:
@@ -75,19 +77,21 @@ class Neighbours:
         """Close nothing."""
 
     def receiver(self, in_flight_max: int = 10) -> Receiver:
-        return Receiver(self, self, self.secrets.get, in_flight_max, self.facts.append)
+        secrets, note = self.secrets.get, self.facts.append
+        return Receiver(self, self, secrets, in_flight_max, note, lambda: self.now)
 
 
-def endpoint(scheme: Scheme) -> Endpoint:
+def endpoint(scheme: Scheme, source: str = "bynder") -> Endpoint:
     """Return an endpoint whose assets are named by the body."""
 
     def identity(value: bytes, _: RecordHeaders) -> str | None:
         return value.decode() or None
 
-    return Endpoint("bynder", "/bynder", "dam.bynder", scheme, frozenset(), identity)
+    return Endpoint(source, f"/{source}", f"dam.{source}", scheme, frozenset(), identity)
 
 
 TOKEN = endpoint(Token("x-token", ("s",)))
+OTHER = endpoint(Token("x-token", ("s",)), "other")
 GENUINE = delivery({"x-token": "t"}, b"a1")
 
 
@@ -134,6 +138,51 @@ async def test_only_so_many_requests_are_in_flight() -> None:
     assert await asyncio.gather(*waiting) == [OK, OK]
     assert receiver.in_flight == 1
     assert await receiver.receive(TOKEN, GENUINE) is OK
+
+
+async def test_a_failing_source_leaves_room_for_the_others() -> None:
+    """As when its topic is gone: its requests wait for long, and it sends many of them."""
+    neighbours = Neighbours(is_writing=False)
+    receiver = neighbours.receiver(in_flight_max=10)
+    assert await receiver.receive(TOKEN, GENUINE) is BUSY
+    neighbours.held, neighbours.is_writing = asyncio.Event(), True
+    failing = [asyncio.create_task(receiver.receive(TOKEN, GENUINE)) for _ in range(10)]
+    await asyncio.sleep(0)
+    assert receiver.in_flight == 5
+    others = [asyncio.create_task(receiver.receive(OTHER, GENUINE)) for _ in range(5)]
+    await asyncio.sleep(0)
+    neighbours.held.set()
+    assert await asyncio.gather(*others) == [OK] * 5
+    assert Counter(await asyncio.gather(*failing)) == {OK: 5, BUSY: 5}
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(FAILING_SECONDS - 1, 5), (FAILING_SECONDS, 10)])
+async def test_a_source_fails_for_a_while(seconds: float, count: int) -> None:
+    """So a topic of which one partition in three is gone counts as failing all the time."""
+    neighbours = Neighbours(is_writing=False)
+    receiver = neighbours.receiver(in_flight_max=10)
+    assert await receiver.receive(TOKEN, GENUINE) is BUSY
+    neighbours.is_writing = True
+    assert await receiver.receive(TOKEN, GENUINE) is OK
+    neighbours.held, neighbours.now = asyncio.Event(), seconds
+    waiting = [asyncio.create_task(receiver.receive(TOKEN, GENUINE)) for _ in range(10)]
+    await asyncio.sleep(0)
+    assert receiver.in_flight == count
+    neighbours.held.set()
+    await asyncio.gather(*waiting)
+
+
+async def test_a_source_that_is_turned_away_does_not_fail() -> None:
+    """It would leave its room to the source that took all of it."""
+    neighbours = Neighbours(unsettled=10)
+    receiver = neighbours.receiver(in_flight_max=10)
+    assert await receiver.receive(TOKEN, GENUINE) is BUSY
+    neighbours.held, neighbours.unsettled = asyncio.Event(), 0
+    waiting = [asyncio.create_task(receiver.receive(TOKEN, GENUINE)) for _ in range(10)]
+    await asyncio.sleep(0)
+    assert receiver.in_flight == 10
+    neighbours.held.set()
+    assert await asyncio.gather(*waiting) == [OK] * 10
 
 
 async def test_a_key_is_fetched_before_the_verdict() -> None:
