@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.peers.bridges import Bridge
-from benchmarks.peers.rounds import bridge_at_work
+from benchmarks.peers.rounds import Round, bridge_at_work
 from service.playground.embedded_kafka import EmbeddedKafka
 
 EVENTS = 40_000
@@ -36,27 +36,34 @@ async def beside(ours: Bridge, other: Bridge, broker: EmbeddedKafka, folder: Pat
     """Measure the cost of both bridges, several times."""
     ratios = []
     for number in range(ROUNDS):
-        ready = asyncio.Barrier(2)
-        folders = [folder / f"{number}-{side}" for side in ("ours", "other")]
+        folders = folder / f"{number}-ours", folder / f"{number}-other"
         for one in folders:
             one.mkdir()
-        our_cost, other_cost = await asyncio.gather(
-            _cost(ours, broker, folders[0], ready), _cost(other, broker, folders[1], ready)
-        )
-        ratios.append(our_cost / other_cost)
+        async with (
+            bridge_at_work(ours, EVENTS, broker, folders[0]) as first,
+            bridge_at_work(other, EVENTS, broker, folders[1]) as second,
+        ):
+            ratios.append(await _ratio(first, second))
     return Ratios(ours, other, tuple(ratios))
 
 
-async def _cost(
-    bridge: Bridge, broker: EmbeddedKafka, folder: Path, ready: asyncio.Barrier
-) -> float:
-    """Return the CPU seconds per event, from a fifth of the outcomes to four fifths."""
-    async with bridge_at_work(bridge, EVENTS, broker, folder) as going:
-        await ready.wait()
-        going.start()
-        await going.until(0.2)
-        first = going.mark()
-        await going.until(0.8)
-        took = going.mark().since(first)
-        await going.until(0.95)  # the other one is not to be alone meanwhile
-        return took.cpu_seconds / took.done
+async def _ratio(ours: Round, other: Round) -> float:
+    """Return the ratio of the CPU seconds per event, measured while both are at work.
+
+    Both are measured until the quicker one has four fifths of its outcomes. Alone, the other one
+    would have the cores and their caches to itself for the rest of its events.
+    """
+    both = ours, other
+    for one in both:
+        one.start()
+    await asyncio.gather(*(one.until(0.2) for one in both))
+    begun = [one.mark() for one in both]
+    ends = [asyncio.ensure_future(one.until(0.8)) for one in both]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    our_cost, other_cost = (
+        (took := one.mark().since(first)).cpu_seconds / took.done
+        for one, first in zip(both, begun, strict=True)
+    )
+    for end in ends:
+        end.cancel()
+    return our_cost / other_cost
