@@ -63,8 +63,8 @@ BESIDE = """
 
 The bridges above run one after another, and the machine changes its speed meanwhile. So {ours} and
 the bridge that took the least CPU besides also run at the same time, in {rounds} rounds of
-{events:,} events each, with a PIM simulator for each, and are measured while both are at work. An event
-costs {ours} **{ratio}** times the CPU that it costs {other}.
+{events:,} events each, with a PIM simulator for each, and are measured while both are at work. An
+event costs {ours} **{ratio}** times the CPU that it costs {other}.
 """
 
 HEAD_OF_TRANSLATORS = """

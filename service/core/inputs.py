@@ -199,6 +199,8 @@ class CommitRefusal(Enum):
     METADATA_TOO_LARGE = "metadata_too_large"
     REBALANCE_IN_PROGRESS = "rebalance_in_progress"
     FENCED = "fenced"
+    NOT_IN_TIME = "not_in_time"
+    """Kafka did not take its records in time, so a smaller one is tried."""
 
 
 class ChangesRefused(msgspec.Struct, frozen=True):

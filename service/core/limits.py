@@ -15,6 +15,9 @@ binding at most 4,061 characters of the 4,096 that Kafka allows for commit metad
 
 TRANSACTION_OUTCOMES_MAX = 5_000
 TRANSACTION_BYTES_MAX = 8 * 1024 * 1024
+TRANSACTION_BYTES_MIN = 64 * 1024
+"""A transaction may always have so many bytes, however slow Kafka is. By as many its limit grows
+again after each that was quick."""
 
 WAIT_FOR_MORE_SECONDS = 0.5
 """Seconds from one transaction to the next while the next one may wait for more outcomes."""
@@ -142,4 +145,5 @@ class Limits:
     map_offsets_max: int = MAP_OFFSETS_MAX
     transaction_outcomes_max: int = TRANSACTION_OUTCOMES_MAX
     transaction_bytes_max: int = TRANSACTION_BYTES_MAX
+    transaction_bytes_min: int = TRANSACTION_BYTES_MIN
     breaker_pending_changes: int = BREAKER_PENDING_CHANGES

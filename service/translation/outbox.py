@@ -24,12 +24,14 @@ from service.core.facts import (
     TransactionRefused,
 )
 from service.core.inputs import ChangesRefused, CommitRefusal, Refusal
+from service.core.limits import TRANSACTION_BYTES_MIN
 from service.core.model import Moment, Partition
 from service.core.records import Transaction
 from service.core.settle.commit_pace import CommitPace
 from service.core.settle.dead_letter_limit import DeadLetterLimit
 from service.core.settle.released import ReleasedRecords
 from service.core.settle.report import part_id
+from service.core.settle.transaction_size import TransactionSize
 from service.core.status import HeldBack, note_delete, summed_up
 from service.mapping.results import Ended
 from service.translation.backlog import Backlog
@@ -64,6 +66,7 @@ class SourceOutbox:
         self._released = ReleasedRecords()
         """Neither the limit nor the ceiling counts their items."""
         self._pace = CommitPace(limits.commit_interval_seconds)
+        self._size = TransactionSize(TRANSACTION_BYTES_MAX, TRANSACTION_BYTES_MIN)
 
     def begin(self, backlog: Backlog) -> None:
         """Write the records of this backlog from now on, and nothing of an earlier one."""
@@ -162,6 +165,7 @@ class SourceOutbox:
         self._released.follow(self.backlog)
         translated = tuple([_translated(work) for work in works])
         seconds = self._pace.seconds(now)
+        self._size.committed(seconds)
         self._effects.append(RecordsTranslated(len(works), changes, seconds, translated))
         return frozenset({work.record.origin.partition for work in works})
 
@@ -174,6 +178,8 @@ class SourceOutbox:
             return False
         self._effects.append(TransactionRefused(why.value))
         chosen, self._chosen = self._chosen, []
+        if why is CommitRefusal.NOT_IN_TIME:
+            self._size.not_in_time(sum(written.size for _, written in chosen))
         if isinstance(why, ChangesRefused):
             changes = [(work, change) for work, written in chosen for change in written.changes]
             for refused in sorted(why.numbers):
@@ -202,7 +208,7 @@ class SourceOutbox:
             records += written.count
             size += written.size
             deletes += work.deletes
-            is_full = records > TRANSACTION_RECORDS_MAX or size > TRANSACTION_BYTES_MAX
+            is_full = records > TRANSACTION_RECORDS_MAX or size > self._size.bytes_max
             if chosen and is_full:
                 break
             chosen.append((work, written))

@@ -55,15 +55,15 @@ WRITTEN = (
     Written(
         "transaction-without-limit",
         "D3",
-        "fits = count <= limits.transaction_outcomes_max and size <= limits.transaction_bytes_max",
+        "fits = count <= outcomes_max and size <= bytes_max",
         "fits = True",
         "One transaction takes everything and longer than its time.",
     ),
     Written(
         "transaction-without-byte-limit",
         "D3",
-        "fits = count <= limits.transaction_outcomes_max and size <= limits.transaction_bytes_max",
-        "fits = count <= limits.transaction_outcomes_max",
+        "fits = count <= outcomes_max and size <= bytes_max",
+        "fits = count <= outcomes_max",
         "One transaction takes more bytes than can be sent in its time.",
     ),
     Written(
@@ -93,6 +93,20 @@ WRITTEN = (
         "return since is not None and now >= since + COMMIT_SILENCE_SECONDS",
         "return False",
         "Calls go on although no outcome could be committed for 15 s.",
+    ),
+    Written(
+        "transactions-stay-large",
+        "P1, D3",
+        "            self._size.not_in_time(self.ledger.bytes_under_way)",
+        "            pass",
+        "A broker with a quota never takes a transaction in time: nothing is committed any more.",
+    ),
+    Written(
+        "slow-transaction-goes-again-whole",
+        "P1, D3",
+        "if seconds >= SECONDS_MAX and await self._may_pass_in_parts(records):",
+        "if False:",
+        "Likewise: the log tries the same transaction for ever.",
     ),
     Written(
         "commit-timeout-is-a-refusal",

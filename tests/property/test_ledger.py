@@ -91,7 +91,7 @@ class LedgerModel(RuleBasedStateMachine):
     @rule()
     def take(self) -> None:
         """A transaction begins."""
-        transaction = self.ledger.take_transaction()
+        transaction = self.ledger.take_transaction(RULES.transaction_bytes_max)
         if transaction is None:
             assert self.open, "only what is open above can hold outcomes back"
             assert not self.ledger.can_commit
@@ -207,18 +207,14 @@ def test_a_group_beyond_the_limits_goes_whole_and_alone() -> None:
 def _sizes_of_transactions(groups: list[list[int]], outcomes_max: int, bytes_max: int) -> list[int]:
     """How many outcomes each transaction has, until every group is committed."""
     place = PLACES[0]
-    limits = Limits(
-        DecodeLimits(1 << 20),
-        transaction_outcomes_max=outcomes_max,
-        transaction_bytes_max=bytes_max,
-    )
+    limits = Limits(DecodeLimits(1 << 20), transaction_outcomes_max=outcomes_max)
     ledger = Ledger({place: Start(10)}, limits)
     for group in groups:
         assert all(ledger.admit(place, offset, 10) for offset in group)
     for group in groups:
         ledger.complete([tuple(_completed((place, offset)) for offset in group)])
     sizes = []
-    while (transaction := ledger.take_transaction()) is not None:
+    while (transaction := ledger.take_transaction(bytes_max)) is not None:
         sizes.append(len(transaction.outcomes))
         ledger.committed()
     return sizes
@@ -235,9 +231,10 @@ def test_a_wide_gap_costs_nothing() -> None:
     ]
     ledger.complete([(_completed((record_id, far)),)])
 
-    assert ledger.take_transaction() is None, "no map reaches from the watermark so far"
+    bytes_max = RULES.transaction_bytes_max
+    assert ledger.take_transaction(bytes_max) is None, "no map reaches from the watermark so far"
     ledger.complete([(_completed((record_id, 0)),)])
 
-    transaction = ledger.take_transaction()
+    transaction = ledger.take_transaction(bytes_max)
     assert transaction is not None
     assert transaction.positions == {record_id: PositionCommit(far + 1, "")}

@@ -29,6 +29,7 @@ LIMITS = (
     *BY_CORE,
     "calls a second of the PIM",
     "commit metadata",
+    "bytes a transaction of the broker",
     "share in repair",
     "retry budget",
     "unknown families remembered",
@@ -96,7 +97,7 @@ def _of_transaction(pipeline: Pipeline, complete: Commit) -> Iterator[str]:
     size = sum(one.size for group in (*chosen, left[0]) for one in group)
     if outcomes > limits.transaction_outcomes_max:
         yield "outcomes a transaction"
-    elif size > limits.transaction_bytes_max:
+    elif size > pipeline._outbox._size.bytes_max:
         yield "bytes a transaction"
     else:
         yield "map"

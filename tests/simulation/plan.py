@@ -12,6 +12,10 @@ from tests.simulation.media import ATTRIBUTES, FILES, MediaPlan, media_of
 
 SESSION_SECONDS = 6.0
 DRAIN_SECONDS = 8.0
+NOT_IN_TIME_SECONDS = 1.0
+"""How long the service waits for a broker that does not take a transaction."""
+TRANSACTION_BYTES_MIN = 700
+"""Of the replicas: some transaction of a world may become as small as one outcome."""
 POLL_RECORDS_MAX = 20
 """Records of one partition that a poll brings."""
 MENDED_SECONDS = 3_000.0
@@ -28,6 +32,9 @@ LIMITS = 0x800000
 
 CREATIONS = 0x2000000
 """Likewise the families that are created while a world runs."""
+
+QUOTAS = 0x4000000
+"""Likewise what the broker takes in time."""
 
 Trouble = Literal["calm", "outages", "everything"]
 
@@ -65,6 +72,8 @@ class WorldLimits:
     retry_seconds_max: float = 300.0
     metadata_characters_max: int = 4_096
     """Of the broker: longer commit metadata is refused."""
+    commit_bytes_max: int | None = None
+    """Of the broker: it does not take a larger transaction in time, unless it is of one asset."""
     pim_calls_per_second_max: int | None = None
     """Of the PIM: what comes beyond is answered by 429."""
     hole_offsets: int = 0
@@ -176,6 +185,8 @@ class Plan:
         looks = len(self.records) / 10 * 20 if self.dead_letter_share < 1 else 0
         if self.limits.deletes_per_hour_max:
             looks += len(self.records) / self.limits.deletes_per_hour_max * 20
+        if self.limits.commit_bytes_max is not None:
+            looks += len(self.records) * NOT_IN_TIME_SECONDS
         files = 0.0
         if self.limits.media is not None:
             requests += len(self.records) * 4
@@ -198,6 +209,7 @@ def plan(seed: int, trouble: Trouble | None = None, limits: WorldLimits | None =
         media=media_of(seed, ends_at, rough=rough, calm=kind == "calm"),
         creates_families=random.Random(seed ^ CREATIONS).random() < 0.5,
     )
+    drawn = replace(drawn, commit_bytes_max=_commit_bytes_max(random.Random(seed ^ QUOTAS), drawn))
     limits = limits or drawn
     records = _records(chance, partitions, ends_at, rough=rough)
     if limits.media is not None:
@@ -246,6 +258,12 @@ def plan(seed: int, trouble: Trouble | None = None, limits: WorldLimits | None =
         created_at=_creations(seed, records) if limits.creates_families else {},
         limits=limits,
     )
+
+
+def _commit_bytes_max(chance: random.Random, limits: WorldLimits) -> int | None:
+    """What the broker takes in time: anything, where a short map may need a large transaction."""
+    is_map_long = limits.map_offsets_max >= 24_000 and limits.metadata_characters_max >= 4_096
+    return chance.choice((None, 1_000, 2_000)) if is_map_long else None
 
 
 def _creations(seed: int, records: tuple[PlannedRecord, ...]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from service.core.send.dispatcher import Dispatcher
 from service.core.send.gate import Gate
 from service.core.send.held_deletes import HeldDeletes
 from service.core.settle import ledger, offset_map
+from service.core.settle.transaction_size import TransactionSize
 from tests.simulation.plan import plan
 from tests.simulation.world import World
 
@@ -71,6 +72,13 @@ def test_it_finds_publishing_without_the_map(monkeypatch: pytest.MonkeyPatch) ->
         return ""
 
     monkeypatch.setattr(offset_map, "encode", nothing)
+
+    assert finds_a_flaw()
+
+
+def test_it_finds_transactions_that_stay_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker with a quota never takes them in time, however often they are tried."""
+    monkeypatch.setattr(TransactionSize, "not_in_time", lambda *_: None)
 
     assert finds_a_flaw()
 

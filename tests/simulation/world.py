@@ -64,8 +64,10 @@ from tests.simulation.plan import (
     LATER,
     LIMITS,
     MENDED_SECONDS,
+    NOT_IN_TIME_SECONDS,
     POLL_RECORDS_MAX,
     SESSION_SECONDS,
+    TRANSACTION_BYTES_MIN,
     Plan,
     PlannedRecord,
 )
@@ -244,7 +246,9 @@ class World:
             self._later(0.01, owner, CommitRefused(number, CommitRefusal.FENCED))
             return
         if (refusal := self._refusal_of(transaction)) is not None:
-            self._later(0.01, owner, CommitRefused(number, refusal))
+            is_slow = refusal is CommitRefusal.NOT_IN_TIME
+            seconds = NOT_IN_TIME_SECONDS if is_slow else 0.01
+            self._later(seconds, owner, CommitRefused(number, refusal))
             return
         self.auditor.settled_at = self.now
         for outcome in transaction.outcomes:
@@ -258,6 +262,9 @@ class World:
 
     def _refusal_of(self, transaction: Transaction) -> CommitRefusal | None:
         """Why the coordinator does not take these positions."""
+        if self._is_too_slow_for(transaction):
+            self.bound.add("bytes a transaction of the broker")
+            return CommitRefusal.NOT_IN_TIME
         longest = max(len(commit.metadata) for commit in transaction.positions.values())
         if longest > self.plan.limits.metadata_characters_max:
             self.bound.add("commit metadata")
@@ -266,6 +273,12 @@ class World:
         if not is_over and self.limiting.random() < self.plan.limits.refused_share:
             return CommitRefusal.REBALANCE_IN_PROGRESS
         return None
+
+    def _is_too_slow_for(self, transaction: Transaction) -> bool:
+        bytes_max, outcomes = self.plan.limits.commit_bytes_max, transaction.outcomes
+        if bytes_max is None or len({outcome.key for outcome in outcomes}) <= 1:
+            return False
+        return sum(len(outcome.value or b"") for outcome in outcomes) > bytes_max
 
     # --- the group ---------------------------------------------------------------------------
 
@@ -365,6 +378,7 @@ class World:
             map_offsets_max=bounds.map_offsets_max,
             transaction_outcomes_max=bounds.transaction_outcomes_max,
             transaction_bytes_max=bounds.transaction_bytes_max,
+            transaction_bytes_min=TRANSACTION_BYTES_MIN,
             calls_per_second_max=bounds.calls_per_second_max,
             pending_bytes_max=bounds.pending_bytes_max,
             window_bytes_max=bounds.window_bytes_max,

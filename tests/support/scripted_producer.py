@@ -22,6 +22,8 @@ class Script:
     """The steps: open, begin, the topic of each batch, offsets, commit or abort."""
     send_errors: list[Exception] = field(default_factory=list)
     """The errors of the next batches."""
+    is_slow: bool = False
+    """Whether no batch is ever acknowledged."""
     offsets_errors: list[Exception] = field(default_factory=list)
     """The errors of the next positions."""
     breaks: int = 0
@@ -65,6 +67,8 @@ class ScriptedProducer(FencingProducer):
     ) -> asyncio.Future[object]:
         self._script.steps.append(topic)
         sent: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        if self._script.is_slow:
+            return sent
         if self._script.send_errors:
             sent.set_exception(self._script.send_errors.pop(0))
         else:

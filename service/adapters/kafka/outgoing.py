@@ -56,6 +56,11 @@ class Outgoing:
     changes: TopicRecords
 
     @property
+    def is_empty(self) -> bool:
+        """Whether the transaction writes positions alone."""
+        return not any(one.records for one in self.by_topic)
+
+    @property
     def by_topic(self) -> tuple[TopicRecords, ...]:
         return self.outcomes, self.dead, self.changes
 

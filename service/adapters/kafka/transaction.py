@@ -6,7 +6,8 @@ Rule 1: after a refusal of the offsets (`OffsetsRefusedError`), and only then, t
 aborted and the same producer is used again.
 Rule 2: a transaction that fails in another way before its commit was sent cannot have been
 committed. A new producer takes its transactional id, which makes the broker abort what the old
-producer left open, and the transaction is retried, unless the error is final or comes back.
+producer left open, and the transaction is retried, unless the error is final or comes back. If
+Kafka can be reached but takes too long, it is refused, so that a smaller one takes its place.
 Rule 3: once the commit was sent, its answer is awaited for as long as Kafka is unreachable. If no
 answer tells whether it was committed, the process ends: only a restart can read the positions.
 Rule 4: a transaction belongs to the assignment in which its outcomes were completed. It is not
@@ -49,6 +50,9 @@ from service.settings import KafkaSettings, SettingsError
 
 ANSWER_SECONDS_MAX = 15.0
 """How long a transaction may take until its commit is sent, and how long the commit may take."""
+SECONDS_MAX = TRANSACTION_TIMEOUT_MS / 1000
+"""Whatever ends a transaction after this time, its size is the reason: the broker aborts it then,
+and answers whatever comes later as if another producer had fenced this one."""
 ATTEMPTS_MAX = 5
 """How often a transaction is tried that Kafka answers with an error, before the process ends."""
 PAUSE_SECONDS = 0.2
@@ -155,6 +159,7 @@ class TransactionLog:
                 if self._is_spent:
                     await self._renew_producer()
                 self._is_spent = True
+                began = time.monotonic()
                 try:
                     refused = await self._attempt(records, positions, group)
                 except _TooLargeError as too_large:
@@ -165,6 +170,9 @@ class TransactionLog:
                     self._note_truncations(records, shorter)
                     records = shorter
                 except _NotCommittedError as failure:
+                    seconds = time.monotonic() - began
+                    if seconds >= SECONDS_MAX and await self._may_pass_in_parts(records):
+                        return CommitRefusal.NOT_IN_TIME
                     attempts += failure.is_answer
                     if attempts >= ATTEMPTS_MAX:
                         raise FatalError(
@@ -206,6 +214,10 @@ class TransactionLog:
         if refused is None:
             await self._commit(producer)
         return refused
+
+    async def _may_pass_in_parts(self, records: Outgoing) -> bool:
+        """Return whether Kafka can be reached, so that the size of a transaction may matter."""
+        return not records.is_empty and await connection_error(self._kafka) is None
 
     async def _prepare(
         self,

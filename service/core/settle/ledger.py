@@ -216,10 +216,10 @@ class Ledger:
         since = self._partitions[partition].oldest_since()
         return 0.0 if since is None else max(0.0, now - since)
 
-    def take_transaction(self) -> Transaction | None:
+    def take_transaction(self, bytes_max: int) -> Transaction | None:
         """Choose the next transaction, in order and within its limits; None if there is none."""
         assert not self._chosen
-        taken = self._first_possible()
+        taken = self._first_possible(bytes_max)
         if not taken:
             self.waits_for_watermark = True
             return None
@@ -256,13 +256,18 @@ class Ledger:
         if map_too_large:
             self._map_offsets_max //= 2
 
-    def _first_possible(self) -> list[Group]:
+    @property
+    def bytes_under_way(self) -> int:
+        """The bytes of the transaction under way, approximately."""
+        return _bytes_of(chain.from_iterable(self._chosen))
+
+    def _first_possible(self, bytes_max: int) -> list[Group]:
         """Return the first groups within the limits, or more if only more move a watermark.
 
         The groups within the limits may all lie too far above a watermark that only a later group
         moves.
         """
-        count = _count_within_limits(self._ready, self._limits)
+        count = _count_within_limits(self._ready, self._limits.transaction_outcomes_max, bytes_max)
         while not (taken := self._within_map(self._ready[:count])) and count < len(self._ready):
             count *= 2
         return taken
@@ -319,18 +324,21 @@ def _offsets(groups: Iterable[Group]) -> Chosen:
     return chosen
 
 
-def _count_within_limits(groups: Sequence[Group], limits: Limits) -> int:
+def _bytes_of(completed: Iterable[CompletedChange]) -> int:
+    return sum(map(_size, completed))
+
+
+def _count_within_limits(groups: Sequence[Group], outcomes_max: int, bytes_max: int) -> int:
     """Return how many of the first groups a transaction takes: at least one."""
     flat = list(chain.from_iterable(groups))
-    size = sum(map(_size, flat))
-    if len(flat) <= limits.transaction_outcomes_max and size <= limits.transaction_bytes_max:
+    if len(flat) <= outcomes_max and _bytes_of(flat) <= bytes_max:
         return len(groups)  # the usual case
     count = size = 0
     for taken, group in enumerate(groups):
         count += len(group)
         for completed in group:
             size += completed.size
-        fits = count <= limits.transaction_outcomes_max and size <= limits.transaction_bytes_max
+        fits = count <= outcomes_max and size <= bytes_max
         if taken and not fits:
             return taken
     return len(groups)

@@ -31,6 +31,7 @@ from service.core.settle.dead_letter_limit import DeadLetterLimit
 from service.core.settle.ledger import Group, Ledger
 from service.core.settle.released import ReleasedRecords
 from service.core.settle.report import why
+from service.core.settle.transaction_size import TransactionSize
 from service.core.settle.usual_report import UsualReporter
 
 
@@ -49,6 +50,7 @@ class Outbox:
         self._released = ReleasedRecords()
         """The limit does not count their changes."""
         self._pace = CommitPace(limits.commit_interval_seconds)
+        self._size = TransactionSize(limits.transaction_bytes_max, limits.transaction_bytes_min)
 
     def begin(self, starts: Mapping[Partition, Start]) -> None:
         """Keep a new ledger: an assignment begins."""
@@ -150,7 +152,7 @@ class Outbox:
         may_wait = self._may_wait(is_draining=is_draining)
         if not self.ledger.can_commit or not self._pace.is_due(now, may_wait=may_wait):
             return
-        transaction = self.ledger.take_transaction()
+        transaction = self.ledger.take_transaction(self._size.bytes_max)
         if transaction is None:  # the watermark must move first: only a call can do that
             self._pace.rest()
             return
@@ -171,6 +173,7 @@ class Outbox:
         self._released.follow(self.ledger)
         self._pace.rest()
         seconds = self._pace.seconds(moment.seconds)
+        self._size.committed(seconds)
         committed = TransactionCommitted(len(completed), seconds, completed)
         self._effects.append(committed)
         return completed
@@ -178,6 +181,8 @@ class Outbox:
     def refused(self, why_refused: CommitRefusal) -> None:
         """Take note that the transaction under way was aborted; its outcomes go again."""
         self._effects.append(TransactionRefused(why_refused.value))
+        if why_refused is CommitRefusal.NOT_IN_TIME:
+            self._size.not_in_time(self.ledger.bytes_under_way)
         if why_refused is not CommitRefusal.FENCED:
             is_map_too_large = why_refused is CommitRefusal.METADATA_TOO_LARGE
             self.ledger.refused(map_too_large=is_map_too_large)

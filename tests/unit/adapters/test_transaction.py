@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
-from aiokafka.errors import NotEnoughReplicasError, TopicAuthorizationFailedError
+from aiokafka.errors import NotEnoughReplicasError, ProducerFenced, TopicAuthorizationFailedError
 from msgspec.structs import replace
 
 from service.adapters.kafka import transaction
@@ -101,14 +101,61 @@ async def test_metadata_that_no_shorter_map_makes_fit_ends_the_service(scripted:
         await log.write(TRANSACTION)
 
 
+async def reachable(_: KafkaSettings) -> None:
+    """Kafka answers other requests."""
+
+
+async def test_what_kafka_does_not_take_in_time_is_refused(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a quota: tried again as it is, it would take as long again."""
+    monkeypatch.setattr(transaction, "connection_error", reachable)
+    monkeypatch.setattr(transaction, "ANSWER_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(transaction, "SECONDS_MAX", 0.1)
+    log, script = scripted
+    script.is_slow = True
+
+    assert await log.write(TRANSACTION) is CommitRefusal.NOT_IN_TIME
+
+    script.steps.clear()
+    script.is_slow = False
+    assert await log.write(TRANSACTION) is None
+    assert script.steps == ["open", "begin", *WRITTEN], "by a producer that has nothing open"
+
+
+async def test_what_the_broker_aborted_meanwhile_is_refused(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the wrong reason: that another producer has fenced this one."""
+    monkeypatch.setattr(transaction, "connection_error", reachable)
+    monkeypatch.setattr(transaction, "SECONDS_MAX", 0.0)
+    log, script = scripted
+    script.send_errors = [ProducerFenced()]
+
+    assert await log.write(TRANSACTION) is CommitRefusal.NOT_IN_TIME
+
+
+async def test_an_outage_is_waited_for(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not matter then how large a transaction is."""
+    log, script = scripted
+
+    async def back_at_the_second_try(_: KafkaSettings) -> OSError:
+        script.is_slow = False
+        return OSError("gone")
+
+    monkeypatch.setattr(transaction, "connection_error", back_at_the_second_try)
+    monkeypatch.setattr(transaction, "ANSWER_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(transaction, "SECONDS_MAX", 0.1)
+    script.is_slow = True
+
+    assert await log.write(TRANSACTION) is None
+    assert script.steps == ["open", "begin", OUTCOMES, DEAD, "open", "begin", *WRITTEN]
+
+
 async def test_a_commit_without_an_answer_is_not_repeated(
     scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have succeeded; a retry would write its outcomes twice."""
-
-    async def reachable(_: KafkaSettings) -> None:
-        """Kafka answers other requests."""
-
     monkeypatch.setattr(transaction, "connection_error", reachable)
     monkeypatch.setattr(transaction, "ANSWER_SECONDS_MAX", 0.2)
     log, script = scripted

@@ -5,7 +5,7 @@ import pytest
 from service.contracts.outcome import SourceEvent
 from service.core.effects import Commit, Effect
 from service.core.group.asset_work import AppliedAlike, Ending
-from service.core.inputs import Start
+from service.core.inputs import CommitRefusal, Start
 from service.core.limits import DecodeLimits, Limits
 from service.core.model import (
     Asset,
@@ -188,3 +188,16 @@ def test_a_release_is_forgotten_when_the_topic_is_created_again() -> None:
     writing.apply("d", "e")
 
     assert writing.outbox.limit.changes == 2
+
+
+def test_what_kafka_does_not_take_in_time_is_written_in_parts() -> None:
+    """Whole it would take too long again: a quota of Kafka delays each of its requests."""
+    writing = Writing()
+    writing.skip(400)
+    writing.outbox.maybe_commit(1.0, is_draining=True)
+    writing.outbox.refused(CommitRefusal.NOT_IN_TIME)
+
+    parts = [writing.outcomes_at(float(now)) for now in range(2, 10)]
+
+    assert 0 < parts[0] <= 200
+    assert sum(parts) == 400

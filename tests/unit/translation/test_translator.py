@@ -281,6 +281,28 @@ def test_a_refused_transaction_goes_again(
     assert tested.noted.count("change.completed") == 1
 
 
+def test_what_kafka_does_not_take_in_time_is_written_in_parts() -> None:
+    """Whole it would take too long again: a quota of Kafka delays each of its requests."""
+    tested = TranslatorUnderTest()
+    tested.is_committing = False
+    tested.arrive("skip")
+    tested.commit()
+    for _ in range(8):
+        tested.arrive(*["upsert a"] * 100)
+    tested.commit()
+    (whole,) = tested.open
+    tested.refuse(CommitRefusal.NOT_IN_TIME)
+    (part,) = tested.open
+    size, size_of_part = (
+        sum(one.size for one in transaction.changes)
+        for transaction in (whole.transaction, part.transaction)
+    )
+    assert 0 < size_of_part <= size // 2
+    while tested.open:
+        tested.commit()
+    assert len(tested.changed) == 800
+
+
 def test_a_fenced_replica_drops_everything(tested: TranslatorUnderTest) -> None:
     """The next owner reads the records again, and gives their items the same ids."""
     tested.is_committing = False
