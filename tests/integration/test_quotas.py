@@ -16,7 +16,7 @@ async def test_a_quota_delays_and_stops_nothing(system: SystemUnderTest, quota: 
     """The first large transaction takes longer than the broker lets it live."""
     client_id = f"slow.{system.suffix}"
     await limit_client(system.bootstrap, client_id, quota, 50_000)
-    values = {"text": "a photographer of some fame" * 10}
+    values: dict[str, object] = {"text": "a photographer of some fame" * 10}
     await system.publish(
         [
             (number % 3, b"packshots/a%d" % number, upsert("packshots", f"a{number}", values))
