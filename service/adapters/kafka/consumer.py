@@ -31,7 +31,12 @@ from service.adapters.kafka.aiokafka_gaps.fetching import (
 from service.adapters.kafka.assignment import Assignment
 from service.adapters.kafka.ends import Lags
 from service.adapters.kafka.errors import describe, is_final
-from service.adapters.kafka.options import RETRY_SECONDS, START_SECONDS_MAX, security
+from service.adapters.kafka.options import (
+    IDLE_MS_MAX,
+    RETRY_SECONDS,
+    START_SECONDS_MAX,
+    security,
+)
 from service.adapters.kafka.polls import POLL_SECONDS, Polls
 from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
@@ -239,6 +244,7 @@ def _broker(kafka: KafkaSettings) -> KafkaBroker:
         client_id=kafka.client_id,
         security=security(kafka),
         metadata_max_age_ms=METADATA_SECONDS_MAX * 1000,
+        connections_max_idle_ms=IDLE_MS_MAX,
         apply_types=False,
         allow_auto_create_topics=False,
         logger=None,

@@ -24,5 +24,9 @@ class TransactionSize:
             self.bytes_max = min(self.bytes_max + self._least, self._most)
 
     def not_in_time(self, size: int) -> None:
-        """Take note that Kafka did not take a transaction of this size in bytes in time."""
-        self.bytes_max = min(self._most, max(size // 2, self._least))
+        """Take note that Kafka did not take a transaction of this size in bytes in time.
+
+        A small one was not too large: its connection may have been lost without a word.
+        """
+        if size > self._least:
+            self.bytes_max = min(self._most, max(size // 2, self._least))
