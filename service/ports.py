@@ -264,7 +264,9 @@ class OutcomeStore(Protocol):
         ...
 
     async def write(self, batch: OutcomeBatch) -> bool:
-        """Add outcomes and positions in one transaction; False if the index is damaged.
+        """Add outcomes and positions, if there are any; False if the index is damaged.
+
+        They are committed in one transaction.
 
         Raises:
             FatalError: its folder cannot be used.

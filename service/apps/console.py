@@ -134,6 +134,7 @@ class Service(ServingProgram):
 
     def _show(self, progress: Progress) -> None:
         self._index.show(progress.segments)
+        self._searches.release_dropped()
 
     def _index_state(self) -> IndexState:
         index = self._index

@@ -71,7 +71,7 @@ def link(address: str, words: Child, /, **attributes: Value) -> Html:
 
 def link_out(address: str, words: Child) -> Html:
     """Return a link to another site, which is not told where the reader came from."""
-    assert address.startswith(_SCHEMES)
+    assert address.lower().startswith(_SCHEMES)
     return tag("a", words, href=address, rel="noreferrer noopener external")
 
 

@@ -152,7 +152,7 @@ def _form(asked: Asked) -> Html:
         _field("from", "From (UTC)", fields["from"], "such as 2026-11-23"),
         _field("to", "Up to and including (UTC)", fields["to"], "such as 2026-11-24"),
     )
-    problems = tag("p", join(map(text, asked.problems)), class_="notice", role="alert")
+    problems = tag("p", " ".join(asked.problems), class_="notice", role="alert")
     return tag(
         "form",
         problems if asked.problems else None,
@@ -394,11 +394,9 @@ def _sentences(index: IndexState) -> Iterator[str]:
     if index.oldest_ms is None:
         yield "No change can be found yet. "
     else:
-        since = datetime.fromtimestamp(index.oldest_ms / MILLISECONDS, UTC)
-        yield (
-            f"{index.outcomes:,} ended changes can be found, the oldest of "
-            f"{since:%d %b %Y %H:%M} UTC. "
-        )
+        since = _utc(index.oldest_ms)
+        oldest = "" if since is None else f", the oldest of {since:%d %b %Y %H:%M} UTC"
+        yield f"{index.outcomes:,} ended changes can be found{oldest}. "
     if index.lag is None:
         yield "Kafka does not answer at present, so the newest changes may be missing."
     elif index.lag > 0:  # a change of a moment ago may be among them
@@ -407,8 +405,15 @@ def _sentences(index: IndexState) -> Iterator[str]:
 
 def _time(at_ms: int) -> Html:
     """Return a time, with its machine-readable form; a broken timestamp is shown as a number."""
-    try:
-        time = datetime.fromtimestamp(at_ms / MILLISECONDS, UTC)
-    except (ValueError, OverflowError, OSError):
+    time = _utc(at_ms)
+    if time is None:
         return text(str(at_ms))
     return tag("time", f"{time:%d %b %Y %H:%M:%S}", datetime=time.isoformat())
+
+
+def _utc(at_ms: int) -> datetime | None:
+    """Return a time, or None if it is a broken timestamp, which no calendar has."""
+    try:
+        return datetime.fromtimestamp(at_ms / MILLISECONDS, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -47,7 +47,8 @@ class Indexer:
     async def _follow(self) -> WhyRebuilt:
         """Index until the index has to be built again, and return why."""
         while (batch := await self._feed.read()) is not None:
-            if batch.positions and not await self._store.write(batch):
+            # A batch of nothing too: damage that a search met is repaired though nothing comes.
+            if not await self._store.write(batch):
                 return "damaged"
             self._note_progress()
         return "topic"

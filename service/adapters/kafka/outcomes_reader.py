@@ -73,6 +73,8 @@ class OutcomesReader:
         """The next offset to read of each partition."""
         self._read_ms: dict[TopicPartition, int] = {}
         """The newest timestamp that was read of each partition that is not at its end."""
+        self._silent: set[TopicPartition] = set()
+        """Partitions whose leaders did not answer at the last look."""
         self.problem: str | None = None
         """Why Kafka cannot be reached, or None."""
 
@@ -196,34 +198,45 @@ class OutcomesReader:
         consumer = self._opened
         consumer.assign(partitions)
         self._read_ms.clear()
+        self._silent = set()
         self._ends, self._positions = {}, {}
         return await self._seek(partitions, positions)
 
     async def _seek(
         self, partitions: Iterable[TopicPartition], positions: Mapping[int, int]
     ) -> bool:
-        """Go to the positions, or where there is none, to the first outcome that is wanted.
+        """Go to the starts, and return whether no partition ends before its position."""
+        starts = await self._starts(partitions, positions)
+        for at, start in (starts or {}).items():
+            self._opened.seek(at, start)
+            self._positions[at] = start
+        return starts is not None
+
+    async def _starts(
+        self, partitions: Iterable[TopicPartition], positions: Mapping[int, int]
+    ) -> dict[TopicPartition, int] | None:
+        """Return the positions, or where there is none, the first outcome that is wanted.
 
         Returns:
-            False if a partition ends before its position.
+            None if a partition ends before its position.
         """
         consumer, partitions = self._opened, list(partitions)
         starts = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
         wanted_ms = max(0, self._oldest_wanted_ms())
         by_time = await consumer.offsets_for_times(dict.fromkeys(partitions, wanted_ms))
+        found_starts: dict[TopicPartition, int] = {}
         for at in partitions:
             found = by_time.get(at)
             default = ends[at] if found is None else found.offset
             position = positions.get(at.partition, default)
             if position > ends[at]:
-                return False
+                return None
             if position < starts[at]:
                 self._note(OutcomesMissed(at.partition, starts[at] - position))
-            consumer.seek(at, max(position, starts[at]))
-            self._positions[at] = max(position, starts[at])
+            found_starts[at] = max(position, starts[at])
         self._ends |= ends
-        return True
+        return found_starts
 
     async def _begin_within(self, lost: Mapping[TopicPartition, int]) -> OutcomeBatch | None:
         """Go on where the topic begins or ends now; None if it was created again."""
@@ -249,6 +262,7 @@ class OutcomesReader:
         except (KafkaError, OSError) as error:
             self._say_unreachable(error)
             return True
+        self._silent = set(partitions) - found.keys()
         self._ends |= {at: ends.stable for at, ends in found.items()}
         self._say_reachable()
         return True
@@ -259,15 +273,23 @@ class OutcomesReader:
         added = set(partitions) - consumer.assignment()
         if not added:
             return
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                starts = await self._starts(added, dict.fromkeys((at.partition for at in added), 0))
+        except (KafkaError, OSError):
+            # A new partition may not have a leader yet. It is not assigned without a position,
+            # for which the consumer would wait without end; the next look tries it again.
+            return
         consumer.assign(partitions)
+        self._positions |= starts or {}
         for at, position in self._positions.items():
             consumer.seek(at, position)
-        await self._seek(added, dict.fromkeys((at.partition for at in added), 0))
 
     def _pace(self) -> None:
-        """Pause the partitions that are too far ahead of the slowest one."""
+        """Pause the partitions that are too far ahead of the slowest one that can be read."""
         consumer = self._opened
-        unread = {at for at, end in self._ends.items() if self._positions.get(at, end) < end}
+        known = self._ends.items()
+        unread = {at for at, end in known if self._positions.get(at, end) < end} - self._silent
         times = {at: self._read_ms.get(at, 0) for at in unread}
         slowest = min(times.values(), default=0)
         ahead = {at for at, read_ms in times.items() if read_ms > slowest + AHEAD_MS and slowest}

@@ -13,7 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from service.adapters.outcome_index.schema import VERSION, is_damage, open_for_reading
+from service.adapters.outcome_index.schema import (
+    READ_ERRORS,
+    VERSION,
+    is_damage,
+    open_for_reading,
+)
 from service.adapters.outcome_index.searchable import Searchable, utc_ms
 from service.adapters.outcome_index.segment import (
     NewEntry,
@@ -97,6 +102,8 @@ class OutcomeIndex(Searchable):
     def write(self, records: Sequence[StoredOutcome], positions: Mapping[int, int]) -> bool:
         """Add the outcomes among the records, and note the next offsets, in one transaction.
 
+        Without records and offsets, it is only looked whether the index is whole.
+
         Returns:
             False if the index is damaged, so that it must be built again.
 
@@ -105,23 +112,19 @@ class OutcomeIndex(Searchable):
         """
         if self._is_damaged:
             return False
-        new = [
-            NewEntry(record.offset, entry)
-            for record in records
-            if (entry := entry_of(record)) is not None
-        ]
         try:
-            self._writer_for_next().add(new, positions)
-            self._drop()
-        except (OSError, sqlite3.Error) as error:
-            if isinstance(error, sqlite3.Error) and is_damage(error):
+            if self._has_lost_files():
+                return False
+            if positions:
+                self._add(records, positions)
+        except (OSError, *READ_ERRORS) as error:
+            if is_damage(error):
                 return False
             raise self._fatal(error) from error
-        self._note(OutcomesIndexed(len(new), len(records) - len(new)))
         return True
 
     def report_damage(self) -> None:
-        """Have the index built again at the next write: a search met a damaged file."""
+        """Have the index built again by the next `write`: a search met a damaged file."""
         self._is_damaged = True
 
     def report_damage_up_to(self, newest: int) -> None:
@@ -165,7 +168,7 @@ class OutcomeIndex(Searchable):
             if not kept:
                 return "missing"
             why = self._why_useless(kept)
-        except sqlite3.Error as error:
+        except READ_ERRORS as error:
             if not is_damage(error):
                 raise
             return "damaged"
@@ -192,6 +195,7 @@ class OutcomeIndex(Searchable):
             connection = open_for_reading(segment.path)
             try:
                 read_totals(segment, connection)
+                read_positions(connection)  # the newest are used; damaged ones are met here
             finally:
                 connection.close()
         return None
@@ -221,6 +225,16 @@ class OutcomeIndex(Searchable):
             connection.close()
 
     # --- writing -----------------------------------------------------------------------------
+
+    def _add(self, records: Sequence[StoredOutcome], positions: Mapping[int, int]) -> None:
+        new = [
+            NewEntry(record.offset, entry)
+            for record in records
+            if (entry := entry_of(record)) is not None
+        ]
+        self._writer_for_next().add(new, positions)
+        self._drop()
+        self._note(OutcomesIndexed(len(new), len(records) - len(new)))
 
     def _writer_for_next(self) -> SegmentWriter:
         """Return the writer of the newest segment, which is a new one if the last one is full."""
@@ -265,6 +279,10 @@ class OutcomeIndex(Searchable):
 
     def _is_too_old(self, segment: Segment) -> bool:
         return segment.newest_ms is not None and segment.newest_ms < self.oldest_wanted_ms
+
+    def _has_lost_files(self) -> bool:
+        """Return whether files were deleted, which an operator may do at any time."""
+        return any(not segment.path.exists() for segment in self._segments)
 
     def _fatal(self, error: Exception) -> FatalError:
         return FatalError(

@@ -50,10 +50,15 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 
 class DamagedError(Exception):
-    """An index of the file has a row that its table does not have."""
+    """The file has what was never written, such as a row of an index alone, or another type."""
 
 
-DAMAGE_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+READ_ERRORS = (sqlite3.Error, UnicodeDecodeError, DamagedError)
+"""What reading a file raises. Python cannot decode the names and texts of some damaged files."""
+
+DAMAGE_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT})
+"""No row that is added breaks a constraint of the tables, unless rows that they have are wrong."""
+_WORDS_OF_DAMAGE = ("no such table", "no such column", "Could not decode")
 _PRIMARY_CODE = 0xFF
 """The bits of an error code that tell its kind; the others tell more about it."""
 
@@ -99,8 +104,10 @@ def _with_pragmas(connection: sqlite3.Connection, pragmas: Iterable[str]) -> sql
     return connection
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: Exception) -> bool:
     """Return whether the error says that the file is not what it should be."""
+    if not isinstance(error, sqlite3.Error):
+        return isinstance(error, UnicodeDecodeError | DamagedError)
     code = getattr(error, "sqlite_errorcode", None)
-    is_missing_table = "no such table" in str(error) or "no such column" in str(error)
-    return is_missing_table or (code is not None and code & _PRIMARY_CODE in DAMAGE_CODES)
+    is_unreadable = any(words in str(error) for words in _WORDS_OF_DAMAGE)
+    return is_unreadable or (code is not None and code & _PRIMARY_CODE in DAMAGE_CODES)

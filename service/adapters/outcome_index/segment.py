@@ -10,8 +10,10 @@ import msgspec
 
 from service.adapters.outcome_index.schema import (
     APPLICATION_ID,
+    READ_ERRORS,
     TABLES,
     VERSION,
+    DamagedError,
     open_for_writing,
 )
 from service.console.entry import Ending, Entry, fold, hash_of
@@ -94,7 +96,7 @@ class SegmentWriter:
             self._is_new = not self._connection.execute("PRAGMA user_version").fetchone()[0]
             if not self._is_new:
                 self._read_names()
-        except sqlite3.Error:
+        except READ_ERRORS:
             self._connection.close()
             raise
 
@@ -211,6 +213,7 @@ def read_totals(segment: Segment, connection: sqlite3.Connection) -> None:
 
     Raises:
         sqlite3.Error: the file is damaged.
+        DamagedError: likewise.
     """
     (segment.outcomes,) = connection.execute(
         "SELECT ifnull(max(number), 0) FROM outcomes"
@@ -219,13 +222,23 @@ def read_totals(segment: Segment, connection: sqlite3.Connection) -> None:
     (oldest,) = connection.execute("SELECT max(age) FROM outcomes").fetchone()
     (newest,) = connection.execute("SELECT min(age) FROM outcomes").fetchone()
     if segment.outcomes:
+        if not (isinstance(oldest, int) and isinstance(newest, int)):
+            raise DamagedError
         segment.oldest_ms = segment.begun_ms = ms_of(oldest)
         segment.newest_ms = ms_of(newest)
 
 
 def read_positions(connection: sqlite3.Connection) -> dict[int, int]:
-    """Return the next offset of each partition."""
-    return dict(connection.execute("SELECT partition, position FROM positions"))
+    """Return the next offset of each partition.
+
+    Raises:
+        sqlite3.Error: the file is damaged.
+        DamagedError: likewise.
+    """
+    found = dict(connection.execute("SELECT partition, position FROM positions"))
+    if not all(isinstance(number, int) for number in (*found, *found.values())):
+        raise DamagedError
+    return found
 
 
 def _size(path: Path) -> int:

@@ -1,6 +1,7 @@
 """Runs the index in threads, because its files block: one thread writes, and some search."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -51,7 +52,9 @@ class SearchThreads:
     """Searches, several at a time."""
 
     def __init__(self, index: Searchable) -> None:
+        self._index = index
         self._searcher = Searcher(index)
+        self._segments: frozenset[int] = frozenset()
         self._threads = ThreadPoolExecutor(SEARCH_THREADS, "index-search")
         sys.setswitchinterval(SWITCH_SECONDS)
 
@@ -59,6 +62,14 @@ class SearchThreads:
         """Return a page of hits, or None if the index is damaged and will be built again."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._searcher.search, query)
+
+    def release_dropped(self) -> None:
+        """Let the disk have the space of segments that were dropped since the last call."""
+        segments = frozenset(segment.number for segment in self._index.segments)
+        if self._segments - segments:
+            with contextlib.suppress(RuntimeError):  # at the end, when no thread begins anything
+                self._threads.submit(self._searcher.release_dropped)
+        self._segments = segments
 
     def close(self) -> None:
         """Begin no further search."""

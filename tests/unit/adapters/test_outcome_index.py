@@ -1,5 +1,7 @@
 """The index: what is committed together, what makes it begin again, and what it drops."""
 
+import asyncio
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from service.adapters.outcome_index.index import LOCK_FILE, PARTS, Limits
 from service.adapters.outcome_index.schema import open_for_reading
 from service.adapters.outcome_index.search import Searcher
 from service.adapters.outcome_index.segment import SegmentWriter, new_segment
+from service.adapters.outcome_index.threads import SearchThreads
 from service.adapters.outcome_index.view import IndexView
 from service.console.entry import StoredOutcome
 from service.console.facts import IndexRebuilt, OutcomesDropped, OutcomesIndexed
@@ -189,6 +192,105 @@ def test_damage_that_a_search_meets_ends_the_index(made: IndexUnderTest) -> None
     assert made.write([stored(1)], {0: 2})
     assert searcher.search(Query(code="sku_1")) is not None
     searcher.close()
+
+
+def page_of(path: Path, table: str) -> tuple[int, int]:
+    """Return where the first page of a table begins and ends in the file."""
+    connection = sqlite3.connect(path)
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    (number,) = connection.execute(
+        "SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)
+    ).fetchone()
+    connection.close()
+    return (number - 1) * size, number * size
+
+
+def test_damaged_positions_are_met_when_it_is_opened(made: IndexUnderTest) -> None:
+    """They are read after everything else."""
+    filled(made)
+    made.index.close()
+    path = files(made)[0]
+    begin, end = page_of(path, "positions")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:begin] + b"\xa5" * (end - begin) + whole[end:])
+    again = reopened(made)
+    assert again.open() == {}
+    assert again.facts == [IndexRebuilt("damaged")]
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [
+        (b"position INTEGER", b"positi\xc1n INTEGER"),
+        (b"CREATE TABLE facts", b"CREATE TABLE fa\xffts"),
+    ],
+)
+def test_a_name_that_cannot_be_decoded_is_damage(
+    made: IndexUnderTest, written: bytes, instead: bytes
+) -> None:
+    """Python raises an error of its own for what SQLite says of it."""
+    filled(made)
+    made.index.close()
+    path = files(made)[0]
+    path.write_bytes(path.read_bytes().replace(written, instead))
+    again = reopened(made)
+    assert again.open() == {}
+    assert again.facts == [IndexRebuilt("damaged")]
+
+
+@pytest.mark.parametrize("value", [b"'x'", b"x'00'", b"1.5"])
+@pytest.mark.parametrize("column", ["positions.position", "outcomes.age"])
+def test_a_value_of_another_type_is_damage(made: IndexUnderTest, column: str, value: bytes) -> None:
+    """A single bit of the file decides which type SQLite reads."""
+    filled(made)
+    made.index.close()
+    table, _, name = column.partition(".")
+    connection = sqlite3.connect(files(made)[0])
+    connection.execute(f"UPDATE {table} SET {name} = {value.decode()}")  # noqa: S608 - above
+    connection.commit()
+    connection.close()
+    again = reopened(made)
+    assert again.open() == {}
+    assert again.facts == [IndexRebuilt("damaged")]
+
+
+@pytest.mark.parametrize("entry", ["1", "x'ff'", "x'91a1ff'"], ids=["number", "bytes", "text"])
+def test_an_entry_that_cannot_be_read_is_damage(made: IndexUnderTest, entry: str) -> None:
+    filled(made)
+    made.index.close()
+    connection = sqlite3.connect(files(made)[0])
+    connection.execute(f"UPDATE outcomes SET entry = {entry} WHERE number = 3")  # noqa: S608 - above
+    connection.commit()
+    connection.close()
+    searcher = Searcher(made.index)
+    assert searcher.search(Query()) is None
+    searcher.close()
+    assert not made.write([], {})
+
+
+def test_rows_that_contradict_each_other_are_damage(made: IndexUnderTest) -> None:
+    filled(made)
+    made.index.close()
+    connection = sqlite3.connect(files(made)[0])
+    connection.execute("UPDATE families SET number = 2")
+    connection.commit()
+    connection.close()
+    again = reopened(made)
+    assert again.open() == {0: 5, 1: 7}
+    assert not again.write([stored(9, asset_family="covers")], {0: 10})
+
+
+def test_files_that_are_deleted_meanwhile_are_missed(made: IndexUnderTest) -> None:
+    """As docs/console.md allows; it does not wait until the next outcome comes."""
+    filled(made)
+    assert made.write([], {})
+    assert reopened(made).open() == {0: 5, 1: 7}
+    for path in files(made):
+        path.unlink()
+    assert not made.write([], {})
+    assert made.index.open(TOPIC, "damaged") == {}
+    assert made.write([stored(1)], {0: 2})
+    assert len(found(made)) == 1
 
 
 def test_damage_of_segments_that_are_gone_is_no_reason_to_build_again(made: IndexUnderTest) -> None:
@@ -416,7 +518,7 @@ def test_a_search_ends_early_and_can_be_continued(
 
 
 def test_a_dropped_segment_does_not_disturb_a_search(made: IndexUnderTest) -> None:
-    """Its connections are closed by the thread that has them, at its next search."""
+    """Its connections are closed, so that the disk has its space again."""
     filled(made)
     made.index.close()
     made.index._begin_segment()
@@ -426,11 +528,64 @@ def test_a_dropped_segment_does_not_disturb_a_search(made: IndexUnderTest) -> No
     oldest = made.index.segments[0]
     made.index._segments = made.index.segments[1:]
     oldest.delete()
+    assert deleted_and_open(made.folder)
+    searcher.release_dropped()
+    assert not deleted_and_open(made.folder)
     hits = searcher.search(Query())
     assert hits is not None
     assert [entry.id for entry in hits.entries] == ["events/0/9"]
-    assert searcher._connections.by_number.keys() == {made.index.segments[0].number}
     searcher.close()
+
+
+def test_a_segment_that_is_dropped_during_a_search_is_closed_after_it(
+    made: IndexUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(made)
+    made.index.close()
+    searcher = Searcher(made.index)
+    whole = Searcher._search
+
+    def drop(*given: object) -> Hits:
+        hits = whole(*given)  # type: ignore[arg-type]
+        dropped = made.index.segments
+        made.index._segments = ()
+        dropped[0].delete()
+        searcher.release_dropped()
+        assert deleted_and_open(made.folder)
+        return hits
+
+    monkeypatch.setattr(Searcher, "_search", drop)
+    assert searcher.search(Query()) is not None
+    assert not deleted_and_open(made.folder)
+
+
+async def test_dropped_segments_are_released_though_nobody_searches(made: IndexUnderTest) -> None:
+    filled(made)
+    made.index.close()
+    searches = SearchThreads(made.index)
+    assert await searches.search(Query()) is not None
+    searches.release_dropped()
+    dropped = made.index.segments
+    made.index._segments = ()
+    dropped[0].delete()
+    searches.release_dropped()
+    async with asyncio.timeout(10):
+        while deleted_and_open(made.folder):  # noqa: ASYNC110 - a thread closes them
+            await asyncio.sleep(0.01)
+    searches.close()
+    made.index._segments = dropped
+    searches.release_dropped()
+    made.index._segments = ()
+    searches.release_dropped()
+
+
+def deleted_and_open(folder: Path) -> list[str]:
+    """Return the deleted files of a folder that this process has open."""
+    opened: list[str] = []
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            opened.append(str(path.readlink()))
+    return [name for name in opened if name.startswith(str(folder)) and "(deleted)" in name]
 
 
 def test_the_limits_of_the_tests_are_those_of_users() -> None:

@@ -8,12 +8,15 @@ from aiokafka import TopicPartition
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
+    LeaderNotAvailableError,
     OffsetOutOfRangeError,
     TopicAuthorizationFailedError,
 )
 
 from service.adapters.kafka import outcomes_reader
 from service.adapters.kafka.aiokafka_gaps.fetching import FetchedRecord
+from service.adapters.kafka.aiokafka_gaps.identity import Identity
+from service.adapters.kafka.ends import Ends
 from service.adapters.kafka.outcomes_reader import (
     AHEAD_MS,
     BATCH_RECORDS_MAX,
@@ -22,10 +25,11 @@ from service.adapters.kafka.outcomes_reader import (
 )
 from service.console.facts import OutcomesMissed
 from service.core.facts import Fact, KafkaUnreachable
-from service.ports import FatalError
+from service.ports import FatalError, OutcomeBatch
 from service.settings import KafkaSettings
 
 ZERO, ONE = TopicPartition("outcomes", 0), TopicPartition("outcomes", 1)
+EMPTY = OutcomeBatch((), {})
 KAFKA = KafkaSettings.model_validate({"outcomes_topic": "outcomes"})
 
 
@@ -44,6 +48,8 @@ class Consumer:
         self.begins = {ZERO: 0, ONE: 0}
         self.ends = {ZERO: 100, ONE: 100}
         self.at_pause: set[TopicPartition] = set()
+        self.refusals: list[KafkaError] = []
+        """What the next questions for beginnings are answered with."""
 
     async def getmany(self, **_: object) -> Mapping[TopicPartition, Sequence[FetchedRecord]]:
         polled: Any = next(self._polls, {})
@@ -58,6 +64,8 @@ class Consumer:
         return self.places[at]
 
     async def beginning_offsets(self, _: object) -> dict[TopicPartition, int]:
+        if self.refusals:
+            raise self.refusals.pop()
         return self.begins
 
     async def end_offsets(self, _: object) -> dict[TopicPartition, int]:
@@ -68,6 +76,10 @@ class Consumer:
 
     def assignment(self) -> set[TopicPartition]:
         return set(self.places)
+
+    def assign(self, partitions: Sequence[TopicPartition]) -> None:
+        """Forget all positions, as aiokafka does."""
+        self.places = dict.fromkeys(partitions, -1)
 
     def seek(self, at: TopicPartition, offset: int) -> None:
         self.places[at] = offset
@@ -80,6 +92,22 @@ class Consumer:
 
     def resume(self, *at: TopicPartition) -> None:
         self.at_pause -= set(at)
+
+
+def answering(
+    monkeypatch: pytest.MonkeyPatch, consumer: Consumer, ends: Mapping[TopicPartition, Ends]
+) -> None:
+    """Let every look find the partitions of the consumer's ends, and these ends."""
+    partitions = {"outcomes": tuple(sorted(consumer.ends))}
+
+    async def identify(*_: object) -> Identity:
+        return Identity("", {}, partitions)
+
+    async def ask(*_: object) -> Mapping[TopicPartition, Ends]:
+        return ends
+
+    monkeypatch.setattr(outcomes_reader, "identify_once", identify)
+    monkeypatch.setattr(outcomes_reader, "ask_ends", ask)
 
 
 def reader_of(consumer: Consumer, facts: list[Fact] | None = None) -> OutcomesReader:
@@ -199,3 +227,43 @@ async def test_a_partition_at_its_end_holds_up_no_other() -> None:
     await made.read()
     assert consumer.at_pause == set()
     assert made.lag == 98
+
+
+async def test_a_partition_without_a_leader_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has records that nobody can read, so that the others would wait for it without end."""
+    consumer = Consumer(
+        {ZERO: [record(ZERO, 1, 1_000)], ONE: [record(ONE, 1, 1_001 + AHEAD_MS)]}, {}, {}
+    )
+    made = reader_of(consumer)
+    made._identity = "/outcomes/"
+    answering(monkeypatch, consumer, {ONE: Ends(100, 100)})
+    await made.read()
+    made._pace()
+    assert consumer.at_pause == {ONE}
+    made._looked_at = float("-inf")
+    await made.read()
+    assert consumer.at_pause == set()
+    answering(monkeypatch, consumer, {ZERO: Ends(100, 100), ONE: Ends(100, 100)})
+    made._looked_at = float("-inf")
+    await made.read()
+    assert consumer.at_pause == {ONE}
+
+
+async def test_a_new_partition_without_a_leader_is_added_once_it_has_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The consumer waits without end for the position of a partition that has none."""
+    two = TopicPartition("outcomes", 2)
+    consumer = Consumer({ZERO: [record(ZERO, 1)]}, {}, {two: [record(two, 0)]})
+    made = reader_of(consumer)
+    made._identity = "/outcomes/"
+    consumer.begins[two], consumer.ends[two] = 0, 5
+    consumer.refusals = [LeaderNotAvailableError()]
+    answering(monkeypatch, consumer, {ZERO: Ends(100, 100), ONE: Ends(100, 100)})
+    made._looked_at = float("-inf")
+    assert (await made.read() or EMPTY).positions == {0: 2, 1: 0}
+    assert made.problem is None
+    made._looked_at = float("-inf")
+    assert (await made.read() or EMPTY).positions == {0: 2, 1: 0, 2: 1}

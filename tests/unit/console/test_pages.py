@@ -176,6 +176,23 @@ def test_a_broken_time_is_shown_as_a_number() -> None:
     assert str(10**18) in texts(search(Hits((entry(1, at_ms=10**18),)), code="x"))
 
 
+def test_an_index_with_broken_times_alone_says_no_time() -> None:
+    """As the first outcomes of a producer that writes microseconds."""
+    shown = texts(search(None, state=IndexState(3, 5_000, 10**15, 0)))
+    assert "3 ended changes can be found. " in shown
+
+
+def test_each_problem_is_a_sentence_of_its_own() -> None:
+    shown = texts(search_page(FRAME, ask({"from": "tomorrow", "to": "never"}), None, STATE))
+    assert "2026-11-23 10:15. “never” is not a day" in shown
+
+
+def test_a_link_may_name_its_scheme_in_capitals() -> None:
+    """Browsers read it so, and the settings accept it."""
+    frame = FRAME._replace(links=Links("HTTPS://dam.example/{code}"))
+    assert "HTTPS://dam.example/sku_1" in links_of(search(Hits((entry(1),)), frame, code="x"))
+
+
 def test_an_outcome_without_an_asset_shows_its_event() -> None:
     page = search(Hits((entry(1, asset_family=None, code=None),)), id="evt-1")
     assert "evt-1" in texts(page)
