@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
 
 from service.playground.embedded_kafka import EmbeddedKafka
@@ -257,6 +257,39 @@ async def test_what_the_topic_no_longer_has_is_said(console: ConsoleUnderTest) -
     await until_indexed(console, 60)
     assert console.logs().count('"index.missed"') == console.partitions
     assert await all_codes(console, "code=sku_3&begins=1") == Counter({"sku_3": 1})
+
+
+async def test_the_ends_of_transactions_are_no_missed_outcomes(console: ConsoleUnderTest) -> None:
+    """They are offsets of the topic, and the retention removes them too."""
+    process = console.start()
+    await console.url()
+    producer = AIOKafkaProducer(
+        bootstrap_servers=console.bootstrap, transactional_id=f"test.{console.suffix}"
+    )
+    await producer.start()
+    async with producer.transaction():
+        for number in range(console.partitions):
+            value = json.dumps(outcome(number)).encode()
+            await producer.send(console.topic, value, partition=number)
+    await producer.stop()
+    await until_indexed(console, console.partitions)
+    assert process.stop(20) == 0
+    await delete_records(console, -1)
+    console.start()
+    await until_indexed(console, console.partitions)
+    assert "index.missed" not in console.logs()
+
+
+async def test_files_that_an_operator_deletes_are_built_again(console: ConsoleUnderTest) -> None:
+    """Though no outcome comes, and before the next start."""
+    await console.write(outcome(n) for n in range(30))
+    console.start()
+    await until_indexed(console, 30)
+    for path in (console.folder / "index").glob("outcomes-*"):
+        path.unlink()
+    await until_logged(console, '"why": "damaged"')
+    await until_indexed(console, 30)
+    assert await all_codes(console, "code=sku_7") == Counter({"sku_7": 1})
 
 
 async def delete_records(console: ConsoleUnderTest, before: int) -> None:

@@ -4,7 +4,7 @@ Rule 1: partitions are read side by side: one that is `AHEAD_MS` ahead of anothe
 it. So the index gets its outcomes about in the order of time, and drops the oldest first.
 Rule 2: the topic's identity and its ends are asked for every `LOOK_SECONDS`. A topic that was
 created again ends the reading; partitions that were added are read from their beginnings.
-Rule 3: while Kafka cannot be reached, the reader waits and says so.
+Rule 3: while Kafka cannot be reached, or the topic does not exist, the reader waits and says so.
 """
 
 import asyncio
@@ -12,7 +12,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    KafkaError,
+    OffsetOutOfRangeError,
+    UnknownTopicOrPartitionError,
+)
 
 from service.adapters.kafka.aiokafka_gaps.fetching import FETCH_LIMITS, read_in_steps
 from service.adapters.kafka.aiokafka_gaps.identity import identify_once
@@ -119,8 +123,9 @@ class OutcomesReader:
             except (KafkaError, OSError) as error:
                 self._say_unreachable(error)
             else:
-                if partitions:  # none while the topic is deleted and created again
+                if partitions:
                     return self._identity
+                self._say_unreachable(UnknownTopicOrPartitionError())
             await asyncio.sleep(RETRY_SECONDS)
 
     async def begin(self, positions: Mapping[int, int]) -> bool:
@@ -145,10 +150,19 @@ class OutcomesReader:
             self._say_unreachable(error)
             await asyncio.sleep(RETRY_SECONDS)
             return OutcomeBatch((), {})
-        consumer = self._opened
+        return OutcomeBatch(tuple(records), await self._moved_positions())
+
+    async def _moved_positions(self) -> Mapping[int, int]:
+        """Return all positions, or none if none has moved.
+
+        They move without a record too, over the ends of transactions and over records that were
+        compacted away. If that were not kept, the next start would take these offsets for missed
+        outcomes once the topic's retention has removed them.
+        """
+        consumer, before = self._opened, self._positions
         self._positions = {at: await consumer.position(at) for at in consumer.assignment()}
-        positions = {at.partition: position for at, position in self._positions.items()}
-        return OutcomeBatch(tuple(records), positions if records else {})
+        moved = self._positions if self._positions != before else {}
+        return {at.partition: position for at, position in moved.items()}
 
     async def _poll_batch(self) -> list[StoredOutcome]:
         """Return what a poll has, and what others have that need not wait, or not for long."""
@@ -255,7 +269,9 @@ class OutcomesReader:
         self._looked_at = time.monotonic()
         try:
             identity, partitions = await self._ask_identity()
-            if partitions and identity != self._identity:
+            if not partitions:  # it may be created again
+                raise UnknownTopicOrPartitionError
+            if identity != self._identity:
                 return False
             await self._add(partitions)
             found = await ask_ends(self._opened, partitions)

@@ -116,7 +116,7 @@ def reader_of(consumer: Consumer, facts: list[Fact] | None = None) -> OutcomesRe
     made = OutcomesReader(KAFKA, lambda: 0, noted.append)
     made._consumer = consumer
     made._looked_at = float("inf")
-    made._ends = dict(consumer.ends)
+    made._ends, made._positions = dict(consumer.ends), dict(consumer.places)
     return made
 
 
@@ -164,9 +164,18 @@ async def test_a_batch_is_bounded(size: int, most: int) -> None:
     assert batch.positions[0] == batch.records[-1].offset + 1
 
 
-async def test_without_records_nothing_is_to_be_written() -> None:
-    batch = await reader_of(Consumer()).read()
-    assert batch == ((), {})
+async def test_where_nothing_moved_nothing_is_to_be_written() -> None:
+    made = reader_of(Consumer({ZERO: [record(ZERO, 4)]}, {}))
+    await made.read()
+    assert await made.read() == EMPTY
+
+
+async def test_a_position_that_passes_the_end_of_a_transaction_is_to_be_written() -> None:
+    consumer = Consumer({ZERO: [record(ZERO, 4)]}, {})
+    made = reader_of(consumer)
+    await made.read()
+    consumer.places[ZERO] = 6
+    assert await made.read() == ((), {0: 6, 1: 0})
 
 
 @pytest.mark.parametrize(("position", "noted"), [(7, [OutcomesMissed(1, 43)]), (50, [])])
@@ -267,3 +276,18 @@ async def test_a_new_partition_without_a_leader_is_added_once_it_has_one(
     assert made.problem is None
     made._looked_at = float("-inf")
     assert (await made.read() or EMPTY).positions == {0: 2, 1: 0, 2: 1}
+
+
+async def test_a_topic_that_was_deleted_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise everything would seem to be read."""
+    facts: list[Fact] = []
+    consumer = Consumer()
+    made = reader_of(consumer, facts)
+    made._identity = "/outcomes/"
+    consumer.ends = {}
+    answering(monkeypatch, consumer, {})
+    made._looked_at = float("-inf")
+    assert await made.read() == EMPTY
+    assert "does not exist, or was deleted" in (made.problem or "")
+    assert made.lag is None
+    assert [type(fact) for fact in facts] == [KafkaUnreachable]
