@@ -25,16 +25,17 @@ def flaw_of_template(template: str) -> str | None:
     for name in _PLACEHOLDER.findall(template):
         if name not in {"code", "family"} and not (name.startswith(_CONTEXT) and name != _CONTEXT):
             return f"has the unknown placeholder {{{name}}}: {_KNOWN}"
+    fixed = _PLACEHOLDER.sub("", template)
     try:
-        parts = urlsplit(_PLACEHOLDER.sub("", template))
+        parts = urlsplit(fixed)
         is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:  # for an invalid port or IPv6 address
         is_url = False
-    if not is_url or not template.isprintable() or " " in template:
+    if not is_url or not fixed.isprintable() or " " in fixed:
         return "must be an http or https URL such as https://dam.example/assets/{context.dam_id}"
-    if _PLACEHOLDER.search(_authority(template)):
+    if _PLACEHOLDER.search(_authority(_PLACEHOLDER.sub("{}", template))):
         return "must name its host without a placeholder"
-    if "{" in _PLACEHOLDER.sub("", template) or "}" in _PLACEHOLDER.sub("", template):
+    if "{" in fixed or "}" in fixed:
         return "has a brace without its partner"
     return None
 

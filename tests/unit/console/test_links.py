@@ -13,6 +13,7 @@ from service.console.links import flaw_of_template, link_of
         "http://localhost:8080/x?f={family}&c={code}",
         "https://pim.example/#/asset/{family}/{code}",
         "https://dam.example/{context.a.b}",
+        "https://dam.example/{context.Asset ID}",
         "https://dam.example/fixed",
     ],
 )
@@ -31,6 +32,7 @@ def test_a_template_is_accepted(template: str) -> None:
         ("https://dam.example:x/", "must be an http"),
         ("https://{code}.example/", "without a placeholder"),
         ("https://dam.example{context.x}/", "without a placeholder"),
+        ("https://dam.example{context.x/y}", "without a placeholder"),
         ("https://dam.example/{id}", "unknown placeholder {id}: use {code}, {family} or {context."),
         ("https://dam.example/{context.}", "unknown placeholder"),
         ("https://dam.example/{}", "unknown placeholder"),
