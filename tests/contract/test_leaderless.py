@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka.consumer import Consumer
+from service.adapters.kafka.outcomes_reader import OutcomesReader
 from service.adapters.kafka.subscription import Subscription
 from service.adapters.kafka.transaction import TransactionLog
 from service.core.facts import Fact, PartitionsUnreadable
@@ -162,3 +163,37 @@ async def assert_the_other_is_read_meanwhile(kafka: KafkaSettings, second: Secon
         await asyncio.to_thread(second.start)
         assert await member.assigned.get() == [0, 1]
         await member.until_read(0, 1)
+
+
+async def test_the_console_reads_the_others_meanwhile(
+    kafka: KafkaSettings, second: SecondKafka
+) -> None:
+    """From its start on, and the partition itself from its position once its broker is back."""
+    second.kill()
+    async with admin_of(kafka.bootstrap_servers) as admin:
+        await until_led(admin, {"events": [1, -1]})
+    facts = list[Fact]()
+    reader = OutcomesReader(
+        kafka.model_copy(update={"outcomes_topic": "events"}), lambda: 0, facts.append
+    )
+    await reader.start()
+    try:
+        async with asyncio.timeout(60):
+            await reader.identify()
+            assert await reader.begin({0: 5, 1: 7})
+            assert await offsets_until(reader, 0) == set(range(5, RECORDS))
+            await asyncio.to_thread(second.start)
+            assert await offsets_until(reader, 1) == set(range(7, RECORDS))
+    finally:
+        await reader.stop()
+    assert facts == []
+
+
+async def offsets_until(reader: OutcomesReader, partition: int) -> set[int]:
+    """Read until this partition is read to its end, and return its offsets."""
+    offsets = set[int]()
+    while RECORDS - 1 not in offsets:
+        batch = await reader.read()
+        assert batch is not None
+        offsets |= {one.offset for one in batch.records if one.partition == partition}
+    return offsets

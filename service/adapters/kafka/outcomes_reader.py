@@ -3,24 +3,26 @@
 Rule 1: partitions are read side by side: one that is `AHEAD_MS` ahead of another in time waits for
 it. So the index gets its outcomes about in the order of time, and drops the oldest first.
 Rule 2: the topic's identity and its ends are asked for every `LOOK_SECONDS`. A topic that was
-created again ends the reading; partitions that were added are read from their beginnings.
+created again ends the reading; partitions that were added, or whose leaders did not answer, are
+read once their leaders answer. They hold up no other partition.
 Rule 3: while Kafka cannot be reached, or the topic does not exist, the reader waits and says so.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import (
     KafkaError,
+    LeaderNotAvailableError,
     OffsetOutOfRangeError,
     UnknownTopicOrPartitionError,
 )
 
 from service.adapters.kafka.aiokafka_gaps.fetching import FETCH_LIMITS, read_in_steps
 from service.adapters.kafka.aiokafka_gaps.identity import identify_once
-from service.adapters.kafka.ends import ask_ends
+from service.adapters.kafka.ends import EARLIEST, LATEST, ask_ends, ask_offsets
 from service.adapters.kafka.errors import describe, is_final
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, RETRY_SECONDS, connection
 from service.console.entry import StoredOutcome
@@ -46,6 +48,8 @@ ISOLATION = "read_committed"
 """Outcomes of aborted transactions are not outcomes (contract.md §1, P1)."""
 LOOK_SECONDS = 5.0
 ANSWER_SECONDS_MAX = 5.0
+ADD_SECONDS_MAX = 2.0
+"""How long the leaders of added partitions may take at each look; nothing is read meanwhile."""
 AHEAD_MS = 3_600_000
 
 
@@ -77,6 +81,8 @@ class OutcomesReader:
         """The next offset to read of each partition."""
         self._read_ms: dict[TopicPartition, int] = {}
         """The newest timestamp that was read of each partition that is not at its end."""
+        self._begun_at: Mapping[int, int] = {}
+        """The positions of the index when the reading began."""
         self._silent: set[TopicPartition] = set()
         """Partitions whose leaders did not answer at the last look."""
         self.problem: str | None = None
@@ -209,58 +215,83 @@ class OutcomesReader:
 
     async def _begin(self, positions: Mapping[int, int]) -> bool:
         _, partitions = await self._ask_identity()
-        consumer = self._opened
-        consumer.assign(partitions)
+        self._begun_at = positions
         self._read_ms.clear()
         self._silent = set()
         self._ends, self._positions = {}, {}
-        return await self._seek(partitions, positions)
+        starts = await self._starts(partitions)
+        if starts is None:
+            return False
+        if not starts:
+            raise LeaderNotAvailableError
+        self._assign(starts)
+        return True
 
-    async def _seek(
-        self, partitions: Iterable[TopicPartition], positions: Mapping[int, int]
-    ) -> bool:
-        """Go to the starts, and return whether no partition ends before its position."""
-        starts = await self._starts(partitions, positions)
-        for at, start in (starts or {}).items():
-            self._opened.seek(at, start)
-            self._positions[at] = start
-        return starts is not None
+    def _assign(self, starts: Mapping[TopicPartition, int]) -> None:
+        """Read these partitions too, each from its start.
+
+        A partition is not assigned without a position, for which the consumer would wait without
+        end.
+        """
+        self._positions |= starts
+        self._opened.assign(list(self._positions))
+        for at, position in self._positions.items():
+            self._opened.seek(at, position)
 
     async def _starts(
-        self, partitions: Iterable[TopicPartition], positions: Mapping[int, int]
+        self,
+        partitions: Collection[TopicPartition],
+        lost: Mapping[TopicPartition, int] | None = None,
     ) -> dict[TopicPartition, int] | None:
-        """Return the positions, or where there is none, the first outcome that is wanted.
+        """Return where to read on: at a position, or else at the first outcome that is wanted.
+
+        Partitions whose leaders do not answer are left out.
+
+        Args:
+            partitions: the partitions.
+            lost: positions that the partitions no longer have; without it, those of the index.
 
         Returns:
             None if a partition ends before its position.
         """
-        consumer, partitions = self._opened, list(partitions)
-        starts = await consumer.beginning_offsets(partitions)
-        ends = await consumer.end_offsets(partitions)
-        wanted_ms = max(0, self._oldest_wanted_ms())
-        by_time = await consumer.offsets_for_times(dict.fromkeys(partitions, wanted_ms))
-        found_starts: dict[TopicPartition, int] = {}
-        for at in partitions:
-            found = by_time.get(at)
-            default = ends[at] if found is None else found.offset
-            position = positions.get(at.partition, default)
-            if position > ends[at]:
-                return None
-            if position < starts[at]:
-                self._note(OutcomesMissed(at.partition, starts[at] - position))
-            found_starts[at] = max(position, starts[at])
+        consumer = self._opened
+        firsts = await ask_offsets(consumer, partitions, EARLIEST)
+        ends = await ask_offsets(consumer, firsts.keys(), LATEST)
+        known = {at: self._begun_at[at.partition] for at in ends if at.partition in self._begun_at}
+        known |= lost or {}
+        if any(known[at] > ends[at] for at in known.keys() & ends.keys()):
+            return None
+        starts = await self._first_wanted(ends, known)
+        for at, position in starts.items():
+            if position < firsts[at]:
+                self._note(OutcomesMissed(at.partition, firsts[at] - position))
         self._ends |= ends
-        return found_starts
+        return {at: max(position, firsts[at]) for at, position in starts.items()}
+
+    async def _first_wanted(
+        self, ends: Mapping[TopicPartition, int], known: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
+        """Return the known positions, and for others that of the first outcome that is wanted."""
+        new = ends.keys() - known.keys()
+        wanted_ms = max(0, self._oldest_wanted_ms())
+        asked = dict.fromkeys(new, wanted_ms)
+        by_time = await self._opened.offsets_for_times(asked) if asked else {}
+        found = {at: ends[at] if by_time.get(at) is None else by_time[at].offset for at in new}
+        return {at: known[at] for at in ends.keys() & known.keys()} | found
 
     async def _begin_within(self, lost: Mapping[TopicPartition, int]) -> OutcomeBatch | None:
         """Go on where the topic begins or ends now; None if it was created again."""
-        positions = {at.partition: offset for at, offset in lost.items()}
         try:
-            is_same = await self._seek(list(lost), positions)
+            starts = await self._starts(lost.keys(), lost)
         except (KafkaError, OSError) as error:
             self._say_unreachable(error)
             return OutcomeBatch((), {})
-        return OutcomeBatch((), {}) if is_same else None
+        if starts is None:
+            return None
+        for at, start in starts.items():
+            self._opened.seek(at, start)
+            self._positions[at] = start
+        return OutcomeBatch((), {})
 
     # --- looking -----------------------------------------------------------------------------
 
@@ -273,7 +304,8 @@ class OutcomesReader:
                 raise UnknownTopicOrPartitionError
             if identity != self._identity:
                 return False
-            await self._add(partitions)
+            if not await self._add(partitions):
+                return False
             found = await ask_ends(self._opened, partitions)
         except (KafkaError, OSError) as error:
             self._say_unreachable(error)
@@ -283,23 +315,22 @@ class OutcomesReader:
         self._say_reachable()
         return True
 
-    async def _add(self, partitions: list[TopicPartition]) -> None:
-        """Assign partitions that were added, which are read from their beginnings."""
-        consumer = self._opened
-        added = set(partitions) - consumer.assignment()
+    async def _add(self, partitions: list[TopicPartition]) -> bool:
+        """Assign partitions that were added, or that had no leader before; False if one is another.
+
+        Such a partition may not have a leader yet: then the next look tries it again.
+        """
+        added = set(partitions) - self._opened.assignment()
         if not added:
-            return
+            return True
         try:
-            async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                starts = await self._starts(added, dict.fromkeys((at.partition for at in added), 0))
-        except (KafkaError, OSError):
-            # A new partition may not have a leader yet. It is not assigned without a position,
-            # for which the consumer would wait without end; the next look tries it again.
-            return
-        consumer.assign(partitions)
-        self._positions |= starts or {}
-        for at, position in self._positions.items():
-            consumer.seek(at, position)
+            async with asyncio.timeout(ADD_SECONDS_MAX):
+                starts = await self._starts(added)
+        except TimeoutError:
+            return True
+        if starts:
+            self._assign(starts)
+        return starts is not None
 
     def _pace(self) -> None:
         """Pause the partitions that are too far ahead of the slowest one that can be read."""

@@ -1,6 +1,6 @@
 """The reader of the outcomes topic loses nothing of a batch, and reads partitions side by side."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -8,7 +8,6 @@ from aiokafka import TopicPartition
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
-    LeaderNotAvailableError,
     OffsetOutOfRangeError,
     TopicAuthorizationFailedError,
 )
@@ -16,7 +15,7 @@ from aiokafka.errors import (
 from service.adapters.kafka import outcomes_reader
 from service.adapters.kafka.aiokafka_gaps.fetching import FetchedRecord
 from service.adapters.kafka.aiokafka_gaps.identity import Identity
-from service.adapters.kafka.ends import Ends
+from service.adapters.kafka.ends import EARLIEST, Ends
 from service.adapters.kafka.outcomes_reader import (
     AHEAD_MS,
     BATCH_RECORDS_MAX,
@@ -48,8 +47,7 @@ class Consumer:
         self.begins = {ZERO: 0, ONE: 0}
         self.ends = {ZERO: 100, ONE: 100}
         self.at_pause: set[TopicPartition] = set()
-        self.refusals: list[KafkaError] = []
-        """What the next questions for beginnings are answered with."""
+        self.leaderless: set[TopicPartition] = set()
 
     async def getmany(self, **_: object) -> Mapping[TopicPartition, Sequence[FetchedRecord]]:
         polled: Any = next(self._polls, {})
@@ -62,14 +60,6 @@ class Consumer:
 
     async def position(self, at: TopicPartition) -> int:
         return self.places[at]
-
-    async def beginning_offsets(self, _: object) -> dict[TopicPartition, int]:
-        if self.refusals:
-            raise self.refusals.pop()
-        return self.begins
-
-    async def end_offsets(self, _: object) -> dict[TopicPartition, int]:
-        return self.ends
 
     async def offsets_for_times(self, given: Mapping[TopicPartition, int]) -> dict[object, object]:
         return dict.fromkeys(given)
@@ -108,6 +98,19 @@ def answering(
 
     monkeypatch.setattr(outcomes_reader, "identify_once", identify)
     monkeypatch.setattr(outcomes_reader, "ask_ends", ask)
+
+
+@pytest.fixture(autouse=True)
+def _leaders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the consumer of a test answer for the leaders of its partitions."""
+
+    async def ask(
+        consumer: Consumer, asked: Collection[TopicPartition], at: int
+    ) -> dict[TopicPartition, int]:
+        answers = consumer.begins if at == EARLIEST else consumer.ends
+        return {one: answers[one] for one in asked if one not in consumer.leaderless}
+
+    monkeypatch.setattr(outcomes_reader, "ask_offsets", ask)
 
 
 def reader_of(consumer: Consumer, facts: list[Fact] | None = None) -> OutcomesReader:
@@ -269,13 +272,35 @@ async def test_a_new_partition_without_a_leader_is_added_once_it_has_one(
     made = reader_of(consumer)
     made._identity = "/outcomes/"
     consumer.begins[two], consumer.ends[two] = 0, 5
-    consumer.refusals = [LeaderNotAvailableError()]
+    consumer.leaderless = {two}
     answering(monkeypatch, consumer, {ZERO: Ends(100, 100), ONE: Ends(100, 100)})
     made._looked_at = float("-inf")
     assert (await made.read() or EMPTY).positions == {0: 2, 1: 0}
     assert made.problem is None
     made._looked_at = float("-inf")
+    consumer.leaderless = set()
     assert (await made.read() or EMPTY).positions == {0: 2, 1: 0, 2: 1}
+
+
+@pytest.mark.parametrize(("position", "is_same"), [(7, True), (101, False)])
+async def test_a_partition_without_a_leader_at_the_start_is_read_on_once_it_has_one(
+    position: int, monkeypatch: pytest.MonkeyPatch, *, is_same: bool
+) -> None:
+    """It may have become shorter meanwhile, as one that was created again."""
+    consumer = Consumer({ZERO: [record(ZERO, 4)]}, {}, {ONE: [record(ONE, 7)]})
+    consumer.leaderless = {ONE}
+    made = reader_of(consumer)
+    answering(monkeypatch, consumer, {ZERO: Ends(100, 100)})
+    assert await made.identify()
+    assert await made.begin({0: 4, 1: position})
+    made._looked_at = float("-inf")
+    assert (await made.read() or EMPTY).positions == {0: 5}
+    consumer.leaderless = set()
+    made._looked_at = float("-inf")
+    if is_same:
+        assert (await made.read() or EMPTY).positions == {0: 5, 1: position + 1}
+    else:
+        assert await made.read() is None
 
 
 async def test_a_topic_that_was_deleted_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
