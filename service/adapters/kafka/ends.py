@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -115,6 +115,49 @@ async def ask_offsets(
                     client.force_metadata_update()
                     await asyncio.sleep(RETRY_SECONDS)
     return answers.offsets
+
+
+class Starts(NamedTuple):
+    """Where to read partitions on, where they end, and how many offsets they no longer have."""
+
+    positions: Mapping[TopicPartition, int]
+    ends: Mapping[TopicPartition, int]
+    missed: Mapping[TopicPartition, int]
+
+
+async def find_starts(
+    consumer: AIOKafkaConsumer,
+    partitions: Collection[TopicPartition],
+    known: Mapping[TopicPartition, int],
+    wanted_ms: int,
+) -> Starts | None:
+    """Return where to read on: at the known position, or else at the first record that is wanted.
+
+    Args:
+        consumer: a connected consumer, which need not be assigned the partitions.
+        partitions: the partitions.
+        known: the positions that are known.
+        wanted_ms: since when records are wanted (UTC, in milliseconds).
+
+    Returns:
+        None if a partition ends before its position.
+
+    Raises:
+        KafkaError: a leader refuses to answer, or has ceased to answer.
+    """
+    firsts = await ask_offsets(consumer, partitions, EARLIEST)
+    ends = await ask_offsets(consumer, firsts.keys(), LATEST)
+    wanted = {at: known[at] for at in ends.keys() & known.keys()}
+    if any(position > ends[at] for at, position in wanted.items()):
+        return None
+    asked = dict.fromkeys(ends.keys() - known.keys(), wanted_ms)
+    by_time = await consumer.offsets_for_times(asked) if asked else {}
+    for at in asked:
+        found = by_time.get(at)
+        wanted[at] = ends[at] if found is None else found.offset
+    positions = {at: max(position, firsts[at]) for at, position in wanted.items()}
+    missed = {at: positions[at] - position for at, position in wanted.items()}
+    return Starts(positions, ends, {at: count for at, count in missed.items() if count})
 
 
 async def _ask(

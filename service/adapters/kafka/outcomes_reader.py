@@ -22,7 +22,7 @@ from aiokafka.errors import (
 
 from service.adapters.kafka.aiokafka_gaps.fetching import FETCH_LIMITS, read_in_steps
 from service.adapters.kafka.aiokafka_gaps.identity import identify_once
-from service.adapters.kafka.ends import EARLIEST, LATEST, ask_ends, ask_offsets
+from service.adapters.kafka.ends import ask_ends, find_starts
 from service.adapters.kafka.errors import describe, is_final
 from service.adapters.kafka.options import REQUEST_TIMEOUT_MS, RETRY_SECONDS, connection
 from service.console.entry import StoredOutcome
@@ -242,10 +242,8 @@ class OutcomesReader:
         self,
         partitions: Collection[TopicPartition],
         lost: Mapping[TopicPartition, int] | None = None,
-    ) -> dict[TopicPartition, int] | None:
-        """Return where to read on: at a position, or else at the first outcome that is wanted.
-
-        Partitions whose leaders do not answer are left out.
+    ) -> Mapping[TopicPartition, int] | None:
+        """Return where to read on, of the partitions whose leaders answer.
 
         Args:
             partitions: the partitions.
@@ -254,30 +252,17 @@ class OutcomesReader:
         Returns:
             None if a partition ends before its position.
         """
-        consumer = self._opened
-        firsts = await ask_offsets(consumer, partitions, EARLIEST)
-        ends = await ask_offsets(consumer, firsts.keys(), LATEST)
-        known = {at: self._begun_at[at.partition] for at in ends if at.partition in self._begun_at}
-        known |= lost or {}
-        if any(known[at] > ends[at] for at in known.keys() & ends.keys()):
-            return None
-        starts = await self._first_wanted(ends, known)
-        for at, position in starts.items():
-            if position < firsts[at]:
-                self._note(OutcomesMissed(at.partition, firsts[at] - position))
-        self._ends |= ends
-        return {at: max(position, firsts[at]) for at, position in starts.items()}
-
-    async def _first_wanted(
-        self, ends: Mapping[TopicPartition, int], known: Mapping[TopicPartition, int]
-    ) -> dict[TopicPartition, int]:
-        """Return the known positions, and for others that of the first outcome that is wanted."""
-        new = ends.keys() - known.keys()
+        known = lost or {
+            at: self._begun_at[at.partition] for at in partitions if at.partition in self._begun_at
+        }
         wanted_ms = max(0, self._oldest_wanted_ms())
-        asked = dict.fromkeys(new, wanted_ms)
-        by_time = await self._opened.offsets_for_times(asked) if asked else {}
-        found = {at: ends[at] if by_time.get(at) is None else by_time[at].offset for at in new}
-        return {at: known[at] for at in ends.keys() & known.keys()} | found
+        found = await find_starts(self._opened, partitions, known, wanted_ms)
+        if found is None:
+            return None
+        for at, offsets in found.missed.items():
+            self._note(OutcomesMissed(at.partition, offsets))
+        self._ends |= found.ends
+        return found.positions
 
     async def _begin_within(self, lost: Mapping[TopicPartition, int]) -> OutcomeBatch | None:
         """Go on where the topic begins or ends now; None if it was created again."""

@@ -12,7 +12,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from service.adapters.kafka import outcomes_reader
+from service.adapters.kafka import ends, outcomes_reader
 from service.adapters.kafka.aiokafka_gaps.fetching import FetchedRecord
 from service.adapters.kafka.aiokafka_gaps.identity import Identity
 from service.adapters.kafka.ends import EARLIEST, Ends
@@ -110,7 +110,7 @@ def _leaders(monkeypatch: pytest.MonkeyPatch) -> None:
         answers = consumer.begins if at == EARLIEST else consumer.ends
         return {one: answers[one] for one in asked if one not in consumer.leaderless}
 
-    monkeypatch.setattr(outcomes_reader, "ask_offsets", ask)
+    monkeypatch.setattr(ends, "ask_offsets", ask)
 
 
 def reader_of(consumer: Consumer, facts: list[Fact] | None = None) -> OutcomesReader:
