@@ -72,7 +72,7 @@ def asset_page(frame: Frame, asked: Asked, hits: Hits, index: IndexState) -> str
         (
             heading,
             NOTHING if first is None else _links(frame.links, first),
-            _entries(frame, hits.entries, title="History, newest first", is_history=True)
+            _entries(frame, hits.entries, title="History, newest first", history_of=code)
             if hits.entries
             else _nothing(frame),
             _further("asset", asked, hits),
@@ -245,19 +245,21 @@ def _further(page: str, asked: Asked, hits: Hits) -> Html:
 
 
 def _entries(
-    frame: Frame, entries: Iterable[Entry], title: str, *, is_history: bool = False
+    frame: Frame, entries: Iterable[Entry], title: str, history_of: str | None = None
 ) -> Html:
     columns = ("time (UTC)", "asset", "what became of it", "why, and who must act")
-    if is_history:
+    if history_of is not None:
         columns = ("time (UTC)", "event", "what became of it", "why, and who must act")
-    rows = (_row(frame, entry, is_history=is_history) for entry in entries)
+    rows = (_row(frame, entry, history_of) for entry in entries)
     return _table(title, columns, rows)
 
 
-def _row(frame: Frame, entry: Entry, *, is_history: bool) -> Html:
+def _row(frame: Frame, entry: Entry, history_of: str | None) -> Html:
+    """Return the row of a change; in the history of an asset, `history_of` is its code."""
+    is_history = history_of is not None
     told = tell(entry)
     what = tag("strong", told.headline, class_=_class_of(entry))
-    subject = _event(entry) if is_history else _asset(frame, entry)
+    subject = _asset(frame, entry) if history_of is None else _event(entry, history_of)
     return _table_row(
         _cell("time (UTC)", _time(entry.at_ms)),
         _cell("event" if is_history else "asset", subject),
@@ -285,9 +287,14 @@ def _asset(frame: Frame, entry: Entry) -> Html:
     return join((name, tag("br"), tag("small", foreign(entry.family)), _links(frame.links, entry)))
 
 
-def _event(entry: Entry) -> Html:
-    """Return by which identifiers the event is known, in the DAM and on Kafka."""
+def _event(entry: Entry, code: str | None = None) -> Html:
+    """Return by which identifiers the event is known, in the DAM and on Kafka.
+
+    Beside the code of an asset, that of the event is shown if its upper and lower case differ.
+    """
     known = [("event", entry.event_id), *entry.context, ("record", entry.id)]
+    if code is not None and entry.code != code:
+        known = [("code", entry.code), *known]
     shown = [(name, value) for name, value in known if value]
     items = (join((tag("dt", foreign(name)), tag("dd", foreign(value)))) for name, value in shown)
     return tag("dl", join(items))

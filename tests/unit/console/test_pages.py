@@ -182,6 +182,15 @@ def test_an_index_with_broken_times_alone_says_no_time() -> None:
     assert "3 ended changes can be found. " in shown
 
 
+def test_a_history_says_which_code_is_written_differently() -> None:
+    """The codes may be those of two assets."""
+    entries = (entry(1, code="SKU_1"), entry(2, code="sku_1"))
+    asked = ask_asset({"family": "packshots", "code": "sku_1"})
+    shown = read_page(asset_page(FRAME, asked, Hits(entries), STATE)).texts
+    assert shown.count("SKU_1") == shown.count("code") == 1
+    assert "sku_1" in shown
+
+
 def test_each_problem_is_a_sentence_of_its_own() -> None:
     shown = texts(search_page(FRAME, ask({"from": "tomorrow", "to": "never"}), None, STATE))
     assert "2026-11-23 10:15. “never” is not a day" in shown
