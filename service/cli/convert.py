@@ -7,7 +7,7 @@ from typing import BinaryIO, NoReturn
 import click
 import msgspec
 
-from service.cli.lines import InputError, judge, lines
+from service.cli.lines import InputError, judge, lines_while_shown
 from service.cli.mapped_lines import convert_mapped, print_collisions
 from service.cli.mapping.inputs import sources_file as read_sources_file
 from service.cli.options import stop
@@ -57,7 +57,8 @@ def convert(
     numbered by "part"; one that needs to be read back from the DAM shows the URL instead.
 
     Prints one JSON object per event or change, with the number of its line. The exit code is 1 if
-    one would be rejected, or if assets collide.
+    one would be rejected, or if assets collide. If nobody reads on (`| head`), a file is still
+    read to its end, a pipe is not.
     """
     if source is not None:
         _convert_mapped(file, source, sources_file, collisions=collisions)
@@ -65,7 +66,7 @@ def convert(
         raise click.UsageError("--collisions and --sources-file need --source.")
     is_all_accepted = True
     try:
-        for line in lines(file):
+        for line in lines_while_shown(file):
             command = judge(line, LIMITS).command
             is_all_accepted = is_all_accepted and not (
                 isinstance(command, Rejection) and command.status == "rejected"

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from service.cli.output import is_read
 from service.contracts.json_flaw import UNREADABLE
 from service.core.limits import DecodeLimits, Deletes
 from service.core.model import (
@@ -75,6 +76,21 @@ def lines(file: BinaryIO) -> Iterator[Line]:
             piece = piece.removeprefix(codecs.BOM_UTF8)
         if text := piece.strip():
             yield Line(number, text, is_truncated)
+
+
+def lines_while_shown(file: BinaryIO) -> Iterator[Line]:
+    """Yield every line, until nobody reads what is printed; a pipe might never end.
+
+    A regular file is read to its end in any case, so that the exit code is that of all its lines.
+
+    Raises:
+        InputError: as `lines` does.
+    """
+    may_be_endless = not file.seekable()
+    for line in lines(file):
+        if may_be_endless and not is_read():
+            return
+        yield line
 
 
 def judge(line: Line, limits: DecodeLimits, deletes: Deletes = "apply") -> Judged:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NoReturn
 
-from service.cli.lines import InputError, Line, above_limit, judge, lines
+from service.cli.lines import InputError, Line, above_limit, judge, lines_while_shown
 from service.cli.options import stop
 from service.cli.output import json_text, say
 from service.core.limits import DecodeLimits
@@ -77,7 +77,7 @@ def _origin_of_code(explained: Explanation) -> str:
 def _records(file: BinaryIO, loaded: Loaded, source: str) -> Iterator[tuple[Line, RawRecord]]:
     topic = loaded.model.sources[source].topics[0]
     try:
-        for line in lines(file):
+        for line in lines_while_shown(file):
             yield line, RawRecord(topic, 0, line.number - 1, None, line.text)
     except InputError as error:
         stop(str(error))

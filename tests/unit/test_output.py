@@ -63,6 +63,28 @@ def test_a_reader_that_went_away_hides_no_failure(tmp_path: Path) -> None:
     assert ended.stdout.count(b"\n") == 1
 
 
+SOURCES = """version: 1
+sources:
+  dam:
+    topics: [raw]
+    family: {const: f}
+    code: id
+    rules: [{do: upsert}]
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("words", ["", "--source dam"])
+def test_a_pipe_without_an_end_is_left_with_its_reader(tmp_path: Path, words: str) -> None:
+    """`yes … | asset-sync convert - | head` ends."""
+    (tmp_path / "sources.yaml").write_text(SOURCES)
+    command = f"{{ asset-sync convert - {words}; echo $? >&2; }}"
+    ended = start(tmp_path, f"yes '{{}}' | {command} | head -n 1")
+
+    assert ended.stderr == b"1\n"
+    assert ended.stdout.count(b"\n") == 1
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize("closed", [">&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_streams_that_are_closed(tmp_path: Path, closed: str) -> None:
