@@ -3,10 +3,12 @@
 It sets handlers for SIGTERM and SIGINT before it imports the command, which takes about a second.
 """
 
+import signal
 import sys
 
 from service.process.early_signals import (
     allow_interrupts,
+    end_by_signal,
     end_command_on_signals,
     end_service_on_signals,
 )
@@ -28,7 +30,10 @@ def main() -> None:
         cli.command_of(name)
     if not is_service:
         allow_interrupts()
-    cli.main()
+    try:
+        cli.main()
+    except KeyboardInterrupt:  # by the signal itself: then a loop of a shell stops as well
+        end_by_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -58,8 +58,15 @@ def command_of(name: str) -> click.Command | None:
     return command
 
 
+class _StoppedError(Exception):
+    """Ctrl-C stopped the command; under this name it passes click, which would exit with 1."""
+
+
 class _Commands(click.Group):
-    """The group of all commands; it reports a failing standard stream in a plain sentence."""
+    """The group of all commands.
+
+    It reports a failing standard stream in a plain sentence, and lets Ctrl-C through to the caller.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
@@ -73,6 +80,12 @@ class _Commands(click.Group):
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _StoppedError from None
+
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
         take_streams()
         try:
@@ -80,6 +93,8 @@ class _Commands(click.Group):
                 return super().main(*args, **kwargs)
             finally:
                 sys.stdout.flush()
+        except _StoppedError:
+            raise KeyboardInterrupt from None
         except OutputError as error:
             complain(str(error))
             sys.exit(1)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-import click
 import msgspec
 from rich.table import Table
 from rich.text import Text
@@ -11,7 +10,7 @@ from rich.text import Text
 from service.adapters.akeneo.api import HttpAssetApi, Uploads
 from service.adapters.akeneo.sandbox import NoAnswerError, Sandbox
 from service.adapters.akeneo.sandbox_questions import QUESTIONS, Answer, SampleFile, answer
-from service.cli.options import is_asked, stop
+from service.cli.options import confirm, is_asked, stop
 from service.cli.output import complain, console, json_text, progress, say, shown
 from service.settings import Loaded
 
@@ -48,13 +47,14 @@ def _ask_first(url: str, family: str, *, yes: bool) -> None:
 
     Raises:
         click.Abort: the answer is no.
+        KeyboardInterrupt: the answer is Ctrl-C.
     """
     if yes:
         return
     if not is_asked():
         stop("This writes test assets to the PIM: give --yes where nobody can be asked.", 2)
     question = f"Write test assets to the family {shown(family)} of {url}, and delete them again?"
-    click.confirm(question, abort=True, err=True)
+    confirm(question)
 
 
 async def _ask(loaded: Loaded, family: str) -> tuple[list[Answer], list[str]]:

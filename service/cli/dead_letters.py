@@ -31,6 +31,7 @@ from service.cli.options import (
     AssetPath,
     Since,
     Utf8,
+    confirm,
     is_asked,
     kafka_settings,
     reason_in_words,
@@ -315,7 +316,7 @@ def _ask(kafka: KafkaSettings, rules: ReplayOptions) -> None:
     needs = _rights_of_replay(kafka, rules.topics, dry_run=True)
     decided, _ = run_on_kafka(kafka, _replay(kafka, Filter(), rules, dry_run=True), needs=needs)
     if decided.chosen:
-        click.confirm(f"Replay all {len(decided.chosen)} dead letters?", abort=True, err=True)
+        confirm(f"Replay all {len(decided.chosen)} dead letters?")
 
 
 async def _replay(

@@ -13,7 +13,7 @@ from rich.progress import DownloadColumn
 from service.adapters.akeneo.api import HttpAssetApi
 from service.adapters.http_client import RawReply, status_text
 from service.cli.options import Utf8, stop
-from service.cli.output import progress, say
+from service.cli.output import complain, progress, say
 from service.core.inputs import CallFault
 from service.settings import Loaded, SettingsError, load
 
@@ -47,7 +47,8 @@ def get(code: str, file: Path) -> None:
     except OSError as error:
         stop(f"{error.filename or file} cannot be written: {error.strerror or error}.")
     except KeyboardInterrupt:
-        stop("Stopped. Nothing was saved.")
+        complain("Stopped. Nothing was saved.")
+        raise
 
 
 async def _get(loaded: Loaded, code: str, file: Path) -> None:

@@ -83,6 +83,21 @@ def bytes_of(argument: str) -> bytes:
     return argument.encode("utf-8", "surrogateescape")
 
 
+def confirm(question: str) -> None:
+    """Ask a person at a terminal; the answer no ends the command with 1.
+
+    Raises:
+        click.Abort: the answer is no, or the input ended.
+        KeyboardInterrupt: the answer is Ctrl-C.
+    """
+    try:
+        click.confirm(question, abort=True, err=True)
+    except click.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise abort.__context__ from None
+        raise
+
+
 def is_asked() -> bool:
     """Return whether a person at a terminal can answer a question."""
     return sys.stdin.isatty()
@@ -122,20 +137,23 @@ def run_on_kafka(
     needs: str,
     when_stopped: str | None = "Stopped.",
 ) -> _Result:
-    """Run the work and return its result; exit with 1 if Kafka fails or Ctrl-C stops the work.
+    """Run the work and return its result; exit with 1 if Kafka fails.
 
     Args:
         kafka: The settings that the work connects with, for error messages.
         work: The coroutine to run.
         needs: The Kafka permissions of the work, such as "Read on pim.asset-outcomes".
-        when_stopped: The message after Ctrl-C; None if Ctrl-C is the normal end (exit code 0).
+        when_stopped: The message after Ctrl-C; None if there is nothing to say.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C stopped the work.
     """
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
-        if when_stopped is None:
-            sys.exit(0)
-        stop(when_stopped)
+        if when_stopped is not None:
+            complain(when_stopped)
+        raise
     except (KafkaError, OSError) as error:
         stop(f"Kafka at {kafka.bootstrap_servers}: {reason_in_words(kafka, error, needs)}")
 

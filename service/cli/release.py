@@ -12,7 +12,7 @@ import msgspec
 
 from service import __version__
 from service.adapters.http.release_token import HEADER, TokenFile
-from service.cli.options import direct_opener, is_asked, stop, why_no_answer
+from service.cli.options import confirm, direct_opener, is_asked, stop, why_no_answer
 from service.cli.output import say, shown
 from service.contracts.json_flaw import UNREADABLE
 from service.core.status import HeldFamily
@@ -73,7 +73,7 @@ def release(*, port: int | None, source: str | None, yes: bool) -> None:
     for line in lines_of(_ask(request, _Held)):
         say(line)
     if not yes and is_asked():
-        click.confirm("Release them?", abort=True, err=True)
+        confirm("Release them?")
     request = urllib.request.Request(url, method="POST", data=b"", headers=headers)
     released = _ask(request, _Released).released
     say(

@@ -28,9 +28,11 @@ def topics() -> None:
 
     With ASSET_SYNC_SOURCES_FILE also the raw topics that `asset-sync ingress` writes to.
 
-    Topics that exist are left as they are; `asset-sync check` tells whether they suit. Dead
-    letters are kept for {DEAD_LETTER_DAYS} days and may be larger than an event; everything else
-    is as the brokers are configured. No other command of asset-sync creates a topic.
+    Topics that exist are left as they are: each is printed with its number of partitions, and with
+    what to do if that is not the number asked for. `asset-sync check` tells whether they suit.
+
+    Dead letters are kept for {DEAD_LETTER_DAYS} days and may be larger than an event; everything
+    else is as the brokers are configured. No other command of asset-sync creates a topic.
     """,
     epilog="""\b
 Examples:

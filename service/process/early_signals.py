@@ -7,6 +7,7 @@ So this module is imported before all others, and imports only what costs next t
 import os
 import signal
 from types import FrameType
+from typing import NoReturn
 
 from service.process.exit_codes import ExitCode
 
@@ -22,7 +23,7 @@ def end_service_on_signals() -> None:
 def end_command_on_signals() -> None:
     """End a command by the signal, without a traceback; `allow_interrupts` replaces one handler."""
     for number in SIGNALS:
-        signal.signal(number, _end_by_signal)
+        signal.signal(number, lambda number, _frame: end_by_signal(number))
 
 
 def allow_interrupts() -> None:
@@ -30,13 +31,13 @@ def allow_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _exit_drained(_number: int, _frame: FrameType | None) -> None:
-    """Exit at once: where no work has started, nothing has to be drained (contract.md §1, P7)."""
-    os._exit(ExitCode.DRAINED)
-
-
-def _end_by_signal(number: int, _frame: FrameType | None) -> None:
+def end_by_signal(number: int) -> NoReturn:
     """End this process as the signal does by default; exit if it is PID 1, which has no default."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     os._exit(128 + number)
+
+
+def _exit_drained(_number: int, _frame: FrameType | None) -> None:
+    """Exit at once: where no work has started, nothing has to be drained (contract.md §1, P7)."""
+    os._exit(ExitCode.DRAINED)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -218,6 +219,15 @@ async def test_topics_are_created_on_request(system: SystemUnderTest, tmp_path: 
     assert f"exists           {system.dead_letters}".encode() in made.stdout
     again = command(*words)
     assert (again.returncode, again.stdout.count(b"exists")) == (0, 4)
+    assert f"{events}  It has 5 partitions.".encode() in again.stdout
+    more = command("topics", "create", "--partitions", "7", "--replicas", "2").stdout.decode()
+    assert (
+        f"{events}  It has 5 partitions, not 7. `kafka-topics.sh --alter --topic {events} " in more
+    )
+    assert "--partitions 7` adds some." in more
+    assert "Its replication factor is 1, not 2." in more
+    fewer = command("topics", "create", "--partitions", "4", "--dry-run").stdout
+    assert b"It has 5 partitions, not 4. Kafka cannot remove any" in fewer
     assert f"Topic {events} (5 partitions): access granted.".encode() in command("check").stdout
     refused = run(system, "topics", "create", "--replicas", "9", KAFKA__EVENTS_TOPICS="a.b")
     assert refused.returncode == 1
@@ -243,7 +253,10 @@ async def test_outcomes_in_the_order_of_time(system: SystemUnderTest) -> None:
         assert b"packshots/a7" in await asyncio.to_thread(following.stdout.readline)
         await write(system, system.outcomes, [(b"packshots/b", outcome(9, "b"))])
         assert b"packshots/b" in await asyncio.to_thread(following.stdout.readline)
-        following.kill()
+        following.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(following.wait, 10) == -signal.SIGINT
+        assert following.stderr is not None
+        assert following.stderr.read() == b""
 
 
 async def test_outcomes_follows_long_partitions_and_added_ones(system: SystemUnderTest) -> None:

@@ -290,7 +290,7 @@ async def test_ctrl_c_answers_the_question(system: SystemUnderTest) -> None:
         assert asked == b"Replay all 4 dead letters?"
         await until(lambda: is_asleep(asking.pid))
         asking.send_signal(signal.SIGINT)
-        assert await asyncio.to_thread(asking.wait, 10) == 1
+        assert await asyncio.to_thread(asking.wait, 10) == -signal.SIGINT
     finally:
         asking.kill()
         asking.communicate()

@@ -72,6 +72,28 @@ def test_other_commands_are_ended_by_the_signal(number: signal.Signals) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (-number, b"", b"")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_so_are_commands_that_are_at_work(number: signal.Signals) -> None:
+    """`convert` waits for its input; what it has printed before is not lost."""
+    line = b'{"action": "delete", "asset_family": "f", "code": "a"}\n'
+    with subprocess.Popen(
+        [sys.executable, "-m", "service", "convert", "-"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as command:
+        assert command.stdin is not None
+        assert command.stdout is not None
+        assert command.stderr is not None
+        command.stdin.write(line)
+        command.stdin.flush()
+        assert command.stdout.readline()
+        command.send_signal(number)
+        assert command.wait(SECONDS_MAX) == -number
+        assert command.stderr.read() == b""
+
+
 def test_run_exits_between_the_imports_and_the_event_loop(tmp_path: Path) -> None:
     """Reading the settings hangs here: a secret comes from a pipe that nobody writes to."""
     secret = tmp_path / "password"

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -29,6 +29,12 @@ NOT_ALLOWED = (
     "The Kafka user may not create it: grant Create on the topic or on the cluster, or let "
     "somebody else create it."
 )
+MORE_PARTITIONS = (
+    "`kafka-topics.sh --alter --topic {name} --partitions {wanted}` adds some. Before that, stop "
+    "its writers and wait until everything on it is read: keys move to other partitions."
+)
+FEWER_PARTITIONS = "Kafka cannot remove any: only a new topic can have fewer."
+OTHER_REPLICAS = "`kafka-reassign-partitions.sh` changes that."
 KNOWN_SECONDS_MAX = 10.0
 LOOK_SECONDS = 0.02
 _DAY_MS = 24 * 60 * 60 * 1000
@@ -36,7 +42,7 @@ _DAY_MS = 24 * 60 * 60 * 1000
 
 @dataclass(frozen=True, slots=True)
 class CreatedTopic:
-    """What became of a topic; `message` says why it was refused."""
+    """What became of a topic; `message` says why it was refused, or how one that exists differs."""
 
     name: str
     end: Literal["created", "exists", "refused"]
@@ -72,7 +78,7 @@ async def create_topics(
         ends = [await _create(admin, kafka, topic, dry_run=dry_run) for topic in new]
         if not dry_run:
             await until_known(admin, [topic.name for topic in ends if topic.end == "created"])
-        return ends
+        return [await _compared(admin, topic, partitions, replicas) for topic in ends]
     finally:
         await admin.close()
 
@@ -93,6 +99,28 @@ async def until_known(admin: AIOKafkaAdminClient, names: Collection[str]) -> Non
 def _is_known(topic: dict[str, Any]) -> bool:
     """Return whether the broker knows the topic and a leader for each partition."""
     return not topic["error_code"] and not any(one["error_code"] for one in topic["partitions"])
+
+
+async def _compared(
+    admin: AIOKafkaAdminClient, topic: CreatedTopic, partitions: int, replicas: int
+) -> CreatedTopic:
+    """Return the topic; one that exists with what it has, beside what was asked for."""
+    if topic.end != "exists":
+        return topic
+    (found,) = await admin.describe_topics([topic.name])
+    if found["error_code"]:  # such as a user who may create topics and not describe them
+        return topic
+    has = len(found["partitions"])
+    copies = min((len(one["replicas"]) for one in found["partitions"]), default=0)
+    message = f"It has {has} partition{'' if has == 1 else 's'}"
+    if partitions not in {BROKER_DEFAULT, has}:
+        what_to_do = FEWER_PARTITIONS if partitions < has else MORE_PARTITIONS
+        message += f", not {partitions}. {what_to_do.format(name=topic.name, wanted=partitions)}"
+    else:
+        message += "."
+    if replicas not in {BROKER_DEFAULT, copies}:
+        message += f" Its replication factor is {copies}, not {replicas}. {OTHER_REPLICAS}"
+    return replace(topic, message=message)
 
 
 def _configs(kafka: KafkaSettings, raw_topics: Iterable[str]) -> dict[str, dict[str, str]]:
