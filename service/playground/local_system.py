@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from service.adapters.kafka.tools.create_topics import until_known
+from service.adapters.kafka.tools.create_topics import configs_of, until_known
 from service.core.model import Headers
 from service.playground.embedded_kafka import die_with_parent
 from service.playground.pim.tokens import Tokens
@@ -140,8 +140,19 @@ class LocalSystem:
     # --- Kafka -------------------------------------------------------------------------------
 
     async def create_topics(self) -> None:
-        names = (self.events, self.outcomes, self.dead_letters, *self.more_topics)
-        await create_topics(self.bootstrap, [NewTopic(name, self.partitions, 1) for name in names])
+        """Create them as `asset-sync topics create` does, so that `check` has nothing to say."""
+        configs = configs_of(
+            DEFAULTS.model_copy(
+                update={
+                    "events_topics": self.events,
+                    "outcomes_topic": self.outcomes,
+                    "dead_letters_topic": self.dead_letters,
+                }
+            ),
+            self.more_topics,
+        )
+        new = [NewTopic(name, self.partitions, 1, None, made) for name, made in configs.items()]
+        await create_topics(self.bootstrap, new)
 
     async def publish_events(self, events: Iterable[Event], codec: str | None = None) -> None:
         """Write the events in order, compressed or not, and remember them in `published`."""

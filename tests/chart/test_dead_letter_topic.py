@@ -20,7 +20,7 @@ TOPIC = "pim.asset-dead-letters"
 def wanted(**settings: str) -> dict[str, str]:
     """The configuration of the topic by the program's own command."""
     kafka = KafkaSettings.model_validate({"dead_letters_topic": TOPIC, **settings})
-    return create_topics._configs(kafka, ())[TOPIC]
+    return create_topics.configs_of(kafka, ())[TOPIC]
 
 
 def configs_of(commands: str) -> Iterator[dict[str, str]]:

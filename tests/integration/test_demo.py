@@ -49,7 +49,7 @@ def test_the_demo_adds_up_and_stays_up_until_a_signal(tmp_path: Path) -> None:
     with kept_demo(tmp_path) as demo:
         assert demo.stdout is not None
         told = ""
-        while "export ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:" not in told:
+        while "export ASSET_SYNC_PIM__PASSWORD=" not in told:
             line = demo.stdout.readline()
             assert line, f"it ended without a signal: {told}"
             told += line
@@ -61,6 +61,7 @@ def test_the_demo_adds_up_and_stays_up_until_a_signal(tmp_path: Path) -> None:
         assert pages is not None, told
         with urllib.request.urlopen(f"{pages[1]}/waiting", timeout=SECONDS_MAX) as answer:  # noqa: S310 - http to loopback
             assert b"Nothing is waiting" in answer.read()
+        assert_check_has_nothing_to_say(told, tmp_path)
         assert demo.poll() is None
         demo.send_signal(signal.SIGTERM)
         rest, _ = demo.communicate(timeout=SECONDS_MAX)
@@ -68,6 +69,23 @@ def test_the_demo_adds_up_and_stays_up_until_a_signal(tmp_path: Path) -> None:
     assert demo.returncode == 0, told + rest
     assert "Traceback" not in rest
     assert_it_adds_up({name: int(number) for name, number in ROW.findall(told)})
+
+
+def assert_check_has_nothing_to_say(told: str, folder: Path) -> None:
+    """Run `asset-sync check` with the variables that the demo printed."""
+    settings = dict(re.findall(r"^  export (\w+)=(\S+)$", told, re.MULTILINE))
+    assert settings["ASSET_SYNC_KAFKA__BOOTSTRAP_SERVERS"].startswith("127.0.0.1:")
+    checked = subprocess.run(
+        [sys.executable, "-m", "service", "check"],
+        env=os.environ | settings | {"PYTHONPATH": str(ROOT)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS_MAX,
+    )
+    assert checked.returncode == 0, checked
+    assert {line.split()[0] for line in checked.stdout.splitlines()} == {"ok"}, checked.stdout
 
 
 def assert_it_adds_up(rows: dict[str, int]) -> None:

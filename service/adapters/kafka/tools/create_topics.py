@@ -73,7 +73,7 @@ async def create_topics(
         )
         new = [
             NewTopic(name, partitions, replicas, assignments, configs)
-            for name, configs in _configs(kafka, raw_topics).items()
+            for name, configs in configs_of(kafka, raw_topics).items()
         ]
         ends = [await _create(admin, kafka, topic, dry_run=dry_run) for topic in new]
         if not dry_run:
@@ -123,7 +123,7 @@ async def _compared(
     return replace(topic, message=message)
 
 
-def _configs(kafka: KafkaSettings, raw_topics: Iterable[str]) -> dict[str, dict[str, str]]:
+def configs_of(kafka: KafkaSettings, raw_topics: Iterable[str]) -> dict[str, dict[str, str]]:
     """Return the topics by name, with the settings that differ from those of the brokers."""
     read: dict[str, dict[str, str]] = {
         name: {} for name in (*raw_topics, *kafka.events_topic_names)
