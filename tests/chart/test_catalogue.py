@@ -13,6 +13,7 @@ import yaml
 from service.adapters.telemetry.catalogue import CATALOGUE, Metric
 from service.adapters.telemetry.console_catalogue import CONSOLE_CATALOGUE
 from service.adapters.telemetry.ingress_catalogue import INGRESS_CATALOGUE
+from service.adapters.telemetry.logs import LEVEL_OF
 from service.adapters.telemetry.translate_catalogue import TRANSLATE_CATALOGUE
 from service.contracts.documents import page
 from service.contracts.outcome import Reason
@@ -97,6 +98,13 @@ def test_every_alert_has_its_page() -> None:
         assert rule["annotations"]["runbook_url"] == page("operations.md", rule["alert"].lower())
         text = sections[rule["alert"]]
         assert all(f"**{word}**" in text for word in ("Means", "Look", "Do")), rule["alert"]
+
+
+def test_the_pages_explain_each_log_line_that_warns() -> None:
+    """Whoever reads such a line finds it on the page for the person on call, or the console's."""
+    pages = "".join((ROOT / "docs" / name).read_text() for name in ("operations.md", "console.md"))
+    warn = {fact.name for fact, level in LEVEL_OF.items() if level in {"warning", "error"}}
+    assert {name for name in warn if f"`{name}`" not in pages} == set()
 
 
 OTHER_NAMES = ("left_to_the_next_owner", "changes_too_large", "replay_of")

@@ -28,7 +28,7 @@ KINDS_MAX = 1000
 """Most kinds of messages whose last time is remembered."""
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_LEVEL_OF: dict[type[Fact], Literal["debug", "info", "warning", "error"]] = {
+LEVEL_OF: dict[type[Fact], Literal["debug", "info", "warning", "error"]] = {
     facts.BreakerOpened: "warning",
     facts.CallRetried: "debug",
     facts.CallFailed: "warning",
@@ -168,7 +168,7 @@ def _level_of(fact: Fact) -> str:
         return "warning" if fact.status in DEAD_STATUSES else "debug"
     if isinstance(fact, FileDownloadEnded):
         return "warning" if fact.end == "failed" else "debug"
-    return _LEVEL_OF.get(type(fact), "info")
+    return LEVEL_OF.get(type(fact), "info")
 
 
 def _event(record: logging.LogRecord) -> str:
