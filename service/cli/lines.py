@@ -4,7 +4,7 @@ import codecs
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -23,6 +23,7 @@ from service.core.model import (
 )
 from service.core.read.convert import convert
 from service.core.read.decode import decode
+from service.settings import temporary_directory
 
 STRUCTURED = (("content-type", b"application/cloudevents+json; charset=UTF-8"),)
 LINE_BYTES_MAX = 16 * 1024 * 1024
@@ -119,13 +120,16 @@ def rereadable(file: BinaryIO) -> Iterator[BinaryIO]:
     if file.seekable():
         yield file
         return
-    with tempfile.TemporaryFile() as copy:
+    folder = temporary_directory()
+    with ExitStack() as opened:
         try:
+            copy = opened.enter_context(tempfile.TemporaryFile(dir=folder))
             shutil.copyfileobj(file, copy)
             copy.flush()
         except OSError as error:
             raise InputError(
-                f"The input cannot be copied to {tempfile.gettempdir()}: {error.strerror}."
+                f"The input cannot be copied to {folder}: {error.strerror}. Give a file instead of "
+                "-, or name a directory that can be written to in TMPDIR."
             ) from None
         copy.seek(0)
         yield copy

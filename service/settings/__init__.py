@@ -2,7 +2,7 @@
 
 from service.settings.console import ConsoleSettings
 from service.settings.load import Credentials, Loaded, SettingsError, load, load_without_pim
-from service.settings.media import MediaSettings
+from service.settings.media import MediaSettings, temporary_directory
 from service.settings.model import Settings
 from service.settings.reference import reference, variables
 from service.settings.secrets import SecretStore, Unreadable, reserved_names
@@ -38,5 +38,6 @@ __all__ = [
     "load_without_pim",
     "reference",
     "reserved_names",
+    "temporary_directory",
     "variables",
 ]

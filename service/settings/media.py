@@ -141,4 +141,15 @@ class MediaSettings(Group):
     @property
     def directory(self) -> Path:
         """The directory in which a replica makes its folder."""
-        return self.dir or Path(tempfile.gettempdir())
+        return self.dir or temporary_directory()
+
+
+def temporary_directory() -> Path:
+    """Return the directory for temporary files; /tmp if none can be written to.
+
+    A container with a read-only root often has none: who writes there then learns that it fails.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        return Path("/tmp")  # noqa: S108 - it cannot be written to

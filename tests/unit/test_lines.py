@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,20 @@ def test_a_pipe_is_copied_so_that_it_can_be_read_twice() -> None:
     plain = io.BytesIO()
     with rereadable(plain) as same:
         assert same is plain
+
+
+def test_a_pipe_that_cannot_be_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container with a read-only root: a sentence, and what to do."""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(module, "temporary_directory", lambda: tmp_path / "file")
+    reading, writing = os.pipe()
+    os.close(writing)
+    with (
+        open(reading, "rb") as pipe,  # noqa: PTH123 - a descriptor
+        pytest.raises(InputError, match=r"file: Not a directory\. Give a file instead of -, or"),
+        rereadable(pipe),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

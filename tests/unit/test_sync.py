@@ -1,6 +1,8 @@
 """The service as one process, without its neighbours."""
 
 import asyncio
+import errno
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -105,3 +107,23 @@ async def test_media_settings_that_cannot_be_used(
         Service(load(given, dotenv=None), Shutdown())
     assert f"ASSET_SYNC_{name}: " in str(caught.value)
     assert said in str(caught.value)
+
+
+async def test_media_without_a_directory_that_can_be_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a container with a read-only root and no volume for MEDIA__DIR."""
+
+    def none_found() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    def read_only(*_: object, **__: object) -> str:
+        raise OSError(errno.EROFS, "Read-only file system", "/tmp/x")  # noqa: S108 - not opened
+
+    monkeypatch.setattr(tempfile, "gettempdir", none_found)
+    monkeypatch.setattr(tempfile, "mkdtemp", read_only)
+    given = SETTINGS | {"ASSET_SYNC_MEDIA__HOSTS": "cdn.example"}
+    with pytest.raises(SettingsError) as caught:
+        Service(load(given, dotenv=None), Shutdown())
+    assert "ASSET_SYNC_MEDIA__DIR: /tmp cannot be used" in str(caught.value)
+    assert "Read-only file system" in str(caught.value)

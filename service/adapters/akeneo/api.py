@@ -96,7 +96,7 @@ class HttpAssetApi:
         """Send the request with a valid token; after a 401, renew the token and send it again."""
         written = write_request(request)
         if written is None:
-            message = "A code that is `.` or `..` cannot be part of a URL."
+            message = "A family or code `.` or `..` cannot be part of a URL: nothing was sent."
             return CallFault(FaultKind.UNSENDABLE, message)
         try:
             raw = await self._send_with_token(written, permit, may_write)

@@ -8,8 +8,8 @@ container, as the service's user.
 import contextlib
 import os
 import secrets
-import tempfile
-from pathlib import Path
+
+from service.settings import temporary_directory
 
 HEADER = "x-asset-sync-release-token"
 BYTES_MAX = 1024
@@ -19,7 +19,7 @@ class TokenFile:
     """The file with the token of the service that listens on a port of this machine."""
 
     def __init__(self, port: int) -> None:
-        self.path = _folder() / f"asset-sync-release-{port}.token"
+        self.path = temporary_directory() / f"asset-sync-release-{port}.token"
 
     def create(self) -> str:
         """Write a new token into the file and return the token; an older file is replaced.
@@ -46,11 +46,3 @@ class TokenFile:
     def remove(self) -> None:
         with contextlib.suppress(OSError):
             self.path.unlink()
-
-
-def _folder() -> Path:
-    """Return the folder for temporary files; /tmp if no folder can be written to."""
-    try:
-        return Path(tempfile.gettempdir())
-    except FileNotFoundError:
-        return Path("/tmp")  # noqa: S108 - only shown in an error message, since it cannot be written
