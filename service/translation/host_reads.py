@@ -85,8 +85,8 @@ class HostReads(Generic[Ticket]):
         self._spent.clear()
         self._due.clear()
         self._in_flight = 0
-        if self._witness is not None:
-            self._witness.is_in_flight = False
+        if self._witness is not None:  # which items may wait for, too
+            self._witness = Target(self._witness.url, tried_at=self._witness.tried_at)
 
     # --- sending -----------------------------------------------------------------------------
 

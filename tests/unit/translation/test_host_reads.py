@@ -64,6 +64,19 @@ def test_a_success_that_was_asked_for_later_makes_a_failure_the_assets_own() -> 
     assert host.own("/bad") == 1
 
 
+def test_who_waited_in_an_assignment_that_is_over_is_told_nothing() -> None:
+    """Also where the asset is the one that was read last, which the host is judged by."""
+    host = HostUnderTest("/a")
+    host.start()
+    host.succeeds("/a")
+    host.reads.add("/a", Waiter("before", read_of("/a"), 0.0))
+    host.reads.forget()
+    host.reads.add("/a", Waiter("after", read_of("/a"), 0.0))
+    assert host.start() == ["/a"]
+    decided = host.reads.answered(host.sent["/a"], 0.0)
+    assert [waiter.ticket for waiter in decided] == ["after"]
+
+
 def test_a_success_that_was_asked_for_before_shows_nothing() -> None:
     """The host may have broken down in between."""
     host = HostUnderTest("/early", "/bad")
