@@ -15,7 +15,7 @@ from service.apps.endpoints import endpoints_of
 from service.apps.sources import load_sources
 from service.cli.options import bytes_of, direct_opener, stop, why_no_answer
 from service.cli.output import say
-from service.settings import Loaded, SettingsError, load
+from service.settings import IngressSettings, Loaded, SettingsError, load
 from service.webhooks.endpoint import Endpoint
 from service.webhooks.signing import NotSignableError, sign
 
@@ -44,7 +44,8 @@ def webhook() -> None:
 @click.option(
     "--url",
     metavar="URL",
-    help="Address of ingress without the path; default: this machine, ASSET_SYNC_INGRESS__PORT.",
+    help="Address of ingress without the path; default: this machine, ASSET_SYNC_INGRESS__PORT. "
+    "Required if ingress serves HTTPS.",
 )
 @click.option(
     "--ca-file",
@@ -74,7 +75,7 @@ def send(
         stop(str(error), 2)
     except NotSignableError as error:
         stop(str(error))
-    base = url or f"http://127.0.0.1:{loaded.settings.ingress.port}"
+    base = url or _own_address(loaded.settings.ingress)
     more = dict(_header(text) for text in headers)
     all_headers = {"content-type": "application/json", **signed, **more}
     status = _post(base.rstrip("/") + endpoint.path, body, all_headers, ca_file)
@@ -95,6 +96,17 @@ def _endpoint(loaded: Loaded, source: str) -> Endpoint:
     if source not in endpoints:
         stop(f"No source {source} with a webhook. Sources with one: {', '.join(endpoints)}.", 2)
     return endpoints[source]
+
+
+def _own_address(ingress: IngressSettings) -> str:
+    """Return the address of ingress on this machine; with HTTPS only its certificate has a name."""
+    if ingress.tls_cert_file is not None:
+        stop(
+            "Ingress serves HTTPS (ASSET_SYNC_INGRESS__TLS_CERT_FILE): give --url https://HOST:PORT"
+            " with a name of its certificate, and --ca-file if a private CA signed that.",
+            2,
+        )
+    return f"http://127.0.0.1:{ingress.port}"
 
 
 def _header(text: str) -> tuple[str, str]:

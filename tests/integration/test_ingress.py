@@ -264,6 +264,9 @@ async def test_a_sample_can_be_sent(ingress: IngressUnderTest) -> None:
         free = str(unused.getsockname()[1])
     absent = await asyncio.to_thread(send, "--source", "hooks", INGRESS__PORT=free)
     assert (absent.returncode, "No asset-sync ingress answers" in absent.stderr) == (1, True)
+    files = {"INGRESS__TLS_CERT_FILE": "tls.crt", "INGRESS__TLS_KEY_FILE": "tls.key"}
+    https = await asyncio.to_thread(send, "--source", "hooks", INGRESS__PORT=port, **files)
+    assert (https.returncode, "give --url https://" in https.stderr) == (2, True), https.stderr
 
 
 @contextlib.asynccontextmanager

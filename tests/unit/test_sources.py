@@ -55,7 +55,7 @@ def test_a_program_does_not_start_with_a_faulty_file(tmp_path: Path) -> None:
     path.write_text(EXAMPLE.read_text().replace("bynder_client_secret", "pim__password"))
     assert "The name pim__password is that of a setting" in problem(path)[0]
     path.write_bytes(b"#" * (1024 * 1024 + 1))
-    assert "at most 1048576 are read" in problem(path)[0]
+    assert "too large: at most 1048576 bytes are read" in problem(path)[0]
 
 
 def test_a_program_does_not_start_while_a_test_fails(tmp_path: Path) -> None:

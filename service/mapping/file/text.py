@@ -149,7 +149,7 @@ def read(content: bytes) -> Document | tuple[TextFault, ...]:
 def _decode(content: bytes) -> str:
     if len(content) > BYTES_MAX:
         raise _RefusedError(
-            Place(1, 1), f"The file has {len(content)} bytes; at most {BYTES_MAX} are read."
+            Place(1, 1), f"The file is too large: at most {BYTES_MAX} bytes are read."
         )
     try:
         return content.decode("utf-8-sig")
