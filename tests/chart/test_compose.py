@@ -6,6 +6,10 @@ from typing import Any
 import pytest
 
 from service.adapters.telemetry.catalogue import PREFIX as METRICS
+from service.mapping.file.load import Loaded as SourcesFile
+from service.mapping.file.load import load as load_sources_file
+from service.mapping.pim_names import AttributeUse, uses_of
+from service.playground.pim.structure import sample
 from service.settings import load
 from tests.support.strict_yaml import read
 
@@ -61,3 +65,18 @@ def test_prometheus_scrapes_the_service_with_the_labels_of_the_dashboard() -> No
     (job,) = found["scrape_configs"]
     assert job["static_configs"][0]["labels"]["namespace"]
     assert METRICS == "asset_sync_"
+
+
+def test_the_values_of_its_sources_suit_the_simulator() -> None:
+    """A webhook that is sent as the file says ends `applied`: no value lacks its locale."""
+    loaded = load_sources_file((DEPLOY / "compose" / "sources.yaml").read_bytes(), "sources.yaml")
+    assert isinstance(loaded, SourcesFile), loaded
+    (source,) = loaded.model.sources.values()
+    uses = [one for one in uses_of("hooks", source, {}) if isinstance(one, AttributeUse)]
+    attributes = sample().families["packshots"].attributes
+    assert attributes is not None
+    assert [use.attribute for use in uses] == ["label"]
+    for use in uses:
+        attribute = attributes[use.attribute]
+        assert bool(use.locales) == attribute.value_per_locale
+        assert bool(use.channels) == attribute.value_per_channel
