@@ -88,7 +88,8 @@ Examples:
     "--event",
     type=Utf8(),
     metavar="ID",
-    help="Only outcomes of this event: its own id, or TOPIC/PARTITION/OFFSET of its record.",
+    help="Only outcomes of this event: its own id, or TOPIC/PARTITION/OFFSET of its record; also "
+    "those of the raw event that a change comes from.",
 )
 @click.option(
     "--context",
@@ -195,8 +196,22 @@ def _tell(kafka: KafkaSettings, reason: Exception | None) -> None:
 
 
 def _event_ids(found: ReadOutcome) -> set[str | None]:
-    """Return the names of the event: its record's position, and its own id."""
-    return {found.id, found.data.event.id if found.data.event else None}
+    """Return the names of the event: its record's position, and its own id.
+
+    The event of a change that translate wrote names the raw record, whose own id is kept beside it.
+    """
+    event = found.data.event
+    ids: set[str | None] = {found.id, _record_of(found.id)}
+    if event is not None:
+        ids.add(event.id)
+        if event.id is not None and (event.type or "").startswith(OUR_TYPES):
+            ids |= {_record_of(event.id), found.correlationid}
+    return ids
+
+
+def _record_of(item_id: str) -> str:
+    """Return the position of the raw record, without the number of its item."""
+    return item_id.partition("#")[0]
 
 
 def _has_members(found: ReadOutcome, wanted: tuple[tuple[str, str], ...]) -> bool:

@@ -21,6 +21,7 @@ class ReadEvent(msgspec.Struct, frozen=True, gc=False):
     """The event that asked for the change. `context` is any JSON value."""
 
     id: str | None = None
+    type: str | None = None
     context: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -54,6 +55,7 @@ class ReadOutcome(msgspec.Struct, frozen=True, gc=False):
     subject: str | None = None
     time: str | None = None
     causationid: str | None = None
+    correlationid: str | None = None
 
 
 _decoder = msgspec.json.Decoder(ReadOutcome)

@@ -54,6 +54,39 @@ def test_outcomes_are_found_by_what_is_known_of_a_change(
     assert not wanted.hidden
 
 
+def of_raw(number: int, **members: object) -> StoredRecord:
+    """Return a record with an outcome that has these members."""
+    whole = {"type": "asset-sync.asset.applied.v1", "data": {"status": "applied"}, **members}
+    return StoredRecord(0, number, b"f/a", json.dumps(whole).encode(), (), 0)
+
+
+CHANGE = {"id": "raw/1/7#2", "type": "asset-sync.asset.upserted.v1"}
+OF_RAW = (
+    of_raw(0, id="raw/1/7#0", data={"status": "skipped", "event": {"id": "evt-9"}}),
+    of_raw(1, id="e/0/5", correlationid="evt-9", data={"status": "applied", "event": CHANGE}),
+    of_raw(
+        2, id="e/0/6", correlationid="evt-9", data={"status": "applied", "event": {"id": "x#2"}}
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("event", "numbers"),
+    [
+        ("raw/1/7", [0, 1]),
+        ("raw/1/7#0", [0]),
+        ("raw/1/7#2", [1]),
+        ("evt-9", [0, 1]),
+        ("e/0/5", [1]),
+        ("x", []),
+        ("x#2", [2]),
+    ],
+)
+def test_a_raw_event_leads_to_the_outcomes_of_its_changes(event: str, numbers: list[int]) -> None:
+    """By its record or the id that the DAM gave it; another event's correlation is not its id."""
+    assert [record.offset for record in OF_RAW if Wanted(event=event).take(record)] == numbers
+
+
 @pytest.mark.parametrize(
     ("value", "hidden"),
     [
