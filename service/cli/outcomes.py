@@ -204,7 +204,7 @@ def _event_ids(found: ReadOutcome) -> set[str | None]:
     ids: set[str | None] = {found.id, _record_of(found.id)}
     if event is not None:
         ids.add(event.id)
-        if event.id is not None and (event.type or "").startswith(OUR_TYPES):
+        if event.id is not None and found.is_of_raw_event:
             ids |= {_record_of(event.id), found.correlationid}
     return ids
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from service.contracts.json_flaw import UNREADABLE
-from service.contracts.outcome_reader import ReadData, ReadOutcome, read_outcome
+from service.contracts.outcome_reader import ReadData, read_outcome
 from service.contracts.text import clip
 
 OUR_TYPES = "asset-sync."
@@ -41,6 +41,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
         id: The outcome's id, TOPIC/PARTITION/OFFSET of the event.
         at_ms: When the outcome was written (UTC, in milliseconds).
         context: The scalar values of the event's context, each with its path, such as `a.b`.
+        dam_event_id: The DAM's own id of the raw event that translate made the event of.
         errors: The first errors, each with the attribute that it is about, if it names one.
     """
 
@@ -58,6 +59,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     errors: tuple[tuple[str, str], ...] = ()
     merged_into: str | None = None
     superseded_by: str | None = None
+    dam_event_id: str | None = None
 
     @property
     def ending(self) -> "Ending":
@@ -71,7 +73,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def identifiers(self) -> frozenset[str]:
         """The folded texts by which this outcome is found exactly."""
-        texts = (self.id, self.event_id, *(text for _, text in self.context))
+        ids = (self.id, self.event_id, self.dam_event_id)
+        texts = (*ids, *(text for _, text in self.context))
         return frozenset(fold(text) for text in texts if text)
 
 
@@ -98,11 +101,12 @@ def entry_of(record: StoredOutcome) -> Entry | None:
         action=data.action,
         family=data.asset_family,
         code=data.code,
-        event_id=_event_id(found),
+        event_id=_id(data.event.id) if data.event is not None else None,
         context=_context(data),
         errors=tuple(islice(_errors(data.errors), ERRORS_MAX)),
         merged_into=data.merged_into,
         superseded_by=data.superseded_by,
+        dam_event_id=_id(found.correlationid) if found.is_of_raw_event else None,
     )
 
 
@@ -118,9 +122,8 @@ def hash_of(identifier: str) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
-def _event_id(found: ReadOutcome) -> str | None:
-    event_id = found.data.event.id if found.data.event is not None else None
-    return _shortened(event_id, IDENTIFIER_CHARACTERS_MAX)
+def _id(text: str | None) -> str | None:
+    return _shortened(text, IDENTIFIER_CHARACTERS_MAX)
 
 
 def _shortened(text: str | None, characters_max: int) -> str | None:

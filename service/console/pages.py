@@ -292,7 +292,8 @@ def _event(entry: Entry, code: str | None = None) -> Html:
 
     Beside the code of an asset, that of the event is shown if its upper and lower case differ.
     """
-    known = [("event", entry.event_id), *entry.context, ("record", entry.id)]
+    ids = [("event", entry.dam_event_id), ("event", entry.event_id)]
+    known = [*ids, *entry.context, ("record", entry.id)]
     if code is not None and entry.code != code:
         known = [("code", entry.code), *known]
     shown = [(name, value) for name, value in known if value]

@@ -8,6 +8,9 @@ import msgspec
 
 from service.contracts.json_flaw import UNREADABLE
 
+CHANGE_TYPES = "asset-sync.asset."
+"""The beginning of the types of the events that translate writes."""
+
 
 class ReadOrigin(msgspec.Struct, frozen=True, gc=False):
     """The Kafka record of the event."""
@@ -56,6 +59,12 @@ class ReadOutcome(msgspec.Struct, frozen=True, gc=False):
     time: str | None = None
     causationid: str | None = None
     correlationid: str | None = None
+
+    @property
+    def is_of_raw_event(self) -> bool:
+        """Whether translate made the change of a raw event, whose own id is `correlationid`."""
+        event = self.data.event
+        return event is not None and (event.type or "").startswith(CHANGE_TYPES)
 
 
 _decoder = msgspec.json.Decoder(ReadOutcome)

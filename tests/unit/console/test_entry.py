@@ -43,6 +43,20 @@ def test_an_outcome_is_kept_with_what_people_ask_for() -> None:
     assert kept.identifiers == {"events/0/7", "evt-7", "dam-7"}
 
 
+def test_a_change_of_a_raw_event_is_found_by_the_id_of_the_dam() -> None:
+    """Its own id is the one that translate gave it."""
+    event = {"id": "raw/1/7#2", "type": "asset-sync.asset.upserted.v1", "context": None}
+    of_raw = outcome() | {"correlationid": "evt-9"}
+    of_raw["data"] |= {"event": event}
+    kept = entry_of(StoredOutcome(0, 0, NOW_MS, json.dumps(of_raw).encode()))
+    assert kept is not None
+    assert {"evt-9", "raw/1/7#2"} < kept.identifiers
+    of_raw["data"]["event"] = event | {"type": "asset.updated"}
+    kept = entry_of(StoredOutcome(0, 0, NOW_MS, json.dumps(of_raw).encode()))
+    assert kept is not None
+    assert "evt-9" not in kept.identifiers
+
+
 @pytest.mark.parametrize(
     "value",
     [
