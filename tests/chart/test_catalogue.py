@@ -107,8 +107,8 @@ def test_the_pages_explain_each_log_line_that_warns() -> None:
     assert {name for name in warn if f"`{name}`" not in pages} == set()
 
 
-OTHER_NAMES = ("left_to_the_next_owner", "changes_too_large", "replay_of")
-"""Fields of log lines and outcomes, and a refusal of a transaction."""
+OTHER_NAMES = ("left_to_the_next_owner", "changes_too_large", "not_in_time", "replay_of")
+"""Fields of log lines and outcomes, and refusals of a transaction."""
 
 
 def test_the_runbook_names_metrics_and_log_events_that_exist() -> None:
