@@ -25,6 +25,8 @@ from service.core.recover.backoff import Jitter, delay
 
 UNASKED = DownloadFault("The host answers that the file has not changed, which it was not asked.")
 
+DISK_FAILS = "Waited too long: the disk of asset-sync takes no file at present."
+
 LOOK_SECONDS = 0.5
 """Seconds between two looks for files whose host has failed for too long."""
 
@@ -169,17 +171,23 @@ class Downloads:
         return self._try_later(entry, DownloadFault(message), now)
 
     def _try_later(self, entry: FileEntry, fault: DownloadFault, now: Now) -> Ending | None:
-        """Let the file be fetched again later; return its ending if it was tried too often."""
+        """Let the file be fetched again later; return its ending if it was tried too often.
+
+        A disk that takes no file is an outage of asset-sync: it may last as long as the budget has
+        seconds, but uses up no tries.
+        """
         entry.failures += 1
         entry.last_fault = fault.message
         if entry.failing_since is None:
             entry.failing_since = now.budget
+        entry.tries += not fault.is_of_disk
         is_spent = (
-            entry.failures >= self._limits.retry_attempts_max
+            entry.tries >= self._limits.retry_attempts_max
             or now.budget - entry.failing_since >= self._limits.retry_seconds_max
         )
         if is_spent:
-            return failed(entry, f"Given up after {entry.failures} tries.")
+            tries = f"Given up after {entry.tries} tries."
+            return failed(entry, DISK_FAILS if fault.is_of_disk else tries)
         wait = delay(entry.failures, self._jitter)
         self._queue.add_later(entry, now.seconds + max(wait, _seconds_asked_for(fault)))
         return None
@@ -202,8 +210,7 @@ class Downloads:
                 yield entry, failed(entry, message)
         if (waiting := self._queue.waiting_for_disk()) is not None:
             for entry in _waiting_since(horizon, *waiting):
-                message = "Waited too long: the disk of asset-sync takes no file at present."
-                yield entry, failed(entry, message)
+                yield entry, failed(entry, DISK_FAILS)
 
     def is_failing(self, entry: FileEntry) -> bool:
         """Return whether the file could not be fetched before, or no such file can be."""

@@ -39,6 +39,8 @@ class FileEntry:
     asked_at: float = 0.0
     """When its last download began, by the budget clock."""
     failures: int = 0
+    tries: int = 0
+    """The failures that use up its retry budget: all but those of the disk."""
     failing_since: float | None = None
     """When the first of these failures happened, by the budget clock."""
     last_fault: str | None = None
@@ -75,12 +77,13 @@ class FileEntry:
     def is_newer_than(self, work: AssetWork) -> bool:
         """Return whether its source is, or was, asked only after the asset's last change arrived.
 
-        What it had before may be another file, unless the event says its digest. The clock of
-        budgets may stand still, so equal times mean nothing.
+        What it had before may be another file, unless the event says its digest. The last change
+        of all steps counts, because a later step may name the same file. The clock of budgets may
+        stand still, so equal times mean nothing.
         """
         if self.key.sha256 is not None or self.state is FileState.WAITING:
             return True
-        return work.step.changes[-1].admitted_at < self.asked_at
+        return work.open_changes[-1].admitted_at < self.asked_at
 
     @property
     def is_untouched(self) -> bool:

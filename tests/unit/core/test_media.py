@@ -267,6 +267,25 @@ class TestOnce:
         assert found == [sha256_of("old"), sha256_of("new"), sha256_of("new")]
         assert not source.on_disk
 
+    def test_a_change_behind_one_that_shares_a_download_is_asked_for_again(self) -> None:
+        """Both are in the work of one asset, but the download began between the two."""
+        files = (downloaded(f"content {number}") for number in (1, 2))
+        source = FileSource(lambda _url, _now: next(files), seconds=30.0)
+        made = drive(source=source, call_seconds=4.0)
+        made.upsert("packshots", "a", text="x")
+        made.run(0.4)
+        first = made.upsert("packshots", "a", media=file())
+        made.run(0.4)
+        made.upsert("packshots", "b", media=file())
+        made.run(1.0)
+        assert source.urls == [URL]
+        second = made.upsert("packshots", "A", media=file())
+        made.run()
+
+        assert made.outcomes[second]["media"][0]["sha256"] == sha256_of("content 2")
+        assert made.settled_at[first] < made.settled_at[second]
+        assert len(source.urls) == 2
+
     def test_a_digest_says_that_no_other_file_is_meant(self) -> None:
         made = drive(lambda _request, now: DOWN if now < 200 else None)
         for code in "ab":
@@ -613,6 +632,24 @@ class TestFailing:
         assert made.statuses(ids) == {"applied": 40}
         assert source.at_once_max > 1
         assert made.last_completed_at(ids) < 300
+
+    @pytest.mark.parametrize(
+        ("until", "ending", "within"),
+        [(250.0, "created", (250, 300)), (1e9, "media_failed", (300, 350))],
+    )
+    def test_a_full_disk_uses_up_no_tries(
+        self, until: float, ending: str, within: tuple[float, float]
+    ) -> None:
+        """There is as much time as the retry budget has seconds, also for a single file."""
+        full = DownloadFault("The disk is full.", is_of_disk=True)
+        made = drive(source=FileSource(lambda _url, now: full if now < until else None))
+        id_ = made.upsert("packshots", "a", media=file())
+        made.run()
+
+        assert outcome(made, id_)[1] == ending
+        assert within[0] < made.now < within[1]
+        is_disk_named = "takes no file at present" in (made.outcomes[id_]["message"] or "")
+        assert is_disk_named == (ending == "media_failed")
 
     def test_a_disk_that_stays_full_fails_the_changes(self) -> None:
         full = DownloadFault("The disk is full.", is_of_disk=True)
