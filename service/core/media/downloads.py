@@ -140,7 +140,7 @@ class Downloads:
             self._drop(entry)
             entry.state = FileState.WAITING
             return entry, refused(flaw)
-        entry.found = end
+        entry.note_found(end)
         self._note_end(entry, "downloaded", now)
         return entry, end
 
@@ -153,6 +153,7 @@ class Downloads:
             self._note_end(entry, "cancelled", now)
             return None
         self._note_end(entry, "failed", now, fault.message)
+        entry.note_failure(now.budget, is_of_disk=fault.is_of_disk)
         ending = self._try_later(entry, fault, now)
         if fault.is_of_disk:
             self._queue.not_kept(entry, now)
@@ -166,21 +167,14 @@ class Downloads:
         Its host is not to blame.
         """
         self._drop(entry)
-        entry.state = FileState.WAITING
+        entry.note_loss(now.budget)
         self._note_end(entry, "failed", now, message)
         return self._try_later(entry, DownloadFault(message), now)
 
     def _try_later(self, entry: FileEntry, fault: DownloadFault, now: Now) -> Ending | None:
-        """Let the file be fetched again later; return its ending if it was tried too often.
-
-        A disk that takes no file is an outage of asset-sync: it may last as long as the budget has
-        seconds, but uses up no tries.
-        """
-        entry.failures += 1
+        """Let the file be fetched again later; return its ending if it was tried too often."""
         entry.last_fault = fault.message
-        if entry.failing_since is None:
-            entry.failing_since = now.budget
-        entry.tries += not fault.is_of_disk
+        assert entry.failing_since is not None
         is_spent = (
             entry.tries >= self._limits.retry_attempts_max
             or now.budget - entry.failing_since >= self._limits.retry_seconds_max
@@ -188,7 +182,7 @@ class Downloads:
         if is_spent:
             tries = f"Given up after {entry.tries} tries."
             return failed(entry, DISK_FAILS if fault.is_of_disk else tries)
-        wait = delay(entry.failures, self._jitter)
+        wait = delay(entry.failures + entry.losses, self._jitter)
         self._queue.add_later(entry, now.seconds + max(wait, _seconds_asked_for(fault)))
         return None
 

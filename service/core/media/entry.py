@@ -39,10 +39,15 @@ class FileEntry:
     asked_at: float = 0.0
     """When its last download began, by the budget clock."""
     failures: int = 0
+    """Downloads that failed since the last one that succeeded."""
     tries: int = 0
-    """The failures that use up its retry budget: all but those of the disk."""
+    """Those of them that use up its retry budget, which are not the disk's, and the losses."""
+    losses: int = 0
+    """How often it was lost from disk before it was uploaded."""
     failing_since: float | None = None
-    """When the first of these failures happened, by the budget clock."""
+    """When the first of the failures, or the first loss, happened (budget clock)."""
+    lost_since: float | None = None
+    """When the first loss happened (budget clock)."""
     last_fault: str | None = None
     found: Downloaded | None = None
     call: Call | None = None
@@ -88,4 +93,28 @@ class FileEntry:
     @property
     def is_untouched(self) -> bool:
         """Whether its source was not asked for it yet."""
-        return self.state is FileState.WAITING and not self.failures
+        return self.state is FileState.WAITING and not self.failures and not self.losses
+
+    def note_found(self, found: Downloaded) -> None:
+        """Note that the file was fetched: its source works, only losses count against it."""
+        self.found = found
+        self.failures = 0
+        self.tries = self.losses
+        self.failing_since = self.lost_since
+
+    def note_loss(self, budget: float) -> None:
+        """Note that the file was lost: its source is not failing."""
+        self.state = FileState.WAITING
+        self.losses += 1
+        self.tries += 1
+        if self.lost_since is None:
+            self.lost_since = budget
+        if self.failing_since is None:
+            self.failing_since = budget
+
+    def note_failure(self, budget: float, *, is_of_disk: bool) -> None:
+        """Note that a download failed. A disk that takes no file uses up no tries."""
+        self.failures += 1
+        self.tries += not is_of_disk
+        if self.failing_since is None:
+            self.failing_since = budget

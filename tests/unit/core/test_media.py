@@ -718,6 +718,24 @@ class TestGivenUpEarly:
         assert made.statuses(ids) == {"applied": 60}
         assert made.last_completed_at(ids) < 60, "long before its retry budget was used up"
 
+    def test_a_lost_file_is_fetched_again_while_its_partition_waits(self) -> None:
+        """Its source has shown that it works."""
+        lost: list[float] = []
+
+        def pim(request: Request, now: float) -> Answer | None:
+            if isinstance(request, UploadFile) and not lost:
+                lost.append(now)
+                return CallFault(FaultKind.FILE_LOST, "It is gone from disk.")
+            return None
+
+        made = drive(pim, limits={"span_pause_offsets": 20}, source=FileSource(seconds=10.0))
+        id_ = made.upsert("packshots", "a", media=file())
+        ids = [made.upsert("packshots", f"b{number}", text="x") for number in range(60)]
+        made.run()
+
+        assert lost
+        assert made.statuses([id_, *ids]) == {"applied": 61}
+
     def test_files_that_fail_hold_at_most_a_quarter_of_what_may_be_pending(self) -> None:
         source = FileSource(lambda _url, _now: DownloadFault("503."), seconds=5.0)
         made = drive(source=source, limits={"pending_changes_max": 40})
@@ -955,6 +973,24 @@ class TestUploads:
         assert len(made.uploads) == 1
         assert all(at >= 300 for at in made.noted("breaker.closed"))
         assert not made.source.on_disk
+
+    def test_what_failed_before_a_file_was_fetched_does_not_count_once_it_is_lost(self) -> None:
+        """However long its upload took, and however often it had failed."""
+        lost: list[float] = []
+
+        def pim(request: Request, now: float) -> Answer | None:
+            if isinstance(request, UploadFile) and not lost:
+                lost.append(now)
+                return CallFault(FaultKind.FILE_LOST, "It is gone from disk.")
+            return None
+
+        source = FileSource(lambda _url, now: DownloadFault("503.") if now < 2 else None)
+        made = drive(pim, source=source, call_seconds=700.0, limits={"retry_attempts_max": 2})
+        id_ = made.upsert("packshots", "a", media=file())
+        made.run()
+
+        assert outcome(made, id_) == ("applied", "created")
+        assert len(source.urls) == 3
 
     def test_a_disk_that_loses_every_file_fails_the_changes(self) -> None:
         """It is no reason to reject them: they may be replayed."""
