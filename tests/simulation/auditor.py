@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.simulation.file_auditor import Address, FileAuditor
 from tests.simulation.media import ATTRIBUTES
 from tests.simulation.pim import SimPim
 from tests.simulation.plan import POLL_RECORDS_MAX, UNKNOWN_FAMILY, Plan, PlannedRecord
-
-Address = tuple[int, int]
-"""Partition and offset."""
 
 
 @dataclass
@@ -41,21 +39,24 @@ class Auditor:
     )
     """When a replica was told, in an assignment, that it deleted an asset of a family, as long as
     no person let its deletes go."""
-    file_flaws: set[tuple[int, str]] = field(default_factory=set)
-    """Limits on files that a replica did not keep."""
     limits_reached: int = 0
     """Times that a replica stopped because of too many dead letters."""
 
-    def see_outcome(self, value: bytes) -> None:
+    def __post_init__(self) -> None:
+        self.files = FileAuditor(self.plan)
+
+    def see_outcome(self, value: bytes, replica: int, now: float) -> None:
         """A committed outcome."""
-        self.outcomes.append(json.loads(value))
+        outcome = json.loads(value)
+        self.outcomes.append(outcome)
+        self.files.see_settled(replica, _address_of(outcome["data"]), now)
 
     def verdict(self, pim: SimPim) -> list[str]:
         """Everything that is wrong; an empty list is a good world."""
         return [
             *self._each_exactly_once(),
             *self._each_asset_in_order(),
-            *self._each_status_is_true(),
+            *self._each_status_is_true(pim),
             *self._dead_letters_are_the_records(),
             *self._pim_is_the_replay(pim),
             *self._outages_fail_nobody(),
@@ -95,15 +96,18 @@ class Auditor:
             last[asset] = max(offset, last.get(asset, -1))
         return flaws
 
-    def _each_status_is_true(self) -> list[str]:
+    def _each_status_is_true(self, pim: SimPim) -> list[str]:
         by_id = {outcome["id"]: outcome["data"] for outcome in self.outcomes}
         flaws = []
         for id_, data in by_id.items():
-            address = (data["origin"]["partition"], data["origin"]["offset"])
-            record = self.written.get(address)
+            record = self.written.get(_address_of(data))
             if record is None:
                 continue
-            flaw = _flaw_of_status(record, data, by_id) or self._flaw_of_files(record, data)
+            flaw = (
+                _flaw_of_status(record, data, by_id)
+                or self._flaw_of_files(record, data)
+                or self.files.flaw_of(record, data, pim.uploaded)
+            )
             if flaw:
                 flaws.append(f"{id_}: {flaw}")
         return flaws
@@ -112,9 +116,13 @@ class Auditor:
         """Whether the outcome fits what is wrong, or not, with the files of a record."""
         media = self.plan.limits.media
         reason = data["reason"]
-        if reason == "media_failed" and self.plan.trouble != "everything":
+        is_well = self.plan.trouble != "everything" and not self.files.may_fail(
+            data["message"] or ""
+        )
+        if reason == "media_failed" and is_well:
             return "its file could not be fetched, though every host is well"
-        if reason == "media_refused" and not record.flaws - {"refused", "poison"}:
+        may_be_refused = record.flaws - {"refused", "poison"} or self._may_outlive_digest(record)
+        if reason == "media_refused" and not may_be_refused:
             return "its file was refused, though nothing is wrong with it"
         is_own = data["status"] == "applied" and data["result"] != "merged"
         # Without the family's structure, extensions are left to the PIM; this one takes them all.
@@ -128,7 +136,13 @@ class Auditor:
         return "refused by the PIM without a reason" if is_refused and not may_be else None
 
     def _files_keep_their_limits(self) -> list[str]:
-        return [f"replica {number}: {flaw}" for number, flaw in sorted(self.file_flaws)]
+        return [f"replica {number}: {flaw}" for number, flaw in sorted(self.files.flaws)]
+
+    def _may_outlive_digest(self, record: PlannedRecord) -> bool:
+        """Whether a file of the record may be another one by now than the event says."""
+        media = self.plan.limits.media
+        changed = media.changes.contents if media is not None else {}
+        return any(file.sha256 and file.url in changed for file in record.files.values())
 
     def _dead_letters_are_the_records(self) -> list[str]:
         dead = {
@@ -150,10 +164,7 @@ class Auditor:
         return flaws
 
     def _pim_is_the_replay(self, pim: SimPim) -> list[str]:
-        ends = {
-            (data["origin"]["partition"], data["origin"]["offset"]): data
-            for data in (outcome["data"] for outcome in self.outcomes)
-        }
+        ends = {_address_of(outcome["data"]): outcome["data"] for outcome in self.outcomes}
         replay: dict[tuple[str, str], dict[str, str]] = {}
         uncertain = set(self.waived)
         for address in sorted(self.written):
@@ -169,7 +180,7 @@ class Auditor:
             if record.kind == "delete":
                 replay.pop(asset, None)
             else:
-                replay.setdefault(asset, {}).update(record.values)
+                replay.setdefault(asset, {}).update(record.values | _contents(end, pim))
         has = pim.assets
         return [
             f"{'/'.join(asset)}: the PIM has {has.get(asset)}, the replay {replay.get(asset)}"
@@ -181,12 +192,14 @@ class Auditor:
         """Whether the PIM may have a change that did not end as applied.
 
         It may have applied what it did not answer. A change ends as refused after that only where
-        the PIM forgot its file before it was asked again.
+        the PIM forgot its file before it was asked again, or where another replica went on, and
+        its file was another one by then.
         """
         media = self.plan.limits.media
         forgets = media is not None and media.forgets_at and record.values.keys() & set(ATTRIBUTES)
         is_refused = end["reason"] == "refused_by_pim"
-        return end["status"] == "failed" or bool(is_refused and forgets)
+        is_other = end["reason"] == "media_refused" and self._may_outlive_digest(record)
+        return end["status"] == "failed" or is_other or bool(is_refused and forgets)
 
     def _deletes_are_few(self) -> list[str]:
         """No replica deletes more of a family in an hour, before a person has looked."""
@@ -232,7 +245,21 @@ class Auditor:
             f"{outcome['id']}: failed, though only outages were injected"
             for outcome in self.outcomes
             if outcome["data"]["status"] == "failed"
+            and not self.files.may_fail(outcome["data"]["message"] or "")
         ]
+
+
+def _address_of(data: dict[str, Any]) -> Address:
+    return data["origin"]["partition"], data["origin"]["offset"]
+
+
+def _contents(data: dict[str, Any], pim: SimPim) -> dict[str, str]:
+    """What an asset has, by its outcome, for the attributes whose values are files."""
+    return {
+        file["attribute"]: pim.uploaded[file["code"]]
+        for file in data["media"] or []
+        if file["code"] is not None
+    }
 
 
 def _flaw_of_status(

@@ -35,7 +35,9 @@ class SimPim:
     families: set[str] = field(default_factory=lambda: set(FAMILIES))
     assets: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-    """The content of each file that was uploaded, by its code."""
+    """The content of each file that was uploaded and not forgotten, by its code."""
+    uploaded: dict[str, str] = field(default_factory=dict)
+    """Likewise of every file."""
     uploads: int = 0
     is_mended: bool = False
     """Whether files that made it fail are taken by now."""
@@ -79,7 +81,7 @@ class SimPim:
             return CallReply(500)
         self.uploads += 1
         code = f"code{self.uploads}"
-        self.files[code] = content
+        self.files[code] = self.uploaded[code] = content
         return CallReply(201, media_code=code)
 
     def mend(self) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from service.core.limits import DELAY_SECONDS_MAX, STRUCTURE_RETRY_SECONDS
 from service.core.long_form import COMPILED_AFTER_EVENTS
-from tests.simulation.media import ATTRIBUTES, FILES, MediaPlan, media_of
+from tests.simulation.media import ATTRIBUTES, CHANGES, FILES, MediaPlan, PlannedFile, media_of
 
 SESSION_SECONDS = 6.0
 DRAIN_SECONDS = 8.0
@@ -53,6 +53,8 @@ class PlannedRecord:
     """What the asset has afterwards; of a file, its content."""
     flaws: frozenset[str] = frozenset()
     """What is wrong with the files that it names."""
+    files: Mapping[str, PlannedFile] = field(default_factory=dict)
+    """The file that it names for each attribute."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,8 @@ class Plan:
             return self.ends_at + MENDED_SECONDS
         media = self.limits.media
         hosts = [end for _, end, _ in media.outages] if media is not None else []
-        return max([self.ends_at, *(end for _, end in self.outages), *hosts])
+        disks = [end for _, end in media.disk.full] if media is not None else []
+        return max([self.ends_at, *(end for _, end in self.outages), *hosts, *disks])
 
     @property
     def completes_within(self) -> float:
@@ -214,6 +217,7 @@ def plan(seed: int, trouble: Trouble | None = None, limits: WorldLimits | None =
     records = _records(chance, partitions, ends_at, rough=rough)
     if limits.media is not None:
         records = _with_files(records, random.Random(seed ^ FILES ^ LATER), limits.media)
+        records = _with_hot_file(records, random.Random(seed ^ CHANGES ^ LATER), limits.media)
     records = _respelt(records, random.Random(seed ^ LIMITS ^ LATER), partitions, limits)
     assets = sorted({record.asset for record in records})
 
@@ -318,16 +322,43 @@ def _with_files(
 
 
 def _with_file(record: PlannedRecord, chance: random.Random, media: MediaPlan) -> PlannedRecord:
+    return _naming(
+        record,
+        {
+            attribute: chance.choice(media.files)
+            for attribute in ATTRIBUTES
+            if chance.random() < media.share
+        },
+    )
+
+
+def _with_hot_file(
+    records: tuple[PlannedRecord, ...], chance: random.Random, media: MediaPlan
+) -> tuple[PlannedRecord, ...]:
+    """The same records, of which some name the one file that many assets want."""
+    hot, share = media.changes.hot, media.changes.hot_share
+    if hot is None or not share:
+        return records
+    return tuple(
+        _naming(record, {**record.files, ATTRIBUTES[0]: hot})
+        if record.kind == "upsert" and chance.random() < share
+        else record
+        for record in records
+    )
+
+
+def _naming(record: PlannedRecord, files: Mapping[str, PlannedFile]) -> PlannedRecord:
+    """The same upsert with these files."""
     assert record.value is not None
-    event, values, flaws = json.loads(record.value), dict(record.values), set(record.flaws)
-    for attribute in ATTRIBUTES:
-        if chance.random() < media.share:
-            file = chance.choice(media.files)
-            event["values"][attribute] = file.value
-            values[attribute] = file.content
-            flaws.update({file.flaw} if file.flaw else ())
-    value = json.dumps(event).encode()
-    return replace(record, value=value, values=values, flaws=frozenset(flaws))
+    event = json.loads(record.value)
+    event["values"].update({attribute: file.value for attribute, file in files.items()})
+    return replace(
+        record,
+        value=json.dumps(event).encode(),
+        values=record.values | {attribute: file.content for attribute, file in files.items()},
+        flaws=frozenset(file.flaw for file in files.values() if file.flaw is not None),
+        files=files,
+    )
 
 
 def _respelt(

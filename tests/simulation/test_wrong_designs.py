@@ -7,19 +7,21 @@ import pytest
 from service.core.delete_ceiling import DeleteCeiling
 from service.core.effects import Drained
 from service.core.group.asset_work import AssetWork, Ending
-from service.core.media import downloads
+from service.core.group.work_files import Content
+from service.core.media import downloads, uploads
 from service.core.media.downloads import Downloads
 from service.core.media.entry import FileEntry, FileState
 from service.core.media.uploads import Uploads
 from service.core.membership import Membership
 from service.core.model import Asset, Change, Now
+from service.core.requests import UploadFile
 from service.core.send.busy_assets import BusyAssets
 from service.core.send.dispatcher import Dispatcher
 from service.core.send.gate import Gate
 from service.core.send.held_deletes import HeldDeletes
 from service.core.settle import ledger, offset_map
 from service.core.settle.transaction_size import TransactionSize
-from tests.simulation.plan import plan
+from tests.simulation.plan import Trouble, plan
 from tests.simulation.world import World
 
 pytestmark = pytest.mark.slow
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.slow
 WORLDS_MAX = 400
 
 
-def finds_a_flaw(first: int = 0) -> bool:
+def finds_a_flaw(first: int = 0, trouble: Trouble = "everything") -> bool:
     """Whether the auditor finds any of the worlds from a seed on wrong.
 
     A mutated core may also trip over itself; that is no find of the simulation's. `first` is near
@@ -35,7 +37,7 @@ def finds_a_flaw(first: int = 0) -> bool:
     """
     for seed in range(first, first + WORLDS_MAX):
         with contextlib.suppress(AssertionError, KeyError):
-            if World(plan(seed, "everything")).run():
+            if World(plan(seed, trouble)).run():
                 return True
     return False
 
@@ -197,3 +199,48 @@ def test_it_finds_a_file_that_is_not_what_the_event_names(monkeypatch: pytest.Mo
     monkeypatch.setattr(downloads, "_flaw_of", lambda *_: None)
 
     assert finds_a_flaw(48)
+
+
+def test_it_finds_a_download_that_began_before_a_change_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The URL may lead to another file by then, and that is what the change is about."""
+    monkeypatch.setattr(FileEntry, "is_newer_than", lambda *_: True)
+
+    assert finds_a_flaw(13, "calm")
+
+
+def test_it_finds_an_emptied_file_that_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its size, nobody sees that a file on disk is not the one that was fetched."""
+
+    def unmeasured(file_id: int, name: str, content_type: str | None, _size: int) -> UploadFile:
+        return UploadFile(file_id, name, content_type)
+
+    monkeypatch.setattr(uploads, "UploadFile", unmeasured)
+
+    assert finds_a_flaw(58)
+
+
+def test_it_finds_tries_that_a_full_disk_uses_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full for half a minute is no reason to fail a change."""
+    stock = FileEntry.note_failure
+
+    def counted(self: FileEntry, budget: float, *, is_of_disk: bool) -> None:  # noqa: ARG001
+        stock(self, budget, is_of_disk=False)
+
+    monkeypatch.setattr(FileEntry, "note_failure", counted)
+
+    assert finds_a_flaw(90)
+
+
+def test_it_finds_uploads_that_are_not_shared_by_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each URL of a content would become a file of the PIM."""
+    stock = vars(FileEntry)["content"].fget
+
+    def own(self: FileEntry) -> Content:
+        digest, extension = stock(self)
+        return digest, f"{extension}{self.id}"
+
+    monkeypatch.setattr(FileEntry, "content", property(own))
+
+    assert finds_a_flaw(34)

@@ -57,7 +57,8 @@ from service.core.requests import DeleteOne, UploadFile, UpsertAssets
 from service.core.settle import offset_map
 from tests.simulation.auditor import Auditor
 from tests.simulation.bounds import bounds
-from tests.simulation.media import FILES
+from tests.simulation.disk import ReplicaDisk
+from tests.simulation.media import CHANGES, DISK, FILES, SLOW_SECONDS, MediaPlan
 from tests.simulation.pim import SimPim
 from tests.simulation.plan import (
     DRAIN_SECONDS,
@@ -72,10 +73,10 @@ from tests.simulation.plan import (
     PlannedRecord,
 )
 from tests.support.file_source import CANCELLED as CUT
-from tests.support.file_source import FileSource, sha256_of
 
 HEARTBEAT_SECONDS = 1.0
 CALL_TIMEOUT_SECONDS = 5.0
+FILE_LOST = CallFault(FaultKind.FILE_LOST, "gone")
 SILENT_SECONDS = 4_000.0
 """After the last fault, how long a world may settle nothing before it ends as it is. The slowest of
 hundreds settled something every 450 s."""
@@ -91,8 +92,8 @@ class SimCall:
     owner: "Owner"
     epoch: int
     is_given_up: bool = False
-    reply: CallReply | None = None
-    """What the PIM answered, once it applied the request."""
+    reply: Answer | None = None
+    """What the PIM answered, once it applied the request; or why it could not be sent whole."""
 
 
 @dataclass(eq=False)
@@ -109,7 +110,7 @@ class Owner:
     """Partition → index of the next record to read."""
     paused: frozenset[Partition] = frozenset()
     calls: dict[int, SimCall] = field(default_factory=dict)
-    source: FileSource = field(default_factory=FileSource)
+    disk: ReplicaDisk = field(default_factory=ReplicaDisk)
     mailbox: list[Input] = field(default_factory=list)
     wake_up: int = 0
     last_heartbeat: float = 0.0
@@ -129,6 +130,9 @@ class World:
         self.limiting = random.Random(plan.seed ^ LIMITS ^ 0x5EED)
         self.media = plan.limits.media
         self.fetching = random.Random(plan.seed ^ FILES ^ 0x5EED)
+        self.contents = self.media.contents if self.media is not None else {}
+        self.slowing = random.Random(plan.seed ^ CHANGES ^ 0x5EED)
+        self.damaging = random.Random(plan.seed ^ DISK ^ 0x5EED)
         self.pim = SimPim(plan.limits.options, folds_case=plan.limits.odd_case_share > 0)
         self._asked: deque[float] = deque()
         """When the PIM was asked in the last second."""
@@ -171,8 +175,8 @@ class World:
             happen()
         self.bound.update(self.auditor.bounds())
         for owner in self._owners:
-            if owner.is_alive and owner.frozen_until <= self.now and owner.source.on_disk:
-                self.auditor.file_flaws.add((owner.number, "files are left on disk"))
+            if owner.is_alive and owner.frozen_until <= self.now and owner.disk.on_disk:
+                self.auditor.files.flaws.add((owner.number, "files are left on disk"))
         return self.auditor.verdict(self.pim)
 
     @property
@@ -186,7 +190,7 @@ class World:
             self.now > self.plan.ends_at + SESSION_SECONDS
             and self.auditor.settled >= len(self.plan.records)
             and not any(
-                owner.calls or owner.source.running for owner in self._owners if owner.is_alive
+                owner.calls or owner.disk.running for owner in self._owners if owner.is_alive
             )
         )
 
@@ -206,8 +210,11 @@ class World:
             self._at(time, partial(self.pim.families.add, family))
         self._at(self.plan.ends_at, self._ensure_somebody)
         self._at(self.plan.ends_at + MENDED_SECONDS, self.pim.mend)
-        for time in self.media.forgets_at if self.media is not None else ():
-            self._at(time, self.pim.files.clear)
+        if self.media is not None:
+            for time in self.media.forgets_at:
+                self._at(time, self.pim.files.clear)
+            for time, number in self.media.disk.folders_removed:
+                self._at(time, partial(self._remove_folder, number))
 
     def _at(self, time: float, happen: Callable[[], None]) -> None:
         self._count += 1
@@ -234,6 +241,7 @@ class World:
             until = min(len(log), index + self.chance.randint(1, POLL_RECORDS_MAX))
             for offset, planned in log[index:until]:
                 origin = Origin(Partition("events", partition), offset, owner.epoch)
+                self.auditor.files.see_read(owner.number, (partition, offset), self.now)
                 records.append(SourceRecord(origin, planned.key, planned.value))
             owner.reading[partition] = until
         if records:
@@ -253,7 +261,7 @@ class World:
         self.auditor.settled_at = self.now
         for outcome in transaction.outcomes:
             assert outcome.value is not None
-            self.auditor.see_outcome(outcome.value)
+            self.auditor.see_outcome(outcome.value, owner.number, self.now)
         for dead in transaction.dead_letters:
             self.auditor.dead_letters.append((dead.key, dead.value, dict(dead.headers)))
         for partition, commit in transaction.positions.items():
@@ -400,8 +408,8 @@ class World:
         chance = random.Random(self.plan.seed * 1000 + number)
         owner = Owner(number, self._make_pipeline(limits, chance.random))
         if self.media is not None:
-            owner.source.answer = partial(
-                self.media.fetch, chance=self.fetching, ends_at=self.plan.ends_at
+            owner.disk = ReplicaDisk(
+                media=self.media, chance=self.fetching, ends_at=self.plan.ends_at
             )
         owner.last_heartbeat = self.now
         self._owners.append(owner)
@@ -556,33 +564,63 @@ class World:
 
     def _fetch(self, owner: Owner, effect: MediaEffect) -> None:
         assert self.media is not None, "no event names a file"
-        file_id, source = effect.file_id, owner.source
+        file_id, disk = effect.file_id, owner.disk
         match effect:
             case StartDownload():
-                source.start(effect)
+                disk.begin(effect, self.now)
                 options = self.media.options
-                if source.bytes_max > options.disk_bytes_max:
-                    self.auditor.file_flaws.add((owner.number, "too many bytes on disk"))
-                if source.at_once_max > options.downloads_at_once_max:
-                    self.auditor.file_flaws.add((owner.number, "too many downloads"))
+                if disk.bytes_max > options.disk_bytes_max:
+                    self.auditor.files.flaws.add((owner.number, "too many bytes on disk"))
+                if disk.at_once_max > options.downloads_at_once_max:
+                    self.auditor.files.flaws.add((owner.number, "too many downloads"))
                 seconds = self.media.seconds * self.fetching.uniform(0.5, 2)
+                seconds += self._slow_seconds(self.media)
                 self._at(self.now + seconds, lambda: self._end_download(owner, file_id))
             case CancelDownload() if self.fetching.random() < 0.2:
                 self._end_download(owner, file_id)  # it had ended already
             case CancelDownload():
-                if source.running.pop(file_id, None) is not None:
+                if disk.running.pop(file_id, None) is not None:
                     self._later(0.0, owner, DownloadEnded(file_id, CUT))
             case DropFile():
-                source.drop(file_id)
+                disk.drop(file_id)
 
     def _end_download(self, owner: Owner, file_id: int) -> None:
-        if owner.is_alive and (end := owner.source.end(file_id, self.now)) is not None:
-            self._later(0.0, owner, DownloadEnded(file_id, end))
+        if not owner.is_alive or (end := owner.disk.end(file_id, self.now)) is None:
+            return
+        self.auditor.files.see_download(
+            owner.number, file_id, owner.disk.url(file_id), end, self.now
+        )
+        self._later(0.0, owner, DownloadEnded(file_id, end))
+        if file_id in owner.disk.on_disk:
+            self._maybe_damage(owner, file_id)
+
+    def _slow_seconds(self, media: MediaPlan) -> float:
+        """How much longer a download takes, so that others come to share it."""
+        share = media.changes.slow_share if self.now < self.plan.ends_at else 0.0
+        is_slow = share > 0 and self.slowing.random() < share
+        return self.slowing.uniform(0, SLOW_SECONDS) if is_slow else 0.0
+
+    def _maybe_damage(self, owner: Owner, file_id: int) -> None:
+        """Somebody loses or empties a file, soon or when it is being uploaded."""
+        assert self.media is not None
+        share = self.media.disk.damaged_share if self.now < self.plan.ends_at else 0.0
+        if share and self.damaging.random() < share:
+            empties = self.damaging.random() < 0.5
+            seconds = self.damaging.uniform(0, 2 * self.plan.call_seconds)
+            self._at(self.now + seconds, lambda: owner.disk.damage(file_id, empties=empties))
+
+    def _remove_folder(self, number: int) -> None:
+        if (owner := self._alive(number)) is not None:
+            owner.disk.remove_folder(self.now)
 
     def _see_upload(self, owner: Owner) -> None:
-        uploads = [c for c in owner.calls.values() if isinstance(c.request.request, UploadFile)]
+        requests = [call.request.request for call in owner.calls.values()]
+        uploads = [request for request in requests if isinstance(request, UploadFile)]
         if len(uploads) > max(1, owner.pipeline.dispatcher.gate.cap // 2):
-            self.auditor.file_flaws.add((owner.number, "more than half of the slots"))
+            self.auditor.files.flaws.add((owner.number, "more than half of the slots"))
+        found = [(owner.disk.on_disk[one.file_id].sha256, one.name[-3:]) for one in uploads]
+        if len(found) > len(set(found)):
+            self.auditor.files.flaws.add((owner.number, "two uploads of one content"))
 
     # --- calls -------------------------------------------------------------------------------
 
@@ -599,13 +637,12 @@ class World:
     def _send(self, call: SimCall) -> None:
         if call.is_given_up:
             return
-        request = call.request
         in_flight = sum(len(other.calls) for other in self._owners if other.is_alive)
         self.auditor.calls_at_once_max = max(self.auditor.calls_at_once_max, in_flight)
         seconds = self.plan.call_seconds * self.chance.uniform(0.5, 2)
         if self.later.random() < self.plan.slow_share:
             seconds = CALL_TIMEOUT_SECONDS * self.later.uniform(0.6, 0.95)
-        fault = self._fault_of(request)
+        fault = self._fault_of(call)
         if fault is None:
             self._at(self.now + seconds * 0.7, lambda: self._apply(call))
             self._at(self.now + seconds, lambda: self._answer(call, None))
@@ -617,10 +654,11 @@ class World:
         wait = CALL_TIMEOUT_SECONDS if is_timeout else seconds
         self._at(self.now + wait, lambda: self._answer(call, answer))
 
-    def _fault_of(self, request: StartCall) -> tuple[Answer, bool] | None:
+    def _fault_of(self, call: SimCall) -> tuple[Answer, bool] | None:
         """What goes wrong with a request, and whether (part of) it is applied all the same."""
-        if self._is_lost(request):
-            return CallFault(FaultKind.FILE_LOST, "gone"), False
+        request = call.request
+        if self._is_lost(call):
+            return FILE_LOST, False
         if self._is_too_often():
             return CallReply(429, retry_after_seconds=self.limiting.choice((None, 1.0))), False
         if any(start <= self.now < end for start, end in self.plan.outages):
@@ -645,11 +683,14 @@ class World:
             return CallReply(500), self.chance.random() < 0.5
         return self._own_fault(request)
 
-    def _is_lost(self, request: StartCall) -> bool:
+    def _is_lost(self, call: SimCall) -> bool:
         """Whether the file of an upload cannot be read from disk any more."""
-        is_upload = isinstance(request.request, UploadFile) and self.now < self.plan.ends_at
-        share = self.media.lost_share if is_upload and self.media is not None else 0.0
-        return share > 0 and self.fetching.random() < share
+        request = call.request.request
+        if not isinstance(request, UploadFile) or self.media is None:
+            return False
+        share = self.media.lost_share if self.now < self.plan.ends_at else 0.0
+        is_unread = share > 0 and self.fetching.random() < share
+        return is_unread or call.owner.disk.is_lost(request)
 
     def _is_too_often(self) -> bool:
         """Whether the PIM was asked as often in the last second as it allows."""
@@ -697,10 +738,11 @@ class World:
         request = call.request.request
         if not isinstance(request, UploadFile):
             call.reply = self.pim.answer(request, limit)
-        elif (found := call.owner.source.on_disk.get(request.file_id)) is not None:
-            assert self.media is not None
-            contents = {sha256_of(file.content): file.content for file in self.media.files}
-            call.reply = self.pim.upload(contents[found.sha256])
+        elif request.file_id in (disk := call.owner.disk).on_disk:
+            if disk.is_lost(request):
+                call.reply = FILE_LOST
+            else:
+                call.reply = self.pim.upload(self.contents[disk.sha256(request.file_id)])
         else:
             assert call.is_given_up, "the file of an upload in flight is on disk"
 
@@ -710,6 +752,9 @@ class World:
         answer = answer or call.reply
         assert answer is not None
         call.owner.calls.pop(call.request.call_id, None)
+        if answer == FILE_LOST and isinstance(call.request.request, UploadFile):
+            url = call.owner.disk.url(call.request.request.file_id)
+            self.auditor.files.see_lost(call.owner.number, url)
         self._see_delete(call, answer)
         self._submit(call.owner, CallEnded(call.request.call_id, answer))
 

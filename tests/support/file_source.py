@@ -52,12 +52,16 @@ class FileSource:
         effect = self.running.pop(file_id, None)
         if effect is None:
             return None
-        end = self.answer(effect.url, now) or downloaded(effect.url)
+        end = self.find(effect, now)
         if isinstance(end, Downloaded):
             if effect.etag is not None and effect.etag == end.etag:
                 return NotModified()
             self.on_disk[file_id] = end
         return end
+
+    def find(self, effect: StartDownload, now: float) -> DownloadEnd:
+        """What the URL leads to, whether or not it is what the replica has seen before."""
+        return self.answer(effect.url, now) or downloaded(effect.url)
 
     def drop(self, file_id: int) -> None:
         """Delete a file, which must be there."""
