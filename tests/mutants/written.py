@@ -104,7 +104,7 @@ WRITTEN = (
     Written(
         "slow-transaction-goes-again-whole",
         "P1, D3",
-        "if seconds >= SECONDS_MAX and await self._may_pass_in_parts(records):",
+        "if seconds >= SECONDS_MAX and await self._may_pass_in_parts(records, group):",
         "if False:",
         "Likewise: the log tries the same transaction for ever.",
     ),

@@ -171,7 +171,7 @@ class TransactionLog:
                     records = shorter
                 except _NotCommittedError as failure:
                     seconds = time.monotonic() - began
-                    if seconds >= SECONDS_MAX and await self._may_pass_in_parts(records):
+                    if seconds >= SECONDS_MAX and await self._may_pass_in_parts(records, group):
                         return CommitRefusal.NOT_IN_TIME
                     attempts += failure.is_answer
                     if attempts >= ATTEMPTS_MAX:
@@ -215,9 +215,10 @@ class TransactionLog:
             await self._commit(producer)
         return refused
 
-    async def _may_pass_in_parts(self, records: Outgoing) -> bool:
+    async def _may_pass_in_parts(self, records: Outgoing, group: GroupMetadata) -> bool:
         """Return whether Kafka can be reached, so that the size of a transaction may matter."""
-        return not records.is_empty and await connection_error(self._kafka) is None
+        is_wanted = group is self.group and not records.is_empty
+        return is_wanted and await connection_error(self._kafka) is None
 
     async def _prepare(
         self,
