@@ -33,7 +33,7 @@ LIMITS = 0x800000
 CREATIONS = 0x2000000
 """Likewise the families that are created while a world runs."""
 
-QUOTAS = 0x4000000
+QUOTAS = 0x10000000
 """Likewise what the broker takes in time."""
 
 Trouble = Literal["calm", "outages", "everything"]
