@@ -85,15 +85,16 @@ class Searcher:
 
     def release_dropped(self) -> None:
         """Close the idle connections to dropped segments, which frees the space of their files."""
-        with self._lock:
-            for connections in self._idle:
-                connections.close_all_but(self._index.segments)
+        self._close_idle_but(self._index.segments)
 
     def close(self) -> None:
         """Close the idle connections."""
+        self._close_idle_but(())
+
+    def _close_idle_but(self, segments: tuple[Segment, ...]) -> None:
         with self._lock:
             for connections in self._idle:
-                connections.close_all_but(())
+                connections.close_all_but(segments)
 
     def _take(self) -> _Connections:
         with self._lock:

@@ -105,13 +105,17 @@ async def reachable(_: KafkaSettings) -> None:
     """Kafka answers other requests."""
 
 
-async def test_what_kafka_does_not_take_in_time_is_refused(
-    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As with a quota: tried again as it is, it would take as long again."""
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka can be reached, and answers are awaited for a moment only."""
     monkeypatch.setattr(transaction, "connection_error", reachable)
     monkeypatch.setattr(transaction, "ANSWER_SECONDS_MAX", 0.2)
     monkeypatch.setattr(transaction, "SECONDS_MAX", 0.1)
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_what_kafka_does_not_take_in_time_is_refused(scripted: Scripted) -> None:
+    """As with a quota: tried again as it is, it would take as long again."""
     log, script = scripted
     script.is_slow = True
 
@@ -123,11 +127,11 @@ async def test_what_kafka_does_not_take_in_time_is_refused(
     assert script.steps == ["open", "begin", *WRITTEN], "by a producer that has nothing open"
 
 
+@pytest.mark.usefixtures("hurried")
 async def test_what_the_broker_aborted_meanwhile_is_refused(
     scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It names the wrong reason: that another producer has fenced this one."""
-    monkeypatch.setattr(transaction, "connection_error", reachable)
     monkeypatch.setattr(transaction, "SECONDS_MAX", 0.0)
     log, script = scripted
     script.send_errors = [ProducerFenced()]
@@ -135,6 +139,7 @@ async def test_what_the_broker_aborted_meanwhile_is_refused(
     assert await log.write(TRANSACTION) is CommitRefusal.NOT_IN_TIME
 
 
+@pytest.mark.usefixtures("hurried")
 async def test_an_outage_is_waited_for(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not matter then how large a transaction is."""
     log, script = scripted
@@ -144,20 +149,15 @@ async def test_an_outage_is_waited_for(scripted: Scripted, monkeypatch: pytest.M
         return OSError("gone")
 
     monkeypatch.setattr(transaction, "connection_error", back_at_the_second_try)
-    monkeypatch.setattr(transaction, "ANSWER_SECONDS_MAX", 0.2)
-    monkeypatch.setattr(transaction, "SECONDS_MAX", 0.1)
     script.is_slow = True
 
     assert await log.write(TRANSACTION) is None
     assert script.steps == ["open", "begin", OUTCOMES, DEAD, "open", "begin", *WRITTEN]
 
 
-async def test_a_commit_without_an_answer_is_not_repeated(
-    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("hurried")
+async def test_a_commit_without_an_answer_is_not_repeated(scripted: Scripted) -> None:
     """It may have succeeded; a retry would write its outcomes twice."""
-    monkeypatch.setattr(transaction, "connection_error", reachable)
-    monkeypatch.setattr(transaction, "ANSWER_SECONDS_MAX", 0.2)
     log, script = scripted
     script.commit_hangs = True
 

@@ -498,6 +498,21 @@ class TestRefused:
         assert not made.source.on_disk
 
 
+LOST = CallFault(FaultKind.FILE_LOST, "It is gone from disk.")
+
+
+def losing(times: int, lost: list[float]) -> Pim:
+    """Return the answers where so many uploads lose their file; `lost` gets when they did."""
+
+    def pim(request: Request, now: float) -> Answer | None:
+        if not isinstance(request, UploadFile) or len(lost) >= times:
+            return None
+        lost.append(now)
+        return LOST
+
+    return pim
+
+
 class TestFailing:
     """Sources that fail are tried again; then their changes fail."""
 
@@ -721,14 +736,8 @@ class TestGivenUpEarly:
     def test_a_lost_file_is_fetched_again_while_its_partition_waits(self) -> None:
         """Its source has shown that it works."""
         lost: list[float] = []
-
-        def pim(request: Request, now: float) -> Answer | None:
-            if isinstance(request, UploadFile) and not lost:
-                lost.append(now)
-                return CallFault(FaultKind.FILE_LOST, "It is gone from disk.")
-            return None
-
-        made = drive(pim, limits={"span_pause_offsets": 20}, source=FileSource(seconds=10.0))
+        source = FileSource(seconds=10.0)
+        made = drive(losing(1, lost), limits={"span_pause_offsets": 20}, source=source)
         id_ = made.upsert("packshots", "a", media=file())
         ids = [made.upsert("packshots", f"b{number}", text="x") for number in range(60)]
         made.run()
@@ -955,13 +964,10 @@ class TestUploads:
 
     def test_a_file_that_is_gone_from_disk_is_fetched_again(self) -> None:
         """That shows nothing of the PIM, which is down at that time, nor of the file's host."""
-        lost: list[float] = []
+        loses = losing(3, [])
 
         def pim(request: Request, now: float) -> Answer | None:
-            if isinstance(request, UploadFile) and len(lost) < 3:
-                lost.append(now)
-                return CallFault(FaultKind.FILE_LOST, "It is gone from disk.")
-            return CallReply(503) if now < 300 else None
+            return loses(request, now) or (CallReply(503) if now < 300 else None)
 
         made = drive(pim)
         others = [made.upsert("manuals", f"b{number}", text="x") for number in range(5)]
@@ -976,16 +982,9 @@ class TestUploads:
 
     def test_what_failed_before_a_file_was_fetched_does_not_count_once_it_is_lost(self) -> None:
         """However long its upload took, and however often it had failed."""
-        lost: list[float] = []
-
-        def pim(request: Request, now: float) -> Answer | None:
-            if isinstance(request, UploadFile) and not lost:
-                lost.append(now)
-                return CallFault(FaultKind.FILE_LOST, "It is gone from disk.")
-            return None
-
         source = FileSource(lambda _url, now: DownloadFault("503.") if now < 2 else None)
-        made = drive(pim, source=source, call_seconds=700.0, limits={"retry_attempts_max": 2})
+        limits = {"retry_attempts_max": 2}
+        made = drive(losing(1, []), source=source, call_seconds=700.0, limits=limits)
         id_ = made.upsert("packshots", "a", media=file())
         made.run()
 
@@ -994,9 +993,8 @@ class TestUploads:
 
     def test_a_disk_that_loses_every_file_fails_the_changes(self) -> None:
         """It is no reason to reject them: they may be replayed."""
-        fault = CallFault(FaultKind.FILE_LOST, "It is gone from disk.")
         made = drive(
-            lambda request, _now: fault if isinstance(request, UploadFile) else None,
+            lambda request, _now: LOST if isinstance(request, UploadFile) else None,
             limits={"retry_attempts_max": 3},
         )
         ids = [made.upsert("packshots", code, media=file()) for code in "ab"]
