@@ -134,6 +134,15 @@ async def send(api: HttpAssetApi, request: UpsertAssets | GetFamilies | UploadFi
     return await api.send(request, permit=permit, may_write=lambda: True)
 
 
+async def send_in_tries(api: HttpAssetApi, request: UpsertAssets, tries_max: int) -> CallReply:
+    """Return the reply to the first of these tries whose connection does not fail."""
+    for _ in range(tries_max - 1):
+        answer = await send(api, request)
+        if not isinstance(answer, CallFault):
+            return reply(answer)
+    return reply(await send(api, request))
+
+
 def reply(answer: Answer) -> CallReply:
     """Return the reply that the answer must be."""
     assert isinstance(answer, CallReply), answer
@@ -432,16 +441,23 @@ async def test_an_answer_that_is_packed_unasked(server: Server, tmp_path: Path) 
 @each_proxy
 @each_scheme
 async def test_through_a_proxy(proxy: Proxy, scheme: str, ca: trustme.CA, tmp_path: Path) -> None:
-    """Every call arrives, and only the proxy gets its password."""
+    """Every call arrives, and only the proxy gets its password.
+
+    tinyproxy closes a connection after its answer without having said so. The next request may be
+    on its way then, and is sent again as by the core.
+    """
+    tries_max = 5 if proxy is tinyproxy else 1
     port = free_port()
     folder = tmp_path / "proxy"
     folder.mkdir()
     async with front(nginx, ca, tmp_path) as behind, running(proxy(folder, port), port):
         api = behind.api(scheme, proxy_url=f"http://{USER}:{PASSWORD}@127.0.0.1:{port}")
         for _ in range(10):
-            found = await asyncio.gather(*(send(api, write()) for _ in range(2)))
-            assert {reply(answer).status for answer in found} == {200}
-        refused = reply(await send(api, write(4 * 1024 * 1024)))
+            found = await asyncio.gather(
+                *(send_in_tries(api, write(), tries_max) for _ in range(2))
+            )
+            assert {answer.status for answer in found} == {200}
+        refused = await send_in_tries(api, write(4 * 1024 * 1024), tries_max)
         assert refused.status == 413
         await asyncio.sleep(KEEPALIVE_SECONDS + 0.5)
         assert reply(await send(api, write())).status == 200
