@@ -20,9 +20,13 @@ def listening(host: str, port: int, section: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise FatalError(
-            f"Cannot listen on {host}:{port}: {_cause(error)}. "
+            f"Cannot listen on {_address(host, port)}: {_cause(error)}. "
             f"Set {PREFIX}{section}__PORT or {PREFIX}{section}__HOST."
         ) from None
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _cause(error: OSError) -> str:

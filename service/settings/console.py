@@ -40,7 +40,8 @@ class ConsoleSettings(Group):
 
     host: Host = Field(
         "0.0.0.0",  # noqa: S104 - a proxy reaches it from other hosts
-        description="Address to listen on for the pages of the console.",
+        description="Address to listen on for the pages of the console; `::` is every address, by "
+        "IPv6 and by IPv4.",
     )
     port: int = Field(
         8082,

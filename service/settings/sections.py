@@ -477,7 +477,8 @@ class IngressSettings(Group):
 
     host: Host = Field(
         "0.0.0.0",  # noqa: S104 - the DAMs reach it from other hosts
-        description="Address to listen on for webhooks.",
+        description="Address to listen on for webhooks; `::` is every address, by IPv6 and by "
+        "IPv4.",
     )
     port: int = Field(
         8081,
@@ -538,7 +539,8 @@ class HttpSettings(Group):
 
     host: Host = Field(
         "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus reach a pod from other hosts
-        description="Address to listen on for health checks, metrics and the status page.",
+        description="Address to listen on for health checks, metrics and the status page; `::` is "
+        "every address, by IPv6 and by IPv4.",
     )
     port: int = Field(
         HTTP_PORT,

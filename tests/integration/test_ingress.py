@@ -217,6 +217,7 @@ async def test_a_record_that_the_topic_refuses_is_never_acknowledged(
         ({"INGRESS__TLS_CERT_FILE": "x.pem"}, 2, "TLS_CERT_FILE and TLS_KEY_FILE"),
         ({"INGRESS__MAX_BODY_BYTES": "2MiB"}, 2, "KAFKA__MAX_RECORD_BYTES"),
         ({"INGRESS__HOST": "192.0.2.1"}, 1, "Cannot listen on 192.0.2.1:0"),
+        ({"INGRESS__HOST": "2001:db8::1"}, 1, "Cannot listen on [2001:db8::1]:0"),
     ],
 )
 async def test_a_wrong_start_is_explained(

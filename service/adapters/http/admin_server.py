@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -247,9 +247,12 @@ def _word(*, ok: bool) -> str:
 
 def _is_loopback(remote: str | None) -> bool:
     try:
-        return remote is not None and ip_address(remote).is_loopback
+        address = ip_address(remote or "")
     except ValueError:
         return False
+    # So the peer of a connection by IPv4 is named where the socket takes IPv6 as well.
+    by_ipv4 = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (by_ipv4 or address).is_loopback
 
 
 def _policy(page: str) -> str:

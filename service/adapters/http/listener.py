@@ -5,9 +5,14 @@ milliseconds, so an old connection is idle, waits for the rest of a request that
 not read by its client; and probes are answered however many of those there are.
 """
 
-import asyncio
+from typing import TYPE_CHECKING
 
 from aiohttp import web
+
+from service.adapters.http.open_server import bound_port, open_server
+
+if TYPE_CHECKING:
+    import asyncio
 
 HEADERS_MAX = 50
 """Most headers of a request: it is held until it is complete, each header with some kilobytes."""
@@ -40,10 +45,8 @@ class Listener:
             OSError: the address is already in use, or does not belong to this machine.
         """
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, host, port)
-        bound_port: int = self._server.sockets[0].getsockname()[1]
-        return bound_port
+        self._server = await open_server(self._accept, host, port)
+        return bound_port(self._server)
 
     async def close(self) -> None:
         """Stop listening, and let the answers of open requests leave."""

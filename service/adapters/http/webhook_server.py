@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast, get_args
 from aiohttp import HttpVersion11, web
 from aiohttp.web_protocol import RequestPayloadError
 
+from service.adapters.http.open_server import bound_port, open_server
 from service.adapters.http.webhook_connection import (
     REQUEST_SECONDS_MAX,
     RETRY_AFTER_SECONDS,
@@ -107,15 +108,10 @@ class WebhookServer:
         self._connections = Connections(
             self._handle, self._note_refusal, self._connections_max, self._request_seconds_max
         )
-        self._listening = await asyncio.get_running_loop().create_server(
-            self._connections,
-            host,
-            port,
-            ssl=tls,
-            ssl_handshake_timeout=self._request_seconds_max if tls else None,
+        self._listening = await open_server(
+            self._connections, host, port, tls, self._request_seconds_max
         )
-        bound_port: int = self._listening.sockets[0].getsockname()[1]
-        return bound_port
+        return bound_port(self._listening)
 
     async def drain(self, seconds_max: float) -> None:
         """Answer new requests with 503, and wait until the open ones are answered."""

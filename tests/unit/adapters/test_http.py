@@ -266,6 +266,24 @@ async def test_release_with_the_token_alone(port: ServedPort) -> None:
     assert (await port.get("/release", "POST", **{HEADER: token}))[0] == 409
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"])
+async def test_a_release_from_the_own_machine(host: str) -> None:
+    """Where the socket takes IPv6 as well, the peer by IPv4 has the address ::ffff:127.0.0.1."""
+    served = ServedPort(withheld=7)
+    server = AdminServer(served.handlers(with_page=False))
+    number = await server.open(host, 0)
+    served.url = f"http://127.0.0.1:{number}"
+    token = TokenFile(number).read() or ""
+    assert (await served.get("/release", "POST", **{HEADER: token}))[:2] == (200, '{"released": 7}')
+    await server.close()
+
+
+@pytest.mark.parametrize("remote", [None, "", "x", "192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1"])
+def test_a_release_from_elsewhere(remote: str | None) -> None:
+    """Nobody outside of the machine or the pod may release."""
+    assert not admin_server._is_loopback(remote)
+
+
 async def test_the_command_reads_the_token(port: ServedPort) -> None:
     """The command works as the service's user, and explains a missing token file."""
     port.withheld = 7

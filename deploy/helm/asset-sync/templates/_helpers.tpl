@@ -271,6 +271,8 @@ labels:
 {{- define "asset-sync.ownEnv" -}}
 - name: ASSET_SYNC_SECRETS_DIR
   value: /run/secrets/asset-sync
+- name: ASSET_SYNC_HTTP__HOST
+  value: "::"
 {{- if eq .Values.workload "StatefulSet" }}
 - name: ASSET_SYNC_KAFKA__GROUP_INSTANCE_ID
   valueFrom:
