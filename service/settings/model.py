@@ -219,9 +219,10 @@ class Settings(BaseSettings):
             f"{PREFIX}KAFKA__EVENTS_TOPICS: nobody reads what translate writes.": (
                 self.translate_topic not in kafka.events_topic_names
             ),
-            f"{PREFIX}KAFKA__SECURITY_PROTOCOL is {kafka.security_protocol}: the password is "
-            "readable on the network.": (
-                kafka.security_protocol == "SASL_PLAINTEXT" and kafka.sasl_mechanism == "PLAIN"
+            f"{PREFIX}KAFKA__SECURITY_PROTOCOL is {kafka.security_protocol}: the password or "
+            "the token is readable on the network.": (
+                kafka.security_protocol == "SASL_PLAINTEXT"
+                and kafka.sasl_mechanism in {"PLAIN", "OAUTHBEARER"}
             ),
         }
         return [sentence for sentence, is_so in unwise.items() if is_so]

@@ -88,6 +88,15 @@ def _check_endpoint(url: str) -> str:
     return url
 
 
+def _check_token_url(url: str) -> str:
+    parts = _parts_of(url)
+    if parts is None or parts.hostname is None or parts.username is not None:
+        raise ValueError("must be a URL such as https://login.example/token, without a user")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("is plain http to another host: use https")
+    return url
+
+
 Size = Annotated[int, BeforeValidator(parse_size)]
 Host = Annotated[str, AfterValidator(_check_host)]
 _Text = Annotated[str, Field(min_length=1)]
@@ -114,20 +123,36 @@ class KafkaSettings(Group):
         "PLAINTEXT",
         description="How to connect to the brokers: plain text or TLS (SSL), with or without SASL.",
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        None,
-        description="SASL mechanism of the Kafka login. Required with SASL_PLAINTEXT or SASL_SSL.",
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = (
+        Field(
+            None,
+            description="SASL mechanism of the Kafka login. Required with SASL_PLAINTEXT or "
+            "SASL_SSL.",
+        )
     )
     sasl_username: str | None = Field(
-        None, description="User name of the Kafka login. Required with SASL_PLAINTEXT or SASL_SSL."
+        None,
+        description="User name of the Kafka login, or the client id with OAUTHBEARER. Required "
+        "with SASL_PLAINTEXT or SASL_SSL.",
     )
     sasl_password: SecretStr | None = Field(
-        None, description="Password of the Kafka login. Required with SASL_PLAINTEXT or SASL_SSL."
+        None,
+        description="Password of the Kafka login, or the client secret with OAUTHBEARER. Required "
+        "with SASL_PLAINTEXT or SASL_SSL.",
+    )
+    sasl_token_url: Annotated[str, AfterValidator(_check_token_url)] | None = Field(
+        None,
+        description="URL that gives tokens for OAUTHBEARER, by client credentials of OAuth 2.0. "
+        "Plain http is accepted for loopback only.",
+    )
+    sasl_scope: _Text | None = Field(
+        None, description="Scope of the tokens for OAUTHBEARER, if the token URL asks for one."
     )
     ssl_ca_file: Path | None = Field(
         None,
         description="PEM file with the certificate of a private CA that signed the brokers' "
-        "certificates. It is trusted in addition to the CAs of the system.",
+        "certificates or that of SASL_TOKEN_URL. It is trusted in addition to the CAs of the "
+        "system.",
     )
     ssl_cert_file: Path | None = Field(
         None, description="PEM file with the client certificate for brokers that ask for one."
@@ -206,6 +231,8 @@ class KafkaSettings(Group):
             raise ValueError(
                 f"{self.security_protocol} needs SASL_MECHANISM, SASL_USERNAME and SASL_PASSWORD"
             )
+        if (self.sasl_mechanism == "OAUTHBEARER") != bool(self.sasl_token_url):
+            raise ValueError("SASL_MECHANISM=OAUTHBEARER and SASL_TOKEN_URL need each other")
         if bool(self.ssl_cert_file) != bool(self.ssl_key_file):
             raise ValueError("set both SSL_CERT_FILE and SSL_KEY_FILE, or neither")
         return self

@@ -16,7 +16,6 @@ from service.playground.pim.simulator import PimSimulator
 from service.playground.pim.structure import free
 from tests.support.proof import assert_exactly_once, events
 from tests.support.secured import (
-    DESCRIBE,
     GROUP,
     PASSWORD,
     PREFIXED,
@@ -26,6 +25,7 @@ from tests.support.secured import (
     WRITE,
     Permission,
     SecuredKafka,
+    permissions,
     secured_kafka,
 )
 from tests.support.service import SystemUnderTest, aside, system_around
@@ -36,22 +36,6 @@ pytestmark = [
     pytest.mark.processes,
     pytest.mark.xdist_group("secured"),  # one worker runs them all, on one broker
 ]
-
-
-def permissions(system: SystemUnderTest) -> dict[str, Permission]:
-    """Return the permissions of contract.md §5."""
-    group = system.group
-    return {
-        "read events": Permission(TOPIC, system.events, READ),
-        "describe events": Permission(TOPIC, system.events, DESCRIBE),
-        "write outcomes": Permission(TOPIC, system.outcomes, WRITE),
-        "describe outcomes": Permission(TOPIC, system.outcomes, DESCRIBE),
-        "write dead letters": Permission(TOPIC, system.dead_letters, WRITE),
-        "describe dead letters": Permission(TOPIC, system.dead_letters, DESCRIBE),
-        "read group": Permission(GROUP, group, READ),
-        "write transactional id": Permission(TRANSACTIONAL_ID, f"{group}.", WRITE, PREFIXED),
-        "describe transactional id": Permission(TRANSACTIONAL_ID, f"{group}.", DESCRIBE, PREFIXED),
-    }
 
 
 LACKING = {

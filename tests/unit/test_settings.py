@@ -134,6 +134,10 @@ def test_service_links_are_ignored() -> None:
         ("MEDIA__TIMEOUT_SECONDS", "0"),
         ("WINDOW__MAX_BYTES", "1 parsec"),
         ("KAFKA__SECURITY_PROTOCOL", "SASL_SSL"),
+        ("KAFKA__SASL_TOKEN_URL", "https://login.example/token"),
+        ("KAFKA__SASL_TOKEN_URL", "login.example/token"),
+        ("KAFKA__SASL_TOKEN_URL", "http://login.example/token"),
+        ("KAFKA__SASL_TOKEN_URL", "https://user:t0p-secret@login.example/token"),
         ("KAFKA__OUTCOMES_TOPIC", "dam.asset-changes"),
         ("PIM__USERNAME", "both"),
     ],
@@ -145,6 +149,24 @@ def test_a_wrong_value_is_one_plain_line(name: str, value: str) -> None:
     assert len(said.splitlines()) == 1
     assert name.split("__", maxsplit=1)[0] in said
     assert "t0p-secret" not in said
+
+
+def test_a_login_with_tokens_is_complete() -> None:
+    """The token URL belongs to OAUTHBEARER, and tokens in plain text are worth a warning."""
+    login = {
+        "KAFKA__SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA__SASL_MECHANISM": "OAUTHBEARER",
+        "KAFKA__SASL_USERNAME": "client",
+        "KAFKA__SASL_PASSWORD": "t0p-secret",
+    }
+    both = "SASL_MECHANISM=OAUTHBEARER and SASL_TOKEN_URL need each other"
+    assert both in problem(**login)
+    login["KAFKA__SASL_TOKEN_URL"] = "http://localhost:8080/token"
+    assert both in problem(**login | {"KAFKA__SASL_MECHANISM": "PLAIN"})
+    given = {f"ASSET_SYNC_{name}": value for name, value in login.items()}
+    loaded = load(MINIMUM | given, None)
+    assert loaded.settings.kafka.sasl_token_url == "http://localhost:8080/token"
+    assert "the token is readable on the network" in " ".join(loaded.warnings)
 
 
 def test_a_group_id_that_is_too_long_says_how_long_it_may_be() -> None:

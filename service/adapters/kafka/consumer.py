@@ -242,7 +242,7 @@ def _broker(kafka: KafkaSettings) -> KafkaBroker:
     return KafkaBroker(
         kafka.bootstrap_servers.split(","),
         client_id=kafka.client_id,
-        security=security(kafka),
+        **security(kafka),
         metadata_max_age_ms=METADATA_SECONDS_MAX * 1000,
         connections_max_idle_ms=IDLE_MS_MAX,
         apply_types=False,

@@ -27,6 +27,7 @@ from aiokafka.errors import (
 from service.adapters.kafka.aiokafka_gaps import newer_codes
 from service.adapters.kafka.aiokafka_gaps.group_membership import InstanceFencedError
 from service.adapters.kafka.aiokafka_gaps.permissions import Topic
+from service.adapters.kafka.oauth_login import ClientRefusedError, NoKafkaTokenError
 from service.adapters.kafka.options import last_refusal
 from service.settings import KafkaSettings
 
@@ -269,11 +270,8 @@ def describe(error: BaseException, kafka: KafkaSettings) -> str:
                 "The Kafka user may not use a transactional id: grant Write and Describe on "
                 f'transactional ids with the prefix "{kafka.group_id}.".'
             )
-        case AuthenticationFailedError() | SaslAuthenticationFailed():
-            return (
-                f"Kafka refuses the login of user {kafka.sasl_username}: check "
-                "ASSET_SYNC_KAFKA__SASL_USERNAME, __SASL_PASSWORD and __SASL_MECHANISM."
-            )
+        case NoKafkaTokenError() | AuthenticationFailedError() | SaslAuthenticationFailed():
+            return _about_login(error, kafka)
         case InstanceFencedError():
             return (
                 "Another process uses the same ASSET_SYNC_KAFKA__GROUP_INSTANCE_ID "
@@ -296,6 +294,20 @@ def describe(error: BaseException, kafka: KafkaSettings) -> str:
             return describe(refusal, kafka) if why is None else f"no broker can be reached ({why})"
         case _:
             return _other(error, kafka)
+
+
+def _about_login(error: BaseException, kafka: KafkaSettings) -> str:
+    if isinstance(error, NoKafkaTokenError):
+        return str(error.args[0])
+    if kafka.sasl_token_url is not None:
+        return (
+            f"Kafka refuses the token of client {kafka.sasl_username}: check "
+            "ASSET_SYNC_KAFKA__SASL_TOKEN_URL and __SASL_SCOPE, and see the broker's log."
+        )
+    return (
+        f"Kafka refuses the login of user {kafka.sasl_username}: check "
+        "ASSET_SYNC_KAFKA__SASL_USERNAME, __SASL_PASSWORD and __SASL_MECHANISM."
+    )
 
 
 def network_reason(refusal: BaseException) -> str | None:
@@ -357,6 +369,7 @@ def _is_refusal(error: BaseException) -> bool:
         error,
         AuthenticationFailedError
         | SaslAuthenticationFailed
+        | ClientRefusedError
         | ssl.SSLCertVerificationError
         | TopicAuthorizationFailedError
         | GroupAuthorizationFailedError

@@ -6,8 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from aiokafka import codec
-from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+from faststream.security import (
+    BaseSecurity,
+    SASLOAuthBearer,
+    SASLPlaintext,
+    SASLScram256,
+    SASLScram512,
+)
 
+from service.adapters.kafka.oauth_login import TokenLogin
 from service.adapters.tls import context, show_certificate
 from service.settings import PREFIX, KafkaSettings, SettingsError
 
@@ -44,15 +51,21 @@ def connection(kafka: KafkaSettings) -> dict[str, Any]:
         "connections_max_idle_ms": IDLE_MS_MAX,
     }
     if kafka.security_protocol.startswith("SASL"):
-        assert kafka.sasl_password is not None
-        options |= {
-            "sasl_mechanism": kafka.sasl_mechanism,
-            "sasl_plain_username": kafka.sasl_username,
-            "sasl_plain_password": kafka.sasl_password.get_secret_value(),
-        }
+        options |= {"sasl_mechanism": kafka.sasl_mechanism, **_login(kafka)}
     if kafka.security_protocol.endswith("SSL"):
         options["ssl_context"] = tls(kafka)
     return options
+
+
+def _login(kafka: KafkaSettings) -> dict[str, Any]:
+    """Return the options with which a client logs in."""
+    if kafka.sasl_mechanism == "OAUTHBEARER":
+        return {"sasl_oauth_token_provider": TokenLogin(kafka)}
+    assert kafka.sasl_password is not None
+    return {
+        "sasl_plain_username": kafka.sasl_username,
+        "sasl_plain_password": kafka.sasl_password.get_secret_value(),
+    }
 
 
 def producing(kafka: KafkaSettings) -> dict[str, Any]:
@@ -85,8 +98,22 @@ def compression(kafka: KafkaSettings) -> str | None:
     return kafka.compression
 
 
-def security(kafka: KafkaSettings) -> BaseSecurity | None:
-    """Return the connection's security as FastStream takes it."""
+def security(kafka: KafkaSettings) -> dict[str, Any]:
+    """Return the connection's security as FastStream's broker takes it.
+
+    Raises:
+        SettingsError: a file or a URL cannot be used.
+    """
+    if kafka.sasl_mechanism != "OAUTHBEARER":
+        return {"security": _security(kafka)}
+    ssl_context = tls(kafka) if kafka.security_protocol.endswith("SSL") else None
+    return {
+        "security": SASLOAuthBearer(ssl_context=ssl_context, use_ssl=ssl_context is not None),
+        **_login(kafka),
+    }
+
+
+def _security(kafka: KafkaSettings) -> BaseSecurity | None:
     ssl_context = tls(kafka) if kafka.security_protocol.endswith("SSL") else None
     use_ssl = ssl_context is not None
     if not kafka.security_protocol.startswith("SASL"):

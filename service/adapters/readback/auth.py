@@ -1,84 +1,13 @@
-"""How requests to a DAM are authorised, without I/O: tests drive the flow by hand.
+"""How requests to a DAM are authorised without a token of OAuth 2.0."""
 
-`client_credentials` is a generator. It yields each token request, is sent the answer, and returns
-the token:
+from collections.abc import Callable, Mapping
 
-    flow = client_credentials(client_id, client_secret, scope)
-    request = next(flow)
-    request = flow.send(reply)   # … until StopIteration carries the token
-"""
-
-import base64
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
-from urllib.parse import quote_plus, urlencode
-
-import msgspec
-
-from service.adapters.http_client import RawReply
-from service.adapters.tokens import TOKEN_CHARACTERS_MAX, Token
-from service.contracts.json_flaw import UNREADABLE
+from service.adapters.oauth import basic
 from service.mapping.file.hosts import Auth
-from service.settings import SettingsError, is_visible_ascii
+from service.settings import SettingsError
 
 ReadSecret = Callable[[str], str]
 """Returns the secret of a name, read anew; raises `SettingsError` if it cannot be read."""
-
-_REFUSED = frozenset({400, 401})
-"""Statuses by which a server refuses a client or the way it shows its secret (RFC 6749, 5.2)."""
-
-
-class NoTokenError(Exception):
-    """The token URL gave no token; has its answer."""
-
-    def __init__(self, reply: RawReply) -> None:
-        super().__init__(f"HTTP {reply.status}")
-        self.reply = reply
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
-    """The form to send to the token URL, and its Authorization header, if it has one."""
-
-    form: bytes
-    authorization: str | None = None
-
-    def __repr__(self) -> str:
-        # A log or a traceback may show this object.
-        return "TokenRequest(**********)"
-
-
-class _Grant(msgspec.Struct):
-    access_token: str
-    expires_in: float | None = None
-
-
-Flow = Generator[TokenRequest, RawReply, Token]
-
-
-def client_credentials(client_id: str, client_secret: str, scope: str | None) -> Flow:
-    """Get a token for a client (RFC 6749, 4.4).
-
-    The secret goes in the form, as the DAMs' own manuals have it; a server that refuses this is
-    shown it in a header.
-
-    Raises:
-        NoTokenError: the server gave no token.
-    """
-    grant = {"grant_type": "client_credentials"}
-    if scope is not None:
-        grant["scope"] = scope
-    client = {"client_id": client_id, "client_secret": client_secret}
-    reply = yield TokenRequest(urlencode(grant | client).encode())
-    if reply.status in _REFUSED:
-        pair = basic(quote_plus(client_id), quote_plus(client_secret))
-        reply = yield TokenRequest(urlencode(grant).encode(), pair)
-    return _read(reply)
-
-
-def basic(username: str, password: str) -> str:
-    """Return the value of an Authorization header with a name and a password."""
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
 
 
 def fixed_headers(auth: Auth | None, read_secret: ReadSecret) -> Mapping[str, str]:
@@ -107,15 +36,3 @@ def _for_header(name: str, read_secret: ReadSecret) -> str:
             "spaces at its ends."
         )
     return secret
-
-
-def _read(reply: RawReply) -> Token:
-    if reply.status != 200:
-        raise NoTokenError(reply)
-    try:
-        grant = msgspec.json.decode(reply.body, type=_Grant, strict=False)
-    except UNREADABLE as error:
-        raise NoTokenError(reply) from error
-    if not is_visible_ascii(grant.access_token) or len(grant.access_token) > TOKEN_CHARACTERS_MAX:
-        raise NoTokenError(reply)
-    return Token(grant.access_token, expires_in=grant.expires_in)

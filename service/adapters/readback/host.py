@@ -25,13 +25,14 @@ from service.adapters.http_client import (
     parse_url,
 )
 from service.adapters.network import Network, PublicNetwork
-from service.adapters.readback.answers import read_answer, trouble
-from service.adapters.readback.auth import (
+from service.adapters.oauth import (
+    TOKEN_BYTES_MAX,
     NoTokenError,
-    ReadSecret,
     client_credentials,
-    fixed_headers,
+    fetch_token,
 )
+from service.adapters.readback.answers import read_answer, trouble
+from service.adapters.readback.auth import ReadSecret, fixed_headers
 from service.adapters.readback.pace import Pace
 from service.adapters.tls import context
 from service.adapters.tokens import Token, TokenKeeper
@@ -40,9 +41,6 @@ from service.contracts.text import DOT_SEGMENTS
 from service.mapping.file.hosts import Host, OAuth2
 from service.settings import SettingsError
 from service.translation.read_answers import HostTrouble, ReadAnswer, Refused, TooLarge
-
-TOKEN_BYTES_MAX = 64 * 1024
-"""Largest answer of a token URL that is read."""
 
 _SLASHES = re.compile(r"/|\\|%2f|%5c")
 """What separates the parts of a path for one server or another, in lower case."""
@@ -152,17 +150,9 @@ class DamHost:
         client_id = self._read_secret(oauth2.client_id)
         client_secret = self._read_secret(oauth2.client_secret)
         flow = client_credentials(client_id, client_secret, oauth2.scope)
-        request = next(flow)
-        while True:
-            headers = {**HEADERS, "content-type": "application/x-www-form-urlencoded"}
-            if request.authorization is not None:
-                headers["authorization"] = request.authorization
-            sent = httpx2.Request("POST", self._token_url, headers=headers, content=request.form)
-            try:
-                request = flow.send(await self._send(sent, TOKEN_BYTES_MAX))
-            except StopIteration as done:
-                token: Token = done.value
-                return token
+        return await fetch_token(
+            flow, self._token_url, lambda request: self._send(request, TOKEN_BYTES_MAX)
+        )
 
 
 def _without_token(error: NoTokenError) -> HostTrouble:

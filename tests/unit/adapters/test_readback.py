@@ -23,8 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.adapters.http_client import RawReply
+from service.adapters.oauth import TokenRequest
 from service.adapters.readback.answers import beginning, read_answer
-from service.adapters.readback.auth import TokenRequest
 from service.adapters.readback.check_hosts import check_hosts
 from service.adapters.readback.host import DamHost
 from service.adapters.readback.hosts import HttpDamHosts
