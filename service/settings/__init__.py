@@ -1,6 +1,8 @@
 """The settings of asset-sync and the code that reads them (contract.md §3)."""
 
+from service.settings.addresses import is_loopback
 from service.settings.console import ConsoleSettings
+from service.settings.kafka import KafkaSettings
 from service.settings.load import Credentials, Loaded, SettingsError, load, load_without_pim
 from service.settings.media import MediaSettings, temporary_directory
 from service.settings.model import Settings
@@ -9,10 +11,8 @@ from service.settings.secrets import SecretStore, Unreadable, reserved_names
 from service.settings.sections import (
     HttpSettings,
     IngressSettings,
-    KafkaSettings,
     PimSettings,
     StructureSettings,
-    is_loopback,
     is_visible_ascii,
 )
 from service.settings.variables import PREFIX

@@ -1,7 +1,8 @@
-"""Whether a text is an address that a connection can be tried to."""
+"""Reads the addresses of the settings: whether a connection to one can be tried, and its parts."""
 
 import re
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import SplitResult, urlsplit
 
 _SERVER = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+))(?::(\d{1,5}))?", re.ASCII)
 
@@ -30,3 +31,21 @@ def is_host(name: str) -> bool:
     except UnicodeError:
         return False
     return name.isprintable()
+
+
+def url_parts(url: str) -> SplitResult | None:
+    """Return the parts of an http or https URL that names a host; None for any other text."""
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # for an invalid port or IPv6 address
+        return None
+    return parts if is_url and url.isprintable() and " " not in url else None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether the host is `localhost` or a loopback address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from service.core.limits import DecodeLimits, Limits, MediaOptions, StructureOptions
 from service.settings.console import ConsoleSettings
+from service.settings.kafka import KafkaSettings
 from service.settings.media import MediaSettings
 from service.settings.sections import (
     INGRESS_OVERHEAD_BYTES,
@@ -18,7 +19,6 @@ from service.settings.sections import (
     EventsSettings,
     HttpSettings,
     IngressSettings,
-    KafkaSettings,
     LogSettings,
     OutcomesSettings,
     PimSettings,

@@ -1,11 +1,10 @@
 """The settings in groups, each field with its default, its limits and a description for users."""
 
 import re
-from ipaddress import ip_address
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote
 
 from pydantic import (
     AfterValidator,
@@ -18,12 +17,13 @@ from pydantic import (
 )
 
 from service.contracts.sizes import parse_size
-from service.settings.addresses import is_host, is_server
+from service.settings.addresses import is_host, is_loopback, url_parts
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
-def _parse_names(text: object) -> object:
+def parse_names(text: object) -> object:
+    """Return the names in a text that separates them by commas; anything else as it is."""
     if isinstance(text, str):
         return tuple(name for part in text.split(",") if (name := part.strip()))
     return text
@@ -35,39 +35,17 @@ def _check_host(name: str) -> str:
     return name
 
 
-def _check_servers(text: str) -> str:
-    if not all(is_server(server.strip()) for server in text.split(",")):
-        raise ValueError("must be HOST:PORT, comma separated, such as kafka-1:9092,kafka-2:9092")
-    return text
+def check_topic(name: str) -> str:
+    """Return the name of a topic.
 
-
-def _check_topic(name: str) -> str:
+    Raises:
+        ValueError: Kafka does not allow this name.
+    """
     if not _TOPIC.fullmatch(name) or name in {".", ".."}:
         raise ValueError(
             "a topic name has 1 to 249 letters, digits, '.', '_' or '-', and is not '.' or '..'"
         )
     return name
-
-
-def _check_topics(text: str) -> str:
-    for name in text.split(","):
-        _check_topic(name.strip())
-    return text
-
-
-IDENTIFIER_BYTES_MAX = 255
-"""Longest group id, client id or group instance id, in bytes of UTF-8.
-
-The default `source` of the outcomes contains the group id, and each outcome carries that source.
-"""
-
-
-def _check_identifier(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must not contain control characters")
-    if (size := len(text.encode())) > IDENTIFIER_BYTES_MAX:
-        raise ValueError(f"must have at most {IDENTIFIER_BYTES_MAX} characters (has {size})")
-    return text
 
 
 SOURCE_CHARACTERS_MAX = 1000
@@ -83,159 +61,21 @@ def _check_source(text: str) -> str:
 
 
 def _check_endpoint(url: str) -> str:
-    if _parts_of(url) is None:
+    if url_parts(url) is None:
         raise ValueError("must be a URL such as http://collector:4318/v1/traces")
-    return url
-
-
-def _check_token_url(url: str) -> str:
-    parts = _parts_of(url)
-    if parts is None or parts.hostname is None or parts.username is not None:
-        raise ValueError("must be a URL such as https://login.example/token, without a user")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError("is plain http to another host: use https")
     return url
 
 
 Size = Annotated[int, BeforeValidator(parse_size)]
 Host = Annotated[str, AfterValidator(_check_host)]
-_Text = Annotated[str, Field(min_length=1)]
-_Servers = Annotated[_Text, AfterValidator(_check_servers)]
-_Identifier = Annotated[_Text, AfterValidator(_check_identifier)]
-_Topic = Annotated[_Text, AfterValidator(_check_topic)]
-_Topics = Annotated[_Text, AfterValidator(_check_topics)]
+Text = Annotated[str, Field(min_length=1)]
+Topic = Annotated[Text, AfterValidator(check_topic)]
 
 
 class Group(BaseModel):
     """Settings of one section: they never change, and an unknown name is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class KafkaSettings(Group):
-    """Settings of the brokers, the consumer group and the topics."""
-
-    bootstrap_servers: _Servers = Field(
-        "localhost:9092",
-        description="Kafka brokers to connect to first, HOST:PORT, separated by commas.",
-    )
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT",
-        description="How to connect to the brokers: plain text or TLS (SSL), with or without SASL.",
-    )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = (
-        Field(
-            None,
-            description="SASL mechanism of the Kafka login. Required with SASL_PLAINTEXT or "
-            "SASL_SSL.",
-        )
-    )
-    sasl_username: str | None = Field(
-        None,
-        description="User name of the Kafka login, or the client id with OAUTHBEARER. Required "
-        "with SASL_PLAINTEXT or SASL_SSL.",
-    )
-    sasl_password: SecretStr | None = Field(
-        None,
-        description="Password of the Kafka login, or the client secret with OAUTHBEARER. Required "
-        "with SASL_PLAINTEXT or SASL_SSL.",
-    )
-    sasl_token_url: Annotated[str, AfterValidator(_check_token_url)] | None = Field(
-        None,
-        description="URL that gives tokens for OAUTHBEARER, by client credentials of OAuth 2.0. "
-        "Plain http is accepted for loopback only.",
-    )
-    sasl_scope: _Text | None = Field(
-        None, description="Scope of the tokens for OAUTHBEARER, if the token URL asks for one."
-    )
-    ssl_ca_file: Path | None = Field(
-        None,
-        description="PEM file with the certificate of a private CA that signed the brokers' "
-        "certificates or that of SASL_TOKEN_URL. It is trusted in addition to the CAs of the "
-        "system.",
-    )
-    ssl_cert_file: Path | None = Field(
-        None, description="PEM file with the client certificate for brokers that ask for one."
-    )
-    ssl_key_file: Path | None = Field(
-        None, description="PEM file with the private key of the client certificate for Kafka."
-    )
-    ssl_key_password: SecretStr | None = Field(
-        None, description="Password of the private key in KAFKA__SSL_KEY_FILE, if it is encrypted."
-    )
-    client_id: _Identifier = Field(
-        "asset-sync",
-        description="Client id for the logs and quotas of the brokers, at most 255 characters.",
-    )
-    group_id: _Identifier = Field(
-        "asset-sync",
-        description="Consumer group id, at most 255 characters. Transactional ids are GROUP_ID "
-        "with a suffix. Use one group for one deployment and one PIM connection.",
-    )
-    group_instance_id: _Identifier | None = Field(
-        None,
-        description="Static member name, unique for each replica of a StatefulSet. A replica that "
-        "restarts within the session timeout keeps its partitions. Do not set it elsewhere.",
-    )
-    session_timeout_seconds: float = Field(
-        10,
-        ge=2,
-        le=300,
-        description="Seconds without a heartbeat after which Kafka gives a replica's partitions "
-        "to the others; calls to the PIM end one second earlier. A higher value tolerates longer "
-        "pauses, but after a crash the partitions wait longer. At least 2.",
-    )
-    events_topics: _Topics = Field(
-        "dam.asset-changes", description="Topics to read events from, separated by commas."
-    )
-    outcomes_topic: _Topic = Field(
-        "pim.asset-outcomes", description="Topic to which one outcome is written for each change."
-    )
-    dead_letters_topic: _Topic = Field(
-        "pim.asset-dead-letters",
-        description="Topic to which the records of rejected and failed changes are copied.",
-    )
-    start_from: Literal["earliest", "latest"] = Field(
-        "earliest",
-        description="Where a consumer group begins that has no committed offset at all: at the "
-        "earliest record of each partition, or at its end (latest). If the group has an offset on "
-        "some partitions, the others are always read from their earliest record.",
-    )
-    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
-        "none",
-        description="Compression of the records that asset-sync writes. Every client can read "
-        "none; for the others, each reader of the topics needs the codec installed.",
-    )
-    max_record_bytes: Size = Field(
-        1024**2,
-        ge=1024,
-        description="Largest event in bytes (key, value and headers together). A larger one is "
-        "rejected as too_large. A higher value needs more memory.",
-    )
-
-    @property
-    def events_topic_names(self) -> tuple[str, ...]:
-        """The names of the events topics without duplicates, in the given order."""
-        names = _parse_names(self.events_topics)
-        assert isinstance(names, tuple)
-        return tuple(dict.fromkeys(names))
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        topics = [*self.events_topic_names, self.outcomes_topic, self.dead_letters_topic]
-        if len(set(topics)) < len(topics):
-            raise ValueError("EVENTS_TOPICS, OUTCOMES_TOPIC and DEAD_LETTERS_TOPIC must all differ")
-        if self.security_protocol.startswith("SASL") and not (
-            self.sasl_mechanism and self.sasl_username and self.sasl_password
-        ):
-            raise ValueError(
-                f"{self.security_protocol} needs SASL_MECHANISM, SASL_USERNAME and SASL_PASSWORD"
-            )
-        if (self.sasl_mechanism == "OAUTHBEARER") != bool(self.sasl_token_url):
-            raise ValueError("SASL_MECHANISM=OAUTHBEARER and SASL_TOKEN_URL need each other")
-        if bool(self.ssl_cert_file) != bool(self.ssl_key_file):
-            raise ValueError("set both SSL_CERT_FILE and SSL_KEY_FILE, or neither")
-        return self
 
 
 class OutcomesSettings(Group):
@@ -261,7 +101,7 @@ class EventsSettings(Group):
 class PimSettings(Group):
     """Settings of the PIM: its address, the credentials and the limits on calling it."""
 
-    base_url: _Text = Field(
+    base_url: Text = Field(
         description="URL of the PIM without the path of its API, such as "
         "https://example.cloud.akeneo.com. Plain http is accepted for loopback only, unless "
         "PIM__ALLOW_HTTP is set."
@@ -477,7 +317,7 @@ class TracesSettings(Group):
 class TranslateSettings(Group):
     """Settings of the program that translates the events of DAMs."""
 
-    topic: _Topic | None = Field(
+    topic: Topic | None = Field(
         None,
         description="Topic that translate writes changes to. Default: the first of "
         "KAFKA__EVENTS_TOPICS.",
@@ -491,7 +331,7 @@ class TranslateSettings(Group):
     @property
     def source_names(self) -> tuple[str, ...] | None:
         """The names of the sources without duplicates; None means all."""
-        names = _parse_names(self.sources)
+        names = parse_names(self.sources)
         return tuple(dict.fromkeys(names)) if isinstance(names, tuple) else None
 
 
@@ -604,18 +444,8 @@ class LogSettings(Group):
         return given
 
 
-def _parts_of(url: str) -> SplitResult | None:
-    """Return the parts of an http or https URL that names a host; None for any other text."""
-    try:
-        parts = urlsplit(url)
-        is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # for an invalid port or IPv6 address
-        return None
-    return parts if is_url and url.isprintable() and " " not in url else None
-
-
 def _check_proxy(url: str) -> None:
-    parts = _parts_of(url)
+    parts = url_parts(url)
     if parts is None or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError(
             "PROXY_URL must be the URL of an HTTP proxy, such as "
@@ -624,7 +454,7 @@ def _check_proxy(url: str) -> None:
 
 
 def _check_url(url: str, *, allow_http: bool) -> None:
-    parts = _parts_of(url)
+    parts = url_parts(url)
     if parts is None or parts.hostname is None:
         raise ValueError("BASE_URL must be a URL such as https://example.cloud.akeneo.com")
     if parts.username is not None or "?" in url or "#" in url or _has_api_path(parts.path):
@@ -657,11 +487,3 @@ def _without_extras(parts: SplitResult) -> str:
 def is_visible_ascii(text: str) -> bool:
     """Return whether the text can be sent in a header or a URI, as every token can."""
     return text.isascii() and text.isprintable() and " " not in text and bool(text)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether the host is `localhost` or a loopback address."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
