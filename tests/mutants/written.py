@@ -813,6 +813,13 @@ WRITTEN = (
         "while False:",
         "Connections to hosts that are not asked again stay open for ever.",
     ),
+    Written(
+        "refused-token-is-taken",
+        "D7",
+        "        if payload and not self._has_answered:",
+        "        if False:",
+        "A broker that refuses the token looks like one that closes connections.",
+    ),
     *OF_MEDIA,
     *OF_SOURCES,
 )
