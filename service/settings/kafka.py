@@ -1,5 +1,6 @@
 """The settings of Kafka: brokers, login, consumer group and topics."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -7,6 +8,9 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from service.settings.addresses import is_loopback, is_server, url_parts
 from service.settings.sections import Group, Size, Text, Topic, check_topic, parse_names
+
+_EXTENSION = re.compile(r"[A-Za-z]+=[\x21-\x7e]+")
+"""Name and value of an extension (RFC 7628, 3.1), without a space."""
 
 
 def _check_servers(text: str) -> str:
@@ -33,6 +37,15 @@ def _check_identifier(text: str) -> str:
         raise ValueError("must not contain control characters")
     if (size := len(text.encode())) > IDENTIFIER_BYTES_MAX:
         raise ValueError(f"must have at most {IDENTIFIER_BYTES_MAX} characters (has {size})")
+    return text
+
+
+def _check_extensions(text: str) -> str:
+    names = [part.partition("=")[0] for part in text.split(",")]
+    if not all(map(_EXTENSION.fullmatch, text.split(","))) or len(set(names)) < len(names):
+        raise ValueError("must be NAME=VALUE, separated by commas, each name in letters and once")
+    if "auth" in names:
+        raise ValueError("auth is no extension: it carries the token")
     return text
 
 
@@ -85,6 +98,11 @@ class KafkaSettings(Group):
     )
     sasl_scope: Text | None = Field(
         None, description="Scope of the tokens for OAUTHBEARER, if the token URL asks for one."
+    )
+    sasl_extensions: Annotated[str, AfterValidator(_check_extensions)] | None = Field(
+        None,
+        description="Extensions of the login with OAUTHBEARER, NAME=VALUE, separated by commas, "
+        "such as the logicalCluster and identityPoolId of Confluent Cloud.",
     )
     ssl_ca_file: Path | None = Field(
         None,
@@ -158,6 +176,12 @@ class KafkaSettings(Group):
         assert isinstance(names, tuple)
         return tuple(dict.fromkeys(names))
 
+    @property
+    def sasl_extension_values(self) -> dict[str, str]:
+        """The extensions of the login with tokens, by name."""
+        pairs = (self.sasl_extensions or "").split(",")
+        return {name: value for name, _, value in (pair.partition("=") for pair in pairs) if name}
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         topics = [*self.events_topic_names, self.outcomes_topic, self.dead_letters_topic]
@@ -171,6 +195,8 @@ class KafkaSettings(Group):
             )
         if (self.sasl_mechanism == "OAUTHBEARER") != bool(self.sasl_token_url):
             raise ValueError("SASL_MECHANISM=OAUTHBEARER and SASL_TOKEN_URL need each other")
+        if not self.sasl_token_url and (self.sasl_scope or self.sasl_extensions):
+            raise ValueError("SASL_SCOPE and SASL_EXTENSIONS are of use with OAUTHBEARER alone")
         if bool(self.ssl_cert_file) != bool(self.ssl_key_file):
             raise ValueError("set both SSL_CERT_FILE and SSL_KEY_FILE, or neither")
         return self

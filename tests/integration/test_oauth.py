@@ -54,6 +54,7 @@ def with_tokens(secured: SecuredKafka, server: TokenServer) -> dict[str, str]:
         "KAFKA__SASL_USERNAME": "client",
         "KAFKA__SASL_PASSWORD": CLIENT_SECRET,
         "KAFKA__SASL_TOKEN_URL": server.url,
+        "KAFKA__SASL_EXTENSIONS": "logicalCluster=lkc-1,identityPoolId=pool-2",
     }
 
 

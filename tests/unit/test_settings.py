@@ -166,6 +166,10 @@ def test_a_login_with_tokens_is_complete() -> None:
     given = {f"ASSET_SYNC_{name}": value for name, value in login.items()}
     loaded = load(MINIMUM | given, None)
     assert loaded.settings.kafka.sasl_token_url == "http://localhost:8080/token"
+    for wrong in ("a", "a=", "a=b,", "a=b,a=c", "1=b", "a=b c", "auth=b"):
+        assert "SASL_EXTENSIONS" in problem(**login | {"KAFKA__SASL_EXTENSIONS": wrong}), wrong
+    for name in ("KAFKA__SASL_EXTENSIONS", "KAFKA__SASL_SCOPE"):
+        assert "with OAUTHBEARER alone" in problem(**{name: "a=b"})
     assert "the token is readable on the network" in " ".join(loaded.warnings)
 
 

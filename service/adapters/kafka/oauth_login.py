@@ -57,6 +57,7 @@ class TokenLogin(AbstractTokenProvider):  # type: ignore[misc]
             raise SettingsError(message) from None
         self._tls = context(f"{PREFIX}KAFKA__SSL_CA_FILE", kafka.ssl_ca_file)
         self._client = kafka.sasl_username, kafka.sasl_password, kafka.sasl_scope
+        self._extensions = kafka.sasl_extension_values
         self._tokens = TokenKeeper()
         self._failure: NoKafkaTokenError | None = None
         self._asks_at = 0.0
@@ -69,6 +70,10 @@ class TokenLogin(AbstractTokenProvider):  # type: ignore[misc]
             NoKafkaTokenError: the token URL gives none.
         """
         return (await self._tokens.get(self._fetch)).access
+
+    def extensions(self) -> dict[str, str]:
+        """Return what the login says besides the token (RFC 7628, 3.1)."""
+        return self._extensions
 
     async def _fetch(self) -> Token:
         if time.monotonic() < self._asks_at:

@@ -118,6 +118,14 @@ async def test_every_client_logs_in_with_tokens(server: TokenServer, protocol: s
         assert "sasl_plain_password" not in options
 
 
+async def test_extensions_follow_the_token(server: TokenServer) -> None:
+    """Some managed clusters ask by them which cluster the login is for."""
+    login = TokenLogin(kafka(server, sasl_extensions="logicalCluster=lkc-1,identityPoolId=pool-2"))
+    message, _ = await conn.OAuthAuthenticator(sasl_oauth_token_provider=login).step(None)
+    end = b"\x01logicalCluster=lkc-1\x01identityPoolId=pool-2\x01\x01"
+    assert message == b"n,,\x01auth=Bearer " + (await login.token()).encode() + end
+
+
 async def test_a_refused_token_is_not_taken_for_an_accepted_one(server: TokenServer) -> None:
     """The broker fails the login only when its reason is answered (RFC 7628, 3.2.3)."""
     for reason, answers in (
