@@ -5,6 +5,7 @@ broker says why in its answer, and fails the login only when the client has answ
 """
 
 import asyncio
+import dataclasses
 import time
 
 import httpx2
@@ -22,6 +23,8 @@ from service.settings import PREFIX, KafkaSettings, SettingsError
 
 ANSWER_SECONDS_MAX = 10.0
 """How long the token URL may take to answer: meanwhile its client opens no other connection."""
+UNSAID_LIFETIME_SECONDS = 60.0
+"""How long a token is used of which the token URL does not say when it ends."""
 PAUSE_SECONDS = 2.0
 """How long the token URL is left alone after a failure; aiokafka tries ten times a second."""
 
@@ -82,7 +85,7 @@ class TokenLogin(AbstractTokenProvider):  # type: ignore[misc]
         client_id, secret, scope = self._client
         flow = client_credentials(client_id, secret.get_secret_value(), scope)
         try:
-            return await fetch_token(flow, self._url, self._send)
+            return _with_an_end(await fetch_token(flow, self._url, self._send))
         except Exception as error:  # noqa: BLE001 - no error of a library may end the service
             self._failure = self._fault(error)
         self._asks_at = time.monotonic() + PAUSE_SECONDS
@@ -114,6 +117,12 @@ class TokenLogin(AbstractTokenProvider):  # type: ignore[misc]
                 return NoKafkaTokenError(f"{url} does not answer within {ANSWER_SECONDS_MAX:g} s.")
             case _:
                 return NoKafkaTokenError(f"{url} cannot be asked. {in_words(error)}")
+
+
+def _with_an_end(token: Token) -> Token:
+    """Return a token that will be renewed: brokers refuse it once it has ended."""
+    says_when = token.expires_in is not None and token.expires_in > 0
+    return token if says_when else dataclasses.replace(token, expires_in=UNSAID_LIFETIME_SECONDS)
 
 
 class _Authenticator(conn.OAuthAuthenticator):  # type: ignore[misc]

@@ -52,6 +52,23 @@ async def test_connections_share_a_token_until_most_of_its_life_is_over(
     assert await login.token() not in tokens
 
 
+@pytest.mark.parametrize("says", [None, 0, -1, "nan", "60"])
+async def test_a_token_whose_end_is_not_said_is_renewed(
+    server: TokenServer, says: float | str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker would refuse the same token for ever after its end."""
+    clock = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    server.says = says
+    login = TokenLogin(kafka(server))
+    for _ in range(3):
+        await login.token()
+    assert len(server.forms) == 1
+    clock[0] += oauth_login.UNSAID_LIFETIME_SECONDS
+    await login.token()
+    assert len(server.forms) == 2
+
+
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
