@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import httpx2
 
+from service.settings import SettingsError
+
 WORDS_CHARACTERS_MAX = 500
 """Longest text of an error that is kept: a proxy may send a reason of any length."""
 
@@ -110,6 +112,18 @@ def parse_url(text: str) -> httpx2.URL:
     if not _HOST.fullmatch(host):
         raise ValueError(f"{host!r} is not a host name.")
     return url
+
+
+def url_of(key: str, text: str) -> httpx2.URL:
+    """Return the URL that is written under this key of the settings or of a file.
+
+    Raises:
+        SettingsError: it is not a URL; the message names the key and says why.
+    """
+    try:
+        return parse_url(text)
+    except ValueError as error:
+        raise SettingsError(f"{key} is not a valid URL: {error}") from None
 
 
 def in_words(error: Exception) -> str:

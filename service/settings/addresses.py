@@ -43,6 +43,11 @@ def url_parts(url: str) -> SplitResult | None:
     return parts if is_url and url.isprintable() and " " not in url else None
 
 
+def is_plain_http_elsewhere(parts: SplitResult) -> bool:
+    """Return whether what is sent to this URL can be read on the way to another host."""
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+
+
 def is_loopback(host: str) -> bool:
     """Return whether the host is `localhost` or a loopback address."""
     try:

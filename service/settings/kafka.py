@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from service.settings.addresses import is_loopback, is_server, url_parts
+from service.settings.addresses import is_plain_http_elsewhere, is_server, url_parts
 from service.settings.sections import Group, Size, Text, Topic, check_topic, parse_names
 
 _EXTENSION = re.compile(r"[A-Za-z]+=[\x21-\x7e]+")
@@ -40,20 +40,26 @@ def _check_identifier(text: str) -> str:
     return text
 
 
+def _parse_extensions(text: str) -> dict[str, str]:
+    pairs = (part.partition("=") for part in text.split(","))
+    return {name: value for name, _, value in pairs if name}
+
+
 def _check_extensions(text: str) -> str:
-    names = [part.partition("=")[0] for part in text.split(",")]
-    if not all(map(_EXTENSION.fullmatch, text.split(","))) or len(set(names)) < len(names):
+    parts = text.split(",")
+    extensions = _parse_extensions(text)
+    if not all(map(_EXTENSION.fullmatch, parts)) or len(extensions) < len(parts):
         raise ValueError("must be NAME=VALUE, separated by commas, each name in letters and once")
-    if "auth" in names:
+    if "auth" in extensions:
         raise ValueError("auth is no extension: it carries the token")
     return text
 
 
 def _check_token_url(url: str) -> str:
     parts = url_parts(url)
-    if parts is None or parts.hostname is None or parts.username is not None:
+    if parts is None or parts.username is not None:
         raise ValueError("must be a URL such as https://login.example/token, without a user")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    if is_plain_http_elsewhere(parts):
         raise ValueError("is plain http to another host: use https")
     return url
 
@@ -179,8 +185,7 @@ class KafkaSettings(Group):
     @property
     def sasl_extension_values(self) -> dict[str, str]:
         """The extensions of the login with tokens, by name."""
-        pairs = (self.sasl_extensions or "").split(",")
-        return {name: value for name, _, value in (pair.partition("=") for pair in pairs) if name}
+        return _parse_extensions(self.sasl_extensions or "")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

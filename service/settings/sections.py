@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from service.contracts.sizes import parse_size
-from service.settings.addresses import is_host, is_loopback, url_parts
+from service.settings.addresses import is_host, is_plain_http_elsewhere, url_parts
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
@@ -455,14 +455,14 @@ def _check_proxy(url: str) -> None:
 
 def _check_url(url: str, *, allow_http: bool) -> None:
     parts = url_parts(url)
-    if parts is None or parts.hostname is None:
+    if parts is None:
         raise ValueError("BASE_URL must be a URL such as https://example.cloud.akeneo.com")
     if parts.username is not None or "?" in url or "#" in url or _has_api_path(parts.path):
         raise ValueError(
             "BASE_URL must name the PIM alone, without user, API path, query or fragment: "
             f"write {_without_extras(parts)}"
         )
-    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
+    if is_plain_http_elsewhere(parts) and not allow_http:
         raise ValueError(
             "BASE_URL is plain http to another host: use https, or set PIM__ALLOW_HTTP=true"
         )

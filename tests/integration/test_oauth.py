@@ -62,7 +62,7 @@ async def test_the_main_job_while_sessions_end_and_tokens_expire(
     system: SystemUnderTest, secured: SecuredKafka, server: TokenServer
 ) -> None:
     """Each session ends within seconds; meanwhile the token URL is out for one session."""
-    server.lifetime_seconds = 2 * SESSION_SECONDS
+    server.lifetime_seconds = server.expires_in = 2 * SESSION_SECONDS
     replica = system.start(**with_tokens(secured, server))
     sent = 0
     for second in range(5 * SESSION_SECONDS):

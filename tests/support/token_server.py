@@ -17,8 +17,8 @@ class TokenServer:
     """Gives tokens to the clients that know the secret."""
 
     lifetime_seconds: float = 300.0
-    says: float | str | bool | None = True
-    """What the answer says instead of the lifetime; True says it, None leaves it out."""
+    expires_in: float | str | None = 300.0
+    """What the answer says of that, if anything."""
     status: int = 200
     """What every request is answered with; 200 looks at the client's secret."""
     body: str | None = None
@@ -38,13 +38,8 @@ class TokenServer:
         if form.get("client_secret") != CLIENT_SECRET:
             return web.json_response({"error": "invalid_client"}, status=401)
         token = unsigned_token("" if self.broken else form["client_id"], self.lifetime_seconds)
-        answer = {"access_token": token, "token_type": "Bearer", "expires_in": self.said_lifetime}
+        answer = {"access_token": token, "token_type": "Bearer", "expires_in": self.expires_in}
         return web.json_response({name: x for name, x in answer.items() if x is not None})
-
-    @property
-    def said_lifetime(self) -> float | str | None:
-        """What the answer says of the token's lifetime, if anything."""
-        return self.lifetime_seconds if self.says is True else self.says
 
 
 def unsigned_token(subject: str, lifetime_seconds: float) -> str:

@@ -10,13 +10,13 @@ from service.adapters.http_client import (
     TakePart,
     exchange,
     exchange_in_parts,
-    parse_url,
+    url_of,
 )
 from service.adapters.network import Network, Tunnel, proxy_authorization
 from service.adapters.tls import context, show_certificate
 from service.adapters.transport import Transport
 from service.ports import StoredFiles
-from service.settings import PREFIX, PimSettings, SettingsError
+from service.settings import PREFIX, PimSettings
 
 REPLY_BYTES_MAX = 16 * 1024 * 1024
 """Largest answer that is read; the PIM's answer to 100 refused assets has some hundred KiB."""
@@ -35,14 +35,14 @@ class PimClient:
         Raises:
             SettingsError: a URL, a CA or a client certificate in the settings cannot be used.
         """
-        url = _url("BASE_URL", pim.base_url)
+        url = url_of(f"{PREFIX}PIM__BASE_URL", pim.base_url)
         self._path = url.raw_path.rstrip(b"/")
         self._headers = HEADERS
         tls = context(f"{PREFIX}PIM__CA_FILE", pim.ca_file)
         show_certificate(tls, f"{PREFIX}PIM__SSL_", pim.ssl_cert_file, pim.ssl_key_file)
         network: Network | Tunnel = Network()
         if pim.proxy_url is not None:
-            proxy = _url("PROXY_URL", pim.proxy_url.get_secret_value())
+            proxy = url_of(f"{PREFIX}PIM__PROXY_URL", pim.proxy_url.get_secret_value())
             # The client certificate is for the PIM only, so the proxy gets a context without it.
             tls_of_proxy = context(f"{PREFIX}PIM__CA_FILE", pim.ca_file)
             if url.scheme == "https":
@@ -98,14 +98,6 @@ class PimClient:
             content=content,
             extensions={"target": self._path + written.path.encode("ascii")},
         )
-
-
-def _url(name: str, text: str) -> httpx2.URL:
-    try:
-        return parse_url(text)
-    except ValueError as error:
-        message = f"{PREFIX}PIM__{name} is not a valid URL: {error}"
-        raise SettingsError(message) from None
 
 
 def _host(url: httpx2.URL) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 EVERY_ADDRESS = "::"
 
@@ -25,14 +26,13 @@ async def open_server(
     Raises:
         OSError: the address is already in use, or does not belong to this machine.
     """
-    loop = asyncio.get_running_loop()
-    handshake = handshake_seconds_max if tls else None
-    if host != EVERY_ADDRESS:
-        return await loop.create_server(
-            protocol, host, port, ssl=tls, ssl_handshake_timeout=handshake
-        )
-    opened = _every_address(port)
-    return await loop.create_server(protocol, sock=opened, ssl=tls, ssl_handshake_timeout=handshake)
+    everywhere = host == EVERY_ADDRESS
+    where: dict[str, Any] = (
+        {"sock": _every_address(port)} if everywhere else {"host": host, "port": port}
+    )
+    return await asyncio.get_running_loop().create_server(
+        protocol, **where, ssl=tls, ssl_handshake_timeout=handshake_seconds_max if tls else None
+    )
 
 
 def bound_port(server: asyncio.Server) -> int:

@@ -13,13 +13,13 @@ from aiokafka import conn
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
 
-from service.adapters.http_client import RawReply, exchange, in_words, parse_url, status_text
+from service.adapters.http_client import RawReply, exchange, in_words, status_text, url_of
 from service.adapters.network import Network
 from service.adapters.oauth import TOKEN_BYTES_MAX, NoTokenError, client_credentials, fetch_token
 from service.adapters.tls import context
 from service.adapters.tokens import Token, TokenKeeper
 from service.adapters.transport import Transport
-from service.settings import PREFIX, KafkaSettings, SettingsError
+from service.settings import PREFIX, KafkaSettings
 
 ANSWER_SECONDS_MAX = 10.0
 """How long the token URL may take to answer: meanwhile its client opens no other connection."""
@@ -28,6 +28,7 @@ UNSAID_LIFETIME_SECONDS = 60.0
 PAUSE_SECONDS = 2.0
 """How long the token URL is left alone after a failure; aiokafka tries ten times a second."""
 
+_URL = f"{PREFIX}KAFKA__SASL_TOKEN_URL"
 _REFUSED = frozenset({400, 401, 403})
 
 
@@ -53,11 +54,7 @@ class TokenLogin(AbstractTokenProvider):  # type: ignore[misc]
         assert kafka.sasl_token_url is not None
         assert kafka.sasl_username is not None
         assert kafka.sasl_password is not None
-        try:
-            self._url = parse_url(kafka.sasl_token_url)
-        except ValueError as error:
-            message = f"{PREFIX}KAFKA__SASL_TOKEN_URL is not a valid URL: {error}"
-            raise SettingsError(message) from None
+        self._url = url_of(_URL, kafka.sasl_token_url)
         self._tls = context(f"{PREFIX}KAFKA__SSL_CA_FILE", kafka.ssl_ca_file)
         self._client = kafka.sasl_username, kafka.sasl_password, kafka.sasl_scope
         self._extensions = kafka.sasl_extension_values
@@ -101,22 +98,21 @@ class TokenLogin(AbstractTokenProvider):  # type: ignore[misc]
 
     def _fault(self, error: Exception) -> NoKafkaTokenError:
         """Say why there is no token, without the answer's body, which may hold one all the same."""
-        url = f"{PREFIX}KAFKA__SASL_TOKEN_URL"
         match error:
             case NoTokenError() if error.reply.status in _REFUSED:
                 return ClientRefusedError(
-                    f"{url} refuses the client {self._client[0]} "
+                    f"{_URL} refuses the client {self._client[0]} "
                     f"({status_text(error.reply.status)}): check {PREFIX}KAFKA__SASL_USERNAME, "
                     "__SASL_PASSWORD and __SASL_SCOPE."
                 )
             case NoTokenError():
                 return NoKafkaTokenError(
-                    f"{url} gives no token ({status_text(error.reply.status)})."
+                    f"{_URL} gives no token ({status_text(error.reply.status)})."
                 )
             case TimeoutError():
-                return NoKafkaTokenError(f"{url} does not answer within {ANSWER_SECONDS_MAX:g} s.")
+                return NoKafkaTokenError(f"{_URL} does not answer within {ANSWER_SECONDS_MAX:g} s.")
             case _:
-                return NoKafkaTokenError(f"{url} cannot be asked. {in_words(error)}")
+                return NoKafkaTokenError(f"{_URL} cannot be asked. {in_words(error)}")
 
 
 def _with_an_end(token: Token) -> Token:

@@ -104,20 +104,13 @@ def security(kafka: KafkaSettings) -> dict[str, Any]:
     Raises:
         SettingsError: a file or a URL cannot be used.
     """
-    if kafka.sasl_mechanism != "OAUTHBEARER":
-        return {"security": _security(kafka)}
-    ssl_context = tls(kafka) if kafka.security_protocol.endswith("SSL") else None
-    return {
-        "security": SASLOAuthBearer(ssl_context=ssl_context, use_ssl=ssl_context is not None),
-        **_login(kafka),
-    }
-
-
-def _security(kafka: KafkaSettings) -> BaseSecurity | None:
     ssl_context = tls(kafka) if kafka.security_protocol.endswith("SSL") else None
     use_ssl = ssl_context is not None
+    over: dict[str, Any] = {"ssl_context": ssl_context, "use_ssl": use_ssl}
     if not kafka.security_protocol.startswith("SASL"):
-        return BaseSecurity(ssl_context=ssl_context, use_ssl=True) if use_ssl else None
+        return {"security": BaseSecurity(**over) if use_ssl else None}
+    if kafka.sasl_mechanism == "OAUTHBEARER":
+        return {"security": SASLOAuthBearer(**over), **_login(kafka)}
     assert kafka.sasl_password is not None
     assert kafka.sasl_mechanism is not None
     kinds: dict[str, type[SASLPlaintext | SASLScram256 | SASLScram512]] = {
@@ -125,12 +118,9 @@ def _security(kafka: KafkaSettings) -> BaseSecurity | None:
         "SCRAM-SHA-256": SASLScram256,
         "SCRAM-SHA-512": SASLScram512,
     }
-    return kinds[kafka.sasl_mechanism](
-        username=kafka.sasl_username or "",
-        password=kafka.sasl_password.get_secret_value(),
-        ssl_context=ssl_context,
-        use_ssl=use_ssl,
-    )
+    password = kafka.sasl_password.get_secret_value()
+    login = kinds[kafka.sasl_mechanism](kafka.sasl_username or "", password, **over)
+    return {"security": login}
 
 
 def tls(kafka: KafkaSettings) -> ssl.SSLContext:

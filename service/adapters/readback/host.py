@@ -22,7 +22,7 @@ from service.adapters.http_client import (
     TooLargeError,
     exchange,
     in_words,
-    parse_url,
+    url_of,
 )
 from service.adapters.network import Network, PublicNetwork
 from service.adapters.oauth import (
@@ -60,7 +60,7 @@ class DamHost:
         """
         self._host = host
         self._read_secret = read_secret
-        self._base = _url(f"hosts.{name}.base", host.base)
+        self._base = url_of(f"hosts.{name}.base", host.base)
         self._path = self._base.raw_path.rstrip(b"/")
         tls = context(f"hosts.{name}.ca_file", Path(host.ca_file) if host.ca_file else None)
         self._transport = Transport(tls, Network() if host.allow_private else PublicNetwork())
@@ -68,7 +68,7 @@ class DamHost:
         self._tokens = TokenKeeper()
         self._oauth2 = host.auth.oauth2 if host.auth is not None else None
         if self._oauth2 is not None:
-            self._token_url = _url(f"hosts.{name}.auth.oauth2.token_url", self._oauth2.token_url)
+            self._token_url = url_of(f"hosts.{name}.auth.oauth2.token_url", self._oauth2.token_url)
 
     async def get(self, url: str) -> ReadAnswer:
         """Read the asset at this URL, which is relative to the host's base."""
@@ -172,10 +172,3 @@ def _has_dot_segment(path: str) -> bool:
     """
     decoded = path.partition("?")[0].lower().replace("%2e", ".")
     return not DOT_SEGMENTS.isdisjoint(_SLASHES.split(decoded))
-
-
-def _url(key: str, text: str) -> httpx2.URL:
-    try:
-        return parse_url(text)
-    except ValueError as error:
-        raise SettingsError(f"{key} is not a valid URL: {error}") from None

@@ -59,7 +59,7 @@ async def test_a_token_whose_end_is_not_said_is_renewed(
     """The broker would refuse the same token for ever after its end."""
     clock = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    server.says = says
+    server.expires_in = says
     login = TokenLogin(kafka(server))
     for _ in range(3):
         await login.token()

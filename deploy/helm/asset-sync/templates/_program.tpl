@@ -60,12 +60,10 @@ ASSET_SYNC_{{ $name }}: {{ if kindIs "float64" $value }}{{ $value | int64 | floa
   value: /run/secrets/asset-sync
 - name: ASSET_SYNC_HTTP__HOST
   value: "::"
-{{- if ne (index . 2) "translate" }}
 {{- $host := printf "%s__HOST" (index . 2 | upper) }}
-{{- if not (get (include "asset-sync.program.settings" . | fromYaml) $host) }}
+{{- if and (ne (index . 2) "translate") (not (get (include "asset-sync.program.settings" . | fromYaml) $host)) }}
 - name: ASSET_SYNC_{{ $host }}
   value: "::"
-{{- end }}
 {{- end }}
 {{- if ne (index . 2) "console" }}
 - name: ASSET_SYNC_SOURCES_FILE
